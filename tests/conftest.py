@@ -1,0 +1,22 @@
+"""Fixtures for the whole suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# One thread each: several tests share two cores in CI, and sums are then always in one order.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real scans, read in place: VOLSEG_REAL_DATA or shared/data beside the checkout."""
+    named = os.environ.get("VOLSEG_REAL_DATA")
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(named) if named else beside
+    if not (folder / "brats2021").is_dir():
+        pytest.skip(f"no real scans: set VOLSEG_REAL_DATA to their folder ({folder} has none)")
+    return folder

@@ -1,0 +1,23 @@
+"""volseg: 3D segmentation of brain tumours in BraTS-style MRI, from a folder of scans to scores.
+
+For research only, not for clinical use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["Predictor", "__version__"]
+
+if TYPE_CHECKING:
+    from volseg.inference import Predictor
+
+
+def __getattr__(name: str) -> object:
+    """Import `Predictor`, and torch with it, only when it is asked for."""
+    if name == "Predictor":
+        from volseg.inference import Predictor
+
+        return Predictor
+    raise AttributeError(f"module 'volseg' has no attribute {name!r}")

@@ -1,0 +1,192 @@
+"""What the integers of a label map mean: label schemes, and label maps to region masks and back.
+
+The only place that knows that 1 is necrosis here and oedema there, and that 4 is enhancing tumour
+up to BraTS 2022, resection cavity in the post-treatment data of 2024 and oedema in the paediatric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.errors import ConfigError, LabelError
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """Names of the labels of a label map and the regions made of them.
+
+    Regions may nest (ET in TC in WT). The label that a voxel gets when it lies in a region but in
+    none of the regions inside it is derived: it is the one label of the region that no inner region
+    holds. A scheme in which that label is missing or not unique is refused.
+
+    Args:
+        name: Name of the scheme, as written in configs and data lists.
+        labels: Name of each label value; 0 is background and not listed.
+        regions: Label values of each region, in the order of the channels of a model's output.
+
+    Raises:
+        ConfigError: If a region holds an undefined label, or no unique label can be derived.
+    """
+
+    name: str
+    labels: Mapping[int, str]
+    regions: Mapping[str, tuple[int, ...]]
+
+    def __post_init__(self) -> None:
+        # Read-only, so that the schemes below cannot be changed by whoever looks them up.
+        object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
+        regions = {region: tuple(values) for region, values in self.regions.items()}
+        object.__setattr__(self, "regions", MappingProxyType(regions))
+        if not regions:
+            raise ConfigError(f"label scheme {self.name!r} has no regions; name at least one")
+        for value in self.labels:
+            if not 1 <= value <= 255:
+                raise ConfigError(
+                    f"label scheme {self.name!r} defines label {value}; labels are 1 to 255"
+                )
+        for region, values in self.regions.items():
+            unknown = sorted(set(values) - set(self.labels))
+            if unknown or not values:
+                raise ConfigError(
+                    f"region {region!r} of label scheme {self.name!r} holds "
+                    f"{unknown or 'nothing'}, but the scheme defines {sorted(self.labels)}; "
+                    "name those labels"
+                )
+            self._own_label(region)
+
+    def __reduce__(self) -> tuple[type[LabelScheme], tuple[object, ...]]:
+        # A mapping proxy cannot be pickled, and data loader workers may be spawned.
+        return LabelScheme, (self.name, dict(self.labels), dict(self.regions))
+
+    def parent(self, region: str) -> str | None:
+        """Smallest region that strictly contains `region`, or None."""
+        own = set(self.regions[region])
+        outer = [name for name, values in self.regions.items() if own < set(values)]
+        return min(outer, key=lambda name: len(self.regions[name]), default=None)
+
+    def _own_label(self, region: str) -> int:
+        own = set(self.regions[region])
+        inner = [set(values) for values in self.regions.values() if set(values) < own]
+        rest = own.difference(*inner)
+        if len(rest) != 1:
+            raise ConfigError(
+                f"region {region!r} of label scheme {self.name!r} holds {sorted(rest)} outside "
+                "its inner regions, and one label is needed to write a label map; add a region"
+            )
+        return rest.pop()
+
+    def check(self, values: Iterable[int], where: str = "label map") -> None:
+        """Raise LabelError, naming `where`, if `values` holds an integer that is not defined."""
+        found = {int(value) for value in values}
+        unknown = sorted(found - set(self.labels) - {0})
+        if not unknown:
+            return
+        defined = ", ".join(f"{v}={n}" for v, n in {0: "background", **self.labels}.items())
+        fitting = schemes_fitting(found)
+        advice = f"use labels: {' or '.join(fitting)}" if fitting else "correct the label map"
+        raise LabelError(
+            f"{where} holds {unknown}, but scheme {self.name!r} defines only {defined}; {advice}"
+        )
+
+    def masks(self, label_map: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+        """Region masks of a label map.
+
+        Args:
+            label_map: Integers of any shape, all defined by the scheme (see `check`).
+
+        Returns:
+            Masks of shape (R, *label_map.shape), regions in the order of `regions`.
+        """
+        table = np.zeros((len(self.regions), 256), dtype=bool)
+        for row, values in zip(table, self.regions.values(), strict=True):
+            row[list(values)] = True
+        return table[:, label_map.astype(np.uint8, copy=False)]
+
+    def label_map(self, masks: Mapping[str, npt.NDArray[np.bool_]]) -> npt.NDArray[np.uint8]:
+        """Label map of region masks, by name; a region counts only inside the one around it.
+
+        So ET outside TC, or TC outside WT, is dropped, as the winners of BraTS decode.
+
+        Args:
+            masks: One boolean array of equal shape for each region of the scheme.
+
+        Returns:
+            uint8 array with values of the scheme only.
+
+        Raises:
+            LabelError: If the mask of a region is missing.
+        """
+        missing = [region for region in self.regions if region not in masks]
+        if missing:
+            raise LabelError(
+                f"scheme {self.name!r} needs the regions {list(self.regions)}, but {missing} "
+                f"are not among {list(masks)}; choose a scheme with the regions of the model"
+            )
+        result = np.zeros(next(iter(masks.values())).shape, dtype=np.uint8)
+        inside: dict[str, npt.NDArray[np.bool_]] = {}
+        # Outer regions first; Python's sort is stable, so regions of one size keep their order.
+        for region in sorted(self.regions, key=lambda name: -len(self.regions[name])):
+            parent = self.parent(region)
+            inside[region] = masks[region] if parent is None else masks[region] & inside[parent]
+            result[inside[region]] = self._own_label(region)
+        return result
+
+
+_GLIOMA_REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
+_REGIONS_2023 = {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)}
+
+LABEL_SCHEMES: Mapping[str, LabelScheme] = MappingProxyType(
+    {
+        scheme.name: scheme
+        for scheme in (
+            LabelScheme("brats2021", {1: "NCR", 2: "ED", 4: "ET"}, _GLIOMA_REGIONS),
+            LabelScheme("brats2023", {1: "NCR", 2: "ED", 3: "ET"}, _REGIONS_2023),
+            LabelScheme(
+                "brats2024-gli",
+                {1: "NETC", 2: "SNFH", 3: "ET", 4: "RC"},
+                {**_REGIONS_2023, "RC": (4,)},
+            ),
+            LabelScheme(
+                "brats2024-ped",
+                {1: "ET", 2: "NET", 3: "CC", 4: "ED"},
+                {"WT": (1, 2, 3, 4), "TC": (1, 2, 3), "ET": (1,), "CC": (3,)},
+            ),
+            LabelScheme(
+                "msd",
+                {1: "ED", 2: "NET", 3: "ET"},
+                {"WT": (1, 2, 3), "TC": (2, 3), "ET": (3,)},
+            ),
+            LabelScheme("men-rt", {1: "GTV"}, {"GTV": (1,)}),
+            LabelScheme("lgg", {1: "tumour"}, {"WT": (1,)}),
+            LabelScheme("binary", {1: "foreground"}, {"foreground": (1,)}),
+        )
+    }
+)
+
+#: Other names under which a scheme is known. The convention of 2017 held until 2022; that of the
+#: post-treatment gliomas of 2024 also serves the metastases of 2025.
+SCHEME_ALIASES: Mapping[str, str] = MappingProxyType(
+    {f"brats{year}": "brats2021" for year in (2017, 2018, 2019, 2020, 2022)}
+    | {"brats2025-met": "brats2024-gli", "brats2024-met": "brats2023", "brats2024-ssa": "brats2023"}
+)
+
+
+def get_scheme(name: str) -> LabelScheme:
+    """The label scheme called `name`, aliases included; ConfigError if there is none."""
+    try:
+        return LABEL_SCHEMES[SCHEME_ALIASES.get(name, name)]
+    except KeyError:
+        raise ConfigError(
+            f"unknown label scheme {name!r}; use one of {', '.join(LABEL_SCHEMES)}"
+        ) from None
+
+
+def schemes_fitting(values: Iterable[int]) -> list[str]:
+    """Names of the schemes that define every one of `values`: a proposal, never a decision."""
+    found = {int(value) for value in values} - {0}
+    return [name for name, scheme in LABEL_SCHEMES.items() if found <= set(scheme.labels)]
