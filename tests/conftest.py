@@ -20,3 +20,15 @@ def real_data() -> Path:
     if not (folder / "brats2021").is_dir():
         pytest.skip(f"no real scans: set VOLSEG_REAL_DATA to their folder ({folder} has none)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with `scans`, four small phantoms in BraTS layout, and their `list.json`, two folds."""
+    from volseg.phantoms import make_cohort
+    from volseg.tasks.split import split
+
+    folder = tmp_path_factory.mktemp("cohort")
+    make_cohort(folder / "scans", cases=4, shape=(48, 56, 40))
+    split([folder / "scans"], folder / "list.json", folds=2)
+    return folder

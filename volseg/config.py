@@ -444,7 +444,7 @@ def _misfit(name: str, sizes: tuple[int, ...], network: NetworkSection) -> str |
         found = f"leaves a single voxel at the coarsest level of {network.name}"
     else:
         return None
-    return f"{name}: {list(sizes)} {found}; the nearest that fits is {nearest}"
+    return f"{name}: {list(sizes)} {found}; the nearest is {nearest}"
 
 
 def _explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
@@ -467,6 +467,8 @@ def _explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
             text = f"unknown network {name!r}; {_hint(name, _NETWORK_SECTIONS)}"
         case "model_type" | "model_attributes_type":
             text = f"a section holds lines of `option: value`, got {found!r}"
+        case "path_type":
+            text = f"give a path, got {found!r}"
         case "value_error":
             text = detail["msg"].removeprefix("Value error, ")
         case _:

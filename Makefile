@@ -1,0 +1,41 @@
+# make demo   install volseg into .venv and see it work, from phantoms to scores
+# make test   the same environment with the development extra, then every gate
+# make clean  remove .venv and what the tools leave behind
+#
+# Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.installed
+	$(BIN)/volseg demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest --cov
+
+clean:
+	rm -rf $(VENV) build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; found = sys.version_info[:2]; (3, 11) <= found < (3, 14) or sys.exit( \
+	  "volseg needs Python 3.11, 3.12 or 3.13, but $(PYTHON) is %d.%d; name another: make demo PYTHON=python3.12" % found)'
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps are newer than what they were made from, so a second call installs nothing.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing volseg into $(VENV): a few minutes, once"
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing volseg with its development tools into $(VENV): a few minutes, once"
+	$(INSTALL) -e '.[dev]'
+	@touch $(VENV)/.installed $@

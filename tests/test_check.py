@@ -1,0 +1,98 @@
+"""`check` finds what would go wrong before a run does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from volseg.tasks.check import check
+
+
+@pytest.fixture
+def config(cohort: Path, tmp_path: Path) -> Path:
+    shutil.copytree(cohort / "scans", tmp_path / "scans")
+    shutil.copy(cohort / "list.json", tmp_path / "list.json")
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        f"""
+labels: brats2023
+data:
+  data_list: {tmp_path / "list.json"}
+  fold: 0
+  spacing_mm: [4, 4, 4]
+  patch_size: [16, 16, 16]
+  batch_size: 2
+network: {{name: unet, widths: [4, 8], residual_units: 1}}
+training: {{max_epochs: 2, accelerator: cpu}}
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+def first_file(config: Path, channel: str) -> Path:
+    return sorted((config.parent / "scans").rglob(f"*-{channel}.nii.gz"))[0]
+
+
+def test_a_good_experiment_has_facts_and_no_problems(config):
+    result = check(config)
+    facts = dict(result.facts)
+
+    assert result.problems == ()
+    assert facts["cases"] == "2 to train on, 2 to validate on"
+    assert facts["grids"] == "48 x 56 x 40 at 2 x 2 x 2 mm"
+    assert facts["batch"] == "image (2, 4, 16, 16, 16), mask (2, 3, 16, 16, 16)"
+    assert {"step", "memory", "training", "network", "cache"} <= set(facts)
+
+
+def test_every_problem_is_named_at_once(config):
+    missing = first_file(config, "t1c")
+    missing.unlink()
+    label = sorted((config.parent / "scans").rglob("*-seg.nii.gz"))[1]
+    image = nib.load(label)
+    values = np.asarray(image.dataobj).copy()
+    values[0, 0, 0] = 7
+    nib.save(nib.Nifti1Image(values, None, image.header), label)
+
+    problems = check(config, ["data.fold=9"]).problems
+
+    assert len(problems) == 3
+    assert any(missing.name in problem for problem in problems)
+    assert any("holds [7]" in problem for problem in problems)
+    assert any("fold 9" in problem for problem in problems)
+
+
+def test_channels_on_different_grids_are_found_in_the_headers(config):
+    path = first_file(config, "t2f")
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj)[:-1], None, image.header), path)
+
+    (problem,) = check(config).problems
+
+    assert "(47, 56, 40)" in problem
+    assert path.parent.name in problem
+
+
+def test_nothing_is_written_beside_the_config(config):
+    before = sorted(str(path) for path in config.parent.rglob("*"))
+
+    check(config)
+
+    assert sorted(str(path) for path in config.parent.rglob("*")) == before
+
+
+def test_a_channel_that_is_constant_is_found_when_cases_are_tried(config):
+    data_list = json.loads((config.parent / "list.json").read_text())
+    case = data_list["training"][0]["case_id"]
+    (path,) = (config.parent / "scans").rglob(f"{case}-t1n.nii.gz")
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.int16), None, image.header), path)
+
+    problems = check(config, ["data.fold=null"]).problems
+
+    assert any("constant" in problem and case in problem for problem in problems)

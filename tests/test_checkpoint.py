@@ -1,0 +1,246 @@
+"""Model files: what is written is read back, and what is no model is refused in words."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import volseg
+from volseg.checkpoint import load_checkpoint, read_checkpoint_header, save_checkpoint
+from volseg.config import ExperimentConfig
+from volseg.errors import CheckpointError, OutputError
+from volseg.networks import build_network
+
+SCORES = {"dice/WT": 0.91, "dice/mean": 0.8, "epoch": 12}
+
+
+def _config(**sections):
+    options = {
+        "labels": "brats2021",
+        "data": {"data_list": "list.json", "patch_size": [16, 16, 16]},
+        "network": {"name": "unet", "widths": [4, 8], "residual_units": 1},
+    }
+    return ExperimentConfig.from_dict(options | sections)
+
+
+def _network(config):
+    torch.manual_seed(0)
+    regions = len(config.labels.regions)
+    return build_network(
+        config.network, len(config.data.channels), regions, config.data.patch_size
+    ).eval()
+
+
+@pytest.fixture
+def model_path(tmp_path):
+    config = _config()
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, _network(config).state_dict(), config, SCORES)
+    return path
+
+
+def _with_header(path, change):
+    """Rewrite a model file with its header changed by hand."""
+    header = read_checkpoint_header(path)
+    change(header)
+    save_file(load_file(path), path, {"volseg": json.dumps(header)})
+
+
+def test_a_loaded_network_answers_as_the_saved_one(model_path):
+    image = torch.rand(1, 4, 16, 16, 16)
+
+    model = load_checkpoint(model_path)
+
+    assert not model.network.training
+    with torch.no_grad():
+        assert torch.equal(model.network(image), _network(_config())(image))
+
+
+def test_a_model_tells_where_it_comes_from(model_path):
+    model = load_checkpoint(model_path)
+
+    assert model.config == _config()
+    assert model.scores == SCORES
+    assert model.version == volseg.__version__
+    assert model.sha256 == hashlib.sha256(model_path.read_bytes()).hexdigest()
+    assert model.path == model_path
+
+
+def test_the_header_can_be_read_without_volseg(model_path):
+    content = model_path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+
+    header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["volseg"])
+
+    assert header["format"] == 1
+    assert header["channels"] == ["t1n", "t1c", "t2w", "t2f"]
+    assert header["spacing_mm"] == [1.0, 1.0, 1.0]
+    assert header["labels"] == {
+        "name": "brats2021",
+        "labels": {"1": "NCR", "2": "ED", "4": "ET"},
+        "regions": {"WT": [1, 2, 4], "TC": [1, 4], "ET": [4]},
+    }
+    assert header["config"] == _config().to_dict()
+    assert "not for clinical use" in header["disclaimer"]
+    assert header == read_checkpoint_header(model_path)
+
+
+def test_the_same_model_gives_the_same_bytes(model_path, tmp_path):
+    config = _config()
+
+    save_checkpoint(tmp_path / "again", _network(config).state_dict(), config, SCORES)
+
+    assert (tmp_path / "again").read_bytes() == model_path.read_bytes()
+
+
+def test_a_custom_label_scheme_survives(tmp_path):
+    scheme = {"name": "mine", "labels": {7: "lesion"}, "regions": {"LESION": [7]}}
+    config = _config(labels=scheme)
+
+    save_checkpoint(tmp_path / "m.safetensors", _network(config).state_dict(), config, {})
+
+    assert load_checkpoint(tmp_path / "m.safetensors").config.labels == config.labels
+
+
+def test_a_tensor_under_two_names_is_stored_once(tmp_path):
+    config = _config()
+    state = _network(config).state_dict()
+    name = next(iter(state))
+    path = tmp_path / "m.safetensors"
+
+    save_checkpoint(path, state | {"another.name": state[name]}, config, {})
+
+    assert "another.name" not in load_file(path)
+    assert read_checkpoint_header(path)["shared"] == {"another.name": name}
+
+
+def test_a_network_with_shared_tensors_is_read_back(tmp_path):
+    config = _config(
+        network={"name": "dynunet", "widths": [4, 8, 8], "deep_supervision": True},
+    )
+    network = _network(config)
+    path = tmp_path / "m.safetensors"
+
+    save_checkpoint(path, network.state_dict(), config, {})
+
+    image = torch.rand(1, 4, 16, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(load_checkpoint(path).network(image), network(image))
+
+
+def test_a_run_folder_stands_for_its_model(model_path):
+    assert load_checkpoint(model_path.parent).path == model_path
+
+
+def test_a_failed_write_leaves_the_old_model(model_path, tmp_path):
+    before = model_path.read_bytes()
+
+    with pytest.raises(OutputError, match="cannot write"):
+        save_checkpoint(tmp_path / "missing" / "m.safetensors", {}, _config(), {})
+    with pytest.raises(TypeError):
+        save_checkpoint(model_path, {}, _config(), {"score": object()})
+
+    assert model_path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [model_path]
+
+
+@pytest.mark.parametrize("size", [0, 5, 200, -1])
+def test_a_truncated_model_is_refused(model_path, size):
+    model_path.write_bytes(model_path.read_bytes()[:size])
+
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is .*; (copy it|give)"):
+        load_checkpoint(model_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PK\x03\x04" + bytes(100), "a PyTorch checkpoint"),
+        (b"\x80\x02}q\x00." + bytes(100), "a Python pickle"),
+        (gzip.compress(bytes(500)), "a gzip file, such as a NIfTI image"),
+        ((348).to_bytes(4, "little") + bytes(344), "a NIfTI image"),
+        (b"labels: brats2021\n", "a file of another kind"),
+        (b"", "empty"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path, content, kind):
+    path = tmp_path / "last.ckpt"
+    path.write_bytes(content)
+
+    with pytest.raises(CheckpointError, match=rf"last\.ckpt is not a model of volseg but {kind}"):
+        load_checkpoint(path)
+
+
+def test_a_pickle_is_never_run(tmp_path):
+    """A pickle that would make a file when opened makes none."""
+    made = tmp_path / "made"
+
+    class Malicious:
+        def __reduce__(self):
+            return (open, (str(made), "w"))
+
+    torch.save({"state_dict": Malicious()}, tmp_path / "model.safetensors")
+
+    with pytest.raises(CheckpointError):
+        load_checkpoint(tmp_path / "model.safetensors")
+    assert not made.exists()
+
+
+def test_safetensors_of_something_else_are_refused(tmp_path):
+    save_file({"weight": torch.zeros(3)}, tmp_path / "llm.safetensors")
+
+    with pytest.raises(CheckpointError, match="a safetensors file, but not one of volseg"):
+        load_checkpoint(tmp_path / "llm.safetensors")
+
+
+def test_a_newer_format_asks_for_an_update(model_path):
+    _with_header(model_path, lambda header: header.update(format=99, volseg="7.1"))
+
+    with pytest.raises(CheckpointError, match=r"format 99, written by volseg 7\.1.*update volseg"):
+        load_checkpoint(model_path)
+
+
+def test_weights_that_do_not_fit_the_config_are_refused(model_path):
+    def widen(header):
+        header["config"]["network"]["widths"] = [8, 16]
+
+    _with_header(model_path, widen)
+
+    with pytest.raises(CheckpointError, match="do not fit the network unet of its config"):
+        load_checkpoint(model_path)
+
+
+def test_a_missing_weight_is_refused(model_path):
+    state = load_file(model_path)
+    metadata = {"volseg": json.dumps(read_checkpoint_header(model_path))}
+    state.pop(next(iter(state)))
+    save_file(state, model_path, metadata)
+
+    with pytest.raises(CheckpointError, match="Missing key"):
+        load_checkpoint(model_path)
+
+
+def test_an_invalid_config_in_a_model_is_refused(model_path):
+    _with_header(model_path, lambda header: header["config"].update(colour="blue"))
+
+    with pytest.raises(CheckpointError, match="colour: unknown key"):
+        load_checkpoint(model_path)
+
+
+def test_a_missing_model_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nothing\.safetensors does not exist"):
+        load_checkpoint(tmp_path / "nothing.safetensors")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors does not exist"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_copy_of_a_model_is_the_same_model(model_path, tmp_path):
+    copy = shutil.copy(model_path, tmp_path / "renamed.bin")
+
+    assert load_checkpoint(copy).sha256 == load_checkpoint(model_path).sha256

@@ -1,0 +1,407 @@
+from __future__ import annotations
+
+import json
+import logging
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import volseg
+from volseg import cli
+from volseg.cli.log import PlainLog
+from volseg.config import CHANNELS
+from volseg.datalist import Case, DataList, Finding, Skipped
+from volseg.errors import DataListError
+from volseg.metrics.overlap import Overlap
+from volseg.metrics.surface import HD95_PENALTY_MM
+from volseg.metrics.table import ScoreRow, ScoreTable
+from volseg.tasks.check import CheckResult
+from volseg.tasks.demo import DemoResult
+from volseg.tasks.evaluate import EvaluateResult
+from volseg.tasks.fit import FitResult
+from volseg.tasks.infer import InferOptions, InferResult
+from volseg.tasks.split import SplitResult
+
+HEAVY = (
+    "torch",
+    "monai",
+    "pytorch_lightning",
+    "lightning",
+    "numpy",
+    "nibabel",
+    "scipy",
+)
+COMMANDS = ("demo", "split", "check", "fit", "infer", "evaluate", "info")
+
+CONFIG = """\
+labels: brats2023
+data:
+  data_list: list.json
+"""
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch):
+    """Help and tables without folded lines, so that a test can look for a phrase."""
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("TERMINAL_WIDTH", "300")
+
+
+def run(*words):
+    return CliRunner().invoke(cli.app, [str(word) for word in words])
+
+
+@dataclass
+class StandIn:
+    """Takes the place of a task: keeps what it is given, returns or raises what it is told."""
+
+    result: object
+
+    def __call__(self, *args, **options):
+        self.args, self.options = args, options
+        if isinstance(self.result, BaseException):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    def replace_task(name, result):
+        task = StandIn(result)
+        monkeypatch.setattr(f"volseg.tasks.{name}.{name}", task)
+        return task
+
+    return replace_task
+
+
+def infer_result(**changes):
+    fields = {"done": ("a",), "kept": (), "failures": {}, "manifest": Path("o/manifest.json")}
+    return InferResult(**{**fields, **changes})
+
+
+# Import and help
+
+
+def modules_after(statements):
+    """Names of the top-level packages that a fresh interpreter holds after `statements`."""
+    script = f"{statements}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    return {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+
+
+def test_importing_the_command_line_imports_nothing_heavy():
+    assert modules_after("import volseg.cli").isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["infer", "--help"]])
+def test_help_imports_nothing_heavy(words):
+    found = modules_after(
+        f"import volseg.cli\ntry:\n    volseg.cli.app({words})\nexcept SystemExit:\n    pass"
+    )
+
+    assert "rich" in found or words == ["--version"]
+    assert found.isdisjoint(HEAVY)
+
+
+def test_python_m_volseg_is_the_same_command():
+    words = [sys.executable, "-m", "volseg", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout == f"volseg {volseg.__version__}\n"
+
+
+def test_help_names_every_command_and_the_limits_of_use():
+    result = run("--help")
+
+    assert result.exit_code == 0
+    assert all(re.search(rf"\b{command}\b", result.output) for command in COMMANDS)
+    assert "For research only, not for clinical use." in result.output
+
+
+def test_no_words_show_the_help():
+    assert "For research only" in run().output
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_shows_an_example(command):
+    result = run(command, "--help")
+
+    assert result.exit_code == 0
+    assert re.search(rf"Examples?: *\n *volseg {command} ", result.output)
+
+
+def test_defaults_in_the_help_are_the_true_ones():
+    assert ",".join(CHANNELS) in run("split", "--help").output
+    assert f"{HD95_PENALTY_MM} mm" in run("evaluate", "--help").output
+
+
+# Words become arguments
+
+
+def test_split_passes_folders_and_options(stand_in):
+    task = stand_in("split", DataListError("enough"))
+
+    run("split", "one", "two", "-o", "list.json")
+    assert task.args == ([Path("one"), Path("two")], Path("list.json"), 5, None, 0, CHANNELS)
+
+    words = ["--folds", "3", "--labels", "msd", "--seed", "7", "--channels", "t1c,t2f"]
+    run("split", "one", "-o", "list.json", *words)
+    assert task.args[2:] == (3, "msd", 7, ("t1c", "t2f"))
+
+
+def test_check_passes_the_config_and_the_overrides(stand_in):
+    task = stand_in("check", CheckResult((), ()))
+
+    run("check", "a.yaml", "data.fold=1", "training.seed=2")
+
+    assert task.args == (Path("a.yaml"), ["data.fold=1", "training.seed=2"])
+
+
+def test_fit_reads_the_config_with_its_overrides(stand_in, tmp_path):
+    task = stand_in("fit", FitResult(Path("r"), Path("r/model.safetensors")))
+    (tmp_path / "small.yaml").write_text(CONFIG)
+
+    run("fit", tmp_path / "small.yaml", "training.max_epochs=3", "-o", "r", "--resume")
+
+    config, folder = task.args
+    assert (config.training.max_epochs, config.labels.name) == (3, "brats2023")
+    assert (folder, task.options) == (Path("r"), {"resume": True})
+
+
+def test_fit_names_the_run_after_the_config(stand_in, tmp_path):
+    task = stand_in("fit", FitResult(Path("r"), Path("r/model.safetensors")))
+    (tmp_path / "small.yaml").write_text(CONFIG)
+
+    run("fit", tmp_path / "small.yaml")
+
+    assert task.args[1] == Path("runs/small")
+    assert task.options == {"resume": False}
+
+
+def test_infer_leaves_to_the_model_what_is_not_said(stand_in):
+    task = stand_in("infer", infer_result())
+
+    run("infer", "scans", "-m", "run", "-o", "out")
+
+    assert task.args == (Path("scans"), [Path("run")], Path("out"), InferOptions())
+
+
+def test_infer_passes_models_and_options(stand_in):
+    task = stand_in("infer", infer_result())
+    words = ["--tta", "--overlap", "0.7", "--probabilities", "--device", "cuda:1", "--overwrite"]
+
+    run("infer", "scans", "-m", "a", "-m", "b", "-o", "out", *words, "--labels", "brats2021")
+
+    assert task.args[1] == [Path("a"), Path("b")]
+    assert task.args[3] == InferOptions(
+        tta=True,
+        overlap=0.7,
+        probabilities=True,
+        device="cuda:1",
+        overwrite=True,
+        labels="brats2021",
+    )
+
+
+def test_evaluate_passes_both_label_schemes(stand_in):
+    task = stand_in("evaluate", EvaluateResult(ScoreTable(), Path("scores")))
+
+    run("evaluate", "p", "r", "-o", "s", "--labels", "msd", "--reference-labels", "brats2021")
+
+    assert task.args == (Path("p"), Path("r"), Path("s"), "msd", "brats2021")
+
+
+@pytest.mark.parametrize("words", [["infer", "scans", "-o", "out"], ["split"], ["fit", "--sheds"]])
+def test_words_that_make_no_sense_exit_with_2(words):
+    assert run(*words).exit_code == 2
+
+
+# Results become tables
+
+
+def test_split_shows_what_was_found_left_out_decided_and_shared_out(stand_in):
+    cases = [
+        Case(f"c{n}", f"p{n // 2}", (Path("x"),), ("t1c",), Path("y"), "msd", fold=n // 2)
+        for n in range(4)
+    ]
+    skipped = [Skipped(Path("/data/[odd] name.txt"), "not .nii or .nii.gz")]
+    finding = Finding.of(cases, skipped, {case.case_id: "MSD" for case in cases})
+    data_list = DataList("list", ("t1c",), tuple(cases))
+    stand_in("split", SplitResult(Path("list.json"), finding, data_list, ("MSD: labels msd",)))
+
+    output = run("split", "data", "-o", "list.json").stdout
+
+    assert re.search(r"MSD +│ 4 ", output)
+    assert re.search(r"/data/\[odd\] name.txt +│ not .nii or .nii.gz", output)
+    assert "MSD: labels msd" in output
+    assert re.search(r"│ 1 +│ 2 +│ 1 +│", output)
+    assert "Data list: list.json" in output
+
+
+def test_check_lists_every_problem_and_exits_with_2(stand_in):
+    stand_in("check", CheckResult((("grids", "4 x 4 x 4"),), ("case a: broken", "case b: gone")))
+
+    result = run("check", "a.yaml")
+
+    assert result.exit_code == 2
+    assert re.search(r"grids +│ 4 x 4 x 4", result.stdout)
+    assert result.stderr == "Error: case a: broken\nError: case b: gone\n"
+
+
+def test_fit_shows_the_scores_by_region(stand_in, tmp_path):
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    scores = {"loss": 0.3, "dice/WT": 0.91, "dice/TC": 0.82, "iou/WT": 0.85}
+    stand_in("fit", FitResult(Path("r"), Path("r/model.safetensors"), scores))
+
+    result = run("fit", tmp_path / "small.yaml")
+
+    assert result.exit_code == 0
+    assert re.search(r"WT +│ 0.910 +│ 0.850", result.stdout)
+    assert re.search(r"TC +│ 0.820 +│ - ", result.stdout)
+    assert "Model: r/model.safetensors" in result.stdout
+
+
+def test_evaluate_shows_statistics_and_what_has_none(stand_in):
+    rows = [
+        ScoreRow.of("a", "WT", Overlap(tp=2, fp=0, fn=2), 0.001, 4.0),
+        ScoreRow.of("b", "WT", Overlap(tp=0, fp=0, fn=0), 0.001, 0.0),
+        ScoreRow("c", "WT", status="missing"),
+    ]
+    table = ScoreTable.of(rows)
+    stand_in("evaluate", EvaluateResult(table, Path("s"), (), ("c",), ("stranger",)))
+
+    result = run("evaluate", "p", "r", "-o", "s")
+
+    assert result.exit_code == 0
+    # Dice 2/3 and 1; IoU 1/2 and 1; precision 1 and 1; recall 1/2 and 1; HD95 4 and 0 mm.
+    assert re.search(r"WT +│ mean +│ 0.833 +│ 0.750 +│ 1.000 +│ 0.750 +│ 2.00", result.stdout)
+    assert re.search(r"│ std +│ 0.236 +│ 0.354 +│ 0.000 +│ 0.354 +│ 2.83", result.stdout)
+    assert re.search(r"WT +│ 2 +│ 1 +│ 1 +│ 1 +│ 0 ", result.stdout)
+    assert "Missing: c has no prediction" in result.stdout
+    assert "Not scored: stranger has no reference" in result.stdout
+
+
+def test_demo_shows_its_steps_its_scores_and_its_picture(monkeypatch):
+    def demo(output, on_step):
+        on_step("volseg split x -o [y].json")
+        return DemoResult(output, output / "demo.png", output / "m", {"WT": 0.9, "TC": 0.8})
+
+    monkeypatch.setattr("volseg.tasks.demo.demo", demo)
+
+    output = run("demo", "-o", "here").stdout
+
+    assert "volseg split x -o [y].json\n" in output
+    assert re.search(r"WT +┃ TC", output)
+    assert re.search(r"0.900 +│ 0.800", output)
+    assert "Picture: here/demo.png" in output
+
+
+def test_info_is_read_by_people_and_by_programs(stand_in):
+    facts = {"kind": "scan", "shape": [240, 240, 155], "labels": None}
+    stand_in("info", facts)
+
+    assert json.loads(run("info", "x.nii.gz", "--json").stdout) == facts
+    assert run("info", "x.nii.gz").stdout.splitlines()[:2] == [
+        "kind: scan",
+        "shape: [240, 240, 155]",
+    ]
+
+
+# Exit codes
+
+
+def test_an_error_that_can_be_repaired_is_one_line(stand_in):
+    stand_in("info", DataListError("a is empty; give another"))
+
+    result = run("info", "a")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "Error: a is empty; give another\n"
+
+
+def test_failed_cases_are_named_and_exit_with_3(stand_in):
+    stand_in("infer", infer_result(kept=("b", "c"), failures={"d": "t1c in d.nii is constant"}))
+
+    result = run("infer", "scans", "-m", "m", "-o", "out")
+
+    assert result.exit_code == 3
+    assert "1 cases segmented, 2 were there already" in result.stdout
+    assert re.search(r"d +│ t1c in d.nii is constant", result.stdout)
+
+
+def test_a_bug_keeps_its_traceback(stand_in):
+    stand_in("info", ZeroDivisionError("ours"))
+
+    result = run("info", "a")
+
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_an_interrupt_exits_with_130(stand_in):
+    stand_in("info", KeyboardInterrupt())
+
+    result = run("info", "a")
+
+    assert (result.exit_code, result.stderr) == (130, "Error: interrupted\n")
+
+
+def test_main_runs_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["volseg", "--version"])
+
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"volseg {volseg.__version__}\n"
+
+
+# Logging
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """Lines on stderr of a command that does what it is given."""
+
+    def lines_of(emit):
+        monkeypatch.setattr("volseg.tasks.info.info", lambda _: emit() or {})
+        return run("info", "x").stderr.splitlines()
+
+    yield lines_of
+    root = logging.getLogger()
+    root.handlers = [h for h in root.handlers if not isinstance(h, PlainLog)]
+
+
+def test_our_log_is_plain_lines_on_stderr(log):
+    logger = logging.getLogger("volseg.tasks.info")
+
+    def emit():
+        logger.debug("too much")
+        logger.info("epoch %d", 3)
+        logger.warning("slow")
+
+    assert log(emit) == ["epoch 3", "Warning: slow"]
+
+
+def test_other_packages_are_heard_only_when_it_is_serious(log):
+    other = logging.getLogger("pytorch_lightning.utilities")
+
+    def emit():
+        other.setLevel(logging.INFO)
+        other.info("Tip: use our product")
+        logging.getLogger("somebody").error("disk is gone")
+
+    assert log(emit) == ["disk is gone"]
+
+
+def test_a_second_command_in_one_process_logs_once(log):
+    logger = logging.getLogger("volseg.x")
+    log(lambda: None)
+
+    assert log(lambda: logger.info("once")) == ["once"]

@@ -1,0 +1,57 @@
+"""Every shipped config is valid, says only what it is about, and builds its network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from volseg.config import load_config
+from volseg.losses import build_loss
+from volseg.networks import NETWORKS, build_network
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+every_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+
+
+def test_every_network_has_a_config():
+    assert {load_config(path).network.name for path in CONFIGS} == set(NETWORKS)
+
+
+@every_config
+def test_a_config_builds_its_network_and_takes_its_patch(path):
+    config = load_config(path)
+    if config.network.name == "swin_unetr":
+        pytest.importorskip("einops", reason="swin_unetr needs volseg[transformer]")
+    regions, patch = len(config.labels.regions), config.data.patch_size
+    network = build_network(config.network, len(config.data.channels), regions, patch)
+    # The meta device works out shapes alone, so that a patch of full size takes no time.
+    image = torch.empty(config.data.batch_size, len(config.data.channels), *patch, device="meta")
+
+    with torch.no_grad():
+        logits = network.to("meta")(image)
+
+    finest = logits[0] if isinstance(logits, list) else logits
+    assert finest.shape == (config.data.batch_size, regions, *patch)
+    assert all(side % network.divisor == 0 for side in patch)
+    assert isinstance(build_loss(config.loss), torch.nn.Module)
+
+
+@every_config
+def test_a_config_says_what_it_is_its_command_and_what_was_measured(path):
+    comments = [
+        line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
+    ]
+
+    assert any(f"volseg fit configs/{path.name}" in line for line in comments[1:])
+    assert any(line.startswith("# Measured: ") for line in comments)
+
+
+@every_config
+def test_the_data_list_of_a_config_is_shipped_or_made_by_its_header(path):
+    data_list = load_config(path).data.data_list
+
+    header = path.read_text(encoding="utf-8").partition("\nlabels:")[0]
+    assert (ROOT / data_list).is_file() or f"-o {data_list.as_posix()}" in header

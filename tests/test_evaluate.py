@@ -1,0 +1,383 @@
+import csv
+import json
+import logging
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
+from scipy.ndimage import binary_dilation, find_objects
+
+from volseg.datalist import Case, DataList, write_data_list
+from volseg.errors import ConfigError, DataListError, LabelError, OutputError
+from volseg.labels import get_scheme
+from volseg.tasks.evaluate import evaluate
+
+AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
+
+
+def tumour(enhancing=4, size=4):
+    """Oedema of 8 x 8 x 8 voxels, necrosis and an enhancing core of `size` voxels along I."""
+    label_map = np.zeros((16, 16, 12), dtype=np.uint8)
+    label_map[4:12, 4:12, 2:10] = 2
+    label_map[6:10, 6:10, 4:8] = 1
+    label_map[6 : 6 + size, 6:8, 4:6] = enhancing
+    return label_map
+
+
+def write(path, label_map, affine=AFFINE):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(label_map, affine), path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Two cases in brats2021, predicted perfectly, and a folder for the scores."""
+    for case in ("a", "b"):
+        write(tmp_path / "reference" / f"{case}.nii.gz", tumour())
+        write(tmp_path / "predictions" / f"{case}.nii.gz", tumour())
+    return tmp_path / "predictions", tmp_path / "reference", tmp_path / "scores"
+
+
+def score(result, case_id, region):
+    (row,) = [r for r in result.table.rows if (r.case_id, r.region) == (case_id, region)]
+    return row
+
+
+def test_a_perfect_prediction_scores_one_and_no_distance(folders):
+    result = evaluate(*folders, labels="brats2021")
+
+    for row in result.table.rows:
+        assert (row.dice, row.iou, row.precision, row.recall, row.hd95_mm) == (1, 1, 1, 1, 0)
+    assert score(result, "a", "WT").volume_ml == pytest.approx(8 * 8 * 8 * 2 / 1000)
+    assert (result.failures, result.missing, result.without_reference) == ((), (), ())
+
+
+def test_an_imperfect_prediction_scores_what_is_counted_by_hand(folders):
+    write(folders[0] / "a.nii.gz", tumour(size=2))  # 2 x 2 x 2 of 4 x 2 x 2 voxels
+
+    row = score(evaluate(*folders, labels="brats2021"), "a", "ET")
+
+    assert row.dice == pytest.approx(2 * 8 / (8 + 16))
+    assert row.iou == pytest.approx(8 / 16)
+    assert (row.precision, row.recall) == (1.0, 0.5)
+    assert row.hd95_mm == 2.0  # 4 of 16 voxels lie 2 mm beyond, 4 lie 1 mm beyond
+    assert row.reference_volume_ml == pytest.approx(16 * 2 / 1000)
+
+
+def test_files_hold_every_row_and_the_policy(folders):
+    result = evaluate(*folders, labels="brats2021")
+
+    with (folders[2] / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    document = json.loads((folders[2] / "scores.json").read_text())
+    assert [(row["case_id"], row["region"]) for row in rows] == [
+        (case, region) for case in "ab" for region in ("WT", "TC", "ET")
+    ]
+    assert document["summary"] == result.table.summary()
+    assert document["prediction_labels"] == "brats2021"
+    assert document["reference_labels"] == ["brats2021"]
+    assert "both empty" in document["empty_mask_policy"]
+    assert sorted(path.name for path in folders[2].iterdir()) == ["scores.csv", "scores.json"]
+
+
+def test_the_two_sides_may_store_labels_in_different_conventions(folders):
+    for case in ("a", "b"):
+        write(folders[0] / f"{case}.nii.gz", tumour(enhancing=3))
+
+    result = evaluate(*folders, labels="brats2023", reference_labels="brats2021")
+
+    assert set(result.table.means("dice").values()) == {1.0}
+
+
+def test_each_case_of_a_data_list_bears_its_own_convention(folders, tmp_path):
+    write(folders[1] / "b.nii.gz", tumour(enhancing=3))
+    cases = [
+        Case(case, case, (tmp_path / f"{case}_t1c.nii.gz",), ("t1c",), label, labels)
+        for case, labels in (("a", "brats2021"), ("b", "brats2023"))
+        for label in [folders[1] / f"{case}.nii.gz"]
+    ]
+    data_list = tmp_path / "list.json"
+    write_data_list(data_list, DataList("two", ("t1c",), tuple(cases)), tmp_path)
+
+    result = evaluate(folders[0], data_list, folders[2], labels="brats2021")
+
+    assert set(result.table.means("dice").values()) == {1.0}
+    document = json.loads((folders[2] / "scores.json").read_text())
+    assert document["reference_labels"] == ["brats2021", "brats2023"]
+
+
+@pytest.mark.parametrize("written_out", [False, True])
+def test_the_manifest_tells_the_scheme_of_the_predictions(folders, written_out):
+    scheme = get_scheme("brats2021")
+    labels = {
+        "name": "mine",
+        "labels": {str(value): name for value, name in scheme.labels.items()},
+        "regions": {name: list(values) for name, values in scheme.regions.items()},
+    }
+    manifest = {"labels": labels if written_out else "brats2021"}
+    (folders[0] / "manifest.json").write_text(json.dumps(manifest))
+
+    result = evaluate(*folders)
+
+    assert result.table.regions == ("WT", "TC", "ET")
+    assert set(result.table.means("dice").values()) == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "reason"),
+    [
+        (None, "no manifest.json"),
+        ("{", "tells none"),
+        ("{}", "tells none: 'labels'"),
+        ('{"labels": "brats1999"}', "unknown label scheme 'brats1999'"),
+        ('{"labels": {"name": "x", "labels": {"one": "ET"}, "regions": {}}}', "'one'"),
+    ],
+)
+def test_an_unknown_scheme_is_asked_for_and_never_guessed(folders, manifest, reason):
+    if manifest is not None:
+        (folders[0] / "manifest.json").write_text(manifest)
+
+    with pytest.raises(LabelError, match=f"{reason}.*; name it with labels, one of brats2021"):
+        evaluate(*folders)
+
+
+def test_an_unknown_name_of_a_scheme_is_refused(folders):
+    with pytest.raises(ConfigError, match="unknown label scheme 'brats1999'"):
+        evaluate(*folders, labels="brats2021", reference_labels="brats1999")
+
+
+def test_a_missing_prediction_is_listed_and_counted(folders):
+    (folders[0] / "b.nii.gz").unlink()
+
+    result = evaluate(*folders, labels="brats2021")
+
+    assert result.missing == ("b",)
+    summary = result.table.summary()["WT"]
+    assert (summary["n_cases"], summary["n_missing"]) == (1, 1)
+    assert (summary["dice"]["mean"], summary["dice"]["mean_missing_as_worst"]) == (1.0, 0.5)
+    assert "b,WT,,,,,,,,missing" in (folders[2] / "scores.csv").read_text()
+
+
+def test_a_prediction_without_a_reference_is_named(folders):
+    write(folders[0] / "c.nii.gz", tumour())
+
+    result = evaluate(*folders, labels="brats2021")
+
+    assert result.without_reference == ("c",)
+    assert result.table.cases("scored") == ("a", "b")
+
+
+def test_probability_maps_beside_the_predictions_are_not_taken_for_cases(folders):
+    write(folders[0] / "a_WT.nii.gz", np.full((16, 16, 12), 0.5, dtype=np.float32))
+    write(folders[0] / "a_GTV.nii.gz", np.full((16, 16, 12), 0.5, dtype=np.float32))
+
+    result = evaluate(*folders, labels="brats2021")
+
+    assert result.without_reference == ()
+    assert set(result.table.means("dice").values()) == {1.0}
+
+
+def test_a_prediction_on_another_grid_fails_alone(folders):
+    moved = AFFINE.copy()
+    moved[0, 3] = 5.0
+    write(folders[0] / "a.nii.gz", tumour(), moved)
+
+    result = evaluate(*folders, labels="brats2021")
+
+    ((case_id, reason),) = result.failures
+    assert case_id == "a"
+    assert reason.startswith("prediction lies 5 mm away from reference")
+    assert reason.endswith("; resample the prediction to the grid of the reference")
+    assert result.table.cases("failed") == ("a",)
+    assert result.table.cases("scored") == ("b",)
+    assert json.loads((folders[2] / "scores.json").read_text())["failures"] == {"a": reason}
+
+
+def test_a_hair_between_the_grids_is_noted(folders, caplog):
+    moved = AFFINE.copy()
+    moved[0, 3] = 0.001
+    write(folders[0] / "a.nii.gz", tumour(), moved)
+
+    with caplog.at_level(logging.INFO):
+        result = evaluate(*folders, labels="brats2021")
+
+    assert result.failures == ()
+    assert "a: prediction lies 0.001 mm away from reference: accepted" in caplog.messages
+
+
+def test_label_values_outside_the_scheme_fail_with_the_file_named(folders):
+    write(folders[1] / "b.nii.gz", tumour(enhancing=3))
+
+    result = evaluate(*folders, labels="brats2021")
+
+    ((case_id, reason),) = result.failures
+    assert case_id == "b"
+    assert reason.startswith(f"reference {folders[1] / 'b.nii.gz'} holds [3]")
+
+
+def test_a_damaged_prediction_fails_alone(folders):
+    path = folders[0] / "a.nii.gz"
+    path.write_bytes(path.read_bytes()[:60])
+
+    result = evaluate(*folders, labels="brats2021")
+
+    assert [case_id for case_id, _ in result.failures] == ["a"]
+    assert score(result, "b", "WT").dice == 1.0
+
+
+def test_empty_label_maps_score_as_brats_does(folders):
+    nothing = np.zeros((16, 16, 12), dtype=np.uint8)
+    write(folders[0] / "a.nii.gz", nothing)
+    write(folders[0] / "b.nii.gz", nothing)
+    write(folders[1] / "b.nii.gz", nothing)
+
+    result = evaluate(*folders, labels="brats2021")
+
+    missed, right = score(result, "a", "WT"), score(result, "b", "WT")
+    assert (missed.dice, missed.precision, missed.recall, missed.hd95_mm) == (0, 0, 0, 373.13)
+    assert (right.dice, right.precision, right.recall, right.hd95_mm) == (1, 1, 1, 0)
+
+
+@pytest.mark.parametrize("name", ["{0}-seg.nii.gz", "{0}/{0}_seg.nii.gz", "{0}/seg.nii"])
+def test_label_maps_may_be_named_as_brats_names_them(tmp_path, name):
+    for side in ("predictions", "reference"):
+        for case in ("BraTS-GLI-00001-000", "BraTS-GLI-00001-001"):
+            write(tmp_path / side / name.format(case), tumour(enhancing=3))
+
+    result = evaluate(
+        tmp_path / "predictions", tmp_path / "reference", tmp_path / "scores", "brats2023"
+    )
+
+    assert result.table.cases("scored") == ("BraTS-GLI-00001-000", "BraTS-GLI-00001-001")
+    assert result.without_reference == ()
+
+
+def test_the_reference_may_be_a_folder_of_labelled_scans(folders, tmp_path):
+    images = np.random.default_rng(0).normal(size=(16, 16, 12)).astype(np.float32)
+    for case in ("a", "b"):
+        folder = tmp_path / "scans" / case
+        for channel in ("t1n", "t1c", "t2w", "t2f"):
+            write(folder / f"{case}-{channel}.nii.gz", images)
+        write(folder / f"{case}-seg.nii.gz", tumour())
+    # The images of b are not complete, but its label map is all that is needed.
+    (tmp_path / "scans" / "b" / "b-t2f.nii.gz").unlink()
+
+    result = evaluate(folders[0], tmp_path / "scans", folders[2], labels="brats2021")
+
+    assert result.table.cases("scored") == ("a", "b")
+    assert set(result.table.means("dice").values()) == {1.0}
+
+
+def test_regions_of_one_side_alone_are_named_and_left_out(folders, caplog):
+    for case in ("a", "b"):
+        write(folders[0] / f"{case}.nii.gz", tumour(enhancing=3))
+
+    result = evaluate(*folders, labels="brats2024-gli", reference_labels="brats2021")
+
+    assert result.table.regions == ("WT", "TC", "ET")
+    assert "only WT TC ET are scored: predictions (brats2024-gli) have WT TC ET RC" in caplog.text
+
+
+def test_schemes_without_a_common_region_are_refused(folders):
+    with pytest.raises(LabelError, match=r"no region in common: predictions \(men-rt\) have GTV"):
+        evaluate(*folders, labels="men-rt", reference_labels="brats2021")
+
+
+def test_two_predictions_of_one_case_are_refused(folders):
+    write(folders[0] / "again" / "a.nii.gz", tumour())
+
+    with pytest.raises(DataListError, match=r"a\.nii\.gz and .*again.* are of one case; keep one"):
+        evaluate(*folders, labels="brats2021")
+
+
+def test_two_references_of_one_case_are_refused(folders):
+    for ending in ("nii", "nii.gz"):
+        write(folders[1] / f"c-seg.{ending}", tumour())
+
+    with pytest.raises(DataListError, match=r"are of one case; keep one"):
+        evaluate(*folders, labels="brats2021")
+
+
+def test_names_that_do_not_match_are_shown_on_both_sides(folders):
+    for case in ("a", "b"):
+        (folders[0] / f"{case}.nii.gz").rename(folders[0] / f"result{case}.nii.gz")
+
+    message = r"found resulta, resultb, expected a, b; name predictions <case_id>\.nii\.gz"
+    with pytest.raises(DataListError, match=message):
+        evaluate(*folders, labels="brats2021")
+
+
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [(0, "is not a folder; give the folder of the predictions"), (1, "does not exist; give a")],
+)
+def test_an_absent_folder_is_named(folders, side, message):
+    shutil.rmtree(folders[side])
+
+    with pytest.raises(DataListError, match=message):
+        evaluate(*folders, labels="brats2021")
+
+
+def test_a_reference_without_label_maps_is_refused(folders):
+    for path in folders[1].iterdir():
+        path.unlink()
+
+    with pytest.raises(DataListError, match="has no case with a label map"):
+        evaluate(*folders, labels="brats2021")
+
+
+def test_an_output_that_cannot_be_made_is_named(folders):
+    folders[2].write_text("a file")
+
+    with pytest.raises(OutputError, match=r"scores cannot be made .*; choose another folder"):
+        evaluate(*folders, labels="brats2021")
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+def test_real_label_maps_score_as_monai_scores_them(real_data, tmp_path):
+    case_id = "BraTS2021_01479"
+    source = nib.load(real_data / "brats2021" / case_id / f"{case_id}_seg.nii.gz")
+    label_map = np.asarray(source.dataobj).astype(np.uint8)
+    enhancing = binary_dilation(label_map == 4, iterations=2)
+    prediction = np.where(enhancing, 4, label_map).astype(np.uint8)
+    write(tmp_path / "predictions" / f"{case_id}.nii.gz", prediction, source.affine)
+    scheme = get_scheme("brats2021")
+
+    result = evaluate(
+        tmp_path / "predictions",
+        real_data / "brats2021" / case_id,
+        tmp_path / "scores",
+        "brats2021",
+    )
+
+    box = find_objects((prediction > 0).astype(np.int32))[0]
+    tensors = [torch.from_numpy(scheme.masks(x[box]))[None] for x in (prediction, label_map)]
+    dice, iou = compute_dice(*tensors)[0], compute_iou(*tensors)[0]
+    hd95 = compute_hausdorff_distance(
+        *tensors, include_background=True, percentile=95, spacing=(1.0, 1.0, 1.0)
+    )[0]
+    for index, region in enumerate(scheme.regions):
+        row = score(result, case_id, region)
+        assert row.dice == pytest.approx(dice[index].item(), rel=1e-5)
+        assert row.iou == pytest.approx(iou[index].item(), rel=1e-5)
+        assert row.hd95_mm == pytest.approx(hd95[index].item(), rel=1e-5)
+    assert 0.5 < score(result, case_id, "ET").dice < 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "labels", "cases", "regions"),
+    [
+        ("brats2021", "brats2021", 6, ("WT", "TC", "ET")),
+        ("brats2024_labels", "brats2024-gli", 4, ("WT", "TC", "ET", "RC")),
+    ],
+)
+def test_real_label_maps_against_themselves(real_data, tmp_path, folder, labels, cases, regions):
+    result = evaluate(real_data / folder, real_data / folder, tmp_path / "scores", labels)
+
+    assert len(result.table.cases("scored")) == cases
+    assert (result.failures, result.missing, result.without_reference) == ((), (), ())
+    assert result.table.means("dice") == dict.fromkeys(regions, 1.0)
+    assert result.table.means("hd95_mm") == dict.fromkeys(regions, 0.0)

@@ -1,0 +1,428 @@
+"""`infer`: all cases of a folder, bad ones named, a stopped run going on, the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from test_inference import write_case, write_model
+
+import volseg
+from volseg.datalist import DataList, find_cases, write_data_list
+from volseg.errors import CheckpointError, OutputError
+from volseg.inference import Prediction, Predictor
+from volseg.labels import get_scheme
+from volseg.tasks.infer import InferOptions, _read_ahead, infer
+
+NAMES = ["BraTS2021_00001", "BraTS2021_00002", "BraTS2021_00003"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "model.safetensors")
+
+
+@pytest.fixture
+def scans(tmp_path):
+    for name in NAMES:
+        write_case(tmp_path / "scans", name)
+    return tmp_path / "scans"
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "new" / "output"
+
+
+def run(scans, model, output, **options):
+    return infer(scans, [model], output, InferOptions(device="cpu", **options))
+
+
+def manifest_of(output):
+    return json.loads((output / "manifest.json").read_text())
+
+
+def files_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_every_case_gets_a_label_map_on_its_grid(scans, model, output):
+    result = run(scans, model, output)
+
+    assert result.done == tuple(NAMES)
+    assert (result.kept, result.failures) == ((), {})
+    assert files_in(output) == [*(f"{name}.nii.gz" for name in NAMES), "manifest.json"]
+    for name in NAMES:
+        found = nib.load(output / f"{name}.nii.gz")
+        source = nib.load(scans / name / f"{name}_t1.nii.gz")
+        assert np.array_equal(found.affine, source.affine)
+        assert found.shape == source.shape
+        assert set(np.unique(found.dataobj)) <= {0, 1, 2, 4}
+
+
+def test_it_writes_what_the_predictor_predicts(scans, model, output):
+    run(scans, model, output, tta=True)
+
+    expected = Predictor(model, device="cpu", tta=True).predict(scans / NAMES[1])
+    found = np.asarray(nib.load(output / f"{NAMES[1]}.nii.gz").dataobj)
+    assert np.array_equal(found, expected.label_map)
+    record = manifest_of(output)["cases"][NAMES[1]]
+    assert record["volumes_ml"] == pytest.approx(expected.volumes_ml, abs=1e-3)
+
+
+def test_the_manifest_tells_what_was_made_from_what(scans, model, output):
+    result = run(scans / NAMES[0], model, output, overlap=0.25)
+
+    manifest = json.loads(result.manifest.read_text())
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert manifest["volseg"] == volseg.__version__
+    assert "not for clinical use" in manifest["disclaimer"]
+    assert manifest["models"] == [
+        {"path": str(model), "sha256": sha256, "volseg": volseg.__version__}
+    ]
+    assert manifest["labels"] == {
+        "name": "brats2021",
+        "labels": {"1": "NCR", "2": "ED", "4": "ET"},
+        "regions": {"WT": [1, 2, 4], "TC": [1, 4], "ET": [4]},
+    }
+    assert manifest["device"] == "cpu"
+    assert manifest["options"]["overlap"] == 0.25
+    assert (manifest["failures"], manifest["skipped"]) == ({}, [])
+    (record,) = manifest["cases"].values()
+    folder = scans / NAMES[0]
+    assert record["inputs"] == {
+        "t1n": str(folder / f"{NAMES[0]}_t1.nii.gz"),
+        "t1c": str(folder / f"{NAMES[0]}_t1ce.nii.gz"),
+        "t2w": str(folder / f"{NAMES[0]}_t2.nii.gz"),
+        "t2f": str(folder / f"{NAMES[0]}_flair.nii.gz"),
+    }
+    assert record["output"] == f"{NAMES[0]}.nii.gz"
+    assert record["models"] == [sha256]
+    assert record["seconds"] >= 0
+    assert set(record["volumes_ml"]) == {"WT", "TC", "ET"}
+
+
+def test_a_data_list_names_the_cases(scans, model, output, tmp_path):
+    cases = find_cases([scans]).cases
+    labelled = replace(cases[0], label=scans / "label.nii.gz", labels="brats2021")
+    listed = DataList("some", labelled.channels, training=(labelled,), testing=cases[2:])
+    write_data_list(tmp_path / "list.json", listed, tmp_path)
+
+    result = run(tmp_path / "list.json", model, output)
+
+    assert result.done == (NAMES[0], NAMES[2])
+
+
+def test_probabilities_are_written_if_asked(scans, model, output):
+    run(scans / NAMES[0], model, output, probabilities=True)
+
+    maps = [f"{NAMES[0]}_{region}.nii.gz" for region in ("ET", "TC", "WT")]
+    assert files_in(output) == [f"{NAMES[0]}.nii.gz", *maps, "manifest.json"]
+    assert sorted(manifest_of(output)["cases"][NAMES[0]]["probabilities"]) == maps
+
+
+def test_labels_are_those_that_were_asked_for(scans, model, output):
+    run(scans / NAMES[0], model, output, labels="brats2023")
+
+    assert manifest_of(output)["labels"]["name"] == "brats2023"
+    found = np.asarray(nib.load(output / f"{NAMES[0]}.nii.gz").dataobj)
+    own = Predictor(model, device="cpu").predict(scans / NAMES[0]).label_map
+    assert np.array_equal(found == 3, own == 4)
+
+
+# Runs that go on
+
+
+def test_existing_results_are_kept(scans, model, output, monkeypatch):
+    run(scans, model, output)
+    before = contents(output)
+    monkeypatch.setattr(Predictor, "predict_prepared", None)  # not to be called
+
+    again = run(scans, model, output)
+
+    assert (again.done, again.kept) == ((), tuple(NAMES))
+    assert contents(output) == before
+
+
+def test_overwrite_makes_them_again(scans, model, output):
+    run(scans, model, output)
+    before = contents(output)
+    (output / f"{NAMES[0]}.nii.gz").write_bytes(b"of old")
+
+    again = run(scans, model, output, overwrite=True)
+
+    assert (again.done, again.kept) == (tuple(NAMES), ())
+    result = output / f"{NAMES[0]}.nii.gz"
+    assert result.read_bytes() == before[result]
+
+
+def test_probabilities_asked_for_later_are_made(scans, model, output):
+    run(scans / NAMES[0], model, output)
+
+    again = run(scans / NAMES[0], model, output, probabilities=True)
+
+    assert again.done == (NAMES[0],)
+
+
+def test_an_interrupted_run_goes_on(scans, model, output, monkeypatch):
+    predict, seen = Predictor.predict_prepared, []
+
+    def interrupted(self, case):
+        seen.append(case.case_id)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return predict(self, case)
+
+    monkeypatch.setattr(Predictor, "predict_prepared", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(scans, model, output)
+    assert files_in(output) == [f"{NAMES[0]}.nii.gz", "manifest.json"]
+    assert list(manifest_of(output)["cases"]) == NAMES[:1]
+
+    result = run(scans, model, output)
+
+    assert (result.done, result.kept) == (tuple(NAMES[1:]), tuple(NAMES[:1]))
+    assert list(manifest_of(output)["cases"]) == NAMES
+
+
+def test_a_later_run_keeps_the_records_of_other_cases(scans, model, output):
+    for name in NAMES[:2]:
+        run(scans / name, model, output)
+
+    assert list(manifest_of(output)["cases"]) == NAMES[:2]
+
+
+def test_results_of_another_model_are_kept_with_a_warning(scans, model, output, tmp_path, caplog):
+    run(scans, write_model(tmp_path / "other.safetensors", seed=5), output)
+
+    result = run(scans, model, output)
+
+    assert result.kept == tuple(NAMES)
+    assert "3 results are kept that were not made by these models" in caplog.text
+
+
+def test_two_label_schemes_do_not_share_a_folder(scans, model, output):
+    run(scans, model, output)
+
+    with pytest.raises(OutputError, match=r"'brats2021', but this run writes 'brats2023'"):
+        run(scans / NAMES[0], model, output, labels="brats2023", overwrite=True)
+
+    run(scans, model, output, labels="brats2023", overwrite=True)
+    assert manifest_of(output)["labels"]["name"] == "brats2023"
+
+
+# Cases that fail
+
+
+def test_a_truncated_scan_is_named_and_the_others_go_on(scans, model, output):
+    damaged = scans / NAMES[1] / f"{NAMES[1]}_t1ce.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:-500])
+
+    result = run(scans, model, output)
+
+    assert result.done == (NAMES[0], NAMES[2])
+    assert list(result.failures) == [NAMES[1]]
+    assert "truncated" in result.failures[NAMES[1]]
+    assert manifest_of(output)["failures"] == result.failures
+    assert f"{NAMES[1]}.nii.gz" not in files_in(output)
+
+
+def test_a_repaired_case_is_no_failure_any_more(scans, model, output):
+    damaged = scans / NAMES[1] / f"{NAMES[1]}_t1ce.nii.gz"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-500])
+    run(scans, model, output)
+    damaged.write_bytes(content)
+
+    result = run(scans, model, output)
+
+    assert result.done == (NAMES[1],)
+    assert manifest_of(output)["failures"] == {}
+
+
+def test_a_case_without_a_channel_is_named_and_the_others_go_on(scans, model, output):
+    (scans / NAMES[0] / f"{NAMES[0]}_flair.nii.gz").unlink()
+
+    result = run(scans, model, output)
+
+    assert result.done == tuple(NAMES[1:])
+    (reason,) = result.failures.values()
+    assert "t2f" in reason
+    assert NAMES[0] in next(iter(result.failures))
+
+
+def test_a_stray_file_is_no_failure_but_is_in_the_manifest(scans, model, output):
+    (scans / "notes.txt").write_text("seen on Monday")
+
+    result = run(scans, model, output)
+
+    assert result.failures == {}
+    assert result.done == tuple(NAMES)
+
+
+def test_an_unexpected_error_costs_one_case_and_keeps_its_traceback(
+    scans, model, output, monkeypatch, caplog
+):
+    predict = Predictor.predict_prepared
+
+    def odd(self, case):
+        if case.case_id == NAMES[0]:
+            raise ZeroDivisionError("by chance")
+        return predict(self, case)
+
+    monkeypatch.setattr(Predictor, "predict_prepared", odd)
+    result = run(scans, model, output)
+
+    assert result.done == tuple(NAMES[1:])
+    assert result.failures == {NAMES[0]: "unexpected ZeroDivisionError: by chance"}
+    assert "Traceback" in caplog.text
+
+
+def test_a_case_that_fails_when_made_again_leaves_no_old_result(scans, model, output):
+    run(scans, model, output)
+    (scans / NAMES[2] / f"{NAMES[2]}_t2.nii.gz").write_bytes(b"not a scan")
+
+    result = run(scans, model, output, overwrite=True)
+
+    assert list(result.failures) == [NAMES[2]]
+    assert f"{NAMES[2]}.nii.gz" not in files_in(output)
+    assert list(manifest_of(output)["cases"]) == NAMES[:2]
+
+
+# Places that cannot be written
+
+
+@pytest.mark.parametrize(("full_at", "segmented"), [(0, 2), (2, 3)])
+def test_a_full_disk_ends_the_run(scans, model, output, monkeypatch, full_at, segmented):
+    save, predict, seen = Prediction.save, Predictor.predict_prepared, []
+
+    def save_until_full(self, path):
+        if self.case_id == NAMES[full_at]:
+            raise OutputError(f"cannot write {path} (No space left on device)")
+        save(self, path)
+
+    def counted(self, case):
+        seen.append(case.case_id)
+        return predict(self, case)
+
+    monkeypatch.setattr(Prediction, "save", save_until_full)
+    monkeypatch.setattr(Predictor, "predict_prepared", counted)
+
+    with pytest.raises(OutputError, match="No space left"):
+        run(scans, model, output)
+
+    # The case after the one that could not be written was in work already, none after it.
+    assert seen == NAMES[:segmented]
+    assert list(manifest_of(output)["cases"]) == NAMES[:full_at]
+    assert files_in(output) == [*(f"{name}.nii.gz" for name in NAMES[:full_at]), "manifest.json"]
+
+
+def test_one_case_is_read_ahead_and_no_more():
+    events = []
+
+    class Immediately:
+        def submit(self, function, case):
+            events.append(f"read {case}")
+
+    class AnyPredictor:
+        prepare = None
+
+    for case, _ in _read_ahead(["a", "b", "c"], AnyPredictor(), Immediately()):
+        events.append(f"segment {case}")
+
+    assert events == ["read a", "read b", "segment a", "read c", "segment b", "segment c"]
+
+
+def test_an_output_that_is_a_file_is_refused_before_any_work(scans, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(Predictor, "prepare", None)  # not to be called
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OutputError, match=r"file cannot be made \(.*\); choose another folder"):
+        run(scans, model, tmp_path / "file")
+
+
+def test_inputs_are_never_replaced(model, tmp_path):
+    """A 4D image is named as its result would be, so it must not lie in the output folder."""
+    images = tmp_path / "imagesTr"
+    images.mkdir()
+    case = write_case(tmp_path / "scans")
+    volumes = [nib.load(path) for path in sorted(case.iterdir())]
+    stacked = np.stack([np.asarray(volume.dataobj) for volume in volumes], axis=-1)
+    nib.save(nib.Nifti1Image(stacked, volumes[0].affine), images / "BRATS_001.nii.gz")
+    (tmp_path / "dataset.json").write_text(
+        json.dumps(
+            {
+                "name": "BRATS",
+                "modality": {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"},
+                "labels": {"0": "background", "1": "edema", "2": "NET", "3": "ET"},
+                "training": [],
+                "test": ["./imagesTr/BRATS_001.nii.gz"],
+            }
+        )
+    )
+    before = contents(tmp_path)
+
+    with pytest.raises(OutputError, match=r"BRATS_001\.nii\.gz is an input and would be replaced"):
+        run(tmp_path, model, images, overwrite=True)
+
+    assert contents(tmp_path) == before
+
+
+def test_scans_are_only_read(scans, model, tmp_path):
+    before = contents(scans)
+
+    run(scans, model, tmp_path / "output")
+
+    assert contents(scans) == before
+
+
+def test_a_foreign_manifest_is_not_replaced(scans, model, output):
+    output.mkdir(parents=True)
+    (output / "manifest.json").write_text("a bill of lading")
+
+    with pytest.raises(OutputError, match=r"manifest\.json is no manifest of volseg"):
+        run(scans, model, output)
+
+
+def test_a_model_that_is_none_is_refused(scans, tmp_path, output):
+    with pytest.raises(CheckpointError):
+        run(scans, tmp_path / "none.safetensors", output)
+    assert not output.exists()
+
+
+def test_progress_is_told(scans, model, output, caplog):
+    run(scans, model, output)
+
+    with caplog.at_level(logging.INFO):
+        run(scans, model, output)
+
+    assert "3 cases are already there and kept" in caplog.text
+
+
+def test_a_real_scan_in_ras_keeps_its_grid(real_data, tmp_path):
+    coarse = {"data_list": "l", "patch_size": [16] * 3, "spacing_mm": [4, 4, 4]}
+    model = write_model(tmp_path / "model.safetensors", data=coarse)
+
+    result = run(real_data / "orientation_ras", model, tmp_path / "output")
+
+    assert len(result.done) == 1
+    assert not result.failures
+    found = nib.load(tmp_path / "output" / f"{result.done[0]}.nii.gz")
+    inputs = manifest_of(tmp_path / "output")["cases"][result.done[0]]["inputs"]
+    source = nib.load(inputs["t1n"])
+    assert found.shape == source.shape
+    for field in ("pixdim", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
+                  "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z",
+                  "xyzt_units"):  # fmt: skip
+        assert np.array_equal(found.header[field], source.header[field]), field
+    assert nib.aff2axcodes(found.affine) == ("R", "A", "S")
+    get_scheme("brats2021").check(np.unique(found.dataobj))

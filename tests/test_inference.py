@@ -1,0 +1,509 @@
+"""Sliding window, mirrored copies, ensembles, and the way back to the grid of the input."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+import volseg
+from volseg import inference
+from volseg.checkpoint import Model, save_checkpoint
+from volseg.config import ExperimentConfig
+from volseg.datalist import Case
+from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
+from volseg.inference import Predictor, segment
+from volseg.networks import build_network
+
+SUFFIXES = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
+#: Boxes of a tumour in voxels of the RAS volume, which no flip maps onto itself.
+WHOLE, CORE, ENHANCING = np.s_[5:11, 6:13, 4:9], np.s_[6:10, 7:11, 5:8], np.s_[6:8, 8:10, 6:8]
+
+
+class Thresholds(torch.nn.Module):
+    """Each region is where one channel is bright: no neighbour matters, so nothing can blur."""
+
+    def forward(self, image):
+        return 20 * (image[:, [3, 1, 2]] - 2)
+
+
+class Ramp(torch.nn.Module):
+    """Logits 0 in the first half of the first axis and `high` in the second, whatever the image."""
+
+    def __init__(self, high):
+        super().__init__()
+        self.high = high
+
+    def forward(self, image):
+        logits = torch.zeros_like(image[:, :3])
+        logits[:, :, image.shape[2] // 2 :] = self.high
+        return logits
+
+
+def tiny_config(patch=(16, 16, 16), **sections):
+    options = {
+        "labels": "brats2021",
+        "data": {"data_list": "list.json", "patch_size": list(patch)},
+        "network": {"name": "unet", "widths": [4, 8], "residual_units": 0},
+    }
+    return ExperimentConfig.from_dict(options | sections)
+
+
+def write_model(path, seed=0, **sections):
+    """A model with random weights."""
+    torch.manual_seed(seed)
+    config = tiny_config(**sections)
+    network = build_network(
+        config.network,
+        len(config.data.channels),
+        len(config.labels.regions),
+        config.data.patch_size,
+    )
+    save_checkpoint(path, network.state_dict(), config, {})
+    return path
+
+
+def write_case(folder, case_id="BraTS2021_00001", orientation="LPS", affine=None):
+    """Four channels of a brain with a tumour, in BraTS 2021 names; returns the case folder."""
+    points = np.moveaxis(np.indices((20, 22, 18)), 0, -1)
+    brain = (((points - (10, 11, 9)) / (8, 9, 7)) ** 2).sum(-1) <= 1
+    random = np.random.default_rng(0)
+    (folder / case_id).mkdir(parents=True)
+    for channel, suffix in SUFFIXES.items():
+        array = np.where(brain, random.integers(90, 110, brain.shape), 0)
+        bright = {"t2f": WHOLE, "t1c": CORE, "t2w": ENHANCING}.get(channel)
+        if bright is not None:
+            array[bright] = 400
+        in_ras = np.diag([1.0, 1.0, 1.0, 1.0]) if affine is None else affine
+        image = nib.Nifti1Image(array.astype(np.int16), in_ras)
+        turn = ornt_transform(io_orientation(in_ras), axcodes2ornt(orientation))
+        image = image.as_reoriented(turn)
+        image.set_qform(image.affine, 1)
+        image.set_sform(image.affine, 2)
+        image.header.set_xyzt_units("mm", "sec")
+        nib.save(image, folder / case_id / f"{case_id}_{suffix}.nii.gz")
+    return folder / case_id
+
+
+def in_ras(path):
+    return np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj)
+
+
+def expected_label_map():
+    label_map = np.zeros((20, 22, 18), np.uint8)
+    label_map[WHOLE], label_map[CORE], label_map[ENHANCING] = 2, 1, 4
+    return label_map
+
+
+def oblique():
+    angle = np.deg2rad(12)
+    affine = np.eye(4)
+    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    affine[:3, 3] = (-11.5, 7.25, 3.125)
+    return affine
+
+
+@pytest.fixture
+def thresholds(monkeypatch):
+    """Every model file stands for `Thresholds` with this config; call it to choose another."""
+
+    def use(*configs):
+        configs = list(configs)
+
+        def load(path):
+            config = configs.pop(0) if len(configs) > 1 else configs[0]
+            return Model(Thresholds(), config, {}, "0", "0" * 64, path)
+
+        monkeypatch.setattr(inference, "load_checkpoint", load)
+
+    use(tiny_config())
+    return use
+
+
+# Segmenting an array
+
+
+@pytest.mark.parametrize("patch", [(16, 16, 16), (8, 8, 8), (16, 16), (8, 8)])
+@pytest.mark.parametrize("shape", [(20, 12, 17), (5, 6, 7)])
+def test_a_pointwise_network_sees_every_voxel_in_its_place(patch, shape):
+    image = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float16)
+
+    probabilities = segment(Thresholds(), image, tiny_config(patch), device="cpu")
+
+    expected = torch.sigmoid(Thresholds()(torch.from_numpy(image).float()[None]))[0]
+    assert probabilities.dtype == torch.float32
+    torch.testing.assert_close(probabilities, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("patch", [(8, 8, 8), (8, 8)])
+def test_mirrored_copies_change_nothing_for_an_equivariant_network(patch):
+    image = torch.randn(4, 10, 12, 9)
+
+    plain = segment(Thresholds(), image, tiny_config(patch), device="cpu", tta=False)
+    mirrored = segment(Thresholds(), image, tiny_config(patch), device="cpu", tta=True)
+
+    torch.testing.assert_close(mirrored, plain, atol=1e-6, rtol=0)
+
+
+def test_mirrored_copies_average_probabilities_not_logits():
+    mirrored = segment(
+        Ramp(100.0), torch.rand(4, 16, 16, 16), tiny_config(), device="cpu", tta=True
+    )
+
+    # Each voxel is in the second half in 4 of 8 copies: the mean of 1/2 and 1, not sigmoid(50).
+    torch.testing.assert_close(mirrored, torch.full_like(mirrored, 0.75))
+
+
+@pytest.mark.parametrize(("patch", "passes"), [((16, 16, 16), 8), ((16, 16), 4)])
+def test_every_set_of_axes_is_mirrored_once(patch, passes):
+    seen = []
+
+    class Counting(Thresholds):
+        def forward(self, image):
+            seen.append(image.numpy().tobytes())
+            return super().forward(image)
+
+    image = torch.rand(4, 16, 16, 16)
+    segment(Counting(), image, tiny_config(patch), device="cpu", tta=True)
+
+    assert len(seen) == len(set(seen)) == passes
+
+
+def test_overlap_is_that_of_the_config_unless_given():
+    counts = []
+
+    class Counting(Thresholds):
+        def forward(self, image):
+            counts[-1] += len(image)
+            return super().forward(image)
+
+    config = tiny_config((8, 8, 8), inference={"overlap": 0.0, "tta": True})
+    for options in ({}, {"tta": False}, {"tta": False, "overlap": 0.5}):
+        counts.append(0)
+        segment(Counting(), torch.rand(4, 16, 16, 16), config, device="cpu", **options)
+
+    assert counts == [8 * 8, 8, 27]
+
+
+def test_a_read_only_image_is_accepted(tmp_path):
+    np.save(tmp_path / "image.npy", np.zeros((4, 8, 8, 8), np.float16))
+    image = np.load(tmp_path / "image.npy", mmap_mode="r")
+
+    assert segment(Thresholds(), image, tiny_config(), device="cpu").shape == (3, 8, 8, 8)
+
+
+def test_a_volume_too_large_for_the_gpu_is_kept_on_the_cpu(monkeypatch, caplog):
+    image, windows = torch.rand(4, 8, 8, 8), inference.sliding_window_inference
+    calls = []
+
+    def short_of_memory(*args, **kwargs):
+        calls.append(kwargs["device"])
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return windows(*args, **kwargs)
+
+    expected = segment(Thresholds(), image, tiny_config(), device="cpu")
+    monkeypatch.setattr(inference, "sliding_window_inference", short_of_memory)
+    found = segment(Thresholds(), image, tiny_config(), device="cpu")
+
+    assert torch.equal(found, expected)
+    assert len(calls) == 2
+    assert "kept on the CPU" in caplog.text
+
+
+def test_windows_too_large_for_the_gpu_are_named():
+    class Greedy(torch.nn.Module):
+        def forward(self, image):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(ConfigError, match=r"\[16, 16, 16\] voxels.*lower inference.window_batch"):
+        segment(Greedy(), torch.rand(4, 8, 8, 8), tiny_config(), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "bf16", "expected"),
+    [
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float16),
+        ("16-mixed", "cuda", True, torch.float16),
+        ("bf16-mixed", "cuda", False, torch.bfloat16),
+        ("32", "cuda", True, None),
+        ("auto", "cpu", True, None),
+        ("16-mixed", "cpu", True, None),
+    ],
+)
+def test_mixed_precision_only_on_a_gpu_and_only_if_asked(
+    monkeypatch, precision, device, bf16, expected
+):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
+    config = tiny_config(training={"precision": precision})
+
+    assert inference._mixed_dtype(config, torch.device(device)) == expected
+
+
+# From files to files
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "RAI", "ASL", "PIR"])
+@pytest.mark.parametrize("affine", [None, oblique()], ids=["straight", "oblique"])
+def test_a_result_lies_on_the_grid_of_its_input(tmp_path, thresholds, orientation, affine):
+    case = write_case(tmp_path, orientation=orientation, affine=affine)
+    source = nib.load(case / "BraTS2021_00001_t1.nii.gz")
+
+    Predictor("model", device="cpu").predict(case).save(tmp_path / "result.nii.gz")
+
+    result = nib.load(tmp_path / "result.nii.gz")
+    assert result.get_data_dtype() == np.uint8
+    assert result.shape == source.shape
+    assert np.array_equal(result.affine, source.affine)
+    for matrix in ("get_qform", "get_sform"):
+        found, expected = (getattr(image, matrix)(coded=True) for image in (result, source))
+        assert np.array_equal(found[0], expected[0])
+        assert found[1] == expected[1]
+    assert result.header.get_zooms() == source.header.get_zooms()
+    assert result.header.get_xyzt_units() == source.header.get_xyzt_units()
+    assert np.array_equal(in_ras(tmp_path / "result.nii.gz"), expected_label_map())
+
+
+def test_regions_have_volumes_and_probabilities(tmp_path, thresholds):
+    prediction = Predictor("model", device="cpu").predict(write_case(tmp_path))
+
+    assert prediction.case_id == "BraTS2021_00001"
+    # Voxels of 1 mm3: 6 x 7 x 5, 4 x 4 x 3 and 2 x 2 x 2 of them.
+    assert prediction.volumes_ml == pytest.approx({"WT": 0.210, "TC": 0.048, "ET": 0.008})
+    assert list(prediction.probabilities) == ["WT", "TC", "ET"]
+    for region, values in prediction.probabilities.items():
+        assert values.dtype == np.float32
+        assert values.shape == (20, 22, 18)
+        assert (values >= 0.5).sum() == round(prediction.volumes_ml[region] * 1000)
+
+
+def test_probabilities_are_written_a_file_a_region(tmp_path, thresholds):
+    prediction = Predictor("model", device="cpu").predict(write_case(tmp_path))
+
+    paths = prediction.save_probabilities(tmp_path)
+
+    assert [path.name for path in paths] == [
+        f"BraTS2021_00001_{region}.nii.gz" for region in ("WT", "TC", "ET")
+    ]
+    image = nib.load(paths[1])
+    assert image.get_data_dtype() == np.float32
+    assert np.array_equal(np.asarray(image.dataobj), prediction.probabilities["TC"])
+
+
+def test_a_network_of_slices_gives_the_same_label_map(tmp_path, thresholds):
+    case = write_case(tmp_path)
+    volumes = Predictor("model", device="cpu").predict(case)
+
+    thresholds(tiny_config((16, 16)))
+    slices = Predictor("model", device="cpu", tta=True).predict(case)
+
+    assert np.array_equal(slices.label_map, volumes.label_map)
+
+
+def test_a_model_at_another_spacing_finds_the_same_place(tmp_path, thresholds):
+    thresholds(tiny_config(data={"data_list": "l", "patch_size": [8] * 3, "spacing_mm": [2] * 3}))
+
+    prediction = Predictor("model", device="cpu").predict(write_case(tmp_path, orientation="RAS"))
+
+    found, expected = prediction.label_map > 0, expected_label_map() > 0
+    assert 2 * (found & expected).sum() / (found.sum() + expected.sum()) > 0.75
+
+
+def test_small_components_are_removed_by_the_config(tmp_path, thresholds):
+    # The enhancing box holds 8 mm3.
+    for minimum, volume_ml in ((8, 0.008), (8.5, 0.0)):
+        thresholds(tiny_config(inference={"min_component_mm3": {"ET": minimum}}))
+        prediction = Predictor("model", device="cpu").predict(write_case(tmp_path / str(minimum)))
+        assert prediction.volumes_ml["ET"] == pytest.approx(volume_ml)
+        assert (4 in prediction.label_map) == (volume_ml > 0)
+
+
+def test_channels_may_be_given_by_name_in_any_order(tmp_path, thresholds):
+    case = write_case(tmp_path)
+    images = {name: case / f"{case.name}_{suffix}.nii.gz" for name, suffix in SUFFIXES.items()}
+
+    backwards = Predictor("model", device="cpu").predict(dict(reversed(images.items())))
+
+    expected = Predictor("model", device="cpu").predict(case)
+    assert backwards.case_id == case.name
+    assert np.array_equal(backwards.label_map, expected.label_map)
+
+
+@pytest.mark.parametrize("labels", ["msd", "brats2023"])
+def test_labels_may_be_written_in_another_scheme(tmp_path, thresholds, labels):
+    case = write_case(tmp_path)
+
+    own = Predictor("model", device="cpu").predict(case).label_map
+    other = Predictor("model", device="cpu", labels=labels).predict(case).label_map
+
+    values = {"msd": {0: 0, 1: 2, 2: 1, 4: 3}, "brats2023": {0: 0, 1: 1, 2: 2, 4: 3}}[labels]
+    assert np.array_equal(other, np.vectorize(values.get)(own))
+
+
+def test_a_region_that_the_written_scheme_lacks_is_noted(tmp_path, thresholds):
+    thresholds(tiny_config(labels={
+        "name": "with cysts",
+        "labels": {1: "NCR", 2: "ED", 3: "cyst"},
+        "regions": {"WT": [1, 2], "TC": [1], "cyst": [3]},
+    }))  # fmt: skip
+
+    prediction = Predictor("model", device="cpu", labels="lgg").predict(write_case(tmp_path))
+
+    assert prediction.notes == (
+        "TC is no region of lgg: not written",
+        "cyst is no region of lgg: not written",
+    )
+    assert np.unique(prediction.label_map).tolist() == [0, 1]
+
+
+def test_a_scheme_with_other_regions_is_refused(thresholds):
+    with pytest.raises(LabelError, match=r"'brats2024-gli' needs WT TC ET RC.*gives WT TC ET;"):
+        Predictor("model", device="cpu", labels="brats2024-gli")
+
+
+# Several models
+
+
+def test_a_model_with_itself_equals_the_model(tmp_path):
+    model, case = write_model(tmp_path / "m.safetensors"), write_case(tmp_path)
+
+    once = Predictor(model, device="cpu").predict(case)
+    twice = Predictor([model, model], device="cpu").predict(case)
+
+    assert np.array_equal(twice.label_map, once.label_map)
+    for region, values in once.probabilities.items():
+        np.testing.assert_allclose(twice.probabilities[region], values, atol=1e-6)
+
+
+def test_an_ensemble_averages_probabilities_of_models_of_any_spacing(tmp_path):
+    case = write_case(tmp_path)
+    paths = [
+        write_model(tmp_path / "a.safetensors", seed=1),
+        write_model(
+            tmp_path / "b.safetensors",
+            seed=2,
+            data={
+                "data_list": "l",
+                "channels": ["t2f", "t1c"],
+                "patch_size": [8, 8],
+                "spacing_mm": [2, 2, 2],
+            },
+        ),
+    ]
+
+    both = Predictor(paths, device="cpu").predict(case)
+
+    each = [Predictor(path, device="cpu").predict(case) for path in paths]
+    for region, values in both.probabilities.items():
+        mean = (each[0].probabilities[region] + each[1].probabilities[region]) / 2
+        np.testing.assert_allclose(values, mean, atol=1e-6)
+
+
+def test_regions_of_an_ensemble_are_matched_by_name(tmp_path, thresholds):
+    class Reordered(Thresholds):
+        def forward(self, image):
+            return super().forward(image)[:, [2, 0, 1]]
+
+    case, config = write_case(tmp_path), tiny_config()
+    regions = {"ET": [4], "WT": [1, 2, 4], "TC": [1, 4]}
+    other = tiny_config(labels={"labels": {1: "NCR", 2: "ED", 4: "ET"}, "regions": regions})
+    predictor = Predictor("model", device="cpu")
+
+    predictor.models += (Model(Reordered(), other, {}, "0", "1" * 64, tmp_path),)
+
+    assert predictor.models[0].config == config
+    prediction = predictor.predict(case)
+    assert np.array_equal(
+        prediction.label_map, Predictor("model", device="cpu").predict(case).label_map
+    )
+    assert prediction.probabilities["ET"].max() > 0.99
+
+
+def test_each_preprocessing_is_done_once(tmp_path, thresholds, monkeypatch):
+    done, real = [], inference.preprocess
+    monkeypatch.setattr(inference, "preprocess", lambda *args: done.append(args[1:]) or real(*args))
+    coarse = tiny_config(data={"data_list": "l", "patch_size": [8] * 3, "spacing_mm": [2] * 3})
+    thresholds(tiny_config(), tiny_config(inference={"tta": True}), coarse)
+
+    Predictor(["a", "b", "c"], device="cpu").prepare(write_case(tmp_path))
+
+    assert done == [((1.0, 1.0, 1.0), 3), ((2.0, 2.0, 2.0), 3)]
+
+
+def test_models_of_different_regions_make_no_ensemble(tmp_path):
+    paths = [
+        write_model(tmp_path / "a.safetensors"),
+        write_model(tmp_path / "b.safetensors", labels="lgg"),
+    ]
+
+    with pytest.raises(CheckpointError, match=r"b\.safetensors has the regions WT, but .*WT TC ET"):
+        Predictor(paths, device="cpu")
+
+
+# What cannot be done
+
+
+def test_a_missing_channel_is_named(tmp_path, thresholds):
+    case = write_case(tmp_path)
+    images = {name: case / f"{case.name}_{SUFFIXES[name]}.nii.gz" for name in ("t1n", "t1c")}
+
+    with pytest.raises(
+        DataListError,
+        match=r"needs channels t1n t1c t2w t2f, but case \w+ has t1n t1c; add t2w t2f",
+    ):
+        Predictor("model", device="cpu").predict(images)
+
+
+def test_a_folder_that_lacks_a_channel_is_refused_with_its_name(tmp_path, thresholds):
+    case = write_case(tmp_path)
+    (case / f"{case.name}_flair.nii.gz").unlink()
+
+    with pytest.raises(DataListError, match="t2f"):
+        Predictor("model", device="cpu").predict(case)
+
+
+def test_a_folder_of_several_cases_is_refused(tmp_path, thresholds):
+    for case_id in ("BraTS2021_00001", "BraTS2021_00002"):
+        write_case(tmp_path, case_id)
+
+    with pytest.raises(DataListError, match="holds 2 cases; give the folder of one"):
+        Predictor("model", device="cpu").predict(tmp_path)
+
+
+def test_a_case_of_a_data_list_needs_only_the_channels_of_the_model(tmp_path, thresholds):
+    folder = write_case(tmp_path)
+    paths = tuple(folder / f"{folder.name}_{suffix}.nii.gz" for suffix in SUFFIXES.values())
+    case = Case("here", "someone", (*paths, folder / "unread.nii.gz"), (*SUFFIXES, "t2star"))
+
+    assert Predictor("model", device="cpu").predict(case).case_id == "here"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"device": "toaster"}, r"device 'toaster' cannot be used \(.*\); use auto or cpu"),
+        ({"device": "cpu", "overlap": 1.0}, r"overlap is 1\.0; it must be"),
+        ({"device": "cpu", "labels": "brats1999"}, "unknown label scheme 'brats1999'"),
+    ],
+)
+def test_wrong_options_are_named(thresholds, options, problem):
+    with pytest.raises(ConfigError, match=problem):
+        Predictor("model", **options)
+
+
+def test_no_model_at_all_is_refused():
+    with pytest.raises(CheckpointError, match="no model is given"):
+        Predictor([], device="cpu")
+
+
+def test_auto_is_the_gpu_where_there_is_one(monkeypatch):
+    for available, expected in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=available: there)
+        assert inference._available("auto").type == expected
+
+
+def test_the_package_offers_the_predictor():
+    assert volseg.Predictor is Predictor

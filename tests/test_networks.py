@@ -1,0 +1,199 @@
+"""Every network keeps the one contract, in 2D and in 3D."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from volseg.config import (
+    AttentionUNetConfig,
+    DynUNetConfig,
+    SegResNetConfig,
+    SwinUNETRConfig,
+    UNetConfig,
+)
+from volseg.errors import ConfigError
+from volseg.networks import FOREGROUND_PRIOR, NETWORKS, build_network
+
+CHANNELS, REGIONS = 2, 3
+SMALL = {
+    "unet": UNetConfig(widths=(4, 6, 8)),
+    "dynunet": DynUNetConfig(widths=(4, 6, 8, 8)),
+    "segresnet": SegResNetConfig(width=8, blocks_down=(1, 1), blocks_up=(1,)),
+    "attention_unet": AttentionUNetConfig(widths=(4, 6, 8)),
+    "swin_unetr": SwinUNETRConfig(width=12, depths=(1, 1, 1, 1)),
+}
+OTHER_OPTIONS = {
+    "unet without residual units": UNetConfig(widths=(4, 6), residual_units=0, dropout=0.1),
+    "dynunet with residual blocks": DynUNetConfig(widths=(4, 6, 8), residual=True, dropout=0.1),
+    "segresnet with dropout": SegResNetConfig(width=8, dropout=0.1),
+    "attention_unet with dropout": AttentionUNetConfig(widths=(4, 6), dropout=0.1),
+    "swin_unetr with checkpointing": SwinUNETRConfig(
+        width=12, depths=(1, 1, 1, 1), dropout=0.1, checkpointing=True
+    ),
+}
+
+
+def build(config, dims: int):
+    """A network and the smallest image that it takes: one side is twice the divisor.
+
+    With all sides equal to it, one voxel would be left, and of that no layer can tell the spread.
+    """
+    if config.name == "swin_unetr":
+        pytest.importorskip("einops", reason="swin_unetr needs volseg[transformer]")
+    size = (2 * config.divisor, *[config.divisor] * (dims - 1))
+    torch.manual_seed(0)
+    return build_network(config, CHANNELS, REGIONS, size), torch.randn(1, CHANNELS, *size)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(name, dims) for name in NETWORKS for dims in (2, 3)],
+    ids=lambda param: f"{param[0]}-{param[1]}D",
+)
+def case(request):
+    name, dims = request.param
+    return build(SMALL[name], dims)
+
+
+def train_step(network, image) -> list[torch.Tensor]:
+    """The heads of a forward pass, after a backward one."""
+    network.train()
+    output = network(image)
+    heads = output if isinstance(output, list) else [output]
+    sum(head.square().mean() for head in heads).backward()
+    return heads
+
+
+def test_every_network_of_the_registry_is_tested_under_its_name():
+    assert {name: config.name for name, config in SMALL.items()} == {
+        name: name for name in NETWORKS
+    }
+
+
+def test_logits_have_the_shape_of_the_image_in_training_and_evaluation(case):
+    network, image = case
+
+    finest, *coarser = train_step(network, image)
+    with torch.no_grad():
+        evaluated = network.eval()(image)
+
+    assert finest.shape == evaluated.shape == (1, REGIONS, *image.shape[2:])
+    assert len(coarser) == (2 if network.divisor == SMALL["dynunet"].divisor else 0)
+    for level, head in enumerate(coarser, start=1):
+        assert head.shape == (1, REGIONS, *(side // 2**level for side in image.shape[2:]))
+
+
+def test_the_divisor_is_no_smaller_than_it_says(case):
+    network, image = case
+    side = network.divisor * 3 // 2
+    image = torch.zeros(1, CHANNELS, *[side] * (image.ndim - 2))
+
+    with pytest.raises((RuntimeError, ValueError)):
+        network.eval()(image)
+
+
+def test_a_gradient_reaches_every_parameter(case):
+    network, image = case
+    network.zero_grad()
+
+    train_step(network, image)
+
+    for name, weights in network.named_parameters():
+        assert weights.grad is not None, f"no gradient reaches {name}"
+        assert weights.grad.isfinite().all(), f"the gradient of {name} is not finite"
+        # A bias before a normalisation has no effect, so its gradient may be zero.
+        assert weights.ndim == 1 or weights.grad.any(), f"the gradient of {name} is zero"
+
+
+def test_no_sigmoid_is_inside(case):
+    network, image = case
+
+    with torch.no_grad():
+        logits = network.eval()(image)
+
+    assert logits.min() < 0
+
+
+def test_every_region_starts_at_the_foreground_prior(case):
+    network, _ = case
+
+    biases = [weights for weights in network.parameters() if weights.shape == (REGIONS,)]
+
+    assert any(torch.allclose(bias.sigmoid(), torch.tensor(FOREGROUND_PRIOR)) for bias in biases)
+
+
+def test_a_state_dict_carries_the_network_into_another(case):
+    network, image = case
+    other = copy.deepcopy(network)
+    for weights in other.parameters():
+        nn.init.normal_(weights)
+
+    other.load_state_dict(network.state_dict())
+
+    with torch.no_grad():
+        assert torch.equal(other.eval()(image), network.eval()(image))
+
+
+@pytest.mark.parametrize("name", OTHER_OPTIONS)
+def test_every_option_builds_a_network_that_learns(name):
+    network, image = build(OTHER_OPTIONS[name], dims=2)
+
+    heads = train_step(network, image)
+
+    assert heads[0].shape == (1, REGIONS, *image.shape[2:])
+    assert all(weights.grad is not None for weights in network.parameters())
+
+
+def test_dynunet_without_deep_supervision_gives_one_tensor_in_training():
+    network, image = build(DynUNetConfig(widths=(4, 6, 8), deep_supervision=False), dims=3)
+
+    assert network.training
+    assert isinstance(network(image), torch.Tensor)
+
+
+def test_the_heads_of_dynunet_are_those_of_monai():
+    network, image = build(SMALL["dynunet"], dims=3)
+
+    heads = network(image)
+    stacked = super(type(network), network).forward(image)
+
+    assert stacked.shape[1] == len(heads) == 3
+    for head, reference in zip(heads, stacked.unbind(dim=1), strict=True):
+        assert torch.equal(F.interpolate(head, size=image.shape[2:]), reference)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_dynunet_keeps_no_output_after_a_forward_pass(train):
+    network, image = build(SMALL["dynunet"], dims=2)
+
+    network.train(train)(image)
+
+    assert all(head.numel() == 0 for head in network.heads)
+
+
+def test_every_head_of_dynunet_starts_at_the_foreground_prior():
+    network, _ = build(SMALL["dynunet"], dims=2)
+    logit = math.log(FOREGROUND_PRIOR / (1 - FOREGROUND_PRIOR))
+
+    for head in (network.output_block, *network.deep_supervision_heads):
+        torch.testing.assert_close(head.conv.conv.bias, torch.full((REGIONS,), logit))
+
+
+def test_swin_unetr_without_einops_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "einops", None)
+
+    with pytest.raises(ConfigError, match=r"swin_unetr needs einops; pip install 'volseg\[transf"):
+        build_network(SwinUNETRConfig(width=12), CHANNELS, REGIONS, (32, 64))
+
+
+def test_the_number_of_channels_and_regions_is_free():
+    network = build_network(SMALL["unet"], 1, 5, (16, 16))
+
+    assert network(torch.zeros(1, 1, 16, 16)).shape == (1, 5, 16, 16)

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from monai.metrics import compute_dice, compute_iou
+
+from volseg.metrics.overlap import Overlap, bounding_box, region_overlaps
+
+MASKS = arrays(bool, (3, 4, 2))
+COUNTS = st.builds(Overlap, tp=st.integers(0, 99), fp=st.integers(0, 99), fn=st.integers(0, 99))
+
+
+def test_scores_of_a_case_counted_by_hand():
+    prediction = np.array([[True, True, True], [False, False, False]])
+    reference = np.array([[False, True, True], [True, True, False]])
+
+    overlap = Overlap.of(prediction, reference)
+
+    assert overlap == Overlap(tp=2, fp=1, fn=2)
+    assert overlap.prediction_voxels == 3
+    assert overlap.reference_voxels == 4
+    assert overlap.dice == pytest.approx(4 / 7)
+    assert overlap.iou == pytest.approx(2 / 5)
+    assert overlap.precision == pytest.approx(2 / 3)
+    assert overlap.recall == pytest.approx(1 / 2)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "expected", "score"),
+    [(False, False, 1.0), (True, False, 0.0), (False, True, 0.0), (True, True, 1.0)],
+)
+def test_empty_masks_are_scored_as_brats_does(predicted, expected, score):
+    prediction, reference = np.full((2, 2), predicted), np.full((2, 2), expected)
+
+    overlap = Overlap.of(prediction, reference)
+
+    assert (overlap.dice, overlap.iou) == (score, score)
+    assert (overlap.precision, overlap.recall) == (score, score)
+
+
+@given(MASKS, MASKS)
+def test_dice_and_iou_agree_with_monai(prediction, reference):
+    overlap = Overlap.of(prediction, reference)
+
+    tensors = [torch.from_numpy(mask)[None, None].float() for mask in (prediction, reference)]
+    assert overlap.dice == pytest.approx(compute_dice(*tensors, ignore_empty=False).item())
+    assert overlap.iou == pytest.approx(compute_iou(*tensors, ignore_empty=False).item())
+
+
+@given(MASKS, MASKS)
+def test_swapping_the_masks_swaps_precision_and_recall_alone(prediction, reference):
+    one, other = Overlap.of(prediction, reference), Overlap.of(reference, prediction)
+
+    assert (one.dice, one.iou) == (other.dice, other.iou)
+    assert (one.precision, one.recall) == (other.recall, other.precision)
+
+
+@given(COUNTS)
+def test_iou_follows_from_dice(overlap):
+    assert overlap.iou == pytest.approx(overlap.dice / (2 - overlap.dice))
+    assert overlap.iou <= overlap.dice
+
+
+@given(MASKS, MASKS)
+def test_counts_of_slices_add_up_to_those_of_the_volume(prediction, reference):
+    slices = [Overlap.of(p, r) for p, r in zip(prediction, reference, strict=True)]
+
+    assert sum(slices, start=Overlap(0, 0, 0)) == Overlap.of(prediction, reference)
+
+
+def test_regions_are_compared_by_their_place_and_named():
+    prediction = np.array([[True, True], [True, False]])
+    reference = np.array([[True, True], [False, False]])
+
+    overlaps = region_overlaps(prediction, reference, ("WT", "ET"))
+
+    assert overlaps == {"WT": Overlap(2, 0, 0), "ET": Overlap(0, 1, 0)}
+
+
+def test_a_name_for_each_region_is_demanded():
+    masks = np.ones((2, 3), dtype=bool)
+
+    with pytest.raises(ValueError, match="zip"):
+        region_overlaps(masks, masks, ("WT",))
+
+
+def test_masks_of_two_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"one shape, got \(2,\) and \(1,\)"):
+        Overlap.of(np.ones(2, dtype=bool), np.ones(1, dtype=bool))
+
+
+def test_label_maps_are_not_taken_for_masks():
+    with pytest.raises(ValueError, match="boolean, got uint8 and bool"):
+        Overlap.of(np.ones(2, dtype=np.uint8), np.ones(2, dtype=bool))
+
+
+@given(MASKS)
+def test_the_bounding_box_holds_all_and_touches_each_side(mask):
+    inside = mask[bounding_box(mask)]
+
+    assert inside.sum() == mask.sum()
+    if mask.any():
+        for axis in range(mask.ndim):
+            sides = np.moveaxis(inside, axis, 0)
+            assert sides[0].any()
+            assert sides[-1].any()
+    else:
+        assert inside.size == 0

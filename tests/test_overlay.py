@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from volseg.errors import OutputError
+from volseg.overlay import (
+    REGION_COLOURS,
+    choose_slices,
+    figure_array,
+    montage,
+    region_colours,
+    save_figure,
+    to_ras,
+)
+
+
+@pytest.fixture
+def brain():
+    image = np.zeros((30, 30, 12), dtype=np.float32)
+    image[3:27, 3:27, 2:10] = 100.0
+    return image
+
+
+@pytest.fixture
+def block():
+    mask = np.zeros((30, 30, 12), dtype=bool)
+    mask[10:20, 10:20, 4:8] = True
+    return mask
+
+
+def picture(*args, **options):
+    return figure_array(montage(*args, title="", **options))
+
+
+def pixels(array, colour):
+    """Where a grey picture has a touch of a colour: its hue, whatever it is blended with."""
+    hue = np.array(to_rgb(colour)) - np.mean(to_rgb(colour))
+    tint = array / 255 - (array / 255).mean(axis=2, keepdims=True)
+    along = tint @ (hue / np.linalg.norm(hue))
+    return (along > 0.1) & (along > 0.97 * np.linalg.norm(tint, axis=2))
+
+
+def panels(array):
+    """The picture without title, legend and disclaimer."""
+    return array[55:-60]
+
+
+def test_outlines_have_the_colour_of_their_region(brain, block):
+    drawn = panels(picture({"t1n": brain}, None, {"WT": block}, slices=1))
+
+    assert pixels(drawn, REGION_COLOURS["WT"]).sum() > 100
+    assert not pixels(drawn, REGION_COLOURS["ET"]).any()
+
+
+def test_nothing_is_outlined_without_masks(brain, block):
+    plain = panels(picture({"t1n": brain}, None, None, slices=1))
+    empty = panels(picture({"t1n": brain}, None, {"WT": np.zeros_like(block)}, slices=1))
+
+    assert not pixels(plain, REGION_COLOURS["WT"]).any()
+    assert not pixels(empty, REGION_COLOURS["WT"]).any()
+
+
+def test_reference_is_dashed_and_prediction_is_solid(brain, block):
+    colour = REGION_COLOURS["WT"]
+    reference = pixels(panels(picture({"t1n": brain}, {"WT": block}, None, slices=1)), colour)
+    prediction = pixels(panels(picture({"t1n": brain}, None, {"WT": block}, slices=1)), colour)
+
+    def gaps(mask):
+        row = mask[np.flatnonzero(mask.any(axis=1))[0] + 1]
+        inside = row[np.flatnonzero(row)[0] : np.flatnonzero(row)[-1] + 1]
+        return np.count_nonzero(np.diff(inside.astype(int)) == -1)
+
+    assert gaps(reference) > 3
+    assert gaps(prediction) == 0
+
+
+def test_patient_left_is_on_the_right_and_front_is_at_the_top(brain):
+    left_front = np.zeros(brain.shape, dtype=bool)
+    left_front[5:9, 20:25, 4:8] = True  # low I is left, high J is front
+
+    drawn = pixels(panels(picture({"t1n": brain}, None, {"WT": left_front}, slices=1)), "#56B4E9")
+
+    rows, columns = np.nonzero(drawn)
+    assert rows.mean() < drawn.shape[0] / 2
+    assert columns.mean() > drawn.shape[1] / 2
+
+
+def test_background_is_black_even_where_the_brain_is_negative(brain):
+    ramp = np.linspace(-2, 2, 30, dtype=np.float32)[:, None, None]  # bright on the right: high I
+
+    drawn = panels(picture({"t1n": np.where(brain > 0, ramp, 0)}, None, None, slices=1))
+
+    margin, line = drawn[5, 200:355, 0], drawn[drawn.shape[0] // 2, 165:335, 0].astype(int)
+    assert not margin.any()
+    assert line[0] > 200
+    assert line[-1] < 55
+
+
+def test_slices_show_the_reference_where_there_is_one(block):
+    elsewhere = np.roll(block, 3, axis=2)
+    image = np.ones(block.shape)
+
+    both = montage({"t1n": image}, {"WT": block}, {"WT": elsewhere}, "", slices=1)
+    missed = montage({"t1n": image}, {"WT": block & False}, {"WT": elsewhere}, "", slices=1)
+
+    def shown(figure):
+        return next(t.get_text() for t in figure.axes[0].texts if "slice" in t.get_text())
+
+    assert shown(both) == "slice 4"
+    assert shown(missed) == "slice 7"
+
+
+def test_slices_hold_the_fullest_and_spread_over_the_rest():
+    mask = np.zeros((10, 10, 20), dtype=bool)
+    mask[0, :2, 5:15] = True
+    mask[:, :, 13] = True
+
+    assert choose_slices(mask, 1) == [13]
+    assert choose_slices(mask, 3)[0] == 13
+    assert choose_slices(mask & False, 3) == [10]
+
+
+def test_channels_are_columns_and_slices_are_rows(brain, block):
+    figure = montage({"t1n": brain, "t1c": brain}, {"WT": block}, None, "Case 7", slices=3)
+
+    titles = [panel.get_title() for panel in figure.axes]
+    assert titles == ["t1n", "t1c", "", "", "", ""]
+    words = [text.get_text() for text in figure.texts]
+    assert words == ["Case 7", "For research only, not for clinical use"]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["WT", "reference"]
+
+
+def test_slices_keep_their_proportions(brain):
+    square = montage({"t1n": brain}, None, None, "", slices=1)
+    tall = montage({"t1n": brain}, None, None, "", slices=1, spacing_mm=(1.0, 2.0, 5.0))
+
+    assert tall.get_figheight() - square.get_figheight() == pytest.approx(2.2)
+
+
+def test_an_image_of_zeros_is_drawn_black():
+    drawn = panels(picture({"t1n": np.zeros((8, 8, 4))}, None, None, slices=2))
+
+    assert drawn[20:100, 200:300].max() == 0
+
+
+def test_every_region_has_a_colour_of_its_own():
+    colours = region_colours(["WT", "TC", "ET", "RC", "cyst", "bleeding"])
+
+    assert len(set(colours.values())) == 6
+    assert colours["ET"] == REGION_COLOURS["ET"]
+
+
+def test_arrays_are_turned_to_ras():
+    lps = np.arange(8).reshape(2, 2, 2)
+
+    ras = to_ras(lps, np.diag([-1.0, -1.0, 1.0, 1.0]))
+
+    assert ras.tolist() == lps[::-1, ::-1].tolist()
+
+
+def test_saved_picture_is_what_was_drawn(tmp_path, brain, block):
+    from matplotlib.image import imread
+
+    figure = montage({"t1n": brain}, {"WT": block}, None, "", slices=1)
+    save_figure(figure, tmp_path / "case.png")
+
+    saved = (imread(tmp_path / "case.png")[..., :3] * 255).round().astype(np.uint8)
+    assert (saved == figure_array(figure)).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["case.png"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, brain):
+    figure = montage({"t1n": brain}, None, None, "", slices=1)
+
+    with pytest.raises(OutputError, match=r"nowhere"):
+        save_figure(figure, tmp_path / "nowhere" / "case.png")

@@ -1,0 +1,134 @@
+"""Small components, nesting, thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from volseg.labels import get_scheme
+from volseg.postprocess import decode, remove_small_components
+
+BRATS = get_scheme("brats2021")
+
+
+def _mask(shape, *boxes):
+    mask = np.zeros(shape, dtype=bool)
+    for box in boxes:
+        mask[box] = True
+    return mask
+
+
+def _probabilities(**masks):
+    return np.stack([masks[region] for region in BRATS.regions]).astype(np.float32)
+
+
+def test_a_component_below_the_minimum_goes_and_one_of_just_that_volume_stays():
+    small, large = np.s_[0, 0, 0:3], np.s_[4, 4, 0:4]
+    mask = _mask((6, 6, 6), small, large)
+
+    kept = remove_small_components(mask, minimum_mm3=8, voxel_mm3=2)
+
+    assert not kept[small].any()
+    assert kept[large].all()
+    assert kept.sum() == 4
+    assert mask.sum() == 7
+
+
+def test_voxels_that_touch_at_a_corner_are_one_component():
+    mask = _mask((4, 4, 4), (0, 0, 0), (1, 1, 1), (2, 2, 2))
+
+    assert remove_small_components(mask, 3, 1).sum() == 3
+
+
+def test_volume_is_counted_in_mm3_despite_rounding():
+    mask = np.ones((4, 5, 5), dtype=bool)
+
+    # 100 x 0.29 is 28.999999999999996, which must not cost a lesion of 29 mm3.
+    assert remove_small_components(mask, minimum_mm3=29, voxel_mm3=0.29).all()
+
+
+@pytest.mark.parametrize("mask", [np.zeros((3, 3, 3), bool), np.ones((3, 3, 3), bool)])
+def test_empty_and_full_masks_pass(mask):
+    assert np.array_equal(remove_small_components(mask, 27, 1), mask)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**16), minimum=st.integers(0, 12))
+def test_removal_agrees_with_scipy(seed, minimum):
+    mask = np.random.default_rng(seed).random((7, 8, 6)) < 0.12
+
+    components, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    sizes = ndimage.sum_labels(mask, components, range(1, count + 1))
+    large = [index + 1 for index, size in enumerate(sizes) if size >= minimum]
+
+    assert np.array_equal(remove_small_components(mask, minimum, 1.0), np.isin(components, large))
+
+
+def test_a_probability_equal_to_the_threshold_counts():
+    probabilities = np.array([0.49, 0.5, 0.51], dtype=np.float32).reshape(1, 3, 1, 1)
+
+    masks = decode(probabilities, get_scheme("lgg"), 0.5, {}, 1.0)
+
+    assert masks["WT"].ravel().tolist() == [False, True, True]
+
+
+def test_a_region_counts_only_inside_the_one_around_it():
+    everywhere = np.ones((2, 2, 2))
+    half = _mask((2, 2, 2), np.s_[0])
+
+    masks = decode(_probabilities(WT=half, TC=everywhere, ET=everywhere), BRATS, 0.5, {}, 1.0)
+
+    assert list(masks) == ["WT", "TC", "ET"]
+    for mask in masks.values():
+        assert np.array_equal(mask, half)
+
+
+def test_what_lies_in_a_removed_component_goes_with_it():
+    # Two voxels of ET make a component that may stay, in a whole tumour that is too small.
+    tumour = _mask((8, 8, 8), np.s_[0, 0, 0:3])
+    enhancing = _mask((8, 8, 8), np.s_[0, 0, 0:2])
+    probabilities = _probabilities(WT=tumour, TC=tumour, ET=enhancing)
+
+    masks = decode(probabilities, BRATS, 0.5, {"WT": 4, "ET": 2}, 1.0)
+
+    assert not any(mask.any() for mask in masks.values())
+
+
+def test_voxels_outside_the_region_around_do_not_make_a_component_larger():
+    tumour = _mask((8, 8, 8), np.s_[0:2, 0:2, 0:2])
+    core = _mask((8, 8, 8), np.s_[1, 1, 0:6])
+    probabilities = _probabilities(WT=tumour, TC=core, ET=np.zeros_like(core))
+
+    masks = decode(probabilities, BRATS, 0.5, {"TC": 3}, 1.0)
+
+    assert masks["WT"].sum() == 8
+    assert masks["TC"].sum() == 0
+
+
+def test_only_the_named_regions_are_cleaned():
+    tumour = _mask((8, 8, 8), np.s_[0:3, 0:3, 0:3])
+    speck = _mask((8, 8, 8), (1, 1, 1))
+    probabilities = _probabilities(WT=tumour, TC=speck, ET=speck)
+
+    masks = decode(probabilities, BRATS, 0.5, {"ET": 2}, 1.0)
+
+    assert masks["WT"].sum() == 27
+    assert masks["TC"].sum() == 1
+    assert masks["ET"].sum() == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**16), minimum=st.floats(0, 30))
+def test_decoded_regions_nest_and_survive_a_label_map(seed, minimum):
+    probabilities = np.random.default_rng(seed).random((3, 6, 7, 5), dtype=np.float32)
+
+    masks = decode(probabilities, BRATS, 0.6, {"TC": minimum, "WT": minimum}, 1.5)
+
+    assert not (masks["ET"] & ~masks["TC"]).any()
+    assert not (masks["TC"] & ~masks["WT"]).any()
+    read_back = dict(zip(BRATS.regions, BRATS.masks(BRATS.label_map(masks)), strict=True))
+    for region, mask in masks.items():
+        assert np.array_equal(mask, read_back[region])

@@ -1,0 +1,128 @@
+"""What the documentation says must be true: commands parse, paths exist, tables agree with code."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from volseg.cli import app
+from volseg.config import ExperimentConfig, NetworkConfig, load_config
+from volseg.labels import LABEL_SCHEMES
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / ".github" / "CONTRIBUTING.md",
+    ROOT / "docker" / "README.md",
+    *sorted((ROOT / "data_lists").glob("*.md")),
+    *sorted((ROOT / "configs").glob("*.yaml")),
+]
+
+
+def blocks(language, text=README):
+    """Code blocks of a Markdown text."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def commands_in(path):
+    """Each line `volseg ...` of a Markdown file's shell blocks, or of a config's comments."""
+    text = path.read_text(encoding="utf-8")
+    lines = "".join(blocks("bash", text)) if path.suffix == ".md" else text
+    # What follows after several blanks explains the command.
+    return re.findall(r"^(?:#   )?(volseg .*?)(?:   .*)?$", lines, re.MULTILINE)
+
+
+COMMANDS = [
+    pytest.param(command, id=f"{path.name}: {command}")
+    for path in DOCUMENTS
+    for command in commands_in(path)
+]
+
+
+def parse(command):
+    """Context of a command line, as the real command reads it, or an error."""
+    name, *words = shlex.split(command)[1:]
+    return get_command(app).commands[name].make_context(name, words)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_documented_command_is_understood(command):
+    context = parse(command)
+
+    assert context.params
+
+
+def test_every_command_is_in_the_readme():
+    shown = {shlex.split(command)[1] for command in commands_in(ROOT / "README.md")}
+
+    # The demo is shown as make demo.
+    assert shown == set(get_command(app).commands) - {"demo"}
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if " configs/" in c.values[0]])
+def test_each_documented_experiment_is_valid(command):
+    params = parse(command).params
+
+    config = load_config(ROOT / params["config"], params["overrides"] or [])
+
+    assert isinstance(config, ExperimentConfig)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_each_path_of_the_project_exists(path):
+    text = path.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)
+    named = re.findall(r"\b(?:configs|data_lists|docker)/[\w./-]*\w", text)
+
+    missing = [p for p in named if not (ROOT / p).exists()]
+    missing += [p for p in links if not (path.parent / p).exists()]
+    assert missing == []
+
+
+def test_the_table_of_label_schemes_is_that_of_the_code():
+    rows = re.findall(r"^\| `([\w-]+)`.*?\|(.*)\|(.*)\|(.*)\|(.*)\|(.*)\|$", README, re.MULTILINE)
+    schemes = {name: cells for name, *cells in rows if name in LABEL_SCHEMES}
+
+    assert set(schemes) == set(LABEL_SCHEMES)
+    for name, (*labels, regions) in schemes.items():
+        scheme = LABEL_SCHEMES[name]
+        written = {i: label.strip() for i, label in enumerate(labels, start=1) if label.strip()}
+        assert written == dict(scheme.labels)
+        assert regions.strip() == ", ".join(
+            f"{region} = {'+'.join(map(str, values))}" for region, values in scheme.regions.items()
+        )
+
+
+def test_the_custom_label_scheme_is_valid():
+    options = yaml.safe_load(blocks("yaml")[0]) | {"data": {"data_list": "list.json"}}
+
+    config = ExperimentConfig.from_dict(options)
+
+    assert list(config.labels.regions) == ["WT", "TC"]
+
+
+def test_every_network_is_named():
+    for section in NetworkConfig.__origin__.__args__:
+        assert f"`{section.model_fields['name'].default}`" in README
+
+
+def test_the_python_example_uses_what_there_is():
+    from volseg import Predictor
+    from volseg.inference import Prediction
+
+    (code,) = blocks("python")
+
+    used = {n.attr for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Attribute)}
+    fields = set(Prediction.__dataclass_fields__)
+    assert used == {"predict", "save", "volumes_ml"}
+    assert used <= {*dir(Predictor), *dir(Prediction), *fields}
+    assert len(code.strip().splitlines()) - code.count("\n\n") <= 5
+    inspect.signature(Predictor).bind("runs/unet")

@@ -1,0 +1,172 @@
+import csv
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from volseg.errors import OutputError
+from volseg.metrics import EMPTY_MASK_POLICY, Overlap, ScoreRow, ScoreTable
+
+#: Dice 1, 0.5 and 0; the last two have an empty reference or prediction.
+ROWS = (
+    ScoreRow.of("a", "ET", Overlap(tp=4, fp=0, fn=0), voxel_ml=0.5, hd95_mm=0.0),
+    ScoreRow.of("b", "ET", Overlap(tp=1, fp=1, fn=1), voxel_ml=0.5, hd95_mm=3.0),
+    ScoreRow.of("c", "ET", Overlap(tp=0, fp=2, fn=0), voxel_ml=0.5, hd95_mm=373.13),
+)
+
+
+def test_a_row_holds_the_scores_and_volumes_of_its_counts():
+    row = ScoreRow.of("a", "WT", Overlap(tp=2, fp=2, fn=1), voxel_ml=0.001, hd95_mm=1.5)
+
+    assert row.case_id == "a"
+    assert row.region == "WT"
+    assert row.dice == pytest.approx(4 / 7)
+    assert row.iou == pytest.approx(2 / 5)
+    assert row.precision == pytest.approx(2 / 4)
+    assert row.recall == pytest.approx(2 / 3)
+    assert row.hd95_mm == 1.5
+    assert row.volume_ml == pytest.approx(0.004)
+    assert row.reference_volume_ml == pytest.approx(0.003)
+    assert row.status == "scored"
+
+
+def test_the_summary_of_three_cases_by_hand():
+    summary = ScoreTable.of(ROWS).summary()["ET"]
+
+    assert summary["n_cases"] == 3
+    assert summary["dice"]["mean"] == pytest.approx(0.5)
+    assert summary["dice"]["median"] == pytest.approx(0.5)
+    assert summary["dice"]["std"] == pytest.approx(0.5)  # sqrt((0.25 + 0 + 0.25) / (3 - 1))
+    assert summary["hd95_mm"]["mean"] == pytest.approx((0 + 3 + 373.13) / 3)
+    assert summary["hd95_mm"]["median"] == 3.0
+    assert summary["volume_ml"]["mean"] == pytest.approx((2 + 1 + 1) / 3)
+    assert summary["reference_volume_ml"]["mean"] == pytest.approx((2 + 1 + 0) / 3)
+
+
+def test_empty_references_and_predictions_are_counted():
+    rows = [
+        *ROWS,
+        ScoreRow.of("d", "ET", Overlap(tp=0, fp=0, fn=3), voxel_ml=1.0),
+        ScoreRow.of("e", "ET", Overlap(tp=0, fp=0, fn=0), voxel_ml=1.0),
+    ]
+
+    summary = ScoreTable.of(rows).summary()["ET"]
+
+    assert summary["n_empty_reference"] == 2
+    assert summary["n_empty_prediction"] == 2
+
+
+def test_missing_and_failed_cases_stay_in_sight_and_out_of_the_mean():
+    unscored = [ScoreRow("x", "ET", status="missing"), ScoreRow("y", "ET", status="failed")]
+
+    table = ScoreTable.of([*ROWS, *unscored])
+
+    summary = table.summary()["ET"]
+    assert (summary["n_cases"], summary["n_missing"], summary["n_failed"]) == (3, 1, 1)
+    assert summary["dice"]["mean"] == pytest.approx(0.5)
+    assert summary["dice"]["mean_missing_as_worst"] == pytest.approx(1.5 / 5)
+    worst = summary["hd95_mm"]["mean_missing_as_worst"]
+    assert worst == pytest.approx((0 + 3 + 3 * 373.13) / 5)
+    assert table.cases("missing") == ("x",)
+    assert table.cases("failed") == ("y",)
+    assert table.cases("scored") == ("a", "b", "c")
+
+
+def test_without_a_missing_case_both_means_are_equal():
+    dice = ScoreTable.of(ROWS).summary()["ET"]["dice"]
+
+    assert dice["mean_missing_as_worst"] == dice["mean"]
+
+
+def test_one_case_has_no_deviation_and_none_has_no_mean():
+    one = ScoreTable.of(ROWS[:1]).summary()["ET"]["dice"]
+    none = ScoreTable.of([ScoreRow("x", "ET", status="missing")]).summary()["ET"]["dice"]
+
+    assert (one["mean"], one["std"]) == (1.0, None)
+    assert (none["mean"], none["median"], none["mean_missing_as_worst"]) == (None, None, 0.0)
+
+
+def test_validation_scores_overlap_alone():
+    rows = [ScoreRow.of("a", region, Overlap(1, 1, 0), voxel_ml=1.0) for region in ("WT", "ET")]
+
+    table = ScoreTable.of(rows)
+
+    assert table.means("dice") == {"WT": pytest.approx(2 / 3), "ET": pytest.approx(2 / 3)}
+    assert table.summary()["WT"]["hd95_mm"] == dict.fromkeys(
+        ("mean", "median", "std", "mean_missing_as_worst")
+    )
+
+
+def test_a_case_that_two_processes_scored_counts_once():
+    first, second = ROWS, pickle.loads(pickle.dumps(ROWS[:1]))
+
+    table = ScoreTable.of([*first, *second])
+
+    assert table.summary()["ET"]["n_cases"] == 3
+
+
+def test_rows_come_in_the_order_of_cases_and_regions_as_given():
+    rows = [ScoreRow(case, region) for case in ("b", "a") for region in ("WT", "ET")]
+
+    table = ScoreTable.of(rows)
+
+    assert [(row.case_id, row.region) for row in table.rows] == [
+        ("a", "WT"), ("a", "ET"), ("b", "WT"), ("b", "ET"),
+    ]  # fmt: skip
+    assert table.regions == ("WT", "ET")
+
+
+def test_the_csv_has_a_line_for_each_case_and_region(tmp_path):
+    table = ScoreTable.of([*ROWS, ScoreRow("x", "ET", status="missing")])
+
+    table.to_csv(tmp_path / "scores.csv")
+
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        header = file.readline()
+        lines = list(csv.reader(file))
+    assert header == (
+        "case_id,region,dice,iou,precision,recall,hd95_mm,volume_ml,reference_volume_ml,status\n"
+    )
+    assert lines[1] == ["b", "ET", "0.5", repr(1 / 3), "0.5", "0.5", "3.0", "1.0", "1.0", "scored"]
+    assert lines[3] == ["x", "ET", "", "", "", "", "", "", "", "missing"]
+
+
+def test_the_json_explains_itself(tmp_path):
+    table = ScoreTable.of([*ROWS, ScoreRow("x", "ET", status="missing")])
+
+    table.to_json(tmp_path / "scores.json", {"predictions": "results"})
+
+    document = json.loads((tmp_path / "scores.json").read_text())
+    assert document["predictions"] == "results"
+    assert document["empty_mask_policy"] == EMPTY_MASK_POLICY
+    assert document["missing"] == ["x"]
+    assert document["summary"]["ET"] == table.summary()["ET"]
+    assert document["cases"]["b"]["regions"]["ET"]["hd95_mm"] == 3.0
+    assert document["cases"]["x"]["status"] == "missing"
+    assert document["versions"]["numpy"] == np.__version__
+    assert {"dice", "hd95_mm", "std", "n_cases"} <= set(document["definitions"])
+
+
+def test_every_score_and_count_of_the_summary_is_defined():
+    table = ScoreTable.of(ROWS).to_dict()
+
+    defined = {name for names in table["definitions"] for name in names.split(", ")}
+    used = set(table["summary"]["ET"]) | set(table["summary"]["ET"]["dice"])
+    assert used == defined
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path):
+    (tmp_path / "scores.json").write_text("before")
+    table = ScoreTable.of([ScoreRow("a", "ET", dice=float("nan"))])
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        table.to_json(tmp_path / "scores.json")
+
+    assert (tmp_path / "scores.json").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_an_unwritable_place_is_named(tmp_path):
+    with pytest.raises(OutputError, match=r"scores\.csv"):
+        ScoreTable.of(ROWS).to_csv(tmp_path / "absent" / "scores.csv")

@@ -1,0 +1,133 @@
+"""Which label scheme cases follow: what names leave open, values decide, or the user is asked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from volseg.datalist.case import Case
+from volseg.datalist.names import BRATS_TO_2022, WITH_T1CE
+from volseg.errors import DataListError
+from volseg.labels import LABEL_SCHEMES, schemes_fitting
+
+#: `labels` that leaves the meaning of the label maps to the config, which may define its own.
+FROM_CONFIG = "config"
+
+# Label schemes that the names of files leave open. Of two, the second is meant where a value occurs
+# that the first does not define.
+_SCHEMES_BY_LAYOUT: Mapping[str, tuple[str, ...]] = {
+    BRATS_TO_2022: ("brats2021",),
+    WITH_T1CE: ("brats2023", "brats2021"),
+    "BraTS-GLI": ("brats2023", "brats2024-gli"),
+    "BraTS-MET": ("brats2023", "brats2024-gli"),
+    "BraTS-SSA": ("brats2023",),
+    "BraTS-MEN": ("brats2023",),
+    "BraTS-PED": ("brats2023", "brats2024-ped"),
+    "BraTS-MEN-RT": ("men-rt",),
+}
+#: Values of a label map.
+Values = frozenset[int]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases whose label scheme is told by one thing.
+
+    Attributes:
+        told_by: What tells the scheme.
+        schemes: What it leaves open; empty if it tells nothing.
+        values: Values of each label map, by case.
+    """
+
+    told_by: str
+    schemes: tuple[str, ...]
+    values: Mapping[str, Values]
+
+
+def group_cases(
+    cases: Iterable[Case], values: Mapping[str, Values], layout_of: Mapping[str, str]
+) -> list[Group]:
+    """Cases by what tells their label scheme."""
+    groups: dict[tuple[str, tuple[str, ...]], dict[str, Values]] = defaultdict(dict)
+    for case in cases:
+        layout = layout_of[case.case_id]
+        told_by, schemes = f"file names of {layout}", _SCHEMES_BY_LAYOUT.get(layout, ())
+        if case.labels:
+            told_by, schemes = f"label names in the dataset.json of {layout}", (case.labels,)
+        groups[told_by, schemes][case.case_id] = values[case.case_id]
+    return [Group(*told, of_cases) for told, of_cases in sorted(groups.items())]
+
+
+def tell_schemes(groups: Iterable[Group]) -> dict[str, str]:
+    """Label scheme of each case.
+
+    Raises:
+        DataListError: If that of a group cannot be told.
+    """
+    schemes: dict[str, str] = {}
+    unclear = []
+    for group in groups:
+        scheme = _scheme_of(group)
+        if scheme is not None:
+            schemes |= dict.fromkeys(group.values, scheme)
+            continue
+        seen = _union(group.values.values())
+        fitting = ", ".join(schemes_fitting(seen)) or "no label scheme"
+        unclear.append(
+            f"{cases_in_words(len(group.values))} with {group.told_by} hold the values "
+            f"{values_in_words([seen])}, which fit {fitting}"
+        )
+    if unclear:
+        raise DataListError(
+            f"what the label maps mean cannot be told: {'; '.join(unclear)}; say it with --labels "
+            f"NAME, or with --labels {FROM_CONFIG} if the config is to say it"
+        )
+    return schemes
+
+
+def _scheme_of(group: Group) -> str | None:
+    """The one scheme that names and values leave, or None."""
+    fitting = [
+        values
+        for values in group.values.values()
+        if not set(group.schemes).isdisjoint(schemes_fitting(values))
+    ]
+    # A few bad label maps are left out; where most do not fit, the names mislead.
+    if 2 * len(fitting) < len(group.values) or not group.schemes:
+        return None
+    if len(group.schemes) == 1:
+        return group.schemes[0]
+    seen = _union(fitting)
+    possible = schemes_fitting(seen)
+    first, second = (LABEL_SCHEMES[name] for name in group.schemes)
+    # Without a value that tells, the two must mean the same by those that they share.
+    compatible = first.regions.items() <= second.regions.items()
+    if first.name in possible:
+        return first.name if compatible else None
+    # Label maps with the values of 2022 under new names look as if they had resection cavities.
+    if second.name not in possible or (compatible and "brats2021" in possible):
+        return None
+    return second.name
+
+
+def values_in_words(values: Iterable[Values]) -> str:
+    """All values of some label maps.
+
+    >>> values_in_words([frozenset({0, 2}), frozenset({0, 1})])
+    '0 1 2'
+    """
+    return " ".join(map(str, sorted(_union(values))))
+
+
+def _union(values: Iterable[Values]) -> Values:
+    return frozenset[int]().union(*values)
+
+
+def cases_in_words(number: int) -> str:
+    """A number of cases.
+
+    >>> cases_in_words(1), cases_in_words(2)
+    ('1 case', '2 cases')
+    """
+    return "1 case" if number == 1 else f"{number} cases"

@@ -1,0 +1,221 @@
+"""Data lists on disk: MONAI's Decathlon JSON with keys for case, patient, channels and labels."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from volseg.datalist.case import Case, DataList
+from volseg.errors import DataListError
+
+_PROBLEMS_SHOWN = 10
+_Name = Annotated[str, Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Entry(_Strict):
+    """A case as it stands in a list."""
+
+    case_id: _Name
+    patient_id: _Name
+    # One 4D file stands alone, as MSD writes it.
+    image: Annotated[
+        list[_Name],
+        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+        Field(min_length=1),
+    ]
+    label: _Name | None = None
+    fold: Annotated[int, Field(ge=0)] | None = None
+    labels: _Name | None = None
+    channels: Annotated[list[_Name], Field(min_length=1)] | None = None
+
+
+class _File(_Strict):
+    """A data list as it stands on disk."""
+
+    volseg: Literal[1]
+    name: str
+    channels: Annotated[list[_Name], Field(min_length=1)]
+    data_root: _Name | None
+    training: list[_Entry]
+    testing: list[_Entry] = []
+    # What the Decathlon format also has; for other readers.
+    description: Any = None
+    reference: Any = None
+    licence: Any = None
+    release: Any = None
+    tensorImageSize: Any = None
+    modality: Any = None
+    labels: Any = None
+    numTraining: Any = None
+    numTest: Any = None
+
+
+def read_data_list(path: Path, data_root: Path | None = None) -> DataList:
+    """Read a data list; whether the scans exist is not looked at.
+
+    Args:
+        path: JSON file, written by `write_data_list` or by hand.
+        data_root: Folder that the paths start from; None: as the list says.
+
+    Returns:
+        The cases, with absolute paths.
+
+    Raises:
+        DataListError: If the file cannot be read, is no data list, or names a case twice.
+    """
+    file = _parse(path)
+    if data_root is None and file.data_root is None:
+        raise DataListError(
+            f"{path} does not say where its scans are; set data.data_root in the config, or "
+            f"data_root in the list, to the folder of {(file.training or file.testing)[0].image[0]}"
+        )
+    root = _absolute(data_root or path.parent / (file.data_root or ""))
+    return DataList(
+        name=file.name,
+        channels=tuple(file.channels),
+        training=tuple(_case(entry, file.channels, root) for entry in file.training),
+        testing=tuple(_case(entry, file.channels, root) for entry in file.testing),
+    )
+
+
+def write_data_list(path: Path, data_list: DataList, data_root: Path) -> None:
+    """Write a data list, a line for each case, with paths relative to `data_root`.
+
+    The root is itself written relative to the folder of the list, so that both can move together.
+
+    Args:
+        path: JSON file to write.
+        data_list: Cases with absolute paths.
+        data_root: Folder that the paths in the list start from.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    root = _absolute(data_root)
+    head = {
+        "name": data_list.name,
+        "volseg": 1,
+        "tensorImageSize": "4D",
+        "modality": {str(i): channel for i, channel in enumerate(data_list.channels)},
+        "channels": data_list.channels,
+        "data_root": _relative(root, _absolute(path.parent)),
+    }
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
+    for key, cases in (("training", data_list.training), ("testing", data_list.testing)):
+        entries = [json.dumps(_entry(case, data_list.channels, root)) for case in cases]
+        lines.append(f'"{key}": [' + ",".join(f"\n{entry}" for entry in entries) + "]")
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
+
+
+def _entry(case: Case, channels: Sequence[str], root: Path) -> dict[str, Any]:
+    images = [_relative(image, root) for image in case.images]
+    whole = len(images) < len(case.channels)
+    entry = {
+        "case_id": case.case_id,
+        "patient_id": case.patient_id,
+        "image": images[0] if whole else images,
+        "label": None if case.label is None else _relative(case.label, root),
+        "fold": case.fold,
+        "labels": case.labels,
+        "channels": None if tuple(case.channels) == tuple(channels) else case.channels,
+    }
+    return {key: value for key, value in entry.items() if value is not None}
+
+
+def _absolute(path: Path) -> Path:
+    # Links are not followed: a project that reaches its data by a link can be copied.
+    return Path(os.path.normpath(path.absolute()))
+
+
+def _relative(path: Path, start: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, start)).as_posix()
+    except ValueError:  # Windows: on another drive
+        return path.as_posix()
+
+
+def _case(entry: _Entry, channels: Sequence[str], root: Path) -> Case:
+    return Case(
+        case_id=entry.case_id,
+        patient_id=entry.patient_id,
+        images=tuple(_absolute(root / name) for name in entry.image),
+        channels=tuple(entry.channels or channels),
+        label=None if entry.label is None else _absolute(root / entry.label),
+        labels=entry.labels,
+        fold=entry.fold,
+    )
+
+
+def _parse(path: Path) -> _File:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataListError(
+            f"data list {path} cannot be read ({error.strerror}); check the path"
+        ) from None
+    except ValueError as error:
+        raise DataListError(
+            f"data list {path} is not JSON ({error}); make one with volseg split"
+        ) from None
+    if not isinstance(content, dict) or "volseg" not in content:
+        raise DataListError(
+            f"{path} is no data list of volseg: it has no key 'volseg'; make one with volseg split"
+        )
+    try:
+        file = _File.model_validate(content)
+    except ValidationError as error:
+        problems = [_explain(detail, content) for detail in error.errors()]
+    else:
+        problems = list(_inconsistencies(file))
+    if problems:
+        left = len(problems) - _PROBLEMS_SHOWN
+        shown = problems[:_PROBLEMS_SHOWN] + ([f"and {left} more"] if left > 0 else [])
+        raise DataListError("\n  ".join([f"{path} is not a valid data list:", *shown]))
+    return file
+
+
+def _inconsistencies(file: _File) -> Iterator[str]:
+    """What is wrong between the values of a list."""
+    entries = [*file.training, *file.testing]
+    if not entries:
+        yield "it holds no cases; list some under 'training' or 'testing'"
+    for case_id, times in Counter(entry.case_id for entry in entries).items():
+        if times > 1:
+            yield f"case {case_id} is listed {times} times; keep one"
+    for entry in file.training:
+        if entry.label is None:
+            yield f"case {entry.case_id} in 'training' has no label; move it to 'testing'"
+    for entry in entries:
+        channels = entry.channels or file.channels
+        if len(entry.image) not in (1, len(channels)):
+            yield (
+                f"case {entry.case_id} has {len(entry.image)} images for the channels "
+                f"{', '.join(channels)}; list one for each, or one 4D file"
+            )
+
+
+def _explain(detail: ErrorDetails, content: Any) -> str:
+    """One mistake found by pydantic, as `place: what was found`."""
+    *outer, last = detail["loc"]
+    place = ".".join(map(str, detail["loc"]))
+    if detail["type"] == "missing":
+        return f"{place}: missing; add it"
+    if detail["type"] == "extra_forbidden":
+        known = _Entry.model_fields if outer else _File.model_fields
+        close = difflib.get_close_matches(str(last), known, n=1, cutoff=0.5)
+        return f"{place}: unknown key; " + (f"did you mean {close[0]!r}?" if close else "remove it")
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    found = detail["input"]
+    return f"{place}: {message}" + ("" if isinstance(found, dict | list) else f", got {found!r}")

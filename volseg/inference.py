@@ -1,0 +1,368 @@
+"""One case in, one label map out: sliding window, mirrored copies, ensembles, the input's grid."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.inferers import sliding_window_inference
+from torch import nn
+
+from volseg.checkpoint import Model, load_checkpoint
+from volseg.config import ExperimentConfig
+from volseg.datalist import Case, find_cases
+from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
+from volseg.labels import LabelScheme, get_scheme
+from volseg.nifti import CaseImages, Grid, read_case, write_label_map, write_probabilities
+from volseg.postprocess import decode
+from volseg.transforms import Preprocessed, preprocess, to_original
+
+logger = logging.getLogger(__name__)
+
+#: Slices are small: a network of slices is given at least so many in one forward pass.
+SLICES_A_PASS = 16
+
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the models say about one case, on the grid of its images.
+
+    Args:
+        case_id: The case.
+        label_map: uint8 (I, J, K), values of the predictor's scheme.
+        probabilities: float32 (I, J, K) for each region, in [0, 1].
+        volumes_ml: Volume of each region, in ml.
+        header: NIfTI header of the first image; results are written on its grid.
+        notes: What a careful reader should know, such as small differences of grids.
+    """
+
+    case_id: str
+    label_map: npt.NDArray[np.uint8]
+    probabilities: Mapping[str, npt.NDArray[np.float32]]
+    volumes_ml: Mapping[str, float]
+    header: Any
+    notes: tuple[str, ...]
+
+    def save(self, path: PathLike) -> None:
+        """Write the label map as NIfTI; OutputError if it cannot be written."""
+        write_label_map(Path(path), self.label_map, self.header)
+
+    def save_probabilities(self, folder: PathLike) -> list[Path]:
+        """Write a NIfTI for each region, `<case>_<region>.nii.gz`, and return their paths."""
+        paths = []
+        for region, values in self.probabilities.items():
+            paths.append(Path(folder) / f"{self.case_id}_{region}.nii.gz")
+            write_probabilities(paths[-1], values, self.header)
+        return paths
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """A case read and preprocessed, once for each way in which a model wants it."""
+
+    case_id: str
+    images: Mapping[tuple[object, ...], Preprocessed]
+    grid: Grid
+    header: Any
+    notes: tuple[str, ...]
+
+
+class Predictor:
+    """Segments cases with a model, or with several whose region probabilities are averaged.
+
+    The models of an ensemble share their regions; channels, spacing and network may differ. The
+    threshold and the smallest components are those of the first model.
+
+    Args:
+        models: Model file or run folder, or several.
+        device: `auto` (a CUDA GPU if there is one, else the CPU), or a device of torch.
+        tta: Mean over mirrored copies; None: as each model says.
+        overlap: Of neighbouring windows, in [0, 1); None: as each model says.
+        labels: Name of the label scheme to write; None: that of the first model.
+
+    Raises:
+        CheckpointError: If a model cannot be read, or the models have different regions.
+        LabelError: If the label scheme has a region that the models lack.
+        ConfigError: If the device, the overlap or the name of the scheme is not valid.
+
+    Examples:
+        >>> predictor = Predictor("runs/brats_unet/model.safetensors")  # doctest: +SKIP
+        >>> prediction = predictor.predict("scans/BraTS2021_00000")  # doctest: +SKIP
+        >>> prediction.save("BraTS2021_00000.nii.gz")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        models: PathLike | Sequence[PathLike],
+        device: str = "auto",
+        tta: bool | None = None,
+        overlap: float | None = None,
+        labels: str | None = None,
+    ) -> None:
+        if overlap is not None and not 0 <= overlap < 1:
+            raise ConfigError(f"overlap is {overlap}; it must be at least 0 and less than 1")
+        self.device, self.tta, self.overlap = _available(device), tta, overlap
+        paths = [models] if isinstance(models, str | os.PathLike) else models
+        self.models = tuple(load_checkpoint(path) for path in paths)
+        if not self.models:
+            raise CheckpointError("no model is given; give the model file of a run")
+        _check_same_regions(self.models)
+        first = self.models[0].config
+        self.scheme = get_scheme(labels) if labels else first.labels
+        _check_regions_of_scheme(self.scheme, first.labels)
+        self.regions = tuple(first.labels.regions)
+        self.channels = tuple(
+            dict.fromkeys(name for model in self.models for name in model.config.data.channels)
+        )
+        for model in self.models:
+            model.network.to(self.device)
+
+    def predict(self, images: Mapping[str, PathLike] | PathLike | Case) -> Prediction:
+        """Segment one case.
+
+        Args:
+            images: Path of the image of each channel, `{"t1n": ..., "t1c": ...}`; or the folder of
+                one case in any known layout; or a case of a data list.
+
+        Raises:
+            DataListError: If the case lacks a channel, or the folder is not one case.
+            ImageError: If an image cannot be read or holds unusable values.
+            GeometryError: If the images do not lie on one grid.
+        """
+        return self.predict_prepared(self.prepare(images))
+
+    def prepare(self, images: Mapping[str, PathLike] | PathLike | Case) -> PreparedCase:
+        """Read and preprocess one case; the part of `predict` that needs no network."""
+        case = self._case(images)
+        missing = [name for name in self.channels if name not in case.channels]
+        if missing:
+            raise DataListError(
+                f"the model needs channels {' '.join(self.channels)}, but case {case.case_id} has "
+                f"{' '.join(case.channels)}; add {' '.join(missing)} or use a model that needs less"
+            )
+        read: dict[tuple[str, ...], CaseImages] = {}
+        prepared: dict[tuple[object, ...], Preprocessed] = {}
+        for config in (model.config for model in self.models):
+            channels = config.data.channels
+            if channels not in read:
+                read[channels] = read_case(case.case_id, case.images, case.channels, channels)
+            if _preparation(config) not in prepared:
+                prepared[_preparation(config)] = preprocess(
+                    read[channels], config.data.spacing_mm, config.spatial_dims
+                )
+        first = read[self.models[0].config.data.channels]
+        notes = tuple(dict.fromkeys(note for images in read.values() for note in images.notes))
+        return PreparedCase(case.case_id, prepared, first.grid, first.header, notes)
+
+    @torch.inference_mode()
+    def predict_prepared(self, case: PreparedCase) -> Prediction:
+        """Segment a case that `prepare` has read."""
+        mean = torch.zeros(1)
+        for model in self.models:
+            image = case.images[_preparation(model.config)]
+            on_its_grid = segment(
+                model.network,
+                image.image,
+                model.config,
+                device=self.device,
+                overlap=self.overlap,
+                tta=self.tta,
+            )
+            probabilities = to_original(on_its_grid, image.affine, case.grid).cpu()
+            names = list(model.config.labels.regions)
+            order = [names.index(region) for region in self.regions]
+            mean = mean + probabilities[order] / len(self.models)
+        return self._decoded(case, mean.numpy())
+
+    def _decoded(self, case: PreparedCase, probabilities: npt.NDArray[np.float32]) -> Prediction:
+        config, voxel_ml = self.models[0].config, case.grid.voxel_ml
+        masks = decode(
+            probabilities,
+            config.labels,
+            config.inference.threshold,
+            config.inference.min_component_mm3,
+            voxel_ml * 1000,
+        )
+        unwritten = [region for region in self.regions if region not in self.scheme.regions]
+        notes = [f"{name} is no region of {self.scheme.name}: not written" for name in unwritten]
+        return Prediction(
+            case_id=case.case_id,
+            label_map=self.scheme.label_map(masks),
+            probabilities=dict(zip(self.regions, probabilities, strict=True)),
+            volumes_ml={name: float(mask.sum() * voxel_ml) for name, mask in masks.items()},
+            header=case.header,
+            notes=(*case.notes, *notes),
+        )
+
+    def _case(self, images: Mapping[str, PathLike] | PathLike | Case) -> Case:
+        if isinstance(images, Case):
+            return images
+        if isinstance(images, Mapping):
+            paths = tuple(Path(path).absolute() for path in images.values())
+            name = paths[0].parent.name if paths else "without images"
+            return Case(name, name, paths, tuple(images))
+        finding = find_cases([Path(images)], self.channels)
+        if len(finding.cases) != 1:
+            raise DataListError(
+                f"{images} holds {len(finding.cases)} cases; give the folder of one, or use "
+                "volseg infer for many"
+            )
+        return finding.cases[0]
+
+
+def _preparation(config: ExperimentConfig) -> tuple[object, ...]:
+    """All that decides what `prepare` makes of a case."""
+    return config.data.channels, config.data.spacing_mm, config.spatial_dims
+
+
+def _check_same_regions(models: Sequence[Model]) -> None:
+    first = models[0]
+    for model in models[1:]:
+        if set(model.config.labels.regions) != set(first.config.labels.regions):
+            raise CheckpointError(
+                f"{model.path} has the regions {' '.join(model.config.labels.regions)}, but "
+                f"{first.path} has {' '.join(first.config.labels.regions)}; an ensemble needs "
+                "models of the same regions"
+            )
+
+
+def _check_regions_of_scheme(scheme: LabelScheme, trained: LabelScheme) -> None:
+    missing = [region for region in scheme.regions if region not in trained.regions]
+    if missing:
+        raise LabelError(
+            f"label scheme {scheme.name!r} needs {' '.join(scheme.regions)}, but the model, of "
+            f"scheme {trained.name!r}, gives {' '.join(trained.regions)}; choose another scheme"
+        )
+
+
+def _available(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        detail = str(error).splitlines()[0]
+        raise ConfigError(f"device {name!r} cannot be used ({detail}); use auto or cpu") from None
+    return device
+
+
+@torch.inference_mode()
+def segment(
+    network: nn.Module,
+    image: npt.NDArray[np.floating] | torch.Tensor,
+    config: ExperimentConfig,
+    *,
+    device: str | torch.device,
+    overlap: float | None = None,
+    tta: bool | None = None,
+) -> torch.Tensor:
+    """Region probabilities of a preprocessed image, by sliding window.
+
+    A volume smaller than the window is padded with zeros, and the padding is cut off again. A
+    network of slices sees the volume slice by slice along K. Where windows overlap, and over
+    mirrored copies, probabilities are averaged, never logits.
+
+    Args:
+        network: Network on `device`, in evaluation mode.
+        image: Preprocessed image (C, I, J, K), float16 or float32.
+        config: Config of the model: window, blending, precision, and the two options below.
+        device: Where the network runs.
+        overlap: Share of a window that the next one covers, in [0, 1); None: as in `config`.
+        tta: Mean over the copies mirrored along every set of axes; None: as in `config`.
+
+    Returns:
+        float32 probabilities (R, I, J, K), on `device` or, where its memory is short, on the CPU.
+
+    Raises:
+        ConfigError: If not even one pass of windows fits into the memory of the GPU.
+    """
+    device, inference = torch.device(device), config.inference
+    slices = config.spatial_dims == 2
+    # A copy, since torch cannot wrap the read-only memory map of a cached case.
+    volume = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.array(image))
+    batch = volume.permute(3, 0, 1, 2) if slices else volume[None]
+
+    def run(accumulator: torch.device) -> torch.Tensor:
+        return sliding_window_inference(
+            batch.to(accumulator, torch.float32),
+            roi_size=config.window_size,
+            sw_batch_size=max(inference.window_batch, SLICES_A_PASS if slices else 1),
+            predictor=_WindowPass(network, config, device, tta),
+            overlap=inference.overlap if overlap is None else overlap,
+            mode=inference.blending,
+            sw_device=device,
+            device=accumulator,
+        )
+
+    try:
+        probabilities = _run_where_it_fits(run, device)
+    except torch.OutOfMemoryError:
+        raise ConfigError(
+            f"windows of {list(config.window_size)} voxels, {inference.window_batch} at once, do "
+            f"not fit into the memory of {device}; lower inference.window_batch or use the CPU"
+        ) from None
+    return probabilities.permute(1, 2, 3, 0) if slices else probabilities[0]
+
+
+def _run_where_it_fits(
+    run: Callable[[torch.device], torch.Tensor], device: torch.device
+) -> torch.Tensor:
+    try:
+        return run(device)
+    except torch.OutOfMemoryError:
+        logger.warning("the volume does not fit into the memory of %s; kept on the CPU", device)
+    torch.cuda.empty_cache()
+    return run(torch.device("cpu"))
+
+
+class _WindowPass:
+    """Probabilities of one batch of windows (B, C, *), averaged over mirrored copies if asked."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: ExperimentConfig,
+        device: torch.device,
+        tta: bool | None,
+    ) -> None:
+        self.network = network
+        axes = range(2, 2 + config.spatial_dims)
+        sizes = range(len(axes) + 1) if (config.inference.tta if tta is None else tta) else [0]
+        self.mirrored = [subset for size in sizes for subset in combinations(axes, size)]
+        self.device_type = device.type
+        self.dtype = _mixed_dtype(config, device)
+
+    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), device=windows.device)
+        for subset in self.mirrored:
+            total = total + self._probabilities(windows.flip(subset)).flip(subset)
+        return total / len(self.mirrored)
+
+    def _probabilities(self, windows: torch.Tensor) -> torch.Tensor:
+        mixed = self.dtype is not None
+        with torch.autocast(self.device_type, dtype=self.dtype, enabled=mixed):
+            logits = self.network(windows)
+        return torch.sigmoid(logits.float())
+
+
+def _mixed_dtype(config: ExperimentConfig, device: torch.device) -> torch.dtype | None:
+    """Type for mixed precision, or None where everything stays float32: off a GPU, or by config."""
+    precision = config.training.precision
+    if device.type != "cuda" or precision == "32":
+        return None
+    if precision == "auto":
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if bf16 else torch.float16
+    return torch.bfloat16 if precision == "bf16-mixed" else torch.float16

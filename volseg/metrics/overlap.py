@@ -1,0 +1,123 @@
+"""Overlap of two masks: one count of voxels, and Dice, IoU, precision and recall from it.
+
+Empty masks are scored as BraTS does: when both masks are empty every score is 1, because the case
+has no such tissue and the model rightly found none; when only one is empty every score is 0, also
+the precision of an empty prediction and the recall of an empty reference, which are 0 / 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Voxels that prediction and reference share (`tp`) or have alone (`fp`, `fn`).
+
+    Counts of parts of a volume, such as its slices, add up to the counts of the whole.
+
+    >>> top, bottom = Overlap(tp=2, fp=1, fn=0), Overlap(tp=1, fp=0, fn=2)
+    >>> (top + bottom).dice
+    0.6666666666666666
+    """
+
+    tp: int
+    fp: int
+    fn: int
+
+    @classmethod
+    def of(cls, prediction: Mask, reference: Mask) -> Overlap:
+        """Count the voxels of two boolean masks of one shape, whatever that shape is.
+
+        Raises:
+            ValueError: If a mask is not boolean or the shapes differ.
+        """
+        check_masks(prediction, reference)
+        tp = int(np.count_nonzero(prediction & reference))
+        predicted, expected = np.count_nonzero(prediction), np.count_nonzero(reference)
+        return cls(tp, int(predicted) - tp, int(expected) - tp)
+
+    def __add__(self, other: Overlap) -> Overlap:
+        return Overlap(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
+
+    @property
+    def prediction_voxels(self) -> int:
+        """Voxels of the prediction."""
+        return self.tp + self.fp
+
+    @property
+    def reference_voxels(self) -> int:
+        """Voxels of the reference."""
+        return self.tp + self.fn
+
+    @property
+    def dice(self) -> float:
+        r"""$2|P \cap R| / (|P| + |R|)$, from 0 (disjoint) to 1 (equal)."""
+        return self._ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    @property
+    def iou(self) -> float:
+        r"""Intersection over union, the Jaccard index: $|P \cap R| / |P \cup R|$."""
+        return self._ratio(self.tp, self.tp + self.fp + self.fn)
+
+    @property
+    def precision(self) -> float:
+        """Share of the prediction that is right, also called positive predictive value."""
+        return self._ratio(self.tp, self.prediction_voxels)
+
+    @property
+    def recall(self) -> float:
+        """Share of the reference that is found, also called sensitivity."""
+        return self._ratio(self.tp, self.reference_voxels)
+
+    def _ratio(self, part: int, whole: int) -> float:
+        both_empty = self.tp + self.fp + self.fn == 0
+        return part / whole if whole else float(both_empty)
+
+
+def region_overlaps(
+    prediction: Mask, reference: Mask, regions: Sequence[str]
+) -> dict[str, Overlap]:
+    """Overlap of each region of one case.
+
+    Args:
+        prediction: Predicted masks, shape (R, *spatial), in the order of `regions`.
+        reference: Reference masks, same shape and order.
+        regions: Names of the R regions.
+
+    Returns:
+        One `Overlap` per region name, in that order.
+
+    Raises:
+        ValueError: If a mask is not boolean, the shapes differ or there are not R names.
+    """
+    check_masks(prediction, reference)
+    pairs = zip(regions, prediction, reference, strict=True)
+    return {region: Overlap.of(predicted, expected) for region, predicted, expected in pairs}
+
+
+def bounding_box(mask: Mask) -> tuple[slice, ...]:
+    """Smallest box that holds every True voxel; of length 0 along each axis if there is none."""
+    box = []
+    rest = mask
+    # The box found so far narrows what the next axis has to look through.
+    for _ in range(mask.ndim):
+        used = np.flatnonzero(rest.any(axis=tuple(range(1, mask.ndim))))
+        found = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
+        box.append(found)
+        rest = np.moveaxis(rest[found], 0, -1)
+    return tuple(box)
+
+
+def check_masks(prediction: Mask, reference: Mask) -> None:
+    """Raise ValueError unless both masks are boolean and of one shape."""
+    if prediction.dtype != np.bool_ or reference.dtype != np.bool_:
+        raise ValueError(f"masks must be boolean, got {prediction.dtype} and {reference.dtype}")
+    if prediction.shape != reference.shape:
+        raise ValueError(f"masks must have one shape, got {prediction.shape} and {reference.shape}")

@@ -1,0 +1,171 @@
+"""Networks by name, behind one contract: images in, logits of each region out.
+
+`forward(image (B, C, I, J[, K]))` gives logits `(B, R, I, J[, K])`, never a sigmoid; with deep
+supervision, in training, a list of them, finest first, the coarser ones at their own size. The
+attribute `divisor` is the number whose multiples the sides of an image must be. All come in 2D
+and 3D.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from monai.networks.nets import AttentionUnet, SegResNet, SwinUNETR, UNet
+from torch import nn
+
+from volseg.config import (
+    AttentionUNetConfig,
+    DynUNetConfig,
+    NetworkConfig,
+    SegResNetConfig,
+    SwinUNETRConfig,
+    UNetConfig,
+)
+from volseg.errors import ConfigError
+from volseg.networks.dynunet import DeepDynUNet
+
+__all__ = ["FOREGROUND_PRIOR", "NETWORKS", "build_network"]
+
+#: Probability that every voxel of every region starts with: a region takes about 1 % of a scan.
+#: From one half, the first hundred steps would do little but learn that. (As the prior of focal
+#: loss: Lin et al., ICCV 2017, section 3.3, https://arxiv.org/abs/1708.02002)
+FOREGROUND_PRIOR = 0.01
+
+_INSTANCE_NORM = ("instance", {"affine": True})
+_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def build_network(
+    config: NetworkConfig, in_channels: int, out_channels: int, patch_size: Sequence[int]
+) -> nn.Module:
+    """A new network, with random weights, as `config` describes it.
+
+    Args:
+        config: The section `network` of a config; its `name` is a key of `NETWORKS`.
+        in_channels: Number of MRI channels.
+        out_channels: Number of regions.
+        patch_size: Voxels of a patch; its length, 2 or 3, is that of the network.
+
+    Returns:
+        A module with the contract above.
+
+    Raises:
+        ConfigError: If the network needs a package that is not installed.
+    """
+    network = NETWORKS[config.name](config, in_channels, out_channels, len(patch_size))
+    network.divisor = config.divisor
+    return network
+
+
+def _unet(config: UNetConfig, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
+    network = UNet(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        channels=config.widths,
+        strides=[2] * (len(config.widths) - 1),
+        num_res_units=config.residual_units,
+        norm=_INSTANCE_NORM,
+        dropout=config.dropout,
+    )
+    _start_from_prior(network.model)
+    return network
+
+
+def _dynunet(
+    config: DynUNetConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    levels = len(config.widths)
+    network = DeepDynUNet(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        kernel_size=[3] * levels,
+        strides=[1] + [2] * (levels - 1),
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=config.widths,
+        dropout=config.dropout or None,
+        norm_name=_INSTANCE_NORM,
+        deep_supervision=config.deep_supervision,
+        # Two heads beside the output, as in the winner of BraTS 2021 (arXiv:2110.03352), or as
+        # many as a shallower network has room for.
+        deep_supr_num=min(2, levels - 2),
+        res_block=config.residual,
+    )
+    _start_from_prior(network.output_block)
+    for head in network.deep_supervision_heads if config.deep_supervision else ():
+        _start_from_prior(head)
+    return network
+
+
+def _segresnet(
+    config: SegResNetConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    network = SegResNet(
+        spatial_dims=spatial_dims,
+        init_filters=config.width,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        dropout_prob=config.dropout or None,
+        blocks_down=config.blocks_down,
+        blocks_up=config.blocks_up,
+    )
+    _start_from_prior(network.conv_final)
+    return network
+
+
+def _attention_unet(
+    config: AttentionUNetConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    network = AttentionUnet(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        channels=config.widths,
+        strides=[2] * (len(config.widths) - 1),
+        dropout=config.dropout,
+    )
+    _start_from_prior(network.model)
+    return network
+
+
+def _swin_unetr(
+    config: SwinUNETRConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    # MONAI imports einops only in the first forward pass, which may come hours after a job began.
+    if importlib.util.find_spec("einops") is None:
+        raise ConfigError("network swin_unetr needs einops; pip install 'volseg[transformer]'")
+    network = SwinUNETR(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        depths=config.depths,
+        feature_size=config.width,
+        drop_rate=config.dropout,
+        use_checkpoint=config.checkpointing,
+        spatial_dims=spatial_dims,
+    )
+    _start_from_prior(network.out)
+    return network
+
+
+def _start_from_prior(head: nn.Module) -> None:
+    """Let the last convolution of `head` begin at the foreground prior."""
+    last = [module for module in head.modules() if isinstance(module, _CONVOLUTIONS)][-1]
+    nn.init.constant_(last.bias, math.log(FOREGROUND_PRIOR / (1 - FOREGROUND_PRIOR)))
+
+
+Builder = Callable[[Any, int, int, int], nn.Module]
+
+NETWORKS: Mapping[str, Builder] = MappingProxyType(
+    {
+        "unet": _unet,
+        "dynunet": _dynunet,
+        "segresnet": _segresnet,
+        "attention_unet": _attention_unet,
+        "swin_unetr": _swin_unetr,
+    }
+)

@@ -1,0 +1,285 @@
+"""`volseg infer`: segment every case of a folder and keep a manifest of what was made from what."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import volseg
+from volseg.checkpoint import DISCLAIMER, describe_scheme
+from volseg.datalist import Case, Finding, find_scans
+from volseg.errors import OutputError, VolsegError
+from volseg.inference import Prediction, Predictor, PreparedCase
+from volseg.nifti import atomic_write
+from volseg.progress import track
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """How to segment, and what to write.
+
+    Args:
+        tta: Mean over mirrored copies; None: as the models say.
+        overlap: Of neighbouring windows, in [0, 1); None: as the models say.
+        probabilities: Also write a float32 map for each region.
+        device: `auto`, or a device of torch.
+        overwrite: Do finished cases again.
+        labels: Name of the label scheme to write; None: that of the first model.
+    """
+
+    tta: bool | None = None
+    overlap: float | None = None
+    probabilities: bool = False
+    device: str = "auto"
+    overwrite: bool = False
+    labels: str | None = None
+
+
+DEFAULTS = InferOptions()
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """Cases segmented now, cases that were there already, and cases that failed with the reason."""
+
+    done: tuple[str, ...]
+    kept: tuple[str, ...]
+    failures: Mapping[str, str]
+    manifest: Path
+
+
+def infer(
+    scans: Path, models: Sequence[Path], output: Path, options: InferOptions = DEFAULTS
+) -> InferResult:
+    """Segment the cases in `scans`: a label map each, `<case>.nii.gz`, on the grid of its images.
+
+    Results that exist are kept unless `options.overwrite`: each is written whole or not at all, so
+    a stopped run goes on. A case that fails is named with its reason and the others go on. A place
+    that cannot be written ends the run, since every case after it would fail as well.
+
+    Args:
+        scans: Folder of cases in any known layout, folder of one case, or data list.
+        models: Model files or run folders; several make an ensemble.
+        output: Folder for the results and `manifest.json`; made if missing.
+        options: How to segment, and what to write.
+
+    Raises:
+        CheckpointError: If a model cannot be used.
+        DataListError: If there is no case.
+        OutputError: If results cannot be written, would replace an input, or would lie among
+            results in another label scheme.
+    """
+    predictor = Predictor(
+        models, options.device, tta=options.tta, overlap=options.overlap, labels=options.labels
+    )
+    finding = find_scans(scans, predictor.channels)
+    _check_inputs_stay(scans, finding.cases, output, predictor.regions)
+    maps = predictor.regions if options.probabilities else ()
+    kept = tuple(
+        case.case_id
+        for case in finding.cases
+        if not options.overwrite
+        and all(path.is_file() for path in _results(output, case.case_id, maps))
+    )
+    waiting = [case for case in finding.cases if case.case_id not in kept]
+    for skipped in finding.skipped:
+        logger.warning("left out: %s: %s", skipped.path, skipped.reason)
+    if kept:
+        logger.info("%d cases are already there and kept", len(kept))
+    manifest = _Manifest(output, predictor, options)
+    manifest.begin(kept, [case.case_id for case in waiting], finding)
+    failures = _lost_cases(finding) | _segment_all(waiting, predictor, manifest)
+    done = tuple(case.case_id for case in waiting if case.case_id not in failures)
+    return InferResult(done, kept, failures, manifest.path)
+
+
+def _lost_cases(finding: Finding) -> dict[str, str]:
+    """Reason for each case that was found but cannot be read, for want of a channel or the like."""
+    usable = {case.case_id for case in finding.cases}
+    return {
+        skipped.case_id: skipped.reason
+        for skipped in finding.skipped
+        if skipped.case_id is not None and skipped.case_id not in usable
+    }
+
+
+def _results(output: Path, case_id: str, maps: Sequence[str]) -> list[Path]:
+    return [
+        output / f"{case_id}.nii.gz",
+        *(output / f"{case_id}_{region}.nii.gz" for region in maps),
+    ]
+
+
+def _check_inputs_stay(
+    scans: Path, cases: Sequence[Case], output: Path, regions: Sequence[str]
+) -> None:
+    files = [file for case in cases for file in (*case.images, case.label or scans)]
+    inputs = {file.resolve() for file in [scans, *files]}
+    results = [path for case in cases for path in _results(output, case.case_id, regions)]
+    for result in [output / MANIFEST, *results]:
+        if result.resolve() in inputs:
+            raise OutputError(f"{result} is an input and would be replaced; use another folder")
+
+
+def _segment_all(
+    cases: Sequence[Case], predictor: Predictor, manifest: _Manifest
+) -> dict[str, str]:
+    """Segment the cases; the next is read and the last is written while the network works.
+
+    At most three are in memory. Returns the reason of each that failed.
+    """
+    failures: dict[str, str] = {}
+    writing: Future[None] | None = None
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        steps = _read_ahead(cases, predictor, reader)
+        for case, prepared in track(steps, "segmenting", len(cases)):
+            start = time.monotonic()
+            prediction = _predict(case, prepared, predictor)
+            if writing is not None:
+                writing.result()
+            if isinstance(prediction, str):
+                failures[case.case_id] = prediction
+                writing = writer.submit(manifest.add_failure, case.case_id, prediction)
+            else:
+                seconds = time.monotonic() - start
+                writing = writer.submit(manifest.add_result, case, prediction, seconds)
+        if writing is not None:
+            writing.result()
+    return failures
+
+
+def _read_ahead(
+    cases: Iterable[Case], predictor: Predictor, reader: ThreadPoolExecutor
+) -> Iterator[tuple[Case, Future[PreparedCase]]]:
+    """Each case and its images to come, one case being read ahead."""
+    ahead: deque[tuple[Case, Future[PreparedCase]]] = deque()
+    for case in cases:
+        ahead.append((case, reader.submit(predictor.prepare, case)))
+        if len(ahead) > 1:
+            yield ahead.popleft()
+    yield from ahead
+
+
+def _predict(case: Case, prepared: Future[PreparedCase], predictor: Predictor) -> Prediction | str:
+    """The prediction, or the reason why there is none."""
+    try:
+        return predictor.predict_prepared(prepared.result())
+    except VolsegError as error:
+        reason = str(error)
+        logger.error("%s failed: %s", case.case_id, reason)
+    # A night's run must not end at one odd case, whatever it is; the traceback is in the log.
+    except Exception as error:
+        reason = f"unexpected {type(error).__name__}: {error}"
+        logger.exception("%s failed unexpectedly", case.case_id)
+    return reason
+
+
+class _Manifest:
+    """`manifest.json` of an output folder, whole on disk after each case.
+
+    Records of earlier runs into the folder stay as long as their results do.
+    """
+
+    def __init__(self, output: Path, predictor: Predictor, options: InferOptions) -> None:
+        self.output, self.path = output, output / MANIFEST
+        self.models = [model.sha256 for model in predictor.models]
+        self.regions = predictor.regions
+        self.probabilities, self.overwrite = options.probabilities, options.overwrite
+        self.before = _read(self.path)
+        self.content: dict[str, Any] = {
+            "volseg": volseg.__version__,
+            "disclaimer": DISCLAIMER,
+            "models": [
+                {"path": str(model.path), "sha256": model.sha256, "volseg": model.version}
+                for model in predictor.models
+            ],
+            "labels": describe_scheme(predictor.scheme),
+            "device": str(predictor.device),
+            "options": asdict(options),
+            "cases": dict(self.before.get("cases", {})),
+            "failures": dict(self.before.get("failures", {})),
+        }
+
+    def begin(self, kept: Sequence[str], again: Sequence[str], finding: Finding) -> None:
+        """Check that what lies in the folder can stay beside new results, and write."""
+        cases = self.content["cases"]
+        stay = set(cases) - set(again)
+        old, new = self.before.get("labels"), self.content["labels"]
+        if stay and old != new:
+            raise OutputError(
+                f"{self.output} holds results in label scheme {old and old['name']!r}, but this "
+                f"run writes {new['name']!r}; use another folder"
+            )
+        other = [name for name in kept if cases.get(name, {}).get("models") != self.models]
+        if other:
+            logger.warning(
+                "%d results are kept that were not made by these models, such as %s; "
+                "overwrite makes them again",
+                len(other),
+                other[0],
+            )
+        for name in [*kept, *again]:
+            self.content["failures"].pop(name, None)
+        self.content["failures"] |= _lost_cases(finding)
+        self.content["skipped"] = [
+            {"path": str(skipped.path), "reason": skipped.reason} for skipped in finding.skipped
+        ]
+        try:
+            self.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self.output} cannot be made ({error.strerror}); choose another folder"
+            ) from None
+        self._write()
+
+    def add_failure(self, case_id: str, reason: str) -> None:
+        """Record a failure; a result to be overwritten goes, or it would pass for a new one."""
+        if self.overwrite:
+            self.content["cases"].pop(case_id, None)
+            for path in _results(self.output, case_id, self.regions):
+                path.unlink(missing_ok=True)
+        self.content["failures"][case_id] = reason
+        self._write()
+
+    def add_result(self, case: Case, prediction: Prediction, seconds: float) -> None:
+        """Write the result of a case, then its record."""
+        maps = prediction.save_probabilities(self.output) if self.probabilities else []
+        result = self.output / f"{case.case_id}.nii.gz"
+        prediction.save(result)
+        files = case.images if len(case.images) > 1 else case.images * len(case.channels)
+        self.content["cases"][case.case_id] = {
+            "inputs": {
+                channel: str(path) for channel, path in zip(case.channels, files, strict=True)
+            },
+            "output": result.name,
+            "probabilities": [path.name for path in maps],
+            "models": self.models,
+            "seconds": round(seconds, 2),
+            "volumes_ml": {name: round(ml, 3) for name, ml in prediction.volumes_ml.items()},
+            "notes": list(prediction.notes),
+        }
+        self._write()
+
+    def _write(self) -> None:
+        with atomic_write(self.path) as temporary:
+            temporary.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path} is no manifest of volseg ({error}); move it away") from None

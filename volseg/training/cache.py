@@ -1,0 +1,241 @@
+"""Decoded, preprocessed cases on disk, memory-mapped, so that a patch costs a few milliseconds.
+
+An entry is a folder of plain arrays. Its name holds a hash of everything that it depends on: the
+preprocessing, the label scheme and the path, size and time of change of each source file. So an
+entry is never stale, and several runs may share a cache. It is written under another name and
+renamed when it is whole: ranks, workers and jobs may build the same one at the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.config import ExperimentConfig
+from volseg.datalist import Case
+from volseg.errors import DataListError, LabelError, OutputError, VolsegError
+from volseg.labels import LabelScheme, get_scheme
+from volseg.nifti import Grid, check_same_grid, read_case, read_label_map
+from volseg.progress import track
+from volseg.transforms import preprocess, preprocess_masks
+
+logger = logging.getLogger(__name__)
+
+# To be raised when entries written by an older version must not be read any more.
+_FORMAT = 1
+_FOREGROUND_VOXELS = 5000
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """A preprocessed case, its arrays memory-mapped.
+
+    Attributes:
+        case: Where it came from.
+        image: float16 (C, I, J, K), as `transforms.preprocess` returns it.
+        bits: uint8 (I, J, K); bit r is set where the voxel lies in region r.
+        foreground: int16 (R, n, 3), voxels of each region drawn once; a region with fewer than n
+            repeats some, an empty one holds -1.
+        affine: Voxel to world of `image`, (4, 4), mm.
+        grid: Grid of the source files.
+    """
+
+    case: Case
+    image: npt.NDArray[np.float16]
+    bits: npt.NDArray[np.uint8]
+    foreground: npt.NDArray[np.int16]
+    affine: npt.NDArray[np.float64]
+    grid: Grid
+
+
+def case_scheme(case: Case, config: ExperimentConfig) -> LabelScheme:
+    """Label scheme of a case: its own, else that of the config.
+
+    Raises:
+        LabelError: If the scheme of the case lacks a region of the config.
+    """
+    scheme = config.labels if case.labels is None else get_scheme(case.labels)
+    missing = [region for region in config.labels.regions if region not in scheme.regions]
+    if missing:
+        raise LabelError(
+            f"case {case.case_id} has labels {scheme.name!r}, which knows no region {missing}, but "
+            f"the config trains {list(config.labels.regions)}; leave the case out of the list"
+        )
+    return scheme
+
+
+def read_masks(
+    case: Case, config: ExperimentConfig, grid: Grid | None = None
+) -> npt.NDArray[np.bool_]:
+    """Region masks of the reference of a case, (R, I, J, K), regions in the order of the config.
+
+    Args:
+        case: A case with a label map.
+        config: Names the regions.
+        grid: Grid of the images, which the label map must share; None leaves that unchecked.
+
+    Raises:
+        DataListError: If the case has no label map.
+        GeometryError: If it lies on another grid.
+        LabelError: If it holds values that its scheme does not define.
+    """
+    if case.label is None:
+        raise DataListError(f"case {case.case_id} has no label map; move it to 'testing'")
+    scheme = case_scheme(case, config)
+    label_map, label_grid = read_label_map(case.label)
+    if grid is not None:
+        check_same_grid({"image": grid, f"label map of {case.case_id}": label_grid})
+    scheme.check(np.unique(label_map), where=f"label map {case.label.name}")
+    rows = [list(scheme.regions).index(region) for region in config.labels.regions]
+    return scheme.masks(label_map)[rows]
+
+
+def build_cache(
+    cases: Sequence[Case], config: ExperimentConfig, folder: Path
+) -> tuple[tuple[CachedCase, ...], tuple[tuple[str, str], ...]]:
+    """Decode the cases that the cache does not hold yet, and open all of them.
+
+    Args:
+        cases: Cases with a label map.
+        config: Says how to preprocess.
+        folder: The cache; made if need be.
+
+    Returns:
+        The cases that could be read, in order, and `(case_id, reason)` of those that could not.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cache {folder} cannot be made ({error.strerror}); set data.cache_dir"
+        ) from None
+
+    def load(case: Case) -> CachedCase | tuple[str, str]:
+        try:
+            return read_cached(case, config, folder) or _build(case, config, folder)
+        except OutputError:
+            raise
+        except VolsegError as error:
+            return case.case_id, str(error)
+
+    logger.info("preparing %d cases in %s", len(cases), folder)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        results = list(track(pool.map(load, cases), "preparing cases", len(cases)))
+    failures = tuple(result for result in results if isinstance(result, tuple))
+    for case_id, reason in failures:
+        logger.error("case %s is left out: %s", case_id, reason)
+    return tuple(r for r in results if isinstance(r, CachedCase)), failures
+
+
+def read_cached(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase | None:
+    """The entry of a case, or None if the cache holds no whole one for these very files."""
+    entry = folder / _entry_name(case, config)
+    try:
+        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        image, bits, foreground = (
+            np.load(entry / f"{name}.npy", mmap_mode="r")
+            for name in ("image", "bits", "foreground")
+        )
+    except (OSError, ValueError):
+        return None
+    affine = np.array(meta["affine"])
+    grid = Grid(tuple(meta["grid_shape"]), np.array(meta["grid_affine"]))
+    return CachedCase(case, image, bits, foreground, affine, grid)
+
+
+def _entry_name(case: Case, config: ExperimentConfig) -> str:
+    sources = [*case.images, case.label] if case.label else list(case.images)
+    try:
+        stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
+    except OSError as error:
+        raise DataListError(
+            f"case {case.case_id}: {error.filename} cannot be read ({error.strerror}); "
+            "check data.data_root"
+        ) from None
+    scheme = case_scheme(case, config)
+    depends_on: dict[str, Any] = {
+        "format": _FORMAT,
+        "channels": config.data.channels,
+        "case_channels": case.channels,
+        "spacing_mm": config.data.spacing_mm,
+        "spatial_dims": config.spatial_dims,
+        "regions": {region: scheme.regions[region] for region in config.labels.regions},
+        "labels": dict(scheme.labels),
+        "sources": stats,
+    }
+    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+    return f"{case.case_id}-{digest[:20]}"
+
+
+def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
+    images = read_case(case.case_id, case.images, case.channels, config.data.channels)
+    masks = read_masks(case, config, images.grid)
+    done = preprocess(images, config.data.spacing_mm, config.spatial_dims)
+    regions = preprocess_masks(masks, images.grid, done)
+    weights = (1 << np.arange(len(regions), dtype=np.uint8)).reshape(-1, 1, 1, 1)
+    bits = (regions * weights).sum(axis=0, dtype=np.uint8)
+    meta = {
+        "affine": done.affine.tolist(),
+        "grid_shape": list(images.grid.shape),
+        "grid_affine": images.grid.affine.tolist(),
+    }
+    entry = folder / _entry_name(case, config)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{case.case_id}-", dir=folder))
+    try:
+        np.save(unfinished / "image.npy", done.image)
+        np.save(unfinished / "bits.npy", bits)
+        np.save(unfinished / "foreground.npy", _foreground(regions))
+        (unfinished / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        _put_in_place(unfinished, entry)
+    except OSError as error:
+        raise OutputError(
+            f"cache {folder} cannot be written ({error.strerror}); "
+            "free some space or set data.cache_dir to another folder"
+        ) from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    found = read_cached(case, config, folder)
+    if found is None:
+        raise OutputError(f"cache entry {entry} vanished while it was opened; start again")
+    return found
+
+
+def _put_in_place(unfinished: Path, entry: Path) -> None:
+    """Rename; where another process was first its entry stays, unless it is damaged."""
+    try:
+        unfinished.rename(entry)
+    except OSError:
+        if not entry.is_dir():
+            raise
+        # Here the entry either is damaged, for which this one was built, or came meanwhile; the
+        # content is the same, and who has mapped the old files keeps them.
+        aside = unfinished.with_name(unfinished.name + "-replaced")
+        entry.rename(aside)
+        unfinished.rename(entry)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _foreground(regions: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
+    """Voxels of each region, drawn with a fixed seed so that every machine has the same."""
+    generator = np.random.default_rng(0)
+    result = np.full((len(regions), _FOREGROUND_VOXELS, 3), -1, dtype=np.int16)
+    for row, region in zip(result, regions, strict=True):
+        voxels = np.argwhere(region)
+        if len(voxels):
+            row[:] = voxels[generator.integers(len(voxels), size=_FOREGROUND_VOXELS)]
+    return result

@@ -1,0 +1,171 @@
+"""Patches for training and whole cases for validation, from the cache.
+
+What sample number n is depends on the seed and n alone: not on the number of workers, nor on what
+was drawn before. So runs repeat, and one that resumes goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from volseg.config import ExperimentConfig
+from volseg.training.cache import CachedCase
+from volseg.transforms import augmentation
+
+logger = logging.getLogger(__name__)
+
+
+class PatchDataset(Dataset[dict[str, torch.Tensor]]):
+    """Random augmented patches; sample n is `{"image": (C, *patch), "mask": (R, *patch)}`."""
+
+    def __init__(self, cases: Sequence[CachedCase], config: ExperimentConfig) -> None:
+        self.cases = cases
+        self.config = config
+        self.augment = augmentation(config.augmentation, config.spatial_dims)
+        # A slice is a patch of thickness one.
+        self.patch_size = (*config.data.patch_size, 1)[:3]
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        seed = self.config.training.seed
+        generator = np.random.default_rng([seed, index])
+        # Every case once a round, in an order of its own.
+        turn, place = divmod(index, len(self.cases))
+        order = np.random.default_rng([seed, turn, 1]).permutation(len(self.cases))
+        case = self.cases[order[place]]
+
+        start = self._corner(case, generator)
+        regions = len(self.config.labels.regions)
+        image = cut(case.image, start, self.patch_size).astype(np.float32)
+        bits = cut(case.bits[None], start, self.patch_size)
+        mask = (bits >> np.arange(regions, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1
+        sample = {
+            "image": torch.from_numpy(image),
+            "mask": torch.from_numpy(mask.astype(np.float32)),
+        }
+        if self.config.spatial_dims == 2:
+            sample = {name: tensor[..., 0] for name, tensor in sample.items()}
+        self.augment.set_random_state(seed=int(generator.integers(2**31)))
+        return dict(self.augment(sample))
+
+    def _corner(
+        self, case: CachedCase, generator: np.random.Generator
+    ) -> npt.NDArray[np.int64]:
+        """First voxel of the patch; negative where the patch is larger than the case."""
+        shape = np.array(case.bits.shape)
+        size = np.array(self.patch_size)
+        filled = np.flatnonzero(case.foreground[:, 0, 0] >= 0)
+        if len(filled) and generator.random() < self.config.data.foreground_share:
+            voxels = case.foreground[generator.choice(filled)]
+            start = voxels[generator.integers(len(voxels))].astype(np.int64) - size // 2
+        else:
+            start = generator.integers(np.maximum(shape - size, 0) + 1)
+        inside = np.clip(start, 0, np.maximum(shape - size, 0))
+        return np.where(shape >= size, inside, (shape - size) // 2)
+
+
+def cut(
+    array: npt.NDArray[np.generic], start: npt.NDArray[np.int64], size: Sequence[int]
+) -> npt.NDArray[np.generic]:
+    """Block of `(C, I, J, K)` from voxel `start` on, with zeros where it leaves the array."""
+    block = np.zeros((len(array), *size), dtype=array.dtype)
+    low = np.maximum(start, 0)
+    high = np.minimum(start + size, array.shape[1:])
+    source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    target = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+    block[(slice(None), *target)] = array[(slice(None), *source)]
+    return block
+
+
+class EpochSampler(Sampler[int]):
+    """Numbers of the samples of one epoch: each sample of a run, on any rank, has its own."""
+
+    def __init__(self, samples: int, rank: int = 0, world_size: int = 1) -> None:
+        self.samples = samples
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.samples
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.samples * self.world_size + self.rank
+        return iter(range(first, first + self.samples * self.world_size, self.world_size))
+
+
+class CaseDataset(Dataset[CachedCase]):
+    """Whole preprocessed cases."""
+
+    def __init__(self, cases: Sequence[CachedCase]) -> None:
+        self.cases = cases
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> CachedCase:
+        return self.cases[index]
+
+
+class VolumeDataModule(pl.LightningDataModule):
+    """Training patches and validation cases of an experiment.
+
+    Args:
+        config: The experiment.
+        training: Cached cases to cut patches from.
+        validation: Cached cases to segment whole.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        training: Sequence[CachedCase],
+        validation: Sequence[CachedCase],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.training = training
+        self.validation = validation
+
+    def train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
+        data = self.config.data
+        rank, world_size = self._rank()
+        sampler = EpochSampler(data.batch_size * data.batches_per_epoch, rank, world_size)
+        workers = loader_workers(data.workers)
+        return DataLoader(
+            PatchDataset(self.training, self.config),
+            batch_size=data.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader[CachedCase]:
+        # Each case on one rank only: a padded sampler would count some twice.
+        rank, world_size = self._rank()
+        return DataLoader(CaseDataset(self.validation[rank::world_size]), batch_size=None)
+
+    def _rank(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+
+def loader_workers(configured: int | None) -> int:
+    """Number of loader processes: as configured, else one less than the usable cores, up to 8."""
+    if configured is not None:
+        return configured
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(8, max(1, (usable or 1) - 1))

@@ -1,0 +1,195 @@
+"""The Lightning module: one training step, one validated case, optimizer and schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from volseg.config import ExperimentConfig, TrainingConfig
+from volseg.inference import segment
+from volseg.losses import build_loss
+from volseg.metrics.overlap import Overlap, region_overlaps
+from volseg.networks import build_network
+from volseg.overlay import figure_array, montage
+from volseg.postprocess import decode
+from volseg.training.cache import CachedCase, read_masks
+from volseg.transforms import to_original
+
+#: Name of the score that chooses the best epoch.
+BEST_SCORE = "val/dice/mean"
+SCORES = ("dice", "iou", "precision", "recall")
+
+
+class SegmentationModule(pl.LightningModule):
+    """Trains a network on patches; validates it on whole cases, on the grid of their files.
+
+    Args:
+        config: The experiment.
+        pictures: Case ids of validation cases that are drawn for TensorBoard.
+    """
+
+    def __init__(self, config: ExperimentConfig, pictures: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.config = config
+        self.pictures = pictures
+        self.regions = tuple(config.labels.regions)
+        self.network = build_network(
+            config.network, len(config.data.channels), len(self.regions), config.data.patch_size
+        )
+        self.loss = build_loss(config.loss)
+        self.averaged = (
+            AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.training.ema))
+            if config.training.ema
+            else None
+        )
+        self.case_overlaps: dict[str, dict[str, Overlap]] = {}
+
+    @property
+    def best_network(self) -> nn.Module:
+        """The network to validate and to keep: the averaged one where there is one."""
+        return self.network if self.averaged is None else self.averaged.module
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_index: int) -> torch.Tensor:
+        loss: torch.Tensor = self.loss(self.network(batch["image"]), batch["mask"])
+        self.log(
+            "train/loss", loss, on_step=True, on_epoch=True, batch_size=len(batch["image"])
+        )
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+
+    def on_validation_epoch_start(self) -> None:
+        self.case_overlaps = {}
+
+    def validation_step(self, batch: CachedCase, batch_index: int) -> None:
+        image = np.asarray(batch.image)
+        network = self.best_network
+        probabilities = segment(network, image, self.config, device=self.device)
+        self._log_validation_loss(probabilities, batch)
+        original = to_original(probabilities, batch.affine, batch.grid).cpu().numpy()
+        inference = self.config.inference
+        masks = decode(
+            original,
+            self.config.labels,
+            threshold=inference.threshold,
+            min_component_mm3=inference.min_component_mm3,
+            voxel_mm3=batch.grid.voxel_ml * 1000,
+        )
+        reference = read_masks(batch.case, self.config)
+        prediction = np.stack([masks[region] for region in self.regions])
+        self.case_overlaps[batch.case.case_id] = region_overlaps(
+            prediction, reference, self.regions
+        )
+        if batch.case.case_id in self.pictures:
+            self._draw(batch, probabilities.cpu().numpy())
+
+    def _log_validation_loss(self, probabilities: torch.Tensor, batch: CachedCase) -> None:
+        """Loss on the whole case, at the spacing of the network."""
+        logits = torch.logit(probabilities, eps=1e-6)[None]
+        mask = torch.from_numpy(_masks(batch, len(self.regions)).astype(np.float32))[None]
+        loss = self.loss(logits, mask.to(logits.device))
+        self.log("val/loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
+
+    def on_validation_epoch_end(self) -> None:
+        gathered: list[dict[str, dict[str, Overlap]]] = [self.case_overlaps]
+        if self.trainer.world_size > 1:
+            gathered = [{} for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(gathered, self.case_overlaps)
+        self.case_overlaps = {case: row for part in gathered for case, row in part.items()}
+        if not self.case_overlaps:
+            return
+        for score in SCORES:
+            means = {
+                region: float(
+                    np.mean([getattr(row[region], score) for row in self.case_overlaps.values()])
+                )
+                for region in self.regions
+            }
+            means["mean"] = float(np.mean(list(means.values())))
+            for region, value in means.items():
+                # Equal on all ranks already, being computed from the gathered rows.
+                self.log(f"val/{score}/{region}", value, rank_zero_only=False)
+
+    def _draw(self, batch: CachedCase, probabilities: np.ndarray) -> None:
+        board = next((x for x in self.loggers if isinstance(x, TensorBoardLogger)), None)
+        if board is None:
+            return
+        images = dict(zip(self.config.data.channels, np.asarray(batch.image), strict=True))
+        reference = dict(zip(self.regions, _masks(batch, len(self.regions)), strict=True))
+        predicted = dict(
+            zip(self.regions, probabilities >= self.config.inference.threshold, strict=True)
+        )
+        figure = montage(images, reference, predicted, title=batch.case.case_id, slices=2)
+        board.experiment.add_image(
+            f"cases/{batch.case.case_id}",
+            figure_array(figure),
+            global_step=self.global_step,
+            dataformats="HWC",
+        )
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        options = self.config.training
+        optimizer: torch.optim.Optimizer
+        if options.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(
+                self.network.parameters(),
+                lr=options.learning_rate,
+                weight_decay=options.weight_decay,
+            )
+        else:
+            optimizer = torch.optim.SGD(
+                self.network.parameters(),
+                lr=options.learning_rate,
+                momentum=options.momentum,
+                nesterov=options.momentum > 0,
+                weight_decay=options.weight_decay,
+            )
+        steps = self.config.data.batches_per_epoch
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_factor(step, steps, options)
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        # A cached case stays where it is: `segment` moves window by window.
+        if isinstance(batch, CachedCase):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+
+def rate_factor(step: int, steps_per_epoch: int, options: TrainingConfig) -> float:
+    """Learning rate at a step as a share of the configured one.
+
+    A linear warm-up, then a decay over what is left: half a cosine, or `(1 - t) ** 0.9` as
+    nnU-Net has it, or none.
+    """
+    total = options.max_epochs * steps_per_epoch
+    warmup = min(round(options.warmup_epochs * steps_per_epoch), total - 1)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = min(1.0, (step - warmup) / (total - warmup))
+    if options.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done))
+    if options.schedule == "poly":
+        return (1 - done) ** 0.9
+    return 1.0
+
+
+def _masks(case: CachedCase, regions: int) -> np.ndarray:
+    """Boolean region masks (R, I, J, K) of a cached case, at the spacing of the network."""
+    places = np.arange(regions, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return (np.asarray(case.bits) >> places) & 1 > 0
