@@ -11,8 +11,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 
 .PHONY: demo test clean
 
+# The folder demo/ belongs to this command, and each call starts anew.
 demo: $(VENV)/.installed
-	$(BIN)/volseg demo
+	rm -rf demo
+	$(BIN)/volseg demo -o demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

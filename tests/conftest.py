@@ -24,7 +24,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with `scans`, four small phantoms in BraTS layout, and their `list.json`, two folds."""
+    """Folder with `scans`, four small phantoms in BraTS layout, and `list.json`, of two folds."""
     from volseg.phantoms import make_cohort
     from volseg.tasks.split import split
 

@@ -461,7 +461,10 @@ def test_a_folder_that_lacks_a_channel_is_refused_with_its_name(tmp_path, thresh
     case = write_case(tmp_path)
     (case / f"{case.name}_flair.nii.gz").unlink()
 
-    with pytest.raises(DataListError, match="t2f"):
+    with pytest.raises(
+        DataListError,
+        match=r"missing channel t2f.*\(the model needs channels t1n t1c t2w t2f\)",
+    ):
         Predictor("model", device="cpu").predict(case)
 
 

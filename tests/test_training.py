@@ -154,9 +154,7 @@ def _folder(case) -> Path:
     return Path(case.image.filename).parents[1]
 
 
-def test_a_case_that_cannot_be_read_is_named_and_the_others_are_used(
-    experiment, cohort, tmp_path
-):
+def test_a_case_that_cannot_be_read_is_named_and_the_others_are_used(experiment, cohort, tmp_path):
     scans = shutil.copytree(cohort / "scans", tmp_path / "scans")
     cases = read_data_list(experiment.data.data_list, scans).training
     cases[1].images[0].write_bytes(cases[1].images[0].read_bytes()[:200])
@@ -172,7 +170,7 @@ def test_a_case_that_cannot_be_read_is_named_and_the_others_are_used(
 def test_a_cache_that_cannot_be_made_is_an_output_error(experiment, tmp_path):
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(OutputError, match="set data.cache_dir"):
+    with pytest.raises(OutputError, match=r"set data\.cache_dir"):
         build_cache([], experiment, tmp_path / "file" / "cache")
 
 
@@ -213,7 +211,7 @@ def test_a_patch_drawn_for_the_foreground_holds_some(experiment, cached):
     config = changed(
         experiment,
         data={"foreground_share": 1.0},
-        augmentation={name: 0.0 for name in ("rotate", "scale", "flip")},
+        augmentation=dict.fromkeys(("rotate", "scale", "flip"), 0.0),
     )
     dataset = PatchDataset(cached, config)
 
@@ -326,12 +324,8 @@ def test_resuming_what_is_not_there_or_another_network_is_refused(run, experimen
         fit(other, run, resume=True)
 
 
-def test_without_a_fold_every_case_trains_and_the_averaged_weights_are_kept(
-    experiment, tmp_path
-):
-    config = changed(
-        experiment, data={"fold": None}, training={"max_epochs": 1, "ema": 0.9}
-    )
+def test_without_a_fold_every_case_trains_and_the_averaged_weights_are_kept(experiment, tmp_path):
+    config = changed(experiment, data={"fold": None}, training={"max_epochs": 1, "ema": 0.9})
 
     result = fit(config, tmp_path / "all")
 

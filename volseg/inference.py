@@ -18,7 +18,7 @@ from torch import nn
 
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import ExperimentConfig
-from volseg.datalist import Case, find_cases
+from volseg.datalist import Case, Finding, find_scans
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
 from volseg.labels import LabelScheme, get_scheme
 from volseg.nifti import CaseImages, Grid, read_case, write_label_map, write_probabilities
@@ -142,6 +142,14 @@ class Predictor:
         """
         return self.predict_prepared(self.prepare(images))
 
+    def find(self, scans: PathLike) -> Finding:
+        """Cases that can be segmented, in a folder or a data list; DataListError if none can."""
+        try:
+            return find_scans(Path(scans), self.channels)
+        except DataListError as error:
+            needs = f"the model needs channels {' '.join(self.channels)}"
+            raise DataListError(f"{error} ({needs})") from None
+
     def prepare(self, images: Mapping[str, PathLike] | PathLike | Case) -> PreparedCase:
         """Read and preprocess one case; the part of `predict` that needs no network."""
         case = self._case(images)
@@ -212,7 +220,7 @@ class Predictor:
             paths = tuple(Path(path).absolute() for path in images.values())
             name = paths[0].parent.name if paths else "without images"
             return Case(name, name, paths, tuple(images))
-        finding = find_cases([Path(images)], self.channels)
+        finding = self.find(images)
         if len(finding.cases) != 1:
             raise DataListError(
                 f"{images} holds {len(finding.cases)} cases; give the folder of one, or use "

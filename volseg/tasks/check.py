@@ -173,8 +173,10 @@ def _steps(config: ExperimentConfig, cases: Sequence[CachedCase]) -> list[tuple[
         ("loss", f"{float(loss.detach()):.4f}"),
         ("step", f"{step:.2f} s to train, {loading:.2f} s to load with one process"),
         ("memory", _peak_memory(device)),
-        ("training", f"about {clock(training)} for {config.training.max_epochs} epochs, "
-         "without validation"),
+        (
+            "training",
+            f"about {clock(training)} for {config.training.max_epochs} epochs, without validation",
+        ),
     ]
 
 

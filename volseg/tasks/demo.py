@@ -28,7 +28,7 @@ data:
   data_list: {data_list}
   fold: 0
   spacing_mm: [{spacing}, {spacing}, {spacing}]
-  patch_size: [64, 64, 64]     # voxels at spacing_mm
+  patch_size: [48, 48, 48]     # voxels at spacing_mm
   batch_size: 2
   batches_per_epoch: 50
 network:
@@ -36,10 +36,10 @@ network:
   widths: [12, 24, 48, 96]
   residual_units: 1
 training:
-  max_epochs: 6
+  max_epochs: 8
   max_time: 00:03:30
   learning_rate: 3.0e-3
-  validate_every: 2
+  validate_every: 4
 inference:
   overlap: 0.25
 """

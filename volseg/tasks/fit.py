@@ -19,6 +19,7 @@ import pytorch_lightning as pl
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.datalist import Case, DataList, read_data_list, write_data_list
 from volseg.errors import CheckpointError, DataListError, OutputError
+from volseg.nifti import atomic_write
 from volseg.progress import clock
 from volseg.training.cache import build_cache
 from volseg.training.datamodule import VolumeDataModule
@@ -179,7 +180,8 @@ def _check_same_experiment(path: Path, config: ExperimentConfig) -> None:
 def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
     """What one needs to know to repeat the run."""
     root = config.data.data_root or common_root(data_list)
-    write_data_list(run / "data_list.json", data_list, root)
+    with atomic_write(run / "data_list.json") as temporary:
+        write_data_list(temporary, data_list, root)
     environment: dict[str, Any] = {
         "versions": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(),

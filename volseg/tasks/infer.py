@@ -14,7 +14,7 @@ from typing import Any
 
 import volseg
 from volseg.checkpoint import DISCLAIMER, describe_scheme
-from volseg.datalist import Case, Finding, find_scans
+from volseg.datalist import Case, Finding
 from volseg.errors import OutputError, VolsegError
 from volseg.inference import Prediction, Predictor, PreparedCase
 from volseg.nifti import atomic_write
@@ -83,7 +83,7 @@ def infer(
     predictor = Predictor(
         models, options.device, tta=options.tta, overlap=options.overlap, labels=options.labels
     )
-    finding = find_scans(scans, predictor.channels)
+    finding = predictor.find(scans)
     _check_inputs_stay(scans, finding.cases, output, predictor.regions)
     maps = predictor.regions if options.probabilities else ()
     kept = tuple(

@@ -92,7 +92,8 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _data_list(path: Path) -> dict[str, Any]:
-    data_list = read_data_list(path)
+    # No image is opened, so the root of a shipped list, which the user is to give, is not needed.
+    data_list = read_data_list(path, path.parent)
     cases = (*data_list.training, *data_list.testing)
     folds = Counter(case.fold for case in data_list.training if case.fold is not None)
     schemes = Counter(case.labels or "as the config says" for case in cases if case.label)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +56,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.augment.set_random_state(seed=int(generator.integers(2**31)))
         return dict(self.augment(sample))
 
-    def _corner(
-        self, case: CachedCase, generator: np.random.Generator
-    ) -> npt.NDArray[np.int64]:
+    def _corner(self, case: CachedCase, generator: np.random.Generator) -> npt.NDArray[np.int64]:
         """First voxel of the patch; negative where the patch is larger than the case."""
         shape = np.array(case.bits.shape)
         size = np.array(self.patch_size)
@@ -72,8 +71,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
 
 
 def cut(
-    array: npt.NDArray[np.generic], start: npt.NDArray[np.int64], size: Sequence[int]
-) -> npt.NDArray[np.generic]:
+    array: npt.NDArray[Any], start: npt.NDArray[np.int64], size: Sequence[int]
+) -> npt.NDArray[Any]:
     """Block of `(C, I, J, K)` from voxel `start` on, with zeros where it leaves the array."""
     block = np.zeros((len(array), *size), dtype=array.dtype)
     low = np.maximum(start, 0)
@@ -156,6 +155,14 @@ class VolumeDataModule(pl.LightningDataModule):
         # Each case on one rank only: a padded sampler would count some twice.
         rank, world_size = self._rank()
         return DataLoader(CaseDataset(self.validation[rank::world_size]), batch_size=None)
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        # A cached case stays where it is: `segment` moves window by window.
+        if isinstance(batch, CachedCase):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _rank(self) -> tuple[int, int]:
         if self.trainer is None:

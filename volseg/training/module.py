@@ -45,7 +45,11 @@ class SegmentationModule(pl.LightningModule):
         )
         self.loss = build_loss(config.loss)
         self.averaged = (
-            AveragedModel(self.network, multi_avg_fn=get_ema_multi_avg_fn(config.training.ema))
+            AveragedModel(
+                self.network,
+                multi_avg_fn=get_ema_multi_avg_fn(config.training.ema),
+                use_buffers=True,  # those of batch norm
+            )
             if config.training.ema
             else None
         )
@@ -58,9 +62,7 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_index: int) -> torch.Tensor:
         loss: torch.Tensor = self.loss(self.network(batch["image"]), batch["mask"])
-        self.log(
-            "train/loss", loss, on_step=True, on_epoch=True, batch_size=len(batch["image"])
-        )
+        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(batch["image"]))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -161,14 +163,6 @@ class SegmentationModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        # A cached case stays where it is: `segment` moves window by window.
-        if isinstance(batch, CachedCase):
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
 
 def rate_factor(step: int, steps_per_epoch: int, options: TrainingConfig) -> float:

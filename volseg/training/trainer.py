@@ -236,21 +236,28 @@ def build_trainer(config: ExperimentConfig, run: Path, *, validate: bool) -> pl.
         KeepBestModel(run / "model.safetensors", config),
         # `last` after validation and the best model's score are in, so that it knows of them.
         ModelCheckpoint(
-            run / "checkpoints", filename="last", save_top_k=1, every_n_epochs=1,
-            save_on_train_epoch_end=True, enable_version_counter=False,
+            run / "checkpoints",
+            filename="last",
+            save_top_k=1,
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
         ),
     ]
     if validate:
         callbacks.append(
             ModelCheckpoint(
-                run / "checkpoints", filename="best", monitor=BEST_SCORE, mode="max",
-                save_top_k=1, save_on_train_epoch_end=False, enable_version_counter=False,
+                run / "checkpoints",
+                filename="best",
+                monitor=BEST_SCORE,
+                mode="max",
+                save_top_k=1,
+                save_on_train_epoch_end=False,
+                enable_version_counter=False,
             )
         )
         if options.early_stopping is not None:
-            callbacks.append(
-                EarlyStopping(BEST_SCORE, mode="max", patience=options.early_stopping)
-            )
+            callbacks.append(EarlyStopping(BEST_SCORE, mode="max", patience=options.early_stopping))
     if options.max_time is not None:
         callbacks.append(TimeLimit(options.max_time))
     if terminal:
