@@ -5,6 +5,7 @@ import logging
 import re
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -371,7 +372,10 @@ def log(monkeypatch):
 
     def lines_of(emit):
         monkeypatch.setattr("volseg.tasks.info.info", lambda _: emit() or {})
-        return run("info", "x").stderr.splitlines()
+        result = run("info", "x")
+        if result.exception:
+            raise result.exception
+        return result.stderr.splitlines()
 
     yield lines_of
     root = logging.getLogger()
@@ -398,6 +402,24 @@ def test_other_packages_are_heard_only_when_it_is_serious(log):
         logging.getLogger("somebody").error("disk is gone")
 
     assert log(emit) == ["disk is gone"]
+
+
+def test_warnings_meant_for_developers_are_not_shown(log):
+    def emit():
+        warnings.warn("use the new name", FutureWarning, stacklevel=1)
+        place = ("pytorch_lightning/trainer.py", 1, "pytorch_lightning.trainer")
+        warnings.warn_explicit("you have overridden", UserWarning, *place)
+
+    # Every warning that is let through is an error here.
+    assert log(emit) == []
+
+
+def test_a_warning_about_the_gpu_is_shown(log):
+    def emit():
+        warnings.warn_explicit("driver too old", UserWarning, "cuda.py", 1, "torch.cuda")
+
+    with pytest.raises(UserWarning, match="driver too old"):
+        log(emit)
 
 
 def test_a_second_command_in_one_process_logs_once(log):

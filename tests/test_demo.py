@@ -25,7 +25,7 @@ OVERRIDES = (
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     steps = []
-    folder = tmp_path_factory.mktemp("home") / "demo"
+    folder = tmp_path_factory.mktemp("home") / "demo: 100% #1"
     return demo(folder, 8, SHAPE, OVERRIDES, steps.append), steps
 
 
@@ -92,3 +92,10 @@ def test_nothing_is_overwritten(tmp_path):
         demo(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OutputError, match=r"file.demo cannot be made .*; choose another with -o"):
+        demo(tmp_path / "file" / "demo")

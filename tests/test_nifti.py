@@ -272,7 +272,7 @@ def test_rotation_counts_at_the_corners_of_the_volume():
 
 DEGENERATE: dict[str, dict[str, object]] = {
     "no third axis": {"srow_z": 0},
-    "parallel axes": {"srow_y": [-1, 0, 0, 0]},
+    "parallel axes": {"srow_x": [-1, -1, 0, 90], "srow_y": 0},
     "NaN": {"srow_x": [np.nan, 0, 0, 0]},
     "spacing of 0": {"sform_code": 0, "pixdim": [1, 1, 0, 1, 0, 0, 0, 0]},
     "quaternion too long": {"sform_code": 0, "qform_code": 1, "quatern_b": 2},
@@ -332,7 +332,7 @@ def test_a_scaled_label_map_is_rounded(tmp_path):
     # 1/119 in float32, times 119, is not quite 1; the others of the ramp are no integers.
     with pytest.raises(LabelError, match="and 117 more such voxels"):
         read_label_map(path)
-    path = save_raw(tmp_path / "seg.nii", scl_slope=1 + 1e-6)
+    path = save_raw(tmp_path / "seg.nii", scl_slope=1 - 1e-6)
     assert np.array_equal(read_label_map(path)[0], ramp())
 
 

@@ -38,14 +38,18 @@ def case(array, affine=RAS) -> CaseImages:
 
 
 def brain(shape=(20, 22, 18), channels=2, seed=0) -> np.ndarray:
-    """Noise without symmetry inside an ellipsoid, 0 outside."""
+    """Noise without symmetry inside an ellipsoid off the centre, 0 outside."""
     values = np.random.default_rng(seed).integers(100, 900, (channels, *shape)).astype(np.int16)
-    axes = np.meshgrid(*(np.linspace(-1.3, 1.3, size) for size in shape), indexing="ij")
+    axes = np.meshgrid(*(np.linspace(-1.2, 1.6, size) for size in shape), indexing="ij")
     return values * (sum(axis**2 for axis in axes) < 1)
 
 
 def zscore(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / values.std()
+
+
+def normal(*shape: int) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(7).normal(size=shape).astype(np.float32))
 
 
 def world(affine: np.ndarray, shape) -> np.ndarray:
@@ -168,7 +172,7 @@ def test_what_is_finer_than_the_new_voxels_does_not_alias():
     plane = np.linspace(100, 200, 24)[None, :, None, None] * np.ones((1, 24, 4, 4))
     stripes = 50 * (-1.0) ** np.arange(24)[None, :, None, None]
 
-    for spacing in (2, 4):
+    for spacing in (2, 3, 4):
         smooth, striped = (
             preprocess(case(array), (spacing, 1, 1)).image for array in (plane, plane + stripes)
         )
@@ -370,7 +374,7 @@ def test_grey_values_change_in_tissue_alone(name, dims):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_each_axis_is_mirrored_on_its_own(dims):
     transform = only(dims, flip=0.5)
-    given = {"image": torch.randn(1, *SHAPES[dims]), "mask": torch.rand(2, *SHAPES[dims]).round()}
+    given = {"image": normal(1, *SHAPES[dims]), "mask": (normal(2, *SHAPES[dims]) > 0).float()}
     axes = range(1, dims + 1)
     subsets = [[a for n, a in enumerate(axes) if code >> n & 1] for code in range(2**dims)]
     seen = set()
@@ -451,7 +455,7 @@ def test_noise_has_at_most_the_configured_strength():
 
 
 def test_blur_is_gaussian():
-    image = torch.randn(2, 20, 22, 24) + 9
+    image = normal(2, 20, 22, 24) + 9
 
     result = only(blur=1.0, blur_sigma=(0.9, 0.9))({"image": image, "mask": image[:1] * 0})["image"]
 
@@ -481,7 +485,7 @@ def test_scale_and_shift_are_drawn_for_each_channel():
 
 
 def test_gamma_keeps_mean_deviation_and_order_of_each_channel():
-    image = torch.randn(3, 12, 12, 12) * torch.tensor([1.0, 5, 9]).reshape(3, 1, 1, 1)
+    image = normal(3, 12, 12, 12) * torch.tensor([1.0, 5, 9]).reshape(3, 1, 1, 1)
     given = {"image": image, "mask": image}
 
     straight = only(gamma=1.0, gamma_range=(1.0, 1.0))(given)["image"]
@@ -492,11 +496,11 @@ def test_gamma_keeps_mean_deviation_and_order_of_each_channel():
     for before, after in zip(image.flatten(1), curved.flatten(1), strict=True):
         assert torch.allclose(before.mean(), after.mean(), atol=1e-4)
         assert torch.allclose(before.std(), after.std(), rtol=1e-4)
-        assert torch.equal(before.argsort(), after.argsort())
+        assert (after[before.argsort()].diff() >= 0).all()
 
 
 def test_low_resolution_loses_detail_and_keeps_the_mean():
-    image = torch.randn(1, 16, 16, 16) + 5
+    image = normal(1, 16, 16, 16) + 5
     transform = only(low_resolution=1.0, low_resolution_range=(0.5, 0.5))
 
     result = transform({"image": image, "mask": image})["image"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 
 
 class PlainLog(logging.Handler):
@@ -19,8 +20,12 @@ class PlainLog(logging.Handler):
 
 
 def configure_logging() -> None:
-    """Show the log on stderr; calling it again changes nothing."""
+    """Show the log on stderr, without what other packages warn their developers of."""
     root = logging.getLogger()
     if not any(isinstance(handler, PlainLog) for handler in root.handlers):
         root.addHandler(PlainLog())
     logging.getLogger("volseg").setLevel(logging.INFO)
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.simplefilter("ignore", category)
+    # torch is not among them: it warns of a driver that is too old for the GPU to be used.
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|monai")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,16 +96,13 @@ def demo(
     on_step(_command("split", training, "-o", data_list, "--labels", _LABELS))
     split([training], data_list, labels=_LABELS)
 
-    spacing = 240 / shape[0]
-    config.write_text(
-        CONFIG.format(labels=_LABELS, data_list=data_list.as_posix(), spacing=spacing),
-        encoding="utf-8",
-    )
-    on_step(_command("fit", config, *overrides, "-o", run))
-    model = fit(load_config(config, overrides), run).model
+    _write_config(config, data_list, 240 / shape[0])
+    with _one_thread():
+        on_step(_command("fit", config, *overrides, "-o", run))
+        model = fit(load_config(config, overrides), run).model
 
-    on_step(_command("infer", validation, "-m", model, "-o", predictions))
-    infer(validation, [model], predictions)
+        on_step(_command("infer", validation, "-m", model, "-o", predictions))
+        infer(validation, [model], predictions)
 
     on_step(_command("evaluate", predictions, validation, "-o", scores))
     dice = evaluate(predictions, validation, scores).table.means("dice")
@@ -134,6 +133,33 @@ def _make_cases(
     make_cohort(training, cases - apart, shape, spacing_mm)
     make_cohort(validation, apart, shape, spacing_mm, first=cases - apart + 1)
     return training, validation
+
+
+def _write_config(path: Path, data_list: Path, spacing: float) -> None:
+    from volseg.nifti import atomic_write
+
+    # A string of JSON is one of YAML as well, whatever the name of the folder holds.
+    written = json.dumps(data_list.as_posix())
+    text = CONFIG.format(labels=_LABELS, data_list=written, spacing=spacing)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch computes in one thread; the process that loads patches takes the second core.
+
+    Threads of one sum wait for the slowest, so on cores that others use as well two of them took
+    ten times as long as one: 200 s for 50 steps.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _command(*words: str | Path) -> str:
