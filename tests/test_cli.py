@@ -216,7 +216,18 @@ def test_evaluate_passes_both_label_schemes(stand_in):
 
     run("evaluate", "p", "r", "-o", "s", "--labels", "msd", "--reference-labels", "brats2021")
 
-    assert task.args == (Path("p"), Path("r"), Path("s"), "msd", "brats2021")
+    assert task.args == (Path("p"), Path("r"), Path("s"), "msd", "brats2021", None)
+
+
+def test_one_fold_of_a_list_is_segmented_and_scored(stand_in):
+    segmenting = stand_in("infer", infer_result())
+    scoring = stand_in("evaluate", EvaluateResult(ScoreTable(), Path("scores")))
+
+    run("infer", "list.json", "-m", "run", "-o", "out", "--fold", "0")
+    run("evaluate", "out", "list.json", "-o", "s", "--fold", "0")
+
+    assert segmenting.args[3] == InferOptions(fold=0)
+    assert scoring.args[5] == 0
 
 
 @pytest.mark.parametrize("words", [["infer", "scans", "-o", "out"], ["split"], ["fit", "--sheds"]])
@@ -242,6 +253,7 @@ def test_split_shows_what_was_found_left_out_decided_and_shared_out(stand_in):
     assert re.search(r"MSD +│ 4 ", output)
     assert re.search(r"/data/\[odd\] name.txt +│ not .nii or .nii.gz", output)
     assert "MSD: labels msd" in output
+    assert "4 cases have a label map; 0 have none" in output
     assert re.search(r"│ 1 +│ 2 +│ 1 +│", output)
     assert "Data list: list.json" in output
 

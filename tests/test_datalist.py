@@ -584,6 +584,22 @@ def test_cases_to_segment_come_from_a_folder_or_a_list(tmp_path, mixed):
     assert {case.channels for case in found.cases} == {("t1c",), ("t2f", "t1n", "t1c", "t2w")}
 
 
+def test_one_fold_of_a_list_can_be_segmented(tmp_path, mixed):
+    path = tmp_path / "mixed.json"
+    write_data_list(path, mixed, tmp_path / "scans")
+    fold = mixed.training[0].fold
+
+    finding = find_scans(path, fold=fold)
+
+    assert [case.case_id for case in finding.cases] == sorted(
+        case.case_id for case in mixed.training if case.fold == fold
+    )
+    with pytest.raises(DataListError, match="has no fold 9, but"):
+        find_scans(path, fold=9)
+    with pytest.raises(DataListError, match="is no data list and has no fold 0"):
+        find_scans(tmp_path / "scans", fold=0)
+
+
 def test_a_listed_case_without_a_wanted_channel_is_named(tmp_path, mixed):
     path = tmp_path / "mixed.json"
     one = Case("Z", "Z", (tmp_path / "Z_adc.nii.gz",), ("adc",))

@@ -109,6 +109,23 @@ def test_each_case_of_a_data_list_bears_its_own_convention(folders, tmp_path):
     assert document["reference_labels"] == ["brats2021", "brats2023"]
 
 
+def test_one_fold_of_a_data_list_is_scored_alone(folders, tmp_path):
+    cases = tuple(
+        Case(case, case, (tmp_path / f"{case}.nii",), ("t1c",), folders[1] / f"{case}.nii.gz",
+             fold=fold)
+        for fold, case in enumerate("ab")
+    )  # fmt: skip
+    write_data_list(tmp_path / "list.json", DataList("x", ("t1c",), cases), tmp_path)
+
+    arguments = (folders[0], tmp_path / "list.json", folders[2], "brats2021")
+    result = evaluate(*arguments, fold=1)
+
+    assert result.table.cases("scored") == ("b",)
+    assert result.missing == ()
+    with pytest.raises(DataListError, match="no data list and has no fold 1"):
+        evaluate(*folders, labels="brats2021", fold=1)
+
+
 @pytest.mark.parametrize("written_out", [False, True])
 def test_the_manifest_tells_the_scheme_of_the_predictions(folders, written_out):
     scheme = get_scheme("brats2021")

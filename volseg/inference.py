@@ -142,10 +142,10 @@ class Predictor:
         """
         return self.predict_prepared(self.prepare(images))
 
-    def find(self, scans: PathLike) -> Finding:
+    def find(self, scans: PathLike, fold: int | None = None) -> Finding:
         """Cases that can be segmented, in a folder or a data list; DataListError if none can."""
         try:
-            return find_scans(Path(scans), self.channels)
+            return find_scans(Path(scans), self.channels, fold)
         except DataListError as error:
             needs = f"the model needs channels {' '.join(self.channels)}"
             raise DataListError(f"{error} ({needs})") from None

@@ -133,12 +133,13 @@ class _Space:
         weights = []
         for axis in self.axes:
             knots = np.arange(axis[0] - 2 * length_mm, axis[-1] + 2 * length_mm, length_mm)
-            weights.append(np.exp(-0.5 * ((axis[:, None] - knots) / (0.8 * length_mm)) ** 2))
-        field = self.rng.standard_normal([weight.shape[1] for weight in weights])
+            distance = (axis[:, None] - knots.astype(np.float32)) / (0.8 * length_mm)
+            weights.append(np.exp(-0.5 * distance**2))
+        field = self.rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
         for weight in weights:
             # Each product moves the axis it has smoothed to the end, so three restore the order.
             field = np.tensordot(field, weight, axes=(0, 1))
-        return (field / field.std()).astype(np.float32)
+        return field / field.std()
 
     def at(self, field: Field, points: Sequence[Field]) -> Field:
         """Values of a field at other points."""
@@ -153,7 +154,7 @@ def _lesions(rng: np.random.Generator) -> list[_Lesion]:
     """One seed in the upper part of a hemisphere, and in some cases a smaller one elsewhere."""
     lesions = []
     for radius in (rng.uniform(10, 20), rng.uniform(6, 10))[: 1 + (rng.random() < 0.2)]:
-        side = rng.choice((-1, 1))
+        side = float(rng.choice((-1, 1)))
         centre = (side * rng.uniform(20, 42), rng.uniform(-45, 45), rng.uniform(-12, 32))
         lesions.append(_Lesion(centre, radius))
     return lesions
@@ -217,7 +218,7 @@ def _hull(points: Sequence[Field]) -> tuple[Field, Field, Field]:
     """Depth below the surface of the cerebrum, of cerebellum and brain stem, and of the cistern."""
     _, y, z = points
     # Wider at the back, flatter at the base.
-    radii = (66 + 0.05 * y, 88, np.where(z > 0, 62, 32))
+    radii = (66 + 0.05 * y, 88, np.where(z > 0, np.float32(62), np.float32(32)))
     cerebrum = _ellipsoid(points, (0, 0, 0), radii)
     folded = _both_sides(points)
     temporal = _ellipsoid(folded, (42, 0, -26), (24, 50, 26))
@@ -231,7 +232,9 @@ def _hull(points: Sequence[Field]) -> tuple[Field, Field, Field]:
 def _pial_depth(space: _Space, points: Sequence[Field], depth: Field) -> Field:
     """Distance in mm to the nearest outer surface: the hull, a fissure or a sulcus."""
     x, y, z = points
-    radius = np.sqrt((x / 66) ** 2 + (y / 88) ** 2 + (z / np.where(z > 0, 62, 50)) ** 2)
+    radius = np.sqrt(
+        (x / 66) ** 2 + (y / 88) ** 2 + (z / np.where(z > 0, np.float32(62), np.float32(50))) ** 2
+    )
     # Noise that hardly changes along a radius has zeros on sheets that stand on the surface.
     outward = 1 / np.clip(radius, 0.4, None) ** 0.75
     folds = space.at(space.noise(4), [0.8 * p * outward for p in points])

@@ -66,6 +66,12 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+Fold = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="K", help="Only this fold of a data list.", show_default="every case"
+    ),
+]
 
 
 def _show_version(asked: bool) -> None:
@@ -251,6 +257,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
             metavar="NAME", help="Label scheme to write.", show_default="that of the model"
         ),
     ] = None,
+    fold: Fold = None,
 ) -> None:
     """Segment scans, each result on the grid of its input.
 
@@ -272,6 +279,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         device=device,
         overwrite=overwrite,
         labels=labels,
+        fold=fold,
     )
     result = run_infer(scans, models, output, options)
     kept = f", {len(result.kept)} were there already" if result.kept else ""
@@ -306,6 +314,7 @@ def evaluate(
             show_default="as the data list says, else that of the predictions",
         ),
     ] = None,
+    fold: Fold = None,
 ) -> None:
     """Score label maps: Dice, IoU, precision, recall, HD95 and volumes.
 
@@ -318,7 +327,7 @@ def evaluate(
     """
     from volseg.tasks.evaluate import evaluate as run_evaluate
 
-    result = run_evaluate(predictions, reference, output, labels, reference_labels)
+    result = run_evaluate(predictions, reference, output, labels, reference_labels, fold)
     print_scores(result)
     _fail_if_some_failed(result.failures)
 

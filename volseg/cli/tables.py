@@ -22,6 +22,7 @@ def print_split(result: SplitResult) -> None:
         )
     for decision in result.decisions:
         say(decision)
+    say(f"{len(cases)} cases have a label map; {len(result.data_list.testing)} have none")
     sizes = Counter(case.fold for case in cases if case.fold is not None)
     patients = {fold: {c.patient_id for c in cases if c.fold == fold} for fold in sizes}
     print_table(
@@ -78,7 +79,8 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Sequence[obje
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold")
+    columns = list(columns)
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from volseg.errors import DataListError
+
 
 @dataclass(frozen=True)
 class Case:
@@ -95,3 +97,15 @@ class DataList:
             return self.training, ()
         validation = tuple(case for case in self.training if case.fold == fold)
         return tuple(case for case in self.training if case.fold != fold), validation
+
+    def cases(self, fold: int | None = None) -> tuple[Case, ...]:
+        """Every case, or those of one fold; DataListError if it has none."""
+        if fold is None:
+            return self.training + self.testing
+        cases = self.split(fold)[1]
+        if not cases:
+            folds = sorted({case.fold for case in self.training if case.fold is not None})
+            raise DataListError(
+                f"data list {self.name!r} has no fold {fold}, but {folds}; choose one of them"
+            )
+        return cases

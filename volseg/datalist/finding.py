@@ -36,22 +36,25 @@ _Files = dict[str, list[Path]]
 _Reader = Callable[[Path], tuple[str, tuple[str, ...]]]
 
 
-def find_scans(path: Path, channels: Sequence[str] = CHANNELS) -> Finding:
+def find_scans(path: Path, channels: Sequence[str] = CHANNELS, fold: int | None = None) -> Finding:
     """Cases to segment: in a folder, of one case folder, or in a data list.
 
     Args:
         path: Folder in any layout that `find_cases` knows, or a JSON data list.
         channels: Contrasts that every case must have.
+        fold: Only the cases of this fold of a data list.
 
     Raises:
         DataListError: If nothing usable is there.
     """
     if path.suffix.lower() != ".json":
+        if fold is not None:
+            raise DataListError(f"{path} is no data list and has no fold {fold}; give its list")
         return find_cases([path], channels)
     listed = read_data_list(path)
     cases: list[Case] = []
     skipped: list[Skipped] = []
-    for case in (*listed.training, *listed.testing):
+    for case in listed.cases(fold):
         if missing := [channel for channel in channels if channel not in case.channels]:
             skipped.append(Skipped(path, _missing(case.case_id, missing), case.case_id))
         else:

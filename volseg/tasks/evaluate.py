@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +76,7 @@ def evaluate(
     output: Path,
     labels: str | None = None,
     reference_labels: str | None = None,
+    fold: int | None = None,
 ) -> EvaluateResult:
     """Score the label maps of a folder and write `scores.csv` and `scores.json`.
 
@@ -92,6 +91,7 @@ def evaluate(
         labels: Label scheme of the predictions; None: as `manifest.json` beside them says.
         reference_labels: Label scheme of the cases for which the data list names none; None: that
             of the predictions.
+        fold: Only the cases of this fold of a data list.
 
     Raises:
         DataListError: If there is nothing to compare.
@@ -101,7 +101,7 @@ def evaluate(
     """
     predicted = _prediction_scheme(predictions, labels)
     fallback = get_scheme(reference_labels) if reference_labels else predicted
-    cases = _reference_cases(reference)
+    cases = _reference_cases(reference, fold)
     files, without_reference = _match(predictions, cases)
     comparisons = [
         _Comparison(
@@ -112,7 +112,8 @@ def evaluate(
     if not (reference_labels or all(name for _, name in cases.values())):
         logger.info("the reference is read in scheme %s, as the predictions are", fallback.name)
     _check_regions(comparisons)
-    scored = _score_all(comparisons)
+    # One after the other: threads were measured, and are not faster.
+    scored = [_score(one) for one in track(comparisons, "scoring", len(comparisons))]
     table = ScoreTable.of(row for rows, _ in scored for row in rows)
     failures = tuple(
         (comparison.case_id, reason)
@@ -153,11 +154,12 @@ def _prediction_scheme(predictions: Path, labels: str | None) -> LabelScheme:
     )
 
 
-def _reference_cases(reference: Path) -> dict[str, tuple[Path, str | None]]:
+def _reference_cases(reference: Path, fold: int | None) -> dict[str, tuple[Path, str | None]]:
     """Label map of each case of the reference, and the name of its scheme where that is known."""
     if reference.is_file():
-        data_list = read_data_list(reference)
-        found = _labelled((*data_list.training, *data_list.testing))
+        found = _labelled(read_data_list(reference).cases(fold))
+    elif fold is not None:
+        raise DataListError(f"{reference} is no data list and has no fold {fold}; give its list")
     elif reference.is_dir():
         found = _labelled_in_folder(reference)
     else:
@@ -249,15 +251,6 @@ def _check_regions(comparisons: Iterable[_Comparison]) -> None:
             raise LabelError(f"no region in common: {sides}; name the label schemes of both")
         if predicted.regions.keys() ^ expected.regions.keys():
             logger.warning("only %s are scored: %s", " ".join(comparison.regions), sides)
-
-
-def _score_all(
-    comparisons: Sequence[_Comparison],
-) -> list[tuple[list[ScoreRow], str | None]]:
-    """Rows of each case, and the reason where it could not be scored, in order."""
-    # Threads are enough: unpacking, counting and the search for neighbours all release the lock.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(track(pool.map(_score, comparisons), "scoring", len(comparisons)))
 
 
 def _score(comparison: _Comparison) -> tuple[list[ScoreRow], str | None]:

@@ -36,6 +36,7 @@ class InferOptions:
         device: `auto`, or a device of torch.
         overwrite: Do finished cases again.
         labels: Name of the label scheme to write; None: that of the first model.
+        fold: Only the cases of this fold of a data list.
     """
 
     tta: bool | None = None
@@ -44,6 +45,7 @@ class InferOptions:
     device: str = "auto"
     overwrite: bool = False
     labels: str | None = None
+    fold: int | None = None
 
 
 DEFAULTS = InferOptions()
@@ -83,7 +85,7 @@ def infer(
     predictor = Predictor(
         models, options.device, tta=options.tta, overlap=options.overlap, labels=options.labels
     )
-    finding = predictor.find(scans)
+    finding = predictor.find(scans, options.fold)
     _check_inputs_stay(scans, finding.cases, output, predictor.regions)
     maps = predictor.regions if options.probabilities else ()
     kept = tuple(

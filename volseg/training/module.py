@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from volseg.config import ExperimentConfig, TrainingConfig
 from volseg.inference import segment
 from volseg.losses import build_loss
-from volseg.metrics.overlap import Overlap, region_overlaps
+from volseg.metrics import ScoreRow, ScoreTable, region_overlaps
 from volseg.networks import build_network
 from volseg.overlay import figure_array, montage
 from volseg.postprocess import decode
@@ -53,7 +53,8 @@ class SegmentationModule(pl.LightningModule):
             if config.training.ema
             else None
         )
-        self.case_overlaps: dict[str, dict[str, Overlap]] = {}
+        self.rows: list[ScoreRow] = []
+        self.table = ScoreTable()
 
     @property
     def best_network(self) -> nn.Module:
@@ -70,7 +71,7 @@ class SegmentationModule(pl.LightningModule):
             self.averaged.update_parameters(self.network)
 
     def on_validation_epoch_start(self) -> None:
-        self.case_overlaps = {}
+        self.rows = []
 
     def validation_step(self, batch: CachedCase, batch_index: int) -> None:
         image = np.asarray(batch.image)
@@ -88,9 +89,11 @@ class SegmentationModule(pl.LightningModule):
         )
         reference = read_masks(batch.case, self.config)
         prediction = np.stack([masks[region] for region in self.regions])
-        self.case_overlaps[batch.case.case_id] = region_overlaps(
-            prediction, reference, self.regions
-        )
+        overlaps = region_overlaps(prediction, reference, self.regions)
+        self.rows += [
+            ScoreRow.of(batch.case.case_id, region, overlap, batch.grid.voxel_ml)
+            for region, overlap in overlaps.items()
+        ]
         if batch.case.case_id in self.pictures:
             self._draw(batch, probabilities.cpu().numpy())
 
@@ -102,24 +105,17 @@ class SegmentationModule(pl.LightningModule):
         self.log("val/loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
-        gathered: list[dict[str, dict[str, Overlap]]] = [self.case_overlaps]
+        gathered = [self.rows]
         if self.trainer.world_size > 1:
-            gathered = [{} for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(gathered, self.case_overlaps)
-        self.case_overlaps = {case: row for part in gathered for case, row in part.items()}
-        if not self.case_overlaps:
-            return
+            gathered = [[] for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(gathered, self.rows)
+        self.table = ScoreTable.of(row for rows in gathered for row in rows)
         for score in SCORES:
-            means = {
-                region: float(
-                    np.mean([getattr(row[region], score) for row in self.case_overlaps.values()])
-                )
-                for region in self.regions
-            }
+            means = self.table.means(score)
             means["mean"] = float(np.mean(list(means.values())))
             for region, value in means.items():
                 # Equal on all ranks already, being computed from the gathered rows.
-                self.log(f"val/{score}/{region}", value, rank_zero_only=False)
+                self.log(f"val/{score}/{region}", value)
 
     def _draw(self, batch: CachedCase, probabilities: np.ndarray) -> None:
         board = next((x for x in self.loggers if isinstance(x, TensorBoardLogger)), None)

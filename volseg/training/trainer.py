@@ -213,7 +213,10 @@ class KeepBestModel(Callback):
                 for name, value in trainer.callback_metrics.items()
                 if name.startswith("val/")
             }
-            scores |= {"epoch": trainer.current_epoch, "cases": len(pl_module.case_overlaps)}
+            scores |= {
+                "epoch": trainer.current_epoch,
+                "cases": len(pl_module.table.cases("scored")),
+            }
             state = pl_module.best_network.state_dict()
             save_checkpoint(self.path, state, self.config, scores)
 
