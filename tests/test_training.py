@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.datalist import read_data_list
 from volseg.errors import CheckpointError, DataListError, LabelError, OutputError
 from volseg.tasks.fit import best_scores, fit
-from volseg.training.cache import build_cache, read_cached, read_masks
+from volseg.training.cache import CachedCase, build_cache, read_cached, read_masks
 from volseg.training.datamodule import EpochSampler, PatchDataset, cut, loader_workers
 from volseg.training.module import rate_factor
 from volseg.training.trainer import read_metrics
@@ -134,11 +135,11 @@ def test_a_whole_entry_is_used_again_and_a_changed_source_is_not(experiment, coh
 def test_another_spacing_is_another_entry(experiment, cached):
     other = changed(experiment, data={"spacing_mm": [3, 3, 3]})
 
-    assert read_cached(cached[0].case, other, _folder(cached[0])) is None
+    assert read_cached(cached[0].case, other, cached[0].entry.parent) is None
 
 
 def test_a_truncated_entry_is_built_anew(experiment, cached):
-    folder = _folder(cached[0])
+    folder = cached[0].entry.parent
     entry = next(p for p in folder.iterdir() if p.name.startswith(cached[0].case.case_id))
     image = entry / "image.npy"
     expected = np.array(cached[0].image)
@@ -150,8 +151,13 @@ def test_a_truncated_entry_is_built_anew(experiment, cached):
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
 
 
-def _folder(case) -> Path:
-    return Path(case.image.filename).parents[1]
+def test_a_cached_case_holds_no_file_open(cached):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    images = [case.image.shape for case in cached for _ in range(10)]
+
+    assert len(images) == 40
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_case_that_cannot_be_read_is_named_and_the_others_are_used(experiment, cohort, tmp_path):
@@ -165,6 +171,16 @@ def test_a_case_that_cannot_be_read_is_named_and_the_others_are_used(experiment,
         case.case_id for case in cases if case != cases[1]
     ]
     assert [case_id for case_id, _ in failures] == [cases[1].case_id]
+
+
+def test_two_jobs_that_build_the_same_entry_leave_one_whole(experiment, tmp_path):
+    cases = read_data_list(experiment.data.data_list).training[:1]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [pool.submit(build_cache, cases, experiment, tmp_path / "cache") for _ in range(4)]
+    images = [job.result()[0][0].image for job in jobs]
+
+    assert all(np.array_equal(image, images[0]) for image in images)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_a_cache_that_cannot_be_made_is_an_output_error(experiment, tmp_path):
@@ -193,12 +209,16 @@ def test_sample_n_depends_on_the_seed_and_n_alone(experiment, cached):
 
 def test_every_case_is_drawn_once_a_round(experiment, cached, monkeypatch):
     drawn = []
-    dataset = PatchDataset(cached, experiment)
-    corner = dataset._corner
-    monkeypatch.setattr(
-        dataset, "_corner", lambda case, rng: drawn.append(case.case.case_id) or corner(case, rng)
-    )
+    array = CachedCase._array
 
+    def noted(self, name):
+        if name == "image":
+            drawn.append(self.case.case_id)
+        return array(self, name)
+
+    monkeypatch.setattr(CachedCase, "_array", noted)
+
+    dataset = PatchDataset(cached, experiment)
     for index in range(2 * len(cached)):
         dataset[index]
 
@@ -322,6 +342,8 @@ def test_resuming_what_is_not_there_or_another_network_is_refused(run, experimen
         fit(experiment, tmp_path / "nothing", resume=True)
     with pytest.raises(CheckpointError, match="another network"):
         fit(other, run, resume=True)
+    with pytest.raises(CheckpointError, match=r"another training\.seed"):
+        fit(changed(experiment, training={"seed": 1}), run, resume=True)
 
 
 def test_without_a_fold_every_case_trains_and_the_averaged_weights_are_kept(experiment, tmp_path):

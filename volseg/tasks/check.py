@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -75,7 +74,9 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     facts.append(("grids", "; ".join(sorted(grids)[:4]) + (" ..." if len(grids) > 4 else "")))
     problems += [problem for _, problem in found if problem]
     good = [case for case, (_, problem) in zip(cases, found, strict=True) if not problem]
-    problems += _label_problems(good, config)
+    wrong_labels = _label_problems(good, config)
+    problems += wrong_labels.values()
+    good = [case for case in good if case.case_id not in wrong_labels]
     if good:
         more_facts, more_problems = _try_training(config, good, len(cases))
         facts += more_facts
@@ -101,9 +102,9 @@ def _header_problem(case: Case) -> tuple[str, str]:
     return f"{shape} at {' x '.join(f'{mm:.3g}' for mm in grid.spacing_mm)} mm", ""
 
 
-def _label_problems(cases: Iterable[Case], config: ExperimentConfig) -> list[str]:
-    """Label maps of the first few cases of each label scheme."""
-    problems = []
+def _label_problems(cases: Iterable[Case], config: ExperimentConfig) -> dict[str, str]:
+    """What is wrong with label maps, by case; those of the first cases of each scheme are read."""
+    problems = {}
     seen: dict[str | None, int] = {}
     for case in cases:
         seen[case.labels] = seen.get(case.labels, 0) + 1
@@ -113,7 +114,7 @@ def _label_problems(cases: Iterable[Case], config: ExperimentConfig) -> list[str
             case_scheme(case, config)
             read_masks(case, config)
         except VolsegError as error:
-            problems.append(f"case {case.case_id}: {error}")
+            problems[case.case_id] = f"case {case.case_id}: {error}"
     return problems
 
 
@@ -183,6 +184,10 @@ def _steps(config: ExperimentConfig, cases: Sequence[CachedCase]) -> list[tuple[
 def _peak_memory(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB of the GPU"
+    if sys.platform == "win32":
+        return "not measured on Windows"
+    import resource
+
     # Bytes on macOS, KiB elsewhere.
     unit = 1 if sys.platform == "darwin" else 1024
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB"

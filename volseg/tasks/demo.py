@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,12 +96,11 @@ def demo(
     split([training], data_list, labels=_LABELS)
 
     _write_config(config, data_list, 240 / shape[0])
-    with _one_thread():
-        on_step(_command("fit", config, *overrides, "-o", run))
-        model = fit(load_config(config, overrides), run).model
+    on_step(_command("fit", config, *overrides, "-o", run))
+    model = fit(load_config(config, overrides), run).model
 
-        on_step(_command("infer", validation, "-m", model, "-o", predictions))
-        infer(validation, [model], predictions)
+    on_step(_command("infer", validation, "-m", model, "-o", predictions))
+    infer(validation, [model], predictions)
 
     on_step(_command("evaluate", predictions, validation, "-o", scores))
     dice = evaluate(predictions, validation, scores).table.means("dice")
@@ -143,23 +141,6 @@ def _write_config(path: Path, data_list: Path, spacing: float) -> None:
     text = CONFIG.format(labels=_LABELS, data_list=written, spacing=spacing)
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch computes in one thread; the process that loads patches takes the second core.
-
-    Threads of one sum wait for the slowest, so on cores that others use as well two of them took
-    ten times as long as one: 200 s for 50 steps.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _command(*words: str | Path) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_only
 
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.datalist import Case, DataList, read_data_list, write_data_list
@@ -149,6 +150,9 @@ def _prepare(run: Path, config: ExperimentConfig, *, resume: bool) -> Path | Non
             raise CheckpointError(f"{last} does not exist; start the run without --resume")
         _check_same_experiment(run / "config.yaml", config)
         return last
+    if rank_zero_only.rank != 0:
+        # Lightning starts this command again for each further GPU, when rank 0 is past this.
+        return None
     if (run / "config.yaml").exists():
         raise OutputError(f"{run} already holds a run; go on with --resume or choose another -o")
     try:
@@ -170,6 +174,8 @@ def _check_same_experiment(path: Path, config: ExperimentConfig) -> None:
         for key in ("channels", "spacing_mm", "fold")
         if before["data"][key] != now["data"][key]
     ]
+    if before["training"]["seed"] != now["training"]["seed"]:
+        changed.append("training.seed")
     if changed:
         raise CheckpointError(
             f"the run in {path.parent} has another {', '.join(changed)} than this config; "
@@ -179,6 +185,8 @@ def _check_same_experiment(path: Path, config: ExperimentConfig) -> None:
 
 def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
     """What one needs to know to repeat the run."""
+    if rank_zero_only.rank != 0:
+        return
     root = config.data.data_root or common_root(data_list)
     with atomic_write(run / "data_list.json") as temporary:
         write_data_list(temporary, data_list, root)

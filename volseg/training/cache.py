@@ -40,24 +40,41 @@ _FOREGROUND_VOXELS = 5000
 
 @dataclass(frozen=True)
 class CachedCase:
-    """A preprocessed case, its arrays memory-mapped.
+    """A preprocessed case on disk.
+
+    Its arrays are mapped anew at each access: a map holds a file open, and a process may hold
+    fewer files than there are cases.
 
     Attributes:
         case: Where it came from.
-        image: float16 (C, I, J, K), as `transforms.preprocess` returns it.
-        bits: uint8 (I, J, K); bit r is set where the voxel lies in region r.
-        foreground: int16 (R, n, 3), voxels of each region drawn once; a region with fewer than n
-            repeats some, an empty one holds -1.
+        entry: Folder of the arrays.
         affine: Voxel to world of `image`, (4, 4), mm.
         grid: Grid of the source files.
     """
 
     case: Case
-    image: npt.NDArray[np.float16]
-    bits: npt.NDArray[np.uint8]
-    foreground: npt.NDArray[np.int16]
+    entry: Path
     affine: npt.NDArray[np.float64]
     grid: Grid
+
+    @property
+    def image(self) -> npt.NDArray[np.float16]:
+        """(C, I, J, K), as `transforms.preprocess` returns it."""
+        return self._array("image")
+
+    @property
+    def bits(self) -> npt.NDArray[np.uint8]:
+        """(I, J, K); bit r is set where the voxel lies in region r."""
+        return self._array("bits")
+
+    @property
+    def foreground(self) -> npt.NDArray[np.int16]:
+        """(R, n, 3): n voxels of each region, drawn once, with repeats; -1 if it is empty."""
+        return self._array("foreground")
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        array: npt.NDArray[Any] = np.load(self.entry / f"{name}.npy", mmap_mode="r")
+        return array
 
 
 def case_scheme(case: Case, config: ExperimentConfig) -> LabelScheme:
@@ -144,18 +161,19 @@ def build_cache(
 
 def read_cached(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase | None:
     """The entry of a case, or None if the cache holds no whole one for these very files."""
-    entry = folder / _entry_name(case, config)
+    return _open(folder / _entry_name(case, config), case)
+
+
+def _open(entry: Path, case: Case) -> CachedCase | None:
     try:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
-        image, bits, foreground = (
-            np.load(entry / f"{name}.npy", mmap_mode="r")
-            for name in ("image", "bits", "foreground")
-        )
+        grid = Grid(tuple(meta["grid_shape"]), np.array(meta["grid_affine"]))
+        found = CachedCase(case, entry, np.array(meta["affine"]), grid)
+        # Mapping compares the size of each file with what its header says.
+        _ = found.image, found.bits, found.foreground
     except (OSError, ValueError):
         return None
-    affine = np.array(meta["affine"])
-    grid = Grid(tuple(meta["grid_shape"]), np.array(meta["grid_affine"]))
-    return CachedCase(case, image, bits, foreground, affine, grid)
+    return found
 
 
 def _entry_name(case: Case, config: ExperimentConfig) -> str:
@@ -201,7 +219,7 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
         np.save(unfinished / "bits.npy", bits)
         np.save(unfinished / "foreground.npy", _foreground(regions))
         (unfinished / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-        _put_in_place(unfinished, entry)
+        _put_in_place(unfinished, entry, case)
     except OSError as error:
         raise OutputError(
             f"cache {folder} cannot be written ({error.strerror}); "
@@ -209,25 +227,22 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
         ) from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    found = read_cached(case, config, folder)
+    found = _open(entry, case)
     if found is None:
         raise OutputError(f"cache entry {entry} vanished while it was opened; start again")
     return found
 
 
-def _put_in_place(unfinished: Path, entry: Path) -> None:
+def _put_in_place(unfinished: Path, entry: Path, case: Case) -> None:
     """Rename; where another process was first its entry stays, unless it is damaged."""
     try:
         unfinished.rename(entry)
     except OSError:
         if not entry.is_dir():
             raise
-        # Here the entry either is damaged, for which this one was built, or came meanwhile; the
-        # content is the same, and who has mapped the old files keeps them.
-        aside = unfinished.with_name(unfinished.name + "-replaced")
-        entry.rename(aside)
-        unfinished.rename(entry)
-        shutil.rmtree(aside, ignore_errors=True)
+        if _open(entry, case) is None:
+            shutil.rmtree(entry, ignore_errors=True)
+            unfinished.rename(entry)
 
 
 def _foreground(regions: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:

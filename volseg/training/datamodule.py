@@ -42,10 +42,11 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         order = np.random.default_rng([seed, turn, 1]).permutation(len(self.cases))
         case = self.cases[order[place]]
 
-        start = self._corner(case, generator)
+        stored = case.bits
+        start = self._corner(stored.shape, case.foreground, generator)
         regions = len(self.config.labels.regions)
         image = cut(case.image, start, self.patch_size).astype(np.float32)
-        bits = cut(case.bits[None], start, self.patch_size)
+        bits = cut(stored[None], start, self.patch_size)
         mask = (bits >> np.arange(regions, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1
         sample = {
             "image": torch.from_numpy(image),
@@ -56,18 +57,22 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.augment.set_random_state(seed=int(generator.integers(2**31)))
         return dict(self.augment(sample))
 
-    def _corner(self, case: CachedCase, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    def _corner(
+        self,
+        shape: Sequence[int],
+        foreground: npt.NDArray[np.int16],
+        generator: np.random.Generator,
+    ) -> npt.NDArray[np.int64]:
         """First voxel of the patch; negative where the patch is larger than the case."""
-        shape = np.array(case.bits.shape)
         size = np.array(self.patch_size)
-        filled = np.flatnonzero(case.foreground[:, 0, 0] >= 0)
+        last = np.maximum(shape - size, 0)
+        filled = np.flatnonzero(foreground[:, 0, 0] >= 0)
         if len(filled) and generator.random() < self.config.data.foreground_share:
-            voxels = case.foreground[generator.choice(filled)]
+            voxels = foreground[generator.choice(filled)]
             start = voxels[generator.integers(len(voxels))].astype(np.int64) - size // 2
         else:
-            start = generator.integers(np.maximum(shape - size, 0) + 1)
-        inside = np.clip(start, 0, np.maximum(shape - size, 0))
-        return np.where(shape >= size, inside, (shape - size) // 2)
+            start = generator.integers(last + 1)
+        return np.where(shape >= size, np.clip(start, 0, last), (shape - size) // 2)
 
 
 def cut(
