@@ -335,6 +335,26 @@ def test_a_stopped_run_goes_on_and_ends_like_one_never_stopped(run, experiment, 
     assert [row["epoch"] for row in read_metrics(part / "metrics.csv")] == ["0", "1"]
 
 
+def test_resuming_a_finished_run_changes_nothing(run, experiment):
+    model, metrics = (run / name for name in ("model.safetensors", "metrics.csv"))
+    before = model.read_bytes(), metrics.read_bytes()
+
+    result = fit(experiment, run, resume=True)
+
+    assert (model.read_bytes(), metrics.read_bytes()) == before
+    assert result.scores == best_scores(read_metrics(metrics))
+
+
+def test_a_run_that_failed_before_its_first_epoch_can_be_started_again(experiment, tmp_path):
+    wrong = changed(experiment, data={"data_root": str(tmp_path)})
+    with pytest.raises(DataListError, match="no case is left to train on"):
+        fit(wrong, tmp_path / "run")
+
+    result = fit(changed(experiment, training={"max_epochs": 1}), tmp_path / "run")
+
+    assert result.model.exists()
+
+
 def test_resuming_what_is_not_there_or_another_network_is_refused(run, experiment, tmp_path):
     other = changed(experiment, network={"widths": [4, 16]})
 

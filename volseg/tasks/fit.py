@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -153,9 +154,12 @@ def _prepare(run: Path, config: ExperimentConfig, *, resume: bool) -> Path | Non
     if rank_zero_only.rank != 0:
         # Lightning starts this command again for each further GPU, when rank 0 is past this.
         return None
-    if (run / "config.yaml").exists():
+    if (run / "checkpoints").exists() or (run / "model.safetensors").exists():
         raise OutputError(f"{run} already holds a run; go on with --resume or choose another -o")
     try:
+        # What a run left that failed before its first checkpoint.
+        shutil.rmtree(run / "tensorboard", ignore_errors=True)
+        (run / "metrics.csv").unlink(missing_ok=True)
         run.mkdir(parents=True, exist_ok=True)
         write_config(run / "config.yaml", config)
     except OSError as error:

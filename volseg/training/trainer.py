@@ -202,7 +202,7 @@ class KeepBestModel(Callback):
         self._write(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if BEST_SCORE not in trainer.callback_metrics:
+        if self.best < 0:
             self._write(trainer, pl_module)
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
