@@ -45,6 +45,13 @@ def by_region(scheme: LabelScheme, label_map: np.ndarray) -> dict[str, np.ndarra
     return dict(zip(scheme.regions, scheme.masks(label_map), strict=True))
 
 
+def test_more_regions_than_bits_of_a_byte_are_refused():
+    labels = {value: f"tissue {value}" for value in range(1, 10)}
+
+    with pytest.raises(ConfigError, match="has 9 regions, but 8 is the most"):
+        LabelScheme("many", labels, {name: (value,) for value, name in labels.items()})
+
+
 def test_every_shipped_scheme_is_in_the_table_of_this_test():
     assert set(LABEL_SCHEMES) == set(CONVENTIONS)
     assert all(name == scheme.name for name, scheme in LABEL_SCHEMES.items())

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import shutil
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,8 +23,14 @@ from volseg.datalist import read_data_list
 from volseg.errors import CheckpointError, DataListError, LabelError, OutputError
 from volseg.tasks.fit import best_scores, fit
 from volseg.training.cache import CachedCase, build_cache, read_cached, read_masks
-from volseg.training.datamodule import EpochSampler, PatchDataset, cut, loader_workers
-from volseg.training.module import rate_factor
+from volseg.training.datamodule import (
+    EpochSampler,
+    PatchDataset,
+    VolumeDataModule,
+    cut,
+    loader_workers,
+)
+from volseg.training.module import SegmentationModule, rate_factor
 from volseg.training.trainer import read_metrics
 
 
@@ -355,6 +366,15 @@ def test_a_run_that_failed_before_its_first_epoch_can_be_started_again(experimen
     assert result.model.exists()
 
 
+def test_a_damaged_checkpoint_is_refused_in_words(run, experiment, tmp_path):
+    damaged = shutil.copytree(run, tmp_path / "run")
+    last = damaged / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:500])
+
+    with pytest.raises(CheckpointError, match=r"last\.ckpt is damaged"):
+        fit(experiment, damaged, resume=True)
+
+
 def test_resuming_what_is_not_there_or_another_network_is_refused(run, experiment, tmp_path):
     other = changed(experiment, network={"widths": [4, 16]})
 
@@ -362,8 +382,22 @@ def test_resuming_what_is_not_there_or_another_network_is_refused(run, experimen
         fit(experiment, tmp_path / "nothing", resume=True)
     with pytest.raises(CheckpointError, match="another network"):
         fit(other, run, resume=True)
-    with pytest.raises(CheckpointError, match=r"another training\.seed"):
-        fit(changed(experiment, training={"seed": 1}), run, resume=True)
+    with pytest.raises(CheckpointError, match=r"another data\.batch_size, training\.seed than"):
+        fit(changed(experiment, training={"seed": 1}, data={"batch_size": 3}), run, resume=True)
+
+
+def test_resuming_with_other_cases_or_folds_is_refused(run, experiment, cohort, tmp_path):
+    data_list = json.loads((cohort / "list.json").read_text())
+    for case in data_list["training"]:
+        case["fold"] = 1 - case["fold"]
+    (tmp_path / "list.json").write_text(json.dumps(data_list))
+    config = changed(
+        experiment,
+        data={"data_list": str(tmp_path / "list.json"), "data_root": str(cohort / "scans")},
+    )
+
+    with pytest.raises(CheckpointError, match="another data list than"):
+        fit(config, run, resume=True)
 
 
 def test_without_a_fold_every_case_trains_and_the_averaged_weights_are_kept(experiment, tmp_path):
@@ -378,13 +412,60 @@ def test_without_a_fold_every_case_trains_and_the_averaged_weights_are_kept(expe
     assert result.scores == {}
 
 
-def test_training_ends_before_max_time(experiment, tmp_path):
-    config = changed(experiment, training={"max_epochs": 500, "max_time": 1})
+def test_training_ends_before_max_time_and_is_validated(experiment, tmp_path, monkeypatch):
+    config = changed(
+        experiment, training={"max_epochs": 500, "max_time": 60, "validate_every": 100}
+    )
+    seconds = itertools.count()
+    clock = SimpleNamespace(monotonic=lambda: next(seconds), perf_counter=time.perf_counter)
+    monkeypatch.setattr("volseg.training.trainer.time", clock)
+    monkeypatch.setattr("volseg.tasks.fit.time", clock)
 
     result = fit(config, tmp_path / "short")
 
-    assert result.model.exists()
-    assert len(read_metrics(tmp_path / "short" / "metrics.csv")) == 1
+    # Every look at the clock takes a second: 60 less 10 for the files and 6 for a validation.
+    rows = read_metrics(tmp_path / "short" / "metrics.csv")
+    assert 45 <= next(seconds) <= 60
+    assert int(rows[-1]["step"]) > 20
+    assert rows[-1]["val/dice/WT"]
+    assert load_checkpoint(result.model).scores["epoch"] == int(rows[-1]["epoch"])
+
+
+def test_the_last_epoch_is_validated_whatever_validate_every_says(experiment, tmp_path):
+    config = changed(experiment, training={"max_epochs": 3, "validate_every": 2})
+
+    fit(config, tmp_path / "run")
+
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert [bool(row["val/dice/WT"]) for row in rows] == [False, True, True]
+
+
+def test_an_interrupt_reaches_the_caller(experiment, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(SegmentationModule, "training_step", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(experiment, tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, handler)  # which Lightning has taken away
+
+
+def test_a_rank_without_a_case_of_its_own_shares_one(experiment, cached):
+    data = VolumeDataModule(experiment, cached[1:], cached[:1])
+    data.trainer = SimpleNamespace(global_rank=1, world_size=2)
+
+    (case,) = data.val_dataloader()
+
+    assert case is cached[0]
+
+
+def test_a_cache_that_others_use_may_be_read_by_them(cached):
+    entry, folder = cached[0].entry, cached[0].entry.parent
+
+    assert entry.stat().st_mode == folder.stat().st_mode
 
 
 def test_a_fold_that_is_not_in_the_list_is_refused(experiment, tmp_path):

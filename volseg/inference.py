@@ -350,7 +350,7 @@ class _WindowPass:
         sizes = range(len(axes) + 1) if (config.inference.tta if tta is None else tta) else [0]
         self.mirrored = [subset for size in sizes for subset in combinations(axes, size)]
         self.device_type = device.type
-        self.dtype = _mixed_dtype(config, device)
+        self.dtype = mixed_dtype(config.training.precision, device.type)
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         total = torch.zeros((), device=windows.device)
@@ -365,10 +365,14 @@ class _WindowPass:
         return torch.sigmoid(logits.float())
 
 
-def _mixed_dtype(config: ExperimentConfig, device: torch.device) -> torch.dtype | None:
-    """Type for mixed precision, or None where everything stays float32: off a GPU, or by config."""
-    precision = config.training.precision
-    if device.type != "cuda" or precision == "32":
+def mixed_dtype(precision: str, device_type: str) -> torch.dtype | None:
+    """Type for mixed precision, or None where everything stays float32: off a GPU, or by config.
+
+    Args:
+        precision: As `training.precision` of a config.
+        device_type: `cuda`, `cpu`, ...
+    """
+    if device_type != "cuda" or precision == "32":
         return None
     if precision == "auto":
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -15,6 +15,9 @@ import numpy.typing as npt
 
 from volseg.errors import ConfigError, LabelError
 
+#: The masks of a voxel are stored as the bits of a byte.
+MAX_REGIONS = 8
+
 
 @dataclass(frozen=True)
 class LabelScheme:
@@ -44,6 +47,11 @@ class LabelScheme:
         object.__setattr__(self, "regions", MappingProxyType(regions))
         if not regions:
             raise ConfigError(f"label scheme {self.name!r} has no regions; name at least one")
+        if len(self.regions) > MAX_REGIONS:
+            raise ConfigError(
+                f"label scheme {self.name!r} has {len(self.regions)} regions, but {MAX_REGIONS} is "
+                "the most that is supported; leave some out"
+            )
         for value in self.labels:
             if not 1 <= value <= 255:
                 raise ConfigError(

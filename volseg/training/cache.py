@@ -12,8 +12,8 @@ import hashlib
 import json
 import logging
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -213,8 +213,9 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
         "grid_affine": images.grid.affine.tolist(),
     }
     entry = folder / _entry_name(case, config)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{case.case_id}-", dir=folder))
+    unfinished = folder / f".{case.case_id}-{secrets.token_hex(4)}"
     try:
+        unfinished.mkdir()
         np.save(unfinished / "image.npy", done.image)
         np.save(unfinished / "bits.npy", bits)
         np.save(unfinished / "foreground.npy", _foreground(regions))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -109,6 +110,22 @@ class EpochSampler(Sampler[int]):
         return iter(range(first, first + self.samples * self.world_size, self.world_size))
 
 
+class TimedLoader(DataLoader[dict[str, torch.Tensor]]):
+    """Adds up the seconds that one waits for a batch."""
+
+    waited = 0.0
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        batches = super().__iter__()
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+
 class CaseDataset(Dataset[CachedCase]):
     """Whole preprocessed cases."""
 
@@ -147,7 +164,7 @@ class VolumeDataModule(pl.LightningDataModule):
         rank, world_size = self._rank()
         sampler = EpochSampler(data.batch_size * data.batches_per_epoch, rank, world_size)
         workers = loader_workers(data.workers)
-        return DataLoader(
+        return TimedLoader(
             PatchDataset(self.training, self.config),
             batch_size=data.batch_size,
             sampler=sampler,
@@ -159,7 +176,9 @@ class VolumeDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[CachedCase]:
         # Each case on one rank only: a padded sampler would count some twice.
         rank, world_size = self._rank()
-        return DataLoader(CaseDataset(self.validation[rank::world_size]), batch_size=None)
+        # A rank without a case would leave the others waiting; rows that come twice count once.
+        cases = self.validation[rank::world_size] or self.validation[:1]
+        return DataLoader(CaseDataset(cases), batch_size=None)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int

@@ -53,8 +53,12 @@ class SegmentationModule(pl.LightningModule):
             if config.training.ema
             else None
         )
+        if self.averaged is not None:
+            # Else several GPUs would wait for gradients that never come.
+            self.averaged.requires_grad_(False)
         self.rows: list[ScoreRow] = []
         self.table = ScoreTable()
+        self.losses: dict[str, float] = {}
 
     @property
     def best_network(self) -> nn.Module:
@@ -71,13 +75,13 @@ class SegmentationModule(pl.LightningModule):
             self.averaged.update_parameters(self.network)
 
     def on_validation_epoch_start(self) -> None:
-        self.rows = []
+        self.rows, self.losses = [], {}
 
     def validation_step(self, batch: CachedCase, batch_index: int) -> None:
         image = np.asarray(batch.image)
         network = self.best_network
         probabilities = segment(network, image, self.config, device=self.device)
-        self._log_validation_loss(probabilities, batch)
+        self.losses[batch.case.case_id] = self._case_loss(probabilities, batch)
         original = to_original(probabilities, batch.affine, batch.grid).cpu().numpy()
         inference = self.config.inference
         masks = decode(
@@ -97,19 +101,20 @@ class SegmentationModule(pl.LightningModule):
         if batch.case.case_id in self.pictures:
             self._draw(batch, probabilities.cpu().numpy())
 
-    def _log_validation_loss(self, probabilities: torch.Tensor, batch: CachedCase) -> None:
+    def _case_loss(self, probabilities: torch.Tensor, batch: CachedCase) -> float:
         """Loss on the whole case, at the spacing of the network."""
         logits = torch.logit(probabilities, eps=1e-6)[None]
         mask = torch.from_numpy(_masks(batch, len(self.regions)).astype(np.float32))[None]
-        loss = self.loss(logits, mask.to(logits.device))
-        self.log("val/loss", loss, on_epoch=True, batch_size=1, sync_dist=True)
+        return float(self.loss(logits, mask.to(logits.device)))
 
     def on_validation_epoch_end(self) -> None:
-        gathered = [self.rows]
+        gathered = [(self.rows, self.losses)]
         if self.trainer.world_size > 1:
-            gathered = [[] for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(gathered, self.rows)
-        self.table = ScoreTable.of(row for rows in gathered for row in rows)
+            gathered *= self.trainer.world_size
+            torch.distributed.all_gather_object(gathered, (self.rows, self.losses))
+        self.table = ScoreTable.of(row for rows, _ in gathered for row in rows)
+        losses = {case: loss for _, part in gathered for case, loss in part.items()}
+        self.log("val/loss", float(np.mean(list(losses.values()))))
         for score in SCORES:
             means = self.table.means(score)
             means["mean"] = float(np.mean(list(means.values())))

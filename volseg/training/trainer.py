@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
+import pickle
 import sys
 import time
 from pathlib import Path
@@ -21,24 +23,40 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from volseg.checkpoint import save_checkpoint
+from volseg.checkpoint import MODEL_FILE, save_checkpoint
 from volseg.config import ExperimentConfig, TrainingConfig
+from volseg.errors import CheckpointError
+from volseg.inference import mixed_dtype
 from volseg.nifti import atomic_write
 from volseg.progress import clock
+from volseg.training.datamodule import TimedLoader
 from volseg.training.module import BEST_SCORE, SCORES, SegmentationModule
+from volseg.training.run_folder import METRICS
 
 logger = logging.getLogger(__name__)
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all."""
+    """Writes a checkpoint whole or not at all; reading one runs no code."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
+        # In memory first: on a full disk, torch tells of no OSError.
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(Path(path)) as unfinished:
-            torch.save(checkpoint, unfinished)
+            unfinished.write_bytes(buffer.getbuffer())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, *_: Any, **__: Any) -> Any:
+        try:
+            return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+            detail = str(error).splitlines()[0]
+            raise CheckpointError(
+                f"checkpoint {path} is damaged ({detail}); start the run anew with another -o"
+            ) from None
 
 
 class Throughput(Callback):
@@ -48,64 +66,74 @@ class Throughput(Callback):
         self.batch_size = batch_size
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.start = self.last_end = time.perf_counter()
-        self.waited = 0.0
+        self.start = self.end = time.perf_counter()
+        self.waited = _loader(trainer).waited
         self.batches = 0
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        self.waited += time.perf_counter() - self.last_end
-
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         self.batches += 1
-        self.last_end = time.perf_counter()
-        if batch_idx + 1 == trainer.num_training_batches:
-            self._log(trainer, pl_module)
+        self.end = time.perf_counter()
 
-    def _log(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        seconds = max(time.perf_counter() - self.start, 1e-9)
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        seconds = max(self.end - self.start, 1e-9)
         patches = self.batches * self.batch_size * trainer.world_size
         pl_module.log("train/patches_per_second", patches / seconds)
-        pl_module.log("train/data_wait_share", self.waited / seconds)
+        share = (_loader(trainer).waited - self.waited) / seconds
+        pl_module.log("train/data_wait_share", min(share, 1.0))
+
+
+def _loader(trainer: pl.Trainer) -> TimedLoader:
+    loader: TimedLoader = trainer.train_dataloader
+    return loader
 
 
 class TimeLimit(Callback):
-    """Ends training early enough that the last validation and the model are done in time."""
+    """Ends training early enough that the last validation and the model are done in time.
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.start = time.monotonic()
-        self.validation = 0.0
+    Args:
+        seconds: From `started` on.
+        started: Reading of `time.monotonic`.
+    """
+
+    def __init__(self, seconds: float, started: float) -> None:
+        self.end = started + seconds
+        # Before one was timed, a validation is taken to need a tenth of the time.
+        self.validation = 0.1 * seconds
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validation": self.validation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.validation = state_dict["validation"]
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.validation_start = time.monotonic()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.validation = max(self.validation, time.monotonic() - self.validation_start)
+        # A fifth more than it took.
+        self.validation = 1.2 * (time.monotonic() - self.validation_start)
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        # A fifth more than the longest validation so far, and ten seconds for the files.
-        reserve = 1.2 * self.validation + 10
-        late = time.monotonic() - self.start + reserve > self.seconds
+        # Ten seconds for the files.
+        late = time.monotonic() + self.validation + 10 > self.end
         # Ranks agree, or one would leave the others waiting.
         if trainer.strategy.reduce_boolean_decision(late, all=False) and not trainer.should_stop:
             logger.info("max_time is near: training ends here")
             trainer.should_stop = True
+
+
+class ValidateLast(Callback):
+    """Validates when training ends, whatever `validate_every` says: else its end is in vain."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
 
 
 class EpochLog(Callback):
@@ -127,10 +155,7 @@ class EpochLog(Callback):
         # Rows of epochs that are done again after a resume go.
         rows = read_metrics(self.path)
         kept = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows(kept)
+        self._write(kept)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -147,9 +172,17 @@ class EpochLog(Callback):
         row["epoch"] = trainer.current_epoch
         row["step"] = trainer.global_step
         row["seconds"] = f"{time.monotonic() - self.start:.1f}"
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.columns).writerow(row)
+        self._write([*read_metrics(self.path), row])
         logger.info("%s", self._line(trainer, row))
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        with (
+            atomic_write(self.path) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(rows)
 
     _validated: frozenset[int] = frozenset()
 
@@ -221,13 +254,16 @@ class KeepBestModel(Callback):
             save_checkpoint(self.path, state, self.config, scores)
 
 
-def build_trainer(config: ExperimentConfig, run: Path, *, validate: bool) -> pl.Trainer:
+def build_trainer(
+    config: ExperimentConfig, run: Path, *, validate: bool, started: float
+) -> pl.Trainer:
     """Trainer that writes into the folder `run`.
 
     Args:
         config: The experiment.
         run: Folder of the run; exists.
         validate: Whether there are cases to validate on.
+        started: Reading of `time.monotonic` that `training.max_time` counts from.
     """
     options = config.training
     terminal = sys.stderr.isatty()
@@ -235,8 +271,8 @@ def build_trainer(config: ExperimentConfig, run: Path, *, validate: bool) -> pl.
     callbacks: list[Callback] = [
         Throughput(config.data.batch_size),
         LearningRateMonitor(logging_interval="epoch"),
-        EpochLog(run / "metrics.csv", regions),
-        KeepBestModel(run / "model.safetensors", config),
+        EpochLog(run / METRICS, regions),
+        KeepBestModel(run / MODEL_FILE, config),
         # `last` after validation and the best model's score are in, so that it knows of them.
         ModelCheckpoint(
             run / "checkpoints",
@@ -262,7 +298,8 @@ def build_trainer(config: ExperimentConfig, run: Path, *, validate: bool) -> pl.
         if options.early_stopping is not None:
             callbacks.append(EarlyStopping(BEST_SCORE, mode="max", patience=options.early_stopping))
     if options.max_time is not None:
-        callbacks.append(TimeLimit(options.max_time))
+        callbacks.append(TimeLimit(options.max_time, started))
+    callbacks.append(ValidateLast())
     if terminal:
         callbacks.append(TQDMProgressBar())
     return pl.Trainer(
@@ -287,8 +324,8 @@ def build_trainer(config: ExperimentConfig, run: Path, *, validate: bool) -> pl.
 
 def resolve_precision(options: TrainingConfig) -> Any:
     """Precision in Lightning's words; `auto` asks what the accelerator can do."""
-    if options.precision != "auto":
-        return options.precision if options.precision != "32" else "32-true"
-    if options.accelerator == "cpu" or not torch.cuda.is_available():
-        return "32-true"
-    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    if options.precision not in ("auto", "32"):
+        return options.precision
+    cuda = options.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+    dtype = mixed_dtype(options.precision, "cuda" if cuda else "cpu")
+    return {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[dtype]

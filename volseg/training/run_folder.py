@@ -1,0 +1,144 @@
+"""The folder of a run: made, described so that the run can be repeated, and opened to resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning.utilities import rank_zero_only
+
+from volseg.checkpoint import MODEL_FILE
+from volseg.config import ExperimentConfig, load_config, write_config
+from volseg.datalist import DataList, read_data_list, write_data_list
+from volseg.errors import CheckpointError, OutputError
+from volseg.nifti import atomic_write
+
+CONFIG, DATA_LIST, METRICS = "config.yaml", "data_list.json", "metrics.csv"
+LAST = Path("checkpoints", "last.ckpt")
+
+_PACKAGES = ("volseg", "torch", "monai", "pytorch-lightning", "numpy", "nibabel")
+# Options that may change when a run goes on; any other would make it another experiment.
+_FREE = {
+    *("data.data_list", "data.data_root", "data.workers", "data.cache_dir"),
+    *("training.max_epochs", "training.max_time", "training.early_stopping"),
+    *("training.validate_every", "training.accelerator", "training.devices", "training.nodes"),
+}
+
+
+def open_run(
+    run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool
+) -> Path | None:
+    """Make the folder of a run, or check that it can go on, and describe the run in it.
+
+    Args:
+        run: The folder.
+        config: The experiment, written with every option.
+        data_list: Its cases, written with their folds.
+        resume: Whether the run goes on.
+
+    Returns:
+        The checkpoint to go on from, or None for a new run.
+
+    Raises:
+        OutputError: If the folder holds a run already or cannot be written.
+        CheckpointError: If there is nothing to resume, or it is another experiment.
+    """
+    last = run / LAST
+    if resume and not last.exists():
+        raise CheckpointError(f"{last} does not exist; start the run without --resume")
+    if rank_zero_only.rank != 0:
+        # Lightning starts the command again for each further GPU, when rank 0 is past this.
+        return last if resume else None
+    if resume:
+        _check_same_experiment(run, config, data_list)
+    elif last.parent.exists() or (run / MODEL_FILE).exists():
+        raise OutputError(f"{run} already holds a run; go on with --resume or choose another -o")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            # What a run left that failed before its first checkpoint.
+            shutil.rmtree(run / "tensorboard", ignore_errors=True)
+            (run / METRICS).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"run folder {run} cannot be written ({error.strerror}); choose another with -o"
+        ) from None
+    _describe(run, config, data_list)
+    return last if resume else None
+
+
+def common_root(data_list: DataList) -> Path:
+    """Deepest folder that holds every file of a list."""
+    cases = data_list.cases()
+    files = [path for case in cases for path in (*case.images, case.label or case.images[0])]
+    return Path(os.path.commonpath([path.parent for path in files]))
+
+
+def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
+    """What one needs to know to repeat the run."""
+    root = config.data.data_root or common_root(data_list)
+    environment: dict[str, Any] = {
+        "versions": {name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "seed": config.training.seed,
+        "git": _git_state(),
+    }
+    with atomic_write(run / CONFIG) as temporary:
+        write_config(temporary, config)
+    with atomic_write(run / DATA_LIST) as temporary:
+        write_data_list(temporary, data_list, root)
+    with atomic_write(run / "environment.json") as temporary:
+        temporary.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that volseg runs from, or None for an installed one."""
+    folder = Path(__file__).parent
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "uncommitted_changes": bool(changes)}
+
+
+def _check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
+    before = dict(_flat(load_config(run / CONFIG).to_dict()))
+    now = dict(_flat(config.to_dict()))
+    changed = [
+        key
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in _FREE and not key.startswith("inference.")
+    ]
+    if _cases(read_data_list(run / DATA_LIST)) != _cases(data_list):
+        changed.append("data list")
+    if changed:
+        raise CheckpointError(
+            f"the run in {run} has another {', '.join(changed)} than this config; "
+            "resume with what it was started with, or start a new run with -o"
+        )
+
+
+def _flat(options: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Options as `section.key` and value."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", value
+
+
+def _cases(data_list: DataList) -> list[tuple[Any, ...]]:
+    return sorted((case.case_id, case.fold, case.labels or "") for case in data_list.training)
