@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
+import volseg.tasks.check
+from volseg.errors import ConfigError
 from volseg.tasks.check import check
+from volseg.training.module import SegmentationModule
 
 
 @pytest.fixture
@@ -96,3 +101,100 @@ def test_a_channel_that_is_constant_is_found_when_cases_are_tried(config):
     problems = check(config, ["data.fold=null"]).problems
 
     assert any("constant" in problem and case in problem for problem in problems)
+
+
+def test_every_case_without_a_channel_is_named(config):
+    path = config.parent / "list.json"
+    content = json.loads(path.read_text())
+    for case in content["training"][1:]:
+        case["image"] = [name for name in case["image"] if "t1c" not in name]
+        case["channels"] = ["t1n", "t2w", "t2f"]
+    path.write_text(json.dumps(content))
+
+    problems = check(config).problems
+
+    assert sorted(problems) == [
+        f"case {case['case_id']} has no t1c, but only t1n t2w t2f; add the missing image"
+        for case in content["training"][1:]
+    ]
+
+
+def test_a_4d_file_with_too_few_volumes_is_named(config):
+    path = first_file(config, "t2f")
+    image = nib.load(path)
+    array = np.repeat(np.asarray(image.dataobj)[..., None], 3, axis=3)
+    nib.save(nib.Nifti1Image(array, image.affine), path)
+
+    (problem,) = check(config).problems
+
+    assert path.parent.name in problem
+    assert "has shape (48, 56, 40, 3), but one volume of 3 axes is expected" in problem
+
+
+def test_a_label_map_of_two_volumes_is_named(config):
+    path = first_file(config, "seg")
+    image = nib.load(path)
+    array = np.repeat(np.asarray(image.dataobj)[..., None], 2, axis=3)
+    nib.save(nib.Nifti1Image(array, image.affine), path)
+
+    (problem,) = check(config).problems
+
+    assert "has shape (48, 56, 40, 2), but one volume of 3 axes is expected" in problem
+
+
+def test_an_error_of_the_trial_joins_the_problems_found_before(config, monkeypatch):
+    def refuse(*_):
+        raise ConfigError("network swin_unetr needs einops; pip install einops")
+
+    monkeypatch.setattr(volseg.tasks.check, "SegmentationModule", refuse)
+    missing = first_file(config, "t1c")
+    missing.unlink()
+
+    result = check(config, ["data.fold=null"])
+
+    headers, trial = result.problems
+    assert missing.name in headers
+    assert trial == "network swin_unetr needs einops; pip install einops"
+    assert "preprocessed" in dict(result.facts)
+
+
+def test_a_problem_is_reported_once(config, caplog):
+    path = first_file(config, "t1n")
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.zeros(image.shape, np.int16), None, image.header), path)
+
+    (problem,) = check(config, ["data.fold=null"]).problems
+
+    assert "constant" in problem
+    assert "constant" not in caplog.text
+
+
+def test_the_trial_takes_optimizer_steps_and_moves_the_average(config, monkeypatch):
+    made = []
+
+    class Watched(SegmentationModule):
+        def __init__(self, *args):
+            super().__init__(*args)
+            made.append(self)
+            self.before = [p.detach().clone() for p in self.network.parameters()]
+
+    monkeypatch.setattr(volseg.tasks.check, "SegmentationModule", Watched)
+
+    facts = dict(check(config, ["training.ema=0.9", "training.warmup_epochs=0"]).facts)
+
+    (module,) = made
+    after = list(module.network.parameters())
+    assert not any(torch.equal(old, new) for old, new in zip(module.before, after, strict=True))
+    assert int(module.averaged.n_averaged) == 3
+    assert len(facts["loss"].split(" -> ")) == 3
+
+
+def test_the_clock_waits_for_the_gpu(monkeypatch):
+    events = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: events.append(str(device)))
+    monkeypatch.setattr(time, "perf_counter", lambda: events.append("clock") or 1.0)
+
+    now = volseg.tasks.check._now
+
+    assert (now(torch.device("cuda")), now(torch.device("cpu"))) == (1.0, 1.0)
+    assert events == ["cuda", "clock", "clock"]

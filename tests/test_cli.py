@@ -216,7 +216,7 @@ def test_evaluate_passes_both_label_schemes(stand_in):
 
     run("evaluate", "p", "r", "-o", "s", "--labels", "msd", "--reference-labels", "brats2021")
 
-    assert task.args == (Path("p"), Path("r"), Path("s"), "msd", "brats2021", None)
+    assert task.args == (Path("p"), Path("r"), Path("s"), "msd", "brats2021", None, None)
 
 
 def test_one_fold_of_a_list_is_segmented_and_scored(stand_in):
@@ -228,6 +228,27 @@ def test_one_fold_of_a_list_is_segmented_and_scored(stand_in):
 
     assert segmenting.args[3] == InferOptions(fold=0)
     assert scoring.args[5] == 0
+
+
+def test_the_root_of_a_list_is_passed_on(stand_in):
+    segmenting = stand_in("infer", infer_result())
+    scoring = stand_in("evaluate", EvaluateResult(ScoreTable(), Path("scores")))
+
+    run("infer", "list.json", "-m", "run", "-o", "out", "--data-root", "scans")
+    run("evaluate", "out", "list.json", "-o", "s", "--data-root", "scans")
+
+    assert segmenting.args[3] == InferOptions(data_root=Path("scans"))
+    assert scoring.args[6] == Path("scans")
+
+
+def test_infer_passes_what_replaces_options_of_the_model(stand_in):
+    task = stand_in("infer", infer_result())
+    words = ("inference.window_batch=2", "inference.min_component_mm3={ET: 50}")
+
+    run("infer", "scans", *words, "-m", "run", "-o", "out")
+
+    assert task.args[0] == Path("scans")
+    assert task.args[3] == InferOptions(overrides=words)
 
 
 @pytest.mark.parametrize("words", [["infer", "scans", "-o", "out"], ["split"], ["fit", "--sheds"]])
@@ -292,13 +313,25 @@ def test_evaluate_shows_statistics_and_what_has_none(stand_in):
 
     result = run("evaluate", "p", "r", "-o", "s")
 
-    assert result.exit_code == 0
+    assert result.exit_code == 3
     # Dice 2/3 and 1; IoU 1/2 and 1; precision 1 and 1; recall 1/2 and 1; HD95 4 and 0 mm.
     assert re.search(r"WT +│ mean +│ 0.833 +│ 0.750 +│ 1.000 +│ 0.750 +│ 2.00", result.stdout)
     assert re.search(r"│ std +│ 0.236 +│ 0.354 +│ 0.000 +│ 0.354 +│ 2.83", result.stdout)
+    # The missing case counts as 0, and as 373.13 mm.
+    assert re.search(r"as worst +│ 0.556 +│ 0.500 +│ 0.667 +│ 0.500 +│ 125.71", result.stdout)
     assert re.search(r"WT +│ 2 +│ 1 +│ 1 +│ 1 +│ 0 ", result.stdout)
     assert "Missing: c has no prediction" in result.stdout
     assert "Not scored: stranger has no reference" in result.stdout
+
+
+def test_evaluate_of_every_case_says_nothing_of_missing_ones(stand_in):
+    rows = [ScoreRow.of("a", "WT", Overlap(tp=2, fp=0, fn=2), 0.001, 4.0)]
+    stand_in("evaluate", EvaluateResult(ScoreTable.of(rows), Path("s")))
+
+    result = run("evaluate", "p", "r", "-o", "s")
+
+    assert result.exit_code == 0
+    assert "as worst" not in result.stdout
 
 
 def test_demo_shows_its_steps_its_scores_and_its_picture(monkeypatch):

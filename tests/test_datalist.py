@@ -24,7 +24,7 @@ from volseg.datalist import (
 )
 from volseg.datalist.conventions import Group, tell_schemes
 from volseg.datalist.names import family_of, patient_of
-from volseg.errors import DataListError
+from volseg.errors import DataListError, LabelError
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 OLD = ("t1", "t1ce", "t2", "flair")
@@ -70,7 +70,7 @@ def only_case(folder: Path, **options) -> Case:
         ("Brats18_2013_21_1", OLD, "_", "seg", "Brats18_2013_21"),
         ("BraTS19_CBICA_AAB_1", OLD, "_", "seg", "BraTS19_CBICA_AAB"),
         ("BraTS20_Training_001", OLD, "_", "seg", "BraTS20_Training_001"),
-        ("BraTS2021_00000", OLD, "_", "seg", "BraTS2021_00000"),
+        ("BraTS2021_00000", OLD, "_", "seg", "BraTS-GLI-00000"),
         ("BraTS-GLI-00002-001", CHANNELS, "-", "seg", "BraTS-GLI-00002"),
         ("BraTS-GLI-02063-104", CHANNELS, "-", "seg", "BraTS-GLI-02063"),
         ("BraTS-MEN-RT-0001-1", CHANNELS, "_", "gtv", "BraTS-MEN-RT-0001"),
@@ -440,23 +440,22 @@ def test_values_decide_what_names_leave_open_or_the_user_is_asked(schemes, value
     one = group(schemes, *values)
 
     if scheme:
-        assert tell_schemes([one]) == dict.fromkeys(one.values, scheme)
+        assert tell_schemes([one], "") == dict.fromkeys(one.values, scheme)
     else:
-        with pytest.raises(DataListError, match=r"cannot be told: .* say it with --labels NAME"):
-            tell_schemes([one])
+        with pytest.raises(LabelError, match=r"cannot be told: .* say it"):
+            tell_schemes([one], "say it")
 
 
 def test_the_question_shows_values_and_what_fits():
     unclear = [group((), {0, 1}, {3}), group((), {9})]
 
-    with pytest.raises(DataListError) as error:
-        tell_schemes(unclear)
+    with pytest.raises(LabelError) as error:
+        tell_schemes(unclear, "say it")
 
     assert str(error.value) == (
         "what the label maps mean cannot be told: 2 cases with names hold the values 0 1 3, which "
         "fit brats2023, brats2024-gli, brats2024-ped, msd; 1 case with names hold the values 9, "
-        "which fit no label scheme; say it with --labels NAME, or with --labels config if the "
-        "config is to say it"
+        "which fit no label scheme; say it"
     )
 
 
@@ -635,7 +634,18 @@ LIST = {"volseg": 1, "name": "x", "channels": ["t1c"], "data_root": ".", "traini
         ({"training": [ENTRY | {"label": None}]}, "case A in 'training' has no label"),
         ({"training": [ENTRY | {"image": ["a", "b"]}]}, "case A has 2 images for the channels t1c"),
         ({"training": [{}] * 9}, "and 17 more"),
-        ({"data_root": None}, "does not say where its scans are; set data.data_root"),
+        ({"data_root": None}, "does not say where its scans are; name the folder that holds a"),
+        ({"training": [ENTRY | {"case_id": "../A"}]}, "training.0.case_id: "),
+        ({"training": [ENTRY | {"case_id": "a\\b"}]}, "training.0.case_id: "),
+        ({"testing": [ENTRY | {"case_id": ".A"}]}, "testing.0.case_id: "),
+        (
+            {"training": [ENTRY | {"fold": 0}, ENTRY | {"case_id": "B", "fold": 1}]},
+            "patient A is in several folds: A in fold 0, B in fold 1; give all cases",
+        ),
+        (
+            {"training": [ENTRY | {"fold": 0}, ENTRY | {"case_id": "B"}]},
+            "patient A is in several folds: A in fold 0, B in no fold; give all cases",
+        ),
     ],
 )
 def test_a_list_with_a_mistake_is_refused_in_words(tmp_path, change, message):
@@ -671,6 +681,11 @@ def test_keys_of_the_decathlon_are_accepted(tmp_path):
     (case,) = read_data_list(path).training
 
     assert case == Case("A", "A", (tmp_path / "a",), ("t1c",), tmp_path / "b")
+
+
+def test_a_glioma_of_2021_and_its_release_of_2023_are_one_patient():
+    assert patient_of("BraTS2021_00002") == patient_of("BraTS-GLI-00002-000") == "BraTS-GLI-00002"
+    assert patient_of("BraTS2021_00006") != patient_of("BraTS-GLI-00002-000")
 
 
 def test_the_shipped_list_of_brats_2021_has_the_published_folds(tmp_path):

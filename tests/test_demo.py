@@ -5,11 +5,13 @@ import shlex
 
 import numpy as np
 import pytest
+import yaml
 from matplotlib.image import imread
 
+from volseg.config import ExperimentConfig, load_config
 from volseg.errors import OutputError
 from volseg.nifti import read_label_map
-from volseg.tasks.demo import demo
+from volseg.tasks.demo import CONFIG, demo
 
 # Small enough for seconds; too little to learn much.
 SHAPE = (48, 48, 32)
@@ -48,6 +50,18 @@ def test_network_learns_something(finished):
     result, _ = finished
 
     assert result.dice["WT"] > 0.2
+
+
+def test_the_numbers_of_the_demo_are_those_of_its_config(finished):
+    config = finished[0].folder / "config.yaml"
+    placed = {"labels": "brats2023", "data_list": json.dumps(str(config.parent / "data_list.json"))}
+    told = yaml.safe_load(CONFIG.format(**placed, spacing=240 / SHAPE[0]))
+
+    assert load_config(config) == ExperimentConfig.from_dict(told, where="the demo")
+    run = yaml.safe_load((config.parent / "run" / "config.yaml").read_text())
+    assert run["training"]["learning_rate"] == told["training"]["learning_rate"]
+    assert run["network"]["residual_units"] == told["network"]["residual_units"]
+    assert run["data"]["batch_size"] == told["data"]["batch_size"]
 
 
 def test_every_step_is_announced_as_the_command_that_does_it(finished):

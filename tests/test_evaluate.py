@@ -1,6 +1,7 @@
 import csv
 import json
 import logging
+import re
 import shutil
 
 import nibabel as nib
@@ -16,6 +17,7 @@ from volseg.labels import get_scheme
 from volseg.tasks.evaluate import evaluate
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
+BOTH_2021 = {"labels": "brats2021", "reference_labels": "brats2021"}
 
 
 def tumour(enhancing=4, size=4):
@@ -47,7 +49,7 @@ def score(result, case_id, region):
 
 
 def test_a_perfect_prediction_scores_one_and_no_distance(folders):
-    result = evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
 
     for row in result.table.rows:
         assert (row.dice, row.iou, row.precision, row.recall, row.hd95_mm) == (1, 1, 1, 1, 0)
@@ -58,7 +60,7 @@ def test_a_perfect_prediction_scores_one_and_no_distance(folders):
 def test_an_imperfect_prediction_scores_what_is_counted_by_hand(folders):
     write(folders[0] / "a.nii.gz", tumour(size=2))  # 2 x 2 x 2 of 4 x 2 x 2 voxels
 
-    row = score(evaluate(*folders, labels="brats2021"), "a", "ET")
+    row = score(evaluate(*folders, **BOTH_2021), "a", "ET")
 
     assert row.dice == pytest.approx(2 * 8 / (8 + 16))
     assert row.iou == pytest.approx(8 / 16)
@@ -68,7 +70,7 @@ def test_an_imperfect_prediction_scores_what_is_counted_by_hand(folders):
 
 
 def test_files_hold_every_row_and_the_policy(folders):
-    result = evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
 
     with (folders[2] / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -117,13 +119,15 @@ def test_one_fold_of_a_data_list_is_scored_alone(folders, tmp_path):
     )  # fmt: skip
     write_data_list(tmp_path / "list.json", DataList("x", ("t1c",), cases), tmp_path)
 
-    arguments = (folders[0], tmp_path / "list.json", folders[2], "brats2021")
-    result = evaluate(*arguments, fold=1)
+    arguments = (folders[0], tmp_path / "list.json", folders[2])
+    result = evaluate(*arguments, **BOTH_2021, fold=1)
 
     assert result.table.cases("scored") == ("b",)
     assert result.missing == ()
     with pytest.raises(DataListError, match="no data list and has no fold 1"):
-        evaluate(*folders, labels="brats2021", fold=1)
+        evaluate(*folders, **BOTH_2021, fold=1)
+    with pytest.raises(DataListError, match="no data list and needs no data root"):
+        evaluate(*folders, **BOTH_2021, data_root=tmp_path)
 
 
 @pytest.mark.parametrize("written_out", [False, True])
@@ -137,7 +141,8 @@ def test_the_manifest_tells_the_scheme_of_the_predictions(folders, written_out):
     manifest = {"labels": labels if written_out else "brats2021"}
     (folders[0] / "manifest.json").write_text(json.dumps(manifest))
 
-    result = evaluate(*folders)
+    # A scheme of the user's own is known by the name that the predictions bear.
+    result = evaluate(*folders, reference_labels="mine" if written_out else "brats2021")
 
     assert result.table.regions == ("WT", "TC", "ET")
     assert set(result.table.means("dice").values()) == {1.0}
@@ -169,7 +174,7 @@ def test_an_unknown_name_of_a_scheme_is_refused(folders):
 def test_a_missing_prediction_is_listed_and_counted(folders):
     (folders[0] / "b.nii.gz").unlink()
 
-    result = evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
 
     assert result.missing == ("b",)
     summary = result.table.summary()["WT"]
@@ -181,7 +186,7 @@ def test_a_missing_prediction_is_listed_and_counted(folders):
 def test_a_prediction_without_a_reference_is_named(folders):
     write(folders[0] / "c.nii.gz", tumour())
 
-    result = evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
 
     assert result.without_reference == ("c",)
     assert result.table.cases("scored") == ("a", "b")
@@ -191,7 +196,7 @@ def test_probability_maps_beside_the_predictions_are_not_taken_for_cases(folders
     write(folders[0] / "a_WT.nii.gz", np.full((16, 16, 12), 0.5, dtype=np.float32))
     write(folders[0] / "a_GTV.nii.gz", np.full((16, 16, 12), 0.5, dtype=np.float32))
 
-    result = evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
 
     assert result.without_reference == ()
     assert set(result.table.means("dice").values()) == {1.0}
@@ -202,7 +207,7 @@ def test_a_prediction_on_another_grid_fails_alone(folders):
     moved[0, 3] = 5.0
     write(folders[0] / "a.nii.gz", tumour(), moved)
 
-    result = evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
 
     ((case_id, reason),) = result.failures
     assert case_id == "a"
@@ -219,7 +224,7 @@ def test_a_hair_between_the_grids_is_noted(folders, caplog):
     write(folders[0] / "a.nii.gz", tumour(), moved)
 
     with caplog.at_level(logging.INFO):
-        result = evaluate(*folders, labels="brats2021")
+        result = evaluate(*folders, **BOTH_2021)
 
     assert result.failures == ()
     assert "a: prediction lies 0.001 mm away from reference: accepted" in caplog.messages
@@ -228,7 +233,7 @@ def test_a_hair_between_the_grids_is_noted(folders, caplog):
 def test_label_values_outside_the_scheme_fail_with_the_file_named(folders):
     write(folders[1] / "b.nii.gz", tumour(enhancing=3))
 
-    result = evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
 
     ((case_id, reason),) = result.failures
     assert case_id == "b"
@@ -239,7 +244,7 @@ def test_a_damaged_prediction_fails_alone(folders):
     path = folders[0] / "a.nii.gz"
     path.write_bytes(path.read_bytes()[:60])
 
-    result = evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
 
     assert [case_id for case_id, _ in result.failures] == ["a"]
     assert score(result, "b", "WT").dice == 1.0
@@ -251,11 +256,86 @@ def test_empty_label_maps_score_as_brats_does(folders):
     write(folders[0] / "b.nii.gz", nothing)
     write(folders[1] / "b.nii.gz", nothing)
 
-    result = evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
 
     missed, right = score(result, "a", "WT"), score(result, "b", "WT")
     assert (missed.dice, missed.precision, missed.recall, missed.hd95_mm) == (0, 0, 0, 373.13)
     assert (right.dice, right.precision, right.recall, right.hd95_mm) == (1, 1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("case_id", "values", "expected"),
+    [
+        ("BraTS2021_00001", (1, 2, 4), "brats2021"),
+        ("Brats18_2013_21_1", (1, 2, 4), "brats2021"),
+        ("BraTS-GLI-00001-000", (1, 2, 3), "brats2023"),
+        ("BraTS-GLI-02063-104", (1, 2, 3, 4), "brats2024-gli"),
+        ("BraTS-PED-00001-000", (1, 2, 3, 4), "brats2024-ped"),
+    ],
+)
+def test_the_scheme_of_the_reference_is_told_by_names_and_values(
+    tmp_path, caplog, case_id, values, expected
+):
+    label_map = np.resize([0, *values], (6, 6, 6)).astype(np.uint8)
+    write(tmp_path / "reference" / case_id / f"{case_id}-seg.nii.gz", label_map)
+    tumour_only = np.where(label_map > 0, 1, 0).astype(np.uint8)
+    write(tmp_path / "predictions" / f"{case_id}.nii.gz", tumour_only)
+
+    with caplog.at_level(logging.INFO):
+        evaluate(tmp_path / "predictions", tmp_path / "reference", tmp_path / "scores", "brats2021")
+
+    document = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert document["reference_labels"] == [expected]
+    assert f"reference: labels {expected} for 1 case: file names of" in caplog.text
+
+
+@pytest.mark.parametrize("case_id", ["patient7", "BraTS-PED-00001-000"])
+def test_a_scheme_of_the_reference_that_cannot_be_told_is_asked_for(tmp_path, case_id):
+    for side in ("predictions", "reference"):
+        write(tmp_path / side / f"{case_id}-seg.nii.gz", tumour(enhancing=3))
+    folders = (tmp_path / "predictions", tmp_path / "reference", tmp_path / "scores")
+
+    message = (
+        r"cannot be told: 1 case with file names of .*, which fit brats2023, .*; say it with "
+        r"--reference-labels NAME \(the predictions are in brats2023\)"
+    )
+    with pytest.raises(LabelError, match=message):
+        evaluate(*folders, labels="brats2023")
+
+    result = evaluate(*folders, labels="brats2023", reference_labels="brats2023")
+    assert set(result.table.means("dice").values()) == {1.0}
+
+
+def test_a_damaged_reference_decides_nothing_and_fails_alone(tmp_path):
+    for side in ("predictions", "reference"):
+        for number in (1, 2):
+            write(tmp_path / side / f"BraTS2021_0000{number}_seg.nii.gz", tumour())
+    damaged = tmp_path / "reference" / "BraTS2021_00002_seg.nii.gz"
+    damaged.write_bytes(damaged.read_bytes()[:60])
+
+    result = evaluate(
+        tmp_path / "predictions", tmp_path / "reference", tmp_path / "scores", "brats2021"
+    )
+
+    assert result.table.cases("failed") == ("BraTS2021_00002",)
+    assert result.table.cases("scored") == ("BraTS2021_00001",)
+
+
+def test_a_list_that_leaves_the_scheme_to_a_config_needs_its_name_and_may_need_a_root(folders):
+    reference = folders[1]
+    case = Case("a", "a", (reference / "a_t1c.nii.gz",), ("t1c",), reference / "a.nii.gz")
+    listed = reference.parent / "list.json"
+    write_data_list(listed, DataList("x", ("t1c",), (case,)), reference)
+    listed.write_text(listed.read_text().replace('"data_root": "reference"', '"data_root": null'))
+    arguments = (folders[0], listed, folders[2], "brats2021")
+
+    with pytest.raises(DataListError, match="as --data-root FOLDER for infer and evaluate"):
+        evaluate(*arguments)
+    with pytest.raises(LabelError, match=r"leaves to a config what the label maps of 1 case mean"):
+        evaluate(*arguments, data_root=reference)
+
+    result = evaluate(*arguments, reference_labels="brats2021", data_root=reference)
+    assert result.table.cases("scored") == ("a",)
 
 
 @pytest.mark.parametrize("name", ["{0}-seg.nii.gz", "{0}/{0}_seg.nii.gz", "{0}/seg.nii"])
@@ -282,7 +362,7 @@ def test_the_reference_may_be_a_folder_of_labelled_scans(folders, tmp_path):
     # The images of b are not complete, but its label map is all that is needed.
     (tmp_path / "scans" / "b" / "b-t2f.nii.gz").unlink()
 
-    result = evaluate(folders[0], tmp_path / "scans", folders[2], labels="brats2021")
+    result = evaluate(folders[0], tmp_path / "scans", folders[2], **BOTH_2021)
 
     assert result.table.cases("scored") == ("a", "b")
     assert set(result.table.means("dice").values()) == {1.0}
@@ -303,19 +383,28 @@ def test_schemes_without_a_common_region_are_refused(folders):
         evaluate(*folders, labels="men-rt", reference_labels="brats2021")
 
 
-def test_two_predictions_of_one_case_are_refused(folders):
+def test_two_predictions_of_one_case_fail_that_case_alone(folders):
     write(folders[0] / "again" / "a.nii.gz", tumour())
 
-    with pytest.raises(DataListError, match=r"a\.nii\.gz and .*again.* are of one case; keep one"):
-        evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
+
+    ((case_id, reason),) = result.failures
+    assert case_id == "a"
+    assert re.search(r"a\.nii\.gz and .*again.* are of one case; keep one", reason)
+    assert result.table.cases("scored") == ("b",)
 
 
-def test_two_references_of_one_case_are_refused(folders):
-    for ending in ("nii", "nii.gz"):
-        write(folders[1] / f"c-seg.{ending}", tumour())
+def test_two_references_of_one_case_fail_that_case_alone(folders):
+    for case in ("a", "b"):
+        (folders[1] / f"{case}.nii.gz").rename(folders[1] / f"{case}-seg.nii.gz")
+    write(folders[1] / "b-seg.nii", tumour())
 
-    with pytest.raises(DataListError, match=r"are of one case; keep one"):
-        evaluate(*folders, labels="brats2021")
+    result = evaluate(*folders, **BOTH_2021)
+
+    ((case_id, reason),) = result.failures
+    assert case_id == "b"
+    assert reason.endswith("are of one case; keep one")
+    assert result.table.cases("scored") == ("a",)
 
 
 def test_names_that_do_not_match_are_shown_on_both_sides(folders):
@@ -324,7 +413,7 @@ def test_names_that_do_not_match_are_shown_on_both_sides(folders):
 
     message = r"found resulta, resultb, expected a, b; name predictions <case_id>\.nii\.gz"
     with pytest.raises(DataListError, match=message):
-        evaluate(*folders, labels="brats2021")
+        evaluate(*folders, **BOTH_2021)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +424,7 @@ def test_an_absent_folder_is_named(folders, side, message):
     shutil.rmtree(folders[side])
 
     with pytest.raises(DataListError, match=message):
-        evaluate(*folders, labels="brats2021")
+        evaluate(*folders, **BOTH_2021)
 
 
 def test_a_reference_without_label_maps_is_refused(folders):
@@ -343,14 +432,14 @@ def test_a_reference_without_label_maps_is_refused(folders):
         path.unlink()
 
     with pytest.raises(DataListError, match="has no case with a label map"):
-        evaluate(*folders, labels="brats2021")
+        evaluate(*folders, **BOTH_2021)
 
 
 def test_an_output_that_cannot_be_made_is_named(folders):
     folders[2].write_text("a file")
 
-    with pytest.raises(OutputError, match=r"scores cannot be made .*; choose another folder"):
-        evaluate(*folders, labels="brats2021")
+    with pytest.raises(OutputError, match=r"scores cannot be made .*; choose another with -o"):
+        evaluate(*folders, **BOTH_2021)
 
 
 @pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")

@@ -13,8 +13,9 @@ import pytest
 from test_inference import write_case, write_model
 
 import volseg
+from volseg.config import CHANNELS
 from volseg.datalist import DataList, find_cases, write_data_list
-from volseg.errors import CheckpointError, OutputError
+from volseg.errors import CheckpointError, DataListError, OutputError
 from volseg.inference import Prediction, Predictor
 from volseg.labels import get_scheme
 from volseg.tasks.infer import InferOptions, _read_ahead, infer
@@ -120,6 +121,32 @@ def test_a_data_list_names_the_cases(scans, model, output, tmp_path):
     result = run(tmp_path / "list.json", model, output)
 
     assert result.done == (NAMES[0], NAMES[2])
+
+
+def test_a_list_without_a_root_is_told_one(scans, model, output, tmp_path):
+    listed = DataList("some", CHANNELS, training=(), testing=find_cases([scans]).cases[:1])
+    text = tmp_path / "list.json"
+    write_data_list(text, listed, scans)
+    text.write_text(text.read_text().replace('"data_root": "scans"', '"data_root": null'))
+
+    result = run(text, model, output, data_root=scans)
+
+    assert result.done == (NAMES[0],)
+    assert manifest_of(output)["options"]["data_root"] == str(scans)
+    with pytest.raises(DataListError, match="as --data-root FOLDER for infer and evaluate"):
+        run(text, model, output)
+    with pytest.raises(DataListError, match="is no data list and needs no data root"):
+        run(scans, model, output, data_root=scans)
+
+
+def test_options_of_the_model_can_be_overridden(scans, model, output):
+    words = ("inference.threshold=0.999999",)
+
+    result = run(scans / NAMES[0], model, output, overrides=words)
+
+    record = json.loads(result.manifest.read_text())
+    assert record["options"]["overrides"] == list(words)
+    assert set(record["cases"][NAMES[0]]["volumes_ml"].values()) == {0.0}
 
 
 def test_probabilities_are_written_if_asked(scans, model, output):
@@ -326,6 +353,17 @@ def test_a_full_disk_ends_the_run(scans, model, output, monkeypatch, full_at, se
     assert files_in(output) == [*(f"{name}.nii.gz" for name in NAMES[:full_at]), "manifest.json"]
 
 
+def test_an_old_result_that_cannot_be_removed_is_named(scans, model, output):
+    run(scans, model, output)
+    (scans / NAMES[2] / f"{NAMES[2]}_t2.nii.gz").write_bytes(b"not a scan")
+    result = output / f"{NAMES[2]}.nii.gz"
+    result.unlink()
+    result.mkdir()
+
+    with pytest.raises(OutputError, match=r"00003\.nii\.gz, an old result .* cannot be removed"):
+        run(scans, model, output, overwrite=True)
+
+
 def test_one_case_is_read_ahead_and_no_more():
     events = []
 
@@ -346,7 +384,7 @@ def test_an_output_that_is_a_file_is_refused_before_any_work(scans, model, tmp_p
     monkeypatch.setattr(Predictor, "prepare", None)  # not to be called
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(OutputError, match=r"file cannot be made \(.*\); choose another folder"):
+    with pytest.raises(OutputError, match=r"file cannot be made \(.*\); choose another with -o"):
         run(scans, model, tmp_path / "file")
 
 

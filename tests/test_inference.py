@@ -16,6 +16,7 @@ from volseg.datalist import Case
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
 from volseg.inference import Predictor, segment
 from volseg.networks import build_network
+from volseg.nifti import Grid
 
 SUFFIXES = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
 #: Boxes of a tumour in voxels of the RAS volume, which no flip maps onto itself.
@@ -213,12 +214,33 @@ def test_a_volume_too_large_for_the_gpu_is_kept_on_the_cpu(monkeypatch, caplog):
     assert "kept on the CPU" in caplog.text
 
 
+def test_the_way_back_to_the_scan_goes_over_the_cpu_where_the_gpu_is_too_small(monkeypatch):
+    grid, real, calls = Grid((4, 4, 4), np.eye(4)), inference.to_original, []
+
+    def short_of_memory(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(*args)
+
+    monkeypatch.setattr(inference, "to_original", short_of_memory)
+    probabilities = torch.rand(3, 4, 4, 4)
+
+    found = inference.on_scan_grid(probabilities, np.eye(4), grid)
+
+    assert torch.equal(found, probabilities)
+    assert len(calls) == 2
+
+
 def test_windows_too_large_for_the_gpu_are_named():
     class Greedy(torch.nn.Module):
         def forward(self, image):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(ConfigError, match=r"\[16, 16, 16\] voxels.*lower inference.window_batch"):
+    with pytest.raises(
+        ConfigError,
+        match=r"\[16, 16, 16\] voxels.*lower inference.window_batch or inference.window_size",
+    ):
         segment(Greedy(), torch.rand(4, 8, 8, 8), tiny_config(), device="cpu")
 
 
@@ -238,9 +260,8 @@ def test_mixed_precision_only_on_a_gpu_and_only_if_asked(
     monkeypatch, precision, device, bf16, expected
 ):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
-    config = tiny_config(training={"precision": precision})
 
-    assert inference._mixed_dtype(config, torch.device(device)) == expected
+    assert inference.mixed_dtype(precision, device) == expected
 
 
 # From files to files
@@ -332,6 +353,42 @@ def test_channels_may_be_given_by_name_in_any_order(tmp_path, thresholds):
     assert np.array_equal(backwards.label_map, expected.label_map)
 
 
+def test_channels_may_be_given_by_their_older_names(tmp_path, thresholds):
+    case = write_case(tmp_path)
+    images = {suffix: case / f"{case.name}_{suffix}.nii.gz" for suffix in SUFFIXES.values()}
+    predictor = Predictor("model", device="cpu")
+
+    found = predictor.predict(images)
+
+    assert np.array_equal(found.label_map, predictor.predict(case).label_map)
+    with pytest.raises(DataListError, match="t1 t1n are the channels t1n t1n; give each once"):
+        predictor.predict({"t1": images["t1"], "t1n": images["t1"]})
+
+
+def test_options_of_a_model_can_be_overridden(tmp_path, thresholds):
+    words = ["inference.min_component_mm3={ET: 8.5}", "inference.window_size=[8,8,8]"]
+
+    predictor = Predictor("model", device="cpu", overrides=words)
+
+    assert predictor.models[0].config.window_size == (8, 8, 8)
+    assert predictor.predict(write_case(tmp_path)).volumes_ml["ET"] == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "problem"),
+    [
+        ("inference.window_bach=2", "window_bach: unknown key; did you mean 'window_batch'"),
+        ("inference.window_size=[8,8]", "window_size has 2 sides"),
+        ("training.max_epochs=2", "not of the form inference.KEY=VALUE"),
+        ("more_scans", "not of the form inference.KEY=VALUE"),
+        ("inference.window_size=[8", "is not a YAML value"),
+    ],
+)
+def test_an_override_that_makes_no_sense_is_named(thresholds, word, problem):
+    with pytest.raises(ConfigError, match=problem):
+        Predictor("model", device="cpu", overrides=[word])
+
+
 @pytest.mark.parametrize("labels", ["msd", "brats2023"])
 def test_labels_may_be_written_in_another_scheme(tmp_path, thresholds, labels):
     case = write_case(tmp_path)
@@ -362,6 +419,28 @@ def test_a_region_that_the_written_scheme_lacks_is_noted(tmp_path, thresholds):
 def test_a_scheme_with_other_regions_is_refused(thresholds):
     with pytest.raises(LabelError, match=r"'brats2024-gli' needs WT TC ET RC.*gives WT TC ET;"):
         Predictor("model", device="cpu", labels="brats2024-gli")
+
+
+def test_volumes_are_those_of_the_written_label_map(tmp_path, thresholds):
+    # The cavity fills the core, where it is as probable as the whole tumour.
+    class WithCavity(Thresholds):
+        def forward(self, image):
+            logits = super().forward(image)
+            return torch.cat([logits, logits[:, 1:2]], dim=1)
+
+    predictor = Predictor("model", device="cpu")
+    config = tiny_config(labels="brats2024-gli")
+    predictor.models = (Model(WithCavity(), config, {}, "0", "1" * 64, tmp_path),)
+    predictor.scheme, predictor.regions = config.labels, tuple(config.labels.regions)
+
+    prediction = predictor.predict(write_case(tmp_path))
+
+    written = config.labels.masks(prediction.label_map)
+    volumes_ml = {
+        name: mask.sum() / 1000 for name, mask in zip(predictor.regions, written, strict=True)
+    }
+    assert prediction.volumes_ml == pytest.approx(volumes_ml)
+    assert volumes_ml["RC"] == pytest.approx(0.048)
 
 
 # Several models

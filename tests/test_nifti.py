@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from volseg.errors import GeometryError, ImageError, LabelError, OutputError
 from volseg.nifti import (
     Grid,
-    atomic_write,
     check_same_grid,
     read_case,
+    read_case_grid,
     read_header,
     read_label_map,
     write_label_map,
@@ -198,6 +198,28 @@ def test_a_4d_file_must_hold_a_volume_for_each_channel(tmp_path):
 
     with pytest.raises(ImageError, match=r"\(4, 5, 6, 3\), but 4 volumes of 3 axes is expected"):
         read_case("c", [path], ["t2f", "t1n", "t1c", "t2w"], ["t1n"])
+
+
+def test_headers_alone_tell_the_grid_and_the_errors_of_a_case(tmp_path):
+    good = save(tmp_path / "t1c.nii.gz")
+    files = [good, save(tmp_path / "t2f.nii.gz", ramp((4, 5, 7)))]
+    four = save(tmp_path / "four.nii", np.stack([ramp()] * 3, axis=3))
+
+    grid = read_case_grid("c", [good], ["t1c"], ["t1c"])
+
+    assert grid.shape == SHAPE
+    assert np.array_equal(grid.affine, LPS)
+    for images, held, wanted in (
+        (files, ["t1c", "t2f"], ["t1c", "t2f"]),
+        (files, ["t1c", "t2f"], ["t1c", "t1n"]),
+        ([four], ["t1c", "t2f"], ["t1c"]),
+        ([tmp_path / "none.nii"], ["t1c"], ["t1c"]),
+    ):
+        with pytest.raises((ImageError, GeometryError)) as whole:
+            read_case("c", images, held, wanted)
+        with pytest.raises(type(whole.value)) as header:
+            read_case_grid("c", images, held, wanted)
+        assert str(header.value) == str(whole.value)
 
 
 def test_a_missing_channel_is_named(tmp_path):
@@ -505,27 +527,6 @@ def test_an_unwritable_folder_is_named(tmp_path):
         path = tmp_path / folder / "a.nii"
         with pytest.raises(OutputError, match=rf"cannot write .*a.nii \({reason}.*; give a folder"):
             write_label_map(path, np.zeros(SHAPE, np.uint8), header)
-
-
-def test_a_file_appears_only_when_its_block_ends_well(tmp_path):
-    path = tmp_path / "scores.v1.csv"
-
-    def interrupted() -> None:
-        with atomic_write(path) as temporary:
-            temporary.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert list(tmp_path.iterdir()) == []
-
-    with atomic_write(path) as temporary:
-        temporary.write_text("whole")
-        assert temporary.parent == tmp_path
-        assert temporary.suffix == ".csv"
-        assert not path.exists()
-    assert path.read_text() == "whole"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_results_for_real_scans_lie_on_their_grid(real_data, tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_dice, compute_iou
 
-from volseg.metrics.overlap import Overlap, bounding_box, region_overlaps
+from volseg.metrics.overlap import Overlap, region_overlaps
 
 MASKS = arrays(bool, (3, 4, 2))
 COUNTS = st.builds(Overlap, tp=st.integers(0, 99), fp=st.integers(0, 99), fn=st.integers(0, 99))
@@ -94,17 +94,3 @@ def test_masks_of_two_shapes_are_refused():
 def test_label_maps_are_not_taken_for_masks():
     with pytest.raises(ValueError, match="boolean, got uint8 and bool"):
         Overlap.of(np.ones(2, dtype=np.uint8), np.ones(2, dtype=bool))
-
-
-@given(MASKS)
-def test_the_bounding_box_holds_all_and_touches_each_side(mask):
-    inside = mask[bounding_box(mask)]
-
-    assert inside.sum() == mask.sum()
-    if mask.any():
-        for axis in range(mask.ndim):
-            sides = np.moveaxis(inside, axis, 0)
-            assert sides[0].any()
-            assert sides[-1].any()
-    else:
-        assert inside.size == 0

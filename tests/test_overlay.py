@@ -128,7 +128,7 @@ def test_channels_are_columns_and_slices_are_rows(brain, block):
     titles = [panel.get_title() for panel in figure.axes]
     assert titles == ["t1n", "t1c", "", "", "", ""]
     words = [text.get_text() for text in figure.texts]
-    assert words == ["Case 7", "For research only, not for clinical use"]
+    assert words == ["Case 7", "For research only, not for clinical use."]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["WT", "reference"]
 

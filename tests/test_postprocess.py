@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from volseg.labels import get_scheme
+from volseg.labels import LABEL_SCHEMES, get_scheme
 from volseg.postprocess import decode, remove_small_components
 
 BRATS = get_scheme("brats2021")
@@ -118,6 +118,48 @@ def test_only_the_named_regions_are_cleaned():
     assert masks["WT"].sum() == 27
     assert masks["TC"].sum() == 1
     assert masks["ET"].sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "probabilities", "label"),
+    [
+        # WT, TC, ET, RC: the cavity competes with the whole tumour, not with what lies in it.
+        ("brats2024-gli", (0.9, 0.8, 0.6, 0.7), 3),
+        ("brats2024-gli", (0.7, 0.9, 0.9, 0.8), 4),
+        ("brats2024-gli", (0.4, 0.9, 0.9, 0.6), 4),
+        # WT, TC, ET, CC
+        ("brats2024-ped", (0.9, 0.9, 0.8, 0.7), 1),
+        ("brats2024-ped", (0.9, 0.9, 0.7, 0.8), 3),
+        ("brats2024-ped", (0.9, 0.9, 0.7, 0.7), 3),
+    ],
+)
+def test_of_two_regions_that_exclude_each_other_the_more_probable_stays(name, probabilities, label):
+    scheme = get_scheme(name)
+
+    masks = decode(np.reshape(probabilities, (4, 1, 1, 1)), scheme, 0.5, {}, 1.0)
+
+    assert [bool(mask.all()) for mask in masks.values()] == [
+        label in values for values in scheme.regions.values()
+    ]
+    assert scheme.label_map(masks).item() == label
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(sorted(LABEL_SCHEMES)),
+    seed=st.integers(0, 2**16),
+    minimum=st.floats(0, 9),
+)
+def test_decoded_masks_are_those_of_the_label_map_that_is_written(name, seed, minimum):
+    scheme = get_scheme(name)
+    probabilities = np.random.default_rng(seed).random((len(scheme.regions), 6, 7, 5))
+
+    masks = decode(probabilities, scheme, 0.4, dict.fromkeys(scheme.regions, minimum), 1.5)
+
+    assert list(masks) == list(scheme.regions)
+    for mask, read_back in zip(masks.values(), scheme.masks(scheme.label_map(masks)), strict=True):
+        assert np.array_equal(mask, read_back)
+        assert np.array_equal(mask, remove_small_components(mask, minimum, 1.5))
 
 
 @settings(max_examples=25, deadline=None)

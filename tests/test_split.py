@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from volseg.datalist import read_data_list
-from volseg.errors import ConfigError, DataListError, OutputError
+from volseg.errors import ConfigError, DataListError, LabelError, OutputError
 from volseg.tasks.split import SplitResult, split
 
 OLD = ("t1", "t1ce", "t2", "flair")
@@ -112,7 +112,7 @@ def test_a_bad_label_map_is_named_and_the_others_go_on(tmp_path, scans):
 def test_what_cannot_be_told_is_asked_for_and_nothing_is_written(tmp_path, scans):
     add_case(scans, "BraTS-PED-00001-000", 1, 2, 3)
 
-    with pytest.raises(DataListError) as error:
+    with pytest.raises(LabelError) as error:
         split([scans], tmp_path / "list.json", folds=2)
 
     assert "1 case with file names of BraTS-PED hold the values 0 1 2 3" in str(error.value)

@@ -218,7 +218,7 @@ def test_sample_n_depends_on_the_seed_and_n_alone(experiment, cached):
     assert not torch.equal(first[7]["image"], first[8]["image"])
 
 
-def test_every_case_is_drawn_once_a_round(experiment, cached, monkeypatch):
+def test_without_foreground_every_case_is_drawn_once_a_round(experiment, cached, monkeypatch):
     drawn = []
     array = CachedCase._array
 
@@ -229,13 +229,34 @@ def test_every_case_is_drawn_once_a_round(experiment, cached, monkeypatch):
 
     monkeypatch.setattr(CachedCase, "_array", noted)
 
-    dataset = PatchDataset(cached, experiment)
+    dataset = PatchDataset(cached, changed(experiment, data={"foreground_share": 0.0}))
     for index in range(2 * len(cached)):
         dataset[index]
 
     everyone = sorted(case.case.case_id for case in cached)
     assert sorted(drawn[: len(cached)]) == everyone
     assert sorted(drawn[len(cached) :]) == everyone
+
+
+def test_a_region_that_one_case_holds_is_drawn_as_often_as_the_others(experiment, cached):
+    for case in cached[1:]:
+        without_enhancing = np.array(case.foreground)
+        without_enhancing[2] = -1
+        np.save(case.entry / "foreground.npy", without_enhancing)
+        np.save(case.entry / "bits.npy", np.array(case.bits) & 0b011)
+    config = changed(
+        experiment,
+        data={"foreground_share": 1.0, "patch_size": [4, 4, 4]},
+        network={"widths": [4, 8]},
+        augmentation=dict.fromkeys(("rotate", "scale"), 0.0),
+    )
+    dataset = PatchDataset(cached, config)
+
+    drawn = sum(bool(dataset[index]["mask"][2].any()) for index in range(90))
+
+    assert [cases.tolist() for _, cases in dataset.holders] == [[0, 1, 2, 3], [0, 1, 2, 3], [0]]
+    # A third is centred on it. Drawing the case first would give a twelfth, and what is near.
+    assert drawn >= 30 - 10
 
 
 def test_a_patch_drawn_for_the_foreground_holds_some(experiment, cached):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "__version__"]
+DISCLAIMER = "For research only, not for clinical use."
+__all__ = ["DISCLAIMER", "Predictor", "__version__"]
 
 if TYPE_CHECKING:
     from volseg.inference import Predictor

@@ -22,13 +22,11 @@ from torch import nn
 import volseg
 from volseg.config import ExperimentConfig
 from volseg.errors import CheckpointError, ConfigError
+from volseg.files import MODEL_FILE, atomic_write
 from volseg.labels import LabelScheme
 from volseg.networks import build_network
-from volseg.nifti import atomic_write
 
 FORMAT = 1
-DISCLAIMER = "For research only, not for clinical use."
-MODEL_FILE = "model.safetensors"
 
 _KEY = "volseg"
 _OTHER_KINDS = {
@@ -81,7 +79,7 @@ def save_checkpoint(
     header = {
         "format": FORMAT,
         "volseg": volseg.__version__,
-        "disclaimer": DISCLAIMER,
+        "disclaimer": volseg.DISCLAIMER,
         "channels": list(config.data.channels),
         "labels": describe_scheme(config.labels),
         "spacing_mm": list(config.data.spacing_mm),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import yaml
 from monai.inferers import sliding_window_inference
 from torch import nn
 
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, Finding, find_scans
+from volseg.datalist.names import channel_of
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
 from volseg.labels import LabelScheme, get_scheme
 from volseg.nifti import CaseImages, Grid, read_case, write_label_map, write_probabilities
@@ -90,11 +92,12 @@ class Predictor:
         tta: Mean over mirrored copies; None: as each model says.
         overlap: Of neighbouring windows, in [0, 1); None: as each model says.
         labels: Name of the label scheme to write; None: that of the first model.
+        overrides: Words such as `inference.window_batch=2`, in place of what the models say.
 
     Raises:
         CheckpointError: If a model cannot be read, or the models have different regions.
         LabelError: If the label scheme has a region that the models lack.
-        ConfigError: If the device, the overlap or the name of the scheme is not valid.
+        ConfigError: If the device, an option or the name of the scheme is not valid.
 
     Examples:
         >>> predictor = Predictor("runs/brats_unet/model.safetensors")  # doctest: +SKIP
@@ -109,12 +112,13 @@ class Predictor:
         tta: bool | None = None,
         overlap: float | None = None,
         labels: str | None = None,
+        overrides: Sequence[str] = (),
     ) -> None:
         if overlap is not None and not 0 <= overlap < 1:
             raise ConfigError(f"overlap is {overlap}; it must be at least 0 and less than 1")
         self.device, self.tta, self.overlap = _available(device), tta, overlap
         paths = [models] if isinstance(models, str | os.PathLike) else models
-        self.models = tuple(load_checkpoint(path) for path in paths)
+        self.models = tuple(_overridden(load_checkpoint(path), overrides) for path in paths)
         if not self.models:
             raise CheckpointError("no model is given; give the model file of a run")
         _check_same_regions(self.models)
@@ -132,20 +136,30 @@ class Predictor:
         """Segment one case.
 
         Args:
-            images: Path of the image of each channel, `{"t1n": ..., "t1c": ...}`; or the folder of
-                one case in any known layout; or a case of a data list.
+            images: Path of the image of each channel, `{"t1n": ..., "t1c": ...}`, older names such
+                as t1ce and flair included; or the folder of one case in any known layout; or a case
+                of a data list.
 
         Raises:
-            DataListError: If the case lacks a channel, or the folder is not one case.
+            DataListError: If the case lacks a channel or has it twice, or the folder is not one
+                case.
             ImageError: If an image cannot be read or holds unusable values.
             GeometryError: If the images do not lie on one grid.
         """
         return self.predict_prepared(self.prepare(images))
 
-    def find(self, scans: PathLike, fold: int | None = None) -> Finding:
-        """Cases that can be segmented, in a folder or a data list; DataListError if none can."""
+    def find(
+        self, scans: PathLike, fold: int | None = None, data_root: Path | None = None
+    ) -> Finding:
+        """Cases that can be segmented, in a folder or a data list; DataListError if none can.
+
+        Args:
+            scans: Folder of cases, folder of one case, or data list.
+            fold: Only the cases of this fold of a data list.
+            data_root: Folder that the paths of a data list start from; None: as the list says.
+        """
         try:
-            return find_scans(Path(scans), self.channels, fold)
+            return find_scans(Path(scans), self.channels, fold, data_root)
         except DataListError as error:
             needs = f"the model needs channels {' '.join(self.channels)}"
             raise DataListError(f"{error} ({needs})") from None
@@ -187,7 +201,7 @@ class Predictor:
                 overlap=self.overlap,
                 tta=self.tta,
             )
-            probabilities = to_original(on_its_grid, image.affine, case.grid).cpu()
+            probabilities = on_scan_grid(on_its_grid, image.affine, case.grid)
             names = list(model.config.labels.regions)
             order = [names.index(region) for region in self.regions]
             mean = mean + probabilities[order] / len(self.models)
@@ -202,11 +216,14 @@ class Predictor:
             config.inference.min_component_mm3,
             voxel_ml * 1000,
         )
+        label_map = self.scheme.label_map(masks)
+        # Of what is written, the volumes are those of the file, in whatever scheme it is.
+        masks |= dict(zip(self.scheme.regions, self.scheme.masks(label_map), strict=True))
         unwritten = [region for region in self.regions if region not in self.scheme.regions]
         notes = [f"{name} is no region of {self.scheme.name}: not written" for name in unwritten]
         return Prediction(
             case_id=case.case_id,
-            label_map=self.scheme.label_map(masks),
+            label_map=label_map,
             probabilities=dict(zip(self.regions, probabilities, strict=True)),
             volumes_ml={name: float(mask.sum() * voxel_ml) for name, mask in masks.items()},
             header=case.header,
@@ -219,7 +236,12 @@ class Predictor:
         if isinstance(images, Mapping):
             paths = tuple(Path(path).absolute() for path in images.values())
             name = paths[0].parent.name if paths else "without images"
-            return Case(name, name, paths, tuple(images))
+            channels = tuple(x if x in self.channels else channel_of(x) for x in images)
+            if len(set(channels)) < len(channels):
+                raise DataListError(
+                    f"{' '.join(images)} are the channels {' '.join(channels)}; give each once"
+                )
+            return Case(name, name, paths, channels)
         finding = self.find(images)
         if len(finding.cases) != 1:
             raise DataListError(
@@ -232,6 +254,25 @@ class Predictor:
 def _preparation(config: ExperimentConfig) -> tuple[object, ...]:
     """All that decides what `prepare` makes of a case."""
     return config.data.channels, config.data.spacing_mm, config.spatial_dims
+
+
+def _overridden(model: Model, words: Sequence[str]) -> Model:
+    """The model with other options of its `inference` section."""
+    options = model.config.to_dict()
+    for word in words:
+        key, equals, text = word.partition("=")
+        section, _, option = key.partition(".")
+        if section != "inference" or not (option and equals):
+            raise ConfigError(
+                f"option {word!r} is not of the form inference.KEY=VALUE; "
+                "only how a trained model is used can be changed"
+            )
+        try:
+            options["inference"][option] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"option {word!r}: {text!r} is not a YAML value") from None
+    where = f"{model.path} with {' '.join(words)}"
+    return replace(model, config=ExperimentConfig.from_dict(options, where)) if words else model
 
 
 def _check_same_regions(models: Sequence[Model]) -> None:
@@ -319,9 +360,30 @@ def segment(
     except torch.OutOfMemoryError:
         raise ConfigError(
             f"windows of {list(config.window_size)} voxels, {inference.window_batch} at once, do "
-            f"not fit into the memory of {device}; lower inference.window_batch or use the CPU"
+            f"not fit into the memory of {device}; lower inference.window_batch or "
+            "inference.window_size, or use the CPU"
         ) from None
     return probabilities.permute(1, 2, 3, 0) if slices else probabilities[0]
+
+
+def on_scan_grid(
+    probabilities: torch.Tensor, affine: npt.NDArray[np.float64], grid: Grid
+) -> torch.Tensor:
+    """`transforms.to_original` in memory of the CPU, even where that of the GPU is short.
+
+    Args:
+        probabilities: (R, I, J, K) on the preprocessed grid, on any device.
+        affine: Affine of the preprocessed image.
+        grid: Grid of the source files.
+
+    Returns:
+        float32 (R, *grid.shape) on the CPU.
+    """
+
+    def run(device: torch.device) -> torch.Tensor:
+        return to_original(probabilities.to(device), affine, grid).cpu()
+
+    return _run_where_it_fits(run, probabilities.device)
 
 
 def _run_where_it_fits(

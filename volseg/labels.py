@@ -118,7 +118,9 @@ class LabelScheme:
     def label_map(self, masks: Mapping[str, npt.NDArray[np.bool_]]) -> npt.NDArray[np.uint8]:
         """Label map of region masks, by name; a region counts only inside the one around it.
 
-        So ET outside TC, or TC outside WT, is dropped, as the winners of BraTS decode.
+        So ET outside TC, or TC outside WT, is dropped, as the winners of BraTS decode. Where two
+        regions without a common label overlap, the smaller takes the voxel, of equals the later;
+        `postprocess.decode` asks their probabilities first.
 
         Args:
             masks: One boolean array of equal shape for each region of the scheme.

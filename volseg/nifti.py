@@ -6,14 +6,11 @@ is written whole or not at all.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import itertools
 import logging
 import math
-import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,8 @@ import numpy.typing as npt
 from isal import igzip, igzip_lib
 from nibabel.spatialimages import HeaderDataError
 
-from volseg.errors import GeometryError, ImageError, LabelError, OutputError
+from volseg.errors import GeometryError, ImageError, LabelError
+from volseg.files import atomic_write
 
 _HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 # Any, since the stubs of isal declare its error as an instance.
@@ -120,15 +118,11 @@ def read_case(
     volumes_of = len(file_channels) if len(images) == 1 else 1
     decoded = {path: _decode(path, f"case {case_id}: {path}", volumes_of) for path, _ in sources}
     first = decoded[sources[0][0]]
-    volumes, notes = [], []
+    grids = {path: image.grid for path, image in decoded.items()}
+    notes = _compare_grids(case_id, channels, sources, grids)
+    volumes = []
     for channel, (path, number) in zip(channels, sources, strict=True):
-        image = decoded[path]
-        names = {channels[0]: first.grid, channel: image.grid}
-        try:
-            notes += check_same_grid(names)
-        except GeometryError as error:
-            raise GeometryError(f"case {case_id}, {path.name}: {error}") from None
-        volumes.append(image.volume(number))
+        volumes.append(decoded[path].volume(number))
         _check_values(volumes[-1], f"case {case_id}: {channel} in {path}")
     # The axes stay in the order of the file, K outermost: a plain copy, several times faster.
     shape = (len(volumes), *reversed(first.grid.shape))
@@ -136,6 +130,22 @@ def read_case(
     for target, volume in zip(array, volumes, strict=True):
         target[...] = volume
     return CaseImages(array, first.grid, first.header, tuple(notes))
+
+
+def read_case_grid(
+    case_id: str, images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
+) -> Grid:
+    """Grid that `read_case` would find, and its errors as far as the headers tell."""
+    sources = _sources(case_id, images, file_channels, channels)
+    volumes = len(file_channels) if len(images) == 1 else 1
+    grids = {}
+    for path in dict.fromkeys(path for path, _ in sources):
+        where = f"case {case_id}: {path}"
+        header = _header(_content(path, where, size=max(_HEADER_CLASSES)), where)
+        _check_stored(header, where, volumes)
+        grids[path] = _grid(header, where)
+    _compare_grids(case_id, channels, sources, grids)
+    return grids[sources[0][0]]
 
 
 def read_header(path: Path) -> tuple[Grid, Any]:
@@ -221,34 +231,6 @@ def write_probabilities(path: Path, probabilities: npt.NDArray[np.float32], head
     _write(path, probabilities, header, np.dtype("<f4"))
 
 
-@contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Temporary path beside `path`, same suffix, that takes its place when the block ends well.
-
-    Raises:
-        OutputError: If an OSError stops the writing; what was there before stays.
-
-    Examples:
-        >>> with atomic_write(Path("scores.csv")) as temporary:  # doctest: +SKIP
-        ...     temporary.write_text("case_id,region,dice")
-    """
-    # Hidden, so that no search for cases finds it; random, since two jobs may write at a time.
-    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # some file systems report only now that they are full
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path} ({error.strerror or error}); "
-            "give a folder that you may write to and that has space"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def _sources(
     case_id: str, images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
 ) -> list[tuple[Path, int]]:
@@ -272,6 +254,38 @@ def _decode(path: Path, where: str, volumes: int) -> _Image:
     """All voxels of a file that must hold so many volumes; `where` names it in errors."""
     content = _content(path, where)
     header = _header(content, where)
+    shape, dtype = _check_stored(header, where, volumes)
+    count, start = math.prod(shape), int(header["vox_offset"]) or header.single_vox_offset
+    if len(content) < start + count * dtype.itemsize:
+        raise ImageError(
+            f"{where} is truncated: it holds {len(content)} bytes, but its header announces "
+            f"{start + count * dtype.itemsize}; copy or download it again"
+        )
+    voxels = np.frombuffer(content, dtype, count, start).astype(dtype.newbyteorder("="), copy=False)
+    slope, intercept = header.get_slope_inter()
+    voxels = voxels.reshape((*shape[:3], volumes), order="F")
+    return _Image(voxels, slope or 1, intercept or 0, _grid(header, where), header)
+
+
+def _compare_grids(
+    case_id: str,
+    channels: Sequence[str],
+    sources: Sequence[tuple[Path, int]],
+    grids: Mapping[Path, Grid],
+) -> list[str]:
+    """`check_same_grid` of the channels of a case; errors name the file."""
+    first = grids[sources[0][0]]
+    notes = []
+    for channel, (path, _) in zip(channels, sources, strict=True):
+        try:
+            notes += check_same_grid({channels[0]: first, channel: grids[path]})
+        except GeometryError as error:
+            raise GeometryError(f"case {case_id}, {path.name}: {error}") from None
+    return notes
+
+
+def _check_stored(header: Any, where: str, volumes: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of what a file holds: so many volumes of numbers."""
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     found = [size for size in shape[3:] if size != 1] or [1]
     if len(shape) < 3 or min(shape) < 1 or found != [volumes]:
@@ -284,16 +298,7 @@ def _decode(path: Path, where: str, volumes: int) -> _Image:
         raise ImageError(
             f"{where} holds voxels of type {dtype}, but numbers are expected; export grey values"
         )
-    count, start = math.prod(shape), int(header["vox_offset"]) or header.single_vox_offset
-    if len(content) < start + count * dtype.itemsize:
-        raise ImageError(
-            f"{where} is truncated: it holds {len(content)} bytes, but its header announces "
-            f"{start + count * dtype.itemsize}; copy or download it again"
-        )
-    voxels = np.frombuffer(content, dtype, count, start).astype(dtype.newbyteorder("="), copy=False)
-    slope, intercept = header.get_slope_inter()
-    voxels = voxels.reshape((*shape[:3], volumes), order="F")
-    return _Image(voxels, slope or 1, intercept or 0, _grid(header, where), header)
+    return shape, dtype
 
 
 def _content(path: Path, where: str, size: int = -1) -> bytes:

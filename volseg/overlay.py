@@ -27,12 +27,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from volseg.nifti import atomic_write
+from volseg import DISCLAIMER
+from volseg.boxes import bounding_box
+from volseg.files import atomic_write
 
 Masks = Mapping[str, npt.NDArray[np.bool_]]
 Box = tuple[slice, slice, slice]
-
-DISCLAIMER = "For research only, not for clinical use"
 
 #: Colours that stay apart for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).
 REGION_COLOURS: Mapping[str, str] = MappingProxyType(
@@ -208,14 +208,10 @@ def _every_mask(view: CaseView) -> list[npt.NDArray[np.bool_]]:
 def _box(masks: Sequence[npt.NDArray[np.bool_]]) -> Box:
     """Smallest box around all masks, with a margin; the whole array when they are empty."""
     together = np.any(list(masks), axis=0)
-    sides = []
-    for axis, size in enumerate(together.shape):
-        others = tuple(other for other in range(3) if other != axis)
-        found = np.flatnonzero(together.any(axis=others))
-        first, last = (found[0], found[-1]) if found.size else (0, size - 1)
-        start, stop = int(first) - _MARGIN_VOXELS, int(last) + 1 + _MARGIN_VOXELS
-        sides.append(slice(max(0, start), min(size, stop)))
-    return sides[0], sides[1], sides[2]
+    if not together.any():
+        together = ~together
+    i, j, k = bounding_box(together, _MARGIN_VOXELS)
+    return i, j, k
 
 
 def _side(extent: slice) -> int:

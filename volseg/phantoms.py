@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from volseg.nifti import atomic_write, write_label_map
+from volseg.files import atomic_write
+from volseg.nifti import write_label_map
 
 Field = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.bool_]

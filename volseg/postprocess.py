@@ -1,8 +1,9 @@
-"""From region probabilities to clean, nested region masks."""
+"""From region probabilities to clean region masks that a label map can hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 
 import cc3d
 import numpy as np
@@ -41,11 +42,12 @@ def decode(
     min_component_mm3: Mapping[str, float],
     voxel_mm3: float,
 ) -> dict[str, npt.NDArray[np.bool_]]:
-    """Region masks from region probabilities, each inside the region around it.
+    """Region masks from region probabilities, just as a label map of them would be read again.
 
     A voxel belongs to a region when its probability reaches the threshold there and in every region
-    around it, as the winners of BraTS decode. Then small components are removed; those inside a
-    removed one go with it.
+    around it, as the winners of BraTS decode. Of two regions that share no label, such as WT and
+    the resection cavity, the more probable one takes the voxel, the later one if they are equal.
+    Then small components are removed; those inside a removed one go with it.
 
     Args:
         probabilities: Region probabilities (R, I, J, K), in memory of the CPU.
@@ -55,21 +57,39 @@ def decode(
         voxel_mm3: Volume of a voxel in mm3.
 
     Returns:
-        A boolean mask (I, J, K) for each region, by name.
+        A boolean mask (I, J, K) for each region, by name; `scheme.masks(scheme.label_map(masks))`
+        gives the same again.
     """
-    raw = dict(zip(scheme.regions, np.asarray(probabilities) >= threshold, strict=True))
+    values = dict(zip(scheme.regions, np.asarray(probabilities), strict=True))
+    raw = {region: of_region >= threshold for region, of_region in values.items()}
+    _keep_apart(raw, values, scheme)
     clean = {
         region: remove_small_components(mask, min_component_mm3.get(region, 0.0), voxel_mm3)
-        for region, mask in _nested(raw, scheme).items()
+        for region, mask in _as_written(raw, scheme).items()
     }
-    return _nested(clean, scheme)
+    return _as_written(clean, scheme)
 
 
-def _nested(
+def _keep_apart(
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+    probabilities: Mapping[str, npt.NDArray[np.floating]],
+    scheme: LabelScheme,
+) -> None:
+    """Leave each voxel to the more probable of two regions without a common label, in place.
+
+    Only regions with one parent compete: what lies inside the loser goes with it.
+    """
+    for one, other in combinations(scheme.regions, 2):
+        apart = set(scheme.regions[one]).isdisjoint(scheme.regions[other])
+        if apart and scheme.parent(one) == scheme.parent(other):
+            both = masks[one] & masks[other]
+            other_wins = probabilities[other] >= probabilities[one]
+            masks[one][both & other_wins] = False
+            masks[other][both & ~other_wins] = False
+
+
+def _as_written(
     masks: Mapping[str, npt.NDArray[np.bool_]], scheme: LabelScheme
 ) -> dict[str, npt.NDArray[np.bool_]]:
-    nested: dict[str, npt.NDArray[np.bool_]] = {}
-    for region in sorted(masks, key=lambda name: -len(scheme.regions[name])):
-        parent = scheme.parent(region)
-        nested[region] = masks[region] if parent is None else masks[region] & nested[parent]
-    return {region: nested[region] for region in masks}
+    """The masks that a label map of `masks` holds: nested, and with one label a voxel."""
+    return dict(zip(scheme.regions, scheme.masks(scheme.label_map(masks)), strict=True))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from volseg import __version__
+from volseg import DISCLAIMER, __version__
 from volseg.cli.log import configure_logging
 from volseg.cli.tables import (
     as_yaml,
@@ -51,7 +51,7 @@ app = typer.Typer(
     # A traceback is for us: the plain one can be pasted into a report.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="For research only, not for clinical use.",
+    epilog=DISCLAIMER,
 )
 
 START, PREPARE = "Start here", "Prepare your data"
@@ -70,6 +70,15 @@ Fold = Annotated[
     int | None,
     typer.Option(
         min=0, metavar="K", help="Only this fold of a data list.", show_default="every case"
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        metavar="FOLDER",
+        help="Where the paths of a data list start from.",
+        show_default="as the list says",
     ),
 ]
 
@@ -230,6 +239,14 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the label maps.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="inference.key=value",
+            help="Options that replace those of the model, such as inference.window_batch=2.",
+            show_default=False,
+        ),
+    ] = None,
     tta: Annotated[
         bool | None,
         typer.Option(
@@ -258,6 +275,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         ),
     ] = None,
     fold: Fold = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Segment scans, each result on the grid of its input.
 
@@ -268,6 +286,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
       volseg infer scans -m runs/brats_unet -o results
       volseg infer scans/BraTS-GLI-00001-000 -m model.safetensors -o results --tta
       volseg infer scans -m fold0.safetensors -m fold1.safetensors -o results
+      volseg infer scans 'inference.window_size=[96,96,96]' -m model.safetensors -o results
     """
     from volseg.tasks.infer import InferOptions
     from volseg.tasks.infer import infer as run_infer
@@ -280,6 +299,8 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         overwrite=overwrite,
         labels=labels,
         fold=fold,
+        data_root=data_root,
+        overrides=tuple(overrides or ()),
     )
     result = run_infer(scans, models, output, options)
     kept = f", {len(result.kept)} were there already" if result.kept else ""
@@ -311,15 +332,17 @@ def evaluate(
         typer.Option(
             metavar="NAME",
             help="Label scheme of the reference.",
-            show_default="as the data list says, else that of the predictions",
+            show_default="as the data list says, or told by file names and values",
         ),
     ] = None,
     fold: Fold = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Score label maps: Dice, IoU, precision, recall, HD95 and volumes.
 
     As in BraTS, two empty masks score 1 (HD95 0 mm) and a single empty one 0
-    (HD95 373.13 mm). A missing prediction is listed and counted.
+    (HD95 373.13 mm). A missing prediction is listed and counted; as when a
+    case cannot be scored, the exit code is then 3.
 
     Examples:
       volseg evaluate results data/validation -o scores
@@ -327,9 +350,11 @@ def evaluate(
     """
     from volseg.tasks.evaluate import evaluate as run_evaluate
 
-    result = run_evaluate(predictions, reference, output, labels, reference_labels, fold)
+    result = run_evaluate(predictions, reference, output, labels, reference_labels, fold, data_root)
     print_scores(result)
     _fail_if_some_failed(result.failures)
+    if result.missing:
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 @app.command(rich_help_panel=USE)

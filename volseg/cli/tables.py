@@ -36,14 +36,17 @@ def print_split(result: SplitResult) -> None:
 def print_scores(result: EvaluateResult) -> None:
     """Statistics by region, counts of cases, and the names of those without a score."""
     summary = result.table.summary()
+    statistics = {"mean": "mean", "median": "median", "std": "std"}
+    if result.missing or result.failures:
+        statistics["mean_missing_as_worst"] = "mean, missing or failed as worst"
     scores = {"dice": 3, "iou": 3, "precision": 3, "recall": 3, "hd95_mm": 2}
     rows = [
         (
-            *((region, statistic) if statistic == "mean" else ("", statistic)),
+            *((region, name) if statistic == "mean" else ("", name)),
             *(number(of_region[score][statistic], digits) for score, digits in scores.items()),
         )
         for region, of_region in summary.items()
-        for statistic in ("mean", "median", "std")
+        for statistic, name in statistics.items()
     ]
     print_table("Scores", ("region", "", *scores), rows)
     counts = ("n_cases", "n_empty_reference", "n_empty_prediction", "n_missing", "n_failed")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from volseg.datalist.case import Case
 from volseg.datalist.names import BRATS_TO_2022, WITH_T1CE
-from volseg.errors import DataListError
+from volseg.errors import LabelError
 from volseg.labels import LABEL_SCHEMES, schemes_fitting
 
 #: `labels` that leaves the meaning of the label maps to the config, which may define its own.
@@ -59,11 +59,15 @@ def group_cases(
     return [Group(*told, of_cases) for told, of_cases in sorted(groups.items())]
 
 
-def tell_schemes(groups: Iterable[Group]) -> dict[str, str]:
+def tell_schemes(groups: Iterable[Group], remedy: str) -> dict[str, str]:
     """Label scheme of each case.
 
+    Args:
+        groups: Cases by what tells their scheme.
+        remedy: How the user can name a scheme that cannot be told.
+
     Raises:
-        DataListError: If that of a group cannot be told.
+        LabelError: If that of a group cannot be told.
     """
     schemes: dict[str, str] = {}
     unclear = []
@@ -79,10 +83,7 @@ def tell_schemes(groups: Iterable[Group]) -> dict[str, str]:
             f"{values_in_words([seen])}, which fit {fitting}"
         )
     if unclear:
-        raise DataListError(
-            f"what the label maps mean cannot be told: {'; '.join(unclear)}; say it with --labels "
-            f"NAME, or with --labels {FROM_CONFIG} if the config is to say it"
-        )
+        raise LabelError(f"what the label maps mean cannot be told: {'; '.join(unclear)}; {remedy}")
     return schemes
 
 

@@ -36,22 +36,27 @@ _Files = dict[str, list[Path]]
 _Reader = Callable[[Path], tuple[str, tuple[str, ...]]]
 
 
-def find_scans(path: Path, channels: Sequence[str] = CHANNELS, fold: int | None = None) -> Finding:
+def find_scans(
+    path: Path,
+    channels: Sequence[str] = CHANNELS,
+    fold: int | None = None,
+    data_root: Path | None = None,
+) -> Finding:
     """Cases to segment: in a folder, of one case folder, or in a data list.
 
     Args:
         path: Folder in any layout that `find_cases` knows, or a JSON data list.
         channels: Contrasts that every case must have.
         fold: Only the cases of this fold of a data list.
+        data_root: Folder that the paths of a data list start from; None: as the list says.
 
     Raises:
-        DataListError: If nothing usable is there.
+        DataListError: If nothing usable is there, or a folder is asked for what only a list has.
     """
     if path.suffix.lower() != ".json":
-        if fold is not None:
-            raise DataListError(f"{path} is no data list and has no fold {fold}; give its list")
+        check_list_is_not_needed(path, fold, data_root)
         return find_cases([path], channels)
-    listed = read_data_list(path)
+    listed = read_data_list(path, data_root)
     cases: list[Case] = []
     skipped: list[Skipped] = []
     for case in listed.cases(fold):
@@ -62,6 +67,14 @@ def find_scans(path: Path, channels: Sequence[str] = CHANNELS, fold: int | None 
     if not cases:
         raise DataListError(_nothing(path, skipped))
     return Finding.of(cases, skipped, {case.case_id: DATA_LIST for case in cases})
+
+
+def check_list_is_not_needed(path: Path, fold: int | None, data_root: Path | None) -> None:
+    """Raise DataListError if `path`, which is no data list, is asked for what only a list has."""
+    if fold is not None:
+        raise DataListError(f"{path} is no data list and has no fold {fold}; give its list")
+    if data_root is not None:
+        raise DataListError(f"{path} is no data list and needs no data root; leave --data-root out")
 
 
 def find_cases(folders: Sequence[Path], channels: Sequence[str] = CHANNELS) -> Finding:

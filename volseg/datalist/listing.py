@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from volseg.datalist.case import Case, DataList
@@ -20,6 +20,13 @@ _PROBLEMS_SHOWN = 10
 _Name = Annotated[str, Field(min_length=1)]
 
 
+def _file_name(name: str) -> str:
+    # Results are called by the case: it must not lead out of their folder, nor hide them.
+    if name.startswith(".") or not {"/", "\\"}.isdisjoint(name):
+        raise ValueError("a case is called by letters that a file name may hold, with no dot first")
+    return name
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -27,7 +34,7 @@ class _Strict(BaseModel):
 class _Entry(_Strict):
     """A case as it stands in a list."""
 
-    case_id: _Name
+    case_id: Annotated[_Name, AfterValidator(_file_name)]
     patient_id: _Name
     # One 4D file stands alone, as MSD writes it.
     image: Annotated[
@@ -73,13 +80,15 @@ def read_data_list(path: Path, data_root: Path | None = None) -> DataList:
         The cases, with absolute paths.
 
     Raises:
-        DataListError: If the file cannot be read, is no data list, or names a case twice.
+        DataListError: If the file cannot be read, is no data list, names a case twice, or has one
+            patient in several folds.
     """
     file = _parse(path)
     if data_root is None and file.data_root is None:
         raise DataListError(
-            f"{path} does not say where its scans are; set data.data_root in the config, or "
-            f"data_root in the list, to the folder of {(file.training or file.testing)[0].image[0]}"
+            f"{path} does not say where its scans are; name the folder that holds "
+            f"{(file.training or file.testing)[0].image[0]}: as data.data_root=FOLDER for fit and "
+            "check, as --data-root FOLDER for infer and evaluate, or as data_root in the list"
         )
     root = _absolute(data_root or path.parent / (file.data_root or ""))
     return DataList(
@@ -194,6 +203,7 @@ def _inconsistencies(file: _File) -> Iterator[str]:
     for case_id, times in Counter(entry.case_id for entry in entries).items():
         if times > 1:
             yield f"case {case_id} is listed {times} times; keep one"
+    yield from _patients_in_several_folds(file.training)
     for entry in file.training:
         if entry.label is None:
             yield f"case {entry.case_id} in 'training' has no label; move it to 'testing'"
@@ -203,6 +213,23 @@ def _inconsistencies(file: _File) -> Iterator[str]:
             yield (
                 f"case {entry.case_id} has {len(entry.image)} images for the channels "
                 f"{', '.join(channels)}; list one for each, or one 4D file"
+            )
+
+
+def _patients_in_several_folds(entries: Sequence[_Entry]) -> Iterator[str]:
+    """A patient who is trained on and validated on; no fold means trained on, always."""
+    folds: dict[str, dict[int | None, str]] = defaultdict(dict)
+    for entry in entries:
+        folds[entry.patient_id].setdefault(entry.fold, entry.case_id)
+    for patient, case_of in folds.items():
+        if len(case_of) > 1:
+            found = ", ".join(
+                f"{case} in {'no fold' if fold is None else f'fold {fold}'}"
+                for fold, case in case_of.items()
+            )
+            yield (
+                f"patient {patient} is in several folds: {found}; "
+                "give all cases of a patient one fold, or split again"
             )
 
 

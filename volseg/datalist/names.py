@@ -23,6 +23,7 @@ _LAST_TOKEN = re.compile(r"(?:(?P<case>.*?)[_.-]+)?(?P<token>[^_.-]+)")
 _NUMBERED = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
 _NEW_ID = re.compile(r"(?P<patient>BraTS-(?P<task>[a-z]+(?:-[a-z]+)*)-\d+)(?:-\d+)?", re.IGNORECASE)
 _OLD_ID = re.compile(r"BraTS(?:1[789]|20|202[012])_.+", re.IGNORECASE)
+_ID_2021 = re.compile(r"BraTS2021_(?P<number>\d{5})", re.IGNORECASE)
 _EXAMINATION_2017_TO_2019 = re.compile(r"(?P<patient>BraTS1[789]_.+)_\d+", re.IGNORECASE)
 
 BRATS_TO_2022 = "BraTS 2017 to 2022"
@@ -95,9 +96,17 @@ def read_numbered_name(name: str) -> tuple[str, int] | None:
 def patient_of(case_id: str) -> str:
     """The person: a BraTS id without its time point or examination, else the case itself.
 
+    BraTS 2023 released the gliomas of 2021 again under the same five digits, so both releases get
+    one patient. To take two persons for one costs nothing; one for two would put the same head into
+    training and validation.
+
     >>> patient_of("BraTS-GLI-00002-001"), patient_of("Brats18_2013_21_1")
     ('BraTS-GLI-00002', 'Brats18_2013_21')
+    >>> patient_of("BraTS2021_00002")
+    'BraTS-GLI-00002'
     """
+    if match := _ID_2021.fullmatch(case_id):
+        return f"BraTS-GLI-{match['number']}"
     match = _NEW_ID.fullmatch(case_id) or _EXAMINATION_2017_TO_2019.fullmatch(case_id)
     return match["patient"] if match else case_id
 

@@ -102,19 +102,6 @@ def region_overlaps(
     return {region: Overlap.of(predicted, expected) for region, predicted, expected in pairs}
 
 
-def bounding_box(mask: Mask) -> tuple[slice, ...]:
-    """Smallest box that holds every True voxel; of length 0 along each axis if there is none."""
-    box = []
-    rest = mask
-    # The box found so far narrows what the next axis has to look through.
-    for _ in range(mask.ndim):
-        used = np.flatnonzero(rest.any(axis=tuple(range(1, mask.ndim))))
-        found = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)
-        box.append(found)
-        rest = np.moveaxis(rest[found], 0, -1)
-    return tuple(box)
-
-
 def check_masks(prediction: Mask, reference: Mask) -> None:
     """Raise ValueError unless both masks are boolean and of one shape."""
     if prediction.dtype != np.bool_ or reference.dtype != np.bool_:

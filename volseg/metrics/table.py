@@ -19,9 +19,9 @@ import numpy as np
 import scipy
 
 from volseg import __version__
+from volseg.files import atomic_write
 from volseg.metrics.overlap import Overlap
 from volseg.metrics.surface import HD95_PENALTY_MM
-from volseg.nifti import atomic_write
 
 Status = Literal["scored", "missing", "failed"]
 

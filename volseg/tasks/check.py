@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader
 from volseg.config import ExperimentConfig, load_config
 from volseg.datalist import Case, read_data_list
 from volseg.errors import VolsegError
-from volseg.nifti import Grid, check_same_grid, read_header
+from volseg.nifti import check_same_grid, read_case_grid
 from volseg.progress import clock, track
 from volseg.tasks.fit import cache_folder, choose_cases
 from volseg.training.cache import CachedCase, build_cache, case_scheme, read_masks
@@ -69,7 +70,8 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
         training, validation = data_list.training, ()
     cases = (*training, *validation)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(track(pool.map(_header_problem, cases), "reading headers", len(cases)))
+        read = pool.map(partial(_header_problem, config=config), cases)
+        found = list(track(read, "reading headers", len(cases)))
     grids = {grid for grid, _ in found if grid}
     facts.append(("grids", "; ".join(sorted(grids)[:4]) + (" ..." if len(grids) > 4 else "")))
     problems += [problem for _, problem in found if problem]
@@ -84,20 +86,16 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     return CheckResult(tuple(facts), tuple(dict.fromkeys(problems)))
 
 
-def _header_problem(case: Case) -> tuple[str, str]:
-    """Grid of a case in words, and what is wrong with its headers, or ''."""
+def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str]:
+    """Grid of a case in words, and what is wrong with its channels and headers, or ''."""
+    name = case.case_id
     try:
-        grids: dict[str, Grid] = {}
-        names = case.channels if len(case.images) > 1 else ("image",)
-        for name, path in zip(names, case.images, strict=True):
-            grids[name] = read_header(path)[0]
+        grid = read_case_grid(name, case.images, case.channels, config.data.channels)
         if case.label is not None:
-            grids["label map"] = read_header(case.label)[0]
-        check_same_grid(grids)
+            label = read_case_grid(name, [case.label], ["label map"], ["label map"])
+            check_same_grid({"image": grid, "label map": label})
     except VolsegError as error:
-        text = str(error)
-        return "", text if case.case_id in text else f"case {case.case_id}: {text}"
-    grid = next(iter(grids.values()))
+        return "", _of_case(name, str(error))
     shape = " x ".join(map(str, grid.shape))
     return f"{shape} at {' x '.join(f'{mm:.3g}' for mm in grid.spacing_mm)} mm", ""
 
@@ -114,39 +112,53 @@ def _label_problems(cases: Iterable[Case], config: ExperimentConfig) -> dict[str
             case_scheme(case, config)
             read_masks(case, config)
         except VolsegError as error:
-            problems[case.case_id] = f"case {case.case_id}: {error}"
+            problems[case.case_id] = _of_case(case.case_id, str(error))
     return problems
+
+
+def _of_case(case_id: str, problem: str) -> str:
+    """A problem, with the case named."""
+    return problem if case_id in problem else f"case {case_id}: {problem}"
 
 
 def _try_training(
     config: ExperimentConfig, cases: Sequence[Case], total: int
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Preprocess a few cases and train a few steps with one batch of them."""
+    facts: list[tuple[str, str]] = []
+    problems: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        ready, failures = build_cache(cases[:_CASES], config, Path(folder))
-        each = (time.perf_counter() - start) / _CASES
-        problems = [f"case {case_id}: {reason}" for case_id, reason in failures]
-        if not ready:
-            return [], problems
-        size = sum(array.nbytes for array in (ready[0].image, ready[0].bits)) * total / 1e9
-        shape = " x ".join(map(str, ready[0].image.shape[1:]))
-        facts = [
-            ("preprocessed", f"{ready[0].case.case_id}: {shape}, {each:.1f} s a case"),
-            ("cache", f"about {size:.1f} GB in {cache_folder(config, Path('runs/run'))}"),
-        ]
         try:
-            facts += _steps(config, ready)
+            start = time.perf_counter()
+            ready, failures = build_cache(cases[:_CASES], config, Path(folder))
+            each = (time.perf_counter() - start) / len(cases[:_CASES])
+            problems += [_of_case(case_id, reason) for case_id, reason in failures]
+            if ready:
+                facts += _cache_facts(config, ready[0], each, total)
+                facts += _steps(config, ready)
         except torch.cuda.OutOfMemoryError:
             problems.append(
                 f"a batch of {config.data.batch_size} patches of {list(config.data.patch_size)} "
                 "does not fit the memory of the GPU; lower data.batch_size or data.patch_size"
             )
+        except VolsegError as error:
+            problems.append(str(error))
     return facts, problems
 
 
+def _cache_facts(
+    config: ExperimentConfig, case: CachedCase, seconds: float, total: int
+) -> list[tuple[str, str]]:
+    size = sum(array.nbytes for array in (case.image, case.bits)) * total / 1e9
+    shape = " x ".join(map(str, case.image.shape[1:]))
+    return [
+        ("preprocessed", f"{case.case.case_id}: {shape}, {seconds:.1f} s a case"),
+        ("cache", f"about {size:.1f} GB in {cache_folder(config, Path('runs/run'))}"),
+    ]
+
+
 def _steps(config: ExperimentConfig, cases: Sequence[CachedCase]) -> list[tuple[str, str]]:
-    """Forward and backward of one batch, a few times: shapes, time, memory."""
+    """Train on one batch, a few times: shapes, time, memory."""
     cuda = torch.cuda.is_available() and config.training.accelerator in ("auto", "gpu")
     device = torch.device("cuda" if cuda else "cpu")
     module = SegmentationModule(config).to(device)
@@ -155,23 +167,16 @@ def _steps(config: ExperimentConfig, cases: Sequence[CachedCase]) -> list[tuple[
     loader = DataLoader(samples, config.data.batch_size, sampler=range(config.data.batch_size))
     batch = {name: x.to(device) for name, x in next(iter(loader)).items()}
     loading = time.perf_counter() - start
-    autocast = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    dtype = autocast.get(resolve_precision(config.training))
-    seconds = []
-    for _ in range(_STEPS):
-        start = time.perf_counter()
-        with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-            loss = module.loss(module.network(batch["image"]), batch["mask"])
-        loss.backward()
-        seconds.append(time.perf_counter() - start + 0 * float(loss.detach()))
+    optimizer = module.configure_optimizers()["optimizer"]
+    steps = [_step(module, optimizer, batch) for _ in range(_STEPS)]
     # The first step pays for set-up.
-    step = min(seconds)
+    step = min(seconds for seconds, _ in steps)
     training = config.training.max_epochs * config.data.batches_per_epoch * step
     parameters = sum(p.numel() for p in module.network.parameters()) / 1e6
     return [
         ("network", f"{config.network.name}, {parameters:.2f} M parameters, on {device}"),
         ("batch", f"image {tuple(batch['image'].shape)}, mask {tuple(batch['mask'].shape)}"),
-        ("loss", f"{float(loss.detach()):.4f}"),
+        ("loss", " -> ".join(f"{loss:.4f}" for _, loss in steps)),
         ("step", f"{step:.2f} s to train, {loading:.2f} s to load with one process"),
         ("memory", _peak_memory(device)),
         (
@@ -179,6 +184,29 @@ def _steps(config: ExperimentConfig, cases: Sequence[CachedCase]) -> list[tuple[
             f"about {clock(training)} for {config.training.max_epochs} epochs, without validation",
         ),
     ]
+
+
+def _step(
+    module: SegmentationModule, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor]
+) -> tuple[float, float]:
+    """Seconds and loss of one training step, in the order in which Lightning takes it."""
+    autocast = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = autocast.get(resolve_precision(module.config.training))
+    start = _now(module.device)
+    with torch.autocast(module.device.type, dtype=dtype, enabled=dtype is not None):
+        loss = module.loss(module.network(batch["image"]), batch["mask"])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    module.on_train_batch_end(loss, batch, 0)  # the moving average of the weights
+    return _now(module.device) - start, float(loss.detach())
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, once a GPU has done what it was told: it is told faster than it works."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def _peak_memory(device: torch.device) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg.errors import OutputError
+from volseg.files import atomic_write, make_folder
 from volseg.labels import get_scheme
 
 if TYPE_CHECKING:
@@ -118,12 +119,7 @@ def _make_cases(
 
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise OutputError(f"{output} is there already; remove it or choose another with -o")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{output} cannot be made ({error.strerror}); choose another with -o"
-        ) from None
+    make_folder(output, "choose another with -o")
     training, validation = output / "training", output / "validation"
     apart = cases // 4
     on_step(f"# {cases - apart} synthetic cases in {training}, {apart} in {validation}")
@@ -134,8 +130,6 @@ def _make_cases(
 
 
 def _write_config(path: Path, data_list: Path, spacing: float) -> None:
-    from volseg.nifti import atomic_write
-
     # A string of JSON is one of YAML as well, whatever the name of the folder holds.
     written = json.dumps(data_list.as_posix())
     text = CONFIG.format(labels=_LABELS, data_list=written, spacing=spacing)

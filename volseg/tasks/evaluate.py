@@ -13,26 +13,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from volseg.datalist import Case, find_cases, read_data_list
-from volseg.datalist.names import LABEL, is_nifti, read_name, stem
+from volseg.boxes import bounding_box
+from volseg.datalist import Case, Finding, find_cases, read_data_list
+from volseg.datalist.conventions import cases_in_words, group_cases, tell_schemes
+from volseg.datalist.finding import DATA_LIST, check_list_is_not_needed
+from volseg.datalist.names import LABEL, family_of, is_nifti, patient_of, read_name, stem
 from volseg.errors import (
     ConfigError,
     DataListError,
     GeometryError,
     LabelError,
-    OutputError,
     VolsegError,
 )
+from volseg.files import make_folder
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
-from volseg.metrics.overlap import bounding_box, region_overlaps
+from volseg.metrics.overlap import region_overlaps
 from volseg.metrics.surface import hausdorff_95
 from volseg.metrics.table import ScoreRow, ScoreTable, Status
 from volseg.nifti import Grid, check_same_grid, read_label_map
 from volseg.progress import track
+from volseg.tasks.split import decisions_in_words, read_values
 
 logger = logging.getLogger(__name__)
 
 _NAMES_SHOWN = 3
+
+# Files that may be the label map of a case: it is scored if there is one.
+_Files = dict[str, list[Path]]
 
 
 @dataclass(frozen=True)
@@ -55,14 +62,23 @@ class EvaluateResult:
 
 
 @dataclass(frozen=True)
+class _References:
+    """Labelled cases of the reference, and the files that may be their label maps."""
+
+    found: Finding
+    files: _Files
+
+
+@dataclass(frozen=True)
 class _Comparison:
-    """A case to score: its two label maps and what their integers mean."""
+    """A case to score: its two label maps, what their integers mean, why it cannot be scored."""
 
     case_id: str
     prediction: Path | None
     reference: Path
     predicted: LabelScheme
     expected: LabelScheme
+    problem: str | None
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -77,6 +93,7 @@ def evaluate(
     labels: str | None = None,
     reference_labels: str | None = None,
     fold: int | None = None,
+    data_root: Path | None = None,
 ) -> EvaluateResult:
     """Score the label maps of a folder and write `scores.csv` and `scores.json`.
 
@@ -89,28 +106,25 @@ def evaluate(
             named as `predictions` may be.
         output: Folder to write to; made if missing.
         labels: Label scheme of the predictions; None: as `manifest.json` beside them says.
-        reference_labels: Label scheme of the cases for which the data list names none; None: that
-            of the predictions.
+        reference_labels: Label scheme of a folder, or of the cases for which a data list names
+            none; None: told by names and values, as `split` tells it.
         fold: Only the cases of this fold of a data list.
+        data_root: Folder that the paths of a data list start from; None: as the list says.
 
     Raises:
         DataListError: If there is nothing to compare.
-        LabelError: If the scheme of the predictions is not known, or shares no region with that of
-            the reference.
+        LabelError: If the scheme of the predictions or of the reference is not known, or they share
+            no region.
         OutputError: If the scores cannot be written.
     """
     predicted = _prediction_scheme(predictions, labels)
-    fallback = get_scheme(reference_labels) if reference_labels else predicted
-    cases = _reference_cases(reference, fold)
-    files, without_reference = _match(predictions, cases)
+    references = _references(reference, fold, data_root)
+    files, without_reference = _match(predictions, references.files)
+    expected = _reference_schemes(reference, references.found, predicted, reference_labels)
     comparisons = [
-        _Comparison(
-            case_id, files.get(case_id), path, predicted, get_scheme(name) if name else fallback
-        )
-        for case_id, (path, name) in sorted(cases.items())
+        _compare(case.case_id, references.files, files, predicted, expected[case.case_id])
+        for case in references.found.cases
     ]
-    if not (reference_labels or all(name for _, name in cases.values())):
-        logger.info("the reference is read in scheme %s, as the predictions are", fallback.name)
     _check_regions(comparisons)
     # One after the other: threads were measured, and are not faster.
     scored = [_score(one) for one in track(comparisons, "scoring", len(comparisons))]
@@ -154,58 +168,93 @@ def _prediction_scheme(predictions: Path, labels: str | None) -> LabelScheme:
     )
 
 
-def _reference_cases(reference: Path, fold: int | None) -> dict[str, tuple[Path, str | None]]:
-    """Label map of each case of the reference, and the name of its scheme where that is known."""
+def _references(reference: Path, fold: int | None, data_root: Path | None) -> _References:
     if reference.is_file():
-        found = _labelled(read_data_list(reference).cases(fold))
-    elif fold is not None:
-        raise DataListError(f"{reference} is no data list and has no fold {fold}; give its list")
-    elif reference.is_dir():
-        found = _labelled_in_folder(reference)
+        cases = [c for c in read_data_list(reference, data_root).cases(fold) if c.label]
+        found = Finding.of(cases, (), dict.fromkeys((c.case_id for c in cases), DATA_LIST))
+        references = _References(found, {c.case_id: [c.label] for c in cases if c.label})
     else:
-        raise DataListError(f"{reference} does not exist; give a data list or a folder")
-    if not found:
+        check_list_is_not_needed(reference, fold, data_root)
+        if not reference.is_dir():
+            raise DataListError(f"{reference} does not exist; give a data list or a folder")
+        references = _labelled_in_folder(reference)
+    if not references.files:
         raise DataListError(f"{reference} has no case with a label map; nothing can be scored")
-    return found
+    return references
 
 
-def _labelled(cases: Iterable[Case]) -> dict[str, tuple[Path, str | None]]:
-    return {case.case_id: (case.label, case.labels) for case in cases if case.label is not None}
-
-
-def _labelled_in_folder(folder: Path) -> dict[str, tuple[Path, str | None]]:
+def _labelled_in_folder(folder: Path) -> _References:
     try:
-        found = _labelled(find_cases([folder]).cases)
+        found = find_cases([folder])
     except DataListError:
-        found = {}
+        found = Finding.of((), (), {})
+    cases = {case.case_id: case for case in found.cases if case.label}
     # Scoring needs no images: label maps beside missing or incomplete images count as well.
     files = [path for path in _nifti_files(folder) if LABEL in read_name(path.name, ())[1]]
-    if not (found or files):
+    if not (cases or files):
         files = [path for path in _nifti_files(folder) if path.parent == folder]
-    known = {path.resolve() for path, _ in found.values()}
-    alone: dict[str, tuple[Path, str | None]] = {}
+    labels = {case.case_id: [case.label] for case in cases.values() if case.label}
+    known = {path.resolve() for paths in labels.values() for path in paths}
     for path in files:
-        case_id = _case_id(path)
-        if case_id in found or path.resolve() in known:
-            continue
-        if case_id in alone:
-            raise DataListError(f"{alone[case_id][0]} and {path} are of one case; keep one")
-        alone[case_id] = (path, None)
-    return found | alone
+        if path.resolve() not in known:
+            labels.setdefault(_case_id(path), []).append(path)
+    layout_of = dict(found.layout_of)
+    for case_id in labels.keys() - cases.keys():
+        layout_of.setdefault(case_id, family_of(case_id, ()))
+        cases[case_id] = Case(case_id, patient_of(case_id), (), (), labels[case_id][0])
+    return _References(Finding.of(cases.values(), (), layout_of), labels)
 
 
-def _match(predictions: Path, case_ids: Collection[str]) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """The prediction of each case that has one, and the names of predictions of no such case."""
-    named: dict[str, list[Path]] = {}
+def _reference_schemes(
+    reference: Path, found: Finding, predicted: LabelScheme, asked: str | None
+) -> dict[str, LabelScheme]:
+    """Label scheme of each case of the reference: as its list says, as asked for, or as told."""
+    remedy = f"say it with --reference-labels NAME (the predictions are in {predicted.name})"
+    in_list = reference.is_file()
+    names = {case.case_id: case.labels for case in found.cases if case.labels and in_list}
+    open_cases = [case for case in found.cases if case.case_id not in names]
+    if asked:
+        names |= dict.fromkeys((case.case_id for case in open_cases), asked)
+    elif open_cases and in_list:
+        raise LabelError(
+            f"{reference} leaves to a config what the label maps of "
+            f"{cases_in_words(len(open_cases))} mean; {remedy}"
+        )
+    elif open_cases:
+        read = read_values(open_cases)
+        # What cannot be read says nothing here; its case fails when it is to be scored.
+        values = {name: frozenset() if isinstance(v, str) else v for name, v in read.items()}
+        groups = group_cases(open_cases, values, found.layout_of)
+        names |= tell_schemes(groups, remedy)
+        for decision in decisions_in_words(groups, names):
+            logger.info("reference: %s", decision)
+    # A scheme written into a config is known by the name that the predictions bear.
+    own = {predicted.name: predicted} if predicted.name not in LABEL_SCHEMES else {}
+    return {case_id: own.get(name) or get_scheme(name) for case_id, name in names.items()}
+
+
+def _compare(
+    case_id: str, references: _Files, files: _Files, predicted: LabelScheme, expected: LabelScheme
+) -> _Comparison:
+    sides = (references[case_id], files.get(case_id, []))
+    doubled = [
+        f"{paths[0]} and {paths[1]} are of one case; keep one" for paths in sides if paths[1:]
+    ]
+    prediction = sides[1][0] if sides[1] else None
+    problem = "; ".join(doubled) or None
+    return _Comparison(case_id, prediction, sides[0][0], predicted, expected, problem)
+
+
+def _match(predictions: Path, case_ids: Collection[str]) -> tuple[_Files, tuple[str, ...]]:
+    """Predictions of each case that has some, and the names of predictions of no such case."""
+    named: _Files = {}
     for path in _nifti_files(predictions):
         named.setdefault(_case_id(path), []).append(path)
     files = {}
-    for case_id in named.keys() & case_ids:
+    for case_id in named.keys() & set(case_ids):
         # A map of probabilities may end like a label map: <case_id>_GTV beside <case_id>.
-        paths = [path for path in named[case_id] if stem(path.name) == case_id] or named[case_id]
-        if len(paths) > 1:
-            raise DataListError(f"{paths[0]} and {paths[1]} are of one case; keep one")
-        files[case_id] = paths[0]
+        paths = named[case_id]
+        files[case_id] = [path for path in paths if stem(path.name) == case_id] or paths
     others = sorted(named.keys() - set(case_ids))
     known = {*case_ids, *named}
     strangers = tuple(name for name in others if not _belongs_to_one_of(known, name))
@@ -254,6 +303,8 @@ def _check_regions(comparisons: Iterable[_Comparison]) -> None:
 
 
 def _score(comparison: _Comparison) -> tuple[list[ScoreRow], str | None]:
+    if comparison.problem:
+        return _unscored(comparison, "failed"), comparison.problem
     if comparison.prediction is None:
         return _unscored(comparison, "missing"), None
     try:
@@ -312,11 +363,6 @@ def _masks(
 
 
 def _write(table: ScoreTable, output: Path, about: Mapping[str, Any]) -> None:
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{output} cannot be made ({error.strerror}); choose another folder"
-        ) from None
+    make_folder(output, "choose another with -o")
     table.to_csv(output / "scores.csv")
     table.to_json(output / "scores.json", about)

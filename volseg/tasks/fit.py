@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
-from volseg.checkpoint import MODEL_FILE
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, DataList, read_data_list
 from volseg.errors import DataListError
+from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE
 from volseg.progress import clock
 from volseg.training.cache import build_cache
 from volseg.training.datamodule import VolumeDataModule
 from volseg.training.module import SegmentationModule
-from volseg.training.run_folder import CONFIG, METRICS, open_run
+from volseg.training.run_folder import open_run
 from volseg.training.trainer import build_trainer, read_metrics
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,8 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
     checkpoint = open_run(run, config, data_list, resume=resume)
     cache = cache_folder(config, run)
     ready, failures = build_cache([*training, *validation], config, cache)
+    for case_id, reason in failures:
+        logger.error("case %s is left out: %s", case_id, reason)
     wanted = {case.case_id for case in validation}
     data = VolumeDataModule(
         config,
@@ -85,7 +87,7 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
     trainer = build_trainer(config, run, validate=bool(data.validation), started=start)
     _announce(module, data, trainer)
     trainer.loggers[0].experiment.add_text(
-        "config", "```yaml\n" + (run / CONFIG).read_text(encoding="utf-8") + "```"
+        "config", "```yaml\n" + (run / CONFIG_FILE).read_text(encoding="utf-8") + "```"
     )
     try:
         trainer.fit(module, data, ckpt_path=checkpoint)
@@ -97,7 +99,7 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
     seconds = time.monotonic() - start
     logger.info("trained in %s; the model is %s", clock(seconds), run / MODEL_FILE)
     return FitResult(
-        run, run / MODEL_FILE, best_scores(read_metrics(run / METRICS)), failures, seconds
+        run, run / MODEL_FILE, best_scores(read_metrics(run / METRICS_FILE)), failures, seconds
     )
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import volseg
-from volseg.checkpoint import DISCLAIMER, describe_scheme
+from volseg.checkpoint import describe_scheme
 from volseg.datalist import Case, Finding
 from volseg.errors import OutputError, VolsegError
+from volseg.files import atomic_write, make_folder
 from volseg.inference import Prediction, Predictor, PreparedCase
-from volseg.nifti import atomic_write
 from volseg.progress import track
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ class InferOptions:
         overwrite: Do finished cases again.
         labels: Name of the label scheme to write; None: that of the first model.
         fold: Only the cases of this fold of a data list.
+        data_root: Folder that the paths of a data list start from; None: as the list says.
+        overrides: Words such as `inference.window_batch=2`, in place of what the models say.
     """
 
     tta: bool | None = None
@@ -46,6 +48,8 @@ class InferOptions:
     overwrite: bool = False
     labels: str | None = None
     fold: int | None = None
+    data_root: Path | None = None
+    overrides: tuple[str, ...] = ()
 
 
 DEFAULTS = InferOptions()
@@ -83,9 +87,14 @@ def infer(
             results in another label scheme.
     """
     predictor = Predictor(
-        models, options.device, tta=options.tta, overlap=options.overlap, labels=options.labels
+        models,
+        options.device,
+        tta=options.tta,
+        overlap=options.overlap,
+        labels=options.labels,
+        overrides=options.overrides,
     )
-    finding = predictor.find(scans, options.fold)
+    finding = predictor.find(scans, options.fold, options.data_root)
     _check_inputs_stay(scans, finding.cases, output, predictor.regions)
     maps = predictor.regions if options.probabilities else ()
     kept = tuple(
@@ -199,16 +208,17 @@ class _Manifest:
         self.regions = predictor.regions
         self.probabilities, self.overwrite = options.probabilities, options.overwrite
         self.before = _read(self.path)
+        root = options.data_root
         self.content: dict[str, Any] = {
             "volseg": volseg.__version__,
-            "disclaimer": DISCLAIMER,
+            "disclaimer": volseg.DISCLAIMER,
             "models": [
                 {"path": str(model.path), "sha256": model.sha256, "volseg": model.version}
                 for model in predictor.models
             ],
             "labels": describe_scheme(predictor.scheme),
             "device": str(predictor.device),
-            "options": asdict(options),
+            "options": asdict(options) | {"data_root": root and str(root)},
             "cases": dict(self.before.get("cases", {})),
             "failures": dict(self.before.get("failures", {})),
         }
@@ -237,12 +247,7 @@ class _Manifest:
         self.content["skipped"] = [
             {"path": str(skipped.path), "reason": skipped.reason} for skipped in finding.skipped
         ]
-        try:
-            self.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"{self.output} cannot be made ({error.strerror}); choose another folder"
-            ) from None
+        make_folder(self.output, "choose another with -o")
         self._write()
 
     def add_failure(self, case_id: str, reason: str) -> None:
@@ -250,7 +255,7 @@ class _Manifest:
         if self.overwrite:
             self.content["cases"].pop(case_id, None)
             for path in _results(self.output, case_id, self.regions):
-                path.unlink(missing_ok=True)
+                _remove(path)
         self.content["failures"][case_id] = reason
         self._write()
 
@@ -276,6 +281,16 @@ class _Manifest:
     def _write(self) -> None:
         with atomic_write(self.path) as temporary:
             temporary.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path}, an old result of a case that failed now, cannot be removed "
+            f"({error.strerror or error}); remove it"
+        ) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,11 +13,10 @@ import nibabel as nib
 from volseg.config import ExperimentConfig, load_config
 from volseg.datalist import find_cases, read_data_list
 from volseg.errors import VolsegError
+from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE
 from volseg.nifti import read_header
 
 Describe = Callable[[Path], dict[str, Any]]
-
-RUN_CONFIG, RUN_MODEL, RUN_METRICS = "config.yaml", "model.safetensors", "metrics.csv"
 
 
 def info(path: Path) -> dict[str, Any]:
@@ -40,7 +39,7 @@ def info(path: Path) -> dict[str, Any]:
 
 def _kind(path: Path) -> tuple[str, Describe]:
     if path.is_dir():
-        is_run = any((path / name).is_file() for name in (RUN_CONFIG, RUN_MODEL))
+        is_run = any((path / name).is_file() for name in (CONFIG_FILE, MODEL_FILE))
         return ("run", _run) if is_run else ("folder of scans", _folder)
     kinds: Mapping[str, tuple[str, Describe]] = {
         ".safetensors": ("model", _model),
@@ -78,15 +77,15 @@ def _model(path: Path) -> dict[str, Any]:
 
 def _run(path: Path) -> dict[str, Any]:
     told: dict[str, Any] = {}
-    if (path / RUN_CONFIG).is_file():
-        told |= _config(path / RUN_CONFIG)
-    if (path / RUN_METRICS).is_file():
-        with (path / RUN_METRICS).open(newline="", encoding="utf-8") as file:
+    if (path / CONFIG_FILE).is_file():
+        told |= _config(path / CONFIG_FILE)
+    if (path / METRICS_FILE).is_file():
+        with (path / METRICS_FILE).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         last = rows[-1] if rows else {}
         told["epochs"] = len(rows)
         told["last_epoch"] = {name: float(value) for name, value in last.items() if value}
-    model = path / RUN_MODEL
+    model = path / MODEL_FILE
     told["model"] = info(model) if model.is_file() else None
     return told
 

@@ -29,10 +29,13 @@ from volseg.datalist.conventions import (
     tell_schemes,
     values_in_words,
 )
-from volseg.errors import DataListError, LabelError, OutputError, VolsegError
+from volseg.errors import DataListError, LabelError, VolsegError
+from volseg.files import atomic_write, make_folder
 from volseg.labels import get_scheme
-from volseg.nifti import atomic_write, read_label_map
+from volseg.nifti import read_label_map
 from volseg.progress import track
+
+_REMEDY = f"say it with --labels NAME, or with --labels {FROM_CONFIG} if the config is to say it"
 
 
 @dataclass(frozen=True)
@@ -75,19 +78,25 @@ def split(
 
     Raises:
         ConfigError: If there is no label scheme called `labels`.
-        DataListError: If there are no cases with label maps, fewer patients than folds, or label
-            maps whose scheme cannot be told.
+        DataListError: If there are no cases with label maps, or fewer patients than folds.
+        LabelError: If the scheme of label maps cannot be told.
         OutputError: If the list cannot be written.
     """
     asked = get_scheme(labels).name if labels and labels != FROM_CONFIG else labels
-    _make_folder(output.parent)
+    make_folder(output.parent, "choose another with -o")
     found = find_cases(folders, channels)
-    values, unreadable = _read_values(found.cases)
+    read = read_values(found.cases)
+    values = {case_id: seen for case_id, seen in read.items() if not isinstance(seen, str)}
+    unreadable = [
+        _left_out(case, reason)
+        for case in found.cases
+        if isinstance(reason := read.get(case.case_id), str)
+    ]
     if asked is None:
         groups = group_cases(
             [c for c in found.cases if c.case_id in values], values, found.layout_of
         )
-        schemes = tell_schemes(groups)
+        schemes = tell_schemes(groups, _REMEDY)
     else:
         groups = [Group("as asked for", (), values)]
         schemes = dict.fromkeys(values, asked)
@@ -95,7 +104,9 @@ def split(
     skipped = [*unreadable, *misfits]
     if not labelled:
         raise DataListError(_no_label_maps(found, skipped))
-    decisions = _decisions(groups, {case.case_id: schemes[case.case_id] for case in labelled})
+    decisions = decisions_in_words(
+        groups, {case.case_id: schemes[case.case_id] for case in labelled}
+    )
     training = assign_folds(labelled, folds, seed)
     testing = tuple(case for case in found.cases if case.label is None)
     data_list = DataList(output.stem, _channels((*training, *testing), channels), training, testing)
@@ -105,29 +116,13 @@ def split(
     return SplitResult(output, listed, data_list, decisions)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"folder {folder} cannot be made ({error.strerror}); choose another with -o"
-        ) from None
-
-
-def _read_values(cases: Iterable[Case]) -> tuple[dict[str, Values], list[Skipped]]:
-    """Values of each label map by case, and the cases whose label map cannot be read."""
-    values: dict[str, Values] = {}
-    skipped = []
-    labelled = {case: case.label for case in cases if case.label}
+def read_values(cases: Iterable[Case]) -> dict[str, Values | str]:
+    """Values of each label map, by case, or why it cannot be read."""
+    labelled = {case.case_id: case.label for case in cases if case.label}
     # Decompression lets go of Python's lock, so threads are enough.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = zip(labelled, pool.map(_values_of, labelled.values()), strict=True)
-        for case, found in track(read, "reading label maps", len(labelled)):
-            if isinstance(found, str):
-                skipped.append(_left_out(case, found))
-            else:
-                values[case.case_id] = found
-    return values, skipped
+        return dict(track(read, "reading label maps", len(labelled)))
 
 
 def _values_of(label: Path) -> Values | str:
@@ -163,7 +158,7 @@ def _check_values(
     return labelled, skipped
 
 
-def _decisions(groups: Iterable[Group], schemes: Mapping[str, str]) -> tuple[str, ...]:
+def decisions_in_words(groups: Iterable[Group], schemes: Mapping[str, str]) -> tuple[str, ...]:
     """A sentence for each group: the scheme of its cases that are listed, and what told it."""
     sentences = []
     for group in groups:

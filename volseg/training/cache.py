@@ -26,6 +26,7 @@ import numpy.typing as npt
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
 from volseg.errors import DataListError, LabelError, OutputError, VolsegError
+from volseg.files import make_folder
 from volseg.labels import LabelScheme, get_scheme
 from volseg.nifti import Grid, check_same_grid, read_case, read_label_map
 from volseg.progress import track
@@ -135,12 +136,7 @@ def build_cache(
     Raises:
         OutputError: If the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cache {folder} cannot be made ({error.strerror}); set data.cache_dir"
-        ) from None
+    make_folder(folder, "set data.cache_dir")
 
     def load(case: Case) -> CachedCase | tuple[str, str]:
         try:
@@ -154,8 +150,6 @@ def build_cache(
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         results = list(track(pool.map(load, cases), "preparing cases", len(cases)))
     failures = tuple(result for result in results if isinstance(result, tuple))
-    for case_id, reason in failures:
-        logger.error("case %s is left out: %s", case_id, reason)
     return tuple(r for r in results if isinstance(r, CachedCase)), failures
 
 

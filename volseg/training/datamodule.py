@@ -34,21 +34,24 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.augment = augmentation(config.augmentation, config.spatial_dims)
         # A slice is a patch of thickness one.
         self.patch_size = (*config.data.patch_size, 1)[:3]
+        # Cases that hold each region: a region few cases have is drawn as often as the others.
+        held = np.array([case.foreground[:, 0, 0] >= 0 for case in cases])
+        self.holders = [(r, np.flatnonzero(cases)) for r, cases in enumerate(held.T) if cases.any()]
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        seed = self.config.training.seed
-        generator = np.random.default_rng([seed, index])
-        # Every case once a round, in an order of its own.
-        turn, place = divmod(index, len(self.cases))
-        order = np.random.default_rng([seed, turn, 1]).permutation(len(self.cases))
-        case = self.cases[order[place]]
+        generator = np.random.default_rng([self.config.training.seed, index])
+        if self.holders and generator.random() < self.config.data.foreground_share:
+            region, holders = self.holders[generator.integers(len(self.holders))]
+            case = self.cases[generator.choice(holders)]
+            voxels = case.foreground[region]
+            centre = voxels[generator.integers(len(voxels))].astype(np.int64)
+        else:
+            case, centre = self._case_of_round(index), None
 
-        stored = case.bits
-        start = self._corner(stored.shape, case.foreground, generator)
-        regions = len(self.config.labels.regions)
+        bits = case.bits
+        start = self._corner(np.array(bits.shape), centre, generator)
         image = cut(case.image, start, self.patch_size).astype(np.float32)
-        bits = cut(stored[None], start, self.patch_size)
-        mask = (bits >> np.arange(regions, dtype=np.uint8).reshape(-1, 1, 1, 1)) & 1
+        mask = masks_of(cut(bits[None], start, self.patch_size)[0], len(self.config.labels.regions))
         sample = {
             "image": torch.from_numpy(image),
             "mask": torch.from_numpy(mask.astype(np.float32)),
@@ -58,22 +61,29 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.augment.set_random_state(seed=int(generator.integers(2**31)))
         return dict(self.augment(sample))
 
+    def _case_of_round(self, index: int) -> CachedCase:
+        """Every case once a round, in an order of its own."""
+        turn, place = divmod(index, len(self.cases))
+        order = np.random.default_rng([self.config.training.seed, turn, 1])
+        return self.cases[order.permutation(len(self.cases))[place]]
+
     def _corner(
         self,
-        shape: Sequence[int],
-        foreground: npt.NDArray[np.int16],
+        shape: npt.NDArray[np.int64],
+        centre: npt.NDArray[np.int64] | None,
         generator: np.random.Generator,
     ) -> npt.NDArray[np.int64]:
-        """First voxel of the patch; negative where the patch is larger than the case."""
+        """First voxel of a patch about `centre`, or anywhere; negative where it is too large."""
         size = np.array(self.patch_size)
         last = np.maximum(shape - size, 0)
-        filled = np.flatnonzero(foreground[:, 0, 0] >= 0)
-        if len(filled) and generator.random() < self.config.data.foreground_share:
-            voxels = foreground[generator.choice(filled)]
-            start = voxels[generator.integers(len(voxels))].astype(np.int64) - size // 2
-        else:
-            start = generator.integers(last + 1)
+        start = generator.integers(last + 1) if centre is None else centre - size // 2
         return np.where(shape >= size, np.clip(start, 0, last), (shape - size) // 2)
+
+
+def masks_of(bits: npt.NDArray[np.uint8], regions: int) -> npt.NDArray[np.bool_]:
+    """Region masks (R, I, J, K) of the bits (I, J, K) of a cached case."""
+    places = np.arange(regions, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return (bits >> places) & 1 > 0
 
 
 def cut(

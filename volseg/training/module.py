@@ -20,6 +20,7 @@ from volseg.networks import build_network
 from volseg.overlay import figure_array, montage
 from volseg.postprocess import decode
 from volseg.training.cache import CachedCase, read_masks
+from volseg.training.datamodule import masks_of
 from volseg.transforms import to_original
 
 #: Name of the score that chooses the best epoch.
@@ -104,7 +105,7 @@ class SegmentationModule(pl.LightningModule):
     def _case_loss(self, probabilities: torch.Tensor, batch: CachedCase) -> float:
         """Loss on the whole case, at the spacing of the network."""
         logits = torch.logit(probabilities, eps=1e-6)[None]
-        mask = torch.from_numpy(_masks(batch, len(self.regions)).astype(np.float32))[None]
+        mask = torch.from_numpy(masks_of(batch.bits, len(self.regions)).astype(np.float32))[None]
         return float(self.loss(logits, mask.to(logits.device)))
 
     def on_validation_epoch_end(self) -> None:
@@ -127,7 +128,7 @@ class SegmentationModule(pl.LightningModule):
         if board is None:
             return
         images = dict(zip(self.config.data.channels, np.asarray(batch.image), strict=True))
-        reference = dict(zip(self.regions, _masks(batch, len(self.regions)), strict=True))
+        reference = dict(zip(self.regions, masks_of(batch.bits, len(self.regions)), strict=True))
         predicted = dict(
             zip(self.regions, probabilities >= self.config.inference.threshold, strict=True)
         )
@@ -182,9 +183,3 @@ def rate_factor(step: int, steps_per_epoch: int, options: TrainingConfig) -> flo
     if options.schedule == "poly":
         return (1 - done) ** 0.9
     return 1.0
-
-
-def _masks(case: CachedCase, regions: int) -> np.ndarray:
-    """Boolean region masks (R, I, J, K) of a cached case, at the spacing of the network."""
-    places = np.arange(regions, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    return (np.asarray(case.bits) >> places) & 1 > 0

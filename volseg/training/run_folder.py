@@ -14,13 +14,18 @@ from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
 
-from volseg.checkpoint import MODEL_FILE
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.datalist import DataList, read_data_list, write_data_list
 from volseg.errors import CheckpointError, OutputError
-from volseg.nifti import atomic_write
+from volseg.files import (
+    CONFIG_FILE,
+    DATA_LIST_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    atomic_write,
+    make_folder,
+)
 
-CONFIG, DATA_LIST, METRICS = "config.yaml", "data_list.json", "metrics.csv"
 LAST = Path("checkpoints", "last.ckpt")
 
 _PACKAGES = ("volseg", "torch", "monai", "pytorch-lightning", "numpy", "nibabel")
@@ -60,12 +65,12 @@ def open_run(
         _check_same_experiment(run, config, data_list)
     elif last.parent.exists() or (run / MODEL_FILE).exists():
         raise OutputError(f"{run} already holds a run; go on with --resume or choose another -o")
+    make_folder(run, "choose another with -o")
     try:
-        run.mkdir(parents=True, exist_ok=True)
         if not resume:
             # What a run left that failed before its first checkpoint.
             shutil.rmtree(run / "tensorboard", ignore_errors=True)
-            (run / METRICS).unlink(missing_ok=True)
+            (run / METRICS_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"run folder {run} cannot be written ({error.strerror}); choose another with -o"
@@ -91,9 +96,9 @@ def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
         "seed": config.training.seed,
         "git": _git_state(),
     }
-    with atomic_write(run / CONFIG) as temporary:
+    with atomic_write(run / CONFIG_FILE) as temporary:
         write_config(temporary, config)
-    with atomic_write(run / DATA_LIST) as temporary:
+    with atomic_write(run / DATA_LIST_FILE) as temporary:
         write_data_list(temporary, data_list, root)
     with atomic_write(run / "environment.json") as temporary:
         temporary.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
@@ -115,14 +120,14 @@ def _git_state() -> dict[str, Any] | None:
 
 
 def _check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
-    before = dict(_flat(load_config(run / CONFIG).to_dict()))
+    before = dict(_flat(load_config(run / CONFIG_FILE).to_dict()))
     now = dict(_flat(config.to_dict()))
     changed = [
         key
         for key in sorted(before.keys() | now.keys())
         if before.get(key) != now.get(key) and key not in _FREE and not key.startswith("inference.")
     ]
-    if _cases(read_data_list(run / DATA_LIST)) != _cases(data_list):
+    if _cases(read_data_list(run / DATA_LIST_FILE)) != _cases(data_list):
         changed.append("data list")
     if changed:
         raise CheckpointError(

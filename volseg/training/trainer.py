@@ -23,15 +23,14 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from volseg.checkpoint import MODEL_FILE, save_checkpoint
+from volseg.checkpoint import save_checkpoint
 from volseg.config import ExperimentConfig, TrainingConfig
 from volseg.errors import CheckpointError
+from volseg.files import METRICS_FILE, MODEL_FILE, atomic_write
 from volseg.inference import mixed_dtype
-from volseg.nifti import atomic_write
 from volseg.progress import clock
 from volseg.training.datamodule import TimedLoader
 from volseg.training.module import BEST_SCORE, SCORES, SegmentationModule
-from volseg.training.run_folder import METRICS
 
 logger = logging.getLogger(__name__)
 
@@ -271,7 +270,7 @@ def build_trainer(
     callbacks: list[Callback] = [
         Throughput(config.data.batch_size),
         LearningRateMonitor(logging_interval="epoch"),
-        EpochLog(run / METRICS, regions),
+        EpochLog(run / METRICS_FILE, regions),
         KeepBestModel(run / MODEL_FILE, config),
         # `last` after validation and the best model's score are in, so that it knows of them.
         ModelCheckpoint(
