@@ -15,6 +15,7 @@ from volseg.config import ExperimentConfig
 from volseg.datalist import Case
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
 from volseg.inference import Predictor, segment
+from volseg.labels import get_scheme
 from volseg.networks import build_network
 from volseg.nifti import Grid
 
@@ -421,26 +422,27 @@ def test_a_scheme_with_other_regions_is_refused(thresholds):
         Predictor("model", device="cpu", labels="brats2024-gli")
 
 
-def test_volumes_are_those_of_the_written_label_map(tmp_path, thresholds):
-    # The cavity fills the core, where it is as probable as the whole tumour.
+@pytest.mark.parametrize("whole", [[1, 2, 3], [1, 2, 3, 4]])
+def test_volumes_are_those_of_the_written_label_map(tmp_path, thresholds, whole):
+    # The cavity fills the core, and may be trained as a part of the whole tumour.
     class WithCavity(Thresholds):
         def forward(self, image):
             logits = super().forward(image)
             return torch.cat([logits, logits[:, 1:2]], dim=1)
 
+    labels = {1: "NETC", 2: "SNFH", 3: "ET", 4: "RC"}
+    regions = {"WT": whole, "TC": [1, 3], "ET": [3], "RC": [4]}
+    config = tiny_config(labels={"labels": labels, "regions": regions})
     predictor = Predictor("model", device="cpu")
-    config = tiny_config(labels="brats2024-gli")
     predictor.models = (Model(WithCavity(), config, {}, "0", "1" * 64, tmp_path),)
-    predictor.scheme, predictor.regions = config.labels, tuple(config.labels.regions)
+    predictor.scheme, predictor.regions = get_scheme("brats2024-gli"), tuple(regions)
 
     prediction = predictor.predict(write_case(tmp_path))
 
-    written = config.labels.masks(prediction.label_map)
-    volumes_ml = {
-        name: mask.sum() / 1000 for name, mask in zip(predictor.regions, written, strict=True)
-    }
+    written = zip(regions, predictor.scheme.masks(prediction.label_map), strict=True)
+    volumes_ml = {name: mask.sum() / 1000 for name, mask in written}
     assert prediction.volumes_ml == pytest.approx(volumes_ml)
-    assert volumes_ml["RC"] == pytest.approx(0.048)
+    assert volumes_ml == {"WT": 0.162, "TC": 0.0, "ET": 0.0, "RC": 0.048}
 
 
 # Several models

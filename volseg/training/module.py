@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from volseg.config import ExperimentConfig, TrainingConfig
-from volseg.inference import segment
+from volseg.inference import on_scan_grid, segment
 from volseg.losses import build_loss
 from volseg.metrics import ScoreRow, ScoreTable, region_overlaps
 from volseg.networks import build_network
@@ -21,7 +21,6 @@ from volseg.overlay import figure_array, montage
 from volseg.postprocess import decode
 from volseg.training.cache import CachedCase, read_masks
 from volseg.training.datamodule import masks_of
-from volseg.transforms import to_original
 
 #: Name of the score that chooses the best epoch.
 BEST_SCORE = "val/dice/mean"
@@ -83,15 +82,8 @@ class SegmentationModule(pl.LightningModule):
         network = self.best_network
         probabilities = segment(network, image, self.config, device=self.device)
         self.losses[batch.case.case_id] = self._case_loss(probabilities, batch)
-        original = to_original(probabilities, batch.affine, batch.grid).cpu().numpy()
-        inference = self.config.inference
-        masks = decode(
-            original,
-            self.config.labels,
-            threshold=inference.threshold,
-            min_component_mm3=inference.min_component_mm3,
-            voxel_mm3=batch.grid.voxel_ml * 1000,
-        )
+        original = on_scan_grid(probabilities, batch.affine, batch.grid).numpy()
+        masks = self._decoded(original, batch.grid.voxel_ml)
         reference = read_masks(batch.case, self.config)
         prediction = np.stack([masks[region] for region in self.regions])
         overlaps = region_overlaps(prediction, reference, self.regions)
@@ -101,6 +93,17 @@ class SegmentationModule(pl.LightningModule):
         ]
         if batch.case.case_id in self.pictures:
             self._draw(batch, probabilities.cpu().numpy())
+
+    def _decoded(self, probabilities: np.ndarray, voxel_ml: float) -> dict[str, np.ndarray]:
+        """Masks as `infer` would write them."""
+        options = self.config.inference
+        return decode(
+            probabilities,
+            self.config.labels,
+            threshold=options.threshold,
+            min_component_mm3=options.min_component_mm3,
+            voxel_mm3=voxel_ml * 1000,
+        )
 
     def _case_loss(self, probabilities: torch.Tensor, batch: CachedCase) -> float:
         """Loss on the whole case, at the spacing of the network."""
@@ -129,9 +132,8 @@ class SegmentationModule(pl.LightningModule):
             return
         images = dict(zip(self.config.data.channels, np.asarray(batch.image), strict=True))
         reference = dict(zip(self.regions, masks_of(batch.bits, len(self.regions)), strict=True))
-        predicted = dict(
-            zip(self.regions, probabilities >= self.config.inference.threshold, strict=True)
-        )
+        voxel_ml = abs(np.linalg.det(batch.affine[:3, :3])) / 1000
+        predicted = self._decoded(probabilities, voxel_ml)
         figure = montage(images, reference, predicted, title=batch.case.case_id, slices=2)
         board.experiment.add_image(
             f"cases/{batch.case.case_id}",
