@@ -719,7 +719,8 @@ def test_the_shipped_list_of_msd_has_the_folds_of_nnunet(tmp_path):
 def test_every_shipped_list_knows_its_patients_and_is_described(path, tmp_path):
     data_list = read_data_list(path, tmp_path)
 
-    assert all(case.patient_id == patient_of(case.case_id) for case in data_list.training)
+    if path.name != "lgg.json":  # whose cases are slices
+        assert all(case.patient_id == patient_of(case.case_id) for case in data_list.training)
     assert f"`{path.name}`" in (SHIPPED / "README.md").read_text(encoding="utf-8")
     with pytest.raises(DataListError, match="does not say where its scans are"):
         read_data_list(path)
@@ -742,3 +743,16 @@ def test_the_real_scans_are_found(real_data):
     assert "label map without images" in found["brats2024_labels"]
     assert found["kaggle_3m"].startswith("2000 files, such as TCGA_CS_4941_19960909/")
     assert len(finding.skipped) <= 8
+
+
+def test_the_list_of_lgg_slices_is_balanced_and_never_splits_a_patient(tmp_path):
+    data_list = read_data_list(SHIPPED / "lgg.json", tmp_path)
+    folds = {case.patient_id: case.fold for case in data_list.training}
+
+    assert len(data_list.training) == 3929
+    assert len(folds) == 110
+    assert sorted(Counter(folds.values()).items()) == [(fold, 22) for fold in range(5)]
+    entry = load_decathlon_datalist(SHIPPED / "lgg.json", base_dir=tmp_path)[0]
+    patient = tmp_path / "kaggle_3m" / "TCGA_CS_4941_19960909"
+    assert entry["image"] == str(patient / "TCGA_CS_4941_19960909_1.tif")
+    assert entry["label"] == str(patient / "TCGA_CS_4941_19960909_1_mask.tif")
