@@ -180,7 +180,7 @@ def check(config: Config, overrides: Overrides = None) -> None:
     every problem at once.
 
     Example:
-      volseg check configs/brats_unet.yaml data.fold=1
+      volseg check configs/brats_unet.yaml data.data_root=FOLDER
     """
     from volseg.tasks.check import check as run_check
 
@@ -212,9 +212,9 @@ def fit(
     Watch it with:  tensorboard --logdir runs
 
     Examples:
-      volseg fit configs/brats_unet.yaml
-      volseg fit configs/brats_unet.yaml data.fold=1 -o runs/unet_fold1
-      volseg fit configs/brats_unet.yaml --resume
+      volseg fit configs/brats_unet.yaml data.data_root=FOLDER
+      volseg fit configs/brats_unet.yaml data.data_root=FOLDER data.fold=1 -o runs/unet_fold1
+      volseg fit configs/brats_unet.yaml data.data_root=FOLDER --resume
     """
     from volseg.config import load_config
     from volseg.tasks.fit import fit as run_fit
