@@ -487,3 +487,11 @@ def test_real_label_maps_against_themselves(real_data, tmp_path, folder, labels,
     assert (result.failures, result.missing, result.without_reference) == ((), (), ())
     assert result.table.means("dice") == dict.fromkeys(regions, 1.0)
     assert result.table.means("hd95_mm") == dict.fromkeys(regions, 0.0)
+
+
+def test_a_scheme_that_contradicts_the_manifest_is_refused(folders):
+    (folders[0] / "manifest.json").write_text(json.dumps({"labels": "brats2021"}))
+
+    assert evaluate(*folders, labels="brats2021", reference_labels="brats2021").failures == ()
+    with pytest.raises(LabelError, match="says label scheme 'brats2021', but labels says 'msd'"):
+        evaluate(*folders, labels="msd", reference_labels="brats2021")

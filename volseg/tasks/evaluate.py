@@ -150,7 +150,27 @@ def _prediction_scheme(predictions: Path, labels: str | None) -> LabelScheme:
     if not predictions.is_dir():
         raise DataListError(f"{predictions} is not a folder; give the folder of the predictions")
     if labels:
-        return get_scheme(labels)
+        return _named_scheme(predictions, labels)
+    return _manifest_scheme(predictions)
+
+
+def _named_scheme(predictions: Path, labels: str) -> LabelScheme:
+    """The scheme `labels`, unless the manifest beside the predictions says another."""
+    named = get_scheme(labels)
+    try:
+        written = _manifest_scheme(predictions)
+    except LabelError:
+        return named
+    if written.labels != named.labels:
+        raise LabelError(
+            f"the manifest.json of {predictions} says label scheme {written.name!r}, but labels "
+            f"says {labels!r}; leave labels out"
+        )
+    return named
+
+
+def _manifest_scheme(predictions: Path) -> LabelScheme:
+    """The scheme that `infer` noted beside its results; LabelError if there is none."""
     try:
         manifest = json.loads((predictions / "manifest.json").read_text(encoding="utf-8"))
         written = manifest["labels"]
