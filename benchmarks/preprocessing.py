@@ -35,7 +35,7 @@ from monai.transforms import (
     SpatialResample,
 )
 
-from volseg.config import CHANNELS
+from volseg.config import CHANNELS, DataConfig
 from volseg.datalist import Case, find_cases
 from volseg.nifti import Grid, read_case
 from volseg.phantoms import make_cohort
@@ -49,7 +49,7 @@ RESAMPLE = SpatialResample(
 
 def ours(case: Case, spacing: float) -> np.ndarray:
     images = read_case(case.case_id, case.images, case.channels, CHANNELS)
-    return preprocess(images, (spacing,) * 3).image
+    return preprocess(images, DataConfig(data_list="", spacing_mm=(spacing,) * 3)).image
 
 
 def monai(case: Case, spacing: float) -> np.ndarray:

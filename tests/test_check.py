@@ -72,6 +72,19 @@ def test_every_problem_is_named_at_once(config):
     assert any("fold 9" in problem for problem in problems)
 
 
+def test_a_wrong_fold_is_reported_without_a_trial(config):
+    result = check(config, ["data.fold=9"])
+
+    assert len(result.problems) == 1
+    assert "step" not in dict(result.facts)
+
+
+def test_the_estimate_is_compared_with_the_time_allowed(config):
+    facts = dict(check(config, ["training.max_epochs=100000", "training.max_time='10:00'"]).facts)
+
+    assert facts["training"].endswith("max_time ends the run after 10 min 00 s")
+
+
 def test_channels_on_different_grids_are_found_in_the_headers(config):
     path = first_file(config, "t2f")
     image = nib.load(path)

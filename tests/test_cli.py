@@ -26,7 +26,7 @@ from volseg.tasks.demo import DemoResult
 from volseg.tasks.evaluate import EvaluateResult
 from volseg.tasks.fit import FitResult
 from volseg.tasks.infer import InferOptions, InferResult
-from volseg.tasks.split import SplitResult
+from volseg.tasks.split import SplitOptions, SplitResult
 
 HEAVY = (
     "torch",
@@ -37,7 +37,7 @@ HEAVY = (
     "nibabel",
     "scipy",
 )
-COMMANDS = ("demo", "split", "check", "fit", "infer", "evaluate", "info")
+COMMANDS = ("demo", "split", "check", "fit", "infer", "evaluate", "compare", "info")
 
 CONFIG = """\
 labels: brats2023
@@ -150,11 +150,16 @@ def test_split_passes_folders_and_options(stand_in):
     task = stand_in("split", DataListError("enough"))
 
     run("split", "one", "two", "-o", "list.json")
-    assert task.args == ([Path("one"), Path("two")], Path("list.json"), 5, None, 0, CHANNELS)
+    paths = ([Path("one"), Path("two")], Path("list.json"))
+    assert task.args == (*paths, 5, None, 0, None, SplitOptions())
 
     words = ["--folds", "3", "--labels", "msd", "--seed", "7", "--channels", "t1c,t2f"]
     run("split", "one", "-o", "list.json", *words)
-    assert task.args[2:] == (3, "msd", 7, ("t1c", "t2f"))
+    assert task.args[2:] == (3, "msd", 7, ("t1c", "t2f"), SplitOptions())
+    words = ["--patient-regex", "^p", "--spacing", "1,1,5.5", "--table", "a.csv"]
+    run("split", "one", "-o", "list.json", *words, "--group-columns", "sex,grade")
+    assert task.args[6] == SplitOptions("^p", (1, 1, 5.5), Path("a.csv"), ("sex", "grade"))
+    assert run("split", "one", "-o", "list.json", "--spacing", "1,x").exit_code == 2
 
 
 def test_check_passes_the_config_and_the_overrides(stand_in):
@@ -378,7 +383,7 @@ def test_failed_cases_are_named_and_exit_with_3(stand_in):
     result = run("infer", "scans", "-m", "m", "-o", "out")
 
     assert result.exit_code == 3
-    assert "1 cases segmented, 2 were there already" in result.stdout
+    assert "1 case segmented, 2 were there already" in result.stdout
     assert re.search(r"d +│ t1c in d.nii is constant", result.stdout)
 
 

@@ -117,7 +117,12 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         (
             {"network": {"widths": [8, 16]}},
             "network: name is missing; use one of unet, dynunet, segresnet, attention_unet, "
-            "swin_unetr",
+            "swin_unetr, segnet, deeplabv3plus, pspnet",
+        ),
+        (
+            {"data": {"fill_missing": "t2"}},
+            "data: fill_missing is 't2', but the channels are ['t1n', 't1c', 't2w', 't2f']; "
+            "choose one of them",
         ),
         ({"network": "unet"}, "network: a section holds lines of `option: value`, got 'unet'"),
         ({"loss": None}, "loss: a section holds lines of `option: value`, got None"),

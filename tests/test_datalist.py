@@ -87,7 +87,7 @@ def test_names_of_every_year_are_known(tmp_path, case_id, names, separator, labe
     assert [path.name for path in case.images] == [
         f"{case_id}{separator}{name}.nii.gz" for name in names
     ]
-    assert case.label == folder / f"{case_id}{separator}{label}.nii.gz"
+    assert case.label == (folder / f"{case_id}{separator}{label}.nii.gz",)
 
 
 def test_cases_lie_at_any_depth_and_are_sorted_by_id(tmp_path):
@@ -109,7 +109,7 @@ def test_flat_files_of_one_folder_are_sorted_into_cases(tmp_path):
 
     assert [case.case_id for case in cases] == ["BraTS2021_00000", "BraTS2021_00002"]
     assert cases[1].images[1] == tmp_path / "BraTS2021_00002_t1ce.NII"
-    assert cases[1].label == tmp_path / "BraTS2021_00002_SEG.NII"
+    assert cases[1].label == (tmp_path / "BraTS2021_00002_SEG.NII",)
 
 
 def test_files_called_by_channel_alone_belong_to_the_case_of_their_folder(tmp_path):
@@ -120,7 +120,7 @@ def test_files_called_by_channel_alone_belong_to_the_case_of_their_folder(tmp_pa
 
     assert case.case_id == "BraTS-MET-00110-000"
     assert case.images[3].name == "flair.nii.gz"
-    assert case.label is not None
+    assert len(case.label) == 1
 
 
 def test_the_misnamed_label_map_of_brats_2020_finds_its_case(tmp_path):
@@ -129,7 +129,7 @@ def test_the_misnamed_label_map_of_brats_2020_finds_its_case(tmp_path):
 
     case = only_case(tmp_path)
 
-    assert case.label == tmp_path / "BraTS20_Training_355" / "W39_1998.09.19_Segm.nii"
+    assert case.label == (tmp_path / "BraTS20_Training_355" / "W39_1998.09.19_Segm.nii",)
 
 
 def test_hidden_files_are_not_mentioned(tmp_path):
@@ -167,7 +167,7 @@ def test_what_is_left_out_is_named_with_its_reason(tmp_path):
     assert found["B"] == "case B: missing channel t2f; complete the case"
     assert found["C"] == "case C: 2 files for channel t1c: C-t1c.nii.gz, C-t1ce.nii; keep one"
     assert found["D"] == "case D: 2 files for label map: D-seg.nii.gz, D_seg.nii; keep one"
-    assert found["notes.txt"] == "not .nii or .nii.gz"
+    assert found["notes.txt"] == "not .nii or .nii.gz, nor a 2D image"
     assert found["A_0002.nii.gz"] == "a numbered channel, but no dataset.json says which"
     assert found["A"].startswith("2 files, such as A-t1c-bias.nii.gz: the name ends in no known")
     assert [s.case_id for s in finding.skipped if s.case_id] == ["B", "C", "D"]
@@ -192,7 +192,8 @@ def test_many_files_of_one_kind_are_one_entry(tmp_path):
 
     assert reasons(find_cases([tmp_path])) == {
         "labels": "30 files, such as q00/q00-seg.nii.gz: label map without images",
-        "lgg": "150 files, such as p00/0.tif: not .nii or .nii.gz",
+        "lgg": "150 files, such as p00/0.tif: 2D image beside NIfTI files; to use such images, "
+        "give their folder alone",
     }
 
 
@@ -226,7 +227,7 @@ def test_links_are_followed_and_loops_are_named(tmp_path):
 
     finding = find_cases([tmp_path / "scans"])
 
-    assert [case.label for case in finding.cases] == [tmp_path / "scans" / "A" / "A-seg.nii.gz"]
+    assert [case.label for case in finding.cases] == [(tmp_path / "scans" / "A" / "A-seg.nii.gz",)]
     assert reasons(finding) == {"loop": "link to a folder that it lies in"}
 
 
@@ -303,8 +304,8 @@ def test_msd_holds_its_channels_in_4d_files(tmp_path):
     first, second = finding.cases
     assert first.images == (tmp_path / "imagesTr" / "BRATS_001.nii.gz",)
     assert first.channels == second.channels == ("t2f", "t1n", "t1c", "t2w")
-    assert (first.label, first.labels) == (tmp_path / "labelsTr" / "BRATS_001.nii.gz", "msd")
-    assert (second.label, second.labels) == (None, None)
+    assert (first.label, first.labels) == ((tmp_path / "labelsTr" / "BRATS_001.nii.gz",), "msd")
+    assert (second.label, second.labels) == ((), None)
     assert (finding.layouts, finding.skipped) == ({"MSD": 2}, ())
 
 
@@ -319,9 +320,9 @@ def test_nnunet_numbers_its_channels(tmp_path, names):
     first, second = finding.cases
     assert [path.name[-11:] for path in first.images] == ["0003.nii.gz", "0001.nii.gz"]
     assert first.channels == ("t2f", "t1c")
-    assert first.label == tmp_path / "labelsTr" / "BraTS2021_00000.nii.gz"
+    assert first.label == (tmp_path / "labelsTr" / "BraTS2021_00000.nii.gz",)
     # nnU-Net stores BraTS with consecutive labels, which are those of MSD.
-    assert (first.labels, second.label) == ("msd", None)
+    assert (first.labels, second.label) == ("msd", ())
     assert (finding.layouts, finding.skipped) == ({"nnU-Net": 2}, ())
 
 
@@ -341,7 +342,7 @@ def test_stray_files_of_a_described_data_set_are_named(tmp_path):
         "BRATS_009_0007.nii.gz": "a numbered channel, but no dataset.json says which",
         "BRATS_010.nii.gz": "label map without images",
         "BraTS2021_00001.nii.gz": "label map of a test case, which is not used",
-        "notes.txt": "not .nii or .nii.gz",
+        "notes.txt": "not .nii or .nii.gz, nor a 2D image",
     }
 
 
@@ -566,7 +567,7 @@ def test_monai_reads_both_parts_of_a_list(tmp_path, mixed):
         for entry, case in zip(entries, cases, strict=True):
             image = entry["image"]
             assert [image] if isinstance(image, str) else image == list(map(str, case.images))
-            assert entry.get("label") == (case.label and str(case.label))
+            assert entry.get("label", "") == "".join(map(str, case.label))
             assert entry.get("fold") == case.fold
     assert isinstance(load_decathlon_datalist(path, base_dir=root)[0]["image"], str)
 
@@ -680,7 +681,7 @@ def test_keys_of_the_decathlon_are_accepted(tmp_path):
 
     (case,) = read_data_list(path).training
 
-    assert case == Case("A", "A", (tmp_path / "a",), ("t1c",), tmp_path / "b")
+    assert case == Case("A", "A", (tmp_path / "a",), ("t1c",), (tmp_path / "b",))
 
 
 def test_a_glioma_of_2021_and_its_release_of_2023_are_one_patient():
@@ -719,8 +720,7 @@ def test_the_shipped_list_of_msd_has_the_folds_of_nnunet(tmp_path):
 def test_every_shipped_list_knows_its_patients_and_is_described(path, tmp_path):
     data_list = read_data_list(path, tmp_path)
 
-    if path.name != "lgg.json":  # whose cases are slices
-        assert all(case.patient_id == patient_of(case.case_id) for case in data_list.training)
+    assert all(case.patient_id == patient_of(case.case_id) for case in data_list.training)
     assert f"`{path.name}`" in (SHIPPED / "README.md").read_text(encoding="utf-8")
     with pytest.raises(DataListError, match="does not say where its scans are"):
         read_data_list(path)
@@ -745,14 +745,30 @@ def test_the_real_scans_are_found(real_data):
     assert len(finding.skipped) <= 8
 
 
-def test_the_list_of_lgg_slices_is_balanced_and_never_splits_a_patient(tmp_path):
-    data_list = read_data_list(SHIPPED / "lgg.json", tmp_path)
-    folds = {case.patient_id: case.fold for case in data_list.training}
-
-    assert len(data_list.training) == 3929
-    assert len(folds) == 110
-    assert sorted(Counter(folds.values()).items()) == [(fold, 22) for fold in range(5)]
+def test_monai_reads_the_slices_of_a_stack(tmp_path):
     entry = load_decathlon_datalist(SHIPPED / "lgg.json", base_dir=tmp_path)[0]
+
     patient = tmp_path / "kaggle_3m" / "TCGA_CS_4941_19960909"
-    assert entry["image"] == str(patient / "TCGA_CS_4941_19960909_1.tif")
-    assert entry["label"] == str(patient / "TCGA_CS_4941_19960909_1_mask.tif")
+    assert len(entry["image"]) == len(entry["label"]) == 23
+    assert entry["image"][9] == str(patient / "TCGA_CS_4941_19960909_10.tif")
+    assert entry["label"][0] == str(patient / "TCGA_CS_4941_19960909_1_mask.tif")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spacing_mm": [1.0, 1.0]}, "training.0.spacing_mm: list should have at least 3 items"),
+        ({"spacing_mm": [1, 0, 1]}, "training.0.spacing_mm.1: input should be greater than 0"),
+        ({"label": ["m"]}, "case A has 1 label maps, but 2 expected; list one for a volume, or"),
+        ({"groups": {"grade": 2}}, "training.0.groups.grade: input should be a valid string"),
+    ],
+)
+def test_a_stack_with_a_mistake_is_refused_in_words(tmp_path, change, message):
+    stack = ENTRY | {"image": ["1.png", "2.png"], "label": ["1m.png", "2m.png"]}
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(LIST | {"training": [stack | change]}), encoding="utf-8")
+
+    with pytest.raises(DataListError) as error:
+        read_data_list(path)
+
+    assert message in str(error.value)

@@ -97,7 +97,7 @@ def test_the_two_sides_may_store_labels_in_different_conventions(folders):
 def test_each_case_of_a_data_list_bears_its_own_convention(folders, tmp_path):
     write(folders[1] / "b.nii.gz", tumour(enhancing=3))
     cases = [
-        Case(case, case, (tmp_path / f"{case}_t1c.nii.gz",), ("t1c",), label, labels)
+        Case(case, case, (tmp_path / f"{case}_t1c.nii.gz",), ("t1c",), (label,), labels)
         for case, labels in (("a", "brats2021"), ("b", "brats2023"))
         for label in [folders[1] / f"{case}.nii.gz"]
     ]
@@ -113,7 +113,7 @@ def test_each_case_of_a_data_list_bears_its_own_convention(folders, tmp_path):
 
 def test_one_fold_of_a_data_list_is_scored_alone(folders, tmp_path):
     cases = tuple(
-        Case(case, case, (tmp_path / f"{case}.nii",), ("t1c",), folders[1] / f"{case}.nii.gz",
+        Case(case, case, (tmp_path / f"{case}.nii",), ("t1c",), (folders[1] / f"{case}.nii.gz",),
              fold=fold)
         for fold, case in enumerate("ab")
     )  # fmt: skip
@@ -180,7 +180,7 @@ def test_a_missing_prediction_is_listed_and_counted(folders):
     summary = result.table.summary()["WT"]
     assert (summary["n_cases"], summary["n_missing"]) == (1, 1)
     assert (summary["dice"]["mean"], summary["dice"]["mean_missing_as_worst"]) == (1.0, 0.5)
-    assert "b,WT,,,,,,,,missing" in (folders[2] / "scores.csv").read_text()
+    assert "b,WT,,,,,,,,,,missing" in (folders[2] / "scores.csv").read_text()
 
 
 def test_a_prediction_without_a_reference_is_named(folders):
@@ -323,7 +323,7 @@ def test_a_damaged_reference_decides_nothing_and_fails_alone(tmp_path):
 
 def test_a_list_that_leaves_the_scheme_to_a_config_needs_its_name_and_may_need_a_root(folders):
     reference = folders[1]
-    case = Case("a", "a", (reference / "a_t1c.nii.gz",), ("t1c",), reference / "a.nii.gz")
+    case = Case("a", "a", (reference / "a_t1c.nii.gz",), ("t1c",), (reference / "a.nii.gz",))
     listed = reference.parent / "list.json"
     write_data_list(listed, DataList("x", ("t1c",), (case,)), reference)
     listed.write_text(listed.read_text().replace('"data_root": "reference"', '"data_root": null'))

@@ -6,18 +6,21 @@ import hashlib
 import json
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from test_inference import write_case, write_model
 
 import volseg
 from volseg.config import CHANNELS
-from volseg.datalist import DataList, find_cases, write_data_list
+from volseg.datalist import Case, DataList, find_cases, write_data_list
 from volseg.errors import CheckpointError, DataListError, OutputError
 from volseg.inference import Prediction, Predictor
 from volseg.labels import get_scheme
+from volseg.slices import mask_paths, read_stack_label_map
 from volseg.tasks.infer import InferOptions, _read_ahead, infer
 
 NAMES = ["BraTS2021_00001", "BraTS2021_00002", "BraTS2021_00003"]
@@ -114,7 +117,7 @@ def test_the_manifest_tells_what_was_made_from_what(scans, model, output):
 
 def test_a_data_list_names_the_cases(scans, model, output, tmp_path):
     cases = find_cases([scans]).cases
-    labelled = replace(cases[0], label=scans / "label.nii.gz", labels="brats2021")
+    labelled = replace(cases[0], label=(scans / "label.nii.gz",), labels="brats2021")
     listed = DataList("some", labelled.channels, training=(labelled,), testing=cases[2:])
     write_data_list(tmp_path / "list.json", listed, tmp_path)
 
@@ -164,6 +167,184 @@ def test_labels_are_those_that_were_asked_for(scans, model, output):
     found = np.asarray(nib.load(output / f"{NAMES[0]}.nii.gz").dataobj)
     own = Predictor(model, device="cpu").predict(scans / NAMES[0]).label_map
     assert np.array_equal(found == 3, own == 4)
+
+
+# Slices
+
+PATIENTS = ["TCGA_CS_0001_20000101", "TCGA_DU_0002_20000101"]
+OF_SLICES = {
+    "labels": "lgg",
+    "data": {
+        "data_list": "l",
+        "channels": ["t1n", "t2f", "t1c"],
+        "patch_size": [16, 16],
+        "fill_missing": "t2f",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def slice_model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "model.safetensors", **OF_SLICES)
+
+
+def write_images(folder, names, channels=3):
+    """8-bit images of 18 columns and 14 rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    for name in names:
+        values = random.integers(1, 255, (14, 18, channels)).astype(np.uint8)
+        Image.fromarray(values).save(folder / name)
+
+
+@pytest.fixture
+def patients(tmp_path):
+    """Folder for each of two patients, in the layout of LGG, of three and two slices."""
+    for name, slices in zip(PATIENTS, (3, 2), strict=True):
+        files = [f"{name}_{n}.tif" for n in range(1, slices + 1)]
+        write_images(tmp_path / "slices" / name, files)
+    return tmp_path / "slices"
+
+
+def test_slices_get_masks_called_as_they(patients, slice_model, output):
+    result = run(patients, slice_model, output)
+
+    assert result.done == tuple(PATIENTS)
+    assert files_in(output) == [*PATIENTS, "manifest.json"]
+    for name, slices in zip(PATIENTS, (3, 2), strict=True):
+        files = [f"{name}_{n}.tif" for n in range(1, slices + 1)]
+        assert files_in(output / name) == files
+        for file in files:
+            mask = Image.open(output / name / file)
+            assert (mask.mode, mask.size) == ("L", (18, 14))
+            assert set(np.unique(mask)) <= {0, 255}
+    record = manifest_of(output)["cases"][PATIENTS[1]]
+    folder = patients / PATIENTS[1]
+    assert record["inputs"] == [str(folder / f"{PATIENTS[1]}_{n}.tif") for n in (1, 2)]
+    assert record["output"] == PATIENTS[1]
+    assert record["volumes_ml"] == {}
+    assert record["notes"] == ["the size of a voxel is not known: taken as 1 mm"]
+
+
+def test_masks_are_what_the_predictor_predicts(patients, slice_model, output):
+    folder = patients / PATIENTS[1]
+    probabilities = Predictor(slice_model, device="cpu").predict(folder).probabilities["WT"]
+    half = (f"inference.threshold={np.median(probabilities):.6f}",)
+
+    run(patients, slice_model, output, overrides=half)
+
+    expected = Predictor(slice_model, device="cpu", overrides=half).predict(folder)
+    paths = mask_paths(output / PATIENTS[1], expected.slices)
+    assert np.array_equal(read_stack_label_map(paths, None)[0], expected.label_map)
+    assert expected.label_map.any()
+    assert not expected.label_map.all()
+
+
+def test_lone_images_get_masks_beside_the_manifest(tmp_path, slice_model, output):
+    write_images(tmp_path / "images", ["1.png", "2.png", "3.jpg"])
+
+    result = run(tmp_path / "images", slice_model, output)
+
+    assert files_in(output) == ["1.png", "2.png", "3.png", "manifest.json"]
+    records = manifest_of(output)["cases"]
+    assert [record["output"] for record in records.values()] == ["1.png", "2.png", "3.png"]
+    assert run(tmp_path / "images", slice_model, output).kept == result.done
+
+
+def test_the_patient_is_found_in_names_of_images(tmp_path, slice_model, output):
+    write_images(tmp_path / "images", ["a_1.png", "a_2.png", "b_1.png"])
+
+    result = run(tmp_path / "images", slice_model, output, patient_regex="(.+)_[0-9]+")
+
+    assert result.done == ("a", "b")
+    assert files_in(output) == ["a", "b_1.png", "manifest.json"]
+    assert files_in(output / "a") == ["a_1.png", "a_2.png"]
+    assert manifest_of(output)["options"]["patient_regex"] == "(.+)_[0-9]+"
+
+
+def test_a_case_of_slices_is_finished_when_all_masks_are_there(patients, slice_model, output):
+    run(patients, slice_model, output)
+    (output / PATIENTS[0] / f"{PATIENTS[0]}_2.tif").unlink()
+
+    again = run(patients, slice_model, output)
+
+    assert (again.done, again.kept) == ((PATIENTS[0],), (PATIENTS[1],))
+    assert len(files_in(output / PATIENTS[0])) == 3
+
+
+def test_slices_that_fail_when_made_again_leave_no_old_masks(patients, slice_model, output):
+    run(patients, slice_model, output)
+    (patients / PATIENTS[0] / f"{PATIENTS[0]}_2.tif").write_bytes(b"not an image")
+
+    result = run(patients, slice_model, output, overwrite=True)
+
+    assert list(result.failures) == [PATIENTS[0]]
+    assert files_in(output) == [PATIENTS[1], "manifest.json"]
+
+
+def test_probabilities_of_slices_are_nifti(patients, slice_model, output):
+    run(patients / PATIENTS[0], slice_model, output, probabilities=True)
+
+    image = nib.load(output / f"{PATIENTS[0]}_WT.nii.gz")
+    assert image.shape == (18, 14, 3)
+    assert nib.aff2axcodes(image.affine) == ("L", "P", "S")
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_slices_are_never_replaced(tmp_path, slice_model, ending):
+    for name, slices in (("p1", 2), ("p2", 1)):
+        write_images(tmp_path / name, [f"{name}_{n}.{ending}" for n in range(slices)])
+    before = contents(tmp_path)
+
+    match = "is an input and would be replaced" if ending == "png" else "is no mask of this case"
+    with pytest.raises(OutputError, match=match):
+        run(tmp_path, slice_model, tmp_path, overwrite=True, patient_regex="^(p.)")
+
+    assert contents(tmp_path) == before
+
+
+def test_two_cases_never_share_a_result(tmp_path, slice_model, output):
+    cases = []
+    for name in ("a", "b"):
+        write_images(tmp_path / name, ["1.png"])
+        cases.append(Case(name, name, (tmp_path / name / "1.png",), ("t1n", "t2f", "t1c")))
+    listed = DataList("some", ("t1n", "t2f", "t1c"), training=(), testing=tuple(cases))
+    write_data_list(tmp_path / "list.json", listed, tmp_path)
+
+    with pytest.raises(OutputError, match=r"1\.png would be the result of case b and of case a; "):
+        run(tmp_path / "list.json", slice_model, output)
+
+
+def test_volumes_that_hold_flair_alone_are_segmented_by_slices(scans, slice_model, output):
+    for name in NAMES:
+        for channel in ("t1", "t1ce", "t2"):
+            (scans / name / f"{name}_{channel}.nii.gz").unlink()
+
+    result = run(scans, slice_model, output)
+
+    assert result.done == tuple(NAMES)
+    record = manifest_of(output)["cases"][NAMES[0]]
+    assert list(record["inputs"]) == ["t2f"]
+    assert record["missing_channels"] == ["t1n", "t1c"]
+    assert record["notes"] == ["t1n, t1c missing: t2f stands in"]
+    assert list(record["volumes_ml"]) == ["WT"]
+
+
+def test_a_real_patient_of_slices_is_segmented(real_data, slice_model, output):
+    folder = real_data / "lgg" / "kaggle_3m" / "TCGA_FG_A60K_20040224"
+    few = [str(folder / f"{folder.name}_{n}.tif") for n in (30, 31)]
+    case = Case(folder.name, folder.name, tuple(map(Path, few)), ("t1n", "t2f", "t1c"))
+    listed = DataList("some", case.channels, training=(), testing=(case,))
+    output.parent.mkdir()
+    write_data_list(output.parent / "list.json", listed, real_data)
+
+    result = run(output.parent / "list.json", slice_model, output)
+
+    assert result.done == (folder.name,)
+    record = manifest_of(output)["cases"][folder.name]
+    assert record["inputs"] == few
+    assert record["missing_channels"] == ["t1n", "t1c"]
+    assert "t1n, t1c missing: t2f stands in" in record["notes"]
 
 
 # Runs that go on
@@ -443,7 +624,17 @@ def test_progress_is_told(scans, model, output, caplog):
     with caplog.at_level(logging.INFO):
         run(scans, model, output)
 
-    assert "3 cases are already there and kept" in caplog.text
+    assert "3 cases already there and kept" in caplog.text
+    assert "writing label scheme brats2021: 1 NCR, 2 ED, 4 ET" in caplog.text
+
+
+def test_nothing_is_said_to_be_kept_in_a_folder_that_is_refused(scans, model, output, caplog):
+    run(scans, model, output)
+
+    with caplog.at_level(logging.INFO), pytest.raises(OutputError, match="use another folder"):
+        run(scans, model, output, labels="brats2023")
+
+    assert "kept" not in caplog.text
 
 
 def test_a_real_scan_in_ras_keeps_its_grid(real_data, tmp_path):

@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 import torch
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from PIL import Image
 
 import volseg
-from volseg import inference
+from volseg import inference, windows
 from volseg.checkpoint import Model, save_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
-from volseg.inference import Predictor, segment
+from volseg.inference import Predictor
 from volseg.labels import get_scheme
 from volseg.networks import build_network
 from volseg.nifti import Grid
+from volseg.slices import read_stack_label_map
+from volseg.windows import segment
 
 SUFFIXES = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
 #: Boxes of a tumour in voxels of the RAS volume, which no flip maps onto itself.
@@ -197,17 +200,17 @@ def test_a_read_only_image_is_accepted(tmp_path):
 
 
 def test_a_volume_too_large_for_the_gpu_is_kept_on_the_cpu(monkeypatch, caplog):
-    image, windows = torch.rand(4, 8, 8, 8), inference.sliding_window_inference
+    image, real = torch.rand(4, 8, 8, 8), windows.sliding_window_inference
     calls = []
 
     def short_of_memory(*args, **kwargs):
         calls.append(kwargs["device"])
         if len(calls) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return windows(*args, **kwargs)
+        return real(*args, **kwargs)
 
     expected = segment(Thresholds(), image, tiny_config(), device="cpu")
-    monkeypatch.setattr(inference, "sliding_window_inference", short_of_memory)
+    monkeypatch.setattr(windows, "sliding_window_inference", short_of_memory)
     found = segment(Thresholds(), image, tiny_config(), device="cpu")
 
     assert torch.equal(found, expected)
@@ -216,7 +219,7 @@ def test_a_volume_too_large_for_the_gpu_is_kept_on_the_cpu(monkeypatch, caplog):
 
 
 def test_the_way_back_to_the_scan_goes_over_the_cpu_where_the_gpu_is_too_small(monkeypatch):
-    grid, real, calls = Grid((4, 4, 4), np.eye(4)), inference.to_original, []
+    grid, real, calls = Grid((4, 4, 4), np.eye(4)), windows.to_original, []
 
     def short_of_memory(*args):
         calls.append(args)
@@ -224,10 +227,10 @@ def test_the_way_back_to_the_scan_goes_over_the_cpu_where_the_gpu_is_too_small(m
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(*args)
 
-    monkeypatch.setattr(inference, "to_original", short_of_memory)
+    monkeypatch.setattr(windows, "to_original", short_of_memory)
     probabilities = torch.rand(3, 4, 4, 4)
 
-    found = inference.on_scan_grid(probabilities, np.eye(4), grid)
+    found = windows.on_scan_grid(probabilities, np.eye(4), grid)
 
     assert torch.equal(found, probabilities)
     assert len(calls) == 2
@@ -262,7 +265,7 @@ def test_mixed_precision_only_on_a_gpu_and_only_if_asked(
 ):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
 
-    assert inference.mixed_dtype(precision, device) == expected
+    assert windows.mixed_dtype(precision, device) == expected
 
 
 # From files to files
@@ -445,6 +448,160 @@ def test_volumes_are_those_of_the_written_label_map(tmp_path, thresholds, whole)
     assert volumes_ml == {"WT": 0.162, "TC": 0.0, "ET": 0.0, "RC": 0.048}
 
 
+# Slices
+
+
+class BrightFlair(torch.nn.Module):
+    """One region, where FLAIR is brighter than half of what its type can hold."""
+
+    def forward(self, image):
+        self.sizes = [*getattr(self, "sizes", []), *[tuple(one.shape[1:]) for one in image]]
+        return 20 * (image[:, [1]] - 0.5)
+
+
+def slice_config(**data):
+    options = {"data_list": "l", "patch_size": [16, 16], "channels": ["t1n", "t2f", "t1c"]}
+    return tiny_config(labels="lgg", data=options | {"intensity": "unit"} | data)
+
+
+@pytest.fixture
+def bright(monkeypatch):
+    """Every model file stands for `BrightFlair`; call it to choose another config."""
+
+    def use(config):
+        network = BrightFlair()
+        monkeypatch.setattr(
+            inference, "load_checkpoint", lambda path: Model(network, config, {}, "0", "0", path)
+        )
+        return network
+
+    use(slice_config())
+    return use
+
+
+def write_stack(folder, ending="png", slices=3, **more):
+    """Slices of 20 columns and 12 rows with a tumour in columns 4 to 7 and row 5 of the second."""
+    folder.mkdir(parents=True)
+    paths = []
+    for n in range(slices):
+        image = np.full((12, 20, 3), 40, np.uint8) + np.arange(3, dtype=np.uint8)
+        image[0, 0] = 0
+        if n == 1 or slices == 1:
+            image[5, 4:8, 1] = 255
+        paths.append(folder / f"{folder.name}_{n}.{ending}")
+        Image.fromarray(image).save(paths[-1])
+    return Case(folder.name, folder.name, tuple(paths), ("t1n", "t2f", "t1c"), **more)
+
+
+def test_a_stack_is_segmented_and_written_as_masks(tmp_path, bright):
+    bright(slice_config(spacing_mm=[0.5, 0.5, 4]))
+    case = write_stack(tmp_path / "p1", "tif", spacing_mm=(0.5, 0.5, 4.0))
+
+    prediction = Predictor("model", device="cpu").predict(case)
+
+    expected = np.zeros((20, 12, 3), np.uint8)
+    expected[4:8, 5, 1] = 1
+    assert np.array_equal(prediction.label_map, expected)
+    # Four voxels of 0.5 x 0.5 x 4 mm.
+    assert prediction.volumes_ml == pytest.approx({"WT": 0.004})
+    assert (prediction.slices, prediction.notes) == (case.images, ())
+    paths = prediction.save_slices(tmp_path / "masks")
+    assert [path.name for path in paths] == ["p1_0.tif", "p1_1.tif", "p1_2.tif"]
+    assert np.unique(Image.open(paths[1])).tolist() == [0, 255]
+    assert np.array_equal(read_stack_label_map(paths, None)[0], expected)
+    prediction.save(tmp_path / "result.nii.gz")
+    assert nib.load(tmp_path / "result.nii.gz").header.get_zooms() == (0.5, 0.5, 4)
+
+
+def test_a_single_slice_is_segmented(tmp_path, bright):
+    prediction = Predictor("model", device="cpu").predict(write_stack(tmp_path / "p1", slices=1))
+
+    assert prediction.label_map.shape == (20, 12, 1)
+    assert np.argwhere(prediction.label_map).tolist() == [[n, 5, 0] for n in range(4, 8)]
+
+
+def test_without_the_size_of_a_voxel_there_are_no_volumes(tmp_path, bright):
+    sections = {"inference": {"min_component_mm3": {"WT": 5}}}
+    bright(ExperimentConfig.from_dict(slice_config().to_dict() | sections))
+
+    prediction = Predictor("model", device="cpu").predict(write_stack(tmp_path / "p1"))
+
+    assert prediction.volumes_ml == {}
+    assert not prediction.label_map.any()
+    assert prediction.notes == (
+        "the size of a voxel is not known: taken as 1 mm",
+        "inference.min_component_mm3 counts voxels",
+    )
+
+
+def test_masks_of_several_labels_hold_the_labels(tmp_path, thresholds):
+    channels = ["t1n", "t1c", "t2w", "t2f"]
+    thresholds(tiny_config((16, 16), data={"data_list": "l", "patch_size": [16, 16],
+                                           "channels": channels}))  # fmt: skip
+    image = np.full((12, 20, 4), 40, np.uint8) + np.arange(12, dtype=np.uint8)[:, None, None] % 2
+    image[5:9, 4:8, 3], image[5:7, 4:8, 1], image[5, 4:8, 2] = 250, 250, 250
+    image[0, 0] = 0
+    Image.fromarray(image).save(tmp_path / "a.png")
+    case = Case("a", "a", (tmp_path / "a.png",), tuple(channels))
+
+    (path,) = Predictor("model", device="cpu").predict(case).save_slices(tmp_path / "masks")
+
+    found = np.asarray(Image.open(path))
+    assert found[4:10, 4].tolist() == [0, 4, 1, 2, 2, 0]
+
+
+def test_only_the_channel_that_stands_in_is_needed(tmp_path, bright):
+    folder = write_case(tmp_path)
+    for name in ("t1", "t1ce", "t2"):
+        (folder / f"{folder.name}_{name}.nii.gz").unlink()
+    with pytest.raises(DataListError, match=r"needs channels t1n t2f t1c\)"):
+        Predictor("model", device="cpu").predict(folder)
+
+    bright(slice_config(fill_missing="t2f"))
+    predictor = Predictor("model", device="cpu")
+    prediction = predictor.predict(folder)
+
+    assert (predictor.channels, predictor.required) == (("t1n", "t2f", "t1c"), ("t2f",))
+    assert prediction.missing == ("t1n", "t1c")
+    assert prediction.notes == ("t1n, t1c missing: t2f stands in",)
+    prediction.save(tmp_path / "result.nii.gz")
+    assert np.array_equal(in_ras(tmp_path / "result.nii.gz"), expected_label_map() > 0)
+
+
+def test_an_ensemble_needs_what_a_model_of_it_needs(tmp_path, monkeypatch):
+    configs = [slice_config(fill_missing="t2f"), slice_config(channels=["t2f", "t1c"])]
+    monkeypatch.setattr(
+        inference,
+        "load_checkpoint",
+        lambda path: Model(BrightFlair(), configs[int(path)], {}, "0", "0", path),
+    )
+
+    assert Predictor(["0", "1"], device="cpu").required == ("t2f", "t1c")
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "ASL"])
+def test_slices_of_a_volume_are_axial_and_resampled_in_their_plane(tmp_path, bright, orientation):
+    network = bright(slice_config(spacing_mm=[2, 2, 2], fill_missing="t2f"))
+    case = write_case(tmp_path, orientation=orientation)
+
+    Predictor("model", device="cpu").predict(case).save(tmp_path / "result.nii.gz")
+
+    # The brain spans 17, 19 and 15 voxels along R, A and S, and has a margin of 1: at 2 mm, each
+    # of its 17 axial slices fits into one window, and so a slice is seen once.
+    assert network.sizes == [(16, 16)] * 17
+    found, expected = in_ras(tmp_path / "result.nii.gz") > 0, expected_label_map() > 0
+    assert np.array_equal(found.any(axis=(0, 1)), expected.any(axis=(0, 1)))
+    assert 2 * (found & expected).sum() / (found.sum() + expected.sum()) > 0.75
+
+
+def test_slices_are_not_given_by_channel(tmp_path, bright):
+    case = write_stack(tmp_path / "p1")
+    images = dict(zip(("t1n", "t2f", "t1c"), case.images, strict=True))
+
+    with pytest.raises(DataListError, match=r"p1_0\.png is a 2D image, which holds all channels"):
+        Predictor("model", device="cpu").predict(images)
+
+
 # Several models
 
 
@@ -511,7 +668,10 @@ def test_each_preprocessing_is_done_once(tmp_path, thresholds, monkeypatch):
 
     Predictor(["a", "b", "c"], device="cpu").prepare(write_case(tmp_path))
 
-    assert done == [((1.0, 1.0, 1.0), 3), ((2.0, 2.0, 2.0), 3)]
+    assert [(data.spacing_mm, dims) for data, dims in done] == [
+        ((1.0, 1.0, 1.0), 3),
+        ((2.0, 2.0, 2.0), 3),
+    ]
 
 
 def test_models_of_different_regions_make_no_ensemble(tmp_path):
@@ -547,6 +707,14 @@ def test_a_folder_that_lacks_a_channel_is_refused_with_its_name(tmp_path, thresh
         match=r"missing channel t2f.*\(the model needs channels t1n t1c t2w t2f\)",
     ):
         Predictor("model", device="cpu").predict(case)
+
+
+def test_a_wrong_path_says_nothing_of_channels(tmp_path, thresholds):
+    with pytest.raises(DataListError) as error:
+        Predictor("model", device="cpu").predict(tmp_path / "none")
+
+    assert "does not exist" in str(error.value)
+    assert "the model needs" not in str(error.value)
 
 
 def test_a_folder_of_several_cases_is_refused(tmp_path, thresholds):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
+from PIL import Image
 from test_inference import oblique, tiny_config, write_case, write_model
 
 from volseg.config import write_config
 from volseg.datalist import DataList, find_cases, write_data_list
-from volseg.errors import CheckpointError, ImageError, VolsegError
+from volseg.errors import CheckpointError, DataListError, ImageError, VolsegError
+from volseg.metrics.table import ScoreRow, ScoreTable
 from volseg.tasks.info import info
 
 
@@ -56,7 +61,7 @@ def test_a_data_list_tells_its_cases_and_folds(tmp_path):
         write_case(tmp_path / "scans", f"BraTS2021_0000{number}")
     cases = find_cases([tmp_path / "scans"]).cases
     labelled = [
-        replace(case, label=tmp_path / f"{fold}.nii.gz", labels="brats2021", fold=fold)
+        replace(case, label=(tmp_path / f"{fold}.nii.gz",), labels="brats2021", fold=fold)
         for fold, case in enumerate(cases[:2])
     ]
     listed = DataList("three", cases[0].channels, tuple(labelled), testing=cases[2:])
@@ -119,10 +124,127 @@ def test_a_folder_of_scans_tells_its_cases(tmp_path):
     assert len(told["skipped"]) == 1
 
 
+def write_slices(folder: Path) -> Path:
+    """Two patients of two institutions with two slices each, one of them without masks."""
+    for patient in ("TCGA_CS_0001_19990101", "TCGA_DU_0002_19990101"):
+        (folder / patient).mkdir(parents=True)
+        for number in (1, 2):
+            Image.new("RGB", (6, 5)).save(folder / patient / f"{patient}_{number}.tif")
+            mask = Image.new("L", (6, 5))
+            mask.putpixel((2, 2), 255)
+            if "CS" in patient:
+                mask.save(folder / patient / f"{patient}_{number}_mask.tif")
+    return folder
+
+
+def test_a_folder_of_slices_tells_its_cases(tmp_path):
+    told = info(write_slices(tmp_path))
+
+    assert told["kind"] == "folder of 2D slices"
+    assert (told["cases"], told["patients"], told["labelled"], told["slices"]) == (2, 2, 1, 4)
+    assert told["patients_by_institution"] == {"CS": 1, "DU": 1}
+    assert "slices_by_fold" not in told
+
+
+def test_a_list_of_stacks_tells_its_slices(tmp_path):
+    first, second = find_cases([write_slices(tmp_path)]).cases
+    second = replace(second, fold=None, groups={}, patient_id="other")
+    first = replace(first, fold=3, groups={"institution": "CS", "grade": "2"})
+    listed = DataList("stacks", first.channels, (first,), (second,))
+    write_data_list(tmp_path / "list.json", listed, tmp_path)
+
+    told = info(tmp_path / "list.json")
+
+    assert (told["kind"], told["training"], told["slices"]) == ("data list", 1, 4)
+    assert told["slices_by_fold"] == {"3": 2, "no fold": 2}
+    assert told["patients_by_institution"] == {"CS": 1}
+    assert told["groups"] == ["grade"]
+
+
+def test_a_slice_tells_its_size_and_a_mask_its_values(tmp_path):
+    patient = write_slices(tmp_path) / "TCGA_CS_0001_19990101"
+
+    told = info(patient / f"{patient.name}_1.tif")
+    mask = info(patient / f"{patient.name}_1_mask.tif")
+
+    assert (told["kind"], told["columns"], told["rows"]) == ("2D image", 6, 5)
+    assert (told["channels"], told["stored_as"]) == (3, "8-bit RGB")
+    assert (mask["kind"], mask["values"]) == ("label map", [0, 1])
+    assert {"lgg", "binary"} <= set(mask["fitting_labels"])
+
+
+def save_nifti(path: Path, array) -> Path:
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), path)
+    return path
+
+
+def test_a_label_map_tells_its_values(tmp_path):
+    label_map = np.zeros((3, 3, 3), np.uint8)
+    label_map.flat[:3] = (1, 2, 4)
+
+    by_type = info(save_nifti(tmp_path / "BraTS2021_00001.nii.gz", label_map))
+    by_name = info(save_nifti(tmp_path / "a_seg.nii.gz", label_map.astype(np.float32)))
+    grey = info(save_nifti(tmp_path / "grey.nii.gz", label_map * 50))
+
+    assert (by_type["kind"], by_type["values"]) == ("label map", [0, 1, 2, 4])
+    assert "brats2021" in by_type["fitting_labels"]
+    assert by_name["values"] == [0, 1, 2, 4]
+    assert grey["kind"] == "scan"
+    # Channels in the fourth dimension are no label map.
+    channels = np.stack([label_map, label_map], axis=-1)
+    assert info(save_nifti(tmp_path / "4d.nii.gz", channels))["kind"] == "scan"
+
+
+def test_the_manifest_of_results_tells_cases_and_scheme(tmp_path):
+    manifest = {
+        "volseg": "0.1.0",
+        "models": [{"path": "m.safetensors", "sha256": "x"}],
+        "labels": {"name": "lgg", "labels": {"1": "tumour"}, "regions": {"WT": [1]}},
+        "device": "cpu",
+        "cases": {"a": {}, "b": {}},
+        "failures": {"c": "broken"},
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+
+    told = info(tmp_path / "manifest.json")
+
+    assert told["kind"] == "results of volseg infer"
+    assert (told["cases"], told["failures"]) == (2, {"c": "broken"})
+    assert (told["labels"], told["models"]) == ("lgg", ["m.safetensors"])
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"labels": "binary"}))
+    assert info(tmp_path / "manifest.json")["labels"] == "binary"
+
+
+def test_scores_tell_their_mean_dice(tmp_path):
+    rows = [
+        ScoreRow("a", "WT", dice=0.5),
+        ScoreRow("b", "WT", dice=0.75),
+        ScoreRow("c", "WT", status="missing"),
+    ]
+    ScoreTable.of(rows).to_json(tmp_path / "scores.json", {"network": "unet", "epoch": 4})
+
+    told = info(tmp_path / "scores.json")
+
+    assert (told["kind"], told["network"], told["epoch"]) == ("scores", "unet", 4)
+    assert (told["cases"], told["missing"], told["failed"]) == (3, 1, 0)
+    assert told["mean_dice"] == {"WT": 0.625}
+
+
+def test_json_of_another_kind_is_no_data_list(tmp_path):
+    (tmp_path / "x.json").write_text("[1]")
+
+    with pytest.raises(DataListError, match="is no data list of volseg"):
+        info(tmp_path / "x.json")
+    (tmp_path / "x.json").write_text("{")
+    with pytest.raises(DataListError, match="is not JSON"):
+        info(tmp_path / "x.json")
+
+
 def test_everything_told_is_json(tmp_path):
     write_model(tmp_path / "model.safetensors")
     write_config(tmp_path / "config.yaml", tiny_config())
     case = write_case(tmp_path / "scans")
+    slices = write_slices(tmp_path / "slices") / "TCGA_CS_0001_19990101"
     cases = find_cases([tmp_path / "scans"]).cases
     listed = DataList("one", cases[0].channels, training=(), testing=cases)
     write_data_list(tmp_path / "list.json", listed, tmp_path)
@@ -134,6 +256,8 @@ def test_everything_told_is_json(tmp_path):
         tmp_path / "list.json",
         tmp_path / "scans",
         case / f"{case.name}_t1.nii.gz",
+        slices,
+        slices / f"{slices.name}_2_mask.tif",
     ):
         told = info(path)
         assert json.loads(json.dumps(told)) == told
@@ -149,7 +273,11 @@ def test_what_volseg_does_not_know_is_refused(tmp_path):
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    for name, error in (("m.safetensors", CheckpointError), ("scan.nii.gz", ImageError)):
+    for name, error in (
+        ("m.safetensors", CheckpointError),
+        ("scan.nii.gz", ImageError),
+        ("slice.png", ImageError),
+    ):
         (tmp_path / name).write_bytes(b"\x00" * 30)
         with pytest.raises(error, match=name):
             info(tmp_path / name)

@@ -11,15 +11,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from volseg.checkpoint import load_checkpoint, save_checkpoint
 from volseg.config import (
     AttentionUNetConfig,
+    DeepLabV3PlusConfig,
     DynUNetConfig,
+    ExperimentConfig,
+    PSPNetConfig,
+    SegNetConfig,
     SegResNetConfig,
     SwinUNETRConfig,
     UNetConfig,
 )
 from volseg.errors import ConfigError
-from volseg.networks import FOREGROUND_PRIOR, NETWORKS, build_network
+from volseg.networks import FOREGROUND_PRIOR, NETWORKS, build_network, dynunet
 
 CHANNELS, REGIONS = 2, 3
 SMALL = {
@@ -28,6 +33,11 @@ SMALL = {
     "segresnet": SegResNetConfig(width=8, blocks_down=(1, 1), blocks_up=(1,)),
     "attention_unet": AttentionUNetConfig(widths=(4, 6, 8)),
     "swin_unetr": SwinUNETRConfig(width=12, depths=(1, 1, 1, 1)),
+    "segnet": SegNetConfig(widths=(4, 6, 8), convolutions=(1, 2, 2)),
+    "deeplabv3plus": DeepLabV3PlusConfig(
+        encoder="resnet10", encoder_width=4, rates=(1, 2), width=8, low_level_width=4
+    ),
+    "pspnet": PSPNetConfig(encoder="resnet10", encoder_width=4, width=8),
 }
 OTHER_OPTIONS = {
     "unet without residual units": UNetConfig(widths=(4, 6), residual_units=0, dropout=0.1),
@@ -36,6 +46,17 @@ OTHER_OPTIONS = {
     "attention_unet with dropout": AttentionUNetConfig(widths=(4, 6), dropout=0.1),
     "swin_unetr with checkpointing": SwinUNETRConfig(
         width=12, depths=(1, 1, 1, 1), dropout=0.1, checkpointing=True
+    ),
+    "segnet with dropout": SegNetConfig(widths=(4, 6), convolutions=(1, 1), dropout=0.1),
+    "deeplabv3plus on an efficientnet": DeepLabV3PlusConfig(
+        encoder="efficientnet-b0", rates=(1,), width=8, output_stride=8
+    ),
+    "deeplabv3plus with full convolutions": DeepLabV3PlusConfig(
+        encoder="resnet18", encoder_width=4, rates=(1,), width=8, separable=False, dropout=0
+    ),
+    "pspnet on an efficientnet": PSPNetConfig(encoder="efficientnet-b0", width=8),
+    "pspnet with bottlenecks and a single bin": PSPNetConfig(
+        encoder="resnet50", encoder_width=4, width=8, bins=(1,), output_stride=16, dropout=0
     ),
 }
 
@@ -85,7 +106,7 @@ def test_logits_have_the_shape_of_the_image_in_training_and_evaluation(case):
         evaluated = network.eval()(image)
 
     assert finest.shape == evaluated.shape == (1, REGIONS, *image.shape[2:])
-    assert len(coarser) == (2 if network.divisor == SMALL["dynunet"].divisor else 0)
+    assert len(coarser) == (2 if isinstance(network, dynunet.DeepDynUNet) else 0)
     for level, head in enumerate(coarser, start=1):
         assert head.shape == (1, REGIONS, *(side // 2**level for side in image.shape[2:]))
 
@@ -99,11 +120,31 @@ def test_the_divisor_is_no_smaller_than_it_says(case):
         network.eval()(image)
 
 
+def test_a_batch_with_odd_multiples_of_the_divisor_as_sides_is_taken(case):
+    network, image = case
+    sides = (3 * network.divisor, *image.shape[3:])
+
+    heads = train_step(network, torch.randn(2, CHANNELS, *sides))
+
+    assert heads[0].shape == (2, REGIONS, *sides)
+
+
+def test_in_evaluation_an_image_is_alone_in_its_batch(case):
+    network, image = case
+    network.eval()
+
+    with torch.no_grad():
+        both = network(torch.cat([image, image.flip(2)]))
+
+        torch.testing.assert_close(both[:1], network(image), atol=1e-4, rtol=1e-4)
+
+
 def test_a_gradient_reaches_every_parameter(case):
     network, image = case
     network.zero_grad()
 
-    train_step(network, image)
+    # Of two voxels, batch norm makes -1 and 1, whatever they were.
+    train_step(network, torch.cat([image, image.roll(1, dims=2).square()]))
 
     for name, weights in network.named_parameters():
         assert weights.grad is not None, f"no gradient reaches {name}"
@@ -139,6 +180,30 @@ def test_a_state_dict_carries_the_network_into_another(case):
 
     with torch.no_grad():
         assert torch.equal(other.eval()(image), network.eval()(image))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_model_file_carries_the_network(name, tmp_path):
+    network, image = build(SMALL[name], dims=2)
+    train_step(network, image)  # moves the statistics of batch norm
+    config = ExperimentConfig.from_dict(
+        {
+            "labels": "brats2021",
+            "data": {
+                "data_list": "list.json",
+                "channels": ["t1c", "t2f"],
+                "patch_size": list(image.shape[2:]),
+            },
+            "network": SMALL[name].model_dump(),
+        }
+    )
+
+    save_checkpoint(tmp_path / "model.safetensors", network.state_dict(), config, {})
+    model = load_checkpoint(tmp_path)
+
+    assert model.config.network == SMALL[name]
+    with torch.no_grad():
+        assert torch.equal(model.network(image), network.eval()(image))
 
 
 @pytest.mark.parametrize("name", OTHER_OPTIONS)

@@ -7,6 +7,7 @@ from matplotlib.colors import to_rgb
 from volseg.errors import OutputError
 from volseg.overlay import (
     REGION_COLOURS,
+    CaseView,
     choose_slices,
     figure_array,
     montage,
@@ -108,8 +109,8 @@ def test_slices_show_the_reference_where_there_is_one(block):
     def shown(figure):
         return next(t.get_text() for t in figure.axes[0].texts if "slice" in t.get_text())
 
-    assert shown(both) == "slice 4"
-    assert shown(missed) == "slice 7"
+    assert shown(both) == "slice 5"
+    assert shown(missed) == "slice 8"
 
 
 def test_slices_hold_the_fullest_and_spread_over_the_rest():
@@ -177,3 +178,37 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, brain):
 
     with pytest.raises(OutputError, match=r"nowhere"):
         save_figure(figure, tmp_path / "nowhere" / "case.png")
+
+
+def test_faint_noise_around_a_head_is_cut_off():
+    head = np.zeros((40, 40, 3), dtype=np.uint8)
+    head[10:30, 10:30] = 200
+    noise = np.random.default_rng(0).integers(0, 9, head.shape).astype(np.uint8)
+
+    (i, j, k) = CaseView({"t2f": np.maximum(head, noise)}).box()
+
+    assert (i, j, k) == (slice(8, 32), slice(8, 32), slice(0, 3))
+
+
+def test_the_box_of_a_normalised_image_holds_its_dark_tissue():
+    image = np.zeros((40, 40, 3), dtype=np.float16)
+    image[10:30, 10:30] = -1.5
+    image[15:20, 15:20] = 2
+
+    assert CaseView({"t2f": image}).box()[0] == slice(8, 32)
+
+
+def test_the_box_of_a_slice_is_that_of_what_it_holds():
+    image = np.ones((40, 40, 2))
+    image[:, :, 1] = 0
+    image[10:20, 10:20, 1] = 1
+
+    assert CaseView({"t2f": image}).box(1)[0] == slice(8, 22)
+
+
+def test_a_stack_of_one_slice_has_one_row():
+    image = np.full((20, 20, 1), 7, dtype=np.uint8)
+
+    figure = montage({"t2f": image}, {"foreground": image > 0}, None, "", slices=2)
+
+    assert len(figure.axes) == 1

@@ -10,7 +10,7 @@ import pytest
 
 from volseg.datalist import read_data_list
 from volseg.errors import ConfigError, DataListError, LabelError, OutputError
-from volseg.tasks.split import SplitResult, split
+from volseg.tasks.split import SplitOptions, SplitResult, split
 
 OLD = ("t1", "t1ce", "t2", "flair")
 NEW = ("t1n", "t1c", "t2w", "t2f")
@@ -188,6 +188,31 @@ def test_what_cannot_be_split_is_refused_in_words(tmp_path, scans, options, erro
         split([scans], tmp_path / "list.json", **options)
 
 
+def test_patients_named_to_validate_on_are_fold_0_with_all_their_cases(tmp_path, scans):
+    for visit in ("000", "001"):
+        add_case(scans, f"BraTS-GLI-00009-{visit}", 1, 2, 3)
+    options = SplitOptions(validation=("BraTS2021_00002", "BraTS-GLI-00009"))
+
+    result = split([scans], tmp_path / "list.json", options=options)
+
+    assert {c.case_id for c in result.data_list.split(0)[1]} == {
+        *("BraTS2021_00002", "BraTS-GLI-00009-000", "BraTS-GLI-00009-001")
+    }
+    assert {c.fold for c in result.data_list.split(0)[0]} == {1}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("BraTS2021_00009",), "BraTS2021_00009 to validate on: no such patient"),
+        ([f"BraTS2021_0000{n}" for n in range(4)], "leave some to train on"),
+    ],
+)
+def test_patients_who_cannot_be_held_out_are_refused(tmp_path, scans, names, message):
+    with pytest.raises(DataListError, match=message):
+        split([scans], tmp_path / "list.json", options=SplitOptions(validation=tuple(names)))
+
+
 def test_scans_without_label_maps_are_refused(tmp_path):
     add_case(tmp_path, "BraTS2021_00000")
 
@@ -216,4 +241,4 @@ def test_the_real_scans_of_three_years_make_one_list(real_data, tmp_path):
     assert len(result.data_list.training) == 8
     assert result.finding.skipped == ()
     listed = read_data_list(result.path).training
-    assert all(path.is_file() for case in listed for path in (*case.images, case.label))
+    assert all(path.is_file() for case in listed for path in (*case.images, *case.label))

@@ -28,7 +28,37 @@ def test_a_row_holds_the_scores_and_volumes_of_its_counts():
     assert row.hd95_mm == 1.5
     assert row.volume_ml == pytest.approx(0.004)
     assert row.reference_volume_ml == pytest.approx(0.003)
+    assert (row.prediction_voxels, row.reference_voxels) == (4, 3)
     assert row.status == "scored"
+
+
+def test_where_the_size_of_a_voxel_is_not_known_there_are_no_mm_and_no_ml():
+    row = ScoreRow.of("a", "WT", Overlap(tp=2, fp=2, fn=1), voxel_ml=None, hd95_mm=1.5)
+
+    assert (row.hd95_mm, row.volume_ml, row.reference_volume_ml) == (None, None, None)
+    assert (row.prediction_voxels, row.reference_voxels) == (4, 3)
+    assert row.dice == pytest.approx(4 / 7)
+
+
+def test_cases_without_a_size_of_a_voxel_are_in_every_mean_but_those_of_mm_and_ml():
+    unsized = [
+        ScoreRow.of("d", "ET", Overlap(tp=0, fp=0, fn=3), None),
+        ScoreRow.of("e", "ET", Overlap(tp=0, fp=0, fn=0), None),
+        ScoreRow("x", "ET", status="missing"),
+    ]
+
+    alone = ScoreTable.of(unsized).summary()["ET"]
+    mixed = ScoreTable.of([*ROWS, *unsized]).summary()["ET"]
+
+    assert (alone["n_empty_reference"], alone["n_empty_prediction"]) == (1, 2)
+    assert alone["dice"]["mean"] == pytest.approx(0.5)
+    assert alone["dice"]["mean_missing_as_worst"] == pytest.approx(1 / 3)
+    assert set(alone["hd95_mm"].values()) == {None}
+    assert set(alone["volume_ml"].values()) == {None}
+    assert alone["reference_voxels"]["mean"] == pytest.approx(1.5)
+    assert mixed["n_cases"] == 5
+    assert mixed["hd95_mm"]["mean"] == pytest.approx((0 + 3 + 373.13) / 3)
+    assert mixed["volume_ml"]["mean"] == pytest.approx((2 + 1 + 1) / 3)
 
 
 def test_the_summary_of_three_cases_by_hand():
@@ -126,10 +156,13 @@ def test_the_csv_has_a_line_for_each_case_and_region(tmp_path):
         header = file.readline()
         lines = list(csv.reader(file))
     assert header == (
-        "case_id,region,dice,iou,precision,recall,hd95_mm,volume_ml,reference_volume_ml,status\n"
+        "case_id,region,dice,iou,precision,recall,hd95_mm,volume_ml,reference_volume_ml,"
+        "prediction_voxels,reference_voxels,status\n"
     )
-    assert lines[1] == ["b", "ET", "0.5", repr(1 / 3), "0.5", "0.5", "3.0", "1.0", "1.0", "scored"]
-    assert lines[3] == ["x", "ET", "", "", "", "", "", "", "", "missing"]
+    assert lines[1] == [
+        "b", "ET", "0.5", repr(1 / 3), "0.5", "0.5", "3.0", "1.0", "1.0", "2", "2", "scored",
+    ]  # fmt: skip
+    assert lines[3] == ["x", "ET", *[""] * 9, "missing"]
 
 
 def test_the_json_explains_itself(tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
+import logging
 import shutil
 import signal
 import time
@@ -15,14 +17,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
-from volseg.datalist import read_data_list
+from volseg.datalist import Case, DataList, read_data_list, write_data_list
 from volseg.errors import CheckpointError, DataListError, LabelError, OutputError
-from volseg.tasks.fit import best_scores, fit
+from volseg.metrics import Overlap
+from volseg.tasks.fit import FitResult, best_scores, fit
 from volseg.training.cache import CachedCase, build_cache, read_cached, read_masks
+from volseg.training.callbacks import TimeLimit
+from volseg.training.counts import VoxelCounts
 from volseg.training.datamodule import (
     EpochSampler,
     PatchDataset,
@@ -30,8 +36,10 @@ from volseg.training.datamodule import (
     cut,
     loader_workers,
 )
+from volseg.training.epoch_log import read_metrics
 from volseg.training.module import SegmentationModule, rate_factor
-from volseg.training.trainer import read_metrics
+from volseg.training.report import missing_channel_lines, read_scores, score_lines
+from volseg.training.views import axial
 
 
 def test_a_block_that_leaves_the_array_is_filled_with_zeros():
@@ -297,6 +305,10 @@ def test_a_run_folder_tells_how_to_repeat_the_run(run, experiment):
         "model.safetensors",
         "checkpoints",
         "tensorboard",
+        "scores.csv",
+        "scores.json",
+        "curves.png",
+        "samples.png",
     } == names
     assert load_config(run / "config.yaml") == experiment
     assert {p.name for p in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
@@ -319,6 +331,11 @@ def test_tensorboard_shows_losses_scores_pictures_and_the_config(run):
     wanted = {"train/loss_step", "train/loss_epoch", "val/loss", "lr-AdamW"}
     wanted |= {"train/patches_per_second", "train/data_wait_share"}
     wanted |= {
+        f"train/{score}/{region}"
+        for score in ("dice", "iou")
+        for region in ("WT", "TC", "ET", "mean")
+    }
+    wanted |= {
         f"val/{score}/{region}"
         for score in ("dice", "iou", "precision", "recall")
         for region in ("WT", "TC", "ET", "mean")
@@ -329,6 +346,91 @@ def test_tensorboard_shows_losses_scores_pictures_and_the_config(run):
     assert tags["images"]
     picture = board.Images(tags["images"][0])[0]
     assert picture.width > 100
+
+
+def test_the_files_of_scores_are_those_of_the_kept_model(run):
+    document = json.loads((run / "scores.json").read_text())
+    rows = read_metrics(run / "metrics.csv")
+    best = max(rows, key=lambda row: float(row["val/dice/mean"]))
+
+    assert document["network"] == "unet"
+    assert document["epoch"] == int(best["epoch"])
+    assert list(document["losses"]) == list(document["cases"])
+    assert np.mean(list(document["losses"].values())) == pytest.approx(
+        float(best["val/loss"]), rel=1e-5
+    )
+    for region in ("WT", "TC", "ET"):
+        mean = document["summary"][region]["dice"]["mean"]
+        assert mean == pytest.approx(float(best[f"val/dice/{region}"]), abs=1e-5)
+    lines = (run / "scores.csv").read_text().splitlines()
+    assert len(lines) == 1 + 3 * len(document["cases"])
+    assert "slices" not in document
+
+
+def test_training_scores_are_of_the_pooled_voxels_of_the_epoch(experiment, tmp_path, monkeypatch):
+    seen = []
+    count = VoxelCounts.add
+
+    def noted(self, logits, mask):
+        seen.append((torch.sigmoid(logits.detach()).numpy() >= 0.3, mask.numpy() > 0))
+        count(self, logits, mask)
+
+    monkeypatch.setattr(VoxelCounts, "add", noted)
+    config = changed(
+        experiment, data={"fold": None}, training={"max_epochs": 2}, inference={"threshold": 0.3}
+    )
+    fit(config, tmp_path / "run")
+
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    for row, batches in zip(rows, (seen[:3], seen[3:]), strict=True):
+        predicted, expected = (np.concatenate(side) for side in zip(*batches, strict=True))
+        for index, region in enumerate(("WT", "TC", "ET")):
+            both = (predicted[:, index] & expected[:, index]).sum()
+            sizes = predicted[:, index].sum() + expected[:, index].sum()
+            assert float(row[f"train/dice/{region}"]) == pytest.approx(2 * both / sizes, rel=1e-5)
+            assert float(row[f"train/iou/{region}"]) == pytest.approx(
+                both / (sizes - both), rel=1e-5
+            )
+        assert float(row["train/dice/mean"]) == pytest.approx(
+            np.mean([float(row[f"train/dice/{region}"]) for region in ("WT", "TC", "ET")]), rel=1e-5
+        )
+
+
+def test_counts_of_batches_add_up_and_those_of_ranks_are_summed(experiment):
+    module = SegmentationModule(experiment)
+    logits = torch.full((1, 3, 1, 2, 2), -1.0)
+    logits[0, 0, 0, 0] = 1.0  # two voxels of WT
+    mask = torch.zeros(1, 3, 1, 2, 2)
+    mask[0, :2, 0, :, 0] = 1.0  # two voxels of WT and of TC, one of them predicted as WT
+    module.counts.add(logits, mask)
+    module.counts.add(logits, mask)
+    asked = []
+
+    def two_ranks(sums, reduce_op):
+        asked.append(reduce_op)
+        return 2 * sums
+
+    module.trainer = trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=two_ranks))
+
+    overlaps = module.training_overlaps()
+
+    assert overlaps == {"WT": Overlap(4, 4, 4), "TC": Overlap(0, 0, 8), "ET": Overlap(0, 0, 0)}
+    assert asked == ["sum"]
+    assert trainer.strategy
+
+
+def test_with_deep_supervision_the_finest_output_is_counted(experiment, monkeypatch):
+    module = SegmentationModule(experiment)
+    fine, coarse = torch.ones(1, 3, 4, 4, 4), torch.ones(1, 3, 2, 2, 2)
+    module.network = torch.nn.Identity()
+    monkeypatch.setattr(module.network, "forward", lambda image: [fine, coarse])
+    monkeypatch.setattr(module, "loss", torch.nn.Identity())
+    monkeypatch.setattr(module.loss, "forward", lambda logits, mask: mask.sum())
+    monkeypatch.setattr(module, "log", lambda *_, **__: None)
+
+    module.training_step({"image": fine, "mask": torch.ones_like(fine)}, 0)
+
+    assert module.counts.overlaps(module.counts.sums)["WT"] == Overlap(64, 0, 0)
 
 
 def test_the_model_file_holds_the_scores_of_the_best_epoch(run):
@@ -370,10 +472,12 @@ def test_a_stopped_run_goes_on_and_ends_like_one_never_stopped(run, experiment, 
 def test_resuming_a_finished_run_changes_nothing(run, experiment):
     model, metrics = (run / name for name in ("model.safetensors", "metrics.csv"))
     before = model.read_bytes(), metrics.read_bytes()
+    samples = (run / "samples.png").stat().st_mtime_ns
 
     result = fit(experiment, run, resume=True)
 
     assert (model.read_bytes(), metrics.read_bytes()) == before
+    assert (run / "samples.png").stat().st_mtime_ns == samples
     assert result.scores == best_scores(read_metrics(metrics))
 
 
@@ -439,8 +543,8 @@ def test_training_ends_before_max_time_and_is_validated(experiment, tmp_path, mo
     )
     seconds = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: next(seconds), perf_counter=time.perf_counter)
-    monkeypatch.setattr("volseg.training.trainer.time", clock)
-    monkeypatch.setattr("volseg.tasks.fit.time", clock)
+    for module in ("training.callbacks", "training.epoch_log", "tasks.fit"):
+        monkeypatch.setattr(f"volseg.{module}.time", clock)
 
     result = fit(config, tmp_path / "short")
 
@@ -461,17 +565,62 @@ def test_the_last_epoch_is_validated_whatever_validate_every_says(experiment, tm
     assert [bool(row["val/dice/WT"]) for row in rows] == [False, True, True]
 
 
-def test_an_interrupt_reaches_the_caller(experiment, tmp_path, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
+def test_an_interrupt_reaches_the_caller_and_the_log_tells_how_to_go_on(
+    experiment, tmp_path, monkeypatch, caplog
+):
+    step = SegmentationModule.training_step
+    stop_in = 1
+
+    def interrupted(self, batch, batch_index):
+        if self.trainer.current_epoch == stop_in:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_index)
 
     handler = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(SegmentationModule, "training_step", interrupted)
     try:
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), caplog.at_level(logging.INFO):
             fit(experiment, tmp_path / "run")
+        assert "interrupted; go on with --resume" in caplog.messages
+        caplog.clear()
+        stop_in = 0
+        with pytest.raises(KeyboardInterrupt), caplog.at_level(logging.INFO):
+            fit(experiment, tmp_path / "other")
+        assert "interrupted; go on with --resume" not in caplog.messages
     finally:
         signal.signal(signal.SIGINT, handler)  # which Lightning has taken away
+
+
+def test_only_the_first_of_several_processes_prints_the_result(monkeypatch, tmp_path):
+    from typer.testing import CliRunner
+
+    from volseg.cli import app
+
+    scores = {"dice/WT": 0.5}
+    (tmp_path / "config.yaml").write_text("labels: lgg\ndata: {data_list: list.json}\n")
+    printed = []
+    for rank in (0, 1):
+        result = FitResult(tmp_path, tmp_path / "model.safetensors", scores, rank=rank)
+        monkeypatch.setattr("volseg.tasks.fit.fit", lambda *_, found=result, **__: found)
+        printed.append(CliRunner().invoke(app, ["fit", str(tmp_path / "config.yaml")]).stdout)
+
+    assert "0.500" in printed[0]
+    assert printed[1] == ""
+
+
+def test_time_is_left_to_segment_the_samples_once_more(monkeypatch):
+    seconds = iter([100.0, 110.0])
+    monkeypatch.setattr(
+        "volseg.training.callbacks.time", SimpleNamespace(monotonic=lambda: next(seconds))
+    )
+    trainer = SimpleNamespace(datamodule=SimpleNamespace(validation=[None] * 12), world_size=2)
+    limit = TimeLimit(1000, started=0)
+
+    limit.on_validation_start(trainer, None)
+    limit.on_validation_end(trainer, None)
+
+    # Six cases a rank took 10 s; another 5 s for three of them, and a fifth more of it all.
+    assert limit.validation == pytest.approx(18)
 
 
 def test_a_rank_without_a_case_of_its_own_shares_one(experiment, cached):
@@ -494,3 +643,279 @@ def test_a_fold_that_is_not_in_the_list_is_refused(experiment, tmp_path):
 
     with pytest.raises(DataListError, match=r"it has the folds \[0, 1\]"):
         fit(config, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def stacks(tmp_path_factory) -> DataList:
+    """Five patients of four slices each: t2f shows a bright square, and its file is t1n as well."""
+    folder = tmp_path_factory.mktemp("stacks")
+    cases = []
+    for patient in range(5):
+        generator = np.random.default_rng(patient)
+        images, masks = [], []
+        for number in range(4):
+            mask = np.zeros((40, 36), dtype=np.uint8)
+            if number in (1, 2):
+                mask[10 + patient : 20 + patient, 8:20] = 255
+            tissue = generator.integers(60, 90, mask.shape) + (mask > 0) * 100
+            t1n = tissue if patient == 4 else generator.integers(60, 90, mask.shape)
+            image = np.stack([t1n, tissue, tissue[::-1]], axis=-1).astype(np.uint8)
+            images.append(folder / f"p{patient}_{number + 1}.png")
+            masks.append(folder / f"p{patient}_{number + 1}_mask.png")
+            Image.fromarray(image).save(images[-1])
+            Image.fromarray(mask).save(masks[-1])
+        name = f"p{patient}"
+        cases.append(
+            Case(
+                *(name, name, tuple(images), ("t1n", "t2f", "t1c"), tuple(masks), "lgg"),
+                fold=int(patient < 2),
+                groups={"site": "A" if patient < 4 else "B"},
+            )
+        )
+    data_list = DataList("stacks", ("t1n", "t2f", "t1c"), tuple(cases))
+    write_data_list(folder / "list.json", data_list, folder)
+    return data_list
+
+
+@pytest.fixture(scope="session")
+def slice_experiment(stacks) -> ExperimentConfig:
+    folder = stacks.training[0].place
+    return ExperimentConfig.from_dict(
+        {
+            "labels": "lgg",
+            "data": {
+                "data_list": str(folder / "list.json"),
+                "channels": ["t1n", "t2f", "t1c"],
+                "fill_missing": "t2f",
+                "patch_size": [32, 32],
+                "batch_size": 4,
+                "batches_per_epoch": 4,
+                "workers": 0,
+                "cache_dir": str(folder / "cache"),
+            },
+            "network": {"name": "unet", "widths": [4, 8], "residual_units": 1},
+            "training": {"max_epochs": 2, "learning_rate": 0.01, "accelerator": "cpu"},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def slice_run(slice_experiment, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slice_runs") / "run"
+    messages = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append((record.levelname, record.getMessage()))
+    log = logging.getLogger("volseg")
+    log.addHandler(handler)
+    level = log.level
+    log.setLevel(logging.INFO)
+    fit(slice_experiment, folder)
+    log.removeHandler(handler)
+    log.setLevel(level)
+    return folder, messages
+
+
+def test_a_network_of_slices_is_scored_by_slice_too(slice_run, slice_experiment):
+    run, _ = slice_run
+    document = json.loads((run / "scores.json").read_text())
+    rows = read_metrics(run / "metrics.csv")
+    best = rows[document["epoch"]]
+    with (run / "slices.csv").open(newline="") as file:
+        slices = list(csv.DictReader(file))
+
+    assert [(row["case_id"], row["slice"]) for row in slices] == [
+        (case, str(number)) for case in ("p2", "p3", "p4") for number in (1, 2, 3, 4)
+    ]
+    with_tumour = [row for row in slices if row["slice"] in "23"]
+    for name, chosen in (("all", slices), ("tumour", with_tumour)):
+        mean = np.mean([float(row["dice"]) for row in chosen])
+        assert float(best[f"val/{name}_slice_dice/WT"]) == pytest.approx(mean, abs=1e-5)
+        assert document["slices"]["WT"][f"{name}_slices"]["n"] == len(chosen)
+    model = load_checkpoint(run / "model.safetensors")
+    assert model.scores["tumour_slice_dice/WT"] == pytest.approx(
+        float(best["val/tumour_slice_dice/WT"]), abs=1e-5
+    )
+
+
+def test_scores_of_slices_without_a_known_size_have_voxels_and_no_ml(slice_run):
+    scores = json.loads((slice_run[0] / "scores.json").read_text())["cases"]["p3"]["regions"]["WT"]
+
+    assert scores["volume_ml"] is None
+    assert scores["reference_voxels"] == 2 * 10 * 12
+
+
+def test_what_is_known_of_the_cases_stands_beside_their_scores(slice_run):
+    document = json.loads((slice_run[0] / "scores.json").read_text())
+
+    assert document["groups"] == {
+        case: {"site": site} for case, site in zip(("p2", "p3", "p4"), "AAB", strict=True)
+    }
+    assert document["missing_channels"] == {"p4": ["t1n"]}
+    assert list(document["group_scores"]["site"]) == ["A", "B"]
+
+
+def test_the_log_names_cases_that_lack_channels_and_their_scores(slice_run):
+    run, messages = slice_run
+    cases = json.loads((run / "scores.json").read_text())["cases"]
+    dice = {case: f"{of['regions']['WT']['dice']:.3f}" for case, of in cases.items()}
+
+    assert ("INFO", "p4 (validation): t1n missing: t2f stands in") in messages
+    (warning,) = [text for level, text in messages if level == "WARNING"]
+    assert warning.startswith("cases lack channels, and the network sees that never in training")
+    assert ("INFO", f"p3: Dice WT {dice['p3']}") in messages
+    assert ("INFO", f"p4: Dice WT {dice['p4']} (t1n missing: t2f stands in)") in messages
+    assert ("INFO", f"site B: Dice WT {dice['p4']} (mean of 1)") in messages
+
+
+def test_pictures_of_slices_are_drawn(slice_run):
+    run, _ = slice_run
+    board = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
+
+    assert board.Tags()["images"] == ["cases/p2", "cases/p3"]
+    assert {"curves.png", "samples.png"} <= {path.name for path in run.iterdir()}
+
+
+def test_slices_of_a_volume_are_axial_however_its_file_is_stored():
+    masks = np.zeros((2, 4, 5, 6), dtype=bool)
+    masks[1, :, 3] = True
+    coronal_first = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
+    turned = axial(masks, coronal_first)
+
+    assert turned.shape == (2, 4, 6, 5)
+    assert turned[1, :, :, 3].all()
+    assert turned.sum() == masks.sum()
+    assert axial(masks, np.diag([-1.0, -1, 1, 1])) is not None
+    np.testing.assert_array_equal(axial(masks, np.diag([-1.0, -1, 1, 1])), masks)
+
+
+def lacking_case(name, *missing):
+    return SimpleNamespace(case=SimpleNamespace(case_id=name), missing=missing)
+
+
+def test_training_without_dropped_channels_is_warned_of_where_cases_lack_some(experiment):
+    training, validation = [lacking_case("a", "t1n"), lacking_case("b")], [lacking_case("c", "t1c")]
+    config = changed(experiment, data={"fill_missing": "t2f"})
+    dropping = changed(config, augmentation={"channel_dropout": 0.2})
+
+    lines, warning = missing_channel_lines(training, validation, config)
+
+    assert lines == [
+        "a (training): t1n missing: t2f stands in",
+        "c (validation): t1c missing: t2f stands in",
+    ]
+    assert "sees that in 1 of its training cases alone" in warning
+    assert missing_channel_lines(training, validation, dropping) == (lines, None)
+    assert missing_channel_lines(training[1:], [], config) == ([], None)
+
+
+def test_of_many_cases_that_lack_channels_some_are_named(experiment):
+    many = [lacking_case(f"c{number}", "t1n") for number in range(25)]
+
+    lines, _ = missing_channel_lines(many, [], changed(experiment, data={"fill_missing": "t2f"}))
+
+    assert len(lines) == 21
+    assert lines[-1] == "and 5 more cases that lack channels"
+
+
+def test_of_many_cases_and_values_the_files_tell():
+    cases = {f"c{n}": {"regions": {"WT": {"dice": 0.5}}} for n in range(21)}
+    value = {"WT": {"n": 1, "dice": {"mean": 0.5}}}
+    groups = {"age": {str(n): value for n in range(11)}, "site": {"A": value}}
+
+    lines = score_lines({"cases": cases, "group_scores": groups}, None)
+
+    assert lines == [
+        "scores of each of the 21 cases are in scores.csv",
+        "age: scores of its 11 values are in groups.csv",
+        "site A: Dice WT 0.500 (mean of 1)",
+    ]
+
+
+def test_a_group_of_cases_without_a_score_has_none():
+    value = {"WT": {"n": 0, "dice": {"mean": None}}}
+
+    lines = score_lines({"cases": {}, "group_scores": {"site": {"A": value}}}, None)
+
+    assert lines == ["site A: Dice - (mean of 0)"]
+
+
+def test_damaged_scores_are_no_scores(tmp_path):
+    (tmp_path / "scores.json").write_text("{")
+
+    assert read_scores(tmp_path / "scores.json") is None
+    assert read_scores(tmp_path / "nothing.json") is None
+
+
+@pytest.fixture
+def with_encoder(slice_experiment, tmp_path):
+    network = {
+        "name": "deeplabv3plus",
+        "encoder": "resnet10",
+        "encoder_width": 4,
+        "width": 8,
+        "low_level_width": 4,
+        "encoder_weights": str(tmp_path / "encoder.pt"),
+    }
+    options = slice_experiment.to_dict() | {"network": network}
+    options["data"] |= {"batches_per_epoch": 1, "fold": None}
+    options["training"] |= {"max_epochs": 1, "learning_rate": 1e-12, "ema": 0.5}
+    return ExperimentConfig.from_dict(options)
+
+
+def test_training_starts_from_the_weights_of_the_encoder(with_encoder, tmp_path):
+    torch.manual_seed(7)
+    encoder = SegmentationModule(with_encoder).network.encoder.backbone
+    torch.save(encoder.state_dict(), tmp_path / "encoder.pt")
+
+    result = fit(with_encoder, tmp_path / "run")
+
+    (tmp_path / "encoder.pt").unlink()  # a model and a checkpoint have weights of their own
+    kept = load_checkpoint(result.model).network.encoder.backbone
+    torch.testing.assert_close(kept.conv1.weight, encoder.conv1.weight, rtol=0, atol=1e-6)
+    fit(with_encoder, tmp_path / "run", resume=True)
+
+
+def test_weights_that_cannot_be_read_are_found_before_the_cache_is_built(with_encoder, tmp_path):
+    config = changed(with_encoder, data={"cache_dir": str(tmp_path / "cache")})
+
+    with pytest.raises(CheckpointError, match=r"encoder weights .*encoder\.pt cannot be read"):
+        fit(config, tmp_path / "run")
+
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.fixture(scope="module")
+def troubled(experiment, tmp_path_factory):
+    """Scores and log of a run whose pictures cannot be drawn and whose loss is not a number."""
+
+    def failing(*_):
+        raise RuntimeError("no memory")
+
+    run, messages = tmp_path_factory.mktemp("troubled") / "run", []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("volseg.tasks.fit.segmented_view", failing)
+        patch.setattr("volseg.training.epoch_log.curves", failing)
+        patch.setattr(SegmentationModule, "_case_loss", lambda *_: float("nan"))
+        patch.setattr(
+            logging.getLogger("volseg.overlay.figures"),
+            "warning",
+            lambda *words: messages.append(words),
+        )
+        fit(changed(experiment, training={"max_epochs": 1}), run)
+    return json.loads((run / "scores.json").read_text()), [m % tuple(of) for m, *of in messages]
+
+
+def test_a_run_does_not_fail_by_its_pictures(troubled):
+    scores, messages = troubled
+
+    assert scores["cases"]
+    assert [message.rpartition("/")[2] for message in messages] == [
+        "curves.png was not drawn: no memory",
+        "curves.png was not drawn: no memory",
+        "samples.png was not drawn: no memory",
+    ]
+
+
+def test_a_loss_that_is_not_finite_is_none_in_the_scores(troubled):
+    assert set(troubled[0]["losses"].values()) == {None}

@@ -12,16 +12,10 @@ import torch
 from monai.transforms import NormalizeIntensity
 from scipy import ndimage
 
-from volseg.config import AugmentationConfig
+from volseg.config import AugmentationConfig, DataConfig
 from volseg.nifti import CaseImages, Grid, read_case
-from volseg.transforms import (
-    RandomAffine,
-    augmentation,
-    preprocess,
-    preprocess_masks,
-    rotation,
-    to_original,
-)
+from volseg.transforms import augmentation, preprocess, preprocess_masks, to_original
+from volseg.transforms.augmentation import RandomWarp, rotation
 
 RAS = np.eye(4)
 LPS = np.array([[-1.0, 0, 0, 90], [0, -1, 0, 126], [0, 0, 1, -72], [0, 0, 0, 1]])
@@ -35,6 +29,10 @@ OBLIQUE[:3, 3] = 12, -7, 5
 
 def case(array, affine=RAS) -> CaseImages:
     return CaseImages(array, Grid(array.shape[1:], affine), nib.Nifti1Header(), ())
+
+
+def spaced(*spacing_mm: float) -> DataConfig:
+    return DataConfig(data_list="list.json", spacing_mm=spacing_mm)
 
 
 def brain(shape=(20, 22, 18), channels=2, seed=0) -> np.ndarray:
@@ -61,12 +59,44 @@ def world(affine: np.ndarray, shape) -> np.ndarray:
 # Preprocessing
 
 
+def test_faint_voxels_are_background_where_the_config_says_so():
+    array = np.full((2, 10, 10, 4), 3, np.uint8)  # noise of an 8-bit slice
+    array[0, 3:7, 3:7] = 100, 110, 120, 130
+    array[1, 4:8, 4:8] = 50, 60, 70, 80
+    options = spaced(1, 1, 1)
+
+    kept = preprocess(case(array), options).image
+    cut = preprocess(case(array), options.model_copy(update={"background": 0.1})).image
+
+    assert kept.shape == (2, 10, 10, 4)
+    assert cut.shape == (2, 7, 7, 4)  # voxels 3 to 7, and one around them
+    tissue = np.zeros((7, 7), bool)
+    tissue[1:5, 1:5] = tissue[2:6, 2:6] = True
+    assert (cut[:, ~tissue] == 0).all()
+    # The faint value of one channel is tissue where the other is bright.
+    assert (cut[0][tissue] != 0).all()
+    assert np.allclose(cut[0][tissue].astype(float).mean(), 0, atol=1e-3)
+    assert np.allclose(cut[0][tissue].astype(float).std(), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("stored", "low", "high"), [(np.uint8, 0, 255), (np.uint16, 0, 65535), (np.int16, -5, 1000)]
+)
+def test_values_from_0_to_1_go_by_the_range_of_2d_images_else_of_the_channel(stored, low, high):
+    array = np.random.default_rng(0).integers(low, high + 1, (1, 6, 6, 2)).astype(stored)
+    array[0, 0, 0], array[0, 5, 5] = (low, high), (1, 7)
+
+    image = preprocess(case(array), spaced(1, 1, 1).model_copy(update={"intensity": "unit"})).image
+
+    assert np.allclose(image, (array.astype(float) - low) / (high - low), atol=1e-3)
+
+
 def test_the_crop_is_one_voxel_wider_than_what_is_not_0():
     array = np.zeros((2, 12, 10, 8), np.int16)
     array[0, 3, 5, 0] = 5
     array[1, 6, 4, 2] = -7
 
-    done = preprocess(case(array), (1, 1, 1))
+    done = preprocess(case(array), spaced(1, 1, 1))
 
     # I 2 to 7, J 3 to 6, K 0 to 3: below K = 0 there is nothing to widen into.
     assert done.image.shape == (2, 6, 4, 4)
@@ -78,7 +108,7 @@ def test_a_channel_of_zeros_stays_so():
     array = brain()
     array[1] = 0
 
-    image = preprocess(case(array), (1, 1, 1)).image
+    image = preprocess(case(array), spaced(1, 1, 1)).image
 
     assert image[0].any()
     assert not image[1].any()
@@ -87,7 +117,7 @@ def test_a_channel_of_zeros_stays_so():
 def test_a_volume_without_background_is_not_cropped():
     array = np.arange(1, 61, dtype=np.uint16).reshape(1, 3, 4, 5)
 
-    done = preprocess(case(array), (1, 1, 1))
+    done = preprocess(case(array), spaced(1, 1, 1))
 
     assert done.image.dtype == np.float16
     assert np.allclose(done.image[0], zscore(array[0]), atol=1e-3)
@@ -99,7 +129,7 @@ def test_channels_are_normalised_over_their_own_voxels_that_are_not_0():
     array[1] *= 3
     array[1, :, :, 9:] = 0
 
-    image = preprocess(case(array), (1, 1, 1)).image
+    image = preprocess(case(array), spaced(1, 1, 1)).image
 
     for channel, raw in zip(image, array, strict=True):
         assert np.allclose(
@@ -120,9 +150,9 @@ def test_every_orientation_of_a_scan_gives_the_same_image(axes):
     turned = upright.as_reoriented(turn)
     assert "".join(nib.aff2axcodes(turned.affine)) == axes
 
-    expected = preprocess(case(brain(), upright.affine), (2, 2, 2))
+    expected = preprocess(case(brain(), upright.affine), spaced(2, 2, 2))
     scan = case(np.moveaxis(np.asarray(turned.dataobj), -1, 0), turned.affine)
-    found = preprocess(scan, (2, 2, 2))
+    found = preprocess(scan, spaced(2, 2, 2))
 
     assert np.array_equal(found.image, expected.image)
     assert np.array_equal(found.affine, expected.affine)
@@ -137,7 +167,7 @@ def test_every_orientation_of_a_scan_gives_the_same_image(axes):
 
 def test_probabilities_are_0_outside_the_crop():
     scan = case(brain(), LPS)
-    done = preprocess(scan, (1, 1, 1))
+    done = preprocess(scan, spaced(1, 1, 1))
 
     back = to_original(torch.full((1, *done.image.shape[1:]), 0.7), done.affine, scan.grid)[0]
 
@@ -151,7 +181,7 @@ def test_probabilities_are_0_outside_the_crop():
 def test_a_spacing_within_one_percent_is_kept():
     scan = case(brain(), np.diag([1.009, 0.991, 1.0, 1.0]))
 
-    done = preprocess(scan, (1, 1, 1))
+    done = preprocess(scan, spaced(1, 1, 1))
 
     assert Grid(done.image.shape[1:], done.affine).spacing_mm == (1.009, 0.991, 1.0)
     assert np.count_nonzero(done.image[0]) == np.count_nonzero(scan.array[0])
@@ -160,7 +190,7 @@ def test_a_spacing_within_one_percent_is_kept():
 def test_at_twice_the_spacing_a_voxel_is_the_mean_of_eight():
     array = np.random.default_rng(0).integers(1, 999, (1, 6, 8, 5)).astype(np.float32)
 
-    done = preprocess(case(array), (2, 2, 1))
+    done = preprocess(case(array), spaced(2, 2, 1))
 
     means = array[0].reshape(3, 2, 4, 2, 5).mean(axis=(1, 3))
     assert np.allclose(done.image[0], zscore(means), atol=2e-3)
@@ -174,14 +204,15 @@ def test_what_is_finer_than_the_new_voxels_does_not_alias():
 
     for spacing in (2, 3, 4):
         smooth, striped = (
-            preprocess(case(array), (spacing, 1, 1)).image for array in (plane, plane + stripes)
+            preprocess(case(array), spaced(spacing, 1, 1)).image
+            for array in (plane, plane + stripes)
         )
         assert np.allclose(smooth, striped, atol=2e-3)
 
 
 def test_upsampling_is_linear():
     array = np.random.default_rng(0).random((1, 5, 4, 6)).astype(np.float32) + 1
-    done = preprocess(case(array, np.diag([1.0, 1, 3, 1])), (1, 1, 1))
+    done = preprocess(case(array, np.diag([1.0, 1, 3, 1])), spaced(1, 1, 1))
 
     assert done.image.shape == (1, 5, 4, 18)
     planes = (np.arange(18) - 1) / 3  # in old slices: the outer edges of the grids agree
@@ -193,7 +224,7 @@ def test_upsampling_is_linear():
 def test_slices_of_a_2d_network_stay_slices():
     scan = case(brain(), np.diag([1.0, 1, 5, 1]))
 
-    done = preprocess(scan, (2, 2, 1), spatial_dims=2)
+    done = preprocess(scan, spaced(2, 2, 1), spatial_dims=2)
 
     assert Grid(done.image.shape[1:], done.affine).spacing_mm == (2, 2, 5)
     occupied = np.flatnonzero(scan.array.any(axis=(0, 1, 2)))
@@ -204,7 +235,7 @@ def test_slices_of_a_2d_network_stay_slices():
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (2, 2, 2), (1.5, 1.5, 3.0), (0.8, 1.3, 1.0)])
 def test_world_coordinates_come_back_to_a_micrometre(affine, spacing):
     scan = case(np.ones((1, 17, 16, 19), np.int16), affine)
-    done = preprocess(scan, spacing)
+    done = preprocess(scan, spaced(*spacing))
 
     coordinates = torch.from_numpy(world(done.affine, done.image.shape[1:]))
     back = to_original(coordinates, done.affine, scan.grid).numpy()
@@ -227,7 +258,7 @@ def test_a_sphere_at_another_spacing_comes_back(affine, spacing):
     distance = np.linalg.norm(place - middle[:, None, None, None], axis=0)
     scan = case(((distance < 24) * 500).astype(np.int16)[None], affine)
     mask = distance < 15
-    done = preprocess(scan, (spacing,) * 3)
+    done = preprocess(scan, spaced(spacing, spacing, spacing))
 
     coarse = preprocess_masks(mask[None], scan.grid, done)
     back = to_original(torch.from_numpy(coarse).float(), done.affine, scan.grid)[0].numpy() >= 0.5
@@ -251,7 +282,7 @@ def test_a_mask_voxel_is_at_least_half_covered():
     masks[1, 4, 0, 0] = False  # three of the eight of new voxel 2
     masks.flags.writeable = False
 
-    moved = preprocess_masks(masks, scan.grid, preprocess(scan, (2, 2, 2)))
+    moved = preprocess_masks(masks, scan.grid, preprocess(scan, spaced(2, 2, 2)))
 
     assert moved.dtype == np.bool_
     assert moved[0, :, 0, 0].tolist() == [True, True, False, False]
@@ -266,7 +297,7 @@ def test_a_real_ras_scan_and_its_lps_copy_give_the_same_image(real_data):
     copy = case(scan.array[:, ::-1, ::-1], scan.grid.affine @ flipped)
     assert nib.aff2axcodes(copy.grid.affine) == ("L", "P", "S")
 
-    done, again = preprocess(scan, (1, 1, 1)), preprocess(copy, (1, 1, 1))
+    done, again = preprocess(scan, spaced(1, 1, 1)), preprocess(copy, spaced(1, 1, 1))
 
     assert np.array_equal(done.image, again.image)
     assert np.array_equal(done.affine, again.affine)
@@ -284,7 +315,7 @@ NOTHING = dict.fromkeys(
     0.0,
 )
 INTENSITY = ("noise", "blur", "contrast", "intensity_scale", "intensity_shift", "low_resolution")
-INTENSITY = (*INTENSITY, "gamma", "channel_dropout")
+INTENSITY = (*INTENSITY, "gamma", "channel_dropout", "bias_field")
 SHAPES = {2: (14, 12), 3: (12, 10, 14)}
 
 
@@ -405,7 +436,7 @@ class Drawn:
 )
 def test_rotation_and_scaling_agree_with_scipy(angles, scale):
     dims = 2 if len(angles) == 1 else 3
-    transform = RandomAffine(AugmentationConfig(rotate=0.5, scale=0.5, rotate_degrees=1.0))
+    transform = RandomWarp(AugmentationConfig(rotate=0.5, scale=0.5, rotate_degrees=1.0))
     transform.R = Drawn(np.array(angles), scale)
     given = patch(dims)
 
@@ -523,3 +554,56 @@ def test_dropout_always_leaves_a_channel():
     assert (all_dropped.sum(axis=0) > 0).all()
     assert (half_dropped.sum(axis=1) >= 1).all()
     assert 0.4 < half_dropped.mean() < 0.65
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_warp_moves_image_and_mask_alike_smoothly_and_no_further_than_configured(dims):
+    shape = (40, 36, 32)[:dims]
+    places = torch.stack(torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij"))
+    given = {"image": places + 1, "mask": (places[:1] >= 20).float()}
+
+    result = only(dims, elastic=1.0, elastic_range=3.0, elastic_spacing=12.0)(given)
+
+    inner = (slice(None), *[slice(5, -5)] * dims)
+    moved = (result["image"] - 1 - places)[inner]  # what a voxel shows came from that far away
+    assert 1 < moved.abs().max() <= 3
+    assert max(moved.diff(dim=axis).abs().max() for axis in range(1, dims + 1)) < 1
+    assert all(moved[axis].std() > 0.2 for axis in range(dims))
+    expected = (result["image"][:1] - 1 >= 19.5).float()
+    assert torch.equal(result["mask"][inner], expected[inner])
+
+
+def test_a_warp_by_nothing_changes_nothing():
+    given = patch(2)
+
+    result = only(2, elastic=1.0, elastic_range=0.0)(given)
+
+    assert torch.allclose(result["image"], given["image"], atol=1e-5)
+    assert torch.equal(result["mask"], given["mask"])
+
+
+def test_shading_is_a_smooth_factor_for_each_channel_counted_from_its_darkest_voxel():
+    image = torch.full((3, 40, 40), 5.0)
+    image[:, 20, 20] = 1
+
+    result = only(2, bias_field=1.0, bias_field_range=0.4)({"image": image, "mask": image})["image"]
+
+    assert torch.equal(result[:, 20, 20], image[:, 20, 20])
+    factor = (result - 1)[:, :19] / 4
+    assert torch.exp(torch.tensor(-0.4)) <= factor.min() < 0.9
+    assert 1.1 < factor.max() <= torch.exp(torch.tensor(0.4))
+    assert factor.diff(dim=1).abs().max() < 0.1
+    assert not torch.allclose(factor[0], factor[1], atol=0.05)
+
+
+def test_a_dropped_channel_is_replaced_by_the_one_that_stands_in_for_missing_ones():
+    image = torch.arange(1.0, 4).reshape(3, 1, 1).expand(3, 4, 4)
+    given = {"image": image, "mask": image}
+    options = AugmentationConfig(**{**NOTHING, "channel_dropout": 0.5})
+    transform = augmentation(options, 2, fill=1)
+
+    seen = {
+        tuple(transform.set_random_state(n)(given)["image"][:, 0, 0].tolist()) for n in range(60)
+    }
+
+    assert seen == {(1, 2, 3), (2, 2, 3), (1, 2, 2), (2, 2, 2)}

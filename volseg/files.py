@@ -13,6 +13,7 @@ from volseg.errors import OutputError
 #: Files of a run folder.
 CONFIG_FILE, DATA_LIST_FILE = "config.yaml", "data_list.json"
 METRICS_FILE, MODEL_FILE = "metrics.csv", "model.safetensors"
+CURVES_FILE, SAMPLES_FILE = "curves.png", "samples.png"
 
 
 @contextlib.contextmanager

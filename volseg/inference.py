@@ -1,12 +1,10 @@
-"""One case in, one label map out: sliding window, mirrored copies, ensembles, the input's grid."""
+"""One case in, one label map out, on the input's grid: a model, or the mean of several."""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import yaml
-from monai.inferers import sliding_window_inference
-from torch import nn
 
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, Finding, find_scans
-from volseg.datalist.names import channel_of
+from volseg.datalist.names import channel_of, is_slice
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
 from volseg.labels import LabelScheme, get_scheme
-from volseg.nifti import CaseImages, Grid, read_case, write_label_map, write_probabilities
+from volseg.nifti import CaseImages, Grid, write_label_map, write_probabilities
 from volseg.postprocess import decode
-from volseg.transforms import Preprocessed, preprocess, to_original
-
-logger = logging.getLogger(__name__)
-
-#: Slices are small: a network of slices is given at least so many in one forward pass.
-SLICES_A_PASS = 16
-
+from volseg.scans import read_images
+from volseg.slices import write_masks
+from volseg.transforms import Preprocessed, preprocess
+from volseg.windows import on_scan_grid, segment
 
 PathLike = str | os.PathLike[str]
 
@@ -44,9 +37,12 @@ class Prediction:
         case_id: The case.
         label_map: uint8 (I, J, K), values of the predictor's scheme.
         probabilities: float32 (I, J, K) for each region, in [0, 1].
-        volumes_ml: Volume of each region, in ml.
+        volumes_ml: Volume of each region, in ml; empty where the size of a voxel is not known.
         header: NIfTI header of the first image; results are written on its grid.
         notes: What a careful reader should know, such as small differences of grids.
+        missing: Channels that are missing, and that another channel stands in for.
+        slices: Of a stack, the image of each slice along K.
+        binary: Whether the only label is 1, so that masks are black and white.
     """
 
     case_id: str
@@ -55,10 +51,17 @@ class Prediction:
     volumes_ml: Mapping[str, float]
     header: Any
     notes: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    slices: tuple[Path, ...] = ()
+    binary: bool = False
 
     def save(self, path: PathLike) -> None:
         """Write the label map as NIfTI; OutputError if it cannot be written."""
         write_label_map(Path(path), self.label_map, self.header)
+
+    def save_slices(self, folder: PathLike) -> list[Path]:
+        """Write a mask for each slice of a stack, as `volseg.slices.write_masks` says."""
+        return write_masks(Path(folder), self.label_map, self.slices, binary=self.binary)
 
     def save_probabilities(self, folder: PathLike) -> list[Path]:
         """Write a NIfTI for each region, `<case>_<region>.nii.gz`, and return their paths."""
@@ -73,11 +76,17 @@ class Prediction:
 class PreparedCase:
     """A case read and preprocessed, once for each way in which a model wants it."""
 
-    case_id: str
+    case: Case
     images: Mapping[tuple[object, ...], Preprocessed]
     grid: Grid
     header: Any
     notes: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def case_id(self) -> str:
+        """Name of the examination."""
+        return self.case.case_id
 
 
 class Predictor:
@@ -125,10 +134,16 @@ class Predictor:
         first = self.models[0].config
         self.scheme = get_scheme(labels) if labels else first.labels
         _check_regions_of_scheme(self.scheme, first.labels)
+        self.binary = set(self.scheme.labels) == {1}
         self.regions = tuple(first.labels.regions)
         self.channels = tuple(
             dict.fromkeys(name for model in self.models for name in model.config.data.channels)
         )
+        needs = [
+            (data.fill_missing,) if data.fill_missing else data.channels
+            for data in (model.config.data for model in self.models)
+        ]
+        self.required = tuple(name for name in self.channels if any(name in n for n in needs))
         for model in self.models:
             model.network.to(self.device)
 
@@ -149,7 +164,11 @@ class Predictor:
         return self.predict_prepared(self.prepare(images))
 
     def find(
-        self, scans: PathLike, fold: int | None = None, data_root: Path | None = None
+        self,
+        scans: PathLike,
+        fold: int | None = None,
+        data_root: Path | None = None,
+        patient_regex: str | None = None,
     ) -> Finding:
         """Cases that can be segmented, in a folder or a data list; DataListError if none can.
 
@@ -157,35 +176,49 @@ class Predictor:
             scans: Folder of cases, folder of one case, or data list.
             fold: Only the cases of this fold of a data list.
             data_root: Folder that the paths of a data list start from; None: as the list says.
+            patient_regex: Tells the patient from the name of a 2D image.
         """
         try:
-            return find_scans(Path(scans), self.channels, fold, data_root)
+            return find_scans(
+                Path(scans), self.channels, fold, data_root, self.required, patient_regex
+            )
         except DataListError as error:
-            needs = f"the model needs channels {' '.join(self.channels)}"
+            if "missing channel" not in str(error):
+                raise
+            needs = f"the model needs channels {' '.join(self.required)}"
             raise DataListError(f"{error} ({needs})") from None
 
     def prepare(self, images: Mapping[str, PathLike] | PathLike | Case) -> PreparedCase:
         """Read and preprocess one case; the part of `predict` that needs no network."""
         case = self._case(images)
-        missing = [name for name in self.channels if name not in case.channels]
+        missing = [name for name in self.required if name not in case.channels]
         if missing:
             raise DataListError(
-                f"the model needs channels {' '.join(self.channels)}, but case {case.case_id} has "
+                f"the model needs channels {' '.join(self.required)}, but case {case.case_id} has "
                 f"{' '.join(case.channels)}; add {' '.join(missing)} or use a model that needs less"
             )
-        read: dict[tuple[str, ...], CaseImages] = {}
+        read: dict[object, CaseImages] = {}
         prepared: dict[tuple[object, ...], Preprocessed] = {}
         for config in (model.config for model in self.models):
-            channels = config.data.channels
-            if channels not in read:
-                read[channels] = read_case(case.case_id, case.images, case.channels, channels)
+            data = config.data
+            source = data.channels, data.fill_missing
+            if source not in read:
+                read[source] = read_images(case, *source)
             if _preparation(config) not in prepared:
-                prepared[_preparation(config)] = preprocess(
-                    read[channels], config.data.spacing_mm, config.spatial_dims
-                )
-        first = read[self.models[0].config.data.channels]
-        notes = tuple(dict.fromkeys(note for images in read.values() for note in images.notes))
-        return PreparedCase(case.case_id, prepared, first.grid, first.header, notes)
+                prepared[_preparation(config)] = preprocess(read[source], data, config.spatial_dims)
+        first, *_ = read.values()
+        notes = [note for images in read.values() for note in images.notes]
+        if not case.has_size:
+            notes += self._notes_without_size()
+        absent = {name for images in read.values() for name in images.missing}
+        return PreparedCase(
+            case=case,
+            images=prepared,
+            grid=first.grid,
+            header=first.header,
+            notes=tuple(dict.fromkeys(notes)),
+            missing=tuple(name for name in self.channels if name in absent),
+        )
 
     @torch.inference_mode()
     def predict_prepared(self, case: PreparedCase) -> Prediction:
@@ -219,16 +252,26 @@ class Predictor:
         label_map = self.scheme.label_map(masks)
         # Of what is written, the volumes are those of the file, in whatever scheme it is.
         masks |= dict(zip(self.scheme.regions, self.scheme.masks(label_map), strict=True))
+        volumes_ml = {name: float(mask.sum() * voxel_ml) for name, mask in masks.items()}
         unwritten = [region for region in self.regions if region not in self.scheme.regions]
         notes = [f"{name} is no region of {self.scheme.name}: not written" for name in unwritten]
         return Prediction(
             case_id=case.case_id,
             label_map=label_map,
             probabilities=dict(zip(self.regions, probabilities, strict=True)),
-            volumes_ml={name: float(mask.sum() * voxel_ml) for name, mask in masks.items()},
+            volumes_ml=volumes_ml if case.case.has_size else {},
             header=case.header,
             notes=(*case.notes, *notes),
+            missing=case.missing,
+            slices=case.case.images if case.case.is_stack else (),
+            binary=self.binary,
         )
+
+    def _notes_without_size(self) -> list[str]:
+        notes = ["the size of a voxel is not known: taken as 1 mm"]
+        if self.models[0].config.inference.min_component_mm3:
+            notes.append("inference.min_component_mm3 counts voxels")
+        return notes
 
     def _case(self, images: Mapping[str, PathLike] | PathLike | Case) -> Case:
         if isinstance(images, Case):
@@ -236,6 +279,11 @@ class Predictor:
         if isinstance(images, Mapping):
             paths = tuple(Path(path).absolute() for path in images.values())
             name = paths[0].parent.name if paths else "without images"
+            if len(paths) > 1 and is_slice(paths[0].name):
+                raise DataListError(
+                    f"{paths[0]} is a 2D image, which holds all channels of a slice, but "
+                    f"{len(paths)} images are given by channel; give their folder, or a case"
+                )
             channels = tuple(x if x in self.channels else channel_of(x) for x in images)
             if len(set(channels)) < len(channels):
                 raise DataListError(
@@ -253,7 +301,9 @@ class Predictor:
 
 def _preparation(config: ExperimentConfig) -> tuple[object, ...]:
     """All that decides what `prepare` makes of a case."""
-    return config.data.channels, config.data.spacing_mm, config.spatial_dims
+    data = config.data
+    options = data.spacing_mm, data.background, data.intensity, data.fill_missing
+    return data.channels, *options, config.spatial_dims
 
 
 def _overridden(model: Model, words: Sequence[str]) -> Model:
@@ -305,138 +355,3 @@ def _available(name: str) -> torch.device:
         detail = str(error).splitlines()[0]
         raise ConfigError(f"device {name!r} cannot be used ({detail}); use auto or cpu") from None
     return device
-
-
-@torch.inference_mode()
-def segment(
-    network: nn.Module,
-    image: npt.NDArray[np.floating] | torch.Tensor,
-    config: ExperimentConfig,
-    *,
-    device: str | torch.device,
-    overlap: float | None = None,
-    tta: bool | None = None,
-) -> torch.Tensor:
-    """Region probabilities of a preprocessed image, by sliding window.
-
-    A volume smaller than the window is padded with zeros, and the padding is cut off again. A
-    network of slices sees the volume slice by slice along K. Where windows overlap, and over
-    mirrored copies, probabilities are averaged, never logits.
-
-    Args:
-        network: Network on `device`, in evaluation mode.
-        image: Preprocessed image (C, I, J, K), float16 or float32.
-        config: Config of the model: window, blending, precision, and the two options below.
-        device: Where the network runs.
-        overlap: Share of a window that the next one covers, in [0, 1); None: as in `config`.
-        tta: Mean over the copies mirrored along every set of axes; None: as in `config`.
-
-    Returns:
-        float32 probabilities (R, I, J, K), on `device` or, where its memory is short, on the CPU.
-
-    Raises:
-        ConfigError: If not even one pass of windows fits into the memory of the GPU.
-    """
-    device, inference = torch.device(device), config.inference
-    slices = config.spatial_dims == 2
-    # A copy, since torch cannot wrap the read-only memory map of a cached case.
-    volume = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.array(image))
-    batch = volume.permute(3, 0, 1, 2) if slices else volume[None]
-
-    def run(accumulator: torch.device) -> torch.Tensor:
-        return sliding_window_inference(
-            batch.to(accumulator, torch.float32),
-            roi_size=config.window_size,
-            sw_batch_size=max(inference.window_batch, SLICES_A_PASS if slices else 1),
-            predictor=_WindowPass(network, config, device, tta),
-            overlap=inference.overlap if overlap is None else overlap,
-            mode=inference.blending,
-            sw_device=device,
-            device=accumulator,
-        )
-
-    try:
-        probabilities = _run_where_it_fits(run, device)
-    except torch.OutOfMemoryError:
-        raise ConfigError(
-            f"windows of {list(config.window_size)} voxels, {inference.window_batch} at once, do "
-            f"not fit into the memory of {device}; lower inference.window_batch or "
-            "inference.window_size, or use the CPU"
-        ) from None
-    return probabilities.permute(1, 2, 3, 0) if slices else probabilities[0]
-
-
-def on_scan_grid(
-    probabilities: torch.Tensor, affine: npt.NDArray[np.float64], grid: Grid
-) -> torch.Tensor:
-    """`transforms.to_original` in memory of the CPU, even where that of the GPU is short.
-
-    Args:
-        probabilities: (R, I, J, K) on the preprocessed grid, on any device.
-        affine: Affine of the preprocessed image.
-        grid: Grid of the source files.
-
-    Returns:
-        float32 (R, *grid.shape) on the CPU.
-    """
-
-    def run(device: torch.device) -> torch.Tensor:
-        return to_original(probabilities.to(device), affine, grid).cpu()
-
-    return _run_where_it_fits(run, probabilities.device)
-
-
-def _run_where_it_fits(
-    run: Callable[[torch.device], torch.Tensor], device: torch.device
-) -> torch.Tensor:
-    try:
-        return run(device)
-    except torch.OutOfMemoryError:
-        logger.warning("the volume does not fit into the memory of %s; kept on the CPU", device)
-    torch.cuda.empty_cache()
-    return run(torch.device("cpu"))
-
-
-class _WindowPass:
-    """Probabilities of one batch of windows (B, C, *), averaged over mirrored copies if asked."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        config: ExperimentConfig,
-        device: torch.device,
-        tta: bool | None,
-    ) -> None:
-        self.network = network
-        axes = range(2, 2 + config.spatial_dims)
-        sizes = range(len(axes) + 1) if (config.inference.tta if tta is None else tta) else [0]
-        self.mirrored = [subset for size in sizes for subset in combinations(axes, size)]
-        self.device_type = device.type
-        self.dtype = mixed_dtype(config.training.precision, device.type)
-
-    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
-        total = torch.zeros((), device=windows.device)
-        for subset in self.mirrored:
-            total = total + self._probabilities(windows.flip(subset)).flip(subset)
-        return total / len(self.mirrored)
-
-    def _probabilities(self, windows: torch.Tensor) -> torch.Tensor:
-        mixed = self.dtype is not None
-        with torch.autocast(self.device_type, dtype=self.dtype, enabled=mixed):
-            logits = self.network(windows)
-        return torch.sigmoid(logits.float())
-
-
-def mixed_dtype(precision: str, device_type: str) -> torch.dtype | None:
-    """Type for mixed precision, or None where everything stays float32: off a GPU, or by config.
-
-    Args:
-        precision: As `training.precision` of a config.
-        device_type: `cuda`, `cpu`, ...
-    """
-    if device_type != "cuda" or precision == "32":
-        return None
-    if precision == "auto":
-        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if bf16 else torch.float16
-    return torch.bfloat16 if precision == "bf16-mixed" else torch.float16

@@ -68,12 +68,16 @@ class CaseImages:
         grid: Shared by all channels.
         header: NIfTI header of the first channel, as found; results are written on its grid.
         notes: Differences of grids that were too small to matter.
+        missing: Channels that are missing, and that another channel stands in for.
+        slices: Of a stack, the file of each slice along K; results may be written as its like.
     """
 
     array: npt.NDArray[Any]
     grid: Grid
     header: Any
     notes: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    slices: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +127,7 @@ def read_case(
     volumes = []
     for channel, (path, number) in zip(channels, sources, strict=True):
         volumes.append(decoded[path].volume(number))
-        _check_values(volumes[-1], f"case {case_id}: {channel} in {path}")
+        check_values(volumes[-1], f"case {case_id}: {channel} in {path}")
     # The axes stay in the order of the file, K outermost: a plain copy, several times faster.
     shape = (len(volumes), *reversed(first.grid.shape))
     array = np.empty(shape, np.result_type(*volumes)).transpose(0, 3, 2, 1)
@@ -375,7 +379,8 @@ def _displacement_mm(grid: Grid, reference: Grid) -> float:
     return float(np.linalg.norm(differences[:, :3], axis=1).max())
 
 
-def _check_values(volume: npt.NDArray[Any], where: str) -> None:
+def check_values(volume: npt.NDArray[Any], where: str) -> None:
+    """Raise ImageError, naming `where`, if a voxel is NaN or infinite, or all are equal."""
     lost = volume.size - np.count_nonzero(np.isfinite(volume)) if volume.dtype.kind == "f" else 0
     if lost:
         raise ImageError(

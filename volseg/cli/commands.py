@@ -15,6 +15,7 @@ from volseg.cli.log import configure_logging
 from volseg.cli.tables import (
     as_yaml,
     number,
+    print_comparison,
     print_scores,
     print_split,
     print_table,
@@ -127,7 +128,7 @@ def demo(
 
 
 @app.command(rich_help_panel=PREPARE)
-def split(
+def split(  # noqa: PLR0913, PLR0917  (an option each)
     folders: Annotated[
         list[Path],
         typer.Argument(metavar="FOLDER", help="Folders of scans in any known layout."),
@@ -140,7 +141,7 @@ def split(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Label scheme of the label maps, such as brats2021 or brats2023.",
+            help="Label scheme of the label maps, such as brats2021, lgg or binary.",
             show_default="told from the file names where they tell it",
         ),
     ] = None,
@@ -150,25 +151,87 @@ def split(
         typer.Option(
             metavar="A,B,...",
             help="Contrasts that every case must have.",
-            show_default="t1n,t1c,t2w,t2f",
+            show_default="t1n,t1c,t2w,t2f; of 2D slices as their layout says",
+        ),
+    ] = None,
+    patient_regex: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Finds the patient in the name of a 2D image, as its first group.",
+            show_default="each image a patient, but for slices in a folder for each",
+        ),
+    ] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Size of a voxel of 2D slices in mm: along columns, rows and slices.",
+            show_default="not known",
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Table with a row for each patient, to be listed with the cases.",
+            show_default=False,
+        ),
+    ] = None,
+    group_columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Columns of the table to list.",
+            show_default="those of 2 to 10 values, of TCGA the genomic clusters and the grade",
+        ),
+    ] = None,
+    validate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Patients of fold 0, all others in fold 1, as some publications split.",
+            show_default="folds are drawn",
         ),
     ] = None,
 ) -> None:
     """Find cases in folders and share them out into folds by patient.
 
     Knows the file names of BraTS 2017 to 2025, of the Medical Segmentation
-    Decathlon and of nnU-Net. Renames and copies nothing. Each file that is
-    left out is named with the reason.
+    Decathlon and of nnU-Net, and 2D slices (TIFF, PNG, JPEG, BMP): a folder for
+    each patient, as LGG on Kaggle, or folders of images and masks. Renames and
+    copies nothing. Each file that is left out is named with the reason.
 
     Examples:
       volseg split BraTS2021_Training_Data -o brats2021.json
       volseg split glioma2021 glioma2023 -o both.json --folds 3
+      volseg split kaggle_3m -o lgg.json --table kaggle_3m/data.csv
+      volseg split pairs -o pairs.json --patient-regex '(.+)_[0-9]+'
     """
-    from volseg.config import CHANNELS
+    from volseg.tasks.split import SplitOptions
     from volseg.tasks.split import split as run_split
 
-    names = tuple(channels.split(",")) if channels else CHANNELS
-    print_split(run_split(folders, output, folds, labels, seed, names))
+    options = SplitOptions(
+        patient_regex=patient_regex,
+        spacing_mm=_sizes(spacing) if spacing else None,
+        table=table,
+        group_columns=_words(group_columns),
+        validation=_words(validate) or (),
+    )
+    print_split(run_split(folders, output, folds, labels, seed, _words(channels), options))
+
+
+def _words(listed: str | None) -> tuple[str, ...] | None:
+    return tuple(listed.split(",")) if listed else None
+
+
+def _sizes(listed: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in listed.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{listed!r} is no list of sizes; give three in mm, such as 1,1,5"
+        ) from None
 
 
 @app.command(rich_help_panel=PREPARE)
@@ -221,9 +284,10 @@ def fit(
 
     folder = run or Path("runs") / config.stem
     result = run_fit(load_config(config, overrides or []), folder, resume=resume)
-    if result.scores:
-        print_validation(result.scores)
-    say(f"Model: {result.model}")
+    if result.rank == 0:
+        if result.scores:
+            print_validation(result.scores)
+        say(f"Model: {result.model}")
     _fail_if_some_failed(result.failures)
 
 
@@ -276,8 +340,21 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     ] = None,
     fold: Fold = None,
     data_root: DataRoot = None,
+    patient_regex: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Finds the patient in the name of a 2D image, as its first group; the images of a "
+            "patient are then one case.",
+            show_default="each image a case, but for slices in a folder for each patient",
+        ),
+    ] = None,
 ) -> None:
     """Segment scans, each result on the grid of its input.
+
+    Of 2D images, the result is a mask for each, called as the image: in a
+    folder for each case, or, where a case is a single image, in the output
+    folder. The mask of a JPEG is a PNG.
 
     A case that fails is named and the others go on; the exit code is then 3.
     Results that exist are kept, so a stopped run goes on when called again.
@@ -288,6 +365,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
       volseg infer scans -m fold0.safetensors -m fold1.safetensors -o results
       volseg infer scans 'inference.window_size=[96,96,96]' -m model.safetensors -o results
     """
+    from volseg.datalist.conventions import cases_in_words
     from volseg.tasks.infer import InferOptions
     from volseg.tasks.infer import infer as run_infer
 
@@ -301,20 +379,28 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         fold=fold,
         data_root=data_root,
         overrides=tuple(overrides or ()),
+        patient_regex=patient_regex,
     )
     result = run_infer(scans, models, output, options)
     kept = f", {len(result.kept)} were there already" if result.kept else ""
-    say(f"{len(result.done)} cases segmented{kept}; results and manifest.json are in {output}")
+    done = cases_in_words(len(result.done))
+    say(f"{done} segmented{kept}; results and manifest.json are in {output}")
     _fail_if_some_failed(result.failures)
 
 
 @app.command(rich_help_panel=TRAIN)
-def evaluate(
+def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="Folder of label maps, as infer writes.")
+        Path,
+        typer.Argument(
+            metavar="PREDICTIONS", help="Folder of label maps or masks, as infer writes."
+        ),
     ],
     reference: Annotated[
-        Path, typer.Argument(metavar="REFERENCE", help="Folder of labelled cases, or a data list.")
+        Path,
+        typer.Argument(
+            metavar="REFERENCE", help="Folder of labelled cases or of masks, or a data list."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for scores.csv and scores.json.")
@@ -337,6 +423,12 @@ def evaluate(
     ] = None,
     fold: Fold = None,
     data_root: DataRoot = None,
+    slices: Annotated[
+        bool,
+        typer.Option(
+            "--slices", help="Score the slices of volumes too; those of 2D images always are."
+        ),
+    ] = False,
 ) -> None:
     """Score label maps: Dice, IoU, precision, recall, HD95 and volumes.
 
@@ -344,31 +436,80 @@ def evaluate(
     (HD95 373.13 mm). A missing prediction is listed and counted; as when a
     case cannot be scored, the exit code is then 3.
 
+    Of 2D images, the slices of a patient are scored as one volume, and one by
+    one: the mean over slices with tumour and that over all slices. Groups of
+    patients that the data list knows are compared.
+
     Examples:
       volseg evaluate results data/validation -o scores
       volseg evaluate results brats2021.json -o scores --labels brats2023
+      volseg evaluate results lgg.json --fold 0 -o scores
     """
     from volseg.tasks.evaluate import evaluate as run_evaluate
 
-    result = run_evaluate(predictions, reference, output, labels, reference_labels, fold, data_root)
+    result = run_evaluate(
+        predictions, reference, output, labels, reference_labels, fold, data_root, slices=slices
+    )
     print_scores(result)
     _fail_if_some_failed(result.failures)
     if result.missing:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
+@app.command(rich_help_panel=TRAIN)
+def compare(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|CONFIG...",
+            help="Run folders, configs to train first, and key=value for the configs.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for the tables and the picture.")
+    ],
+) -> None:
+    """Compare networks on the same patients: scores, tests, size and speed.
+
+    A config is trained first, into OUTPUT/runs/NAME; called again, what is
+    finished is kept and what was stopped goes on. A training that fails is
+    named and the others go on; the exit code is then 3. What volseg evaluate
+    wrote can be compared like a run.
+
+    Examples:
+      volseg compare runs/unet runs/segresnet -o comparison
+      volseg compare configs/brats_*.yaml data.data_root=FOLDER -o comparison
+    """
+    from volseg.tasks.compare import compare as run_compare
+
+    overrides = [word for word in sources if "=" in word and not Path(word).exists()]
+    paths = [Path(word) for word in sources if word not in overrides]
+    result = run_compare(paths, output, overrides)
+    print_comparison(result)
+    _fail_if_some_failed(result.failures, "run")
+
+
 @app.command(rich_help_panel=USE)
 def info(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Model, run folder, data list or scan.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Model, run, data list, config, scan, 2D image, folder, manifest or scores.",
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
 ) -> None:
-    """Tell what a model, a run, a data list or a scan is.
+    """Tell what a model, a run, a data list, a scan, a 2D image or a result is.
+
+    Of a folder it tells the cases, of scores the mean Dice, of a label map the
+    values.
 
     Examples:
       volseg info runs/brats_unet/model.safetensors
       volseg info scan.nii.gz --json
+      volseg info kaggle_3m
+      volseg info results/manifest.json
     """
     from volseg.tasks.info import info as run_info
 
@@ -383,9 +524,11 @@ def _complain(sentence: str) -> None:
     typer.echo(f"Error: {sentence}", err=True)
 
 
-def _fail_if_some_failed(failures: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
-    """Name each case that failed with its reason, if there is one, and exit with 3."""
-    named = dict(failures)
+def _fail_if_some_failed(
+    failures: Mapping[str, str] | Iterable[tuple[str, str]], what: str = "case"
+) -> None:
+    """Name each case or run that failed with its reason, if there is one, and exit with 3."""
+    named = list(failures.items() if isinstance(failures, Mapping) else failures)
     if named:
-        print_table("Failed", ("case", "reason"), named.items())
+        print_table("Failed", (what, "reason"), named)
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from volseg.datalist.case import Case
 from volseg.datalist.names import BRATS_TO_2022, WITH_T1CE
+from volseg.datalist.stacks import LGG, NUMBERED, PAIRS
 from volseg.errors import LabelError
 from volseg.labels import LABEL_SCHEMES, schemes_fitting
 
@@ -25,6 +26,9 @@ _SCHEMES_BY_LAYOUT: Mapping[str, tuple[str, ...]] = {
     "BraTS-MEN": ("brats2023",),
     "BraTS-PED": ("brats2023", "brats2024-ped"),
     "BraTS-MEN-RT": ("men-rt",),
+    LGG: ("lgg",),
+    NUMBERED: ("binary",),
+    PAIRS: ("binary",),
 }
 #: Values of a label map.
 Values = frozenset[int]

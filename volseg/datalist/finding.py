@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,22 +12,29 @@ from pathlib import Path
 from volseg.config import CHANNELS
 from volseg.datalist import described
 from volseg.datalist.case import Case, Finding, Skipped
+from volseg.datalist.left_out import nothing_usable, summaries
 from volseg.datalist.listing import read_data_list
 from volseg.datalist.names import (
     CHANNEL_NAMES,
     LABEL,
     family_of,
     is_nifti,
+    is_slice,
     patient_of,
     read_name,
     read_numbered_name,
 )
-from volseg.errors import DataListError
+from volseg.datalist.stacks import Wanted, find_stacks, missing_channels
+from volseg.errors import ConfigError, DataListError
+
+logger = logging.getLogger(__name__)
 
 DATA_LIST = "data list"
 _IMAGE_FOLDERS = ("imagesTr", "imagesTs")
 _LABEL_FOLDERS = ("labelsTr", "labelsTs")
-_NOT_NIFTI = "not .nii or .nii.gz"
+_NO_IMAGE = "not .nii or .nii.gz, nor a 2D image"
+_SLICE_DESCRIBED = "2D image; of a data set with a dataset.json, only NIfTI files are read"
+_SLICE = "2D image beside NIfTI files; to use such images, give their folder alone"
 _UNKNOWN = "the name ends in no known channel (such as t1n, t1c, t2w, t2f) and not in seg"
 _NUMBERED = "a numbered channel, but no dataset.json says which"
 _LONE_LABEL = "label map without images"
@@ -41,31 +50,37 @@ def find_scans(
     channels: Sequence[str] = CHANNELS,
     fold: int | None = None,
     data_root: Path | None = None,
+    required: Sequence[str] | None = None,
+    patient_regex: str | None = None,
 ) -> Finding:
     """Cases to segment: in a folder, of one case folder, or in a data list.
 
     Args:
         path: Folder in any layout that `find_cases` knows, or a JSON data list.
-        channels: Contrasts that every case must have.
+        channels: Contrasts that are looked for, and that 2D images of unknown layout hold.
         fold: Only the cases of this fold of a data list.
         data_root: Folder that the paths of a data list start from; None: as the list says.
+        required: Those of `channels` that every case must have; None: all.
+        patient_regex: As `find_cases` takes it.
 
     Raises:
+        ConfigError: If `patient_regex` is no regular expression.
         DataListError: If nothing usable is there, or a folder is asked for what only a list has.
     """
+    wanted = _wanted(channels, required, patient_regex, labelled=False)
     if path.suffix.lower() != ".json":
         check_list_is_not_needed(path, fold, data_root)
-        return find_cases([path], channels)
+        return _find([path], wanted)
     listed = read_data_list(path, data_root)
     cases: list[Case] = []
     skipped: list[Skipped] = []
     for case in listed.cases(fold):
-        if missing := [channel for channel in channels if channel not in case.channels]:
+        if missing := missing_channels(case.channels, channels, required):
             skipped.append(Skipped(path, _missing(case.case_id, missing), case.case_id))
         else:
             cases.append(case)
     if not cases:
-        raise DataListError(_nothing(path, skipped))
+        raise DataListError(nothing_usable(path, skipped))
     return Finding.of(cases, skipped, {case.case_id: DATA_LIST for case in cases})
 
 
@@ -77,52 +92,99 @@ def check_list_is_not_needed(path: Path, fold: int | None, data_root: Path | Non
         raise DataListError(f"{path} is no data list and needs no data root; leave --data-root out")
 
 
-def find_cases(folders: Sequence[Path], channels: Sequence[str] = CHANNELS) -> Finding:
+def find_cases(
+    folders: Sequence[Path],
+    channels: Sequence[str] | None = None,
+    required: Sequence[str] | None = None,
+    patient_regex: str | None = None,
+) -> Finding:
     """Find the cases in folders, at any depth, by the names of files; nothing is renamed.
 
     Known are the names of BraTS 2017 to 2025 (a folder for each case, or all files in one), files
     called by their channel in a folder called as the case, MSD, and nnU-Net. A folder may be that
-    of one case. No image is opened.
+    of one case. Where there are no NIfTI cases, 2D images are slices of cases, as `find_stacks`
+    sorts them. No image is opened.
 
     Args:
         folders: Where to look. Of a case found twice, the first counts.
-        channels: Contrasts that every case must have, in the order wanted in `Case.images`.
+        channels: Contrasts that are looked for, in the order wanted in `Case.images`; of 2D images
+            of unknown layout, what they hold. None: the four of BraTS; of 2D images, as their
+            layout says, else one called "image".
+        required: Those of `channels` that every case must have; a case then lists those that it
+            has. None: all.
+        patient_regex: Is searched for in the names of 2D images, without their ending; its group
+            called `patient`, or the first one, or the whole match is the patient.
 
     Returns:
         Cases sorted by id; files and folders left out, each with its reason.
 
     Raises:
+        ConfigError: If `patient_regex` is no regular expression.
         DataListError: If a folder does not exist or holds no usable case.
     """
-    for channel in channels:
+    return _find(folders, _wanted(channels, required, patient_regex))
+
+
+def _wanted(
+    channels: Sequence[str] | None,
+    required: Sequence[str] | None,
+    patient_regex: str | None,
+    *,
+    labelled: bool = True,
+) -> Wanted:
+    for channel in (*(channels or ()), *(required or ())):
         if CHANNEL_NAMES.get(channel, channel) != channel:
             known = CHANNEL_NAMES[channel]
             raise DataListError(f"channel {channel!r} is called {known!r} here; ask for {known}")
+    try:
+        patient = None if patient_regex is None else re.compile(patient_regex)
+    except re.error as error:
+        raise ConfigError(
+            f"patient regex {patient_regex!r} is no regular expression ({error}); correct it"
+        ) from None
+    return Wanted(
+        None if channels is None else tuple(channels),
+        None if required is None else tuple(required),
+        patient,
+        labelled,
+    )
+
+
+def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
     cases: dict[str, Case] = {}
     layout_of: dict[str, str] = {}
     skipped: list[Skipped] = []
+    notes: list[str] = []
     for folder in folders:
-        search = _Search(channels)
+        search = _Search(wanted)
         search.search(Path(os.path.normpath(folder.absolute())))
         skipped += search.all_skipped()
+        notes += search.notes
         if not search.cases:
-            raise DataListError(_nothing(folder, search.all_skipped()))
+            raise DataListError(nothing_usable(folder, search.all_skipped()))
         for case, layout in search.cases:
             first = cases.setdefault(case.case_id, case)
             layout_of.setdefault(case.case_id, layout)
             if first.images != case.images:
                 skipped.append(_duplicate(case, first))
-    return Finding.of(cases.values(), dict.fromkeys(skipped), layout_of)
+    for note in dict.fromkeys(notes):
+        logger.info("%s", note)
+    return Finding.of(cases.values(), dict.fromkeys(skipped), layout_of, dict.fromkeys(notes))
 
 
 class _Search:
     """Cases below one folder, and what was left out."""
 
-    def __init__(self, channels: Sequence[str]) -> None:
-        self.channels = channels
+    def __init__(self, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.channels = wanted.channels or CHANNELS
+        self.required = self.channels if wanted.required is None else wanted.required
         self.cases: list[tuple[Case, str]] = []
         self.skipped: list[Skipped] = []
         self.strays: list[tuple[str, Path]] = []
+        self.slices: list[Path] = []
+        self.notes: list[str] = []
+        self.is_nifti = False
 
     def search(self, top: Path) -> None:
         """Look through `top` and the folders below it, in an order that no locale changes."""
@@ -131,7 +193,11 @@ class _Search:
             raise DataListError(f"{top} {found}; give a folder of scans")
         if top.name in _IMAGE_FOLDERS and (top.parent / described.FILE_NAME).is_file():
             self._search_described(top.parent, (top.name,))
-            return
+        else:
+            self._walk(top)
+            self._add_slices(top)
+
+    def _walk(self, top: Path) -> None:
         for path, folders, files in os.walk(top, followlinks=True, onerror=self._unreadable):
             here = Path(path)
             folders[:] = [name for name in _visible(folders) if not self._is_loop(here / name)]
@@ -140,15 +206,29 @@ class _Search:
                 parts = [name for name in _IMAGE_FOLDERS if name in folders]
                 done = self._search_described(here, parts)
                 folders[:] = [name for name in folders if name not in done]
-            named = self._sort([here / name for name in _visible(files)], self._read_name)
+            paths = [here / name for name in _visible(files)]
+            self.slices += filter(lambda path: is_slice(path.name), paths)
+            others = [path for path in paths if not is_slice(path.name)]
+            named = self._sort(others, self._read_name)
             for case_id, contents in named.items():
                 file_names = [path.name for paths in contents.values() for path in paths]
                 home = here if len(named) == 1 else None
                 self._add(case_id, contents, family_of(case_id, file_names), home=home)
 
+    def _add_slices(self, top: Path) -> None:
+        """Cases of 2D images, unless these are previews of NIfTI files or drawn from them."""
+        if self.is_nifti:
+            self.strays += [(_SLICE, path) for path in self.slices]
+            return
+        found = find_stacks(self.slices, top, self.wanted)
+        self.cases += found.cases
+        self.skipped += found.skipped
+        self.strays += found.strays
+        self.notes += found.notes
+
     def all_skipped(self) -> list[Skipped]:
         """What was left out; files left out for one reason, side by side, are one entry."""
-        return self.skipped + _summaries(self.strays)
+        return self.skipped + summaries(self.strays)
 
     def _unreadable(self, error: OSError) -> None:
         reason = f"folder cannot be read ({error.strerror})"
@@ -169,7 +249,7 @@ class _Search:
         cases: dict[str, _Files] = defaultdict(lambda: defaultdict(list))
         for path in paths:
             if not is_nifti(path.name):
-                self.strays.append((_NOT_NIFTI, path))
+                self.strays.append((_SLICE_DESCRIBED if is_slice(path.name) else _NO_IMAGE, path))
                 continue
             case_id, contents = read(path)
             if not contents:
@@ -183,13 +263,14 @@ class _Search:
         """Cases in `imagesTr` and `imagesTs`; returns the names of the folders that are done."""
         file = folder / described.FILE_NAME
         images = {part: self._files_in(folder / part) for part in parts}
+        names = [path.name for paths in images.values() for path in paths if is_nifti(path.name)]
+        self.is_nifti |= bool(names)
         try:
-            names = [path.name for paths in images.values() for path in paths]
-            description = described.read_description(file, list(filter(is_nifti, names)))
+            description = described.read_description(file, names)
         except DataListError as error:
             self.skipped.append(Skipped(file, str(error)))
             return ()
-        if missing := [name for name in self.channels if name not in description.channels]:
+        if missing := [name for name in self.required if name not in description.channels]:
             found = ", ".join(description.channels)
             reason = f"names the channels {found}, but not {', '.join(missing)}"
             self.skipped.append(Skipped(file, reason))
@@ -233,15 +314,16 @@ class _Search:
         if set(contents) == {LABEL}:
             self.strays += [(_LONE_LABEL, path) for path in contents[LABEL]]
             return
-        if problem := _problem(case_id, contents, self.channels):
+        self.is_nifti = True
+        if problem := _problem(case_id, contents, self.channels, self.required):
             first = next(iter(contents.values()))[0]
             self.skipped.append(Skipped(home or first, problem, case_id))
             return
-        label = contents.pop(LABEL, [None])[0]
+        label = tuple(contents.pop(LABEL, ()))
         files = {channel: paths[0] for channel, paths in contents.items()}
         # One file under several channels is 4D: it stays whole, in its own order.
         whole = len(set(files.values())) < len(files)
-        channels = tuple(files) if whole else tuple(self.channels)
+        channels = tuple(files if whole else (c for c in self.channels if c in files))
         images = tuple(dict.fromkeys(files[channel] for channel in channels))
         scheme = labels if label else None
         case = Case(case_id, patient_of(case_id), images, channels, label, scheme)
@@ -253,8 +335,10 @@ def _visible(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if not name.startswith("."))
 
 
-def _problem(case_id: str, contents: _Files, channels: Sequence[str]) -> str | None:
-    if missing := [channel for channel in channels if channel not in contents]:
+def _problem(
+    case_id: str, contents: _Files, channels: Sequence[str], required: Sequence[str]
+) -> str | None:
+    if missing := missing_channels(contents, channels, required):
         return _missing(case_id, missing)
     for content in (*channels, LABEL):
         paths = contents.get(content, [])
@@ -272,29 +356,3 @@ def _missing(case_id: str, channels: Sequence[str]) -> str:
 def _duplicate(case: Case, first: Case) -> Skipped:
     reason = f"case {case.case_id} is also in {first.images[0].parent}, which is used"
     return Skipped(case.images[0].parent, reason)
-
-
-def _nothing(path: Path, skipped: Sequence[Skipped]) -> str:
-    if not skipped:
-        return f"{path} holds no scans; give a folder of NIfTI files (.nii, .nii.gz)"
-    found = "; ".join(f"{entry.path}: {entry.reason}" for entry in skipped[:3])
-    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    return f"{path} holds no usable case: {found}{more}"
-
-
-def _summaries(strays: Sequence[tuple[str, Path]]) -> list[Skipped]:
-    """One entry for files with one reason and ending, in a folder or in folders side by side."""
-    kinds = [(reason, "" if is_nifti(p.name) else p.suffix.lower(), p) for reason, p in strays]
-    folders = defaultdict(set)
-    for reason, ending, path in kinds:
-        folders[reason, ending, path.parent.parent].add(path.parent)
-    entries = defaultdict(list)
-    for reason, ending, path in kinds:
-        beside = len(folders[reason, ending, path.parent.parent]) > 1
-        entries[reason, ending, path.parent.parent if beside else path.parent].append(path)
-    return [
-        Skipped(paths[0], reason)
-        if len(paths) == 1
-        else Skipped(home, f"{len(paths)} files, such as {paths[0].relative_to(home)}: {reason}")
-        for (reason, _, home), paths in entries.items()
-    ]

@@ -8,12 +8,13 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from volseg.datalist.case import Case, DataList
+from volseg.datalist.names import is_slice
 from volseg.errors import DataListError
 
 _PROBLEMS_SHOWN = 10
@@ -25,6 +26,10 @@ def _file_name(name: str) -> str:
     if name.startswith(".") or not {"/", "\\"}.isdisjoint(name):
         raise ValueError("a case is called by letters that a file name may hold, with no dot first")
     return name
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else ([] if value is None else value)
 
 
 class _Strict(BaseModel):
@@ -39,13 +44,18 @@ class _Entry(_Strict):
     # One 4D file stands alone, as MSD writes it.
     image: Annotated[
         list[_Name],
-        BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+        BeforeValidator(_as_list),
         Field(min_length=1),
     ]
-    label: _Name | None = None
+    # A stack lists a mask for each slice.
+    label: Annotated[list[_Name], BeforeValidator(_as_list)] = []
     fold: Annotated[int, Field(ge=0)] | None = None
     labels: _Name | None = None
     channels: Annotated[list[_Name], Field(min_length=1)] | None = None
+    spacing_mm: (
+        Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None
+    ) = None
+    groups: dict[str, str] = {}
 
 
 class _File(_Strict):
@@ -130,17 +140,20 @@ def write_data_list(path: Path, data_list: DataList, data_root: Path) -> None:
 
 def _entry(case: Case, channels: Sequence[str], root: Path) -> dict[str, Any]:
     images = [_relative(image, root) for image in case.images]
-    whole = len(images) < len(case.channels)
+    label = [_relative(path, root) for path in case.label]
+    alone = len(images) == 1 and len(case.channels) > 1 and not case.is_stack
     entry = {
         "case_id": case.case_id,
         "patient_id": case.patient_id,
-        "image": images[0] if whole else images,
-        "label": None if case.label is None else _relative(case.label, root),
+        "image": images[0] if alone else images,
+        "label": label if case.is_stack else "".join(label),
         "fold": case.fold,
         "labels": case.labels,
         "channels": None if tuple(case.channels) == tuple(channels) else case.channels,
+        "spacing_mm": case.spacing_mm,
+        "groups": dict(case.groups),
     }
-    return {key: value for key, value in entry.items() if value is not None}
+    return {key: value for key, value in entry.items() if value not in (None, "", [], {})}
 
 
 def _absolute(path: Path) -> Path:
@@ -161,9 +174,13 @@ def _case(entry: _Entry, channels: Sequence[str], root: Path) -> Case:
         patient_id=entry.patient_id,
         images=tuple(_absolute(root / name) for name in entry.image),
         channels=tuple(entry.channels or channels),
-        label=None if entry.label is None else _absolute(root / entry.label),
+        label=tuple(_absolute(root / name) for name in entry.label),
         labels=entry.labels,
         fold=entry.fold,
+        spacing_mm=cast(tuple[float, float, float], tuple(entry.spacing_mm))
+        if entry.spacing_mm
+        else None,
+        groups=entry.groups,
     )
 
 
@@ -205,11 +222,17 @@ def _inconsistencies(file: _File) -> Iterator[str]:
             yield f"case {case_id} is listed {times} times; keep one"
     yield from _patients_in_several_folds(file.training)
     for entry in file.training:
-        if entry.label is None:
+        if not entry.label:
             yield f"case {entry.case_id} in 'training' has no label; move it to 'testing'"
     for entry in entries:
         channels = entry.channels or file.channels
-        if len(entry.image) not in (1, len(channels)):
+        slices = len(entry.image) if is_slice(entry.image[0]) else 1
+        if len(entry.label) not in (0, slices):
+            yield (
+                f"case {entry.case_id} has {len(entry.label)} label maps, but {slices} expected; "
+                "list one for a volume, or one for each slice of a stack"
+            )
+        if len(entry.image) not in (1, len(channels)) and not is_slice(entry.image[0]):
             yield (
                 f"case {entry.case_id} has {len(entry.image)} images for the channels "
                 f"{', '.join(channels)}; list one for each, or one 4D file"

@@ -25,6 +25,8 @@ _NEW_ID = re.compile(r"(?P<patient>BraTS-(?P<task>[a-z]+(?:-[a-z]+)*)-\d+)(?:-\d
 _OLD_ID = re.compile(r"BraTS(?:1[789]|20|202[012])_.+", re.IGNORECASE)
 _ID_2021 = re.compile(r"BraTS2021_(?P<number>\d{5})", re.IGNORECASE)
 _EXAMINATION_2017_TO_2019 = re.compile(r"(?P<patient>BraTS1[789]_.+)_\d+", re.IGNORECASE)
+# The second token is the institution, the last the date of the examination.
+_TCGA_ID = re.compile(r"(?P<patient>TCGA_(?P<institution>[^_]+)_[^_]+)(?:_\d{8})?")
 
 BRATS_TO_2022 = "BraTS 2017 to 2022"
 WITH_T1CE = "other data sets with t1ce"
@@ -34,6 +36,15 @@ OTHER = "other data sets"
 def is_nifti(name: str) -> bool:
     """Whether a file is called `.nii` or `.nii.gz`."""
     return name.lower().endswith((".nii", ".nii.gz"))
+
+
+def is_slice(name: str) -> bool:
+    """Whether a file is called as a 2D image.
+
+    >>> is_slice("TCGA_CS_4941_19960909_1.tif"), is_slice("scan.nii.gz")
+    (True, False)
+    """
+    return name.lower().endswith((".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"))
 
 
 def stem(name: str) -> str:
@@ -94,7 +105,7 @@ def read_numbered_name(name: str) -> tuple[str, int] | None:
 
 
 def patient_of(case_id: str) -> str:
-    """The person: a BraTS id without its time point or examination, else the case itself.
+    """The person: an id of BraTS or TCGA without time point or examination, else the case itself.
 
     BraTS 2023 released the gliomas of 2021 again under the same five digits, so both releases get
     one patient. To take two persons for one costs nothing; one for two would put the same head into
@@ -102,13 +113,38 @@ def patient_of(case_id: str) -> str:
 
     >>> patient_of("BraTS-GLI-00002-001"), patient_of("Brats18_2013_21_1")
     ('BraTS-GLI-00002', 'Brats18_2013_21')
-    >>> patient_of("BraTS2021_00002")
-    'BraTS-GLI-00002'
+    >>> patient_of("BraTS2021_00002"), patient_of("TCGA_CS_4941_19960909")
+    ('BraTS-GLI-00002', 'TCGA_CS_4941')
     """
     if match := _ID_2021.fullmatch(case_id):
         return f"BraTS-GLI-{match['number']}"
-    match = _NEW_ID.fullmatch(case_id) or _EXAMINATION_2017_TO_2019.fullmatch(case_id)
-    return match["patient"] if match else case_id
+    for known in (_NEW_ID, _EXAMINATION_2017_TO_2019, _TCGA_ID):
+        if match := known.fullmatch(case_id):
+            return match["patient"]
+    return case_id
+
+
+def institution_of(case_id: str) -> str | None:
+    """Where a TCGA patient was examined, or None.
+
+    >>> institution_of("TCGA_CS_4941_19960909"), institution_of("BraTS2021_00002")
+    ('CS', None)
+    """
+    match = _TCGA_ID.fullmatch(case_id)
+    return match["institution"] if match else None
+
+
+def read_slice_name(stem: str, folder: str) -> tuple[str, int] | None:
+    """Case and number of a slice that is called `<folder>_<n>` or `<TCGA id>_<n>`, or None.
+
+    >>> read_slice_name("p7_12", "p7"), read_slice_name("p7_12", "images")
+    (('p7', 12), None)
+    >>> read_slice_name("TCGA_CS_4941_19960909_3", "images")
+    ('TCGA_CS_4941_19960909', 3)
+    """
+    case_id, _, number = stem.rpartition("_")
+    known = case_id == folder or (_TCGA_ID.fullmatch(case_id) and patient_of(case_id) != case_id)
+    return (case_id, int(number)) if known and case_id and number.isdecimal() else None
 
 
 def family_of(case_id: str, file_names: Collection[str]) -> str:

@@ -29,7 +29,8 @@ EMPTY_MASK_POLICY = (
     "As BraTS 2017 to 2022: when reference and prediction are both empty, Dice, IoU, precision and "
     "recall are 1 and HD95 is 0 mm; when only one of them is empty, Dice, IoU, precision and "
     f"recall are 0 and HD95 is {HD95_PENALTY_MM} mm, the diagonal of 240 x 240 x 155 mm. "
-    "Every scored case is in every mean."
+    "Every scored case is in every mean; in those of HD95 and volumes, every one with a known size "
+    "of a voxel."
 )
 
 #: What each score is, by the name of its column.
@@ -40,9 +41,11 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "precision": "|P and R| / |P|",
         "recall": "|P and R| / |R|, also called sensitivity",
         "hd95_mm": "the larger of the two directed 95th percentiles of the distances between "
-        "surface voxels, in mm",
-        "volume_ml": "volume of the prediction in ml",
-        "reference_volume_ml": "volume of the reference in ml",
+        "surface voxels, in mm; none where the size of a voxel is not known",
+        "volume_ml": "volume of the prediction in ml; none where the size of a voxel is not known",
+        "reference_volume_ml": "volume of the reference in ml, likewise",
+        "prediction_voxels": "voxels of the prediction",
+        "reference_voxels": "voxels of the reference",
         "mean, median": "over the scored cases",
         "std": "sample standard deviation (n - 1) over the scored cases",
         "mean_missing_as_worst": "mean in which each missing or failed case counts with the worst "
@@ -55,7 +58,8 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
 )
 
 _WORST = {"dice": 0.0, "iou": 0.0, "precision": 0.0, "recall": 0.0, "hd95_mm": HD95_PENALTY_MM}
-_SCORES = (*_WORST, "volume_ml", "reference_volume_ml")
+_SIZES = ("volume_ml", "reference_volume_ml", "prediction_voxels", "reference_voxels")
+_SCORES = (*_WORST, *_SIZES)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class ScoreRow:
     hd95_mm: float | None = None
     volume_ml: float | None = None
     reference_volume_ml: float | None = None
+    prediction_voxels: int | None = None
+    reference_voxels: int | None = None
     status: Status = "scored"
 
     @classmethod
@@ -79,7 +85,7 @@ class ScoreRow:
         case_id: str,
         region: str,
         overlap: Overlap,
-        voxel_ml: float,
+        voxel_ml: float | None,
         hd95_mm: float | None = None,
     ) -> ScoreRow:
         """Row of a scored region.
@@ -88,7 +94,7 @@ class ScoreRow:
             case_id: The case.
             region: The region.
             overlap: Its voxel counts.
-            voxel_ml: Volume of a voxel.
+            voxel_ml: Volume of a voxel; None: not known, and then there are no mm and no ml.
             hd95_mm: Surface distance, where it was computed.
         """
         return cls(
@@ -98,9 +104,11 @@ class ScoreRow:
             iou=overlap.iou,
             precision=overlap.precision,
             recall=overlap.recall,
-            hd95_mm=hd95_mm,
-            volume_ml=overlap.prediction_voxels * voxel_ml,
-            reference_volume_ml=overlap.reference_voxels * voxel_ml,
+            hd95_mm=None if voxel_ml is None else hd95_mm,
+            volume_ml=None if voxel_ml is None else overlap.prediction_voxels * voxel_ml,
+            reference_volume_ml=None if voxel_ml is None else overlap.reference_voxels * voxel_ml,
+            prediction_voxels=overlap.prediction_voxels,
+            reference_voxels=overlap.reference_voxels,
         )
 
 
@@ -191,8 +199,8 @@ def _summary_of(rows: list[ScoreRow]) -> dict[str, Any]:
     scored = [row for row in rows if row.status == "scored"]
     counts = {
         "n_cases": len(scored),
-        "n_empty_reference": sum(row.reference_volume_ml == 0 for row in scored),
-        "n_empty_prediction": sum(row.volume_ml == 0 for row in scored),
+        "n_empty_reference": sum(row.reference_voxels == 0 for row in scored),
+        "n_empty_prediction": sum(row.prediction_voxels == 0 for row in scored),
         "n_missing": sum(row.status == "missing" for row in rows),
         "n_failed": sum(row.status == "failed" for row in rows),
     }
@@ -208,6 +216,7 @@ def _statistics(score: str, scored: list[ScoreRow], unscored: int) -> dict[str, 
         "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
     }
     if score in _WORST:
-        filled = values + [_WORST[score]] * unscored
+        # Where no case has this score, for want of the size of a voxel, the missing have none too.
+        filled = values + [_WORST[score]] * (unscored if values or not scored else 0)
         statistics["mean_missing_as_worst"] = float(np.mean(filled)) if filled else None
     return statistics

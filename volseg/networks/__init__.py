@@ -19,16 +19,24 @@ from torch import nn
 
 from volseg.config import (
     AttentionUNetConfig,
+    DeepLabV3PlusConfig,
     DynUNetConfig,
     NetworkConfig,
+    PSPNetConfig,
+    SegNetConfig,
     SegResNetConfig,
     SwinUNETRConfig,
     UNetConfig,
 )
 from volseg.errors import ConfigError
+from volseg.networks.deeplabv3plus import DeepLabV3Plus
 from volseg.networks.dynunet import DeepDynUNet
+from volseg.networks.encoder_weights import load_encoder_weights
+from volseg.networks.encoders import Encoder, build_encoder
+from volseg.networks.pspnet import PSPNet
+from volseg.networks.segnet import SegNet
 
-__all__ = ["FOREGROUND_PRIOR", "NETWORKS", "build_network"]
+__all__ = ["FOREGROUND_PRIOR", "NETWORKS", "build_network", "load_encoder_weights"]
 
 #: Probability that every voxel of every region starts with: a region takes about 1 % of a scan.
 #: From one half, the first hundred steps would do little but learn that. (As the prior of focal
@@ -152,6 +160,60 @@ def _swin_unetr(
     return network
 
 
+def _segnet(
+    config: SegNetConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    network = SegNet(
+        spatial_dims,
+        in_channels,
+        out_channels,
+        widths=config.widths,
+        convolutions=config.convolutions,
+        dropout=config.dropout,
+    )
+    _start_from_prior(network.head)
+    return network
+
+
+def _deeplabv3plus(
+    config: DeepLabV3PlusConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    network = DeepLabV3Plus(
+        _encoder(config, in_channels, spatial_dims),
+        out_channels,
+        # Twice as dense a grid, twice the dilation: so the pyramid looks as far (section 4).
+        rates=[rate * 16 // config.output_stride for rate in config.rates],
+        width=config.width,
+        low_level_width=config.low_level_width,
+        separable=config.separable,
+        dropout=config.dropout,
+    )
+    _start_from_prior(network.head)
+    return network
+
+
+def _pspnet(
+    config: PSPNetConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    network = PSPNet(
+        _encoder(config, in_channels, spatial_dims),
+        out_channels,
+        bins=config.bins,
+        width=config.width,
+        dropout=config.dropout,
+    )
+    _start_from_prior(network.head)
+    return network
+
+
+def _encoder(
+    config: DeepLabV3PlusConfig | PSPNetConfig, in_channels: int, spatial_dims: int
+) -> Encoder:
+    return build_encoder(
+        config.encoder, in_channels, spatial_dims, config.output_stride, config.encoder_width
+    )
+
+
 def _start_from_prior(head: nn.Module) -> None:
     """Let the last convolution of `head` begin at the foreground prior."""
     last = [module for module in head.modules() if isinstance(module, _CONVOLUTIONS)][-1]
@@ -167,5 +229,8 @@ NETWORKS: Mapping[str, Builder] = MappingProxyType(
         "segresnet": _segresnet,
         "attention_unet": _attention_unet,
         "swin_unetr": _swin_unetr,
+        "segnet": _segnet,
+        "deeplabv3plus": _deeplabv3plus,
+        "pspnet": _pspnet,
     }
 )

@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from volseg.config import ExperimentConfig, load_config
+from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.datalist import Case, read_data_list
 from volseg.errors import VolsegError
-from volseg.nifti import check_same_grid, read_case_grid
+from volseg.nifti import check_same_grid
 from volseg.progress import clock, track
+from volseg.scans import read_grid, read_reference_grid
 from volseg.tasks.fit import cache_folder, choose_cases
 from volseg.training.cache import CachedCase, build_cache, case_scheme, read_masks
 from volseg.training.datamodule import PatchDataset
@@ -79,7 +80,8 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     wrong_labels = _label_problems(good, config)
     problems += wrong_labels.values()
     good = [case for case in good if case.case_id not in wrong_labels]
-    if good:
+    # Without a usable fold, `fit` would not come as far as a step.
+    if good and (validation or config.data.fold is None):
         more_facts, more_problems = _try_training(config, good, len(cases))
         facts += more_facts
         problems += more_problems
@@ -90,10 +92,9 @@ def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str]:
     """Grid of a case in words, and what is wrong with its channels and headers, or ''."""
     name = case.case_id
     try:
-        grid = read_case_grid(name, case.images, case.channels, config.data.channels)
-        if case.label is not None:
-            label = read_case_grid(name, [case.label], ["label map"], ["label map"])
-            check_same_grid({"image": grid, "label map": label})
+        grid = read_grid(case, config.data.channels, config.data.fill_missing)
+        if case.label:
+            check_same_grid({"image": grid, "label map": read_reference_grid(case)})
     except VolsegError as error:
         return "", _of_case(name, str(error))
     shape = " x ".join(map(str, grid.shape))
@@ -179,11 +180,15 @@ def _steps(config: ExperimentConfig, cases: Sequence[CachedCase]) -> list[tuple[
         ("loss", " -> ".join(f"{loss:.4f}" for _, loss in steps)),
         ("step", f"{step:.2f} s to train, {loading:.2f} s to load with one process"),
         ("memory", _peak_memory(device)),
-        (
-            "training",
-            f"about {clock(training)} for {config.training.max_epochs} epochs, without validation",
-        ),
+        ("training", _estimate(training, config.training)),
     ]
+
+
+def _estimate(seconds: float, options: TrainingConfig) -> str:
+    words = f"about {clock(seconds)} for {options.max_epochs} epochs, without validation"
+    if options.max_time is not None and seconds > options.max_time:
+        words += f"; max_time ends the run after {clock(options.max_time)}"
+    return words
 
 
 def _step(

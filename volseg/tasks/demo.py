@@ -159,10 +159,9 @@ def _view(case: Case, prediction: Path) -> CaseView:
 
     images = read_case(case.case_id, case.images, case.channels, case.channels)
     scheme = get_scheme(_LABELS)
-    assert case.label is not None
     reference, predicted = (
         dict(zip(scheme.regions, scheme.masks(to_ras(label_map, grid.affine)), strict=True))
-        for label_map, grid in map(read_label_map, (case.label, prediction))
+        for label_map, grid in map(read_label_map, (case.label[0], prediction))
     )
     channels = {
         channel: to_ras(array, images.grid.affine)

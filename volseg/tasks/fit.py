@@ -10,17 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 
+from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, DataList, read_data_list
 from volseg.errors import DataListError
-from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE
+from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SAMPLES_FILE
+from volseg.metrics.record import SUMMARY_FILE
+from volseg.networks import load_encoder_weights
+from volseg.overlay import optional_picture
 from volseg.progress import clock
+from volseg.tasks.pictures import draw_samples
 from volseg.training.cache import build_cache
 from volseg.training.datamodule import VolumeDataModule
+from volseg.training.epoch_log import best_row, draw_curves, read_metrics
 from volseg.training.module import SegmentationModule
-from volseg.training.run_folder import open_run
-from volseg.training.trainer import build_trainer, read_metrics
+from volseg.training.report import missing_channel_lines, read_scores, score_lines
+from volseg.training.run_folder import LAST, note_end, open_run
+from volseg.training.trainer import build_trainer
+from volseg.training.views import segmented_view
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +46,7 @@ class FitResult:
         scores: Validation scores of the best epoch, by name (`dice/WT`); empty without validation.
         failures: `(case_id, reason)` of cases that were left out.
         seconds: How long it took.
+        rank: Number of this process; where several train, one is to tell of it, rank 0.
     """
 
     run: Path
@@ -44,6 +54,7 @@ class FitResult:
     scores: dict[str, float] = field(default_factory=dict)
     failures: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
+    rank: int = 0
 
 
 def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResult:
@@ -59,14 +70,48 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
 
     Raises:
         OutputError: If the folder holds a run already or cannot be written.
-        CheckpointError: If there is nothing to resume, or it was another experiment.
+        CheckpointError: If there is nothing to resume, or it was another experiment, or the
+            weights for the encoder cannot be used.
         DataListError: If no case is left to train or to validate on.
     """
     start = time.monotonic()
     data_list = read_data_list(config.data.data_list, config.data.data_root)
     training, validation = choose_cases(data_list, config)
     checkpoint = open_run(run, config, data_list, resume=resume)
-    cache = cache_folder(config, run)
+    pl.seed_everything(config.training.seed, workers=True, verbose=False)
+    # Before the cache, which takes long, so that weights that do not fit are found at once.
+    module = _new_module(config, resume=checkpoint is not None)
+    data, failures = _prepare(training, validation, config, cache_folder(config, run))
+    module.pictures = tuple(case.case.case_id for case in data.validation[:_PICTURES])
+    trainer = build_trainer(config, run, validate=bool(data.validation), started=start)
+    _announce(module, data, trainer)
+    trainer.loggers[0].experiment.add_text(
+        "config", "```yaml\n" + (run / CONFIG_FILE).read_text(encoding="utf-8") + "```"
+    )
+    _train(trainer, module, data, checkpoint, run)
+    if trainer.is_global_zero:
+        draw_curves(run)
+        _tell_scores(run, data, config, trainer.strategy.root_device)
+    seconds = time.monotonic() - start
+    note_end(run, seconds)
+    logger.info("trained in %s; the model is %s", clock(seconds), run / MODEL_FILE)
+    scores = best_scores(read_metrics(run / METRICS_FILE))
+    return FitResult(run, run / MODEL_FILE, scores, failures, seconds, trainer.global_rank)
+
+
+def _new_module(config: ExperimentConfig, *, resume: bool) -> SegmentationModule:
+    module = SegmentationModule(config)
+    weights: Path | None = getattr(config.network, "encoder_weights", None)
+    # A checkpoint holds weights of its own.
+    if weights is not None and not resume:
+        load_encoder_weights(module.network, weights)
+    return module
+
+
+def _prepare(
+    training: Sequence[Case], validation: Sequence[Case], config: ExperimentConfig, cache: Path
+) -> tuple[VolumeDataModule, tuple[tuple[str, str], ...]]:
+    """Patches and cases from the cache, and `(case_id, reason)` of cases that are left out."""
     ready, failures = build_cache([*training, *validation], config, cache)
     for case_id, reason in failures:
         logger.error("case %s is left out: %s", case_id, reason)
@@ -81,26 +126,52 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
             f"no case is left to {'validate on' if data.training else 'train on'}; "
             f"the first of {len(failures)} problems: {failures[0][1]}"
         )
-    pl.seed_everything(config.training.seed, workers=True, verbose=False)
-    pictures = tuple(case.case.case_id for case in data.validation[:_PICTURES])
-    module = SegmentationModule(config, pictures)
-    trainer = build_trainer(config, run, validate=bool(data.validation), started=start)
-    _announce(module, data, trainer)
-    trainer.loggers[0].experiment.add_text(
-        "config", "```yaml\n" + (run / CONFIG_FILE).read_text(encoding="utf-8") + "```"
-    )
+    return data, failures
+
+
+def _train(
+    trainer: pl.Trainer,
+    module: SegmentationModule,
+    data: VolumeDataModule,
+    checkpoint: Path | None,
+    run: Path,
+) -> None:
     try:
         trainer.fit(module, data, ckpt_path=checkpoint)
     except SystemExit:
         # So Lightning ends after Ctrl-C.
         if trainer.interrupted:
+            if trainer.is_global_zero and (run / LAST).exists():
+                logger.info("interrupted; go on with --resume")
             raise KeyboardInterrupt from None
         raise
-    seconds = time.monotonic() - start
-    logger.info("trained in %s; the model is %s", clock(seconds), run / MODEL_FILE)
-    return FitResult(
-        run, run / MODEL_FILE, best_scores(read_metrics(run / METRICS_FILE)), failures, seconds
-    )
+
+
+def _tell_scores(
+    run: Path, data: VolumeDataModule, config: ExperimentConfig, device: torch.device
+) -> None:
+    """Log the scores of the cases and draw the best, median and worst of them."""
+    scores = read_scores(run / SUMMARY_FILE)
+    if scores is None or not data.validation:
+        return
+    for line in score_lines(scores, config.data.fill_missing):
+        logger.info("%s", line)
+    picture, model = run / SAMPLES_FILE, run / MODEL_FILE
+    if picture.exists() and picture.stat().st_mtime >= model.stat().st_mtime:
+        return
+    dice = {
+        case_id: {region: of["dice"] for region, of in case["regions"].items()}
+        for case_id, case in scores["cases"].items()
+    }
+    cases = {case.case.case_id: case for case in data.validation}
+    with optional_picture(picture):
+        network = load_checkpoint(model).network.to(device)
+        draw_samples(
+            picture,
+            {case_id: of for case_id, of in dice.items() if case_id in cases},
+            lambda case_id: segmented_view(cases[case_id], network, config, device),
+            f"Validation cases of {run.resolve().name}, chosen by Dice",
+        )
 
 
 def choose_cases(
@@ -130,10 +201,7 @@ def cache_folder(config: ExperimentConfig, run: Path) -> Path:
 
 def best_scores(rows: Sequence[dict[str, str]]) -> dict[str, float]:
     """Scores of the validated epoch with the highest mean Dice, without the prefix `val/`."""
-    validated = [row for row in rows if row.get("val/dice/mean")]
-    if not validated:
-        return {}
-    best = max(validated, key=lambda row: float(row["val/dice/mean"]))
+    best = best_row(rows) or {}
     return {
         name.removeprefix("val/"): float(value)
         for name, value in best.items()
@@ -162,3 +230,9 @@ def _announce(module: SegmentationModule, data: VolumeDataModule, trainer: pl.Tr
         options.batches_per_epoch,
         module.config.training.learning_rate,
     )
+    if trainer.is_global_zero:
+        lines, warning = missing_channel_lines(data.training, data.validation, module.config)
+        for line in lines:
+            logger.info("%s", line)
+        if warning:
+            logger.warning("%s", warning)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -15,10 +16,12 @@ from typing import Any
 import volseg
 from volseg.checkpoint import describe_scheme
 from volseg.datalist import Case, Finding
+from volseg.datalist.conventions import cases_in_words
 from volseg.errors import OutputError, VolsegError
 from volseg.files import atomic_write, make_folder
 from volseg.inference import Prediction, Predictor, PreparedCase
 from volseg.progress import track
+from volseg.slices import check_masks_have_room, mask_paths
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ class InferOptions:
         fold: Only the cases of this fold of a data list.
         data_root: Folder that the paths of a data list start from; None: as the list says.
         overrides: Words such as `inference.window_batch=2`, in place of what the models say.
+        patient_regex: Tells the patient from the name of a 2D image.
     """
 
     tta: bool | None = None
@@ -50,6 +54,7 @@ class InferOptions:
     fold: int | None = None
     data_root: Path | None = None
     overrides: tuple[str, ...] = ()
+    patient_regex: str | None = None
 
 
 DEFAULTS = InferOptions()
@@ -68,7 +73,10 @@ class InferResult:
 def infer(
     scans: Path, models: Sequence[Path], output: Path, options: InferOptions = DEFAULTS
 ) -> InferResult:
-    """Segment the cases in `scans`: a label map each, `<case>.nii.gz`, on the grid of its images.
+    """Segment the cases in `scans`, each result on the grid of its images.
+
+    The result of a case is a label map, `<case>.nii.gz`; of slices, a mask each, called as its
+    image, in the folder `<case>`, or beside the manifest where a case is a single slice.
 
     Results that exist are kept unless `options.overwrite`: each is written whole or not at all, so
     a stopped run goes on. A case that fails is named with its reason and the others go on. A place
@@ -94,22 +102,24 @@ def infer(
         labels=options.labels,
         overrides=options.overrides,
     )
-    finding = predictor.find(scans, options.fold, options.data_root)
-    _check_inputs_stay(scans, finding.cases, output, predictor.regions)
+    finding = predictor.find(scans, options.fold, options.data_root, options.patient_regex)
+    _check_places(scans, finding.cases, output, predictor.regions)
     maps = predictor.regions if options.probabilities else ()
     kept = tuple(
         case.case_id
         for case in finding.cases
-        if not options.overwrite
-        and all(path.is_file() for path in _results(output, case.case_id, maps))
+        if not options.overwrite and all(path.is_file() for path in _results(output, case, maps))
     )
     waiting = [case for case in finding.cases if case.case_id not in kept]
     for skipped in finding.skipped:
         logger.warning("left out: %s: %s", skipped.path, skipped.reason)
-    if kept:
-        logger.info("%d cases are already there and kept", len(kept))
     manifest = _Manifest(output, predictor, options)
     manifest.begin(kept, [case.case_id for case in waiting], finding)
+    scheme = predictor.scheme
+    labels = ", ".join(f"{value} {name}" for value, name in scheme.labels.items())
+    logger.info("writing label scheme %s: %s", scheme.name, labels)
+    if kept:
+        logger.info("%s already there and kept", cases_in_words(len(kept)))
     failures = _lost_cases(finding) | _segment_all(waiting, predictor, manifest)
     done = tuple(case.case_id for case in waiting if case.case_id not in failures)
     return InferResult(done, kept, failures, manifest.path)
@@ -125,20 +135,36 @@ def _lost_cases(finding: Finding) -> dict[str, str]:
     }
 
 
-def _results(output: Path, case_id: str, maps: Sequence[str]) -> list[Path]:
-    return [
-        output / f"{case_id}.nii.gz",
-        *(output / f"{case_id}_{region}.nii.gz" for region in maps),
-    ]
+def _home(output: Path, case: Case) -> Path:
+    """Folder of the results of a case."""
+    return output / case.case_id if case.is_stack and len(case.images) > 1 else output
 
 
-def _check_inputs_stay(
-    scans: Path, cases: Sequence[Case], output: Path, regions: Sequence[str]
-) -> None:
-    files = [file for case in cases for file in (*case.images, case.label or scans)]
+def _results(output: Path, case: Case, maps: Sequence[str]) -> list[Path]:
+    """All files of the result of a case."""
+    if case.is_stack:
+        results = mask_paths(_home(output, case), case.images)
+    else:
+        results = [output / f"{case.case_id}.nii.gz"]
+    return results + [output / f"{case.case_id}_{region}.nii.gz" for region in maps]
+
+
+def _check_places(scans: Path, cases: Sequence[Case], output: Path, regions: Sequence[str]) -> None:
+    """Check that results replace no input, no other file, and not one another."""
+    files = [file for case in cases for file in (*case.images, *case.label)]
     inputs = {file.resolve() for file in [scans, *files]}
-    results = [path for case in cases for path in _results(output, case.case_id, regions)]
-    for result in [output / MANIFEST, *results]:
+    places = {output / MANIFEST: "the manifest"}
+    for case in cases:
+        if case.is_stack:
+            check_masks_have_room(_home(output, case), case.images)
+        for result in _results(output, case, regions):
+            other = places.setdefault(result, f"case {case.case_id}")
+            if other != f"case {case.case_id}":
+                raise OutputError(
+                    f"{result} would be the result of case {case.case_id} and of {other}; "
+                    "segment them into folders of their own"
+                )
+    for result in places:
         if result.resolve() in inputs:
             raise OutputError(f"{result} is an input and would be replaced; use another folder")
 
@@ -161,7 +187,7 @@ def _segment_all(
                 writing.result()
             if isinstance(prediction, str):
                 failures[case.case_id] = prediction
-                writing = writer.submit(manifest.add_failure, case.case_id, prediction)
+                writing = writer.submit(manifest.add_failure, case, prediction)
             else:
                 seconds = time.monotonic() - start
                 writing = writer.submit(manifest.add_result, case, prediction, seconds)
@@ -250,30 +276,34 @@ class _Manifest:
         make_folder(self.output, "choose another with -o")
         self._write()
 
-    def add_failure(self, case_id: str, reason: str) -> None:
+    def add_failure(self, case: Case, reason: str) -> None:
         """Record a failure; a result to be overwritten goes, or it would pass for a new one."""
         if self.overwrite:
-            self.content["cases"].pop(case_id, None)
-            for path in _results(self.output, case_id, self.regions):
+            self.content["cases"].pop(case.case_id, None)
+            for path in _results(self.output, case, self.regions):
                 _remove(path)
-        self.content["failures"][case_id] = reason
+            if (home := _home(self.output, case)) != self.output:
+                with contextlib.suppress(OSError):
+                    home.rmdir()
+        self.content["failures"][case.case_id] = reason
         self._write()
 
     def add_result(self, case: Case, prediction: Prediction, seconds: float) -> None:
         """Write the result of a case, then its record."""
         maps = prediction.save_probabilities(self.output) if self.probabilities else []
-        result = self.output / f"{case.case_id}.nii.gz"
-        prediction.save(result)
-        files = case.images if len(case.images) > 1 else case.images * len(case.channels)
+        result, *others = _results(self.output, case, ())
+        if case.is_stack:
+            prediction.save_slices(_home(self.output, case))
+        else:
+            prediction.save(result)
         self.content["cases"][case.case_id] = {
-            "inputs": {
-                channel: str(path) for channel, path in zip(case.channels, files, strict=True)
-            },
-            "output": result.name,
+            "inputs": _inputs(case),
+            "output": _home(self.output, case).name if others else result.name,
             "probabilities": [path.name for path in maps],
             "models": self.models,
             "seconds": round(seconds, 2),
             "volumes_ml": {name: round(ml, 3) for name, ml in prediction.volumes_ml.items()},
+            "missing_channels": list(prediction.missing),
             "notes": list(prediction.notes),
         }
         self._write()
@@ -281,6 +311,14 @@ class _Manifest:
     def _write(self) -> None:
         with atomic_write(self.path) as temporary:
             temporary.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+
+
+def _inputs(case: Case) -> dict[str, str] | list[str]:
+    """File of each channel; of a stack, of each slice."""
+    if case.is_stack:
+        return [str(path) for path in case.images]
+    files = case.images if len(case.images) > 1 else case.images * len(case.channels)
+    return {channel: str(path) for channel, path in zip(case.channels, files, strict=True)}
 
 
 def _remove(path: Path) -> None:

@@ -1,20 +1,27 @@
-"""`volseg info`: what a model, a run, a data list, a config, a scan or a folder of scans is."""
+"""`volseg info`: what a model, a run, a data list, a config, a scan, a folder or a result is."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
+import numpy as np
 
 from volseg.config import ExperimentConfig, load_config
-from volseg.datalist import find_cases, read_data_list
+from volseg.datalist import Case, find_cases, read_data_list
+from volseg.datalist.names import LABEL, is_slice, read_name
+from volseg.datalist.stacks import is_mask
 from volseg.errors import VolsegError
 from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE
-from volseg.nifti import read_header
+from volseg.labels import schemes_fitting
+from volseg.nifti import read_header, read_label_map
+from volseg.slices import read_stack_label_map
+from volseg.slices.bitmap import read_form
 
 Describe = Callable[[Path], dict[str, Any]]
 
@@ -23,7 +30,8 @@ def info(path: Path) -> dict[str, Any]:
     """What the file or folder at `path` is and holds, as plain data for JSON.
 
     Args:
-        path: Model file, run folder, data list, config, NIfTI image, or folder of scans.
+        path: Model file, run folder, data list, config, NIfTI or 2D image, folder of scans,
+            manifest of results, or scores.
 
     Returns:
         `kind` and `path`, then what that kind of thing tells of itself. Spacings are in mm.
@@ -41,9 +49,12 @@ def _kind(path: Path) -> tuple[str, Describe]:
     if path.is_dir():
         is_run = any((path / name).is_file() for name in (CONFIG_FILE, MODEL_FILE))
         return ("run", _run) if is_run else ("folder of scans", _folder)
+    if path.name.lower().endswith(".json"):
+        return _kind_of_json(path)
+    if is_slice(path.name):
+        return "2D image", _slice
     kinds: Mapping[str, tuple[str, Describe]] = {
         ".safetensors": ("model", _model),
-        ".json": ("data list", _data_list),
         ".yaml": ("config", _config),
         ".yml": ("config", _config),
         ".nii": ("scan", _scan),
@@ -54,8 +65,23 @@ def _kind(path: Path) -> tuple[str, Describe]:
             return kind
     raise VolsegError(
         f"{path} is none of the files that volseg knows; give a model (.safetensors), a data list "
-        "(.json), a config (.yaml), a NIfTI image (.nii, .nii.gz) or a folder"
+        "(.json), a config (.yaml), a NIfTI image (.nii, .nii.gz), a 2D image (.tif, .png, .jpg, "
+        ".bmp), a manifest.json, a scores.json or a folder"
     )
+
+
+def _kind_of_json(path: Path) -> tuple[str, Describe]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = None
+    keys = set(content) if isinstance(content, dict) else set()
+    if {"models", "cases", "failures"} <= keys:
+        return "results of volseg infer", _manifest
+    if {"summary", "cases", "empty_mask_policy"} <= keys:
+        return "scores", _scores
+    # Of anything else, the reader of data lists says why it is none.
+    return "data list", _data_list
 
 
 def _model(path: Path) -> dict[str, Any]:
@@ -104,6 +130,57 @@ def _data_list(path: Path) -> dict[str, Any]:
         "patients": len({case.patient_id for case in cases}),
         "folds": {str(fold): folds[fold] for fold in sorted(folds)},
         "labels": dict(sorted(schemes.items())),
+        **_stacks(cases),
+    }
+
+
+def _stacks(cases: Iterable[Case]) -> dict[str, Any]:
+    """Slices and groups of patients, where there are stacks."""
+    stacks = [case for case in cases if case.is_stack]
+    if not stacks:
+        return {}
+    slices: Counter[str] = Counter()
+    for case in stacks:
+        slices["no fold" if case.fold is None else str(case.fold)] += len(case.images)
+    told: dict[str, Any] = {"slices": slices.total()}
+    if set(slices) != {"no fold"}:
+        told["slices_by_fold"] = dict(sorted(slices.items()))
+    institutions = {
+        (case.patient_id, case.groups["institution"])
+        for case in stacks
+        if "institution" in case.groups
+    }
+    if institutions:
+        told["patients_by_institution"] = dict(sorted(Counter(i for _, i in institutions).items()))
+    if columns := sorted({column for case in stacks for column in case.groups} - {"institution"}):
+        told["groups"] = columns
+    return told
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    labels = content.get("labels")
+    return {
+        "cases": len(content["cases"]),
+        "failures": content["failures"],
+        "labels": labels.get("name") if isinstance(labels, dict) else labels,
+        "models": [model.get("path") for model in content["models"]],
+        "device": content.get("device"),
+        "volseg": content.get("volseg"),
+    }
+
+
+def _scores(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    asked = ("network", "epoch", "predictions", "prediction_labels", "reference_labels")
+    return {
+        **{name: content[name] for name in asked if name in content},
+        "cases": len(content["cases"]),
+        "missing": len(content.get("missing", ())),
+        "failed": len(content.get("failed", ())),
+        "mean_dice": {
+            region: scores["dice"]["mean"] for region, scores in content["summary"].items()
+        },
     }
 
 
@@ -135,15 +212,47 @@ def _scan(path: Path) -> dict[str, Any]:
         "sform_code": int(header["sform_code"]),
         "units": list(header.get_xyzt_units()),
         "affine": [[float(value) for value in row] for row in grid.affine],
+        **_values(lambda: read_label_map(path)[0], _may_be_label_map(path, header)),
     }
+
+
+def _may_be_label_map(path: Path, header: Any) -> bool:
+    # infer writes its label maps as bytes and calls them by the case alone.
+    return LABEL in read_name(path.name, ())[1] or header.get_data_dtype() == np.uint8
+
+
+def _slice(path: Path) -> dict[str, Any]:
+    form = read_form(path, str(path))
+    return {
+        "columns": form.size[0],
+        "rows": form.size[1],
+        "channels": form.bands[0],
+        "stored_as": form.kind,
+        **_values(lambda: read_stack_label_map([path], None)[0], is_mask(path)),
+    }
+
+
+def _values(read: Callable[[], np.typing.NDArray[np.uint8]], asked: bool) -> dict[str, Any]:
+    """Values of what may be a label map, and what they fit; nothing if it is none."""
+    try:
+        values = [int(value) for value in np.unique(read())] if asked else []
+    except VolsegError:
+        values = []
+    fitting = schemes_fitting(values)
+    if not values or not fitting:
+        return {}
+    return {"kind": "label map", "values": values, "fitting_labels": fitting}
 
 
 def _folder(path: Path) -> dict[str, Any]:
     finding = find_cases([path])
+    stacks = all(case.is_stack for case in finding.cases)
     return {
+        "kind": "folder of 2D slices" if stacks else "folder of scans",
         "cases": len(finding.cases),
         "patients": len({case.patient_id for case in finding.cases}),
-        "labelled": sum(case.label is not None for case in finding.cases),
+        "labelled": sum(bool(case.label) for case in finding.cases),
         "layouts": dict(finding.layouts),
+        **_stacks(finding.cases),
         "skipped": {str(skipped.path): skipped.reason for skipped in finding.skipped},
     }

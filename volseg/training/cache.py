@@ -28,14 +28,15 @@ from volseg.datalist import Case
 from volseg.errors import DataListError, LabelError, OutputError, VolsegError
 from volseg.files import make_folder
 from volseg.labels import LabelScheme, get_scheme
-from volseg.nifti import Grid, check_same_grid, read_case, read_label_map
+from volseg.nifti import Grid, check_same_grid
 from volseg.progress import track
+from volseg.scans import read_images, read_reference
 from volseg.transforms import preprocess, preprocess_masks
 
 logger = logging.getLogger(__name__)
 
 # To be raised when entries written by an older version must not be read any more.
-_FORMAT = 1
+_FORMAT = 2
 _FOREGROUND_VOXELS = 5000
 
 
@@ -51,12 +52,14 @@ class CachedCase:
         entry: Folder of the arrays.
         affine: Voxel to world of `image`, (4, 4), mm.
         grid: Grid of the source files.
+        missing: Channels that another one stands in for.
     """
 
     case: Case
     entry: Path
     affine: npt.NDArray[np.float64]
     grid: Grid
+    missing: tuple[str, ...] = ()
 
     @property
     def image(self) -> npt.NDArray[np.float16]:
@@ -109,13 +112,11 @@ def read_masks(
         GeometryError: If it lies on another grid.
         LabelError: If it holds values that its scheme does not define.
     """
-    if case.label is None:
-        raise DataListError(f"case {case.case_id} has no label map; move it to 'testing'")
     scheme = case_scheme(case, config)
-    label_map, label_grid = read_label_map(case.label)
+    label_map, label_grid = read_reference(case)
     if grid is not None:
         check_same_grid({"image": grid, f"label map of {case.case_id}": label_grid})
-    scheme.check(np.unique(label_map), where=f"label map {case.label.name}")
+    scheme.check(np.unique(label_map), where=f"label map {case.label[0].name}")
     rows = [list(scheme.regions).index(region) for region in config.labels.regions]
     return scheme.masks(label_map)[rows]
 
@@ -162,16 +163,16 @@ def _open(entry: Path, case: Case) -> CachedCase | None:
     try:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         grid = Grid(tuple(meta["grid_shape"]), np.array(meta["grid_affine"]))
-        found = CachedCase(case, entry, np.array(meta["affine"]), grid)
+        found = CachedCase(case, entry, np.array(meta["affine"]), grid, tuple(meta["missing"]))
         # Mapping compares the size of each file with what its header says.
         _ = found.image, found.bits, found.foreground
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         return None
     return found
 
 
 def _entry_name(case: Case, config: ExperimentConfig) -> str:
-    sources = [*case.images, case.label] if case.label else list(case.images)
+    sources = [*case.images, *case.label]
     try:
         stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
     except OSError as error:
@@ -185,6 +186,10 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
         "channels": config.data.channels,
         "case_channels": case.channels,
         "spacing_mm": config.data.spacing_mm,
+        "background": config.data.background,
+        "intensity": config.data.intensity,
+        "fill_missing": config.data.fill_missing,
+        "case_spacing_mm": case.spacing_mm,
         "spatial_dims": config.spatial_dims,
         "regions": {region: scheme.regions[region] for region in config.labels.regions},
         "labels": dict(scheme.labels),
@@ -195,9 +200,9 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
 
 
 def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
-    images = read_case(case.case_id, case.images, case.channels, config.data.channels)
+    images = read_images(case, config.data.channels, config.data.fill_missing)
     masks = read_masks(case, config, images.grid)
-    done = preprocess(images, config.data.spacing_mm, config.spatial_dims)
+    done = preprocess(images, config.data, config.spatial_dims)
     regions = preprocess_masks(masks, images.grid, done)
     weights = (1 << np.arange(len(regions), dtype=np.uint8)).reshape(-1, 1, 1, 1)
     bits = (regions * weights).sum(axis=0, dtype=np.uint8)
@@ -205,6 +210,7 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
         "affine": done.affine.tolist(),
         "grid_shape": list(images.grid.shape),
         "grid_affine": images.grid.affine.tolist(),
+        "missing": images.missing,
     }
     entry = folder / _entry_name(case, config)
     unfinished = folder / f".{case.case_id}-{secrets.token_hex(4)}"

@@ -31,7 +31,12 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
     def __init__(self, cases: Sequence[CachedCase], config: ExperimentConfig) -> None:
         self.cases = cases
         self.config = config
-        self.augment = augmentation(config.augmentation, config.spatial_dims)
+        fill = config.data.fill_missing
+        self.augment = augmentation(
+            config.augmentation,
+            config.spatial_dims,
+            None if fill is None else config.data.channels.index(fill),
+        )
         # A slice is a patch of thickness one.
         self.patch_size = (*config.data.patch_size, 1)[:3]
         # Cases that hold each region: a region few cases have is drawn as often as the others.

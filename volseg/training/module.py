@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -13,18 +15,32 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from volseg.config import ExperimentConfig, TrainingConfig
-from volseg.inference import on_scan_grid, segment
 from volseg.losses import build_loss
-from volseg.metrics import ScoreRow, ScoreTable, region_overlaps
+from volseg.metrics import (
+    Overlap,
+    ScoreRow,
+    ScoreTable,
+    SliceRow,
+    SliceTable,
+    region_overlaps,
+    slice_rows,
+)
 from volseg.networks import build_network
-from volseg.overlay import figure_array, montage
-from volseg.postprocess import decode
+from volseg.overlay import figure_array, gallery
 from volseg.training.cache import CachedCase, read_masks
+from volseg.training.counts import VoxelCounts
 from volseg.training.datamodule import masks_of
+from volseg.training.views import axial, cached_view, decoded_masks
+from volseg.windows import on_scan_grid, segment
 
 #: Name of the score that chooses the best epoch.
 BEST_SCORE = "val/dice/mean"
+#: Of patient volumes.
 SCORES = ("dice", "iou", "precision", "recall")
+#: Of the patches of an epoch.
+TRAINING_SCORES = ("dice", "iou")
+#: Of slices, where the network is one of slices: name and kind in the summary of a `SliceTable`.
+SLICE_SCORES = {"tumour_slice_dice": "tumour_slices", "all_slice_dice": "all_slices"}
 
 
 class SegmentationModule(pl.LightningModule):
@@ -56,9 +72,12 @@ class SegmentationModule(pl.LightningModule):
         if self.averaged is not None:
             # Else several GPUs would wait for gradients that never come.
             self.averaged.requires_grad_(False)
+        self.counts = VoxelCounts(self.regions, config.inference.threshold)
         self.rows: list[ScoreRow] = []
-        self.table = ScoreTable()
+        self.slice_rows: list[SliceRow] = []
+        # Those of all ranks, once a validation has ended.
         self.losses: dict[str, float] = {}
+        self.table, self.slices = ScoreTable(), SliceTable()
 
     @property
     def best_network(self) -> nn.Module:
@@ -66,16 +85,27 @@ class SegmentationModule(pl.LightningModule):
         return self.network if self.averaged is None else self.averaged.module
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_index: int) -> torch.Tensor:
-        loss: torch.Tensor = self.loss(self.network(batch["image"]), batch["mask"])
+        logits = self.network(batch["image"])
+        loss: torch.Tensor = self.loss(logits, batch["mask"])
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(batch["image"]))
+        self.counts.add(logits if torch.is_tensor(logits) else logits[0], batch["mask"])
         return loss
+
+    def training_overlaps(self) -> dict[str, Overlap]:
+        """Overlap of each region in the patches of this epoch, pooled over steps and ranks.
+
+        What is compared is what is trained: augmented patches, half of them or so centred on
+        tumour, each segmented by the weights of its step. So Dice and IoU of these counts are those
+        of the pooled voxels of an epoch, and not comparable to those of whole patients.
+        """
+        return self.counts.overlaps(self.trainer.strategy.reduce(self.counts.sums, reduce_op="sum"))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
 
     def on_validation_epoch_start(self) -> None:
-        self.rows, self.losses = [], {}
+        self.rows, self.slice_rows, self.losses = [], [], {}
 
     def validation_step(self, batch: CachedCase, batch_index: int) -> None:
         image = np.asarray(batch.image)
@@ -83,27 +113,20 @@ class SegmentationModule(pl.LightningModule):
         probabilities = segment(network, image, self.config, device=self.device)
         self.losses[batch.case.case_id] = self._case_loss(probabilities, batch)
         original = on_scan_grid(probabilities, batch.affine, batch.grid).numpy()
-        masks = self._decoded(original, batch.grid.voxel_ml)
-        reference = read_masks(batch.case, self.config)
-        prediction = np.stack([masks[region] for region in self.regions])
-        overlaps = region_overlaps(prediction, reference, self.regions)
-        self.rows += [
-            ScoreRow.of(batch.case.case_id, region, overlap, batch.grid.voxel_ml)
-            for region, overlap in overlaps.items()
-        ]
+        masks = decoded_masks(original, self.config, batch.grid.voxel_ml)
+        self._score(batch, np.stack([masks[region] for region in self.regions]))
         if batch.case.case_id in self.pictures:
             self._draw(batch, probabilities.cpu().numpy())
 
-    def _decoded(self, probabilities: np.ndarray, voxel_ml: float) -> dict[str, np.ndarray]:
-        """Masks as `infer` would write them."""
-        options = self.config.inference
-        return decode(
-            probabilities,
-            self.config.labels,
-            threshold=options.threshold,
-            min_component_mm3=options.min_component_mm3,
-            voxel_mm3=voxel_ml * 1000,
-        )
+    def _score(self, batch: CachedCase, prediction: npt.NDArray[np.bool_]) -> None:
+        case_id = batch.case.case_id
+        reference = read_masks(batch.case, self.config)
+        voxel_ml = batch.grid.voxel_ml if batch.case.has_size else None
+        overlaps = region_overlaps(prediction, reference, self.regions)
+        self.rows += [ScoreRow.of(case_id, *item, voxel_ml) for item in overlaps.items()]
+        if self.config.spatial_dims == 2:
+            predicted, expected = (axial(m, batch.grid.affine) for m in (prediction, reference))
+            self.slice_rows += slice_rows(case_id, predicted, expected, self.regions)
 
     def _case_loss(self, probabilities: torch.Tensor, batch: CachedCase) -> float:
         """Loss on the whole case, at the spacing of the network."""
@@ -112,29 +135,38 @@ class SegmentationModule(pl.LightningModule):
         return float(self.loss(logits, mask.to(logits.device)))
 
     def on_validation_epoch_end(self) -> None:
-        gathered = [(self.rows, self.losses)]
+        own = self.rows, self.slice_rows, self.losses
+        gathered = [own]
         if self.trainer.world_size > 1:
             gathered *= self.trainer.world_size
-            torch.distributed.all_gather_object(gathered, (self.rows, self.losses))
-        self.table = ScoreTable.of(row for rows, _ in gathered for row in rows)
-        losses = {case: loss for _, part in gathered for case, loss in part.items()}
-        self.log("val/loss", float(np.mean(list(losses.values()))))
+            torch.distributed.all_gather_object(gathered, own)
+        self.table = ScoreTable.of(row for rows, _, _ in gathered for row in rows)
+        self.slices = SliceTable.of(row for _, rows, _ in gathered for row in rows)
+        self.losses = {case: loss for _, _, part in gathered for case, loss in part.items()}
+        # All that is logged is equal on all ranks already, being computed from what all have.
+        self.log("val/loss", float(np.mean(list(self.losses.values()))))
         for score in SCORES:
-            means = self.table.means(score)
-            means["mean"] = float(np.mean(list(means.values())))
-            for region, value in means.items():
-                # Equal on all ranks already, being computed from the gathered rows.
-                self.log(f"val/{score}/{region}", value)
+            self.log_by_region(f"val/{score}", self.table.means(score))
+        summary = self.slices.summary()
+        for score, kind in SLICE_SCORES.items():
+            means = {region: summary[region][kind]["dice"] for region in summary}
+            # A region that no slice of the reference holds has no mean over tumour slices.
+            self.log_by_region(
+                f"val/{score}", {r: value for r, value in means.items() if value is not None}
+            )
 
-    def _draw(self, batch: CachedCase, probabilities: np.ndarray) -> None:
+    def log_by_region(self, name: str, values: Mapping[str, float]) -> None:
+        """Log `<name>/<region>` for each region, and their mean as `<name>/mean`."""
+        for region, value in values.items():
+            self.log(f"{name}/{region}", value)
+        if values:
+            self.log(f"{name}/mean", float(np.mean(list(values.values()))))
+
+    def _draw(self, batch: CachedCase, probabilities: npt.NDArray[np.float32]) -> None:
         board = next((x for x in self.loggers if isinstance(x, TensorBoardLogger)), None)
         if board is None:
             return
-        images = dict(zip(self.config.data.channels, np.asarray(batch.image), strict=True))
-        reference = dict(zip(self.regions, masks_of(batch.bits, len(self.regions)), strict=True))
-        voxel_ml = abs(np.linalg.det(batch.affine[:3, :3])) / 1000
-        predicted = self._decoded(probabilities, voxel_ml)
-        figure = montage(images, reference, predicted, title=batch.case.case_id, slices=2)
+        figure = gallery([cached_view(batch, probabilities, self.config)], "Validation", slices=2)
         board.experiment.add_image(
             f"cases/{batch.case.case_id}",
             figure_array(figure),
@@ -145,8 +177,9 @@ class SegmentationModule(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         options = self.config.training
         optimizer: torch.optim.Optimizer
-        if options.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(
+        if options.optimizer in ("adamw", "adam"):
+            adam = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+            optimizer = adam(
                 self.network.parameters(),
                 lr=options.learning_rate,
                 weight_decay=options.weight_decay,

@@ -27,6 +27,7 @@ from volseg.files import (
 )
 
 LAST = Path("checkpoints", "last.ckpt")
+ENVIRONMENT = "environment.json"
 
 _PACKAGES = ("volseg", "torch", "monai", "pytorch-lightning", "numpy", "nibabel")
 # Options that may change when a run goes on; any other would make it another experiment.
@@ -62,7 +63,7 @@ def open_run(
         # Lightning starts the command again for each further GPU, when rank 0 is past this.
         return last if resume else None
     if resume:
-        _check_same_experiment(run, config, data_list)
+        check_same_experiment(run, config, data_list)
     elif last.parent.exists() or (run / MODEL_FILE).exists():
         raise OutputError(f"{run} already holds a run; go on with --resume or choose another -o")
     make_folder(run, "choose another with -o")
@@ -82,8 +83,51 @@ def open_run(
 def common_root(data_list: DataList) -> Path:
     """Deepest folder that holds every file of a list."""
     cases = data_list.cases()
-    files = [path for case in cases for path in (*case.images, case.label or case.images[0])]
+    files = [path for case in cases for path in (*case.images, *case.label)]
     return Path(os.path.commonpath([path.parent for path in files]))
+
+
+def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
+    """Refuse to go on with a run under another config or data list.
+
+    Raises:
+        CheckpointError: If an option that decides the result, or a case, is another.
+    """
+    before = dict(_flat(load_config(run / CONFIG_FILE).to_dict()))
+    now = dict(_flat(config.to_dict()))
+    changed = [
+        key
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in _FREE and not key.startswith("inference.")
+    ]
+    if _cases(read_data_list(run / DATA_LIST_FILE)) != _cases(data_list):
+        changed.append("data list")
+    if changed:
+        raise CheckpointError(
+            f"the run in {run} has another {', '.join(changed)} than this config; "
+            "resume with what it was started with, or start a new run with -o"
+        )
+
+
+def note_end(run: Path, seconds: float) -> None:
+    """Note in the folder that the run came to its end; `open_run` takes the note away again.
+
+    Args:
+        run: Folder of the run.
+        seconds: How long the training took, since it was started or last resumed.
+    """
+    if rank_zero_only.rank == 0:
+        told = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
+        _write_json(run / ENVIRONMENT, told | {"finished": True, "seconds": round(seconds, 1)})
+
+
+def is_finished(run: Path) -> bool:
+    """Whether `fit` came to the end of this run: last epoch, `max_time` or early stopping."""
+    try:
+        told = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("finished") is True
 
 
 def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
@@ -100,8 +144,12 @@ def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
         write_config(temporary, config)
     with atomic_write(run / DATA_LIST_FILE) as temporary:
         write_data_list(temporary, data_list, root)
-    with atomic_write(run / "environment.json") as temporary:
-        temporary.write_text(json.dumps(environment, indent=2) + "\n", encoding="utf-8")
+    _write_json(run / ENVIRONMENT, environment)
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
 def _git_state() -> dict[str, Any] | None:
@@ -117,23 +165,6 @@ def _git_state() -> dict[str, Any] | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit, "uncommitted_changes": bool(changes)}
-
-
-def _check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
-    before = dict(_flat(load_config(run / CONFIG_FILE).to_dict()))
-    now = dict(_flat(config.to_dict()))
-    changed = [
-        key
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in _FREE and not key.startswith("inference.")
-    ]
-    if _cases(read_data_list(run / DATA_LIST_FILE)) != _cases(data_list):
-        changed.append("data list")
-    if changed:
-        raise CheckpointError(
-            f"the run in {run} has another {', '.join(changed)} than this config; "
-            "resume with what it was started with, or start a new run with -o"
-        )
 
 
 def _flat(options: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,159 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from volseg.errors import OutputError
+from volseg.metrics import Overlap, ScoreRow, ScoreTable, SliceRow, SliceTable, slice_rows
+from volseg.metrics.slices import SLICE_DEFINITIONS
+
+#: Four slices of three pixels, of one region: shape (1, 3, 1, 4).
+PREDICTION = np.array([[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=bool)[None, :, None]
+REFERENCE = np.array([[0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0]], dtype=bool)[None, :, None]
+
+
+def test_each_slice_is_counted_by_itself_and_numbered_from_one():
+    rows = slice_rows("a", PREDICTION, REFERENCE, ("WT",))
+
+    assert rows == [
+        SliceRow("a", "WT", 1, Overlap(tp=0, fp=0, fn=0)),
+        SliceRow("a", "WT", 2, Overlap(tp=0, fp=1, fn=0)),
+        SliceRow("a", "WT", 3, Overlap(tp=1, fp=0, fn=1)),
+        SliceRow("a", "WT", 4, Overlap(tp=0, fp=0, fn=1)),
+    ]
+
+
+def test_the_three_means_by_hand_and_no_two_of_them_are_equal():
+    rows = slice_rows("a", PREDICTION, REFERENCE, ("WT",))
+
+    of_volume = Overlap.of(PREDICTION, REFERENCE)
+    of_slices = SliceTable.of(rows).summary()["WT"]
+
+    assert of_volume.dice == pytest.approx(2 * 1 / (2 * 1 + 1 + 2))  # 0.4
+    # Slices 3 and 4 hold tumour: Dice 2/3 and 0.
+    assert of_slices["tumour_slices"] == {
+        "n": 2,
+        "dice": pytest.approx(1 / 3),
+        "iou": pytest.approx(1 / 4),
+        "precision": pytest.approx(1 / 2),
+        "recall": pytest.approx(1 / 4),
+    }
+    # Slice 1 is empty on both sides and counts 1, slice 2 in the reference alone and counts 0.
+    assert of_slices["all_slices"] == {
+        "n": 4,
+        "dice": pytest.approx((1 + 0 + 2 / 3 + 0) / 4),
+        "iou": pytest.approx((1 + 0 + 1 / 2 + 0) / 4),
+        "precision": pytest.approx((1 + 0 + 1 + 0) / 4),
+        "recall": pytest.approx((1 + 0 + 1 / 2 + 0) / 4),
+    }
+
+
+def test_slices_agree_with_plain_numpy_slice_by_slice():
+    rng = np.random.default_rng(0)
+    prediction = rng.random((2, 4, 3, 60)) < rng.random((2, 1, 1, 60)) ** 3
+    reference = rng.random((2, 4, 3, 60)) < rng.random((2, 1, 1, 60)) ** 3
+
+    summary = SliceTable.of(slice_rows("a", prediction, reference, ("WT", "ET"))).summary()
+
+    for region, predicted, expected in zip(("WT", "ET"), prediction, reference, strict=True):
+        p, r = predicted.reshape(12, 60).T, expected.reshape(12, 60).T
+        shared, either = (p * r).sum(1), np.maximum(p, r).sum(1)
+        with np.errstate(invalid="ignore"):
+            dice = np.where(either == 0, 1, 2 * shared / (p.sum(1) + r.sum(1)))
+            iou = np.where(either == 0, 1, shared / either)
+        some = r.any(1)
+        assert 0 < some.sum() < 60
+        assert (either == 0).any()
+        assert summary[region]["tumour_slices"]["n"] == some.sum()
+        assert summary[region]["tumour_slices"]["dice"] == pytest.approx(dice[some].mean())
+        assert summary[region]["tumour_slices"]["iou"] == pytest.approx(iou[some].mean())
+        assert summary[region]["all_slices"]["n"] == 60
+        assert summary[region]["all_slices"]["dice"] == pytest.approx(dice.mean())
+        assert summary[region]["all_slices"]["iou"] == pytest.approx(iou.mean())
+
+
+def test_the_counts_of_slices_add_up_to_the_row_of_the_patient_volume():
+    rows = slice_rows("a", PREDICTION, REFERENCE, ("WT",))
+
+    whole = sum((row.overlap for row in rows), start=Overlap(0, 0, 0))
+
+    assert ScoreRow.of("a", "WT", whole, None) == ScoreRow.of(
+        "a", "WT", Overlap.of(PREDICTION, REFERENCE), None
+    )
+
+
+def test_slices_of_all_cases_are_pooled_so_that_a_large_case_weighs_more():
+    rows = [
+        SliceRow("a", "WT", 1, Overlap(1, 0, 0)),
+        *(SliceRow("b", "WT", number, Overlap(0, 0, 1)) for number in (1, 2, 3)),
+    ]
+
+    summary = SliceTable.of(rows).summary()["WT"]
+
+    assert summary["tumour_slices"]["dice"] == pytest.approx(1 / 4)
+
+
+def test_without_a_slice_with_tumour_there_is_no_mean_over_such():
+    empty = np.zeros((1, 2, 2, 3), dtype=bool)
+
+    summary = SliceTable.of(slice_rows("a", empty, empty, ("WT",))).summary()["WT"]
+
+    assert summary["tumour_slices"] == {
+        "n": 0, "dice": None, "iou": None, "precision": None, "recall": None,
+    }  # fmt: skip
+    assert summary["all_slices"] == {"n": 3, "dice": 1, "iou": 1, "precision": 1, "recall": 1}
+
+
+def test_a_slice_that_two_processes_scored_counts_once_and_cases_come_in_order():
+    rows = slice_rows("b", PREDICTION, REFERENCE, ("WT",))
+    others = slice_rows("a", PREDICTION, REFERENCE, ("WT",))
+
+    table = SliceTable.of([*rows, *others, *rows])
+
+    assert [(row.case_id, row.slice) for row in table.rows] == [
+        (case_id, number) for case_id in "ab" for number in (1, 2, 3, 4)
+    ]
+
+
+def test_the_csv_has_a_line_for_each_slice(tmp_path):
+    table = SliceTable.of(slice_rows("a", PREDICTION, REFERENCE, ("WT",)))
+
+    table.to_csv(tmp_path / "slices.csv")
+
+    with (tmp_path / "slices.csv").open(newline="") as file:
+        lines = list(csv.reader(file))
+    assert lines[0] == [
+        "case_id", "region", "slice", "dice", "iou", "precision", "recall", "tp", "fp", "fn",
+    ]  # fmt: skip
+    assert lines[3] == ["a", "WT", "3", repr(2 / 3), "0.5", "1.0", "0.5", "1", "0", "1"]
+    assert len(lines) == 5
+
+
+def test_an_unwritable_place_of_slices_is_named(tmp_path):
+    with pytest.raises(OutputError, match=r"slices\.csv"):
+        SliceTable().to_csv(tmp_path / "absent" / "slices.csv")
+
+
+def test_what_is_written_of_slices_says_what_each_mean_is():
+    document = SliceTable.of(slice_rows("a", PREDICTION, REFERENCE, ("WT",))).to_dict()
+
+    assert set(document["slices"]["WT"]) <= set(SLICE_DEFINITIONS)
+    assert document["slice_definitions"] == dict(SLICE_DEFINITIONS)
+    assert "score of the patient volume" in SLICE_DEFINITIONS["summary"]
+    # The score of the volume bears this key in the document of a `ScoreTable`.
+    assert "summary" in ScoreTable().to_dict()
+    json.dumps(document, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("shape", "other", "regions", "message"),
+    [
+        ((1, 2, 2), (1, 2, 2), ("WT",), r"shape \(R, I, J, K\), got \(1, 2, 2\)"),
+        ((1, 2, 2, 1), (1, 2, 2, 2), ("WT",), "one shape"),
+        ((2, 2, 2, 1), (2, 2, 2, 1), ("WT",), "zip"),
+    ],
+)
+def test_masks_that_have_no_slices_to_compare_are_refused(shape, other, regions, message):
+    with pytest.raises(ValueError, match=message):
+        slice_rows("a", np.zeros(shape, dtype=bool), np.zeros(other, dtype=bool), regions)

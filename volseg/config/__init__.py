@@ -1,0 +1,45 @@
+"""Every option of an experiment: name, type, default, unit and meaning.
+
+A config is strict YAML read into `ExperimentConfig`; `key=value` words override it. All mistakes
+are reported at once. Nothing here imports torch, so a config is checked in a blink.
+"""
+
+from volseg.config.data import CHANNELS, AugmentationConfig, DataConfig
+from volseg.config.experiment import ExperimentConfig, load_config, write_config
+from volseg.config.network import (
+    AttentionUNetConfig,
+    DeepLabV3PlusConfig,
+    DynUNetConfig,
+    NetworkConfig,
+    NetworkSection,
+    PSPNetConfig,
+    SegNetConfig,
+    SegResNetConfig,
+    SwinUNETRConfig,
+    UNetConfig,
+)
+from volseg.config.section import Section
+from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
+
+__all__ = [
+    "CHANNELS",
+    "AttentionUNetConfig",
+    "AugmentationConfig",
+    "DataConfig",
+    "DeepLabV3PlusConfig",
+    "DynUNetConfig",
+    "ExperimentConfig",
+    "InferenceConfig",
+    "LossConfig",
+    "NetworkConfig",
+    "NetworkSection",
+    "PSPNetConfig",
+    "Section",
+    "SegNetConfig",
+    "SegResNetConfig",
+    "SwinUNETRConfig",
+    "TrainingConfig",
+    "UNetConfig",
+    "load_config",
+    "write_config",
+]

@@ -1,0 +1,105 @@
+"""Sections `data` and `augmentation`: which cases, how they are cut, how patches change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from volseg.config.section import NonNegative, Positive, PositiveInt, Probability, Section
+
+CHANNELS = ("t1n", "t1c", "t2w", "t2f")
+
+
+class DataConfig(Section):
+    """Which cases, which channels, and how they are cut."""
+
+    data_list: Path = Field(description="JSON data list, relative to the current folder")
+    data_root: Path | None = Field(None, description="folder of the images; default: as listed")
+    fold: Annotated[int, Field(ge=0)] | None = Field(
+        0, description="fold to validate on; null trains on every case"
+    )
+    channels: tuple[str, ...] = Field(CHANNELS, min_length=1, description="inputs, in this order")
+    spacing_mm: tuple[Positive, ...] = Field(
+        (1.0, 1.0, 1.0),
+        min_length=3,
+        max_length=3,
+        description="spacing the network works at, in mm",
+    )
+    patch_size: tuple[PositiveInt, ...] = Field(
+        (128, 128, 128), min_length=2, max_length=3, description="voxels of a training patch"
+    )
+    batch_size: PositiveInt = Field(2, description="patches a step and process")
+    batches_per_epoch: PositiveInt = Field(250, description="steps an epoch")
+    foreground_share: Probability = Field(
+        0.5,
+        description="share of patches centred on a voxel of a region drawn at random, so in 2D the "
+        "share of slices that are sure to show one",
+    )
+    background: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="voxels that stay at or below this share of the 99.5th percentile in every "
+        "channel are background, as those at 0 always are",
+    )
+    intensity: Literal["zscore", "unit"] = Field(
+        "zscore",
+        description="zscore: mean 0 and standard deviation 1 over the tissue of each channel; "
+        "unit: from 0 to 1 over the range of the stored type (8 or 16 bit) or of the case",
+    )
+    fill_missing: str | None = Field(
+        None,
+        description="channel that stands in for a missing one; null: a missing channel is an error",
+    )
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="loader processes; null: one less than the cores, 8 at most"
+    )
+    cache_dir: str | None = Field(
+        None,
+        description="folder of decoded cases; environment variables are expanded; "
+        "null: 'cache' beside the run folder",
+    )
+
+    @model_validator(mode="after")
+    def _channels_differ(self) -> DataConfig:
+        if len(set(self.channels)) != len(self.channels):
+            raise ValueError(f"channels {list(self.channels)} repeat; name each once")
+        if self.fill_missing not in (None, *self.channels):
+            raise ValueError(
+                f"fill_missing is {self.fill_missing!r}, but the channels are "
+                f"{list(self.channels)}; choose one of them"
+            )
+        return self
+
+
+class AugmentationConfig(Section):
+    """Random changes of a training patch: the probability of each, and how strong it may be."""
+
+    flip: Probability = Field(0.5, description="of each axis")
+    rotate: Probability = Field(0.2, description="of a rotation about every axis")
+    rotate_degrees: NonNegative = Field(20.0, description="largest angle")
+    scale: Probability = Field(0.2, description="of a change of size")
+    scale_range: tuple[Positive, Positive] = Field((0.8, 1.25), description="smallest, largest")
+    elastic: Probability = Field(0.0, description="of a smooth random displacement")
+    elastic_range: NonNegative = Field(6.0, description="largest displacement, in voxels")
+    elastic_spacing: Positive = Field(24.0, description="voxels between control points")
+    intensity_scale: Probability = Field(0.3, description="of a factor for each channel")
+    intensity_shift: Probability = Field(0.3, description="of an offset for each channel")
+    intensity_range: NonNegative = Field(0.15, description="largest change, in standard deviations")
+    bias_field: Probability = Field(0.0, description="of smooth shading, another in each channel")
+    bias_field_range: NonNegative = Field(0.4, description="largest logarithm of its factor")
+    noise: Probability = Field(0.1, description="of Gaussian noise")
+    noise_std: NonNegative = Field(0.1, description="largest standard deviation of the noise")
+    blur: Probability = Field(0.1, description="of Gaussian blur")
+    blur_sigma: tuple[Positive, Positive] = Field((0.5, 1.0), description="range, in voxels")
+    contrast: Probability = Field(0.15, description="of a stretch about the mean")
+    contrast_range: tuple[Positive, Positive] = Field((0.75, 1.25), description="range of factors")
+    low_resolution: Probability = Field(0.1, description="of down- and upsampling")
+    low_resolution_range: tuple[Positive, Positive] = Field((0.5, 1.0), description="range of zoom")
+    gamma: Probability = Field(0.15, description="of a gamma curve")
+    gamma_range: tuple[Positive, Positive] = Field((0.7, 1.5), description="range of exponents")
+    channel_dropout: Probability = Field(
+        0.0,
+        description="of each channel being replaced by zeros, one always staying; with "
+        "data.fill_missing by that channel",
+    )

@@ -1,0 +1,180 @@
+"""An experiment: all sections together, read from YAML, with `key=value` words over it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from volseg.config.data import AugmentationConfig, DataConfig
+from volseg.config.mistakes import explain
+from volseg.config.network import NetworkConfig, NetworkSection, UNetConfig
+from volseg.config.section import Section
+from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
+from volseg.errors import ConfigError
+from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
+
+
+def _scheme(value: object) -> LabelScheme:
+    """A label scheme by name, or written out as `{name, labels, regions}`."""
+    try:
+        if isinstance(value, str):
+            return get_scheme(value)
+        if isinstance(value, Mapping):
+            return _custom_scheme(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    if isinstance(value, LabelScheme):
+        return value
+    raise ValueError(f"give the name of a label scheme, or write one out, got {value!r}")
+
+
+def _custom_scheme(value: Mapping[str, Any]) -> LabelScheme:
+    if not {"labels", "regions"} <= set(value) <= {"name", "labels", "regions"}:
+        raise ConfigError("a custom label scheme has labels, regions and, if liked, name")
+    try:
+        labels = {int(k): str(v) for k, v in value["labels"].items()}
+        regions = {str(k): tuple(int(x) for x in v) for k, v in value["regions"].items()}
+    except (TypeError, ValueError, AttributeError):
+        raise ConfigError(
+            "labels maps integers to names, regions maps names to lists of integers"
+        ) from None
+    return LabelScheme(str(value.get("name", "custom")), labels, regions)
+
+
+class ExperimentConfig(Section):
+    """Everything that `volseg fit` needs to know."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    labels: Annotated[LabelScheme, BeforeValidator(_scheme)] = Field(
+        description="label scheme: a name, or labels and regions written out"
+    )
+    data: DataConfig
+    augmentation: AugmentationConfig = AugmentationConfig()
+    network: NetworkConfig = UNetConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 for a network of slices, 3 for one of volumes."""
+        return len(self.data.patch_size)
+
+    @property
+    def window_size(self) -> tuple[int, ...]:
+        """Window of inference in voxels, the patch size unless set."""
+        return self.inference.window_size or self.data.patch_size
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ExperimentConfig:
+        problems = [_misfit("data.patch_size", self.data.patch_size, self.network)]
+        window = self.inference.window_size
+        if window and len(window) != self.spatial_dims:
+            problems.append(
+                f"inference.window_size has {len(window)} sides and data.patch_size "
+                f"{self.spatial_dims}; give both the same"
+            )
+        elif window:
+            problems.append(_misfit("inference.window_size", window, self.network))
+        unknown = set(self.inference.min_component_mm3) - set(self.labels.regions)
+        if unknown:
+            problems.append(
+                f"inference.min_component_mm3 names {sorted(unknown)}, but the regions of "
+                f"{self.labels.name} are {list(self.labels.regions)}"
+            )
+        if any(problems):
+            raise ValueError("\n".join(filter(None, problems)))
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for YAML or JSON; `ExperimentConfig.from_dict` reads it back."""
+        plain = self.model_dump(mode="json", exclude={"labels"})
+        return {"labels": _written(self.labels), **plain}
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any], where: str = "config") -> ExperimentConfig:
+        """Validated config; ConfigError lists every mistake, with `where` as its heading."""
+        try:
+            return cls.model_validate(options)
+        except ValidationError as error:
+            lines = [line for detail in error.errors() for line in explain(detail, cls)]
+            raise ConfigError("\n  ".join([f"{where} is not a valid config:", *lines])) from None
+
+
+def _written(scheme: LabelScheme) -> object:
+    """What `_scheme` reads back: the name of a shipped scheme, a mapping for others."""
+    if LABEL_SCHEMES.get(scheme.name) == scheme:
+        return scheme.name
+    return {
+        "name": scheme.name,
+        "labels": dict(scheme.labels),
+        "regions": {region: list(values) for region, values in scheme.regions.items()},
+    }
+
+
+def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read a YAML config and apply `key=value` overrides such as `training.max_epochs=5`.
+
+    Raises:
+        ConfigError: If the file cannot be read or parsed, or any option is wrong; all at once.
+    """
+    options = _read_yaml(Path(path))
+    for word in overrides:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"override {word!r} is not of the form section.key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"override {word!r}: {text!r} is not a YAML value") from None
+        _set(options, key.split("."), value, word)
+    return ExperimentConfig.from_dict(options, where=str(path))
+
+
+def write_config(path: Path, config: ExperimentConfig) -> None:
+    """Write every option, defaults included, as YAML."""
+    path.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML: {detail}; correct that line") from None
+    if not isinstance(options, dict):
+        raise ConfigError(f"{path} holds no options; see configs/ for examples")
+    return options
+
+
+def _set(options: dict[str, Any], keys: list[str], value: object, word: str) -> None:
+    for key in keys[:-1]:
+        inner = options.setdefault(key, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"override {word!r}: {key} is not a section")
+        options = inner
+    options[keys[-1]] = value
+
+
+def _misfit(name: str, sizes: tuple[int, ...], network: NetworkSection) -> str | None:
+    divisor = network.divisor
+    nearest = [max(divisor, math.floor(size / divisor + 0.5) * divisor) for size in sizes]
+    # A single voxel at the coarsest level has no spread, so normalisation layers refuse it.
+    if max(nearest) == divisor:
+        nearest = [2 * divisor] * len(sizes)
+    if any(size % divisor for size in sizes):
+        found = f"is not a multiple of {divisor}, which {network.name} with these options needs"
+    elif max(sizes) == divisor:
+        found = f"leaves a single voxel at the coarsest level of {network.name}"
+    else:
+        return None
+    return f"{name}: {list(sizes)} {found}; the nearest is {nearest}"

@@ -1,0 +1,56 @@
+"""What is wrong with a config, in words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from volseg.config.network import NETWORK_SECTIONS
+
+
+def explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
+    """One mistake found by pydantic, as lines `place: what was found`."""
+    keys = [str(key) for key in detail["loc"]]
+    network = None
+    if keys[:1] == ["network"] and len(keys) > 1:
+        network = keys.pop(1)  # pydantic names the member of the union there
+    place = ".".join(keys)
+    found = detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            text = f"unknown key; {_hint(keys[-1], _keys_beside(root, keys, network))}"
+        case "missing":
+            text = "missing; add it"
+        case "union_tag_not_found":
+            text = f"name is missing; use one of {', '.join(NETWORK_SECTIONS)}"
+        case "union_tag_invalid":
+            name = detail["ctx"]["tag"]
+            text = f"unknown network {name!r}; {_hint(name, NETWORK_SECTIONS)}"
+        case "model_type" | "model_attributes_type":
+            text = f"a section holds lines of `option: value`, got {found!r}"
+        case "path_type":
+            text = f"give a path, got {found!r}"
+        case "value_error":
+            text = detail["msg"].removeprefix("Value error, ")
+        case _:
+            text = detail["msg"].replace("tuple", "list").replace("Tuple", "List")
+            text = text[0].lower() + text[1:]
+            text += "" if isinstance(found, Mapping | list | tuple) else f", got {found!r}"
+    return [f"{place}: {line}" if place else line for line in text.splitlines()]
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+
+
+def _keys_beside(root: type[BaseModel], keys: Sequence[str], network: str | None) -> list[str]:
+    """Names of the options in the section of the unknown key that `keys` ends with."""
+    model: Any = root
+    for key in keys[:-1]:
+        model = NETWORK_SECTIONS[network] if network else model.model_fields[key].annotation
+    return list(model.model_fields)

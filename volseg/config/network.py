@@ -1,0 +1,215 @@
+"""Section `network`: a class for each network, told apart by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from volseg.config.section import PositiveInt, Probability, Section
+
+
+class NetworkSection(Section):
+    """Options that every network has. `divisor`: patch sizes must be its multiples."""
+
+    name: str
+    deep_supervision: bool = Field(False, description="losses at coarser levels as well")
+
+    @property
+    def divisor(self) -> int:
+        """Sides of a patch must be multiples of this number."""
+        raise NotImplementedError
+
+
+class _Levels(NetworkSection):
+    widths: tuple[PositiveInt, ...] = Field(
+        (32, 64, 128, 256, 320), min_length=2, description="features of each level, finest first"
+    )
+    dropout: Probability = 0.0
+
+    @property
+    def divisor(self) -> int:
+        return 2 ** (len(self.widths) - 1)
+
+
+class UNetConfig(_Levels):
+    """Residual U-Net of MONAI."""
+
+    name: Literal["unet"] = "unet"
+    deep_supervision: Literal[False] = False
+    residual_units: Annotated[int, Field(ge=0)] = Field(2, description="convolutions a level")
+
+
+class DynUNetConfig(_Levels):
+    """U-Net as nnU-Net builds it, with deep supervision."""
+
+    name: Literal["dynunet"] = "dynunet"
+    deep_supervision: bool = True
+    widths: tuple[PositiveInt, ...] = Field((32, 64, 128, 256, 320, 320), min_length=3)
+    residual: bool = Field(False, description="residual blocks")
+
+
+class SegResNetConfig(NetworkSection):
+    """Residual encoder and light decoder; winner of BraTS 2018."""
+
+    name: Literal["segresnet"] = "segresnet"
+    width: PositiveInt = Field(16, description="features of the finest level; a multiple of 8")
+    blocks_down: tuple[PositiveInt, ...] = Field((1, 2, 2, 4), min_length=2)
+    blocks_up: tuple[PositiveInt, ...] = Field((1, 1, 1), min_length=1)
+    dropout: Probability = 0.0
+    deep_supervision: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _levels_match(self) -> SegResNetConfig:
+        if len(self.blocks_up) != len(self.blocks_down) - 1:
+            raise ValueError(
+                f"blocks_up needs {len(self.blocks_down) - 1} numbers, one less than blocks_down, "
+                f"got {len(self.blocks_up)}"
+            )
+        if self.width % 8:
+            raise ValueError(f"width must be a multiple of 8, got {self.width}")
+        return self
+
+    @property
+    def divisor(self) -> int:
+        return 2 ** (len(self.blocks_down) - 1)
+
+
+class AttentionUNetConfig(_Levels):
+    """U-Net with attention gates on its skip connections."""
+
+    name: Literal["attention_unet"] = "attention_unet"
+    deep_supervision: Literal[False] = False
+
+
+class SwinUNETRConfig(NetworkSection):
+    """Swin transformer encoder, convolutional decoder."""
+
+    name: Literal["swin_unetr"] = "swin_unetr"
+    width: PositiveInt = Field(48, description="features of the first level; a multiple of 12")
+    depths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (2, 2, 2, 2)
+    dropout: Probability = 0.0
+    checkpointing: bool = Field(False, description="less memory, more time")
+    deep_supervision: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _width(self) -> SwinUNETRConfig:
+        if self.width % 12:
+            raise ValueError(f"width must be a multiple of 12, got {self.width}")
+        return self
+
+    @property
+    def divisor(self) -> int:
+        return 32
+
+
+class SegNetConfig(NetworkSection):
+    """VGG encoder; the decoder unpools to where the encoder's maxima were."""
+
+    name: Literal["segnet"] = "segnet"
+    widths: tuple[PositiveInt, ...] = Field(
+        (64, 128, 256, 512, 512), min_length=2, description="features of each level, finest first"
+    )
+    convolutions: tuple[PositiveInt, ...] = Field(
+        (2, 2, 3, 3, 3), min_length=2, description="convolutions of each level, down and up"
+    )
+    dropout: Probability = 0.0
+    deep_supervision: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _levels_match(self) -> SegNetConfig:
+        if len(self.convolutions) != len(self.widths):
+            raise ValueError(
+                f"convolutions needs {len(self.widths)} numbers, one for each of widths, "
+                f"got {len(self.convolutions)}"
+            )
+        return self
+
+    @property
+    def divisor(self) -> int:
+        return 2 ** len(self.widths)
+
+
+class _EncoderSection(NetworkSection):
+    encoder: Literal[
+        "resnet10",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnet101",
+        "efficientnet-b0",
+        "efficientnet-b1",
+        "efficientnet-b2",
+        "efficientnet-b3",
+        "efficientnet-b4",
+    ] = "resnet50"
+    encoder_width: PositiveInt | None = Field(
+        None, description="features of the first stage of a resnet; null: as published, 64"
+    )
+    encoder_weights: Path | None = Field(
+        None,
+        description="state dict (.pt, .pth, .safetensors) that the encoder starts from, relative "
+        "to the current folder; null: random; a trained model does not need it",
+    )
+    output_stride: Literal[8, 16] = Field(
+        16, description="voxels of the image to one of the last features; the rest is dilation"
+    )
+    dropout: Probability = 0.1
+    deep_supervision: Literal[False] = False
+
+    @model_validator(mode="after")
+    def _width_of_a_resnet(self) -> _EncoderSection:
+        if self.encoder_width is not None and not self.encoder.startswith("resnet"):
+            raise ValueError(
+                f"encoder_width is for a resnet, but encoder is {self.encoder}; leave it out"
+            )
+        return self
+
+    @property
+    def divisor(self) -> int:
+        return self.output_stride
+
+
+class DeepLabV3PlusConfig(_EncoderSection):
+    """Atrous spatial pyramid on a dilated encoder, decoder with finer features."""
+
+    name: Literal["deeplabv3plus"] = "deeplabv3plus"
+    rates: tuple[PositiveInt, ...] = Field(
+        (6, 12, 18), min_length=1, description="dilations at output stride 16; doubled at 8"
+    )
+    width: PositiveInt = Field(256, description="features of pyramid and decoder")
+    low_level_width: PositiveInt = Field(48, description="features taken over from stride 4")
+    separable: bool = Field(True, description="depthwise separable convolutions after the encoder")
+
+
+class PSPNetConfig(_EncoderSection):
+    """Pyramid of pooled context on a dilated encoder."""
+
+    name: Literal["pspnet"] = "pspnet"
+    output_stride: Literal[8, 16] = Field(
+        8, description="voxels of the image to one of the last features; the rest is dilation"
+    )
+    bins: tuple[PositiveInt, ...] = Field(
+        (1, 2, 3, 6), min_length=1, description="cells along each side, of each level"
+    )
+    width: PositiveInt = Field(512, description="features before the last convolution")
+
+
+NetworkConfig = Annotated[
+    UNetConfig
+    | DynUNetConfig
+    | SegResNetConfig
+    | AttentionUNetConfig
+    | SwinUNETRConfig
+    | SegNetConfig
+    | DeepLabV3PlusConfig
+    | PSPNetConfig,
+    Field(discriminator="name"),
+]
+
+NETWORK_SECTIONS: Mapping[str, type[NetworkSection]] = {
+    section.model_fields["name"].default: section
+    for section in get_args(get_args(NetworkConfig)[0])
+}

@@ -1,0 +1,93 @@
+"""Sections `loss`, `training` and `inference`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from volseg.config.section import NonNegative, Positive, PositiveInt, Probability, Section
+
+
+class LossConfig(Section):
+    """Weights of the terms of the loss; each is a mean over regions, on sigmoid outputs."""
+
+    dice: NonNegative = 1.0
+    bce: NonNegative = 1.0
+    focal: NonNegative = 0.0
+    focal_gamma: NonNegative = 2.0
+    batch_dice: bool = Field(True, description="one Dice over the batch instead of one a patch")
+
+    @model_validator(mode="after")
+    def _some_term(self) -> LossConfig:
+        if not (self.dice or self.bce or self.focal):
+            raise ValueError("dice, bce and focal are all 0; give one a weight")
+        return self
+
+
+def _seconds(text: object) -> object:
+    """`MM:SS`, `HH:MM:SS` or `D-HH:MM:SS`, as SLURM writes time, or seconds, as seconds.
+
+    YAML itself reads an unquoted 12:00:00 as the number of seconds, and this agrees with it.
+    """
+    if not isinstance(text, str):
+        return text
+    found = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", text.strip())
+    if found is None:
+        raise ValueError(f"a time is HH:MM:SS or D-HH:MM:SS, got {text!r}")
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _devices(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and value > 0):
+        return value
+    raise ValueError(f"give 'auto' or a whole number above 0, got {value!r}")
+
+
+class TrainingConfig(Section):
+    """How long, how fast, on what."""
+
+    max_epochs: PositiveInt = 300
+    max_time: Annotated[PositiveInt, BeforeValidator(_seconds)] | None = Field(
+        None, description="HH:MM:SS or D-HH:MM:SS; the run ends in good order before it"
+    )
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: Positive = 1e-3
+    weight_decay: NonNegative = 1e-4
+    momentum: Probability = Field(0.99, description="of sgd, with Nesterov's method")
+    schedule: Literal["poly", "cosine", "constant"] = "cosine"
+    warmup_epochs: NonNegative = Field(0.0, description="linear increase from near 0, in epochs")
+    gradient_clip: NonNegative = Field(12.0, description="largest norm of the gradient; 0: none")
+    precision: Literal["32", "16-mixed", "bf16-mixed", "auto"] = Field(
+        "auto", description="auto: bf16-mixed where the GPU has it, 16-mixed on others, 32 on CPU"
+    )
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="decay a step of the moving average of the weights; 0: none"
+    )
+    early_stopping: PositiveInt | None = Field(
+        None, description="stop after this many validations without a better mean Dice"
+    )
+    validate_every: PositiveInt = Field(1, description="epochs between validations")
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    devices: Annotated[PositiveInt | Literal["auto"], BeforeValidator(_devices)] = "auto"
+    nodes: PositiveInt = 1
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class InferenceConfig(Section):
+    """Sliding window and clean-up; `volseg infer` can override each."""
+
+    window_size: tuple[PositiveInt, ...] | None = Field(
+        None, min_length=2, max_length=3, description="voxels; null: the patch size"
+    )
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    blending: Literal["gaussian", "constant"] = "gaussian"
+    window_batch: PositiveInt = Field(1, description="windows a forward pass")
+    tta: bool = Field(False, description="mean over mirrored copies")
+    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="of a probability")
+    min_component_mm3: Mapping[str, NonNegative] = Field(
+        default_factory=dict, description="smaller components of a region are removed"
+    )

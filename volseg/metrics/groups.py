@@ -1,0 +1,146 @@
+"""Scores of groups of cases: by institution, by scanner, by channels that are missing."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volseg.files import atomic_write
+from volseg.metrics.table import ScoreRow, ScoreTable
+
+#: Column of the channels that a case lacks, and its value for a case that lacks none.
+MISSING_CHANNELS, COMPLETE = "missing channels", "none"
+#: Value of a case that a column says nothing of.
+NOT_KNOWN = "not known"
+
+_SCORES = ("dice", "iou", "precision", "recall")
+
+Groups = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class GroupRow:
+    """Scores of one region in the cases of one group.
+
+    Attributes:
+        column: What the cases are grouped by.
+        value: What these cases have there.
+        region: The region.
+        n: Scored cases.
+        n_unscored: Cases that are missing or failed, which are in no mean.
+        mean: Mean of each score over the scored cases; None if there is none.
+        median: Median of each score.
+    """
+
+    column: str
+    value: str
+    region: str
+    n: int
+    n_unscored: int
+    mean: Mapping[str, float | None]
+    median: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """Rows by column, value and region; make it with `of`."""
+
+    rows: tuple[GroupRow, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        table: ScoreTable,
+        groups: Groups,
+        missing_channels: Mapping[str, Iterable[str]] | None = None,
+    ) -> GroupTable:
+        """Scores of every group of the cases of a table.
+
+        Args:
+            table: Scores of the cases.
+            groups: `{case_id: {column: value}}`; a case without a value is in the group
+                `NOT_KNOWN` of that column.
+            missing_channels: Channels that each case lacks. Where a case lacks one, they are one
+                more column, with values such as "t1n t1c" or "none".
+
+        Returns:
+            Rows in the order of columns, of values (numbers by size), of regions.
+        """
+        columns = _columns(table, groups, missing_channels or {})
+        return cls(
+            tuple(
+                _row(column, value, region, members)
+                for column, value_of in columns.items()
+                for value in sorted(set(value_of.values()), key=_by_size)
+                for region in table.regions
+                if (
+                    members := [
+                        row
+                        for row in table.rows
+                        if row.region == region and value_of[row.case_id] == value
+                    ]
+                )
+            )
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """`{column: {value: {region: {"n", "n_unscored", "dice": {"mean", "median"}, ...}}}}`."""
+        document: dict[str, Any] = {}
+        for row in self.rows:
+            of_value = document.setdefault(row.column, {}).setdefault(row.value, {})
+            scores = {s: {"mean": row.mean[s], "median": row.median[s]} for s in _SCORES}
+            of_value[row.region] = {"n": row.n, "n_unscored": row.n_unscored, **scores}
+        return document
+
+    def to_csv(self, path: Path) -> None:
+        """Write one line per column, value and region; OutputError if it cannot be written."""
+        statistics = [f"{kind}_{score}" for score in _SCORES for kind in ("mean", "median")]
+        with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["column", "value", "region", "n", "n_unscored", *statistics])
+            for row in self.rows:
+                values = [kind[score] for score in _SCORES for kind in (row.mean, row.median)]
+                writer.writerow([row.column, row.value, row.region, row.n, row.n_unscored, *values])
+
+
+def _columns(
+    table: ScoreTable, groups: Groups, missing_channels: Mapping[str, Iterable[str]]
+) -> dict[str, dict[str, str]]:
+    """Value of every case of the table, by column; only columns that say something of a case."""
+    case_ids = list(dict.fromkeys(row.case_id for row in table.rows))
+    names = dict.fromkeys(name for case_id in case_ids for name in groups.get(case_id, {}))
+    columns = {
+        name: {case_id: groups.get(case_id, {}).get(name, NOT_KNOWN) for case_id in case_ids}
+        for name in names
+    }
+    lacking = {case_id: " ".join(missing_channels.get(case_id, ())) for case_id in case_ids}
+    if any(lacking.values()):
+        columns[MISSING_CHANNELS] = {case: value or COMPLETE for case, value in lacking.items()}
+    return columns
+
+
+def _row(column: str, value: str, region: str, members: list[ScoreRow]) -> GroupRow:
+    scored = [row for row in members if row.status == "scored"]
+    unscored = len(members) - len(scored)
+    values = {score: [getattr(row, score) for row in scored] for score in _SCORES}
+    mean, median = (
+        {
+            score: float(statistic(of_score)) if of_score else None
+            for score, of_score in values.items()
+        }
+        for statistic in (np.mean, np.median)
+    )
+    return GroupRow(column, value, region, len(scored), unscored, mean, median)
+
+
+def _by_size(value: str) -> tuple[bool, float, str]:
+    """Numbers by size, then words by letter, then what is not known."""
+    try:
+        return False, float(value), value
+    except ValueError:
+        return True, float(value == NOT_KNOWN), value

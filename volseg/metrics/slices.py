@@ -1,0 +1,150 @@
+"""Scores of the slices of volumes, and the two means of them that papers report.
+
+Three numbers bear the name of Dice where slices are segmented, and they differ: the score of the
+patient volume, which is that of a `ScoreTable`; the mean over the slices that hold tumour in the
+reference; and the mean over all slices, in which each slice that both sides leave empty counts as
+1. Most slices of a head hold no tumour, so the third says more of those than of the tumour.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from volseg.files import atomic_write
+from volseg.metrics.overlap import Mask, Overlap, check_masks
+
+#: What each number of a summary of slices is, and what the score of a case is beside them.
+SLICE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "summary": "not of slices: score of the patient volume, the voxels of all slices of a case "
+        "counted together, as Buda et al. 2019 report it; where each image is a case, of the image",
+        "tumour_slices": "mean over the slices of all cases that hold a voxel of the region in the "
+        "reference; where the prediction is empty, every score is 0",
+        "all_slices": "mean over all slices of all cases, the empty ones counted: where reference "
+        "and prediction are both empty, every score is 1, where only one of them is, it is 0",
+        "n": "slices in the mean; those of a case that is missing or failed are in none",
+        "slice": "counted from 1 along the third axis",
+    }
+)
+
+_SCORES = ("dice", "iou", "precision", "recall")
+_COUNTS = ("tp", "fp", "fn")
+
+
+@dataclass(frozen=True)
+class SliceRow:
+    """Voxel counts of one region in one slice.
+
+    Attributes:
+        case_id: The case.
+        region: The region.
+        slice: Number of the slice, from 1.
+        overlap: Its voxel counts, and the scores from them.
+    """
+
+    case_id: str
+    region: str
+    slice: int
+    overlap: Overlap
+
+
+def slice_rows(
+    case_id: str, prediction: Mask, reference: Mask, regions: Sequence[str]
+) -> list[SliceRow]:
+    """Rows of each region and slice of one case.
+
+    Args:
+        case_id: The case.
+        prediction: Predicted masks, shape (R, I, J, K), in the order of `regions`.
+        reference: Reference masks, same shape and order.
+        regions: Names of the R regions.
+
+    Returns:
+        Rows by region, then by slice along K.
+
+    Raises:
+        ValueError: If a mask is not boolean, the shapes differ or are not of four axes, or there
+            are not R names.
+    """
+    check_masks(prediction, reference)
+    if prediction.ndim != 4:
+        raise ValueError(f"masks must have shape (R, I, J, K), got {prediction.shape}")
+    shared, predicted, expected = (
+        np.count_nonzero(mask, axis=(1, 2))
+        for mask in (prediction & reference, prediction, reference)
+    )
+    counts = np.stack([shared, predicted - shared, expected - shared], axis=-1).tolist()
+    return [
+        SliceRow(case_id, region, number, Overlap(*of_slice))
+        for region, of_region in zip(regions, counts, strict=True)
+        for number, of_slice in enumerate(of_region, start=1)
+    ]
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """Rows of slices, in the order of case ids; make it with `of`."""
+
+    rows: tuple[SliceRow, ...] = ()
+
+    @classmethod
+    def of(cls, rows: Iterable[SliceRow]) -> SliceTable:
+        """Table of rows in any order; of a slice and region that come twice, the first counts."""
+        first: dict[tuple[str, str, int], SliceRow] = {}
+        for row in rows:
+            first.setdefault((row.case_id, row.region, row.slice), row)
+        return cls(tuple(sorted(first.values(), key=lambda row: row.case_id)))
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions, in the order of the rows."""
+        return tuple(dict.fromkeys(row.region for row in self.rows))
+
+    def summary(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Both means over the slices of all cases, by region; see `SLICE_DEFINITIONS`.
+
+        Returns:
+            `{region: {"tumour_slices": {"n", "dice", "iou", "precision", "recall"}, "all_slices":
+            {...}}}`; a mean over no slice is None.
+        """
+        summary = {}
+        for region in self.regions:
+            overlaps = [row.overlap for row in self.rows if row.region == region]
+            with_tumour = [overlap for overlap in overlaps if overlap.reference_voxels]
+            summary[region] = {
+                "tumour_slices": _means(with_tumour),
+                "all_slices": _means(overlaps),
+            }
+        return summary
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `scores.json` tells of slices: both means, and what they mean."""
+        return {"slices": self.summary(), "slice_definitions": dict(SLICE_DEFINITIONS)}
+
+    def to_csv(self, path: Path) -> None:
+        """Write one line per case, region and slice; OutputError if it cannot be written."""
+        with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["case_id", "region", "slice", *_SCORES, *_COUNTS])
+            writer.writerows(
+                [row.case_id, row.region, row.slice]
+                + [getattr(row.overlap, name) for name in (*_SCORES, *_COUNTS)]
+                for row in self.rows
+            )
+
+
+def _means(overlaps: Sequence[Overlap]) -> dict[str, Any]:
+    means = {
+        score: float(np.mean([getattr(overlap, score) for overlap in overlaps]))
+        if overlaps
+        else None
+        for score in _SCORES
+    }
+    return {"n": len(overlaps), **means}

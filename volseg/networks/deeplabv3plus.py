@@ -1,0 +1,104 @@
+"""DeepLabV3+: a pyramid of dilated convolutions, and a decoder that sees finer features as well.
+
+Chen, Zhu, Papandreou, Schroff, Adam, "Encoder-decoder with atrous separable convolution for
+semantic image segmentation", ECCV 2018, https://arxiv.org/abs/1802.02611
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from monai.networks.layers.factories import Conv
+from torch import nn
+
+from volseg.networks.blocks import PooledContext, convolution, resize, separable_convolution
+from volseg.networks.encoders import Encoder
+
+#: Stride of the finer features that the decoder sees.
+_LOW_LEVEL_STRIDE = 4
+
+
+class DeepLabV3Plus(nn.Module):
+    """Dilated encoder, atrous spatial pyramid, decoder at a quarter of the size, logits.
+
+    Args:
+        encoder: Gives the features; its last ones and those at stride 4 are used.
+        out_channels: Number of regions.
+        rates: Dilations of the pyramid at the stride of this encoder.
+        width: Features of each branch of the pyramid and of the decoder.
+        low_level_width: Features that the decoder takes over from stride 4.
+        separable: Depthwise separable convolutions in pyramid and decoder.
+        dropout: Probability of a feature being dropped after the pyramid.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        out_channels: int,
+        rates: Sequence[int] = (6, 12, 18),
+        width: int = 256,
+        low_level_width: int = 48,
+        *,
+        separable: bool = True,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        dims = encoder.spatial_dims
+        block = separable_convolution if separable else _full_convolution
+        self.encoder = encoder
+        self.low_level = encoder.strides.index(_LOW_LEVEL_STRIDE)
+        self.pyramid = AtrousPyramid(dims, encoder.channels[-1], width, rates, block)
+        self.dropout = nn.Dropout(dropout)
+        self.reduce = convolution(dims, encoder.channels[self.low_level], low_level_width, 1)
+        self.decoder = nn.Sequential(
+            block(dims, width + low_level_width, width), block(dims, width, width)
+        )
+        self.head = Conv["conv", dims](width, out_channels, kernel_size=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits `(B, R, I, J[, K])` of an image `(B, C, I, J[, K])`."""
+        features = self.encoder(image)
+        low_level = self.reduce(features[self.low_level])
+        context = self.dropout(self.pyramid(features[-1]))
+        fine = self.decoder(torch.cat([resize(context, low_level.shape[2:]), low_level], dim=1))
+        return resize(self.head(fine), image.shape[2:])
+
+
+class AtrousPyramid(nn.Module):
+    """Branches that look further and further, one of them at the whole image, side by side.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: Features of the encoder.
+        width: Features of each branch, and of the result.
+        rates: Dilations.
+        block: Makes a convolution of `(spatial_dims, in_channels, out_channels, dilation)`.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        width: int,
+        rates: Sequence[int],
+        block: Callable[[int, int, int, int], nn.Module],
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            [
+                convolution(spatial_dims, in_channels, width, 1),
+                *(block(spatial_dims, in_channels, width, rate) for rate in rates),
+                PooledContext(spatial_dims, in_channels, width, bins=1),
+            ]
+        )
+        self.project = convolution(spatial_dims, width * len(self.branches), width, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.project(torch.cat([branch(features) for branch in self.branches], dim=1))
+
+
+def _full_convolution(
+    spatial_dims: int, in_channels: int, out_channels: int, dilation: int = 1
+) -> nn.Module:
+    return convolution(spatial_dims, in_channels, out_channels, dilation=dilation)

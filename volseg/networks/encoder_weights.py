@@ -1,0 +1,142 @@
+"""Weights for an encoder, from a file that PyTorch, torchvision, MONAI or volseg wrote."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from volseg.errors import CheckpointError
+from volseg.networks.encoders import Encoder
+
+logger = logging.getLogger(__name__)
+
+_FIRST = re.compile(r"(conv1|_conv_stem)\.weight")
+_CLASSIFIER = re.compile(r"(fc|_fc|_conv_head|_bn1)\.")
+_UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError)
+#: Ours, and those that data parallel training leaves.
+_PREFIXES = ("encoder.backbone.", "module.")
+
+
+def load_encoder_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Give the encoder of `network` the weights of a file; classifiers in it are ignored.
+
+    For another number of input channels, the first convolution is averaged over its own, repeated
+    and scaled so that an image with all channels alike gives the features that it gave before.
+
+    Args:
+        network: Network with an encoder: `deeplabv3plus` or `pspnet`.
+        path: State dict in the names of torchvision's or MONAI's ResNet or of EfficientNet-PyTorch
+            (.pt, .pth, .safetensors), or a model file of volseg with the same encoder.
+
+    Raises:
+        CheckpointError: If the file cannot be read or does not fit the encoder.
+    """
+    file, encoder = Path(path), network.encoder
+    own = encoder.backbone.state_dict()
+    names = {_without_stage(name): name for name in own}
+    found = {
+        names.get(_without_stage(name), name): tensor
+        for name, tensor in _state_dict(file).items()
+        if not _CLASSIFIER.match(name)
+    }
+    for name in filter(_FIRST.fullmatch, own):
+        if name in found:
+            found[name] = _for_channels(found[name], own[name], file)
+    _check_fit(found, own, encoder, file)
+    # Files older than PyTorch 0.4.1 do not count batches, and nothing here reads the count.
+    encoder.backbone.load_state_dict(own | found)
+    logger.info("encoder %s starts from %s", encoder.name, file)
+
+
+def _read(file: Path) -> Any:
+    """What `file` holds; nothing in it is run."""
+    try:
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"encoder weights {file} cannot be read ({error.strerror or error}); "
+            "correct network.encoder_weights"
+        ) from None
+    except _UNREADABLE as error:
+        detail = " ".join(str(error).split())[:120]
+        raise CheckpointError(
+            f"encoder weights {file} are damaged or no state dict ({detail}); save a state dict "
+            "as .safetensors, or with torch.save"
+        ) from None
+
+
+def _state_dict(file: Path) -> dict[str, torch.Tensor]:
+    """State dict in `file`, without the prefixes of what it was a part of."""
+    weights = _read(file)
+    if isinstance(weights, Mapping):
+        weights = weights.get("state_dict", weights)
+    if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
+        raise CheckpointError(
+            f"encoder weights {file} are not a state dict, names with tensors, but a "
+            f"{type(weights).__name__} of other things; save `network.state_dict()`"
+        )
+    for prefix in _PREFIXES:
+        inside = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        weights = inside or weights
+    return dict(weights)
+
+
+def _without_stage(name: str) -> str:
+    """Name of a weight in EfficientNet-PyTorch: MONAI's blocks have the number of a stage too."""
+    return re.sub(r"^_blocks\.\d+\.(?=\d)", "_blocks.", name)
+
+
+def _for_channels(found: torch.Tensor, own: torch.Tensor, file: Path) -> torch.Tensor:
+    """First convolution `(F, C, I, J[, K])` for the number of channels of `own`."""
+    if found.ndim != own.ndim or found.shape[1] == own.shape[1]:
+        return found
+    before, wanted = found.shape[1], own.shape[1]
+    logger.info(
+        "%s was trained on %d channels and gets %d: its first convolution is averaged over "
+        "channels, repeated and scaled by %d/%d",
+        file,
+        before,
+        wanted,
+        before,
+        wanted,
+    )
+    mean = found.mean(dim=1, keepdim=True) * before / wanted
+    return mean.expand(-1, wanted, *mean.shape[2:])
+
+
+def _check_fit(
+    found: Mapping[str, torch.Tensor],
+    own: Mapping[str, torch.Tensor],
+    encoder: Encoder,
+    file: Path,
+) -> None:
+    lacking = [k for k in own if k not in found and not k.endswith(".num_batches_tracked")]
+    unknown = [name for name in found if name not in own]
+    differing = [
+        f"{name} with shape {list(found[name].shape)} instead of {list(own[name].shape)}"
+        for name in own
+        if name in found and found[name].shape != own[name].shape
+    ]
+    problems = [
+        f"{word} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+        for word, names in (("lacks", lacking), ("has", differing), ("has unknown", unknown))
+        if names
+    ]
+    if problems:
+        raise CheckpointError(
+            f"encoder weights {file} do not fit {encoder.name} in {encoder.spatial_dims}D, "
+            f"{encoder.channels[0]} features wide: the file {', '.join(problems)}; choose the "
+            "network.encoder and network.encoder_width that it was made for, or another file"
+        )

@@ -1,0 +1,169 @@
+"""Encoders of MONAI that give features at several strides, coarse ones dilated instead of strided.
+
+Nothing is ever downloaded; `volseg.networks.encoder_weights` reads weights from a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from monai.networks.layers.factories import Pad
+from monai.networks.nets import EfficientNetBNFeatures
+from monai.networks.nets.efficientnet import EfficientNetEncoder, MBConvBlock
+from monai.networks.nets.resnet import ResNet, ResNetFeatures, resnet_params
+from torch import nn
+
+#: Features of the first stage of a ResNet as published.
+RESNET_WIDTH = 64
+
+_CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+_STRIDES = (2, 4, 8, 16, 32)
+_EFFICIENTNET_CHANNELS = dict(
+    zip(
+        EfficientNetEncoder.get_encoder_names(),
+        EfficientNetEncoder.num_channels_per_output(),
+        strict=True,
+    )
+)
+
+
+class Encoder(nn.Module):
+    """Features of an image, finest first.
+
+    Attributes:
+        name: Name of the encoder.
+        backbone: The module of MONAI, with the names that published weights have.
+        spatial_dims: 2 or 3.
+        channels: Number of features of each output.
+        strides: Voxels of the image along each side of a voxel of each output.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        backbone: nn.Module,
+        spatial_dims: int,
+        channels: Sequence[int],
+        stride: int,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.backbone = backbone
+        self.spatial_dims = spatial_dims
+        self.channels = tuple(channels)
+        self.strides = tuple(min(each, stride) for each in _STRIDES)
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        sides = tuple(image.shape[2:])
+        # Other sides would be rounded up, and the features no longer lie where the image does.
+        if any(side % self.strides[-1] for side in sides):
+            raise ValueError(f"sides {sides} are not all multiples of {self.strides[-1]}")
+        return list(self.backbone(image))
+
+
+def build_encoder(
+    name: str,
+    in_channels: int,
+    spatial_dims: int,
+    output_stride: int = 32,
+    width: int | None = None,
+) -> Encoder:
+    """A new encoder with random weights.
+
+    Args:
+        name: `resnet18`, `efficientnet-b0` and their kin.
+        in_channels: Number of MRI channels.
+        spatial_dims: 2 or 3.
+        output_stride: 8, 16 or 32. Stages beyond it are dilated instead of strided: the same
+            weights, and the same values where the strided features lie, but a denser grid.
+        width: Features of the first stage of a ResNet; by default as published.
+
+    Returns:
+        Encoder with five outputs, at strides 2, 4, 8, 16 and 32, none above `output_stride`.
+    """
+    if name in resnet_params:
+        backbone, channels = _resnet(name, in_channels, spatial_dims, width or RESNET_WIDTH)
+        stages = [getattr(backbone, f"layer{number}") for number in (2, 3, 4)]
+    else:
+        backbone, channels = _efficientnet(name, in_channels, spatial_dims)
+        stages = list(backbone._blocks)[2:]
+    _dilate(stages, 4, output_stride)
+    return Encoder(name, backbone, spatial_dims, channels, output_stride)
+
+
+class _ResNetFeatures(ResNetFeatures):
+    """ResNet as torchvision lays it out, in any width.
+
+    MONAI's own is always 64 wide, and its depths 18 and 34 have shortcuts that stop the gradient.
+    """
+
+    def __init__(self, name: str, in_channels: int, spatial_dims: int, width: int) -> None:
+        block, layers, *_ = resnet_params[name]
+        ResNet.__init__(
+            self,
+            block,
+            layers,
+            [width, 2 * width, 4 * width, 8 * width],
+            spatial_dims=spatial_dims,
+            n_input_channels=in_channels,
+            conv1_t_stride=2,
+            feed_forward=False,
+            shortcut_type="B",
+            bias_downsample=False,
+        )
+
+
+def _resnet(
+    name: str, in_channels: int, spatial_dims: int, width: int
+) -> tuple[nn.Module, tuple[int, ...]]:
+    backbone = _ResNetFeatures(name, in_channels, spatial_dims, width)
+    expansion = type(backbone.layer1[0]).expansion
+    return backbone, (width, *(expansion * width * factor for factor in (1, 2, 4, 8)))
+
+
+def _efficientnet(
+    name: str, in_channels: int, spatial_dims: int
+) -> tuple[nn.Module, tuple[int, ...]]:
+    backbone = EfficientNetBNFeatures(
+        name, pretrained=False, spatial_dims=spatial_dims, in_channels=in_channels
+    )
+    # No feature passes through the classifier; several GPUs would wait for its gradients.
+    del backbone._conv_head, backbone._bn1, backbone._fc
+    return backbone, _EFFICIENTNET_CHANNELS[name]
+
+
+def _dilate(stages: Iterable[nn.Module], stride: int, output_stride: int) -> None:
+    """Replace the strides of `stages`, entered at `stride`, by dilation from `output_stride` on.
+
+    A convolution that loses its stride keeps its dilation; all that come after it double theirs.
+    """
+    dilation = 1
+    for stage in stages:
+        before = dilation
+        strided = {m for m in stage.modules() if isinstance(m, _CONVOLUTIONS) and max(m.stride) > 1}
+        if strided and stride < output_stride:
+            stride *= 2
+            continue
+        dilation *= 2 if strided else 1
+        for module in stage.modules():
+            if isinstance(module, MBConvBlock):
+                rate = before if module._depthwise_conv in strided else dilation
+                module._depthwise_conv_padding = _spread(
+                    module._depthwise_conv_padding, module._depthwise_conv.kernel_size, rate
+                )
+            if isinstance(module, _CONVOLUTIONS):
+                rate = before if module in strided else dilation
+                module.stride = (1,) * len(module.stride)
+                module.dilation = (rate,) * len(module.dilation)
+                module.padding = tuple(side * rate for side in module.padding)
+
+
+def _spread(padding: nn.Module, kernel_size: Sequence[int], rate: int) -> nn.Module:
+    """The padding of an EfficientNet for a kernel at dilation `rate` that keeps the size.
+
+    That of a strided convolution is uneven: its first side says where the kernel lies.
+    """
+    first = padding.padding[0] * rate
+    last = (kernel_size[0] - 1) * rate - first
+    return Pad["constantpad", len(kernel_size)]((first, last) * len(kernel_size), 0.0)

@@ -1,0 +1,55 @@
+"""PSPNet: means over coarser and coarser cells tell each voxel of the whole scene.
+
+Zhao, Shi, Qi, Wang, Jia, "Pyramid scene parsing network", CVPR 2017,
+https://arxiv.org/abs/1612.01105
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.layers.factories import Conv
+from torch import nn
+
+from volseg.networks.blocks import PooledContext, convolution, resize
+from volseg.networks.encoders import Encoder
+
+
+class PSPNet(nn.Module):
+    """Dilated encoder, pyramid of pooled features beside its own, one convolution, logits.
+
+    Without the auxiliary loss of the paper, which is for encoders of a hundred layers.
+
+    Args:
+        encoder: Gives the features; its last ones are used.
+        out_channels: Number of regions.
+        bins: Cells along each side in each level of the pyramid.
+        width: Features before the last convolution.
+        dropout: Probability of a feature being dropped before the last convolution.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        out_channels: int,
+        bins: Sequence[int] = (1, 2, 3, 6),
+        width: int = 512,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        dims, channels = encoder.spatial_dims, encoder.channels[-1]
+        # Together as many features as those beside which they stand.
+        share = max(1, channels // len(bins))
+        self.encoder = encoder
+        self.pyramid = nn.ModuleList(PooledContext(dims, channels, share, n) for n in bins)
+        self.fuse = convolution(dims, channels + share * len(bins), width)
+        self.dropout = nn.Dropout(dropout)
+        self.head = Conv["conv", dims](width, out_channels, kernel_size=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits `(B, R, I, J[, K])` of an image `(B, C, I, J[, K])`."""
+        features = self.encoder(image)[-1]
+        context = [level(features) for level in self.pyramid]
+        fused = self.fuse(torch.cat([features, *context], dim=1))
+        return resize(self.head(self.dropout(fused)), image.shape[2:])

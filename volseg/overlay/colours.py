@@ -1,0 +1,34 @@
+"""Colours of regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+#: Colours that stay apart for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).
+REGION_COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "WT": "#56B4E9",
+        "TC": "#F0E442",
+        "ET": "#D55E00",
+        "RC": "#CC79A7",
+        "CC": "#009E73",
+        "GTV": "#E69F00",
+        "foreground": "#E69F00",
+    }
+)
+_SPARE_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#0072B2")
+
+
+def region_colours(regions: Iterable[str]) -> dict[str, str]:
+    """Colour of each region: its own in `REGION_COLOURS`, or the next spare one.
+
+    >>> region_colours(["WT", "cyst"])
+    {'WT': '#56B4E9', 'cyst': '#E69F00'}
+    """
+    names = list(dict.fromkeys(regions))
+    used = {REGION_COLOURS[name] for name in names if name in REGION_COLOURS}
+    spare = [colour for colour in _SPARE_COLOURS if colour not in used] or list(_SPARE_COLOURS)
+    others = [name for name in names if name not in REGION_COLOURS]
+    drawn = {name: spare[n % len(spare)] for n, name in enumerate(others)}
+    return {name: REGION_COLOURS.get(name) or drawn[name] for name in names}

@@ -1,0 +1,228 @@
+"""`volseg compare`: runs side by side on the same patients; configs are trained first."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from volseg.checkpoint import load_checkpoint
+from volseg.config import ExperimentConfig, load_config
+from volseg.cost import machine_in_words, measure_costs
+from volseg.datalist import read_data_list
+from volseg.errors import CheckpointError, ConfigError, VolsegError
+from volseg.files import CONFIG_FILE, MODEL_FILE, make_folder
+from volseg.metrics.record import SUMMARY_FILE
+from volseg.overlay import save_figure
+from volseg.tasks.compare_csv import write_tables
+from volseg.tasks.compare_picture import comparison_figure
+from volseg.tasks.compare_report import PICTURE, REPORT, write_report
+from volseg.tasks.compare_runs import Comparison, ScoredRun, line_up, read_run
+from volseg.tasks.fit import choose_cases, fit
+from volseg.training.run_folder import LAST, check_same_experiment, is_finished
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """What was compared and what failed.
+
+    Attributes:
+        comparison: The runs side by side.
+        output: Folder of the tables and the picture.
+        failures: `(run, reason)` of each training that failed, and of cases that one left out.
+    """
+
+    comparison: Comparison
+    output: Path
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One thing to compare: a folder with scores, and the config that is to be trained into it."""
+
+    name: str
+    folder: Path
+    config: ExperimentConfig | None = None
+
+
+def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()) -> CompareResult:
+    """Compare runs, training those that are given as configs, and write tables and a picture.
+
+    A config is trained into `output/runs/<name of the config>`. Where that holds a run that came
+    to its end, it is taken as it is; one that was stopped goes on. Every config, data list and
+    folder is checked before the first training starts, and a training that fails does not stop
+    the next.
+
+    Args:
+        sources: Run folders, folders that `evaluate` wrote, and configs; two or more.
+        output: Folder to write.
+        overrides: Words `key=value` for every config.
+
+    Raises:
+        ConfigError: If there are fewer than two sources, one is no run and no config, two have one
+            name, or a config is not valid.
+        DataListError: If a folder has no scores, or the runs share no region or no case.
+        CheckpointError: If `output` holds a run of another experiment.
+        OutputError: If the results cannot be written.
+    """
+    planned = _plan(sources, output, overrides)
+    given = {one.name: read_run(one.folder, one.name) for one in planned if one.config is None}
+    for one in planned:
+        if one.config is not None:
+            _check_can_train(one, one.config)
+    if given:
+        # What will never compare is said now, not after a day of training.
+        line_up(list(given.values()))
+    make_folder(output, "choose another with -o")
+    runs: list[ScoredRun] = []
+    failures: list[tuple[str, str]] = []
+    for one in planned:
+        run, problems = (given[one.name], []) if one.config is None else _trained(one, one.config)
+        failures += problems
+        runs += [run] if run else []
+    if not runs:
+        raise VolsegError(f"no training succeeded; the first problem: {failures[0][1]}")
+    comparison = _with_costs(line_up(runs))
+    write_tables(comparison, output)
+    write_report(comparison, output / REPORT)
+    save_figure(comparison_figure(comparison), output / PICTURE)
+    return CompareResult(comparison, output, tuple(failures))
+
+
+def _plan(sources: Sequence[Path], output: Path, overrides: Sequence[str]) -> list[_Source]:
+    """What each source is; ConfigError if one is neither run nor config, or two are one."""
+    if len(sources) < 2:
+        raise ConfigError(
+            f"found {len(sources)} run or config to compare; give two or more run folders or "
+            "configs (.yaml)"
+        )
+    if overrides and not any(_is_config(path) for path in sources):
+        raise ConfigError(
+            f"{' '.join(overrides)} changes options of configs, but only run folders are given; "
+            "leave it out"
+        )
+    planned = [
+        _of_config(path, output, overrides) if _is_config(path) else _of_folder(path)
+        for path in sources
+    ]
+    for folder, count in Counter(one.folder.resolve() for one in planned).items():
+        if count > 1:
+            raise ConfigError(
+                f"{count} of the runs are or would be in {folder}; give each run once, and "
+                "configs of different names"
+            )
+    names = Counter(one.name for one in planned)
+    # Folders of one name are told apart by their path.
+    return [one if names[one.name] == 1 else replace(one, name=str(one.folder)) for one in planned]
+
+
+def _is_config(path: Path) -> bool:
+    return path.suffix.lower() in (".yaml", ".yml")
+
+
+def _of_folder(path: Path) -> _Source:
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist; give run folders or configs (.yaml)")
+    if not path.is_dir():
+        remedy = "give the folder that it is in" if path.name in (MODEL_FILE, SUMMARY_FILE) else ""
+        raise ConfigError(
+            f"{path} is neither a run folder nor a config (.yaml); "
+            + (remedy or "give those to compare")
+        )
+    return _Source(path.resolve().name, path)
+
+
+def _of_config(path: Path, output: Path, overrides: Sequence[str]) -> _Source:
+    if path.name == CONFIG_FILE and (path.parent / MODEL_FILE).is_file():
+        raise ConfigError(f"{path} is the config of a run; give its folder, {path.parent}")
+    config = load_config(path, overrides)
+    options = config.training
+    if options.devices == "auto":
+        # Lightning starts the whole command again for each further GPU, trained runs included.
+        config = load_config(path, [*overrides, "training.devices=1"])
+    elif options.devices > 1 or options.nodes > 1:
+        raise ConfigError(
+            f"{path} trains on {options.devices} devices of {options.nodes} nodes, and compare on "
+            "one; set training.devices=1, or train with volseg fit and compare the run folders"
+        )
+    return _Source(path.stem, output / "runs" / path.stem, config)
+
+
+def _check_can_train(source: _Source, config: ExperimentConfig) -> None:
+    """Refuse what would fail after hours: no cases, no validation, another run in the folder."""
+    if config.data.fold is None:
+        raise ConfigError(
+            f"{source.name}: data.fold is null, so nothing is validated and there is nothing to "
+            "compare; set data.fold=0"
+        )
+    data_list = read_data_list(config.data.data_list, config.data.data_root)
+    choose_cases(data_list, config)
+    if not (is_finished(source.folder) or (source.folder / LAST).exists()):
+        return
+    check_same_experiment(source.folder, config, data_list)
+    if load_config(source.folder / CONFIG_FILE).inference != config.inference:
+        raise CheckpointError(
+            f"the run in {source.folder} was validated with another section inference than this "
+            "config; choose another -o"
+        )
+
+
+def _trained(
+    source: _Source, config: ExperimentConfig
+) -> tuple[ScoredRun | None, list[tuple[str, str]]]:
+    """The run of a config, trained as far as need be, and what failed."""
+    failures = []
+    try:
+        if _has_ended(source.folder, config):
+            logger.info("%s is finished and is taken as it is", source.folder)
+        else:
+            resume = (source.folder / LAST).exists()
+            logger.info("%s %s", "going on with" if resume else "training", source.folder)
+            result = fit(config, source.folder, resume=resume)
+            failures = [
+                (source.name, f"case {case_id} is left out: {reason}")
+                for case_id, reason in result.failures
+            ]
+        return read_run(source.folder, source.name), failures
+    except VolsegError as error:
+        reason = str(error)
+        logger.error("%s failed: %s", source.name, reason)
+    except Exception as error:
+        # Whatever it is, the trainings that wait behind it are not lost for it.
+        reason = f"{type(error).__name__}: {error}"
+        logger.exception("%s failed", source.name)
+    return None, [*failures, (source.name, reason)]
+
+
+def _has_ended(folder: Path, config: ExperimentConfig) -> bool:
+    """Whether the run came to the end that this config sets."""
+    if not is_finished(folder):
+        return False
+    before, now = load_config(folder / CONFIG_FILE).training, config.training
+    limits = ("max_epochs", "max_time", "early_stopping", "validate_every")
+    return all(getattr(before, limit) == getattr(now, limit) for limit in limits)
+
+
+def _with_costs(comparison: Comparison) -> Comparison:
+    models = {run.name: load_checkpoint(run.model) for run in comparison.runs if run.model}
+    if not models:
+        return comparison
+    runs = tuple(
+        replace(run, network=run.network or models[run.name].config.network.name)
+        if run.name in models
+        else run
+        for run in comparison.runs
+    )
+    losses = [model.config.loss for model in models.values()]
+    return replace(
+        comparison,
+        runs=runs,
+        costs=dict(zip(models, measure_costs(list(models.values())), strict=True)),
+        machine=machine_in_words(),
+        one_loss=all(loss == losses[0] for loss in losses),
+    )

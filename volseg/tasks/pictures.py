@@ -1,0 +1,115 @@
+"""Pictures of samples after `fit` and `evaluate`: best, median and worst case by Dice."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.errors import DataListError
+from volseg.labels import LabelScheme
+from volseg.metrics import ScoreTable
+from volseg.overlay import (
+    CaseView,
+    Masks,
+    Sample,
+    choose_samples,
+    optional_picture,
+    ras_affine,
+    sample_grid,
+    save_figure,
+    shown_channel,
+    slice_numbers,
+    to_ras,
+)
+from volseg.scans import read_images, read_reference
+from volseg.tasks.scoring import Comparison, read_prediction
+
+logger = logging.getLogger(__name__)
+
+Dice = Mapping[str, Mapping[str, float]]
+
+
+def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
+    """`{case_id: {region: Dice}}` of the scored cases."""
+    dice: dict[str, dict[str, float]] = {}
+    for row in table.rows:
+        if row.dice is not None:
+            dice.setdefault(row.case_id, {})[row.region] = row.dice
+    return dice
+
+
+def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], title: str) -> None:
+    """Draw the best, the median and the worst case, chosen by mean Dice over regions.
+
+    What stops it, such as an image that cannot be read, is logged; there is no picture then.
+
+    Args:
+        path: Picture to write; an older one is removed.
+        dice: `{case_id: {region: Dice}}`; see `dice_by_case`.
+        view_of: Gives a case to be drawn; called for the chosen ones.
+        title: Heading.
+    """
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    with optional_picture(path):
+        samples = [
+            Sample(rank, view_of(case_id), dice[case_id])
+            for rank, case_id in choose_samples(dice).items()
+        ]
+        if samples:
+            save_figure(sample_grid(samples, title), path)
+
+
+def draw_scored_samples(path: Path, table: ScoreTable, comparisons: Iterable[Comparison]) -> None:
+    """Draw the samples of what `evaluate` scored, from the files; see `draw_samples`.
+
+    Args:
+        path: Picture to write.
+        table: Scores of the cases.
+        comparisons: The cases with their predictions.
+    """
+    of_case = {comparison.case.case_id: comparison for comparison in comparisons}
+    if not any(comparison.case.images for comparison in of_case.values()):
+        logger.info("samples are not drawn: the reference has label maps alone, and no images")
+        return
+    draw_samples(
+        path,
+        dice_by_case(table),
+        lambda case_id: compared_view(of_case[case_id]),
+        "Scored cases, chosen by Dice",
+    )
+
+
+def compared_view(comparison: Comparison) -> CaseView:
+    """A case to be drawn as its files hold it, with one of its channels.
+
+    Raises:
+        VolsegError: If a file cannot be read, or there is no image.
+    """
+    case = comparison.case
+    if not case.images:
+        raise DataListError(f"the reference has no image of case {case.case_id}")
+    channel = shown_channel(case.channels)
+    images = read_images(case, [channel])
+    reference, grid = read_reference(case)
+    prediction, _ = read_prediction(case, comparison.prediction)
+
+    def masks(label_map: npt.NDArray[np.uint8], scheme: LabelScheme) -> Masks:
+        turned = scheme.masks(to_ras(label_map, grid.affine))
+        found = dict(zip(scheme.regions, turned, strict=True))
+        return {region: found[region] for region in comparison.regions}
+
+    ras, affine = to_ras(images.array[0], images.grid.affine), ras_affine(grid.shape, grid.affine)
+    return CaseView(
+        {channel: ras},
+        masks(reference, comparison.expected),
+        masks(prediction, comparison.predicted),
+        case.case_id,
+        np.linalg.norm(affine[:3, :3], axis=0).tolist(),
+        slice_numbers(ras.shape[2], affine, grid.affine),
+    )

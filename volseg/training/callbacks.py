@@ -1,0 +1,183 @@
+"""What happens besides training: limits of time, the best model and its scores, curves."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from volseg.checkpoint import save_checkpoint
+from volseg.config import ExperimentConfig
+from volseg.files import MODEL_FILE
+from volseg.metrics import ScoreRecord
+from volseg.overlay import SAMPLES
+from volseg.training.datamodule import TimedLoader
+from volseg.training.module import BEST_SCORE, TRAINING_SCORES, SegmentationModule
+
+logger = logging.getLogger(__name__)
+
+
+class Throughput(Callback):
+    """Logs patches a second and the share of the time that training waits for data."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start = self.end = time.perf_counter()
+        self.waited = _loader(trainer).waited
+        self.batches = 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        self.batches += 1
+        self.end = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        seconds = max(self.end - self.start, 1e-9)
+        patches = self.batches * self.batch_size * trainer.world_size
+        pl_module.log("train/patches_per_second", patches / seconds)
+        share = (_loader(trainer).waited - self.waited) / seconds
+        pl_module.log("train/data_wait_share", min(share, 1.0))
+
+
+def _loader(trainer: pl.Trainer) -> TimedLoader:
+    loader: TimedLoader = trainer.train_dataloader
+    return loader
+
+
+class TrainingScores(Callback):
+    """Logs Dice and IoU of the patches of each epoch; see `training_overlaps`."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        _ours(pl_module).counts.clear()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        module = _ours(pl_module)
+        overlaps = module.training_overlaps()
+        for score in TRAINING_SCORES:
+            values = {region: getattr(overlap, score) for region, overlap in overlaps.items()}
+            module.log_by_region(f"train/{score}", values)
+
+
+def _ours(module: pl.LightningModule) -> SegmentationModule:
+    assert isinstance(module, SegmentationModule)
+    return module
+
+
+class TimeLimit(Callback):
+    """Ends training early enough that the last validation and the model are done in time.
+
+    Args:
+        seconds: From `started` on.
+        started: Reading of `time.monotonic`.
+    """
+
+    def __init__(self, seconds: float, started: float) -> None:
+        self.end = started + seconds
+        # Before one was timed, a validation is taken to need a tenth of the time.
+        self.validation = 0.1 * seconds
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"validation": self.validation}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.validation = state_dict["validation"]
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validation_start = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # The samples are segmented once more, after training, by one rank.
+        data: Any = trainer.datamodule
+        samples = min(SAMPLES, len(data.validation)) / math.ceil(
+            len(data.validation) / trainer.world_size
+        )
+        # A fifth more than it took.
+        self.validation = 1.2 * (1 + samples) * (time.monotonic() - self.validation_start)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        # Ten seconds for the files.
+        late = time.monotonic() + self.validation + 10 > self.end
+        # Ranks agree, or one would leave the others waiting.
+        if trainer.strategy.reduce_boolean_decision(late, all=False) and not trainer.should_stop:
+            logger.info("max_time is near: training ends here")
+            trainer.should_stop = True
+
+
+class ValidateLast(Callback):
+    """Validates when training ends, whatever `validate_every` says: else its end is in vain."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+
+class KeepBestModel(Callback):
+    """Writes the model file and its scores at each best validation; without any, at the end.
+
+    Args:
+        run: Folder of the run.
+        config: The experiment.
+    """
+
+    def __init__(self, run: Path, config: ExperimentConfig) -> None:
+        self.run = run
+        self.config = config
+        self.best = -1.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        score = trainer.callback_metrics.get(BEST_SCORE)
+        if trainer.sanity_checking or score is None or float(score) <= self.best:
+            return
+        self.best = float(score)
+        if trainer.is_global_zero:
+            self._write_model(trainer, _ours(pl_module))
+            self._write_scores(trainer, _ours(pl_module))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.best < 0 and trainer.is_global_zero:
+            self._write_model(trainer, _ours(pl_module))
+
+    def _write_model(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
+        scores = {
+            name.removeprefix("val/"): round(float(value), 6)
+            for name, value in trainer.callback_metrics.items()
+            if name.startswith("val/")
+        }
+        scores |= {"epoch": trainer.current_epoch, "cases": len(module.table.cases("scored"))}
+        state = module.best_network.state_dict()
+        save_checkpoint(self.run / MODEL_FILE, state, self.config, scores)
+
+    def _write_scores(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
+        """The files that `evaluate` writes, and what is known of the cases."""
+        data: Any = trainer.datamodule
+        about = {
+            "network": self.config.network.name,
+            "epoch": trainer.current_epoch,
+            # JSON has no numbers that are not finite.
+            "losses": {c: x if math.isfinite(x) else None for c, x in module.losses.items()},
+        }
+        record = ScoreRecord(
+            module.table,
+            module.slices,
+            groups={c.case.case_id: c.case.groups for c in data.validation if c.case.groups},
+            missing_channels={c.case.case_id: c.missing for c in data.validation if c.missing},
+        )
+        record.write(self.run, about)

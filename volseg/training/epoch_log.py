@@ -1,0 +1,133 @@
+"""The epochs of a run as rows of `metrics.csv` and lines of the log."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from volseg.config import ExperimentConfig
+from volseg.files import CURVES_FILE, METRICS_FILE, atomic_write
+from volseg.overlay import curves, optional_picture, save_figure
+from volseg.progress import clock
+from volseg.training.module import BEST_SCORE, SCORES, SLICE_SCORES, TRAINING_SCORES
+
+logger = logging.getLogger(__name__)
+
+
+class EpochLog(Callback):
+    """A row of `metrics.csv` and a line of the log for each epoch."""
+
+    def __init__(self, path: Path, config: ExperimentConfig) -> None:
+        self.path = path
+        regions = (*config.labels.regions, "mean")
+        scores = (*SCORES, *(SLICE_SCORES if config.spatial_dims == 2 else ()))
+        self.columns = [
+            *("epoch", "step", "seconds", "learning_rate", "train/loss"),
+            *("train/patches_per_second", "train/data_wait_share", "val/loss"),
+            *(f"train/{score}/{region}" for score in TRAINING_SCORES for region in regions),
+            *(f"val/{score}/{region}" for score in scores for region in regions),
+        ]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start = time.monotonic()
+        self.first_epoch = trainer.current_epoch
+        if not trainer.is_global_zero:
+            return
+        # Rows of epochs that are done again after a resume go.
+        rows = read_metrics(self.path)
+        kept = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+        self._write(kept)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        validated = trainer.current_epoch in self._validated
+        row: dict[str, Any] = {
+            name: f"{metrics[name]:.6g}"
+            for name in self.columns
+            if name in metrics and (validated or not name.startswith("val/"))
+        }
+        row["train/loss"] = f"{metrics['train/loss_epoch']:.6g}"
+        row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
+        row["epoch"] = trainer.current_epoch
+        row["step"] = trainer.global_step
+        row["seconds"] = f"{time.monotonic() - self.start:.1f}"
+        self._write([*read_metrics(self.path), row])
+        logger.info("%s", self._line(trainer, row))
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        with (
+            atomic_write(self.path) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    _validated: frozenset[int] = frozenset()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._validated |= {trainer.current_epoch}
+
+    def _line(self, trainer: pl.Trainer, row: dict[str, Any]) -> str:
+        done = trainer.current_epoch + 1
+        total = trainer.max_epochs or done
+        each = (time.monotonic() - self.start) / (done - self.first_epoch)
+        scores = ", ".join(
+            f"{name.rpartition('/')[2]} {float(row[name]):.3f}"
+            for name in self.columns
+            if name.startswith("val/dice/") and name in row
+        )
+        return (
+            f"epoch {done} of {total}: loss {float(row['train/loss']):.4f}"
+            + (f"; Dice {scores}" if scores else "")
+            + f"; about {clock(each * (total - done))} left"
+        )
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Rows of a `metrics.csv`, or none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def best_row(rows: Sequence[dict[str, str]]) -> dict[str, str] | None:
+    """Row of the epoch whose model was kept: the first with the highest validated mean Dice."""
+    validated = [row for row in rows if row.get(BEST_SCORE)]
+    return max(validated, key=lambda row: float(row[BEST_SCORE]), default=None)
+
+
+class Curves(Callback):
+    """Draws the curves of the run after each validation; to come after `EpochLog`."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.validated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validated = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.validated and trainer.is_global_zero:
+            draw_curves(self.run)
+        self.validated = False
+
+
+def draw_curves(run: Path) -> None:
+    """Draw `curves.png` of a run folder; what stops that is logged and stops nothing else."""
+    with optional_picture(run / CURVES_FILE):
+        rows = read_metrics(run / METRICS_FILE)
+        if rows:
+            # Without validation, the model of the last epoch is kept.
+            kept = best_row(rows) or rows[-1]
+            save_figure(curves(rows, run.resolve().name, int(kept["epoch"])), run / CURVES_FILE)

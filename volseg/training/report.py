@@ -1,0 +1,106 @@
+"""What a run found, in words: scores of its cases, by group, and what its cases lack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from volseg.config import ExperimentConfig
+from volseg.training.cache import CachedCase
+
+_CASES_SHOWN = 20
+_VALUES_SHOWN = 10
+
+
+def read_scores(path: Path) -> dict[str, Any] | None:
+    """Scores of the kept model, as they stand in `scores.json`; None if there are none."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document
+
+
+def score_lines(document: Mapping[str, Any], fill: str | None) -> list[str]:
+    """A line for each case, unless they are many, and for each group of cases.
+
+    Args:
+        document: As `read_scores` gives it.
+        fill: Channel that stands in for missing ones.
+    """
+    cases: Mapping[str, Any] = document["cases"]
+    missing = document.get("missing_channels", {})
+    lines = [
+        _scores(name, {region: of["dice"] for region, of in case["regions"].items()})
+        + (f" ({lacking(missing[name], fill)})" if name in missing else "")
+        for name, case in cases.items()
+    ]
+    if len(cases) > _CASES_SHOWN:
+        lines = [f"scores of each of the {len(cases)} cases are in scores.csv"]
+    return lines + _group_lines(document.get("group_scores", {}))
+
+
+def _group_lines(groups: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for column, values in groups.items():
+        if len(values) > _VALUES_SHOWN:
+            lines.append(f"{column}: scores of its {len(values)} values are in groups.csv")
+            continue
+        for value, regions in values.items():
+            means = {region: of["dice"]["mean"] for region, of in regions.items()}
+            count = next(iter(regions.values()))["n"]
+            lines.append(f"{_scores(f'{column} {value}', means)} (mean of {count})")
+    return lines
+
+
+def _scores(name: str, dice: Mapping[str, float | None]) -> str:
+    scores = (f"{region} {value:.3f}" for region, value in dice.items() if value is not None)
+    return f"{name}: Dice {', '.join(scores) or '-'}"
+
+
+def lacking(channels: Iterable[str], fill: str | None) -> str:
+    """What a case lacks, in words.
+
+    >>> lacking(["t1n", "t1c"], "t2f")
+    't1n, t1c missing: t2f stands in'
+    """
+    return f"{', '.join(channels)} missing: {fill} stands in"
+
+
+def missing_channel_lines(
+    training: Iterable[CachedCase], validation: Iterable[CachedCase], config: ExperimentConfig
+) -> tuple[list[str], str | None]:
+    """A line for each case that lacks channels, and a warning if training does not prepare for it.
+
+    Args:
+        training: Cases to train on.
+        validation: Cases to validate on.
+        config: The experiment.
+
+    Returns:
+        The lines, and the warning or None.
+    """
+    sides = {"training": training, "validation": validation}
+    lines = [
+        f"{case.case.case_id} ({side}): {lacking(case.missing, config.data.fill_missing)}"
+        for side, cases in sides.items()
+        for case in cases
+        if case.missing
+    ]
+    if not lines:
+        return [], None
+    if len(lines) > _CASES_SHOWN:
+        more = len(lines) - _CASES_SHOWN
+        lines[_CASES_SHOWN:] = [f"and {more} more cases that lack channels"]
+    return lines, None if config.augmentation.channel_dropout else _unprepared(training)
+
+
+def _unprepared(training: Iterable[CachedCase]) -> str:
+    count = sum(bool(case.missing) for case in training)
+    seen = f"in {count} of its training cases alone" if count else "never in training"
+    return (
+        f"cases lack channels, and the network sees that {seen}: "
+        "augmentation.channel_dropout is 0; give it a probability, such as 0.2"
+    )

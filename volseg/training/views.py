@@ -1,0 +1,67 @@
+"""Validation cases as they are decoded and drawn."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from volseg.config import ExperimentConfig
+from volseg.overlay import CaseView, slice_numbers
+from volseg.postprocess import decode
+from volseg.training.cache import CachedCase
+from volseg.training.datamodule import masks_of
+from volseg.windows import segment
+
+
+def decoded_masks(
+    probabilities: npt.NDArray[np.float32], config: ExperimentConfig, voxel_ml: float
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Masks (I, J, K) of each region, as `infer` would write them."""
+    options = config.inference
+    return decode(
+        probabilities,
+        config.labels,
+        threshold=options.threshold,
+        min_component_mm3=options.min_component_mm3,
+        voxel_mm3=voxel_ml * 1000,
+    )
+
+
+def axial(masks: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Masks (R, I, J, K) of a file with the axis last that slices are stacked along, as in RAS."""
+    axis = [int(world) for world, _ in nib.orientations.io_orientation(affine)].index(2)
+    return np.moveaxis(masks, 1 + axis, -1)
+
+
+def cached_view(
+    case: CachedCase, probabilities: npt.NDArray[np.float32], config: ExperimentConfig
+) -> CaseView:
+    """A case to be drawn, on the grid of the network.
+
+    Args:
+        case: Image and reference.
+        probabilities: (R, I, J, K) on the grid of the cached image.
+        config: Names channels and regions.
+    """
+    image, regions = np.asarray(case.image), tuple(config.labels.regions)
+    return CaseView(
+        images=dict(zip(config.data.channels, image, strict=True)),
+        reference=dict(zip(regions, masks_of(case.bits, len(regions)), strict=True)),
+        prediction=decoded_masks(
+            probabilities, config, float(abs(np.linalg.det(case.affine[:3, :3]))) / 1000
+        ),
+        name=case.case.case_id,
+        spacing_mm=np.linalg.norm(case.affine[:3, :3], axis=0).tolist(),
+        numbers=slice_numbers(image.shape[3], case.affine, case.grid.affine),
+    )
+
+
+def segmented_view(
+    case: CachedCase, network: nn.Module, config: ExperimentConfig, device: torch.device
+) -> CaseView:
+    """A cached case segmented by a network in evaluation mode, to be drawn."""
+    probabilities = segment(network, np.asarray(case.image), config, device=device)
+    return cached_view(case, probabilities.cpu().numpy(), config)

@@ -1,0 +1,147 @@
+"""Arrays from one grid to another whose axes are parallel to the old ones.
+
+Resampling is twice as fast as MONAI's on the way back to the scan, but 4 times slower from 1 to
+2 mm; unlike MONAI's, it averages where voxels grow larger still.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from volseg.nifti import Grid
+
+Affine = npt.NDArray[np.float64]
+
+
+def to_original(probabilities: torch.Tensor, affine: Affine, grid: Grid) -> torch.Tensor:
+    """Bring probabilities from the grid of a preprocessed image back to that of the scan.
+
+    Where the spacing was kept, values are only moved. Else they are interpolated linearly.
+
+    Args:
+        probabilities: (R, I, J, K) on the preprocessed grid, on any device.
+        affine: Affine of the preprocessed image.
+        grid: Grid of the source files.
+
+    Returns:
+        float32 (R, *grid.shape) on the same device; 0 outside the preprocessed image.
+    """
+    return resampled(probabilities.float(), affine, grid.affine, grid.shape)
+
+
+def target_grid(
+    shape: Sequence[int], affine: Affine, spacing_mm: Sequence[float], spatial_dims: int
+) -> tuple[tuple[int, ...], Affine]:
+    """Shape and affine of the RAS grid with the wanted spacing that covers a grid."""
+    orientation = nib.orientations.io_orientation(affine)
+    ras = affine @ nib.orientations.inv_ornt_aff(orientation, shape)
+    sizes = [shape[axis] for axis in np.argsort(orientation[:, 0])]
+    spacing = np.linalg.norm(ras[:3, :3], axis=0)
+    ratio = np.asarray(spacing_mm) / spacing
+    ratio[abs(ratio - 1) <= 0.01] = 1
+    if spatial_dims == 2:
+        ratio[2] = 1
+    # The grids share the outer edge of their first voxels: when two voxels become one, it is their
+    # mean whatever the size of the crop. The last voxel may reach beyond the old grid.
+    new = tuple(math.ceil(size / r - 0.01) for size, r in zip(sizes, ratio, strict=True))
+    return new, ras @ scaling(ratio, (ratio - 1) / 2)
+
+
+def scaling(factors: Sequence[float], offsets: Sequence[float]) -> Affine:
+    """Matrix (4, 4) that multiplies each axis by a factor and then adds an offset."""
+    matrix = np.diag([*factors, 1.0]).astype(np.float64)
+    matrix[:3, 3] = offsets
+    return matrix
+
+
+@dataclass(frozen=True)
+class _AxisPlan:
+    """How an axis of the new grid is filled from an axis of the old one.
+
+    `taken` voxels of the old axis, mirrored if `mirrored`, go to the `written` voxels of the new
+    one: as they are, or by `weights` (written, taken).
+    """
+
+    source: int
+    mirrored: bool
+    taken: slice
+    written: slice
+    weights: npt.NDArray[np.float32] | None
+
+
+def resampled(
+    array: torch.Tensor, affine: Affine, new_affine: Affine, new_shape: Sequence[int]
+) -> torch.Tensor:
+    """Array (N, *old) on a new grid whose axes are parallel to the old ones; 0 outside."""
+    old_to_new = np.linalg.inv(affine) @ new_affine
+    sources = abs(old_to_new[:3, :3]).argmax(axis=0)
+    plans = [
+        _axis_plan(int(source), array.shape[1 + source], size, old_to_new[source, [axis, 3]])
+        for axis, (source, size) in enumerate(zip(sources, new_shape, strict=True))
+    ]
+    for plan in plans:
+        length = plan.taken.stop - plan.taken.start
+        array = array.narrow(1 + plan.source, plan.taken.start, length)
+    array = array.permute(0, *(1 + plan.source for plan in plans))
+    array = array.flip([1 + axis for axis, plan in enumerate(plans) if plan.mirrored])
+    for axis, plan in enumerate(plans, start=1):
+        if plan.weights is not None:
+            weights = torch.from_numpy(plan.weights).to(array.device)
+            array = (array.float().movedim(axis, -1) @ weights.T).movedim(-1, axis)
+    result = array.new_zeros((len(array), *new_shape))
+    result[(slice(None), *(plan.written for plan in plans))] = array
+    return result
+
+
+def _axis_plan(source: int, old: int, new: int, line: npt.NDArray[np.float64]) -> _AxisPlan:
+    """Plan for an axis whose new voxel n lies at `line[0] * n + line[1]` of the old axis."""
+    step, start = float(line[0]), float(line[1])
+    mirrored = step < 0
+    if mirrored:
+        step, start = -step, old - 1 - start
+    if abs(step - 1) < 1e-4 and abs(start - round(start)) < 1e-3:
+        shift, weights = round(start), None
+        written = slice(max(0, -shift), min(new, old - shift))
+        low, high = written.start + shift, written.stop + shift
+    else:
+        # Voxels of the new axis whose centre lies within the old grid, up to rounding.
+        first = math.ceil((-0.5 - start) / step + 1e-3)
+        last = math.floor((old - 0.5 - start) / step - 1e-3)
+        written = slice(max(0, first), min(new, last + 1))
+        positions = start + step * np.arange(written.start, written.stop, dtype=np.float64)
+        low, high, weights = _interpolation(positions, old, step)
+    taken = slice(old - high, old - low) if mirrored else slice(low, high)
+    return _AxisPlan(source, mirrored, taken, written, weights)
+
+
+def _interpolation(
+    positions: npt.NDArray[np.float64], size: int, step: float
+) -> tuple[int, int, npt.NDArray[np.float32]]:
+    """First and last plus one of the voxels needed for `positions`, and their weights.
+
+    The kernel is a triangle (linear interpolation) averaged over a width of `step - 1` voxels, so
+    that nothing finer than the new voxels is left to alias, and a linear ramp stays exact. Beyond
+    the ends, the last voxel goes on.
+    """
+    width = max(step - 1, 1e-6)
+    reach = math.ceil(1 + width / 2)
+    voxels = np.arange(math.floor(positions[0]) - reach, math.ceil(positions[-1]) + reach + 1)
+    distance = positions[:, None] - voxels
+
+    def area(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        x = x.clip(-1, 1)
+        return 0.5 + x - x * abs(x) / 2
+
+    weights = (area(distance + width / 2) - area(distance - width / 2)) / width
+    inside = voxels.clip(0, size - 1)
+    low, high = int(inside[0]), int(inside[-1]) + 1
+    result = np.zeros((high - low, len(positions)))
+    np.add.at(result, inside - low, weights.T)
+    return low, high, result.T.astype(np.float32)

@@ -1,0 +1,158 @@
+"""Probabilities of a preprocessed image by sliding window, and back on the grid of the scan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.inferers import sliding_window_inference
+from torch import nn
+
+from volseg.config import ExperimentConfig
+from volseg.errors import ConfigError
+from volseg.nifti import Grid
+from volseg.transforms import to_original
+
+logger = logging.getLogger(__name__)
+
+#: Slices are small: a network of slices is given at least so many in one forward pass.
+SLICES_A_PASS = 16
+
+
+@torch.inference_mode()
+def segment(
+    network: nn.Module,
+    image: npt.NDArray[np.floating] | torch.Tensor,
+    config: ExperimentConfig,
+    *,
+    device: str | torch.device,
+    overlap: float | None = None,
+    tta: bool | None = None,
+) -> torch.Tensor:
+    """Region probabilities of a preprocessed image, by sliding window.
+
+    A volume smaller than the window is padded with zeros, and the padding is cut off again. A
+    network of slices sees the volume slice by slice along K. Where windows overlap, and over
+    mirrored copies, probabilities are averaged, never logits.
+
+    Args:
+        network: Network on `device`, in evaluation mode.
+        image: Preprocessed image (C, I, J, K), float16 or float32.
+        config: Config of the model: window, blending, precision, and the two options below.
+        device: Where the network runs.
+        overlap: Share of a window that the next one covers, in [0, 1); None: as in `config`.
+        tta: Mean over the copies mirrored along every set of axes; None: as in `config`.
+
+    Returns:
+        float32 probabilities (R, I, J, K), on `device` or, where its memory is short, on the CPU.
+
+    Raises:
+        ConfigError: If not even one pass of windows fits into the memory of the GPU.
+    """
+    device, inference = torch.device(device), config.inference
+    slices = config.spatial_dims == 2
+    # A copy, since torch cannot wrap the read-only memory map of a cached case.
+    volume = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.array(image))
+    batch = volume.permute(3, 0, 1, 2) if slices else volume[None]
+
+    def run(accumulator: torch.device) -> torch.Tensor:
+        return sliding_window_inference(
+            batch.to(accumulator, torch.float32),
+            roi_size=config.window_size,
+            sw_batch_size=max(inference.window_batch, SLICES_A_PASS if slices else 1),
+            predictor=_WindowPass(network, config, device, tta),
+            overlap=inference.overlap if overlap is None else overlap,
+            mode=inference.blending,
+            sw_device=device,
+            device=accumulator,
+        )
+
+    try:
+        probabilities = _run_where_it_fits(run, device)
+    except torch.OutOfMemoryError:
+        raise ConfigError(
+            f"windows of {list(config.window_size)} voxels, {inference.window_batch} at once, do "
+            f"not fit into the memory of {device}; lower inference.window_batch or "
+            "inference.window_size, or use the CPU"
+        ) from None
+    return probabilities.permute(1, 2, 3, 0) if slices else probabilities[0]
+
+
+def on_scan_grid(
+    probabilities: torch.Tensor, affine: npt.NDArray[np.float64], grid: Grid
+) -> torch.Tensor:
+    """`transforms.to_original` in memory of the CPU, even where that of the GPU is short.
+
+    Args:
+        probabilities: (R, I, J, K) on the preprocessed grid, on any device.
+        affine: Affine of the preprocessed image.
+        grid: Grid of the source files.
+
+    Returns:
+        float32 (R, *grid.shape) on the CPU.
+    """
+
+    def run(device: torch.device) -> torch.Tensor:
+        return to_original(probabilities.to(device), affine, grid).cpu()
+
+    return _run_where_it_fits(run, probabilities.device)
+
+
+def _run_where_it_fits(
+    run: Callable[[torch.device], torch.Tensor], device: torch.device
+) -> torch.Tensor:
+    try:
+        return run(device)
+    except torch.OutOfMemoryError:
+        logger.warning("the volume does not fit into the memory of %s; kept on the CPU", device)
+    torch.cuda.empty_cache()
+    return run(torch.device("cpu"))
+
+
+class _WindowPass:
+    """Probabilities of one batch of windows (B, C, *), averaged over mirrored copies if asked."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: ExperimentConfig,
+        device: torch.device,
+        tta: bool | None,
+    ) -> None:
+        self.network = network
+        axes = range(2, 2 + config.spatial_dims)
+        sizes = range(len(axes) + 1) if (config.inference.tta if tta is None else tta) else [0]
+        self.mirrored = [subset for size in sizes for subset in combinations(axes, size)]
+        self.device_type = device.type
+        self.dtype = mixed_dtype(config.training.precision, device.type)
+
+    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros((), device=windows.device)
+        for subset in self.mirrored:
+            total = total + self._probabilities(windows.flip(subset)).flip(subset)
+        return total / len(self.mirrored)
+
+    def _probabilities(self, windows: torch.Tensor) -> torch.Tensor:
+        mixed = self.dtype is not None
+        with torch.autocast(self.device_type, dtype=self.dtype, enabled=mixed):
+            logits = self.network(windows)
+        return torch.sigmoid(logits.float())
+
+
+def mixed_dtype(precision: str, device_type: str) -> torch.dtype | None:
+    """Type for mixed precision, or None where everything stays float32: off a GPU, or by config.
+
+    Args:
+        precision: As `training.precision` of a config.
+        device_type: `cuda`, `cpu`, ...
+    """
+    if device_type != "cuda" or precision == "32":
+        return None
+    if precision == "auto":
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if bf16 else torch.float16
+    return torch.bfloat16 if precision == "bf16-mixed" else torch.float16
