@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from volseg.cli.commands import app
+from volseg.cli import app
 from volseg.datalist import Case, DataList, write_data_list
 from volseg.errors import DataListError, LabelError
 from volseg.slices import read_stack_label_map, write_masks

@@ -5,7 +5,8 @@ Nothing heavy is imported at the top, so that `volseg --help` answers at once.
 
 import os
 
-from volseg.cli.commands import app
+from volseg.cli import prepare, train, use  # noqa: F401  (each adds its commands to the app)
+from volseg.cli.app import app
 
 __all__ = ["app", "main"]
 

@@ -1,0 +1,113 @@
+"""The command `volseg`: its groups, exit codes, and the arguments that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from volseg import DISCLAIMER, __version__
+from volseg.cli.log import configure_logging
+from volseg.cli.tables import (
+    print_table,
+)
+from volseg.errors import VolsegError
+
+EXIT_USER_ERROR = 2
+EXIT_SOME_FAILED = 3
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+
+class _Commands(TyperGroup):
+    """Turns an error that the user can repair into one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except VolsegError as error:
+            complain(str(error))
+            raise typer.Exit(EXIT_USER_ERROR) from None
+        except KeyboardInterrupt:
+            complain("interrupted")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="volseg",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    # A traceback is for us: the plain one can be pasted into a report.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=DISCLAIMER,
+)
+
+START, PREPARE = "Start here", "Prepare your data"
+TRAIN, USE = "Train and score", "Use a trained model"
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Experiment, a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="key=value",
+        help="Options that replace those of the file, such as training.max_epochs=50.",
+        show_default=False,
+    ),
+]
+Fold = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="K", help="Only this fold of a data list.", show_default="every case"
+    ),
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        metavar="FOLDER",
+        help="Where the paths of a data list start from.",
+        show_default="as the list says",
+    ),
+]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"volseg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def volseg(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Segment brain tumours in MRI, in 3D or slice by slice: from a folder of scans to scores.
+
+    Start with:  volseg demo
+    """
+    configure_logging()
+
+
+def complain(sentence: str) -> None:
+    """Print an error on stderr."""
+    typer.echo(f"Error: {sentence}", err=True)
+
+
+def fail_if_some_failed(
+    failures: Mapping[str, str] | Iterable[tuple[str, str]], what: str = "case"
+) -> None:
+    """Name each case or run that failed with its reason, if there is one, and exit with 3."""
+    named = list(failures.items() if isinstance(failures, Mapping) else failures)
+    if named:
+        print_table("Failed", (what, "reason"), named)
+        raise typer.Exit(EXIT_SOME_FAILED)

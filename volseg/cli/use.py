@@ -1,0 +1,149 @@
+"""Commands `infer` and `info`; each imports its task when it is called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from volseg.cli.app import (
+    USE,
+    DataRoot,
+    Fold,
+    app,
+    fail_if_some_failed,
+)
+from volseg.cli.tables import (
+    as_yaml,
+    say,
+)
+
+
+@app.command(rich_help_panel=USE)
+def infer(  # noqa: PLR0913, PLR0917  (an option each)
+    scans: Annotated[
+        Path, typer.Argument(metavar="SCANS", help="Folder of cases, one case, or a data list.")
+    ],
+    models: Annotated[
+        list[Path],
+        typer.Option(
+            "-m", "--model", metavar="MODEL", help="Model file or run folder; several are averaged."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the label maps.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="inference.key=value",
+            help="Options that replace those of the model, such as inference.window_batch=2.",
+            show_default=False,
+        ),
+    ] = None,
+    tta: Annotated[
+        bool | None,
+        typer.Option(
+            "--tta/--no-tta", help="Mean over mirrored copies.", show_default="as the model says"
+        ),
+    ] = None,
+    overlap: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Of neighbouring windows.", show_default="as the model says"
+        ),
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write a map for each region.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
+    ] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do finished cases again, too.")
+    ] = False,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Label scheme to write.", show_default="that of the model"
+        ),
+    ] = None,
+    fold: Fold = None,
+    data_root: DataRoot = None,
+    patient_regex: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Finds the patient in the name of a 2D image, as its first group; the images of a "
+            "patient are then one case.",
+            show_default="each image a case, but for slices in a folder for each patient",
+        ),
+    ] = None,
+) -> None:
+    """Segment scans, each result on the grid of its input.
+
+    Of 2D images, the result is a mask for each, called as the image: in a
+    folder for each case, or, where a case is a single image, in the output
+    folder. The mask of a JPEG is a PNG.
+
+    A case that fails is named and the others go on; the exit code is then 3.
+    Results that exist are kept, so a stopped run goes on when called again.
+
+    Examples:
+      volseg infer scans -m runs/brats_unet -o results
+      volseg infer scans/BraTS-GLI-00001-000 -m model.safetensors -o results --tta
+      volseg infer scans -m fold0.safetensors -m fold1.safetensors -o results
+      volseg infer scans 'inference.window_size=[96,96,96]' -m model.safetensors -o results
+    """
+    from volseg.datalist.conventions import cases_in_words
+    from volseg.tasks.infer import InferOptions
+    from volseg.tasks.infer import infer as run_infer
+
+    options = InferOptions(
+        tta=tta,
+        overlap=overlap,
+        probabilities=probabilities,
+        device=device,
+        overwrite=overwrite,
+        labels=labels,
+        fold=fold,
+        data_root=data_root,
+        overrides=tuple(overrides or ()),
+        patient_regex=patient_regex,
+    )
+    result = run_infer(scans, models, output, options)
+    kept = f", {len(result.kept)} were there already" if result.kept else ""
+    done = cases_in_words(len(result.done))
+    say(f"{done} segmented{kept}; results and manifest.json are in {output}")
+    fail_if_some_failed(result.failures)
+
+
+@app.command(rich_help_panel=USE)
+def info(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Model, run, data list, config, scan, 2D image, folder, manifest or scores.",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+) -> None:
+    """Tell what a model, a run, a data list, a scan, a 2D image or a result is.
+
+    Of a folder it tells the cases, of scores the mean Dice, of a label map the
+    values.
+
+    Examples:
+      volseg info runs/brats_unet/model.safetensors
+      volseg info scan.nii.gz --json
+      volseg info kaggle_3m
+      volseg info results/manifest.json
+    """
+    from volseg.tasks.info import info as run_info
+
+    facts = run_info(file)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        typer.echo(as_yaml(facts))
