@@ -159,7 +159,7 @@ def test_an_error_of_the_trial_joins_the_problems_found_before(config, monkeypat
     def refuse(*_):
         raise ConfigError("network swin_unetr needs einops; pip install einops")
 
-    monkeypatch.setattr(volseg.tasks.check, "SegmentationModule", refuse)
+    monkeypatch.setattr(volseg.tasks.check, "new_module", refuse)
     missing = first_file(config, "t1c")
     missing.unlink()
 
@@ -191,7 +191,7 @@ def test_the_trial_takes_optimizer_steps_and_moves_the_average(config, monkeypat
             made.append(self)
             self.before = [p.detach().clone() for p in self.network.parameters()]
 
-    monkeypatch.setattr(volseg.tasks.check, "SegmentationModule", Watched)
+    monkeypatch.setattr("volseg.tasks.fit.SegmentationModule", Watched)
 
     facts = dict(check(config, ["training.ema=0.9", "training.warmup_epochs=0"]).facts)
 
@@ -211,3 +211,19 @@ def test_the_clock_waits_for_the_gpu(monkeypatch):
 
     assert (now(torch.device("cuda")), now(torch.device("cpu"))) == (1.0, 1.0)
     assert events == ["cuda", "clock", "clock"]
+
+
+def test_weights_that_the_encoder_cannot_use_are_a_problem(config):
+    network = ["name=pspnet", "encoder=resnet10", "encoder_width=4", "encoder_weights=no.pt"]
+    words = [f"network.{option}" for option in network]
+    text = config.read_text().replace(
+        "network: {name: unet, widths: [4, 8], residual_units: 1}", "network: {}"
+    )
+    config.write_text(text)
+
+    result = check(config, words)
+
+    assert result.problems == (
+        "encoder weights no.pt cannot be read (No such file or directory); "
+        "correct network.encoder_weights",
+    )

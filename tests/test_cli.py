@@ -153,7 +153,7 @@ def test_split_passes_folders_and_options(stand_in):
     paths = ([Path("one"), Path("two")], Path("list.json"))
     assert task.args == (*paths, 5, None, 0, None, SplitOptions())
 
-    words = ["--folds", "3", "--labels", "msd", "--seed", "7", "--channels", "t1c,t2f"]
+    words = ["--folds", "3", "--labels", "msd", "--seed", "7", "--channels", "t1c, t2f"]
     run("split", "one", "-o", "list.json", *words)
     assert task.args[2:] == (3, "msd", 7, ("t1c", "t2f"), SplitOptions())
     words = ["--patient-regex", "^p", "--spacing", "1,1,5.5", "--table", "a.csv"]

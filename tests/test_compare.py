@@ -460,6 +460,26 @@ def test_the_config_of_a_run_stands_for_nothing(run, tmp_path):
         compare([run("two", FIVE), one / "config.yaml"], tmp_path / "out")
 
 
+def test_a_loss_that_was_not_finite_leaves_the_scores_to_be_compared(run, tmp_path):
+    losses = dict.fromkeys(FIVE, 0.5)
+    diverged = run("diverged", FIVE, losses=losses | {"c": None})
+
+    result = compare([run("one", FIVE, losses=losses), diverged], tmp_path / "out")
+
+    assert [result.comparison.loss(r) for r in result.comparison.runs] == [0.5, None]
+
+
+def test_a_run_that_has_not_come_to_its_end_is_named(run, tmp_path):
+    stopped = run("stopped", FIVE)
+    (stopped / "checkpoints").mkdir()
+    (stopped / "checkpoints" / "last.ckpt").touch()
+
+    result = compare([run("one", FIVE), stopped], tmp_path / "out")
+
+    note = "- The training of stopped has not come to its end; this is its best so far.\n"
+    assert lines_of(result).count("has not come to its end") == lines_of(result).count(note) == 1
+
+
 # Configs are trained first
 
 
@@ -577,7 +597,10 @@ def test_a_training_that_fails_is_named_and_the_others_go_on(experiments, tmp_pa
     }
     trainer.failures = (("case1", "t1c is constant"),)
 
-    result = compare([*experiments, run("given", FIVE), third], tmp_path / "out")
+    # Scores with a case that the configs validate: nothing is trained that has none in common.
+    given = run("given", FIVE | {"BraTS-GLI-90003-000": 5})
+
+    result = compare([*experiments, given, third], tmp_path / "out")
 
     assert result.failures == (
         ("small", "the disk is full; make room"),
@@ -640,6 +663,42 @@ def test_a_mistake_in_the_last_config_is_found_before_the_first_training(
 
     assert trainer.calls == []
     assert not (tmp_path / "out").exists()
+
+
+def test_configs_that_will_share_no_case_or_region_are_not_trained(experiments, tmp_path, trainer):
+    text = experiments[0].read_text()
+    other = tmp_path / "other.yaml"
+    other.write_text(text.replace("data:", "data:\n  fold: 1", 1))
+    flat = tmp_path / "flat.yaml"
+    flat.write_text(text.replace("brats2023", "{labels: {1: tissue}, regions: {all: [1]}}"))
+    given = write_scores(tmp_path / "given", FIVE)
+
+    for sources, words in (
+        ([experiments[0], other], "no case in common: small has BraTS"),
+        ([experiments[0], given], "no case in common: small has BraTS"),
+        ([experiments[0], flat], "no region in common: small has WT TC ET; flat has all"),
+    ):
+        with pytest.raises(DataListError, match=words):
+            compare(sources, tmp_path / "out")
+
+    assert trainer.calls == []
+
+
+def test_weights_that_an_encoder_cannot_use_are_found_before_the_first_training(
+    experiments, tmp_path, trainer
+):
+    second = tmp_path / "second.yaml"
+    network = "network: {name: pspnet, encoder: resnet10, encoder_width: 4, encoder_weights: no.pt}"
+    lines = [
+        network if line.startswith("network") else line
+        for line in experiments[0].read_text().splitlines()
+    ]
+    second.write_text("\n".join(lines))
+
+    with pytest.raises(CheckpointError, match=r"encoder weights no\.pt cannot be read"):
+        compare([experiments[0], second], tmp_path / "out")
+
+    assert trainer.calls == []
 
 
 def test_each_training_has_one_device_and_the_options_given(experiments, tmp_path, trainer):

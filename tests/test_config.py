@@ -213,12 +213,18 @@ def test_the_nearest_patch_is_one_that_is_accepted():
 def test_every_mistake_of_the_window_and_the_components_is_told():
     assert mistakes(
         data={"patch_size": [30, 30, 32]},
-        inference={"window_size": [32, 32], "min_component_mm3": {"RC": 5}},
+        inference={
+            "window_size": [32, 32],
+            "min_component_mm3": {"RC": 5},
+            "largest_component": ["WTT"],
+        },
     ) == [
         "data.patch_size: [30, 30, 32] is not a multiple of 16, which unet with these options "
         "needs; the nearest is [32, 32, 32]",
         "inference.window_size has 2 sides and data.patch_size 3; give both the same",
         "inference.min_component_mm3 names ['RC'], but the regions of brats2021 are "
+        "['WT', 'TC', 'ET']",
+        "inference.largest_component names ['WTT'], but the regions of brats2021 are "
         "['WT', 'TC', 'ET']",
     ]
 

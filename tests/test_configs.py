@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from volseg.config import load_config
 from volseg.losses import build_loss
@@ -55,3 +56,19 @@ def test_the_data_list_of_a_config_is_shipped_or_made_by_its_header(path):
 
     header = path.read_text(encoding="utf-8").partition("\nlabels:")[0]
     assert (ROOT / data_list).is_file() or f"-o {data_list.as_posix()}" in header
+
+
+def test_the_configs_for_lgg_differ_in_their_network_alone():
+    options = {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+        for path in CONFIGS
+        if path.stem.startswith("lgg_")
+    }
+
+    networks = {name: of_one.pop("network")["name"] for name, of_one in options.items()}
+
+    assert networks == {
+        f"lgg_{name}": name
+        for name in ("attention_unet", "deeplabv3plus", "pspnet", "segnet", "unet")
+    }
+    assert all(of_one == options["lgg_unet"] for of_one in options.values())

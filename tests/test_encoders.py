@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from volseg.checkpoint import load_checkpoint, save_checkpoint
 from volseg.config import DeepLabV3PlusConfig, ExperimentConfig, PSPNetConfig
@@ -218,6 +219,7 @@ def test_weights_in_2d_do_not_fit_an_encoder_in_3d(trained, tmp_path):
         ("half.pt", b"PK\x03\x04", "are damaged or no state dict"),
         ("text.safetensors", b"not weights", "are damaged or no state dict"),
         ("list.pt", [1, 2], "not a state dict, names with tensors, but a list of other things"),
+        ("whole.pt", nn.Conv2d(1, 1, 1), r"tensors alone, .* may run code; save `network\.state_d"),
         ("dict.pt", {"epoch": 3}, "not a state dict, names with tensors, but a dict of other"),
     ],
 )

@@ -92,6 +92,21 @@ def test_the_slices_of_stacks_are_scored_by_both_conventions(lgg):
     ]  # fmt: skip
 
 
+def test_a_case_of_a_folder_that_cannot_be_a_reference_is_named_with_its_reason(lgg, caplog):
+    scans = lgg[1].parent / "scans"
+    for case_id in ("a", "b"):
+        for name in names(case_id):
+            (scans / case_id / name).touch()
+    (scans / "b" / "b_10_mask.tif").unlink()
+
+    result = evaluate(lgg[0], scans, lgg[2], **LGG)
+
+    assert [row.case_id for row in result.table.rows] == ["a"]
+    assert result.without_reference == ("b",)
+    (message,) = [text for text in caplog.messages if "left out of the reference" in text]
+    assert "case b: no mask of 1 of 3 slices, such as b_10.tif" in message
+
+
 def test_groups_of_the_list_and_missing_channels_of_the_manifest_are_compared(lgg):
     cases = {"a": {"missing_channels": ["t1n", "t1c"]}, "b": {}, "z": {"missing_channels": ["t2f"]}}
     manifest = {"labels": "lgg", "cases": cases}

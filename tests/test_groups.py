@@ -64,10 +64,11 @@ def test_missing_channels_are_one_more_column():
     rows = rows_of(GroupTable.of(TABLE, {}, missing), "missing channels")
 
     assert [(value, row.n) for value, row in rows.items()] == [
-        ("none", 1), ("t1c", 1), ("t1n t1c", 1),
+        ("none", 1), ("t1c", 1), ("t1n t1c", 1), ("not known", 0),
     ]  # fmt: skip
     assert rows["t1n t1c"].mean["dice"] == pytest.approx(2 / 3)
-    assert rows["none"].n_unscored == 1
+    # d has no prediction, so nobody knows what it lacks.
+    assert (rows["none"].n_unscored, rows["not known"].n_unscored) == (0, 1)
 
 
 def test_where_no_case_lacks_a_channel_or_is_in_a_group_there_is_no_table():

@@ -251,6 +251,33 @@ def test_lone_images_get_masks_beside_the_manifest(tmp_path, slice_model, output
     assert run(tmp_path / "images", slice_model, output).kept == result.done
 
 
+def test_results_among_the_scans_are_not_segmented(patients, slice_model):
+    write_images(patients, ["1.jpg"])
+    output = patients / "Results"
+    first = run(patients, slice_model, output)
+
+    again = run(patients, slice_model, output, overwrite=True)
+
+    assert again.done == first.done == ("1", *PATIENTS)
+    manifest = manifest_of(output)
+    assert {entry["reason"][-17:] for entry in manifest["skipped"]} == {"written by volseg"}
+
+
+def test_a_record_is_made_text_once_and_reads_as_before(patients, slice_model, output, monkeypatch):
+    write_images(patients, [f"{n}.png" for n in range(4)])
+    records = []
+    dumps = json.dumps
+    monkeypatch.setattr(json, "dumps", lambda x, **k: (records.append(x), dumps(x, **k))[1])
+
+    run(patients, slice_model, output)
+
+    text = (output / "manifest.json").read_text()
+    assert text == dumps(json.loads(text), indent=2) + "\n"
+    assert list(manifest_of(output)["cases"]) == ["0", "1", "2", "3", *PATIENTS]
+    assert [next(iter(x)) for x in records if len(x) == 1] == ["0", "1", "2", "3", *PATIENTS]
+    assert all(x["cases"] == {} for x in records if len(x) > 1)
+
+
 def test_the_patient_is_found_in_names_of_images(tmp_path, slice_model, output):
     write_images(tmp_path / "images", ["a_1.png", "a_2.png", "b_1.png"])
 

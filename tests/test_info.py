@@ -215,6 +215,23 @@ def test_the_manifest_of_results_tells_cases_and_scheme(tmp_path):
     assert info(tmp_path / "manifest.json")["labels"] == "binary"
 
 
+def test_a_folder_of_results_or_scores_tells_what_its_file_tells(tmp_path):
+    Image.new("L", (6, 5)).save(tmp_path / "a.png")
+    record = {"output": "a.png", "probabilities": []}
+    manifest = {"models": [], "labels": "lgg", "cases": {"a": record}, "failures": {}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "scores").mkdir()
+    ScoreTable.of([ScoreRow("a", "WT", dice=0.5)]).to_json(tmp_path / "scores" / "scores.json")
+    (tmp_path / "scores" / "samples.png").touch()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "manifest.json").write_text("{}")
+
+    assert info(tmp_path) == info(tmp_path / "manifest.json")
+    assert info(tmp_path / "scores") == info(tmp_path / "scores" / "scores.json")
+    with pytest.raises(DataListError, match="holds no usable case"):
+        info(tmp_path / "foreign")
+
+
 def test_scores_tell_their_mean_dice(tmp_path):
     rows = [
         ScoreRow("a", "WT", dice=0.5),

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from volseg.config import InferenceConfig
 from volseg.labels import LABEL_SCHEMES, get_scheme
-from volseg.postprocess import decode, remove_small_components
+from volseg.postprocess import decode, keep_largest_component, remove_small_components
 
 BRATS = get_scheme("brats2021")
 
@@ -19,6 +20,14 @@ def _mask(shape, *boxes):
     for box in boxes:
         mask[box] = True
     return mask
+
+
+def keeping(min_component_mm3=None, *, largest=(), threshold=0.5) -> InferenceConfig:
+    return InferenceConfig(
+        threshold=threshold,
+        min_component_mm3=min_component_mm3 or {},
+        largest_component=largest,
+    )
 
 
 def _probabilities(**masks):
@@ -70,7 +79,7 @@ def test_removal_agrees_with_scipy(seed, minimum):
 def test_a_probability_equal_to_the_threshold_counts():
     probabilities = np.array([0.49, 0.5, 0.51], dtype=np.float32).reshape(1, 3, 1, 1)
 
-    masks = decode(probabilities, get_scheme("lgg"), 0.5, {}, 1.0)
+    masks = decode(probabilities, get_scheme("lgg"), keeping(), 1.0)
 
     assert masks["WT"].ravel().tolist() == [False, True, True]
 
@@ -79,7 +88,7 @@ def test_a_region_counts_only_inside_the_one_around_it():
     everywhere = np.ones((2, 2, 2))
     half = _mask((2, 2, 2), np.s_[0])
 
-    masks = decode(_probabilities(WT=half, TC=everywhere, ET=everywhere), BRATS, 0.5, {}, 1.0)
+    masks = decode(_probabilities(WT=half, TC=everywhere, ET=everywhere), BRATS, keeping(), 1.0)
 
     assert list(masks) == ["WT", "TC", "ET"]
     for mask in masks.values():
@@ -92,7 +101,7 @@ def test_what_lies_in_a_removed_component_goes_with_it():
     enhancing = _mask((8, 8, 8), np.s_[0, 0, 0:2])
     probabilities = _probabilities(WT=tumour, TC=tumour, ET=enhancing)
 
-    masks = decode(probabilities, BRATS, 0.5, {"WT": 4, "ET": 2}, 1.0)
+    masks = decode(probabilities, BRATS, keeping({"WT": 4, "ET": 2}), 1.0)
 
     assert not any(mask.any() for mask in masks.values())
 
@@ -102,7 +111,7 @@ def test_voxels_outside_the_region_around_do_not_make_a_component_larger():
     core = _mask((8, 8, 8), np.s_[1, 1, 0:6])
     probabilities = _probabilities(WT=tumour, TC=core, ET=np.zeros_like(core))
 
-    masks = decode(probabilities, BRATS, 0.5, {"TC": 3}, 1.0)
+    masks = decode(probabilities, BRATS, keeping({"TC": 3}), 1.0)
 
     assert masks["WT"].sum() == 8
     assert masks["TC"].sum() == 0
@@ -113,7 +122,7 @@ def test_only_the_named_regions_are_cleaned():
     speck = _mask((8, 8, 8), (1, 1, 1))
     probabilities = _probabilities(WT=tumour, TC=speck, ET=speck)
 
-    masks = decode(probabilities, BRATS, 0.5, {"ET": 2}, 1.0)
+    masks = decode(probabilities, BRATS, keeping({"ET": 2}), 1.0)
 
     assert masks["WT"].sum() == 27
     assert masks["TC"].sum() == 1
@@ -136,7 +145,7 @@ def test_only_the_named_regions_are_cleaned():
 def test_of_two_regions_that_exclude_each_other_the_more_probable_stays(name, probabilities, label):
     scheme = get_scheme(name)
 
-    masks = decode(np.reshape(probabilities, (4, 1, 1, 1)), scheme, 0.5, {}, 1.0)
+    masks = decode(np.reshape(probabilities, (4, 1, 1, 1)), scheme, keeping(), 1.0)
 
     assert [bool(mask.all()) for mask in masks.values()] == [
         label in values for values in scheme.regions.values()
@@ -154,7 +163,9 @@ def test_decoded_masks_are_those_of_the_label_map_that_is_written(name, seed, mi
     scheme = get_scheme(name)
     probabilities = np.random.default_rng(seed).random((len(scheme.regions), 6, 7, 5))
 
-    masks = decode(probabilities, scheme, 0.4, dict.fromkeys(scheme.regions, minimum), 1.5)
+    masks = decode(
+        probabilities, scheme, keeping(dict.fromkeys(scheme.regions, minimum), threshold=0.4), 1.5
+    )
 
     assert list(masks) == list(scheme.regions)
     for mask, read_back in zip(masks.values(), scheme.masks(scheme.label_map(masks)), strict=True):
@@ -167,10 +178,32 @@ def test_decoded_masks_are_those_of_the_label_map_that_is_written(name, seed, mi
 def test_decoded_regions_nest_and_survive_a_label_map(seed, minimum):
     probabilities = np.random.default_rng(seed).random((3, 6, 7, 5), dtype=np.float32)
 
-    masks = decode(probabilities, BRATS, 0.6, {"TC": minimum, "WT": minimum}, 1.5)
+    masks = decode(
+        probabilities, BRATS, keeping({"TC": minimum, "WT": minimum}, threshold=0.6), 1.5
+    )
 
     assert not (masks["ET"] & ~masks["TC"]).any()
     assert not (masks["TC"] & ~masks["WT"]).any()
     read_back = dict(zip(BRATS.regions, BRATS.masks(BRATS.label_map(masks)), strict=True))
     for region, mask in masks.items():
         assert np.array_equal(mask, read_back[region])
+
+
+def test_of_components_joined_by_corners_the_one_with_most_voxels_stays():
+    large, corner, apart = np.s_[0, 0, 0:3], np.s_[1, 1, 3], np.s_[4, 4, 0:3]
+    mask = _mask((6, 6, 6), large, corner, apart)
+
+    assert np.array_equal(keep_largest_component(mask), _mask((6, 6, 6), large, corner))
+    assert not keep_largest_component(np.zeros((2, 2, 2), bool)).any()
+
+
+def test_only_the_largest_component_of_the_regions_named_is_kept():
+    large, small = np.s_[0, 0, 0:4], np.s_[4, 4, 0:2]
+    whole, core = _mask((6, 6, 6), large, small), _mask((6, 6, 6), np.s_[0, 0, 0:1], small)
+    probabilities = _probabilities(WT=whole, TC=core, ET=np.zeros((6, 6, 6)))
+
+    masks = decode(probabilities, BRATS, keeping(largest=["WT"]), 1.0)
+
+    assert np.array_equal(masks["WT"], _mask((6, 6, 6), large))
+    # What lay in the component that is gone went with it.
+    assert np.array_equal(masks["TC"], _mask((6, 6, 6), np.s_[0, 0, 0:1]))

@@ -70,10 +70,13 @@ def test_every_command_is_in_the_readme():
 @pytest.mark.parametrize("command", [c for c in COMMANDS if " configs/" in c.values[0]])
 def test_each_documented_experiment_is_valid(command):
     params = parse(command).params
+    words = params.get("sources") or [params["config"], *(params["overrides"] or [])]
+    overrides = [word for word in words if "=" in str(word)]
 
-    config = load_config(ROOT / params["config"], params["overrides"] or [])
-
-    assert isinstance(config, ExperimentConfig)
+    for path in words[: len(words) - len(overrides)]:
+        # A shell would write out the star.
+        for found in sorted(ROOT.glob(str(path))):
+            assert isinstance(load_config(found, overrides), ExperimentConfig)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

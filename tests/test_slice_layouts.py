@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -15,6 +16,7 @@ from volseg.cli.tables import print_split
 from volseg.datalist import (
     Case,
     DataList,
+    PatientTable,
     add_groups,
     assign_folds,
     find_cases,
@@ -25,7 +27,11 @@ from volseg.datalist import (
 )
 from volseg.datalist.names import institution_of
 from volseg.datalist.stacks import LGG, NUMBERED, PAIRS, UNLABELLED
+from volseg.datalist.written import PICTURES
 from volseg.errors import ConfigError, DataListError
+from volseg.files import CURVES_FILE, METRICS_FILE, SAMPLES_FILE
+from volseg.metrics.record import SUMMARY_FILE
+from volseg.tasks import compare_report
 from volseg.tasks.split import SplitOptions, read_values, split
 
 SHIPPED = Path(__file__).resolve().parents[1] / "data_lists"
@@ -333,6 +339,47 @@ def test_pictures_beside_nifti_cases_are_no_cases(tmp_path):
     assert set(by_id(find_cases([tmp_path / "A", tmp_path / EXAM]))) == {"A", EXAM}
 
 
+def test_what_volseg_wrote_among_the_scans_is_no_scan(tmp_path):
+    numbered(tmp_path, EXAM, [1])
+    records = {
+        "a": {"output": "a", "probabilities": ["a_t2f.nii.gz"]},
+        "b": {"output": "b.png", "probabilities": []},
+    }
+    touch(tmp_path / "out", "a/a_1.png", "a/a_2.png", "b.png", "c.png", "a_t2f.nii.gz")
+    (tmp_path / "out" / "manifest.json").write_text(json.dumps({"cases": records}))
+    for picture, beside in PICTURES.items():
+        touch(tmp_path / "run", picture, beside)
+    touch(tmp_path / "other", "samples.png", "manifest.json")
+
+    finding = find_cases([tmp_path])
+
+    assert set(by_id(finding)) == {EXAM, "c", "samples"}
+    assert by_id(finding)["samples"].images == (tmp_path / "other" / "samples.png",)
+    assert reasons(find_cases([tmp_path / "out"])) == {
+        "out": "2 files, such as a: written by volseg",
+        "b.png": "written by volseg",
+        "manifest.json": "written by volseg",
+    }
+
+
+def test_masks_that_infer_wrote_into_a_folder_of_masks_are_masks(tmp_path):
+    touch(tmp_path, "images/1.png", "masks/1.png")
+    records = {"1": {"output": "1.png", "probabilities": []}}
+    (tmp_path / "masks" / "manifest.json").write_text(json.dumps({"cases": records}))
+
+    (case,) = find_cases([tmp_path]).cases
+
+    assert case.label == (tmp_path / "masks" / "1.png",)
+
+
+def test_pictures_bear_the_names_that_commands_give_them():
+    assert PICTURES == {
+        CURVES_FILE: METRICS_FILE,
+        SAMPLES_FILE: SUMMARY_FILE,
+        compare_report.PICTURE: compare_report.REPORT,
+    }
+
+
 def test_previews_of_an_incomplete_nifti_case_are_no_cases(tmp_path):
     touch(tmp_path, "A/A-t1n.nii.gz", "A/preview.png")
 
@@ -525,6 +572,21 @@ def test_a_table_gives_its_grouping_columns_to_the_cases_of_its_patients(tmp_pat
     )
 
 
+def test_thousands_of_rows_are_not_searched_for_each_case(tmp_path):
+    class Rows(dict):
+        def __iter__(self):
+            self.searches = getattr(self, "searches", 0) + 1
+            return super().__iter__()
+
+    rows = Rows({str(n): {"grade": str(n % 3)} for n in range(30)})
+    cases = [Case(f"{n}_x", f"{n}_x", (), ()) for n in range(30)]
+
+    grouped, _ = add_groups(cases, PatientTable(tmp_path, ("grade",), rows))
+
+    assert [case.groups["grade"] for case in grouped] == [str(n % 3) for n in range(30)]
+    assert rows.__dict__.get("searches", 0) < 3
+
+
 def test_the_longest_name_of_a_row_counts(tmp_path):
     text = "id;centre\na;x\na_1;y\n;z\n\n"
     cases = [Case("a_1_left", "p", (), ()), Case("a_12", "q", (), ())]
@@ -704,8 +766,22 @@ def test_split_leaves_out_slices_that_cannot_be_read_together(tmp_path, lgg):
         "give masks of that size"
     )
     assert "9 x 9" in lost["0007"]
+    assert all(reason.count("case TCGA") == 1 for reason in lost.values())
     assert "_0008_19990101_1_mask.tif" in lost["0008"]
     assert "_0009_19990101_1.tif" in lost["0009"]
+
+
+def test_too_few_patients_are_told_with_those_that_were_left_out(tmp_path):
+    write_slices(tmp_path, "p", 2, 1)
+    write_slices(tmp_path, "q", 2, 1)
+    Image.new("L", (5, 6), 3).save(tmp_path / "q" / "q_2.tif")
+
+    message = r"1 patients .* cannot fill 2 folds; .* \(1 case left out, the first: case q: .*grey"
+    with pytest.raises(DataListError, match=message):
+        split([tmp_path], tmp_path / "list.json", folds=2, channels=("t1n", "t2f", "t1c"))
+    options = SplitOptions(validation=("q",))
+    with pytest.raises(DataListError, match=r"no such patient .* \(1 case left out"):
+        split([tmp_path], tmp_path / "list.json", channels=("t1n", "t2f", "t1c"), options=options)
 
 
 def test_values_of_label_maps_need_no_images(lgg):
@@ -731,7 +807,7 @@ def test_stacks_without_masks_are_for_testing(tmp_path, lgg):
     assert [case.case_id for case in result.data_list.testing] == ["TCGA_CS_0000_19990101"]
 
 
-def test_volumes_and_stacks_share_a_list(tmp_path, lgg, cohort):
+def test_volumes_and_stacks_share_a_list(tmp_path, lgg, cohort, capsys):
     result = split([cohort / "scans", lgg], tmp_path / "list.json", folds=2)
 
     listed = read_data_list(result.path)
@@ -740,6 +816,13 @@ def test_volumes_and_stacks_share_a_list(tmp_path, lgg, cohort):
     assert Counter(case.fold for case in volumes) == {0: 2, 1: 2}
     assert all(result.tumour_slices[case.case_id] > 0 for case in volumes)
     assert listed.channels == ("t1n", "t1c", "t2w", "t2f")
+    # Slices with tumour are some of the slices beside them: those of volumes are not counted.
+    folds = [row.split("│")[1:6] for row in printed(result, capsys).splitlines() if "│" in row][-2:]
+    of_stacks = {c.case_id: result.tumour_slices[c.case_id] for c in listed.training if c.is_stack}
+    for fold, row in enumerate(folds):
+        members = [case for case in listed.training if case.is_stack and case.fold == fold]
+        assert int(row[3]) == sum(len(case.images) for case in members)
+        assert int(row[4]) == sum(of_stacks[case.case_id] for case in members)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 
 from volseg.errors import GeometryError, ImageError, LabelError, OutputError
 from volseg.slices import (
+    check_masks_have_room,
     mask_paths,
     read_stack,
     read_stack_grid,
@@ -234,6 +236,8 @@ def test_a_black_slice_is_normal_but_not_a_constant_channel(tmp_path):
     assert found.array[..., 0].max() == 0
     with pytest.raises(ImageError, match=r"case one: t2f in .* is constant, 0 in every voxel"):
         read_stack("one", [black, black], ["t2f"], ["t2f"], None)
+    with pytest.raises(ImageError, match=r"t2f in .*0\.png is constant"):
+        read_stack("one", [black], ["t2f"], ["t2f"], None)
 
 
 def test_warnings_of_the_decoder_are_no_errors(tmp_path, monkeypatch):
@@ -457,11 +461,12 @@ def test_small_values_are_labels_over_the_whole_stack(tmp_path):
     assert np.unique(label_map_of(tmp_path, np.full_like(GREY, 2), second * 0)).tolist() == [0, 2]
 
 
-def test_jpeg_moves_black_and_white_a_little(tmp_path):
-    mask = np.zeros((64, 64), np.uint8)
-    mask[13:41, 25:50] = 255
+@pytest.mark.parametrize("quality", [60, 75, 90])
+def test_jpeg_moves_black_and_white_a_little(tmp_path, quality):
+    row, column = np.ogrid[:64, :64]
+    mask = np.where((row - 30) ** 2 + (column - 35) ** 2 < 190, 255, 0).astype(np.uint8)
 
-    found = label_map_of(tmp_path, mask, name="{}.jpg", quality=90)
+    found = label_map_of(tmp_path, mask, name="{}.jpg", quality=quality)
 
     assert len(np.unique(Image.open(tmp_path / "0.jpg"))) > 2
     assert np.array_equal(found[0], mask > 0)
@@ -613,6 +618,15 @@ def test_a_single_mask_lies_beside_other_files(tmp_path):
     assert paths == [tmp_path / "a.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "notes.txt"]
     assert np.array_equal(read_stack_label_map(paths, None)[0], LABEL_MAP[..., :1])
+
+
+def test_for_a_single_mask_the_folder_is_not_looked_through(tmp_path, monkeypatch):
+    monkeypatch.delattr(Path, "iterdir")
+
+    check_masks_have_room(tmp_path, [tmp_path / "in" / "a.png"])
+
+    with pytest.raises(AttributeError):
+        check_masks_have_room(tmp_path, images(tmp_path / "in", "a.png", "b.png"))
 
 
 def test_masks_that_cannot_be_written_right_are_refused(tmp_path):

@@ -80,6 +80,19 @@ def test_poly_decays_with_the_power_of_nnunet_and_constant_stays():
     assert rate_factor(39, 4, constant) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)],
+)
+def test_the_optimizer_is_that_of_the_config(name, kind, experiment):
+    config = changed(experiment, training={"optimizer": name, "weight_decay": 0.25})
+
+    optimizer = SegmentationModule(config).configure_optimizers()["optimizer"]
+
+    assert type(optimizer) is kind
+    assert optimizer.defaults["weight_decay"] == 0.25
+
+
 def test_loader_processes_are_those_configured_or_few():
     assert loader_workers(3) == 3
     assert 1 <= loader_workers(None) <= 8
@@ -224,6 +237,18 @@ def test_sample_n_depends_on_the_seed_and_n_alone(experiment, cached):
 
     torch.testing.assert_close(first[7], second[7], rtol=0, atol=0)
     assert not torch.equal(first[7]["image"], first[8]["image"])
+
+
+def test_a_channel_dropped_in_training_is_replaced_by_the_one_that_stands_in(experiment, cached):
+    config = changed(
+        experiment, data={"fill_missing": "t2w"}, augmentation={"channel_dropout": 1, "noise": 0}
+    )
+    kept = PatchDataset(cached, changed(config, augmentation={"channel_dropout": 0}))
+
+    image = PatchDataset(cached, config)[3]["image"]
+
+    assert list(config.data.channels).index("t2w") == 2
+    assert torch.equal(image, kept[3]["image"][[2, 2, 2, 2]])
 
 
 def test_without_foreground_every_case_is_drawn_once_a_round(experiment, cached, monkeypatch):
@@ -489,6 +514,42 @@ def test_a_run_that_failed_before_its_first_epoch_can_be_started_again(experimen
     result = fit(changed(experiment, training={"max_epochs": 1}), tmp_path / "run")
 
     assert result.model.exists()
+
+
+def test_a_run_stopped_between_its_first_model_and_checkpoint_starts_again(experiment, tmp_path):
+    config, folder = changed(experiment, training={"max_epochs": 1}), tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("volseg.training.epoch_log.draw_curves", stop)
+        handler = signal.getsignal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            fit(config, folder)
+        signal.signal(signal.SIGINT, handler)  # which Lightning has taken away
+    assert (folder / "model.safetensors").exists()
+    assert (folder / "checkpoints" / "best.ckpt").exists()
+
+    with pytest.raises(CheckpointError, match=r"last\.ckpt does not exist; start the run without"):
+        fit(config, folder, resume=True)
+
+    assert fit(config, folder).scores
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_run_that_lost_its_checkpoints_is_neither_overwritten_nor_said_to_go_on(
+    run, experiment, tmp_path
+):
+    copied = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(run / "model.safetensors", alone)
+
+    for folder in (copied, alone):
+        with pytest.raises(OutputError, match="already holds a run; choose another -o"):
+            fit(experiment, folder)
+        with pytest.raises(CheckpointError, match="does not exist; choose another -o"):
+            fit(experiment, folder, resume=True)
 
 
 def test_a_damaged_checkpoint_is_refused_in_words(run, experiment, tmp_path):

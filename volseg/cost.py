@@ -133,7 +133,7 @@ def _time_in_turn(
     passes: Sequence[Callable[[], object]], device: torch.device, rounds: int, most_seconds: float
 ) -> list[list[float]]:
     """Seconds of each pass in each round; the first round warms up and does not count."""
-    logger.info("timing %d networks in turn", len(passes))
+    logger.info("timing %d network%s in turn", len(passes), "s" * (len(passes) != 1))
     for forward in passes:
         _seconds(forward, device)
     times: list[list[float]] = [[] for _ in passes]

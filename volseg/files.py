@@ -14,6 +14,8 @@ from volseg.errors import OutputError
 CONFIG_FILE, DATA_LIST_FILE = "config.yaml", "data_list.json"
 METRICS_FILE, MODEL_FILE = "metrics.csv", "model.safetensors"
 CURVES_FILE, SAMPLES_FILE = "curves.png", "samples.png"
+#: What `infer` made from what, beside its results.
+MANIFEST_FILE = "manifest.json"
 
 
 @contextlib.contextmanager

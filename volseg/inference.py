@@ -242,13 +242,7 @@ class Predictor:
 
     def _decoded(self, case: PreparedCase, probabilities: npt.NDArray[np.float32]) -> Prediction:
         config, voxel_ml = self.models[0].config, case.grid.voxel_ml
-        masks = decode(
-            probabilities,
-            config.labels,
-            config.inference.threshold,
-            config.inference.min_component_mm3,
-            voxel_ml * 1000,
-        )
+        masks = decode(probabilities, config.labels, config.inference, voxel_ml * 1000)
         label_map = self.scheme.label_map(masks)
         # Of what is written, the volumes are those of the file, in whatever scheme it is.
         masks |= dict(zip(self.scheme.regions, self.scheme.masks(label_map), strict=True))

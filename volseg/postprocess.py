@@ -9,6 +9,7 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
+from volseg.config import InferenceConfig
 from volseg.labels import LabelScheme
 
 
@@ -35,11 +36,23 @@ def remove_small_components(
     return stays[components]
 
 
+def keep_largest_component(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The 26-connected component of `mask` (I, J, K) with most voxels; of equals, the first.
+
+    Where a patient has one tumour, what lies apart is a mistake: so did Buda et al. clean their
+    masks of lower-grade glioma (Computers in Biology and Medicine 109, 2019,
+    https://doi.org/10.1016/j.compbiomed.2019.05.002).
+    """
+    components = cc3d.connected_components(mask, connectivity=26)
+    voxels = np.bincount(components.ravel())
+    voxels[0] = 0
+    return np.asarray((components == voxels.argmax()) & mask)
+
+
 def decode(
     probabilities: npt.ArrayLike,
     scheme: LabelScheme,
-    threshold: float,
-    min_component_mm3: Mapping[str, float],
+    options: InferenceConfig,
     voxel_mm3: float,
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """Region masks from region probabilities, just as a label map of them would be read again.
@@ -47,13 +60,13 @@ def decode(
     A voxel belongs to a region when its probability reaches the threshold there and in every region
     around it, as the winners of BraTS decode. Of two regions that share no label, such as WT and
     the resection cavity, the more probable one takes the voxel, the later one if they are equal.
-    Then small components are removed; those inside a removed one go with it.
+    Then small components are removed, or all but the largest; those inside a removed one go with
+    it.
 
     Args:
         probabilities: Region probabilities (R, I, J, K), in memory of the CPU.
         scheme: Label scheme whose R regions these are, in its order.
-        threshold: Smallest probability that counts, in (0, 1).
-        min_component_mm3: Smallest component that stays, in mm3, for the regions named in it.
+        options: Threshold, and the components that stay.
         voxel_mm3: Volume of a voxel in mm3.
 
     Returns:
@@ -61,12 +74,14 @@ def decode(
         gives the same again.
     """
     values = dict(zip(scheme.regions, np.asarray(probabilities), strict=True))
-    raw = {region: of_region >= threshold for region, of_region in values.items()}
+    raw = {region: of_region >= options.threshold for region, of_region in values.items()}
     _keep_apart(raw, values, scheme)
+    smallest_mm3 = options.min_component_mm3
     clean = {
-        region: remove_small_components(mask, min_component_mm3.get(region, 0.0), voxel_mm3)
+        region: remove_small_components(mask, smallest_mm3.get(region, 0.0), voxel_mm3)
         for region, mask in _as_written(raw, scheme).items()
     }
+    clean |= {name: keep_largest_component(clean[name]) for name in options.largest_component}
     return _as_written(clean, scheme)
 
 

@@ -140,7 +140,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
 
 
 def _words(listed: str | None) -> tuple[str, ...] | None:
-    return tuple(listed.split(",")) if listed else None
+    return tuple(word.strip() for word in listed.split(",")) if listed else None
 
 
 def _sizes(listed: str) -> tuple[float, ...]:

@@ -44,8 +44,9 @@ def _folds(result: SplitResult) -> tuple[list[str], list[list[object]]]:
         members = [case for case in cases if case.fold == fold]
         row: list[object] = [fold, len(members), len({case.patient_id for case in members})]
         if stacks:
-            row.append(sum(len(case.images) for case in members if case.is_stack))
-            row.append(sum(result.tumour_slices.get(case.case_id, 0) for case in members))
+            sliced = [case for case in members if case.is_stack]
+            row.append(sum(len(case.images) for case in sliced))
+            row.append(sum(result.tumour_slices.get(case.case_id, 0) for case in sliced))
             patients = {(case.groups.get("institution"), case.patient_id) for case in members}
             row += [sum(of == name for of, _ in patients) for name in institutions]
         rows.append(row)

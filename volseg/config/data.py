@@ -85,7 +85,9 @@ class AugmentationConfig(Section):
     elastic_spacing: Positive = Field(24.0, description="voxels between control points")
     intensity_scale: Probability = Field(0.3, description="of a factor for each channel")
     intensity_shift: Probability = Field(0.3, description="of an offset for each channel")
-    intensity_range: NonNegative = Field(0.15, description="largest change, in standard deviations")
+    intensity_range: NonNegative = Field(
+        0.15, description="largest change, in standard deviations; of the range for intensity unit"
+    )
     bias_field: Probability = Field(0.0, description="of smooth shading, another in each channel")
     bias_field_range: NonNegative = Field(0.4, description="largest logarithm of its factor")
     noise: Probability = Field(0.1, description="of Gaussian noise")

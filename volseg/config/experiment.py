@@ -83,12 +83,13 @@ class ExperimentConfig(Section):
             )
         elif window:
             problems.append(_misfit("inference.window_size", window, self.network))
-        unknown = set(self.inference.min_component_mm3) - set(self.labels.regions)
-        if unknown:
-            problems.append(
-                f"inference.min_component_mm3 names {sorted(unknown)}, but the regions of "
-                f"{self.labels.name} are {list(self.labels.regions)}"
-            )
+        for option in ("min_component_mm3", "largest_component"):
+            unknown = set(getattr(self.inference, option)) - set(self.labels.regions)
+            if unknown:
+                problems.append(
+                    f"inference.{option} names {sorted(unknown)}, but the regions of "
+                    f"{self.labels.name} are {list(self.labels.regions)}"
+                )
         if any(problems):
             raise ValueError("\n".join(filter(None, problems)))
         return self

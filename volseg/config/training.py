@@ -91,3 +91,6 @@ class InferenceConfig(Section):
     min_component_mm3: Mapping[str, NonNegative] = Field(
         default_factory=dict, description="smaller components of a region are removed"
     )
+    largest_component: tuple[str, ...] = Field(
+        (), description="regions of which the largest component alone is kept"
+    )

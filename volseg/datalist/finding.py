@@ -24,7 +24,8 @@ from volseg.datalist.names import (
     read_name,
     read_numbered_name,
 )
-from volseg.datalist.stacks import Wanted, find_stacks, missing_channels
+from volseg.datalist.stacks import Wanted, find_stacks, is_mask, missing_channels
+from volseg.datalist.written import written_by_volseg
 from volseg.errors import ConfigError, DataListError
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ _UNKNOWN = "the name ends in no known channel (such as t1n, t1c, t2w, t2f) and n
 _NUMBERED = "a numbered channel, but no dataset.json says which"
 _LONE_LABEL = "label map without images"
 _TEST_LABELS = "label map of a test case, which is not used"
+_WRITTEN = "written by volseg"
 
 # Files of a case by what they hold; a 4D file stands under each of its channels.
 _Files = dict[str, list[Path]]
@@ -201,6 +203,7 @@ class _Search:
         for path, folders, files in os.walk(top, followlinks=True, onerror=self._unreadable):
             here = Path(path)
             folders[:] = [name for name in _visible(folders) if not self._is_loop(here / name)]
+            self._leave_out_written(here, folders, files)
             if described.FILE_NAME in files:
                 files.remove(described.FILE_NAME)
                 parts = [name for name in _IMAGE_FOLDERS if name in folders]
@@ -214,6 +217,14 @@ class _Search:
                 file_names = [path.name for paths in contents.values() for path in paths]
                 home = here if len(named) == 1 else None
                 self._add(case_id, contents, family_of(case_id, file_names), home=home)
+
+    def _leave_out_written(self, here: Path, folders: list[str], files: list[str]) -> None:
+        """Take what volseg wrote out of the names in a folder: the next run would segment it."""
+        # Masks of a folder called so are no images, and may be meant as label maps.
+        written = {name for name in written_by_volseg(here, files) if not is_mask(here / name)}
+        self.strays += [(_WRITTEN, here / name) for name in sorted(written & {*folders, *files})]
+        for names in (folders, files):
+            names[:] = [name for name in names if name not in written]
 
     def _add_slices(self, top: Path) -> None:
         """Cases of 2D images, unless these are previews of NIfTI files or drawn from them."""

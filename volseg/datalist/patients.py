@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -145,18 +146,11 @@ def add_groups(cases: Iterable[Case], table: PatientTable) -> tuple[tuple[Case, 
     return grouped, sentence
 
 
-def _row(case: Case, names: Iterable[str]) -> str | None:
+def _row(case: Case, names: Collection[str]) -> str | None:
     """Name of the row of a case."""
-    fitting = [
-        name
-        for name in names
-        if name in (case.patient_id, case.case_id) or case.case_id.startswith(_borders(name))
-    ]
+    beginnings = (case.case_id[: border.start()] for border in re.finditer("[-_.]", case.case_id))
+    fitting = [name for name in (case.patient_id, case.case_id, *beginnings) if name in names]
     return max(fitting, key=len, default=None)
-
-
-def _borders(name: str) -> tuple[str, ...]:
-    return tuple(name + border for border in "_-.")
 
 
 def _some(names: Iterable[str]) -> str:

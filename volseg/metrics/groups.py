@@ -66,7 +66,8 @@ class GroupTable:
             groups: `{case_id: {column: value}}`; a case without a value is in the group
                 `NOT_KNOWN` of that column.
             missing_channels: Channels that each case lacks. Where a case lacks one, they are one
-                more column, with values such as "t1n t1c" or "none".
+                more column, with values such as "t1n t1c" or "none"; of a case that is missing itself,
+                `NOT_KNOWN`.
 
         Returns:
             Rows in the order of columns, of values (numbers by size), of regions.
@@ -120,7 +121,11 @@ def _columns(
     }
     lacking = {case_id: " ".join(missing_channels.get(case_id, ())) for case_id in case_ids}
     if any(lacking.values()):
-        columns[MISSING_CHANNELS] = {case: value or COMPLETE for case, value in lacking.items()}
+        # Nobody has looked at the channels of a case without a prediction.
+        complete = dict.fromkeys(case_ids, COMPLETE) | dict.fromkeys(
+            table.cases("missing"), NOT_KNOWN
+        )
+        columns[MISSING_CHANNELS] = {case: lacking[case] or complete[case] for case in case_ids}
     return columns
 
 

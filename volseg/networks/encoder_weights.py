@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST = re.compile(r"(conv1|_conv_stem)\.weight")
 _CLASSIFIER = re.compile(r"(fc|_fc|_conv_head|_bn1)\.")
-_UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError)
+_UNREADABLE = (SafetensorError, RuntimeError, EOFError, ValueError)
 #: Ours, and those that data parallel training leaves.
 _PREFIXES = ("encoder.backbone.", "module.")
 
@@ -69,8 +69,15 @@ def _read(file: Path) -> Any:
             f"encoder weights {file} cannot be read ({error.strerror or error}); "
             "correct network.encoder_weights"
         ) from None
+    except pickle.UnpicklingError:
+        # What torch says of these advises to run what is in the file.
+        raise CheckpointError(
+            f"encoder weights {file} are damaged or no state dict of tensors alone, and nothing "
+            "else is opened, since it may run code; save `network.state_dict()` as .safetensors, "
+            "or with torch.save"
+        ) from None
     except _UNREADABLE as error:
-        detail = " ".join(str(error).split())[:120]
+        detail = " ".join(str(error).split())[:120] or type(error).__name__
         raise CheckpointError(
             f"encoder weights {file} are damaged or no state dict ({detail}); save a state dict "
             "as .safetensors, or with torch.save"

@@ -19,8 +19,8 @@ from volseg.slices.stack import check_same_size, is_grey, stack_grid
 
 #: From here on, a grey level is no label but the white of a mask.
 _WHITE = 128
-#: How far JPEG may move black and white.
-_BLUR = 32
+#: How far JPEG may move black and white: real masks, saved at quality 75, move by up to 43.
+_BLUR = 64
 _JPEG = (".jpg", ".jpeg")
 
 
@@ -31,7 +31,7 @@ def read_stack_label_map(
 
     A mask may hold 0 and 1, 0 and a grey level of at least 128 (commonly 255), or black and one
     colour: all become 0 and 1. Smaller grey levels are labels and stay. What the values mean is
-    decided by all slices together. JPEG moves values, so those within 32 of 0 or 255 are taken for
+    decided by all slices together. JPEG moves values, so those within 64 of 0 or 255 are taken for
     these. What is transparent is 0.
 
     Args:
@@ -124,9 +124,11 @@ def check_masks_have_room(folder: Path, like: Sequence[Path]) -> None:
         raise OutputError(
             f"the masks of two slices would both be {folder / twice[0]}; rename one of the images"
         )
-    present = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    # A single mask lies beside others, thousands maybe: they are not looked through for each.
+    is_whole = len(names) > 1 and folder.is_dir()
+    present = [path.name for path in folder.iterdir()] if is_whole else []
     others = sorted(name for name in present if name not in names and not name.startswith("."))
-    if len(names) > 1 and others:
+    if others:
         raise OutputError(
             f"{folder} holds {others[0]}, which is no mask of this case, and would be replaced; "
             "use another folder"

@@ -57,8 +57,9 @@ def read_stack(
             _check_alike(case_id, images[0], first, path, form)
         stored[:, k] = np.moveaxis(values[..., numbers], -1, 0)
     array = stored.transpose(0, 3, 2, 1)
+    place = images[0] if len(images) == 1 else images[0].parent
     for channel, volume in zip(channels, array, strict=True):
-        check_values(volume, f"case {case_id}: {channel} in {images[0].parent}")
+        check_values(volume, f"case {case_id}: {channel} in {place}")
     grid, header = stack_grid(array.shape[1:], spacing_mm)
     return CaseImages(array, grid, header, (), slices=tuple(images))
 

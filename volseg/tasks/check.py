@@ -21,7 +21,7 @@ from volseg.errors import VolsegError
 from volseg.nifti import check_same_grid
 from volseg.progress import clock, track
 from volseg.scans import read_grid, read_reference_grid
-from volseg.tasks.fit import cache_folder, choose_cases
+from volseg.tasks.fit import cache_folder, choose_cases, new_module
 from volseg.training.cache import CachedCase, build_cache, case_scheme, read_masks
 from volseg.training.datamodule import PatchDataset
 from volseg.training.module import SegmentationModule
@@ -162,7 +162,7 @@ def _steps(config: ExperimentConfig, cases: Sequence[CachedCase]) -> list[tuple[
     """Train on one batch, a few times: shapes, time, memory."""
     cuda = torch.cuda.is_available() and config.training.accelerator in ("auto", "gpu")
     device = torch.device("cuda" if cuda else "cpu")
-    module = SegmentationModule(config).to(device)
+    module = new_module(config).to(device)
     samples = PatchDataset(cases, config)
     start = time.perf_counter()
     loader = DataLoader(samples, config.data.batch_size, sampler=range(config.data.batch_size))

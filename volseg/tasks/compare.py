@@ -11,7 +11,7 @@ from pathlib import Path
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, load_config
 from volseg.cost import machine_in_words, measure_costs
-from volseg.datalist import read_data_list
+from volseg.datalist import DataList, read_data_list
 from volseg.errors import CheckpointError, ConfigError, VolsegError
 from volseg.files import CONFIG_FILE, MODEL_FILE, make_folder
 from volseg.metrics.record import SUMMARY_FILE
@@ -20,7 +20,7 @@ from volseg.tasks.compare_csv import write_tables
 from volseg.tasks.compare_picture import comparison_figure
 from volseg.tasks.compare_report import PICTURE, REPORT, write_report
 from volseg.tasks.compare_runs import Comparison, ScoredRun, line_up, read_run
-from volseg.tasks.fit import choose_cases, fit
+from volseg.tasks.fit import choose_cases, fit, new_module
 from volseg.training.run_folder import LAST, check_same_experiment, is_finished
 
 logger = logging.getLogger(__name__)
@@ -72,12 +72,8 @@ def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()
     """
     planned = _plan(sources, output, overrides)
     given = {one.name: read_run(one.folder, one.name) for one in planned if one.config is None}
-    for one in planned:
-        if one.config is not None:
-            _check_can_train(one, one.config)
-    if given:
-        # What will never compare is said now, not after a day of training.
-        line_up(list(given.values()))
+    # What will never compare is said now, not after a day of training.
+    line_up([given[o.name] if o.config is None else _expected(o, o.config) for o in planned])
     make_folder(output, "choose another with -o")
     runs: list[ScoredRun] = []
     failures: list[tuple[str, str]] = []
@@ -153,21 +149,36 @@ def _of_config(path: Path, output: Path, overrides: Sequence[str]) -> _Source:
     return _Source(path.stem, output / "runs" / path.stem, config)
 
 
-def _check_can_train(source: _Source, config: ExperimentConfig) -> None:
-    """Refuse what would fail after hours: no cases, no validation, another run in the folder."""
+def _expected(source: _Source, config: ExperimentConfig) -> ScoredRun:
+    """Cases and regions, without scores, that the run of a config will have.
+
+    What would fail after hours is refused: no cases, no validation, another run in the folder,
+    weights for the encoder that cannot be used.
+    """
     if config.data.fold is None:
         raise ConfigError(
             f"{source.name}: data.fold is null, so nothing is validated and there is nothing to "
             "compare; set data.fold=0"
         )
     data_list = read_data_list(config.data.data_list, config.data.data_root)
-    choose_cases(data_list, config)
-    if not (is_finished(source.folder) or (source.folder / LAST).exists()):
-        return
-    check_same_experiment(source.folder, config, data_list)
-    if load_config(source.folder / CONFIG_FILE).inference != config.inference:
+    _, validation = choose_cases(data_list, config)
+    if is_finished(source.folder) or (source.folder / LAST).exists():
+        _check_same(source.folder, config, data_list)
+    else:
+        new_module(config)
+    regions = tuple(config.labels.regions)
+    cases: dict[str, dict[str, dict[str, float]]] = {
+        case.case_id: {region: {} for region in regions} for case in validation
+    }
+    return ScoredRun(source.name, source.folder, config.network.name, cases, {}, regions)
+
+
+def _check_same(folder: Path, config: ExperimentConfig, data_list: DataList) -> None:
+    """Refuse to take or go on with a run of another experiment, or with other scores."""
+    check_same_experiment(folder, config, data_list)
+    if load_config(folder / CONFIG_FILE).inference != config.inference:
         raise CheckpointError(
-            f"the run in {source.folder} was validated with another section inference than this "
+            f"the run in {folder} was validated with another section inference than this "
             "config; choose another -o"
         )
 

@@ -73,6 +73,8 @@ def notes(comparison: Comparison) -> Iterator[str]:
     for case, reason in comparison.left_out.items():
         yield f"Left out: {case} ({reason})."
     for run in comparison.runs:
+        if not run.ended:
+            yield f"The training of {run.name} has not come to its end; this is its best so far."
         if extra := [region for region in run.regions if region not in comparison.regions]:
             yield f"Not compared: {' '.join(extra)} of {run.name}, which not every run has."
     for patient, channels in comparison.missing_channels.items():

@@ -18,6 +18,7 @@ from volseg.errors import DataListError, VolsegError
 from volseg.files import DATA_LIST_FILE, MODEL_FILE
 from volseg.metrics.comparison import Pair, Statistics, compare_pairs, describe
 from volseg.metrics.record import SUMMARY_FILE
+from volseg.training.run_folder import LAST, is_finished
 
 SCORES = ("dice", "iou", "recall", "precision")
 
@@ -42,6 +43,7 @@ class ScoredRun:
         slices: Means over slices by region, as `SliceTable.summary` gives them; empty without.
         missing_channels: Channels of a case that others stand in for.
         patients: Patient of each case that its data list names.
+        ended: False where a training was stopped or still goes on, as far as known.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ScoredRun:
     slices: _Slices = field(default_factory=dict)
     missing_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     patients: Mapping[str, str] = field(default_factory=dict)
+    ended: bool = True
 
     @property
     def model(self) -> Path | None:
@@ -186,10 +189,12 @@ def _parsed(told: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
         cases=scored,
         unscored=unscored,
         regions=tuple(regions),
-        losses={case: float(loss) for case, loss in (told.get("losses") or {}).items()},
+        # A loss that was not finite is null.
+        losses={c: float(x) for c, x in (told.get("losses") or {}).items() if x is not None},
         slices=dict(told.get("slices") or {}),
         missing_channels=dict(told.get("missing_channels") or {}),
         patients=_patients(folder),
+        ended=is_finished(folder) or not (folder / LAST).exists(),
     )
 
 

@@ -80,7 +80,7 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
     checkpoint = open_run(run, config, data_list, resume=resume)
     pl.seed_everything(config.training.seed, workers=True, verbose=False)
     # Before the cache, which takes long, so that weights that do not fit are found at once.
-    module = _new_module(config, resume=checkpoint is not None)
+    module = new_module(config, resume=checkpoint is not None)
     data, failures = _prepare(training, validation, config, cache_folder(config, run))
     module.pictures = tuple(case.case.case_id for case in data.validation[:_PICTURES])
     trainer = build_trainer(config, run, validate=bool(data.validation), started=start)
@@ -99,7 +99,17 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
     return FitResult(run, run / MODEL_FILE, scores, failures, seconds, trainer.global_rank)
 
 
-def _new_module(config: ExperimentConfig, *, resume: bool) -> SegmentationModule:
+def new_module(config: ExperimentConfig, *, resume: bool = False) -> SegmentationModule:
+    """The module of an experiment, its encoder with the weights that the config names.
+
+    Args:
+        config: The experiment.
+        resume: The weights of a checkpoint will follow, so that none are read.
+
+    Raises:
+        ConfigError: If the network needs a package that is not installed.
+        CheckpointError: If the weights for the encoder cannot be used.
+    """
     module = SegmentationModule(config)
     weights: Path | None = getattr(config.network, "encoder_weights", None)
     # A checkpoint holds weights of its own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import textwrap
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,14 +19,12 @@ from volseg.checkpoint import describe_scheme
 from volseg.datalist import Case, Finding
 from volseg.datalist.conventions import cases_in_words
 from volseg.errors import OutputError, VolsegError
-from volseg.files import atomic_write, make_folder
+from volseg.files import MANIFEST_FILE, atomic_write, make_folder
 from volseg.inference import Prediction, Predictor, PreparedCase
 from volseg.progress import track
 from volseg.slices import check_masks_have_room, mask_paths
 
 logger = logging.getLogger(__name__)
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,8 @@ def infer(
         for case in finding.cases
         if not options.overwrite and all(path.is_file() for path in _results(output, case, maps))
     )
-    waiting = [case for case in finding.cases if case.case_id not in kept]
+    there = set(kept)
+    waiting = [case for case in finding.cases if case.case_id not in there]
     for skipped in finding.skipped:
         logger.warning("left out: %s: %s", skipped.path, skipped.reason)
     manifest = _Manifest(output, predictor, options)
@@ -153,7 +153,7 @@ def _check_places(scans: Path, cases: Sequence[Case], output: Path, regions: Seq
     """Check that results replace no input, no other file, and not one another."""
     files = [file for case in cases for file in (*case.images, *case.label)]
     inputs = {file.resolve() for file in [scans, *files]}
-    places = {output / MANIFEST: "the manifest"}
+    places = {output / MANIFEST_FILE: "the manifest"}
     for case in cases:
         if case.is_stack:
             check_masks_have_room(_home(output, case), case.images)
@@ -229,7 +229,7 @@ class _Manifest:
     """
 
     def __init__(self, output: Path, predictor: Predictor, options: InferOptions) -> None:
-        self.output, self.path = output, output / MANIFEST
+        self.output, self.path = output, output / MANIFEST_FILE
         self.models = [model.sha256 for model in predictor.models]
         self.regions = predictor.regions
         self.probabilities, self.overwrite = options.probabilities, options.overwrite
@@ -248,6 +248,7 @@ class _Manifest:
             "cases": dict(self.before.get("cases", {})),
             "failures": dict(self.before.get("failures", {})),
         }
+        self.written: dict[str, str] = {}
 
     def begin(self, kept: Sequence[str], again: Sequence[str], finding: Finding) -> None:
         """Check that what lies in the folder can stay beside new results, and write."""
@@ -296,6 +297,7 @@ class _Manifest:
             prediction.save_slices(_home(self.output, case))
         else:
             prediction.save(result)
+        self.written.pop(case.case_id, None)
         self.content["cases"][case.case_id] = {
             "inputs": _inputs(case),
             "output": _home(self.output, case).name if others else result.name,
@@ -310,7 +312,22 @@ class _Manifest:
 
     def _write(self) -> None:
         with atomic_write(self.path) as temporary:
-            temporary.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(self._text() + "\n", encoding="utf-8")
+
+    def _text(self) -> str:
+        """`content` as `json.dumps` indents it; each record is made text once.
+
+        Of thousands of slices, each a case, that of all records would take longer than the network.
+        """
+        cases = self.content["cases"]
+        for case_id in cases.keys() - self.written.keys():
+            record = json.dumps({case_id: cases[case_id]}, indent=2)
+            self.written[case_id] = textwrap.indent(record[2:-2], "  ")
+        records = ",\n".join(self.written[case_id] for case_id in cases)
+        text = json.dumps({**self.content, "cases": {}}, indent=2)
+        # Only a key of the outermost object stands two spaces behind the beginning of a line.
+        empty = '\n  "cases": {'
+        return text.replace(empty, f"{empty}\n{records}\n  ", 1) if cases else text
 
 
 def _inputs(case: Case) -> dict[str, str] | list[str]:

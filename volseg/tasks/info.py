@@ -16,9 +16,10 @@ from volseg.config import ExperimentConfig, load_config
 from volseg.datalist import Case, find_cases, read_data_list
 from volseg.datalist.names import LABEL, is_slice, read_name
 from volseg.datalist.stacks import is_mask
-from volseg.errors import VolsegError
-from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE
+from volseg.errors import DataListError, VolsegError
+from volseg.files import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, MODEL_FILE
 from volseg.labels import schemes_fitting
+from volseg.metrics.record import SUMMARY_FILE
 from volseg.nifti import read_header, read_label_map
 from volseg.slices import read_stack_label_map
 from volseg.slices.bitmap import read_form
@@ -245,7 +246,13 @@ def _values(read: Callable[[], np.typing.NDArray[np.uint8]], asked: bool) -> dic
 
 
 def _folder(path: Path) -> dict[str, Any]:
-    finding = find_cases([path])
+    try:
+        finding = find_cases([path])
+    except DataListError:
+        for name, kind in ((MANIFEST_FILE, "results of volseg infer"), (SUMMARY_FILE, "scores")):
+            if (path / name).is_file() and _kind(path / name)[0] == kind:
+                return info(path / name)
+        raise
     stacks = all(case.is_stack for case in finding.cases)
     return {
         "kind": "folder of 2D slices" if stacks else "folder of scans",

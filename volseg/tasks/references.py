@@ -73,7 +73,12 @@ def _labelled_in_folder(folder: Path) -> References:
     ]
     if not (cases or alone):
         alone = _stacks_of_masks(folder)
-    return _merged([*cases, *alone], found)
+    references = _merged([*cases, *alone], found)
+    usable = {case.case_id for case in references.found.cases}
+    for skipped in found.skipped:
+        if skipped.case_id is not None and skipped.case_id not in usable:
+            logger.warning("left out of the reference: %s: %s", skipped.path, skipped.reason)
+    return references
 
 
 def _stacks_of_masks(folder: Path) -> list[Case]:

@@ -148,11 +148,14 @@ def split(
         groups, {case.case_id: schemes[case.case_id] for case in labelled}
     )
     testing = tuple(case for case in found.cases if not case.label)
-    training = (
-        hold_out(labelled, options.validation)
-        if options.validation
-        else _in_folds(labelled, folds, seed, tumour_slices)
-    )
+    try:
+        training = (
+            hold_out(labelled, options.validation)
+            if options.validation
+            else _in_folds(labelled, folds, seed, tumour_slices)
+        )
+    except DataListError as error:
+        raise DataListError(_with_lost_cases(error, (*found.skipped, *skipped))) from None
     data_list = DataList(output.stem, _channels((*training, *testing), channels), training, testing)
     with atomic_write(output) as temporary:
         write_data_list(temporary, data_list, _root(folders))
@@ -308,7 +311,8 @@ def _warnings(listed: Finding, training: Sequence[Case], options: SplitOptions) 
 
 
 def _left_out(case: Case, reason: str) -> Skipped:
-    return Skipped(case.place, f"case {case.case_id}: {reason}", case.case_id)
+    named = f"case {case.case_id}: "
+    return Skipped(case.place, named + reason.removeprefix(named), case.case_id)
 
 
 def _check_values(
@@ -352,6 +356,15 @@ def _no_label_maps(found: Finding, skipped: Sequence[Skipped]) -> str:
         return f"none of {number} has a usable label map; the first problem: {skipped[0].reason}"
     number = cases_in_words(len(found.cases))
     return f"none of {number} has a label map; volseg infer takes folders without a data list"
+
+
+def _with_lost_cases(error: DataListError, skipped: Iterable[Skipped]) -> str:
+    """The error, and the cases that are not there because they were left out."""
+    lost = [entry for entry in skipped if entry.case_id is not None]
+    left_out = (
+        f" ({cases_in_words(len(lost))} left out, the first: {lost[0].reason})" if lost else ""
+    )
+    return f"{error}{left_out}"
 
 
 def _channels(cases: Iterable[Case], wanted: Sequence[str] | None) -> tuple[str, ...]:

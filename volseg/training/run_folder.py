@@ -25,6 +25,8 @@ from volseg.files import (
     atomic_write,
     make_folder,
 )
+from volseg.metrics.record import SUMMARY_FILE
+from volseg.training.epoch_log import read_metrics
 
 LAST = Path("checkpoints", "last.ckpt")
 ENVIRONMENT = "environment.json"
@@ -57,27 +59,51 @@ def open_run(
         CheckpointError: If there is nothing to resume, or it is another experiment.
     """
     last = run / LAST
+    held = _holds_run(run)
     if resume and not last.exists():
-        raise CheckpointError(f"{last} does not exist; start the run without --resume")
+        remedy = "choose another -o" if held else "start the run without --resume"
+        raise CheckpointError(f"{last} does not exist; {remedy}")
     if rank_zero_only.rank != 0:
         # Lightning starts the command again for each further GPU, when rank 0 is past this.
         return last if resume else None
     if resume:
         check_same_experiment(run, config, data_list)
-    elif last.parent.exists() or (run / MODEL_FILE).exists():
-        raise OutputError(f"{run} already holds a run; go on with --resume or choose another -o")
+    elif held:
+        remedy = "go on with --resume or choose" if last.exists() else "choose"
+        raise OutputError(f"{run} already holds a run; {remedy} another -o")
     make_folder(run, "choose another with -o")
+    if not resume:
+        _clear(run)
+    _describe(run, config, data_list)
+    return last if resume else None
+
+
+def _holds_run(run: Path) -> bool:
+    """Whether a folder holds what must not be lost.
+
+    A run that was stopped before its first epoch was whole holds nothing to go on from, though its
+    first validation may have left a model.
+    """
+    if not ((run / LAST.parent).exists() or (run / MODEL_FILE).exists()):
+        return False
+    table, described = run / METRICS_FILE, run / ENVIRONMENT
+    if (run / LAST).exists() or is_finished(run) or not (table.exists() and described.exists()):
+        return True
+    # The row of an epoch is written just before its checkpoint.
+    return len(read_metrics(table)) > 1
+
+
+def _clear(run: Path) -> None:
+    """Remove what a run left that was stopped before its first checkpoint."""
     try:
-        if not resume:
-            # What a run left that failed before its first checkpoint.
-            shutil.rmtree(run / "tensorboard", ignore_errors=True)
-            (run / METRICS_FILE).unlink(missing_ok=True)
+        for folder in ("tensorboard", LAST.parent):
+            shutil.rmtree(run / folder, ignore_errors=True)
+        for name in (METRICS_FILE, MODEL_FILE, SUMMARY_FILE):
+            (run / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"run folder {run} cannot be written ({error.strerror}); choose another with -o"
         ) from None
-    _describe(run, config, data_list)
-    return last if resume else None
 
 
 def common_root(data_list: DataList) -> Path:

@@ -20,14 +20,7 @@ def decoded_masks(
     probabilities: npt.NDArray[np.float32], config: ExperimentConfig, voxel_ml: float
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """Masks (I, J, K) of each region, as `infer` would write them."""
-    options = config.inference
-    return decode(
-        probabilities,
-        config.labels,
-        threshold=options.threshold,
-        min_component_mm3=options.min_component_mm3,
-        voxel_mm3=voxel_ml * 1000,
-    )
+    return decode(probabilities, config.labels, config.inference, voxel_mm3=voxel_ml * 1000)
 
 
 def axial(masks: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
