@@ -6,9 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # One thread each: several tests share two cores in CI, and sums are then always in one order.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A test that is slow on a busy machine is not wrong.
+settings.register_profile("volseg", deadline=None)
+settings.load_profile("volseg")
 
 
 @pytest.fixture(scope="session")

@@ -288,7 +288,7 @@ def test_multiply_adds_are_those_of_the_definition():
     assert count_multiply_adds(linear, torch.zeros(1, 10)) == 70
 
 
-def test_costs_are_of_one_slice_or_one_patch_in_the_order_of_the_models(tmp_path):
+def test_costs_are_of_one_slice_or_one_window_in_the_order_of_the_models(tmp_path):
     networks = {}
     for name, config in (("flat", config_of(2)), ("deep", config_of(3))):
         (tmp_path / name).mkdir()
@@ -299,7 +299,7 @@ def test_costs_are_of_one_slice_or_one_patch_in_the_order_of_the_models(tmp_path
 
     assert (flat.unit, flat.size, deep.unit, deep.size) == (
         *("slice", "16 x 16"),
-        *("patch", "16 x 16 x 16"),
+        *("window", "16 x 16 x 16"),
     )
     for cost, network in zip((flat, deep), networks.values(), strict=True):
         assert cost.parameters == sum(p.numel() for p in network.parameters())
@@ -353,7 +353,7 @@ def test_networks_of_slices_and_of_volumes_stand_in_one_table(run, tmp_path):
 
     result = compare([first, second], tmp_path / "out")
 
-    assert "| multiply-adds a slice or patch (G) | ms a slice or patch |" in lines_of(result)
+    assert "| multiply-adds a slice or window (G) | ms a slice or window |" in lines_of(result)
     # The network is told by the model where the scores do not.
     assert [r.network for r in result.comparison.runs] == ["unet", "unet"]
     assert "The losses are of different kinds and do not compare." in lines_of(result)

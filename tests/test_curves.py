@@ -10,9 +10,9 @@ from volseg.overlay import REGION_COLOURS, curves
 from volseg.training.epoch_log import best_row, draw_curves, read_metrics
 
 ROWS = [
-    {"epoch": "0", "train/loss": "1.0", "train/dice/WT": "0.2", "train/dice/ET": "0.1"},
+    {"epoch": "1", "train/loss": "1.0", "train/dice/WT": "0.2", "train/dice/ET": "0.1"},
     {
-        "epoch": "1",
+        "epoch": "2",
         "train/loss": "0.5",
         "val/loss": "0.7",
         "train/dice/WT": "0.4",
@@ -22,7 +22,7 @@ ROWS = [
         "val/dice/mean": "0.55",
         "val/iou/WT": "0.4",
     },
-    {"epoch": "2", "train/loss": "0.4", "val/loss": "", "val/dice/WT": "", "train/dice/WT": "0.5"},
+    {"epoch": "3", "train/loss": "0.4", "val/loss": "", "val/dice/WT": "", "train/dice/WT": "0.5"},
 ]
 
 
@@ -64,7 +64,7 @@ def test_regions_have_their_colours_and_training_is_dashed():
 
 
 def test_the_epoch_of_the_kept_model_is_marked_in_every_panel():
-    figure = curves(ROWS, "run", kept_epoch=1)
+    figure = curves(ROWS, "run", kept_epoch=2)
 
     for panel in figure.axes:
         (mark,) = [line for line in panel.lines if "epoch" in line.get_label()]
@@ -75,9 +75,9 @@ def test_the_epoch_of_the_kept_model_is_marked_in_every_panel():
 
 
 def test_the_kept_epoch_is_the_first_with_the_highest_mean_dice():
-    rows = [{"epoch": str(n), "val/dice/mean": dice} for n, dice in enumerate(("", "0.7", "0.7"))]
+    rows = [{"epoch": str(n), "val/dice/mean": dice} for n, dice in enumerate(("", "0.7", "0.7"), start=1)]
 
-    assert best_row(rows) == {"epoch": "1", "val/dice/mean": "0.7"}
+    assert best_row(rows) == {"epoch": "2", "val/dice/mean": "0.7"}
     assert best_row(rows[:1]) is None
 
 
@@ -86,7 +86,7 @@ def write(folder, text):
 
 
 def test_curves_of_a_run_without_validation_mark_the_last_epoch(tmp_path, monkeypatch):
-    write(tmp_path, "epoch,train/loss\n0,1.0\n1,0.5\n")
+    write(tmp_path, "epoch,train/loss\n1,1.0\n2,0.5\n")
     marked = []
 
     def noted(rows, title, kept_epoch):
@@ -96,7 +96,7 @@ def test_curves_of_a_run_without_validation_mark_the_last_epoch(tmp_path, monkey
     monkeypatch.setattr("volseg.training.epoch_log.curves", noted)
     draw_curves(tmp_path)
 
-    assert marked == [(tmp_path.name, 1)]
+    assert marked == [(tmp_path.name, 2)]
     assert imread(tmp_path / "curves.png").shape[:2] == (420, 1300)
 
 

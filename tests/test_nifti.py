@@ -399,7 +399,7 @@ def affines(draw) -> np.ndarray:
     return affine
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shape=st.lists(st.integers(1, 4), min_size=3, max_size=4),
     qform=affines(),

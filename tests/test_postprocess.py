@@ -64,7 +64,7 @@ def test_empty_and_full_masks_pass(mask):
     assert np.array_equal(remove_small_components(mask, 27, 1), mask)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**16), minimum=st.integers(0, 12))
 def test_removal_agrees_with_scipy(seed, minimum):
     mask = np.random.default_rng(seed).random((7, 8, 6)) < 0.12
@@ -153,7 +153,7 @@ def test_of_two_regions_that_exclude_each_other_the_more_probable_stays(name, pr
     assert scheme.label_map(masks).item() == label
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     name=st.sampled_from(sorted(LABEL_SCHEMES)),
     seed=st.integers(0, 2**16),
@@ -173,7 +173,7 @@ def test_decoded_masks_are_those_of_the_label_map_that_is_written(name, seed, mi
         assert np.array_equal(mask, remove_small_components(mask, minimum, 1.5))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**16), minimum=st.floats(0, 30))
 def test_decoded_regions_nest_and_survive_a_label_map(seed, minimum):
     probabilities = np.random.default_rng(seed).random((3, 6, 7, 5), dtype=np.float32)

@@ -83,9 +83,9 @@ def test_each_documented_experiment_is_valid(command):
 def test_each_path_of_the_project_exists(path):
     text = path.read_text(encoding="utf-8")
     links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", text)
-    named = re.findall(r"\b(?:configs|data_lists|docker)/[\w./-]*\w", text)
+    named = re.findall(r"\b(?:configs|data_lists|docker)/[\w./*-]*\w", text)
 
-    missing = [p for p in named if not (ROOT / p).exists()]
+    missing = [p for p in named if not list(ROOT.glob(p))]
     missing += [p for p in links if not (path.parent / p).exists()]
     assert missing == []
 

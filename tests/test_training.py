@@ -344,7 +344,7 @@ def test_a_run_folder_tells_how_to_repeat_the_run(run, experiment):
 def test_the_table_of_epochs_has_scores_by_region(run):
     rows = read_metrics(run / "metrics.csv")
 
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     regions = [float(rows[0][f"val/dice/{region}"]) for region in ("WT", "TC", "ET")]
     assert float(rows[0]["val/dice/mean"]) == pytest.approx(np.mean(regions), abs=1e-5)
 
@@ -491,7 +491,7 @@ def test_a_stopped_run_goes_on_and_ends_like_one_never_stopped(run, experiment, 
         for folder in (part, tmp_path / "whole")
     ]
     torch.testing.assert_close(*weights, rtol=0, atol=0)
-    assert [row["epoch"] for row in read_metrics(part / "metrics.csv")] == ["0", "1"]
+    assert [row["epoch"] for row in read_metrics(part / "metrics.csv")] == ["1", "2"]
 
 
 def test_resuming_a_finished_run_changes_nothing(run, experiment):
@@ -780,7 +780,7 @@ def test_a_network_of_slices_is_scored_by_slice_too(slice_run, slice_experiment)
     run, _ = slice_run
     document = json.loads((run / "scores.json").read_text())
     rows = read_metrics(run / "metrics.csv")
-    best = rows[document["epoch"]]
+    best = rows[document["epoch"] - 1]
     with (run / "slices.csv").open(newline="") as file:
         slices = list(csv.DictReader(file))
 

@@ -566,7 +566,7 @@ def test_a_warp_moves_image_and_mask_alike_smoothly_and_no_further_than_configur
 
     inner = (slice(None), *[slice(5, -5)] * dims)
     moved = (result["image"] - 1 - places)[inner]  # what a voxel shows came from that far away
-    assert 1 < moved.abs().max() <= 3
+    assert 1 < moved.abs().max() <= 3 + 1e-4
     assert max(moved.diff(dim=axis).abs().max() for axis in range(1, dims + 1)) < 1
     assert all(moved[axis].std() > 0.2 for axis in range(dims))
     expected = (result["image"][:1] - 1 >= 19.5).float()

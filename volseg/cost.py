@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds and time of one patch, measured side by side."""
+"""What a network costs: parameters, multiply-adds and time of one window, measured side by side."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _MOST_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What one forward pass of a patch of one image costs.
+    """What one forward pass of a window of one image costs.
 
     Attributes:
         parameters: Numbers that training sets.
         multiply_adds: Of convolutions and matrix products, which is nearly all.
-        patch_size: Voxels of the patch: (I, J) for a network of slices, else (I, J, K).
+        window_size: Voxels of the window: (I, J) for a network of slices, else (I, J, K).
         milliseconds: Median over the rounds.
         quartiles: First and third quartile over the rounds, in milliseconds.
         rounds: How often it was timed.
@@ -37,20 +37,20 @@ class Cost:
 
     parameters: int
     multiply_adds: int
-    patch_size: tuple[int, ...]
+    window_size: tuple[int, ...]
     milliseconds: float
     quartiles: tuple[float, float]
     rounds: int
 
     @property
     def unit(self) -> str:
-        """What the network takes at a time: a slice or a patch."""
-        return "slice" if len(self.patch_size) == 2 else "patch"
+        """What the network takes at a time: a slice or a window."""
+        return "slice" if len(self.window_size) == 2 else "window"
 
     @property
     def size(self) -> str:
         """Its size in words: `256 x 256`."""
-        return " x ".join(str(side) for side in self.patch_size)
+        return " x ".join(str(side) for side in self.window_size)
 
 
 def measure_costs(
@@ -114,7 +114,7 @@ def count_multiply_adds(network: nn.Module, image: torch.Tensor) -> int:
 
 
 def _image(model: Model, device: torch.device) -> torch.Tensor:
-    shape = (1, len(model.config.data.channels), *model.config.data.patch_size)
+    shape = (1, len(model.config.data.channels), *model.config.window_size)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
 
 
@@ -160,7 +160,7 @@ def _cost(model: Model, multiply_adds: int, seconds: Sequence[float]) -> Cost:
     return Cost(
         parameters=sum(p.numel() for p in model.network.parameters()),
         multiply_adds=multiply_adds,
-        patch_size=tuple(model.config.data.patch_size),
+        window_size=tuple(model.config.window_size),
         milliseconds=middle,
         quartiles=(low, high),
         rounds=len(milliseconds),

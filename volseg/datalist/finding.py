@@ -105,7 +105,7 @@ def find_cases(
     Known are the names of BraTS 2017 to 2025 (a folder for each case, or all files in one), files
     called by their channel in a folder called as the case, MSD, and nnU-Net. A folder may be that
     of one case. Where there are no NIfTI cases, 2D images are slices of cases, as `find_stacks`
-    sorts them. No image is opened.
+    sorts them. Results and pictures that volseg wrote there are left out. No image is opened.
 
     Args:
         folders: Where to look. Of a case found twice, the first counts.

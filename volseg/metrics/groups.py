@@ -66,8 +66,8 @@ class GroupTable:
             groups: `{case_id: {column: value}}`; a case without a value is in the group
                 `NOT_KNOWN` of that column.
             missing_channels: Channels that each case lacks. Where a case lacks one, they are one
-                more column, with values such as "t1n t1c" or "none"; of a case that is missing itself,
-                `NOT_KNOWN`.
+                more column, with values such as "t1n t1c" or "none"; of a case that is itself
+                missing, `NOT_KNOWN`.
 
         Returns:
             Rows in the order of columns, of values (numbers by size), of regions.

@@ -23,7 +23,7 @@ def curves(rows: Sequence[Row], title: str, kept_epoch: int | None = None) -> Fi
     Args:
         rows: Rows of `metrics.csv`, whose epochs are counted from 0; a value may be missing.
         title: Heading of the picture.
-        kept_epoch: Epoch, from 0 on, of the model that was kept; it is marked.
+        kept_epoch: Epoch, from 1 on, of the model that was kept; it is marked.
 
     Returns:
         The figure; training is dashed, validation is solid.
@@ -41,10 +41,10 @@ def curves(rows: Sequence[Row], title: str, kept_epoch: int | None = None) -> Fi
             panel.set_ylim(0, 1)
     for panel, name in zip(panels, ("loss", *_SCORES.values()), strict=True):
         _dress(panel, name)
-        panel.set_xlim(0.5, max((int(row["epoch"]) for row in rows), default=0) + 1.5)
+        panel.set_xlim(0.5, max((int(row["epoch"]) for row in rows), default=1) + 0.5)
         if kept_epoch is not None:
-            mark = panel.axvline(kept_epoch + 1, color=_PALE, linewidth=0.8, linestyle="dotted")
-            mark.set_label(f"kept model (epoch {kept_epoch + 1})")
+            mark = panel.axvline(kept_epoch, color=_PALE, linewidth=0.8, linestyle="dotted")
+            mark.set_label(f"kept model (epoch {kept_epoch})")
     _legend(figure, panels)
     return figure
 
@@ -60,7 +60,7 @@ def _regions(rows: Sequence[Row]) -> list[str]:
 def _line(panel: Any, rows: Sequence[Row], what: tuple[str, str, str], colour: str) -> None:
     """Values of one column: of a part, such as `val`, a score, and a region if it is of one."""
     column = "/".join(filter(None, what))
-    points = [(int(row["epoch"]) + 1, float(row[column])) for row in rows if row.get(column)]
+    points = [(int(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
     if not points:
         return
     part, _, region = what

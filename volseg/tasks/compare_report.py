@@ -36,7 +36,7 @@ def write_report(comparison: Comparison, path: Path) -> None:
 
 def main_columns(comparison: Comparison) -> Row:
     """Heads of `main_rows`."""
-    units = " or ".join(dict.fromkeys(cost.unit for cost in comparison.costs.values())) or "patch"
+    units = " or ".join(dict.fromkeys(cost.unit for cost in comparison.costs.values())) or "window"
     return (*_COLUMNS, f"multiply-adds a {units} (G)", f"ms a {units}")
 
 

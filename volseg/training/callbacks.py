@@ -161,7 +161,7 @@ class KeepBestModel(Callback):
             for name, value in trainer.callback_metrics.items()
             if name.startswith("val/")
         }
-        scores |= {"epoch": trainer.current_epoch, "cases": len(module.table.cases("scored"))}
+        scores |= {"epoch": trainer.current_epoch + 1, "cases": len(module.table.cases("scored"))}
         state = module.best_network.state_dict()
         save_checkpoint(self.run / MODEL_FILE, state, self.config, scores)
 
@@ -170,7 +170,7 @@ class KeepBestModel(Callback):
         data: Any = trainer.datamodule
         about = {
             "network": self.config.network.name,
-            "epoch": trainer.current_epoch,
+            "epoch": trainer.current_epoch + 1,
             # JSON has no numbers that are not finite.
             "losses": {c: x if math.isfinite(x) else None for c, x in module.losses.items()},
         }

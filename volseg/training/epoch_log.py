@@ -42,7 +42,7 @@ class EpochLog(Callback):
             return
         # Rows of epochs that are done again after a resume go.
         rows = read_metrics(self.path)
-        kept = [row for row in rows if int(row["epoch"]) < trainer.current_epoch]
+        kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
         self._write(kept)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -57,7 +57,7 @@ class EpochLog(Callback):
         }
         row["train/loss"] = f"{metrics['train/loss_epoch']:.6g}"
         row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
-        row["epoch"] = trainer.current_epoch
+        row["epoch"] = trainer.current_epoch + 1
         row["step"] = trainer.global_step
         row["seconds"] = f"{time.monotonic() - self.start:.1f}"
         self._write([*read_metrics(self.path), row])
