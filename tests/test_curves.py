@@ -75,7 +75,8 @@ def test_the_epoch_of_the_kept_model_is_marked_in_every_panel():
 
 
 def test_the_kept_epoch_is_the_first_with_the_highest_mean_dice():
-    rows = [{"epoch": str(n), "val/dice/mean": dice} for n, dice in enumerate(("", "0.7", "0.7"), start=1)]
+    scores = enumerate(("", "0.7", "0.7"), start=1)
+    rows = [{"epoch": str(n), "val/dice/mean": dice} for n, dice in scores]
 
     assert best_row(rows) == {"epoch": "2", "val/dice/mean": "0.7"}
     assert best_row(rows[:1]) is None

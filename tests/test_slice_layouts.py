@@ -207,6 +207,18 @@ def test_a_regex_names_patients_and_stacks_their_slices_in_natural_order(tmp_pat
     )
 
 
+@pytest.mark.parametrize("top", [".", "p7"])
+def test_a_regex_with_a_slash_is_searched_in_the_path_below_the_folder(tmp_path, top):
+    touch(tmp_path, *(f"p7/{d}/{n}.png" for d in ("images", "masks") for n in (1, 2, 10)))
+    touch(tmp_path, "p8/3.png", "p8/3_mask.png")
+
+    cases = by_id(find_cases([tmp_path / top], patient_regex=r"([^/]+)/[^/]+$"))
+
+    assert set(cases) == ({"p7", "p8"} if top == "." else {"p7"})
+    assert names(cases["p7"].images) == names(cases["p7"].label) == ["1.png", "2.png", "10.png"]
+    assert cases["p7"].images[0].parent.name == "images"
+
+
 def test_a_regex_names_the_patient_of_numbered_slices_and_leaves_their_cases(tmp_path):
     for date in ("2001", "2002"):
         numbered(tmp_path, f"exam{date}-x5", [1, 2])

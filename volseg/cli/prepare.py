@@ -76,7 +76,8 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="Finds the patient in the name of a 2D image, as its first group.",
+            help="Finds the patient in the name of a 2D image, as its first group, or with a / in "
+            "its path; the images of a patient are then one case.",
             show_default="each image a patient, but for slices in a folder for each",
         ),
     ] = None,
@@ -125,6 +126,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
       volseg split glioma2021 glioma2023 -o both.json --folds 3
       volseg split kaggle_3m -o lgg.json --table kaggle_3m/data.csv
       volseg split pairs -o pairs.json --patient-regex '(.+)_[0-9]+'
+      volseg split folders -o list.json --patient-regex '([^/]+)/[^/]+$'
     """
     from volseg.tasks.split import SplitOptions
     from volseg.tasks.split import split as run_split

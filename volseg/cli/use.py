@@ -74,8 +74,8 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         str | None,
         typer.Option(
             metavar="REGEX",
-            help="Finds the patient in the name of a 2D image, as its first group; the images of a "
-            "patient are then one case.",
+            help="Finds the patient in the name of a 2D image, as its first group, or with a / in "
+            "its path; the images of a patient are then one case.",
             show_default="each image a case, but for slices in a folder for each patient",
         ),
     ] = None,

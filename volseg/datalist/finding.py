@@ -114,8 +114,9 @@ def find_cases(
             layout says, else one called "image".
         required: Those of `channels` that every case must have; a case then lists those that it
             has. None: all.
-        patient_regex: Is searched for in the names of 2D images, without their ending; its group
-            called `patient`, or the first one, or the whole match is the patient.
+        patient_regex: Is searched for in the names of 2D images, without their ending, or with a
+            `/` in it in their paths below the folder and its name; its group called `patient`, or
+            the first one, or the whole match is the patient.
 
     Returns:
         Cases sorted by id; files and folders left out, each with its reason.

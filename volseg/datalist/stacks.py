@@ -7,7 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from volseg.datalist.case import Case, Skipped
 from volseg.datalist.names import institution_of, patient_of, read_slice_name
@@ -46,7 +46,7 @@ class Wanted:
     Attributes:
         channels: What images hold, in this order; None: what their layout says.
         required: Channels that must be there; None: all.
-        patient: Finds the patient in the name of a slice.
+        patient: Finds the patient in the name of a slice; with a `/`, in its path.
         labelled: Whether an image must have a mask if others beside it have one.
     """
 
@@ -55,9 +55,12 @@ class Wanted:
     patient: re.Pattern[str] | None = None
     labelled: bool = True
 
-    def patient_of(self, stem: str) -> str | None:
-        """Patient of a slice by the name of its file, if `patient` finds one."""
-        match = self.patient.search(stem) if self.patient else None
+    def patient_of(self, path: PurePath) -> str | None:
+        """Patient of a slice by the name of its file, or its path, if `patient` finds one."""
+        if self.patient is None:
+            return None
+        by_path = "/" in self.patient.pattern
+        match = self.patient.search(path.as_posix() if by_path else path.name)
         if match is None:
             return None
         named = "patient" in match.re.groupindex
@@ -129,7 +132,8 @@ def find_stacks(paths: Iterable[Path], top: Path, wanted: Wanted) -> Stacks:
 
     Files called `<folder>_<n>` are the slices of one case, in the order of n, and so are those of
     TCGA wherever they lie. In every other layout, an image is a case, unless `wanted.patient` tells
-    which patients there are: the images of each are then one case, in natural order. A mask bears
+    which patients there are: the images of each are then one case, in natural order. Its path goes
+    from `top` on, without a folder that says images or masks, and without the ending. A mask bears
     the name of its image in a folder called `masks` or `labels` in the place of `images`, or the
     name of the image and `_mask` or `_seg`.
 
@@ -204,7 +208,7 @@ def _stacks(
     labelled = {home for home, _ in masks}
     stacks: dict[tuple[Path, str, str], list[_Slice]] = defaultdict(list)
     for (home, stem), paths in images.items():
-        patient = wanted.patient_of(stem)
+        patient = wanted.patient_of(home.relative_to(top.parent) / stem)
         numbered = read_slice_name(stem, home.name)
         if wanted.patient and not patient and not numbered:
             reason = f"no patient is found in the name by {wanted.patient.pattern!r}"
