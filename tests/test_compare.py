@@ -609,6 +609,7 @@ def test_a_training_that_fails_is_named_and_the_others_go_on(experiments, tmp_pa
     )
     assert [name for name, _ in trainer.calls] == ["small", "wide", "third"]
     assert [r.name for r in result.comparison.runs] == ["given", "third"]
+    assert "- Failed: small: the disk is full; make room" in lines_of(result)
 
 
 def test_one_run_that_is_left_is_still_described(experiments, tmp_path, trainer):

@@ -124,6 +124,7 @@ def test_one_fold_of_a_data_list_is_scored_alone(folders, tmp_path):
 
     assert result.table.cases("scored") == ("b",)
     assert result.missing == ()
+    assert result.without_reference == ()  # the prediction of the other fold has its reference
     with pytest.raises(DataListError, match="no data list and has no fold 1"):
         evaluate(*folders, **BOTH_2021, fold=1)
     with pytest.raises(DataListError, match="no data list and needs no data root"):

@@ -617,6 +617,16 @@ def test_training_ends_before_max_time_and_is_validated(experiment, tmp_path, mo
     assert load_checkpoint(result.model).scores["epoch"] == int(rows[-1]["epoch"])
 
 
+def test_a_loss_that_is_no_number_any_more_is_warned_of(experiment, tmp_path, caplog):
+    config = changed(experiment, training={"max_epochs": 1, "learning_rate": 1e30})
+
+    with caplog.at_level("WARNING", logger="volseg"):
+        fit(config, tmp_path / "run")
+
+    (warning,) = [text for text in caplog.messages if "learns nothing more" in text]
+    assert warning.startswith("the training loss is nan")
+
+
 def test_the_last_epoch_is_validated_whatever_validate_every_says(experiment, tmp_path):
     config = changed(experiment, training={"max_epochs": 3, "validate_every": 2})
 
@@ -881,24 +891,26 @@ def test_of_many_cases_that_lack_channels_some_are_named(experiment):
 
 def test_of_many_cases_and_values_the_files_tell():
     cases = {f"c{n}": {"regions": {"WT": {"dice": 0.5}}} for n in range(21)}
-    value = {"WT": {"n": 1, "dice": {"mean": 0.5}}}
-    groups = {"age": {str(n): value for n in range(11)}, "site": {"A": value}}
+    value, single = ({"WT": {"n": n, "dice": {"mean": 0.5}}} for n in (3, 1))
+    groups = {
+        "age": {str(n): value for n in range(11)},
+        "site": {"A": value},
+        "grade": {"1": value, "2": single},
+    }
 
     lines = score_lines({"cases": cases, "group_scores": groups}, None)
 
     assert lines == [
         "scores of each of the 21 cases are in scores.csv",
-        "age: scores of its 11 values are in groups.csv",
-        "site A: Dice WT 0.500 (mean of 1)",
+        "site A: Dice WT 0.500 (mean of 3)",
+        "scores by age, grade are in groups.csv",
     ]
 
 
-def test_a_group_of_cases_without_a_score_has_none():
-    value = {"WT": {"n": 0, "dice": {"mean": None}}}
+def test_a_case_without_a_score_has_none_in_its_line():
+    lines = score_lines({"cases": {"a": {"regions": {"WT": {"dice": None}}}}}, None)
 
-    lines = score_lines({"cases": {}, "group_scores": {"site": {"A": value}}}, None)
-
-    assert lines == ["site A: Dice - (mean of 0)"]
+    assert lines == ["a: Dice -"]
 
 
 def test_damaged_scores_are_no_scores(tmp_path):

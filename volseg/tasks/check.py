@@ -98,7 +98,8 @@ def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str]:
     except VolsegError as error:
         return "", _of_case(name, str(error))
     shape = " x ".join(map(str, grid.shape))
-    return f"{shape} at {' x '.join(f'{mm:.3g}' for mm in grid.spacing_mm)} mm", ""
+    spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm) if case.has_size else "unknown"
+    return f"{shape} at {spacing} mm", ""
 
 
 def _label_problems(cases: Iterable[Case], config: ExperimentConfig) -> dict[str, str]:

@@ -83,7 +83,7 @@ def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()
         runs += [run] if run else []
     if not runs:
         raise VolsegError(f"no training succeeded; the first problem: {failures[0][1]}")
-    comparison = _with_costs(line_up(runs))
+    comparison = replace(_with_costs(line_up(runs)), failures=tuple(failures))
     write_tables(comparison, output)
     write_report(comparison, output / REPORT)
     save_figure(comparison_figure(comparison), output / PICTURE)

@@ -87,6 +87,7 @@ def report_lines(comparison: Comparison) -> Iterator[str]:
     """Lines of `comparison.md`."""
     yield from ("# Comparison", "")
     yield from (f"- {note}" for note in notes(comparison))
+    yield from (f"- Failed: {name}: {reason}" for name, reason in comparison.failures)
     yield from ("", f"![Dice of each patient]({PICTURE})")
     columns = main_columns(comparison)
     for region in comparison.regions:

@@ -77,6 +77,7 @@ class Comparison:
         costs: Cost of each run that has a model, by name.
         machine: What the costs were measured on; empty without costs.
         one_loss: Whether all models were trained with the same loss, as far as known.
+        failures: `(run, reason)` of each training that failed, and of cases that one left out.
     """
 
     runs: tuple[ScoredRun, ...]
@@ -86,6 +87,7 @@ class Comparison:
     costs: Mapping[str, Cost] = field(default_factory=dict)
     machine: str = ""
     one_loss: bool = True
+    failures: tuple[tuple[str, str], ...] = ()
 
     @property
     def patients(self) -> tuple[str, ...]:

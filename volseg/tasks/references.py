@@ -27,10 +27,12 @@ class References:
     Attributes:
         found: The cases; of images no more is needed than their names.
         problems: Why a case cannot be scored, by `case_id`.
+        not_asked_for: Cases of a data list that are in another fold.
     """
 
     found: Finding
     problems: dict[str, str] = field(default_factory=dict)
+    not_asked_for: frozenset[str] = frozenset()
 
 
 def find_references(reference: Path, fold: int | None, data_root: Path | None) -> References:
@@ -40,9 +42,12 @@ def find_references(reference: Path, fold: int | None, data_root: Path | None) -
         DataListError: If there are none.
     """
     if reference.is_file():
-        cases = [c for c in read_data_list(reference, data_root).cases(fold) if c.label]
+        listed = read_data_list(reference, data_root)
+        cases = [case for case in listed.cases(fold) if case.label]
+        names = {case.case_id for case in cases}
         references = References(
-            Finding.of(cases, (), dict.fromkeys((c.case_id for c in cases), DATA_LIST))
+            Finding.of(cases, (), dict.fromkeys(names, DATA_LIST)),
+            not_asked_for=frozenset(case.case_id for case in listed.training) - names,
         )
     else:
         check_list_is_not_needed(reference, fold, data_root)

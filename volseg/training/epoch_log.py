@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,6 +63,12 @@ class EpochLog(Callback):
         row["seconds"] = f"{time.monotonic() - self.start:.1f}"
         self._write([*read_metrics(self.path), row])
         logger.info("%s", self._line(trainer, row))
+        if not math.isfinite(metrics["train/loss_epoch"]):
+            logger.warning(
+                "the training loss is %s, so the network learns nothing more; start again with a "
+                "lower training.learning_rate, or with training.precision=32",
+                row["train/loss"],
+            )
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         with (

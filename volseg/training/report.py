@@ -12,6 +12,7 @@ from volseg.training.cache import CachedCase
 
 _CASES_SHOWN = 20
 _VALUES_SHOWN = 10
+_PATIENTS_IN_GROUP = 2
 
 
 def read_scores(path: Path) -> dict[str, Any] | None:
@@ -43,16 +44,17 @@ def score_lines(document: Mapping[str, Any], fill: str | None) -> list[str]:
 
 
 def _group_lines(groups: Mapping[str, Any]) -> list[str]:
-    lines = []
+    lines, in_file = [], []
     for column, values in groups.items():
-        if len(values) > _VALUES_SHOWN:
-            lines.append(f"{column}: scores of its {len(values)} values are in groups.csv")
+        counts = {value: next(iter(of.values()))["n"] for value, of in values.items()}
+        # A group of one patient says nothing that the line of the patient does not say.
+        if len(values) > _VALUES_SHOWN or min(counts.values()) < _PATIENTS_IN_GROUP:
+            in_file.append(column)
             continue
         for value, regions in values.items():
             means = {region: of["dice"]["mean"] for region, of in regions.items()}
-            count = next(iter(regions.values()))["n"]
-            lines.append(f"{_scores(f'{column} {value}', means)} (mean of {count})")
-    return lines
+            lines.append(f"{_scores(f'{column} {value}', means)} (mean of {counts[value]})")
+    return lines + ([f"scores by {', '.join(in_file)} are in groups.csv"] if in_file else [])
 
 
 def _scores(name: str, dice: Mapping[str, float | None]) -> str:
