@@ -65,6 +65,16 @@ Fold = Annotated[
         min=0, metavar="K", help="Only this fold of a data list.", show_default="every case"
     ),
 ]
+PatientRegex = Annotated[
+    str | None,
+    typer.Option(
+        "--patient-regex",
+        metavar="REGEX",
+        help="Finds the patient in the name of a 2D image, as its first group, or with a / in its "
+        "path; the images of a patient are then one case.",
+        show_default="each image a case, but for slices in a folder for each patient",
+    ),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

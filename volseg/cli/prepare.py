@@ -13,6 +13,7 @@ from volseg.cli.app import (
     START,
     Config,
     Overrides,
+    PatientRegex,
     app,
     complain,
 )
@@ -72,15 +73,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
             show_default="t1n,t1c,t2w,t2f; of 2D slices as their layout says",
         ),
     ] = None,
-    patient_regex: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REGEX",
-            help="Finds the patient in the name of a 2D image, as its first group, or with a / in "
-            "its path; the images of a patient are then one case.",
-            show_default="each image a patient, but for slices in a folder for each",
-        ),
-    ] = None,
+    patient_regex: PatientRegex = None,
     spacing: Annotated[
         str | None,
         typer.Option(

@@ -12,6 +12,7 @@ from volseg.cli.app import (
     USE,
     DataRoot,
     Fold,
+    PatientRegex,
     app,
     fail_if_some_failed,
 )
@@ -70,15 +71,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     ] = None,
     fold: Fold = None,
     data_root: DataRoot = None,
-    patient_regex: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REGEX",
-            help="Finds the patient in the name of a 2D image, as its first group, or with a / in "
-            "its path; the images of a patient are then one case.",
-            show_default="each image a case, but for slices in a folder for each patient",
-        ),
-    ] = None,
+    patient_regex: PatientRegex = None,
 ) -> None:
     """Segment scans, each result on the grid of its input.
 
