@@ -124,6 +124,11 @@ def test_all_mistakes_are_told_at_once(tmp_path):
             "data: fill_missing is 't2', but the channels are ['t1n', 't1c', 't2w', 't2f']; "
             "choose one of them",
         ),
+        (
+            {"network": {"name": "pspnet", "norm": "instance", "encoder_weights": "a.pt"}},
+            "network: encoder_weights were trained with batch norm; leave norm out, or "
+            "encoder_weights",
+        ),
         ({"network": "unet"}, "network: a section holds lines of `option: value`, got 'unet'"),
         ({"loss": None}, "loss: a section holds lines of `option: value`, got None"),
         ({"data": {"data_list": 5}}, "data.data_list: give a path, got 5"),
@@ -240,6 +245,7 @@ def test_a_window_that_is_no_multiple_of_the_divisor_is_told_the_nearest():
     ("network", "divisor"),
     [
         (UNetConfig(widths=(4, 8, 16)), 4),
+        (UNetConfig(widths=(4, 8, 16), full_resolution=True), 2),
         (DynUNetConfig(), 32),
         (SegResNetConfig(), 8),
         (SegResNetConfig(blocks_down=(1, 1), blocks_up=(1,)), 2),

@@ -41,11 +41,20 @@ SMALL = {
 }
 OTHER_OPTIONS = {
     "unet without residual units": UNetConfig(widths=(4, 6), residual_units=0, dropout=0.1),
+    "unet at full resolution": UNetConfig(widths=(4, 6, 8), full_resolution=True),
     "dynunet with residual blocks": DynUNetConfig(widths=(4, 6, 8), residual=True, dropout=0.1),
     "segresnet with dropout": SegResNetConfig(width=8, dropout=0.1),
     "attention_unet with dropout": AttentionUNetConfig(widths=(4, 6), dropout=0.1),
     "swin_unetr with checkpointing": SwinUNETRConfig(
         width=12, depths=(1, 1, 1, 1), dropout=0.1, checkpointing=True
+    ),
+    "attention_unet normalised by image": AttentionUNetConfig(widths=(4, 6), norm="instance"),
+    "segnet normalised by image": SegNetConfig(widths=(4, 6), convolutions=(1, 1), norm="instance"),
+    "deeplabv3plus normalised by image": DeepLabV3PlusConfig(
+        encoder="resnet10", encoder_width=4, rates=(1,), width=8, norm="instance", dropout=0
+    ),
+    "pspnet normalised by image": PSPNetConfig(
+        encoder="resnet10", encoder_width=4, width=8, norm="instance", dropout=0
     ),
     "segnet with dropout": SegNetConfig(widths=(4, 6), convolutions=(1, 1), dropout=0.1),
     "deeplabv3plus on an efficientnet": DeepLabV3PlusConfig(
@@ -262,3 +271,14 @@ def test_the_number_of_channels_and_regions_is_free():
     network = build_network(SMALL["unet"], 1, 5, (16, 16))
 
     assert network(torch.zeros(1, 1, 16, 16)).shape == (1, 5, 16, 16)
+
+
+@pytest.mark.parametrize("name", [name for name in OTHER_OPTIONS if "by image" in name])
+def test_an_image_normalised_by_itself_is_segmented_alike_in_any_batch(name):
+    network, _ = build(OTHER_OPTIONS[name], 2)
+    images = torch.randn(2, CHANNELS, 32, 32) * torch.tensor([1.0, 5.0]).reshape(2, 1, 1, 1)
+
+    together, alone = network.train()(images)[:1], network(images[:1])
+
+    assert torch.allclose(together, alone, atol=1e-4)
+    assert not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d) for m in network.modules())

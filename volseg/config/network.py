@@ -34,12 +34,27 @@ class _Levels(NetworkSection):
         return 2 ** (len(self.widths) - 1)
 
 
+class _BatchNorm(NetworkSection):
+    norm: Literal["batch", "instance"] = Field(
+        "batch",
+        description="batch, as published, or instance: each image by itself, for images that "
+        "differ in brightness from those of the training",
+    )
+
+
 class UNetConfig(_Levels):
     """Residual U-Net of MONAI."""
 
     name: Literal["unet"] = "unet"
     deep_supervision: Literal[False] = False
     residual_units: Annotated[int, Field(ge=0)] = Field(2, description="convolutions a level")
+    full_resolution: bool = Field(
+        False, description="first level as fine as the image; else half as fine, and quicker"
+    )
+
+    @property
+    def divisor(self) -> int:
+        return 2 ** (len(self.widths) - 1 - self.full_resolution)
 
 
 class DynUNetConfig(_Levels):
@@ -77,7 +92,7 @@ class SegResNetConfig(NetworkSection):
         return 2 ** (len(self.blocks_down) - 1)
 
 
-class AttentionUNetConfig(_Levels):
+class AttentionUNetConfig(_Levels, _BatchNorm):
     """U-Net with attention gates on its skip connections."""
 
     name: Literal["attention_unet"] = "attention_unet"
@@ -105,7 +120,7 @@ class SwinUNETRConfig(NetworkSection):
         return 32
 
 
-class SegNetConfig(NetworkSection):
+class SegNetConfig(_BatchNorm):
     """VGG encoder; the decoder unpools to where the encoder's maxima were."""
 
     name: Literal["segnet"] = "segnet"
@@ -132,7 +147,7 @@ class SegNetConfig(NetworkSection):
         return 2 ** len(self.widths)
 
 
-class _EncoderSection(NetworkSection):
+class _EncoderSection(_BatchNorm):
     encoder: Literal[
         "resnet10",
         "resnet18",
@@ -164,6 +179,14 @@ class _EncoderSection(NetworkSection):
         if self.encoder_width is not None and not self.encoder.startswith("resnet"):
             raise ValueError(
                 f"encoder_width is for a resnet, but encoder is {self.encoder}; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_come_with_batch_norm(self) -> _EncoderSection:
+        if self.encoder_weights is not None and self.norm != "batch":
+            raise ValueError(
+                "encoder_weights were trained with batch norm; leave norm out, or encoder_weights"
             )
         return self
 

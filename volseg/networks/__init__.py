@@ -44,6 +44,7 @@ __all__ = ["FOREGROUND_PRIOR", "NETWORKS", "build_network", "load_encoder_weight
 FOREGROUND_PRIOR = 0.01
 
 _INSTANCE_NORM = ("instance", {"affine": True})
+_INSTANCE_NORMS = {nn.BatchNorm2d: nn.InstanceNorm2d, nn.BatchNorm3d: nn.InstanceNorm3d}
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -65,8 +66,20 @@ def build_network(
         ConfigError: If the network needs a package that is not installed.
     """
     network = NETWORKS[config.name](config, in_channels, out_channels, len(patch_size))
+    if getattr(config, "norm", "batch") == "instance":
+        _normalise_each_image(network)
     network.divisor = config.divisor
     return network
+
+
+def _normalise_each_image(module: nn.Module) -> None:
+    """Replace every batch norm by an instance norm of as many features."""
+    for name, child in module.named_children():
+        if type(child) in _INSTANCE_NORMS:
+            norm = _INSTANCE_NORMS[type(child)](child.num_features, affine=True)
+            setattr(module, name, norm)
+        else:
+            _normalise_each_image(child)
 
 
 def _unet(config: UNetConfig, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
@@ -75,7 +88,7 @@ def _unet(config: UNetConfig, in_channels: int, out_channels: int, spatial_dims:
         in_channels=in_channels,
         out_channels=out_channels,
         channels=config.widths,
-        strides=[2] * (len(config.widths) - 1),
+        strides=[1 if config.full_resolution else 2] + [2] * (len(config.widths) - 2),
         num_res_units=config.residual_units,
         norm=_INSTANCE_NORM,
         dropout=config.dropout,
