@@ -1,4 +1,4 @@
-"""volseg: 3D segmentation of brain tumours in BraTS-style MRI, from a folder of scans to scores.
+"""volseg: segmentation of brain tumours in MRI, in 3D and slice by slice: from scans to scores.
 
 For research only, not for clinical use.
 """
