@@ -284,6 +284,15 @@ def test_split_shows_what_was_found_left_out_decided_and_shared_out(stand_in):
     assert "Data list: list.json" in output
 
 
+def test_check_counts_the_problems_beyond_the_first(stand_in):
+    stand_in("check", CheckResult((), tuple(f"case {n}: gone" for n in range(60))))
+
+    result = run("check", "config.yaml")
+
+    assert result.stderr.count("gone") == 20
+    assert "Error: and 40 more problems" in result.stderr
+
+
 def test_check_lists_every_problem_and_exits_with_2(stand_in):
     stand_in("check", CheckResult((("grids", "4 x 4 x 4"),), ("case a: broken", "case b: gone")))
 

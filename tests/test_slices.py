@@ -330,7 +330,7 @@ def test_a_channel_that_is_not_there_is_named(tmp_path):
 
     for function in (read_stack, read_stack_grid):
         with pytest.raises(
-            ImageError, match="case p1 has no t2w, but only t1n t2f t1c; add the missing image"
+            ImageError, match="case p1 has no t2w, but only t1n t2f t1c; name in the config"
         ):
             function("p1", [path], RGB, ["t2f", "t2w"], None)
 

@@ -894,8 +894,9 @@ def test_of_many_cases_and_values_the_files_tell():
     value, single = ({"WT": {"n": n, "dice": {"mean": 0.5}}} for n in (3, 1))
     groups = {
         "age": {str(n): value for n in range(11)},
-        "site": {"A": value},
+        "site": {"A": value, "B": value},
         "grade": {"1": value, "2": single},
+        "tissue": {"brain": value},
     }
 
     lines = score_lines({"cases": cases, "group_scores": groups}, None)
@@ -903,7 +904,8 @@ def test_of_many_cases_and_values_the_files_tell():
     assert lines == [
         "scores of each of the 21 cases are in scores.csv",
         "site A: Dice WT 0.500 (mean of 3)",
-        "scores by age, grade are in groups.csv",
+        "site B: Dice WT 0.500 (mean of 3)",
+        "scores by age, grade, tissue are in groups.csv",
     ]
 
 

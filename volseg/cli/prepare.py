@@ -24,6 +24,8 @@ from volseg.cli.tables import (
     say,
 )
 
+_PROBLEMS_SHOWN = 20
+
 
 @app.command(rich_help_panel=START)
 def demo(
@@ -162,8 +164,10 @@ def check(config: Config, overrides: Overrides = None) -> None:
 
     result = run_check(config, overrides or [])
     print_table("Check", ("", ""), result.facts)
-    for problem in result.problems:
+    for problem in result.problems[:_PROBLEMS_SHOWN]:
         complain(problem)
+    if len(result.problems) > _PROBLEMS_SHOWN:
+        complain(f"and {len(result.problems) - _PROBLEMS_SHOWN} more problems")
     if result.problems:
         raise typer.Exit(EXIT_USER_ERROR)
     say("No problem was found.")

@@ -109,7 +109,7 @@ def _check_channels(case_id: str, file_channels: Sequence[str], channels: Sequen
     if missing:
         raise ImageError(
             f"case {case_id} has no {' '.join(missing)}, but only {' '.join(file_channels)}; "
-            "add the missing image"
+            "name in the config what the images hold, or in the list with volseg split --channels"
         )
 
 

@@ -264,7 +264,7 @@ class _Manifest:
         if other:
             logger.warning(
                 "%d results are kept that were not made by these models, such as %s; "
-                "overwrite makes them again",
+                "--overwrite makes them again",
                 len(other),
                 other[0],
             )
@@ -297,6 +297,9 @@ class _Manifest:
             prediction.save_slices(_home(self.output, case))
         else:
             prediction.save(result)
+        if prediction.missing:
+            missing = ", ".join(prediction.missing)
+            logger.info("%s: %s missing, so another channel stands in", case.case_id, missing)
         self.written.pop(case.case_id, None)
         self.content["cases"][case.case_id] = {
             "inputs": _inputs(case),

@@ -47,8 +47,9 @@ def _group_lines(groups: Mapping[str, Any]) -> list[str]:
     lines, in_file = [], []
     for column, values in groups.items():
         counts = {value: next(iter(of.values()))["n"] for value, of in values.items()}
-        # A group of one patient says nothing that the line of the patient does not say.
-        if len(values) > _VALUES_SHOWN or min(counts.values()) < _PATIENTS_IN_GROUP:
+        # A group of one patient says nothing that the line of the patient does not say, and a group
+        # of all nothing that the table does not.
+        if not 1 < len(values) <= _VALUES_SHOWN or min(counts.values()) < _PATIENTS_IN_GROUP:
             in_file.append(column)
             continue
         for value, regions in values.items():
