@@ -20,7 +20,7 @@ _PANEL_INCHES = 3.0
 _TOP_INCHES, _BOTTOM_INCHES, _BETWEEN_INCHES = 0.75, 1.15, 0.4
 # More than fit side by side go below one another, so that names stay readable.
 _MOST_IN_A_ROW = 8
-_NAME_CHARACTERS = 16
+_NAME_CHARACTERS = 20
 _MEAN_OFFSET = 0.22
 
 
