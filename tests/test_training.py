@@ -835,7 +835,7 @@ def test_the_log_names_cases_that_lack_channels_and_their_scores(slice_run):
     assert warning.startswith("cases lack channels, and the network sees that never in training")
     assert ("INFO", f"p3: Dice WT {dice['p3']}") in messages
     assert ("INFO", f"p4: Dice WT {dice['p4']} (t1n missing: t2f stands in)") in messages
-    assert ("INFO", f"site B: Dice WT {dice['p4']} (mean of 1)") in messages
+    assert ("INFO", "scores by site, missing channels are in groups.csv") in messages
 
 
 def test_pictures_of_slices_are_drawn(slice_run):
