@@ -184,7 +184,11 @@ def _git_state() -> dict[str, Any] | None:
     try:
         commit, changes = (
             subprocess.run(
-                ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+                # Without a lock: a run that is killed just then must not leave one behind.
+                ["git", "--no-optional-locks", "-C", str(folder), *words],
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout.strip()
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
