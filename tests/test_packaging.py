@@ -115,5 +115,5 @@ def test_the_wheel_holds_the_package_its_types_its_licence_and_nothing_else(whee
 def test_the_wheel_brings_the_command(wheel):
     assert wheel["entry_points.txt"].split("\n")[:2] == [
         "[console_scripts]",
-        "volseg = volseg.cli:main",
+        "volseg = volseg.__main__:main",
     ]

@@ -26,9 +26,10 @@ from volseg.datalist import Case, DataList, read_data_list, write_data_list
 from volseg.errors import CheckpointError, DataListError, LabelError, OutputError
 from volseg.metrics import Overlap
 from volseg.tasks.fit import FitResult, best_scores, fit
+from volseg.training import cache as cache_module
 from volseg.training.cache import CachedCase, build_cache, read_cached, read_masks
-from volseg.training.callbacks import TimeLimit
-from volseg.training.counts import VoxelCounts
+from volseg.training.checkpoints import find_checkpoints
+from volseg.training.counts import EpochSums
 from volseg.training.datamodule import (
     EpochSampler,
     PatchDataset,
@@ -39,6 +40,7 @@ from volseg.training.datamodule import (
 from volseg.training.epoch_log import read_metrics
 from volseg.training.module import SegmentationModule, rate_factor
 from volseg.training.report import missing_channel_lines, read_scores, score_lines
+from volseg.training.stopping import TimeLimit
 from volseg.training.views import axial
 
 
@@ -148,12 +150,16 @@ def test_a_cached_case_holds_the_image_and_every_region(experiment, cached):
     assert all(case.bits[tuple(voxel)] & 1 for voxel in whole[:100])
 
 
+def entries(cache: Path) -> list[Path]:
+    return [path for path in cache.iterdir() if path.name != ".lock"]
+
+
 def test_a_whole_entry_is_used_again_and_a_changed_source_is_not(experiment, cohort, tmp_path):
     scans = shutil.copytree(cohort / "scans", tmp_path / "scans")
     cases = read_data_list(experiment.data.data_list, scans).training[:1]
     cache = tmp_path / "cache"
     build_cache(cases, experiment, cache)
-    (entry,) = cache.iterdir()
+    (entry,) = entries(cache)
     before = (entry / "image.npy").stat().st_mtime_ns
 
     build_cache(cases, experiment, cache)
@@ -180,7 +186,7 @@ def test_a_truncated_entry_is_built_anew(experiment, cached):
     (rebuilt,), _ = build_cache([cached[0].case], experiment, folder)
 
     np.testing.assert_array_equal(rebuilt.image, expected)
-    assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+    assert not [p for p in entries(folder) if p.name.startswith(".")]
 
 
 def test_a_cached_case_holds_no_file_open(cached):
@@ -205,14 +211,50 @@ def test_a_case_that_cannot_be_read_is_named_and_the_others_are_used(experiment,
     assert [case_id for case_id, _ in failures] == [cases[1].case_id]
 
 
-def test_two_jobs_that_build_the_same_entry_leave_one_whole(experiment, tmp_path):
-    cases = read_data_list(experiment.data.data_list).training[:1]
+def build_at_once(cases, experiment, cache):
     with ThreadPoolExecutor(4) as pool:
-        jobs = [pool.submit(build_cache, cases, experiment, tmp_path / "cache") for _ in range(4)]
-    images = [job.result()[0][0].image for job in jobs]
+        jobs = [pool.submit(build_cache, cases, experiment, cache) for _ in range(4)]
+    return [job.result()[0][0].image for job in jobs]
+
+
+def test_of_several_jobs_one_builds_the_cache(experiment, tmp_path, monkeypatch):
+    built = []
+    build = cache_module._build
+
+    def noted(case, config, folder):
+        built.append(case.case_id)
+        return build(case, config, folder)
+
+    monkeypatch.setattr(cache_module, "_build", noted)
+    cases = read_data_list(experiment.data.data_list).training
+    images = build_at_once(cases, experiment, tmp_path / "cache")
+
+    assert sorted(built) == sorted(case.case_id for case in cases)
+    assert all(np.array_equal(image, images[0]) for image in images)
+    assert len(entries(tmp_path / "cache")) == len(cases)
+
+
+def test_where_nothing_can_be_locked_jobs_leave_one_whole_entry(experiment, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(cache_module.FileLock, "acquire", refuse)
+    cases = read_data_list(experiment.data.data_list).training[:1]
+    images = build_at_once(cases, experiment, tmp_path / "cache")
 
     assert all(np.array_equal(image, images[0]) for image in images)
-    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert len(entries(tmp_path / "cache")) == 1
+
+
+def test_what_a_killed_process_began_to_build_goes(experiment, cached):
+    begun = cached[0].entry.parent / f".{cached[0].case.case_id}-12345678"
+    begun.mkdir()
+    (begun / "image.npy").write_bytes(b"half")
+    shutil.rmtree(cached[0].entry)
+
+    build_cache([cached[0].case], experiment, begun.parent)
+
+    assert not begun.exists()
 
 
 def test_a_cache_that_cannot_be_made_is_an_output_error(experiment, tmp_path):
@@ -336,7 +378,10 @@ def test_a_run_folder_tells_how_to_repeat_the_run(run, experiment):
         "samples.png",
     } == names
     assert load_config(run / "config.yaml") == experiment
-    assert {p.name for p in (run / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {
+        "step-00000003.ckpt",
+        "step-00000006.ckpt",
+    }
     ours = read_data_list(run / "data_list.json").training
     assert ours == read_data_list(experiment.data.data_list).training
 
@@ -394,19 +439,25 @@ def test_the_files_of_scores_are_those_of_the_kept_model(run):
 
 def test_training_scores_are_of_the_pooled_voxels_of_the_epoch(experiment, tmp_path, monkeypatch):
     seen = []
-    count = VoxelCounts.add
+    count = EpochSums.add
+    losses = []
 
-    def noted(self, logits, mask):
+    def noted(self, logits, mask, loss):
         seen.append((torch.sigmoid(logits.detach()).numpy() >= 0.3, mask.numpy() > 0))
-        count(self, logits, mask)
+        losses.append(float(loss))
+        count(self, logits, mask, loss)
 
-    monkeypatch.setattr(VoxelCounts, "add", noted)
+    monkeypatch.setattr(EpochSums, "add", noted)
     config = changed(
         experiment, data={"fold": None}, training={"max_epochs": 2}, inference={"threshold": 0.3}
     )
     fit(config, tmp_path / "run")
 
     rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    of_epochs = (losses[:3], losses[3:])
+    assert [float(row["train/loss"]) for row in rows] == pytest.approx(
+        [np.mean(of_epoch) for of_epoch in of_epochs], rel=1e-5
+    )
     for row, batches in zip(rows, (seen[:3], seen[3:]), strict=True):
         predicted, expected = (np.concatenate(side) for side in zip(*batches, strict=True))
         for index, region in enumerate(("WT", "TC", "ET")):
@@ -421,27 +472,33 @@ def test_training_scores_are_of_the_pooled_voxels_of_the_epoch(experiment, tmp_p
         )
 
 
-def test_counts_of_batches_add_up_and_those_of_ranks_are_summed(experiment):
-    module = SegmentationModule(experiment)
+def test_sums_of_batches_add_up_and_those_of_ranks_are_summed():
+    sums = EpochSums(("WT", "TC", "ET"), 0.5)
     logits = torch.full((1, 3, 1, 2, 2), -1.0)
     logits[0, 0, 0, 0] = 1.0  # two voxels of WT
     mask = torch.zeros(1, 3, 1, 2, 2)
     mask[0, :2, 0, :, 0] = 1.0  # two voxels of WT and of TC, one of them predicted as WT
-    module.counts.add(logits, mask)
-    module.counts.add(logits, mask)
+    sums.add(logits, mask, torch.tensor(0.5))
+    sums.add(logits, mask, torch.tensor(1.0))
     asked = []
 
     def two_ranks(sums, reduce_op):
         asked.append(reduce_op)
-        return 2 * sums
+        sums *= 2  # in place, as all_reduce does it
+        return sums
 
-    module.trainer = trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=two_ranks))
+    strategy = SimpleNamespace(reduce=two_ranks, root_device=torch.device("cpu"))
+    total = sums.of_all_ranks(strategy)
 
-    overlaps = module.training_overlaps()
-
-    assert overlaps == {"WT": Overlap(4, 4, 4), "TC": Overlap(0, 0, 8), "ET": Overlap(0, 0, 0)}
-    assert asked == ["sum"]
-    assert trainer.strategy
+    assert total.overlaps() == {
+        "WT": Overlap(4, 4, 4),
+        "TC": Overlap(0, 0, 8),
+        "ET": Overlap(0, 0, 0),
+    }
+    assert float(total.loss) == 0.75
+    assert asked == ["sum", "sum"]
+    assert sums.overlaps()["WT"] == Overlap(2, 2, 2)
+    assert sums.losses.tolist() == [1.5, 2]
 
 
 def test_with_deep_supervision_the_finest_output_is_counted(experiment, monkeypatch):
@@ -455,7 +512,7 @@ def test_with_deep_supervision_the_finest_output_is_counted(experiment, monkeypa
 
     module.training_step({"image": fine, "mask": torch.ones_like(fine)}, 0)
 
-    assert module.counts.overlaps(module.counts.sums)["WT"] == Overlap(64, 0, 0)
+    assert module.sums.overlaps()["WT"] == Overlap(64, 0, 0)
 
 
 def test_the_model_file_holds_the_scores_of_the_best_epoch(run):
@@ -487,7 +544,7 @@ def test_a_stopped_run_goes_on_and_ends_like_one_never_stopped(run, experiment, 
     fit(whole, tmp_path / "whole")
 
     weights = [
-        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        torch.load(find_checkpoints(folder)[0], weights_only=True)["state_dict"]
         for folder in (part, tmp_path / "whole")
     ]
     torch.testing.assert_close(*weights, rtol=0, atol=0)
@@ -525,9 +582,8 @@ def test_a_run_stopped_between_its_first_model_and_checkpoint_starts_again(exper
             fit(config, folder)
         signal.signal(signal.SIGINT, handler)  # which Lightning has taken away
     assert (folder / "model.safetensors").exists()
-    assert (folder / "checkpoints" / "best.ckpt").exists()
 
-    with pytest.raises(CheckpointError, match=r"last\.ckpt does not exist; start the run without"):
+    with pytest.raises(CheckpointError, match="holds no checkpoint; start the run without"):
         fit(config, folder, resume=True)
 
     assert fit(config, folder).scores
@@ -548,17 +604,39 @@ def test_a_run_that_lost_its_checkpoints_is_neither_overwritten_nor_said_to_go_o
     for folder in (copied, alone):
         with pytest.raises(OutputError, match="already holds a run; choose another -o"):
             fit(experiment, folder)
-        with pytest.raises(CheckpointError, match="does not exist; choose another -o"):
+        with pytest.raises(CheckpointError, match="holds no checkpoint; choose another -o"):
             fit(experiment, folder, resume=True)
 
 
-def test_a_damaged_checkpoint_is_refused_in_words(run, experiment, tmp_path):
+def test_a_run_without_a_good_checkpoint_is_refused_in_words(run, experiment, tmp_path):
     damaged = shutil.copytree(run, tmp_path / "run")
-    last = damaged / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:500])
+    checkpoints = find_checkpoints(damaged)
+    for path in checkpoints:
+        path.write_bytes(path.read_bytes()[:500])
 
-    with pytest.raises(CheckpointError, match=r"last\.ckpt is damaged"):
+    assert len(checkpoints) == 2
+    with pytest.raises(CheckpointError, match=r"000006\.ckpt is damaged .*; start the run anew"):
         fit(experiment, damaged, resume=True)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1000], lambda b: b[:5000] + b"!" + b[5001:]])
+def test_a_damaged_checkpoint_is_passed_over_and_said_so(run, experiment, tmp_path, caplog, damage):
+    damaged = shutil.copytree(run, tmp_path / "run")
+    newest, before = find_checkpoints(damaged)
+    newest.write_bytes(damage(newest.read_bytes()))
+
+    with caplog.at_level(logging.INFO):
+        fit(experiment, damaged, resume=True)
+
+    (warning,) = [text for text in caplog.messages if "passed over" in text]
+    assert f"{newest.name} is damaged" in warning
+    assert "going on from step-00000003.ckpt, after 3 steps" in caplog.messages
+    assert find_checkpoints(damaged) == [newest, before]
+    weights, whole = (
+        torch.load(find_checkpoints(folder)[0], weights_only=True)["state_dict"]
+        for folder in (damaged, run)
+    )
+    torch.testing.assert_close(weights, whole, rtol=0, atol=0)
 
 
 def test_resuming_what_is_not_there_or_another_network_is_refused(run, experiment, tmp_path):
@@ -591,7 +669,7 @@ def test_without_a_fold_every_case_trains_and_the_averaged_weights_are_kept(expe
 
     result = fit(config, tmp_path / "all")
 
-    last = torch.load(tmp_path / "all" / "checkpoints" / "last.ckpt", weights_only=True)
+    last = torch.load(find_checkpoints(tmp_path / "all")[0], weights_only=True)
     kept = load_checkpoint(result.model).network.state_dict()
     for name, tensor in kept.items():
         assert torch.equal(tensor, last["state_dict"][f"averaged.module.{name}"])
@@ -604,7 +682,7 @@ def test_training_ends_before_max_time_and_is_validated(experiment, tmp_path, mo
     )
     seconds = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: next(seconds), perf_counter=time.perf_counter)
-    for module in ("training.callbacks", "training.epoch_log", "tasks.fit"):
+    for module in ("training.stopping", "training.epoch_log", "tasks.fit"):
         monkeypatch.setattr(f"volseg.{module}.time", clock)
 
     result = fit(config, tmp_path / "short")
@@ -682,7 +760,7 @@ def test_only_the_first_of_several_processes_prints_the_result(monkeypatch, tmp_
 def test_time_is_left_to_segment_the_samples_once_more(monkeypatch):
     seconds = iter([100.0, 110.0])
     monkeypatch.setattr(
-        "volseg.training.callbacks.time", SimpleNamespace(monotonic=lambda: next(seconds))
+        "volseg.training.stopping.time", SimpleNamespace(monotonic=lambda: next(seconds))
     )
     trainer = SimpleNamespace(datamodule=SimpleNamespace(validation=[None] * 12), world_size=2)
     limit = TimeLimit(1000, started=0)
@@ -694,13 +772,14 @@ def test_time_is_left_to_segment_the_samples_once_more(monkeypatch):
     assert limit.validation == pytest.approx(18)
 
 
-def test_a_rank_without_a_case_of_its_own_shares_one(experiment, cached):
-    data = VolumeDataModule(experiment, cached[1:], cached[:1])
-    data.trainer = SimpleNamespace(global_rank=1, world_size=2)
+def test_each_case_is_validated_by_one_rank_and_one_without_a_case_goes_along(experiment, cached):
+    data = VolumeDataModule(experiment, cached[3:], cached[:3])
+    of_ranks = []
+    for rank in range(4):
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=4)
+        of_ranks.append([case and case.case.case_id for case in data.val_dataloader()])
 
-    (case,) = data.val_dataloader()
-
-    assert case is cached[0]
+    assert of_ranks == [*([case.case.case_id] for case in cached[:3]), [None]]
 
 
 def test_a_cache_that_others_use_may_be_read_by_them(cached):

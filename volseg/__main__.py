@@ -1,6 +1,26 @@
-"""`python -m volseg`, the same as `volseg`."""
+"""The command `volseg`, also as `python -m volseg`."""
 
-from volseg.cli import main
+import os
+import sys
+
+from volseg import signals
+
+# What can be stopped in good order and go on when it is called again.
+_STOPPABLE = {"fit", "infer", "compare"}
+
+
+def main() -> None:
+    """Entry point of the command `volseg`."""
+    # Before anything that takes time: a signal that comes during imports waits for its turn.
+    if _STOPPABLE & set(sys.argv[1:2]):
+        signals.hold()
+    # Threads of torch that wait for each other spin by default, and on cores that other processes
+    # use as well, such as the loaders of `fit`, a step took six times as long. Read at its import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from volseg.cli import app
+
+    app()
+
 
 if __name__ == "__main__":
     main()

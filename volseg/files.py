@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `atomic_write` began in a folder when its process was killed."""
+    for path in folder.glob(".*"):
+        if re.match(r"\.[0-9a-f]{8}-", path.name):
+            path.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path, remedy: str) -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from volseg.ranks import rank
+
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
@@ -25,6 +27,10 @@ def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     Yields:
         Each item, unchanged.
     """
+    if rank() > 0:
+        # The first of several processes tells of all.
+        yield from items
+        return
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track as rich_track

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from volseg import DISCLAIMER, __version__
+from volseg import DISCLAIMER, __version__, ranks, signals
 from volseg.cli.log import configure_logging
 from volseg.cli.tables import (
     print_table,
@@ -30,6 +30,12 @@ class _Commands(TyperGroup):
         except VolsegError as error:
             complain(str(error))
             raise typer.Exit(EXIT_USER_ERROR) from None
+        except signals.Stopped as stop:
+            # The others end in peace: what started them takes another code for a failure.
+            if ranks.rank() > 0:
+                raise typer.Exit from None
+            typer.echo(str(stop), err=True)
+            raise typer.Exit(signals.EXIT_STOPPED) from None
         except KeyboardInterrupt:
             complain("interrupted")
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -109,8 +115,9 @@ def volseg(
 
 
 def complain(sentence: str) -> None:
-    """Print an error on stderr."""
-    typer.echo(f"Error: {sentence}", err=True)
+    """Print an error on stderr; of several processes, each its own."""
+    where = f" on rank {ranks.rank()}" * (ranks.rank() > 0)
+    typer.echo(f"Error{where}: {sentence}", err=True)
 
 
 def fail_if_some_failed(

@@ -6,11 +6,16 @@ import logging
 import sys
 import warnings
 
+from volseg.ranks import rank
+
 
 class PlainLog(logging.Handler):
     """Messages as plain lines on stderr: ours from INFO on, those of other packages if serious."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        if rank() > 0:
+            # What all processes find, the first tells.
+            return record.levelno >= logging.ERROR
         return record.levelno >= logging.WARNING or record.name.split(".")[0] == "volseg"
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -21,7 +21,8 @@ from volseg.tasks.compare_picture import comparison_figure
 from volseg.tasks.compare_report import PICTURE, REPORT, write_report
 from volseg.tasks.compare_runs import Comparison, ScoredRun, line_up, read_run
 from volseg.tasks.fit import choose_cases, fit, new_module
-from volseg.training.run_folder import LAST, check_same_experiment, is_finished
+from volseg.training.checkpoints import find_checkpoints
+from volseg.training.run_folder import check_same_experiment, is_finished
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ def _expected(source: _Source, config: ExperimentConfig) -> ScoredRun:
         )
     data_list = read_data_list(config.data.data_list, config.data.data_root)
     _, validation = choose_cases(data_list, config)
-    if is_finished(source.folder) or (source.folder / LAST).exists():
+    if is_finished(source.folder) or find_checkpoints(source.folder):
         _check_same(source.folder, config, data_list)
     else:
         new_module(config)
@@ -192,7 +193,7 @@ def _trained(
         if _has_ended(source.folder, config):
             logger.info("%s is finished and is taken as it is", source.folder)
         else:
-            resume = (source.folder / LAST).exists()
+            resume = bool(find_checkpoints(source.folder))
             logger.info("%s %s", "going on with" if resume else "training", source.folder)
             result = fit(config, source.folder, resume=resume)
             failures = [

@@ -18,7 +18,8 @@ from volseg.errors import DataListError, VolsegError
 from volseg.files import DATA_LIST_FILE, MODEL_FILE
 from volseg.metrics.comparison import Pair, Statistics, compare_pairs, describe
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.training.run_folder import LAST, is_finished
+from volseg.training.checkpoints import find_checkpoints
+from volseg.training.run_folder import is_finished
 
 SCORES = ("dice", "iou", "recall", "precision")
 
@@ -196,7 +197,7 @@ def _parsed(told: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
         slices=dict(told.get("slices") or {}),
         missing_channels=dict(told.get("missing_channels") or {}),
         patients=_patients(folder),
-        ended=is_finished(folder) or not (folder / LAST).exists(),
+        ended=is_finished(folder) or not find_checkpoints(folder),
     )
 
 

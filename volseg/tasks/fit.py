@@ -12,6 +12,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from volseg import signals
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, DataList, read_data_list
@@ -21,13 +22,15 @@ from volseg.metrics.record import SUMMARY_FILE
 from volseg.networks import load_encoder_weights
 from volseg.overlay import optional_picture
 from volseg.progress import clock
+from volseg.ranks import rank, restarts
 from volseg.tasks.pictures import draw_samples
 from volseg.training.cache import build_cache
+from volseg.training.checkpoints import find_checkpoints
 from volseg.training.datamodule import VolumeDataModule
 from volseg.training.epoch_log import best_row, draw_curves, read_metrics
 from volseg.training.module import SegmentationModule
 from volseg.training.report import missing_channel_lines, read_scores, score_lines
-from volseg.training.run_folder import LAST, note_end, open_run
+from volseg.training.run_folder import note_end, open_run
 from volseg.training.trainer import build_trainer
 from volseg.training.views import segmented_view
 
@@ -63,7 +66,8 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
     Args:
         config: The experiment.
         run: Folder to write; new, unless `resume`.
-        resume: Go on from the last checkpoint of the run.
+        resume: Go on from the last checkpoint of the run; where torchrun starts failed processes
+            again, they do so by themselves.
 
     Returns:
         Where the model is, how it scored, which cases were left out.
@@ -73,14 +77,16 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
         CheckpointError: If there is nothing to resume, or it was another experiment, or the
             weights for the encoder cannot be used.
         DataListError: If no case is left to train or to validate on.
+        Stopped: If a signal that `signals.hold` notes has come; the run can be resumed.
     """
     start = time.monotonic()
+    resume = resume or (restarts() > 0 and bool(find_checkpoints(run)))
     data_list = read_data_list(config.data.data_list, config.data.data_root)
     training, validation = choose_cases(data_list, config)
-    checkpoint = open_run(run, config, data_list, resume=resume)
+    open_run(run, config, data_list, resume=resume)
     pl.seed_everything(config.training.seed, workers=True, verbose=False)
     # Before the cache, which takes long, so that weights that do not fit are found at once.
-    module = new_module(config, resume=checkpoint is not None)
+    module = new_module(config, resume=resume)
     data, failures = _prepare(training, validation, config, cache_folder(config, run))
     module.pictures = tuple(case.case.case_id for case in data.validation[:_PICTURES])
     trainer = build_trainer(config, run, validate=bool(data.validation), started=start)
@@ -88,7 +94,7 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
     trainer.loggers[0].experiment.add_text(
         "config", "```yaml\n" + (run / CONFIG_FILE).read_text(encoding="utf-8") + "```"
     )
-    _train(trainer, module, data, checkpoint, run)
+    _train(trainer, module, data, run, resume=resume)
     if trainer.is_global_zero:
         draw_curves(run)
         _tell_scores(run, data, config, trainer.strategy.root_device)
@@ -123,8 +129,9 @@ def _prepare(
 ) -> tuple[VolumeDataModule, tuple[tuple[str, str], ...]]:
     """Patches and cases from the cache, and `(case_id, reason)` of cases that are left out."""
     ready, failures = build_cache([*training, *validation], config, cache)
-    for case_id, reason in failures:
-        logger.error("case %s is left out: %s", case_id, reason)
+    if rank() == 0:
+        for case_id, reason in failures:
+            logger.error("case %s is left out: %s", case_id, reason)
     wanted = {case.case_id for case in validation}
     data = VolumeDataModule(
         config,
@@ -143,18 +150,24 @@ def _train(
     trainer: pl.Trainer,
     module: SegmentationModule,
     data: VolumeDataModule,
-    checkpoint: Path | None,
     run: Path,
+    *,
+    resume: bool,
 ) -> None:
+    # Until training can act on them: Lightning has handlers of its own, which do more than note.
+    signals.block()
     try:
-        trainer.fit(module, data, ckpt_path=checkpoint)
+        # `WholeCheckpointIO` finds the checkpoint in the folder.
+        trainer.fit(module, data, ckpt_path=run if resume else None)
     except SystemExit:
         # So Lightning ends after Ctrl-C.
         if trainer.interrupted:
-            if trainer.is_global_zero and (run / LAST).exists():
+            if trainer.is_global_zero and find_checkpoints(run):
                 logger.info("interrupted; go on with --resume")
             raise KeyboardInterrupt from None
         raise
+    finally:
+        signals.restore()
 
 
 def _tell_scores(

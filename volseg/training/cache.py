@@ -8,13 +8,13 @@ renamed when it is whole: ranks, workers and jobs may build the same one at the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
-import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock, Timeout
 
+from volseg import signals
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
 from volseg.errors import DataListError, LabelError, OutputError, VolsegError
@@ -30,6 +32,7 @@ from volseg.files import make_folder
 from volseg.labels import LabelScheme, get_scheme
 from volseg.nifti import Grid, check_same_grid
 from volseg.progress import track
+from volseg.ranks import cores
 from volseg.scans import read_images, read_reference
 from volseg.transforms import preprocess, preprocess_masks
 
@@ -126,6 +129,8 @@ def build_cache(
 ) -> tuple[tuple[CachedCase, ...], tuple[tuple[str, str], ...]]:
     """Decode the cases that the cache does not hold yet, and open all of them.
 
+    Of the processes that share a cache, one decodes while the others wait.
+
     Args:
         cases: Cases with a label map.
         config: Says how to preprocess.
@@ -136,10 +141,13 @@ def build_cache(
 
     Raises:
         OutputError: If the folder cannot be written.
+        Stopped: If a signal that `signals.hold` notes has come.
     """
     make_folder(folder, "set data.cache_dir")
 
     def load(case: Case) -> CachedCase | tuple[str, str]:
+        if signals.received():
+            raise signals.Stopped("stopped while preparing the cases; call again")
         try:
             return read_cached(case, config, folder) or _build(case, config, folder)
         except OutputError:
@@ -147,11 +155,52 @@ def build_cache(
         except VolsegError as error:
             return case.case_id, str(error)
 
-    logger.info("preparing %d cases in %s", len(cases), folder)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        results = list(track(pool.map(load, cases), "preparing cases", len(cases)))
+    def look(case: Case) -> CachedCase | None:
+        with contextlib.suppress(VolsegError):
+            return read_cached(case, config, folder)
+        return None
+
+    results: list[Any]
+    with ThreadPoolExecutor(cores()) as pool:
+        # Without the lock: hundreds of ranks that find all there need not wait for one another.
+        results = list(pool.map(look, cases))
+        if None in results:
+            logger.info("preparing %d of %d cases in %s", results.count(None), len(cases), folder)
+            with _alone(folder):
+                results = list(track(pool.map(load, cases), "preparing cases", len(cases)))
     failures = tuple(result for result in results if isinstance(result, tuple))
     return tuple(r for r in results if isinstance(r, CachedCase)), failures
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the lock of a cache; one that a killed process held is free."""
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("waiting for another process that prepares cases in %s", folder)
+        while not lock.is_locked:
+            if signals.received():
+                raise signals.Stopped("stopped while waiting for the cache; call again") from None
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=1)
+    except (OSError, NotImplementedError):
+        # Some cluster file systems lock nothing. Then cases may be decoded twice, and the entry
+        # that is whole first stays.
+        logger.info("%s cannot be locked; other processes may prepare the same cases", folder)
+    try:
+        _remove_unfinished(folder, lock)
+        yield
+    finally:
+        lock.release()
+
+
+def _remove_unfinished(folder: Path, lock: FileLock) -> None:
+    """Remove entries that were begun by a process that was killed; nobody else builds any now."""
+    if lock.is_locked:
+        for path in folder.glob(".*-*"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def read_cached(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase | None:

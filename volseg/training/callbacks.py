@@ -1,4 +1,4 @@
-"""What happens besides training: limits of time, the best model and its scores, curves."""
+"""What happens besides training: speed, scores of patches, moving average, the best model."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from volseg.checkpoint import save_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.files import MODEL_FILE
 from volseg.metrics import ScoreRecord
-from volseg.overlay import SAMPLES
-from volseg.training.datamodule import TimedLoader
+from volseg.training.datamodule import TrainingLoader
 from volseg.training.module import BEST_SCORE, TRAINING_SCORES, SegmentationModule
 
 logger = logging.getLogger(__name__)
@@ -27,6 +26,10 @@ class Throughput(Callback):
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # An epoch that a stopped run goes on with has begun already.
+        self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.start = self.end = time.perf_counter()
@@ -40,27 +43,31 @@ class Throughput(Callback):
         self.end = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        seconds = max(self.end - self.start, 1e-9)
+        if not self.batches:
+            return
+        seconds = self.end - self.start
         patches = self.batches * self.batch_size * trainer.world_size
         pl_module.log("train/patches_per_second", patches / seconds)
         share = (_loader(trainer).waited - self.waited) / seconds
         pl_module.log("train/data_wait_share", min(share, 1.0))
 
 
-def _loader(trainer: pl.Trainer) -> TimedLoader:
-    loader: TimedLoader = trainer.train_dataloader
+def _loader(trainer: pl.Trainer) -> TrainingLoader:
+    loader: TrainingLoader = trainer.train_dataloader
     return loader
 
 
 class TrainingScores(Callback):
-    """Logs Dice and IoU of the patches of each epoch; see `training_overlaps`."""
+    """Logs loss, Dice and IoU of the patches of each epoch; see `EpochSums`."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        _ours(pl_module).counts.clear()
+        _ours(pl_module).sums.clear()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         module = _ours(pl_module)
-        overlaps = module.training_overlaps()
+        sums = module.sums.of_all_ranks(trainer.strategy)
+        module.log("train/loss_epoch", sums.loss)
+        overlaps = sums.overlaps()
         for score in TRAINING_SCORES:
             values = {region: getattr(overlap, score) for region, overlap in overlaps.items()}
             module.log_by_region(f"train/{score}", values)
@@ -71,46 +78,15 @@ def _ours(module: pl.LightningModule) -> SegmentationModule:
     return module
 
 
-class TimeLimit(Callback):
-    """Ends training early enough that the last validation and the model are done in time.
-
-    Args:
-        seconds: From `started` on.
-        started: Reading of `time.monotonic`.
-    """
-
-    def __init__(self, seconds: float, started: float) -> None:
-        self.end = started + seconds
-        # Before one was timed, a validation is taken to need a tenth of the time.
-        self.validation = 0.1 * seconds
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"validation": self.validation}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.validation = state_dict["validation"]
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.validation_start = time.monotonic()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # The samples are segmented once more, after training, by one rank.
-        data: Any = trainer.datamodule
-        samples = min(SAMPLES, len(data.validation)) / math.ceil(
-            len(data.validation) / trainer.world_size
-        )
-        # A fifth more than it took.
-        self.validation = 1.2 * (1 + samples) * (time.monotonic() - self.validation_start)
+class MovingAverage(Callback):
+    """Averages the weights after each step, before anything saves them."""
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        # Ten seconds for the files.
-        late = time.monotonic() + self.validation + 10 > self.end
-        # Ranks agree, or one would leave the others waiting.
-        if trainer.strategy.reduce_boolean_decision(late, all=False) and not trainer.should_stop:
-            logger.info("max_time is near: training ends here")
-            trainer.should_stop = True
+        module = _ours(pl_module)
+        if module.averaged is not None:
+            module.averaged.update_parameters(module.network)
 
 
 class ValidateLast(Callback):

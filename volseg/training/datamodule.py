@@ -7,7 +7,6 @@ was drawn before. So runs repeat, and one that resumes goes on where it stopped.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,7 +17,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from volseg import signals
 from volseg.config import ExperimentConfig
+from volseg.ranks import cores
 from volseg.training.cache import CachedCase
 from volseg.transforms import augmentation
 
@@ -105,13 +106,17 @@ def cut(
 
 
 class EpochSampler(Sampler[int]):
-    """Numbers of the samples of one epoch: each sample of a run, on any rank, has its own."""
+    """Numbers of the samples of one epoch: each sample of a run, on any rank, has its own.
+
+    `done` samples are passed over, once: those of an epoch that a stopped run goes on with.
+    """
 
     def __init__(self, samples: int, rank: int = 0, world_size: int = 1) -> None:
         self.samples = samples
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self.done = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -122,13 +127,16 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         first = self.epoch * self.samples * self.world_size + self.rank
-        return iter(range(first, first + self.samples * self.world_size, self.world_size))
+        numbers = range(first, first + self.samples * self.world_size, self.world_size)
+        done, self.done = self.done, 0
+        return iter(numbers[done:])
 
 
-class TimedLoader(DataLoader[dict[str, torch.Tensor]]):
-    """Adds up the seconds that one waits for a batch."""
+class TrainingLoader(DataLoader[dict[str, torch.Tensor]]):
+    """Adds up the seconds that one waits for a batch, and goes on within an epoch."""
 
     waited = 0.0
+    batches = 0
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         batches = super().__iter__()
@@ -138,19 +146,30 @@ class TimedLoader(DataLoader[dict[str, torch.Tensor]]):
             self.waited += time.perf_counter() - start
             if batch is None:
                 return
+            self.batches += 1
             yield batch
 
+    def state_dict(self) -> dict[str, int]:
+        """Batches of this epoch that were handed out; Lightning saves it in a checkpoint."""
+        return {"batches": self.batches % len(self)}
 
-class CaseDataset(Dataset[CachedCase]):
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after the batches that were handed out before."""
+        self.batches = state["batches"]
+        sampler: Any = self.sampler
+        sampler.done = self.batches * (self.batch_size or 1)
+
+
+class CaseDataset(Dataset[CachedCase | None]):
     """Whole preprocessed cases."""
 
-    def __init__(self, cases: Sequence[CachedCase]) -> None:
+    def __init__(self, cases: Sequence[CachedCase | None]) -> None:
         self.cases = cases
 
     def __len__(self) -> int:
         return len(self.cases)
 
-    def __getitem__(self, index: int) -> CachedCase:
+    def __getitem__(self, index: int) -> CachedCase | None:
         return self.cases[index]
 
 
@@ -178,28 +197,30 @@ class VolumeDataModule(pl.LightningDataModule):
         data = self.config.data
         rank, world_size = self._rank()
         sampler = EpochSampler(data.batch_size * data.batches_per_epoch, rank, world_size)
-        workers = loader_workers(data.workers)
-        return TimedLoader(
+        # `num_devices` is that of this node.
+        workers = loader_workers(data.workers, self.trainer.num_devices if self.trainer else 1)
+        return TrainingLoader(
             PatchDataset(self.training, self.config),
             batch_size=data.batch_size,
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
+            # A signal to all processes of a job must not take the workers away too early.
+            worker_init_fn=_end_with_parent,
             pin_memory=torch.cuda.is_available(),
         )
 
-    def val_dataloader(self) -> DataLoader[CachedCase]:
+    def val_dataloader(self) -> DataLoader[CachedCase | None]:
         # Each case on one rank only: a padded sampler would count some twice.
         rank, world_size = self._rank()
-        # A rank without a case would leave the others waiting; rows that come twice count once.
-        cases = self.validation[rank::world_size] or self.validation[:1]
-        return DataLoader(CaseDataset(cases), batch_size=None)
+        # A rank without a case would leave the others waiting, so it gets one that is none.
+        return DataLoader(CaseDataset(self.validation[rank::world_size] or [None]), batch_size=None)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
         # A cached case stays where it is: `segment` moves window by window.
-        if isinstance(batch, CachedCase):
+        if batch is None or isinstance(batch, CachedCase):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
@@ -209,9 +230,15 @@ class VolumeDataModule(pl.LightningDataModule):
         return self.trainer.global_rank, self.trainer.world_size
 
 
-def loader_workers(configured: int | None) -> int:
-    """Number of loader processes: as configured, else one less than the usable cores, up to 8."""
-    if configured is not None:
-        return configured
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(8, max(1, (usable or 1) - 1))
+def loader_workers(configured: int | None, processes: int = 1) -> int:
+    """Number of loader processes: as configured, else one less than the usable cores, up to 8.
+
+    Args:
+        configured: `data.workers`.
+        processes: Training processes that share the cores.
+    """
+    return min(8, max(1, cores(processes) - 1)) if configured is None else configured
+
+
+def _end_with_parent(_: int) -> None:
+    signals.ignore()

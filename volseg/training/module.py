@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch import nn
+from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from volseg import signals
 from volseg.config import ExperimentConfig, TrainingConfig
 from volseg.losses import build_loss
 from volseg.metrics import (
-    Overlap,
     ScoreRow,
     ScoreTable,
     SliceRow,
@@ -28,7 +28,7 @@ from volseg.metrics import (
 from volseg.networks import build_network
 from volseg.overlay import figure_array, gallery
 from volseg.training.cache import CachedCase, read_masks
-from volseg.training.counts import VoxelCounts
+from volseg.training.counts import EpochSums
 from volseg.training.datamodule import masks_of
 from volseg.training.views import axial, cached_view, decoded_masks
 from volseg.windows import on_scan_grid, segment
@@ -72,7 +72,7 @@ class SegmentationModule(pl.LightningModule):
         if self.averaged is not None:
             # Else several GPUs would wait for gradients that never come.
             self.averaged.requires_grad_(False)
-        self.counts = VoxelCounts(self.regions, config.inference.threshold)
+        self.sums = EpochSums(self.regions, config.inference.threshold)
         self.rows: list[ScoreRow] = []
         self.slice_rows: list[SliceRow] = []
         # Those of all ranks, once a validation has ended.
@@ -85,29 +85,35 @@ class SegmentationModule(pl.LightningModule):
         return self.network if self.averaged is None else self.averaged.module
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_index: int) -> torch.Tensor:
+        # What is drawn in a step, such as dropped units, depends on the step and the rank alone: so
+        # the position of a stopped run says what the generators will draw when it goes on.
+        place = [self.config.training.seed, self.global_step, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
         logits = self.network(batch["image"])
         loss: torch.Tensor = self.loss(logits, batch["mask"])
-        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(batch["image"]))
-        self.counts.add(logits if torch.is_tensor(logits) else logits[0], batch["mask"])
+        self.log("train/loss_step", loss)
+        finest = logits if torch.is_tensor(logits) else logits[0]
+        self.sums.add(finest, batch["mask"], loss.detach())
         return loss
 
-    def training_overlaps(self) -> dict[str, Overlap]:
-        """Overlap of each region in the patches of this epoch, pooled over steps and ranks.
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["epoch_sums"] = self.sums.of_all_ranks(self.trainer.strategy).state_dict()
 
-        What is compared is what is trained: augmented patches, half of them or so centred on
-        tumour, each segmented by the weights of its step. So Dice and IoU of these counts are those
-        of the pooled voxels of an epoch, and not comparable to those of whole patients.
-        """
-        return self.counts.overlaps(self.trainer.strategy.reduce(self.counts.sums, reduce_op="sum"))
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.global_rank == 0:
+            self.sums.load_state_dict(checkpoint["epoch_sums"])
 
     def on_validation_epoch_start(self) -> None:
         self.rows, self.slice_rows, self.losses = [], [], {}
+        # Ranks agree in weights; running statistics of batch norm are of what each has seen.
+        if self.trainer.world_size > 1:
+            for buffer in self.best_network.buffers():
+                distributed.broadcast(buffer, src=0)
 
-    def validation_step(self, batch: CachedCase, batch_index: int) -> None:
+    def validation_step(self, batch: CachedCase | None, batch_index: int) -> None:
+        # A rank without a case goes along; after a signal the rest would be in vain.
+        if batch is None or signals.received() is not None:
+            return
         image = np.asarray(batch.image)
         network = self.best_network
         probabilities = segment(network, image, self.config, device=self.device)
@@ -139,10 +145,16 @@ class SegmentationModule(pl.LightningModule):
         gathered = [own]
         if self.trainer.world_size > 1:
             gathered *= self.trainer.world_size
-            torch.distributed.all_gather_object(gathered, own)
-        self.table = ScoreTable.of(row for rows, _, _ in gathered for row in rows)
-        self.slices = SliceTable.of(row for _, rows, _ in gathered for row in rows)
-        self.losses = {case: loss for _, _, part in gathered for case, loss in part.items()}
+            distributed.all_gather_object(gathered, own)
+        losses = {case: loss for _, _, part in gathered for case, loss in part.items()}
+        # In the order of the cases, whatever the number of ranks.
+        data: Any = self.trainer.datamodule
+        place = {case.case.case_id: number for number, case in enumerate(data.validation)}
+        self.losses = {case: losses[case] for case in sorted(losses, key=place.__getitem__)}
+        rows = [row for rows, _, _ in gathered for row in rows]
+        self.table = ScoreTable.of(sorted(rows, key=lambda row: place[row.case_id]))
+        slices = [row for _, rows, _ in gathered for row in rows]
+        self.slices = SliceTable.of(sorted(slices, key=lambda row: place[row.case_id]))
         # All that is logged is equal on all ranks already, being computed from what all have.
         self.log("val/loss", float(np.mean(list(self.losses.values()))))
         for score in SCORES:

@@ -24,11 +24,12 @@ from volseg.files import (
     MODEL_FILE,
     atomic_write,
     make_folder,
+    remove_unfinished,
 )
 from volseg.metrics.record import SUMMARY_FILE
+from volseg.training.checkpoints import CHECKPOINTS, find_checkpoints
 from volseg.training.epoch_log import read_metrics
 
-LAST = Path("checkpoints", "last.ckpt")
 ENVIRONMENT = "environment.json"
 
 _PACKAGES = ("volseg", "torch", "monai", "pytorch-lightning", "numpy", "nibabel")
@@ -40,9 +41,7 @@ _FREE = {
 }
 
 
-def open_run(
-    run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool
-) -> Path | None:
+def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool) -> None:
     """Make the folder of a run, or check that it can go on, and describe the run in it.
 
     Args:
@@ -51,31 +50,28 @@ def open_run(
         data_list: Its cases, written with their folds.
         resume: Whether the run goes on.
 
-    Returns:
-        The checkpoint to go on from, or None for a new run.
-
     Raises:
         OutputError: If the folder holds a run already or cannot be written.
         CheckpointError: If there is nothing to resume, or it is another experiment.
     """
-    last = run / LAST
-    held = _holds_run(run)
-    if resume and not last.exists():
-        remedy = "choose another -o" if held else "start the run without --resume"
-        raise CheckpointError(f"{last} does not exist; {remedy}")
     if rank_zero_only.rank != 0:
         # Lightning starts the command again for each further GPU, when rank 0 is past this.
-        return last if resume else None
+        return
+    held, checkpoints = _holds_run(run), find_checkpoints(run)
+    if resume and not checkpoints:
+        remedy = "choose another -o" if held else "start the run without --resume"
+        raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint; {remedy}")
     if resume:
         check_same_experiment(run, config, data_list)
+        for folder in (run, run / CHECKPOINTS):
+            remove_unfinished(folder)
     elif held:
-        remedy = "go on with --resume or choose" if last.exists() else "choose"
+        remedy = "go on with --resume or choose" if checkpoints else "choose"
         raise OutputError(f"{run} already holds a run; {remedy} another -o")
     make_folder(run, "choose another with -o")
     if not resume:
         _clear(run)
     _describe(run, config, data_list)
-    return last if resume else None
 
 
 def _holds_run(run: Path) -> bool:
@@ -84,10 +80,11 @@ def _holds_run(run: Path) -> bool:
     A run that was stopped before its first epoch was whole holds nothing to go on from, though its
     first validation may have left a model.
     """
-    if not ((run / LAST.parent).exists() or (run / MODEL_FILE).exists()):
+    if not ((run / CHECKPOINTS).exists() or (run / MODEL_FILE).exists()):
         return False
-    table, described = run / METRICS_FILE, run / ENVIRONMENT
-    if (run / LAST).exists() or is_finished(run) or not (table.exists() and described.exists()):
+    table = run / METRICS_FILE
+    described = table.exists() and (run / ENVIRONMENT).exists()
+    if find_checkpoints(run) or is_finished(run) or not described:
         return True
     # The row of an epoch is written just before its checkpoint.
     return len(read_metrics(table)) > 1
@@ -96,7 +93,7 @@ def _holds_run(run: Path) -> bool:
 def _clear(run: Path) -> None:
     """Remove what a run left that was stopped before its first checkpoint."""
     try:
-        for folder in ("tensorboard", LAST.parent):
+        for folder in ("tensorboard", CHECKPOINTS):
             shutil.rmtree(run / folder, ignore_errors=True)
         for name in (METRICS_FILE, MODEL_FILE, SUMMARY_FILE):
             (run / name).unlink(missing_ok=True)
@@ -124,7 +121,9 @@ def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataLi
     changed = [
         key
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in _FREE and not key.startswith("inference.")
+        if before.get(key) != now.get(key)
+        and key not in _FREE
+        and not key.startswith(("inference.", "slurm."))
     ]
     if _cases(read_data_list(run / DATA_LIST_FILE)) != _cases(data_list):
         changed.append("data list")

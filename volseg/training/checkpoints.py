@@ -1,0 +1,137 @@
+"""Checkpoints of a run: written whole, checked on reading, the newest good one chosen by rank 0.
+
+A checkpoint is named after the number of steps taken, and the one before it is kept as well, in
+case the newest cannot be read.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning.callbacks import Checkpoint
+from torch import distributed
+
+from volseg.errors import CheckpointError
+from volseg.files import atomic_write
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS = "checkpoints"
+_KEPT = 2
+
+
+def find_checkpoints(run: Path) -> list[Path]:
+    """Checkpoints of a run, newest first."""
+    return sorted((run / CHECKPOINTS).glob("step-*.ckpt"), reverse=True)
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all; reads the newest good one, running no code."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        # In memory first: on a full disk, torch tells of no OSError.
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(Path(path)) as unfinished:
+            unfinished.write_bytes(buffer.getbuffer())
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
+        """The newest good checkpoint of the run `path`, the same on all ranks.
+
+        Raises:
+            CheckpointError: If none can be read.
+        """
+        # One rank chooses: a file system may show one node what it does not show another yet.
+        chosen: list[Path | None] = [None]
+        found: Mapping[str, Any] | None = None
+        problem = None
+        if not distributed.is_initialized() or distributed.get_rank() == 0:
+            try:
+                chosen[0], found = newest_good(Path(path))
+            except CheckpointError as error:
+                problem = error
+        if distributed.is_initialized():
+            distributed.broadcast_object_list(chosen)
+        if chosen[0] is None:
+            raise problem or CheckpointError(f"rank 0 found no checkpoint in {path} to go on from")
+        return read_checkpoint(chosen[0]) if found is None else found
+
+
+def newest_good(run: Path) -> tuple[Path, Mapping[str, Any]]:
+    """The newest checkpoint of a run that can be read, and what it holds; names those passed over.
+
+    Raises:
+        CheckpointError: If none can be read.
+    """
+    problems = []
+    for path in find_checkpoints(run):
+        try:
+            found = read_checkpoint(path)
+        except CheckpointError as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            logger.warning("%s; passed over", problem)
+        logger.info("going on from %s, after %d steps", path.name, found["global_step"])
+        return path, found
+    raise CheckpointError(
+        "; ".join(problems or [f"{run / CHECKPOINTS} holds no checkpoint"])
+        + "; start the run anew with another -o"
+    )
+
+
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """What a checkpoint holds, on the CPU.
+
+    Raises:
+        CheckpointError: If it is damaged: cut short, or changed in any byte of its contents.
+    """
+    try:
+        # torch itself does not compare what it reads with the checksums in the file.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
+        found: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        detail = str(error).splitlines()[0]
+        raise CheckpointError(f"checkpoint {path} is damaged ({detail})") from None
+    return found
+
+
+class KeepCheckpoints(Checkpoint):
+    """Saves after each epoch, and keeps the newest two."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    # Lightning runs a `Checkpoint` after all other callbacks, so it knows of what they found.
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save(trainer)
+
+    def save(self, trainer: pl.Trainer) -> Path:
+        """Save; all ranks call this together."""
+        path = self.run / CHECKPOINTS / f"step-{trainer.global_step:08d}.ckpt"
+        trainer.save_checkpoint(path)
+        if trainer.is_global_zero:
+            self._prune(path)
+        return path
+
+    def _prune(self, newest: Path) -> None:
+        """Remove older ones, and those of steps that are done again since they were passed over."""
+        others = [path for path in find_checkpoints(self.run) if path != newest]
+        before = [path for path in others if path < newest][: _KEPT - 1]
+        for path in set(others) - set(before):
+            path.unlink(missing_ok=True)
