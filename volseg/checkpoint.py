@@ -84,7 +84,8 @@ def save_checkpoint(
         "labels": describe_scheme(config.labels),
         "spacing_mm": list(config.data.spacing_mm),
         "scores": dict(scores),
-        "config": config.to_dict(),
+        # Names of a cluster are not for those who get the model.
+        "config": {name: of for name, of in config.to_dict().items() if name != "slurm"},
         "shared": shared,
     }
     with atomic_write(Path(path)) as temporary:

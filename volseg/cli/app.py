@@ -16,6 +16,7 @@ from volseg.cli.tables import (
 )
 from volseg.errors import VolsegError
 
+EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_SOME_FAILED = 3
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -30,6 +31,9 @@ class _Commands(TyperGroup):
         except VolsegError as error:
             complain(str(error))
             raise typer.Exit(EXIT_USER_ERROR) from None
+        except ranks.RankLost as error:
+            complain(str(error))
+            raise typer.Exit(EXIT_FAILED) from None
         except signals.Stopped as stop:
             # The others end in peace: what started them takes another code for a failure.
             if ranks.rank() > 0:

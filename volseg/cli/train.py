@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,14 +16,20 @@ from volseg.cli.app import (
     Fold,
     Overrides,
     app,
+    complain,
     fail_if_some_failed,
 )
+from volseg.cli.jobs import DryRun, Slurm, check_dry_run, tell_of_job
 from volseg.cli.tables import (
     print_comparison,
     print_scores,
     print_validation,
     say,
 )
+from volseg.files import MODEL_FILE
+
+if TYPE_CHECKING:
+    from volseg.config import ExperimentConfig
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -38,26 +45,87 @@ def fit(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last epoch of the run folder.")
     ] = False,
+    folds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|K,K",
+            help="Train these folds, each into RUN/foldK.",
+            show_default="data.fold of the config",
+        ),
+    ] = None,
+    slurm: Slurm = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a network; the best model on the validation fold is kept.
 
     Watch it with:  tensorboard --logdir runs
 
+    On a cluster, --slurm writes a batch script into the run folder and submits
+    it. The job goes back into the queue until the training is done. Defaults
+    of a site are in the section slurm of the config.
+
+    With --folds, one fold follows the other; with --slurm as well, each is a
+    task of a job array. With --resume, finished folds are kept.
+
     Examples:
       volseg fit configs/brats_unet.yaml data.data_root=FOLDER
       volseg fit configs/brats_unet.yaml data.data_root=FOLDER data.fold=1 -o runs/unet_fold1
       volseg fit configs/brats_unet.yaml data.data_root=FOLDER --resume
+      volseg fit configs/brats_unet.yaml --slurm nodes=2,gpus=4,time=24:00:00
+      volseg fit configs/brats_unet.yaml --folds all --slurm partition=gpu
     """
     from volseg.config import load_config
-    from volseg.tasks.fit import fit as run_fit
 
     folder = run or Path("runs") / config.stem
-    result = run_fit(load_config(config, overrides or []), folder, resume=resume)
+    experiment = load_config(config, overrides or [])
+    if slurm is not None:
+        _submit_fit(experiment, folder, folds, slurm, resume=resume, dry_run=dry_run)
+        return
+    check_dry_run(dry_run)
+    if folds is not None:
+        _fit_folds(experiment, folder, folds, resume=resume)
+        return
+
+    from volseg.tasks.fit import fit as run_fit
+
+    result = run_fit(experiment, folder, resume=resume)
     if result.rank == 0:
         if result.scores:
             print_validation(result.scores)
         say(f"Model: {result.model}")
     fail_if_some_failed(result.failures)
+
+
+def _submit_fit(
+    experiment: ExperimentConfig,
+    folder: Path,
+    folds: str | None,
+    words: list[str],
+    *,
+    resume: bool,
+    dry_run: bool,
+) -> None:
+    from volseg.config import read_slurm
+    from volseg.tasks.submit import submit_fit
+
+    options = read_slurm(words, experiment.slurm)
+    experiment = experiment.model_copy(update={"slurm": options})
+    job = submit_fit(experiment, folder, folds, resume=resume, dry_run=dry_run)
+    tell_of_job(job, f"tensorboard --logdir {shlex.quote(str(folder))}")
+
+
+def _fit_folds(experiment: ExperimentConfig, folder: Path, folds: str, *, resume: bool) -> None:
+    from volseg.tasks.folds import fit_folds
+
+    result = fit_folds(experiment, folder, folds, resume=resume)
+    for run in (*result.kept, *result.done):
+        say(f"Model: {run / MODEL_FILE}")
+    if result.stopped is None:
+        fail_if_some_failed(result.failures, "fold")
+        return
+    for fold, reason in result.failures:
+        complain(f"{fold} {reason}")
+    raise typer.Exit(result.stopped)
 
 
 @app.command(rich_help_panel=TRAIN)

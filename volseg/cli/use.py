@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from volseg import signals
 from volseg.cli.app import (
     USE,
     DataRoot,
@@ -16,6 +17,7 @@ from volseg.cli.app import (
     app,
     fail_if_some_failed,
 )
+from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, tell_of_job
 from volseg.cli.tables import (
     as_yaml,
     say,
@@ -72,6 +74,16 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     fold: Fold = None,
     data_root: DataRoot = None,
     patient_regex: PatientRegex = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Only share K of N of the cases, such as 2/8; other processes do the others.",
+            show_default="every case",
+        ),
+    ] = None,
+    slurm: Slurm = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Segment scans, each result on the grid of its input.
 
@@ -82,12 +94,29 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     A case that fails is named and the others go on; the exit code is then 3.
     Results that exist are kept, so a stopped run goes on when called again.
 
+    N processes share the cases with --shard 1/N to --shard N/N, at the same
+    time or in turn, on any machines that write to the same folder. The result
+    is that of one process. On a cluster, --slurm shards=N makes a job array of
+    them, its script and logs in the folder slurm of the output.
+
     Examples:
       volseg infer scans -m runs/brats_unet -o results
       volseg infer scans/BraTS-GLI-00001-000 -m model.safetensors -o results --tta
       volseg infer scans -m fold0.safetensors -m fold1.safetensors -o results
+      volseg infer scans -m model.safetensors -o results --shard 2/8
+      volseg infer scans -m model.safetensors -o results --slurm shards=8,partition=gpu
       volseg infer scans 'inference.window_size=[96,96,96]' -m model.safetensors -o results
     """
+    if slurm is not None:
+        flags = {"--tta": tta is True, "--no-tta": tta is False, "--probabilities": probabilities}
+        flags |= {"--overwrite": overwrite}
+        named = {"--overlap": overlap, "--device": device, "--labels": labels, "--shard": shard}
+        named |= {"--patient-regex": patient_regex}
+        words = [*(overrides or ()), *as_words(flags, named)]
+        _submit_infer((scans, models, output, fold, data_root, words), slurm, dry_run=dry_run)
+        return
+    check_dry_run(dry_run)
+
     from volseg.datalist.conventions import cases_in_words
     from volseg.tasks.infer import InferOptions
     from volseg.tasks.infer import infer as run_infer
@@ -103,12 +132,22 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         data_root=data_root,
         overrides=tuple(overrides or ()),
         patient_regex=patient_regex,
+        shard=shard,
     )
-    result = run_infer(scans, models, output, options)
+    result = run_infer(scans, models, output, options, lambda: signals.received() is not None)
     kept = f", {len(result.kept)} were there already" if result.kept else ""
     done = cases_in_words(len(result.done))
-    say(f"{done} segmented{kept}; results and manifest.json are in {output}")
+    say(f"{done} segmented{kept}; results and {result.manifest.name} are in {output}")
+    if result.stopped:
+        raise signals.Stopped("stopped by a signal; called again, it does the rest")
     fail_if_some_failed(result.failures)
+
+
+def _submit_infer(call: tuple[Any, ...], slurm: list[str], *, dry_run: bool) -> None:
+    from volseg.config import read_slurm
+    from volseg.tasks.submit import InferCall, submit_infer
+
+    tell_of_job(submit_infer(InferCall(*call), read_slurm(slurm), dry_run=dry_run))
 
 
 @app.command(rich_help_panel=USE)

@@ -19,6 +19,7 @@ from volseg.config.network import (
     UNetConfig,
 )
 from volseg.config.section import Section
+from volseg.config.slurm import SlurmConfig, read_slurm
 from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
 
 __all__ = [
@@ -37,9 +38,11 @@ __all__ = [
     "Section",
     "SegNetConfig",
     "SegResNetConfig",
+    "SlurmConfig",
     "SwinUNETRConfig",
     "TrainingConfig",
     "UNetConfig",
     "load_config",
+    "read_slurm",
     "write_config",
 ]

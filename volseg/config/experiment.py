@@ -15,6 +15,7 @@ from volseg.config.data import AugmentationConfig, DataConfig
 from volseg.config.mistakes import explain
 from volseg.config.network import NetworkConfig, NetworkSection, UNetConfig
 from volseg.config.section import Section
+from volseg.config.slurm import SlurmConfig
 from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
 from volseg.errors import ConfigError
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
@@ -61,6 +62,7 @@ class ExperimentConfig(Section):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
+    slurm: SlurmConfig = SlurmConfig()
 
     @property
     def spatial_dims(self) -> int:

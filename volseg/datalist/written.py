@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 
-from volseg.files import CURVES_FILE, MANIFEST_FILE, METRICS_FILE, SAMPLES_FILE
+from volseg.datalist.manifests import is_manifest, read_manifests, unite
+from volseg.files import CURVES_FILE, METRICS_FILE, SAMPLES_FILE
 
 #: Pictures that commands draw, each with a file that the command writes beside it.
 PICTURES = {
@@ -24,16 +24,16 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
         files: Names of the files in it.
     """
     written = {picture for picture, beside in PICTURES.items() if {picture, beside} <= set(files)}
-    return written | (_results(folder / MANIFEST_FILE) if MANIFEST_FILE in files else set())
+    manifests = set(filter(is_manifest, files))
+    return written | (_results(folder, manifests) if manifests else set())
 
 
-def _results(manifest: Path) -> set[str]:
-    """The manifest of `infer` and what it tells of."""
+def _results(folder: Path, manifests: set[str]) -> set[str]:
+    """The manifests of `infer` and what they tell of."""
     try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        records = content["cases"].values()
+        records = unite(read_manifests(folder))["cases"].values()
         results = {name for one in records for name in (one["output"], *one["probabilities"])}
     # Other programs have manifests too.
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()
-    return {MANIFEST_FILE, *results}
+    return manifests | results

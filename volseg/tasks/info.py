@@ -14,6 +14,7 @@ import numpy as np
 
 from volseg.config import ExperimentConfig, load_config
 from volseg.datalist import Case, find_cases, read_data_list
+from volseg.datalist.manifests import read_manifests, unite
 from volseg.datalist.names import LABEL, is_slice, read_name
 from volseg.datalist.stacks import is_mask
 from volseg.errors import DataListError, VolsegError
@@ -23,6 +24,8 @@ from volseg.metrics.record import SUMMARY_FILE
 from volseg.nifti import read_header, read_label_map
 from volseg.slices import read_stack_label_map
 from volseg.slices.bitmap import read_form
+
+RESULTS = "results of volseg infer"
 
 Describe = Callable[[Path], dict[str, Any]]
 
@@ -78,7 +81,7 @@ def _kind_of_json(path: Path) -> tuple[str, Describe]:
         content = None
     keys = set(content) if isinstance(content, dict) else set()
     if {"models", "cases", "failures"} <= keys:
-        return "results of volseg infer", _manifest
+        return RESULTS, _manifest
     if {"summary", "cases", "empty_mask_policy"} <= keys:
         return "scores", _scores
     # Of anything else, the reader of data lists says why it is none.
@@ -159,16 +162,35 @@ def _stacks(cases: Iterable[Case]) -> dict[str, Any]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    return _results(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _results(content: Mapping[str, Any]) -> dict[str, Any]:
     labels = content.get("labels")
+    shard = {name: content[name] for name in ("shard", "finished") if name in content}
     return {
+        **shard,
         "cases": len(content["cases"]),
         "failures": content["failures"],
         "labels": labels.get("name") if isinstance(labels, dict) else labels,
-        "models": [model.get("path") for model in content["models"]],
+        "models": [model.get("path") for model in content.get("models", ())],
         "device": content.get("device"),
         "volseg": content.get("volseg"),
     }
+
+
+def _results_of_shards(folder: Path) -> dict[str, Any]:
+    """What all manifests of a folder tell together; nothing if none is of a shard."""
+    try:
+        manifests = read_manifests(folder)
+        shards = {
+            str(one.shard): "finished" if one.is_finished else "not finished"
+            for one in manifests
+            if not one.shard.is_whole
+        }
+        return {**_results(unite(manifests)), "shards": shards} if shards else {}
+    except (OSError, ValueError) as error:
+        raise VolsegError(f"{error}; move it away") from None
 
 
 def _scores(path: Path) -> dict[str, Any]:
@@ -249,7 +271,9 @@ def _folder(path: Path) -> dict[str, Any]:
     try:
         finding = find_cases([path])
     except DataListError:
-        for name, kind in ((MANIFEST_FILE, "results of volseg infer"), (SUMMARY_FILE, "scores")):
+        if told := _results_of_shards(path):
+            return {"kind": RESULTS, "path": str(path), **told}
+        for name, kind in ((MANIFEST_FILE, RESULTS), (SUMMARY_FILE, "scores")):
             if (path / name).is_file() and _kind(path / name)[0] == kind:
                 return info(path / name)
         raise

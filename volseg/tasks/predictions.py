@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -10,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.datalist import Case
+from volseg.datalist.manifests import read_manifest
 from volseg.datalist.names import LABEL, is_nifti, is_slice, read_name, stem
 from volseg.errors import ConfigError, DataListError, LabelError
-from volseg.files import MANIFEST_FILE
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 
 _NAMES_SHOWN = 3
@@ -67,8 +66,7 @@ def _named_scheme(predictions: Path, labels: str) -> LabelScheme:
 def _manifest_scheme(predictions: Path) -> LabelScheme:
     """The scheme that `infer` noted beside its results; LabelError if there is none."""
     try:
-        manifest = json.loads((predictions / MANIFEST_FILE).read_text(encoding="utf-8"))
-        written = manifest["labels"]
+        written = read_manifest(predictions)["labels"]
         if isinstance(written, str):
             return get_scheme(written)
         values = {int(value): name for value, name in written["labels"].items()}
@@ -86,7 +84,7 @@ def _manifest_scheme(predictions: Path) -> LabelScheme:
 def missing_channels(predictions: Path, case_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Channels that each case lacks, as `infer` noted it; only cases that lack one."""
     try:
-        cases = json.loads((predictions / MANIFEST_FILE).read_text(encoding="utf-8"))["cases"]
+        cases = read_manifest(predictions)["cases"]
         noted = {case_id: cases[case_id].get("missing_channels", []) for case_id in cases}
     # Predictions of another program have no manifest, or one of their own.
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -1,0 +1,53 @@
+"""Options of the commands that can be submitted to a SLURM cluster, and what is said of a job."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg.cli.tables import say
+from volseg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from volseg.tasks.submit import Submission
+
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="key=value,...",
+        help="Submit to SLURM: nodes, gpus (a node), time, any option of sbatch; or defaults, or a "
+        "YAML file with a section slurm.",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the script of --slurm, and do nothing else.")
+]
+
+
+def check_dry_run(dry_run: bool) -> None:
+    """Refuse --dry-run without --slurm, with ConfigError."""
+    if dry_run:
+        raise ConfigError("--dry-run shows the script of --slurm; add --slurm, or leave it out")
+
+
+def as_words(flags: Mapping[str, bool], options: Mapping[str, object]) -> list[str]:
+    """Options as words of a command line, without those that are not set."""
+    named = [f"{name}={value}" for name, value in options.items() if value is not None]
+    return [*(name for name, is_set in flags.items() if is_set), *named]
+
+
+def tell_of_job(job: Submission, *watch: str) -> None:
+    """The script after a dry run; else the number of the job, and how to watch it."""
+    if job.job is None:
+        typer.echo(job.script, nl=False)
+        return
+    # The shell is to see the star of an array.
+    log = "*".join(shlex.quote(part) if part else "" for part in job.log.split("*"))
+    say(f"Job {job.job} was submitted; its script is {job.path}. To watch it:")
+    for line in (f"squeue --jobs {job.job}", f"tail -F {log}", *watch):
+        say(f"  {line}")

@@ -1,0 +1,209 @@
+"""Section `slurm`: what a job asks for, and the words of `--slurm` that go over it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from volseg.config.mistakes import explain
+from volseg.config.section import PositiveInt, Section
+from volseg.errors import ConfigError
+
+NonNegativeInt = Annotated[int, Field(ge=0)]
+
+#: Word of `--slurm` for the section alone.
+DEFAULTS = "defaults"
+
+# Options of sbatch that the script depends on, and what to say instead.
+_OURS = {
+    "array": "set by fit --folds and by shards of infer",
+    "chdir": "the paths of a config start from the folder that you submit from; go there first",
+    "gpus-per-task": "each process must see all GPUs of its node; use gpus, or gres",
+    "no-requeue": "use max_requeues=0",
+    "ntasks": "there is a process for each GPU; use nodes and gpus, or tasks where gpus is 0",
+    "ntasks-per-node": "there is a process for each GPU; use gpus, or tasks where gpus is 0",
+    "open-mode": "a restarted job goes on in its log",
+    "parsable": "volseg reads the number of the job",
+    "requeue": "use max_requeues",
+    "wrap": "the script is what volseg writes",
+}
+# 60, 30:00, 24:00:00, 2-12, 2-12:00, 2-12:00:00
+_TIME = re.compile(r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}|UNLIMITED|INFINITE")
+_GPUS = re.compile(r"gpu(?::[^:,]+?)??(?::(\d+))?(?=,|$)")
+
+
+def _time(value: object) -> object:
+    """Time as SLURM writes it; YAML reads an unquoted 24:00:00 as a number of seconds."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 3600:
+            raise ValueError(f"{value} may be minutes or seconds; write it as 'HH:MM:SS'")
+        minutes, seconds = divmod(value, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours:02}:{minutes:02}:{seconds:02}"
+    if isinstance(value, str) and not _TIME.fullmatch(value):
+        raise ValueError(f"a time is HH:MM:SS, D-HH:MM:SS or minutes, got {value!r}")
+    return value
+
+
+def _lines(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class SlurmConfig(Section):
+    """What a job on a SLURM cluster asks for; every other key is an option of sbatch."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str | int | bool]
+
+    nodes: PositiveInt = 1
+    gpus: NonNegativeInt = Field(1, description="a node; each has a process")
+    tasks: PositiveInt = Field(1, description="processes a node, where gpus is 0")
+    cpus: PositiveInt | None = Field(
+        None, description="a process; null: one more than data.workers, 8 where that is null"
+    )
+    time: Annotated[str, BeforeValidator(_time)] | None = Field(
+        None, description="limit, as HH:MM:SS or D-HH:MM:SS; null: as the partition says"
+    )
+    setup: Annotated[tuple[str, ...], BeforeValidator(_lines)] = Field(
+        (), description="shell lines before the program, such as `module load cuda`"
+    )
+    command: str | None = Field(
+        None,
+        description="what calls volseg, such as `apptainer run --nv volseg.sif`; null: the Python "
+        "that submits",
+    )
+    shards: PositiveInt | None = Field(None, description="of infer: tasks that share the cases")
+    max_requeues: NonNegativeInt = Field(100, description="how often a job may come back")
+    max_failures: NonNegativeInt = Field(
+        3, description="how often it may come back after failures in a row, without a checkpoint"
+    )
+
+    @property
+    def processes(self) -> int:
+        """Processes a node."""
+        return self.gpus or self.tasks
+
+    @property
+    def sbatch(self) -> dict[str, str | int | bool]:
+        """Further options of sbatch by their long names."""
+        return dict(self.__pydantic_extra__)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, options: object) -> object:
+        """Keys as they are called here, or as sbatch calls its own."""
+        if not isinstance(options, Mapping):
+            return options
+        named: dict[str, Any] = {}
+        problems = []
+        for key, value in options.items():
+            name = str(key).replace("-", "_")
+            if name not in cls.model_fields:
+                name = str(key).replace("_", "-")
+                problems.append(_problem(name, value))
+            elif re.search(r"[\n\r\0]", value if isinstance(value, str) else ""):
+                problems.append(f"{name}: {value!r} has more than one line; write a single one")
+            if name in named:
+                problems.append(f"{name} is there twice; name it once")
+            named[name] = value
+        if any(problems):
+            raise ValueError("\n".join(filter(None, problems)))
+        return named
+
+    @model_validator(mode="after")
+    def _gpus_agree(self) -> SlurmConfig:
+        for name in ("gres", "gpus-per-node"):
+            given = str(self.sbatch.get(name, ""))
+            found = _GPUS.search(given if name == "gres" else f"gpu:{given}")
+            if given and given != "False" and found and int(found[1] or 1) != self.gpus:
+                raise ValueError(
+                    f"{name} {given} and gpus {self.gpus} differ; give both the same number"
+                )
+        if any(re.search(r"[\n\r\0]", line) for line in self.setup):
+            raise ValueError("setup: a line holds a line break; write several lines as a list")
+        return self
+
+
+def _problem(name: str, value: object) -> str | None:
+    """What is wrong with an option of sbatch, or None."""
+    if name in _OURS:
+        return f"{name} is not for you to set: {_OURS[name]}"
+    if not re.fullmatch(r"[a-z][a-z0-9-]+", name):
+        return f"{name!r} is no long option of sbatch; `sbatch --help` lists them"
+    if not isinstance(value, str | int | bool):
+        return f"{name}: give a text, a whole number or true, got {value!r}"
+    if re.search(r"[\n\r\0]", str(value)):
+        return f"{name}: {value!r} has more than one line; write a single one"
+    # Such a signal reaches the shell of the script alone, which cannot save anything.
+    if name == "signal" and "B" in str(value).partition(":")[0] and ":" in str(value):
+        return f"signal {value} would not reach the program; write USR1@SECONDS"
+    return None
+
+
+def read_slurm(words: Sequence[str], section: SlurmConfig | None = None) -> SlurmConfig:
+    """Options of a job: words over those of a section.
+
+    Args:
+        words: Texts as `nodes=2,gpus=4,mail-type=END,FAIL`; later ones go over earlier ones. A part
+            without `=` goes on with the value before it; `false` takes an option away. The first
+            part may be a YAML file, whose section `slurm` is then used, or `defaults`.
+        section: That of the config; None: the defaults of volseg.
+
+    Raises:
+        ConfigError: If a word is not of that form, or any option is wrong; all at once.
+    """
+    options: dict[str, Any] = section.model_dump() if section else {}
+    for text in words:
+        first, _, rest = text.partition(",")
+        is_file = first.endswith((".yaml", ".yml")) and "=" not in first
+        if is_file:
+            options |= _section_of(Path(first))
+        for key, value in _parts(rest if is_file or first in ("", DEFAULTS) else text):
+            # The two spellings of a key are one.
+            for spelling in (key.replace("-", "_"), key.replace("_", "-")):
+                options.pop(spelling, None)
+            options[key] = {"true": True, "false": False}.get(value, value)
+    own = SlurmConfig.model_fields
+    asked = {k: v for k, v in options.items() if v is not False or k.replace("-", "_") in own}
+    try:
+        return SlurmConfig.model_validate(asked)
+    except ValidationError as error:
+        lines = [line for detail in error.errors() for line in explain(detail, SlurmConfig)]
+        raise ConfigError("\n  ".join(["--slurm is not valid:", *lines])) from None
+
+
+def _parts(text: str) -> list[tuple[str, str]]:
+    """Keys and values of `key=value,key=value`."""
+    parts: list[tuple[str, str]] = []
+    for part in text.split(",") if text else []:
+        key, equals, value = part.partition("=")
+        if equals and re.fullmatch(r"[A-Za-z][\w-]*", key.strip()):
+            parts.append((key.strip(), value))
+        elif parts:
+            parts[-1] = (parts[-1][0], f"{parts[-1][1]},{part}")
+        else:
+            raise ConfigError(
+                f"--slurm {text}: {part!r} is not of the form key=value; "
+                f"write --slurm nodes=2,gpus=4, or --slurm {DEFAULTS} for the section of the config"
+            )
+    return parts
+
+
+def _section_of(path: Path) -> dict[str, Any]:
+    """The section `slurm` of a YAML file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not YAML: {detail}; correct that line") from None
+    section = content.get("slurm") if isinstance(content, dict) else None
+    if not isinstance(section, dict):
+        raise ConfigError(f"{path} has no section slurm; add one, or leave the file out")
+    return dict(section)

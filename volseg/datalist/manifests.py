@@ -1,0 +1,213 @@
+"""Manifests of a folder of results: that of one process, and those of shards, read as one."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from volseg.errors import ConfigError
+from volseg.files import MANIFEST_FILE
+
+_NAME = re.compile(r"manifest-([1-9][0-9]*)-of-([1-9][0-9]*)\.json")
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Share `number`, from 1, of `count` shares of the cases; 1 of 1 is the whole."""
+
+    number: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str | None) -> Shard:
+        """The shard that `2/8` names; of None the whole.
+
+        Raises:
+            ConfigError: If it is written otherwise, or is none of 1/8 to 8/8.
+        """
+        if text is None:
+            return cls()
+        match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+        shard = cls(int(match[1]), int(match[2])) if match else cls(0, 0)
+        if not 1 <= shard.number <= shard.count:
+            raise ConfigError(
+                f"shard is {text!r}, expected K/N with K from 1 to N; "
+                "give 2/8 for the second of eight shards"
+            )
+        return shard
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there are no other shares."""
+        return self.count == 1
+
+    @property
+    def file(self) -> str:
+        """Name of the manifest that this share writes."""
+        return MANIFEST_FILE if self.is_whole else f"manifest-{self.number}-of-{self.count}.json"
+
+    def share(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Every `count`-th item; the shares are disjoint, and together they are all.
+
+        >>> Shard(2, 3).share("abcde")
+        'be'
+        """
+        return items[self.number - 1 :: self.count]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest as it was read.
+
+    Attributes:
+        path: Its file.
+        shard: The share that wrote it.
+        text: What the file held.
+        content: The same as data.
+        time_ns: When it was written, as the file system says.
+    """
+
+    path: Path
+    shard: Shard
+    text: str
+    content: Mapping[str, Any]
+    time_ns: int
+
+    @property
+    def cases(self) -> dict[str, Any]:
+        """Record of each result; ValueError if there are none such."""
+        return self._section("cases")
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Reason of each case that failed; ValueError if there are none such."""
+        return self._section("failures")
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it is of no shard that is in work or was stopped."""
+        return self.shard.is_whole or self.content.get("finished") is True
+
+    def _section(self, name: str) -> dict[str, Any]:
+        section = self.content.get(name, {})
+        if not isinstance(section, dict):
+            raise ValueError(f"{self.path} is no manifest of volseg ({name} are {section!r})")
+        return section
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a file is called as `infer` calls its manifests."""
+    return name == MANIFEST_FILE or _shard_of(name) is not None
+
+
+def read_manifests(folder: Path) -> list[Manifest]:
+    """All manifests of a folder: `manifest.json`, then those of shards, the latest last.
+
+    Shards may write and merge at the same time. One that is gone was merged into `manifest.json`
+    before, which is therefore read after the others.
+
+    Raises:
+        OSError: If one cannot be read.
+        ValueError: If one is no manifest.
+    """
+    if not folder.is_dir():
+        return []
+    shards = [(path, shard) for path in folder.iterdir() if (shard := _shard_of(path.name))]
+    read = [_read(path, shard) for path, shard in shards]
+    found = sorted((one for one in read if one), key=lambda one: (one.time_ns, one.path))
+    whole = _read(folder / MANIFEST_FILE, Shard())
+    return [whole, *found] if whole else found
+
+
+def unite(manifests: Sequence[Manifest]) -> dict[str, Any]:
+    """Content of several manifests as of one; of a case, the last that tells of it counts."""
+    if len(manifests) == 1 and manifests[0].shard.is_whole:
+        return dict(manifests[0].content)
+    united: dict[str, Any] = {"skipped": []}
+    cases: dict[str, Any] = {}
+    failures: dict[str, str] = {}
+    for one in manifests:
+        for case_id in (*one.cases, *one.failures):
+            cases.pop(case_id, None)
+            failures.pop(case_id, None)
+        cases |= one.cases
+        failures |= one.failures
+        # What was left out is told by the first shard alone.
+        skipped = one.content.get("skipped", []) if one.shard.number == 1 else united["skipped"]
+        united |= one.content
+        united["skipped"] = skipped
+    united |= {"cases": cases, "failures": failures}
+    return {name: value for name, value in united.items() if name not in {"shard", "finished"}}
+
+
+def labels_of(manifests: Sequence[Manifest], case_ids: Collection[str]) -> list[Any]:
+    """The label schemes, as they are noted, of the results of these cases; each once."""
+    last = {case_id: one for one in manifests for case_id in (*one.cases, *one.failures)}
+    found: list[Any] = []
+    for case_id in case_ids:
+        if case_id in last and case_id in last[case_id].cases:
+            labels = last[case_id].content.get("labels")
+            found += [labels] if labels not in found else []
+    return found
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What all manifests of a folder tell, as one.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        OSError: If one cannot be read.
+        ValueError: If one is no manifest, or they tell of results in several label schemes.
+    """
+    manifests = read_manifests(folder)
+    if not manifests:
+        raise FileNotFoundError(errno.ENOENT, "it has no manifest.json", str(folder))
+    united = unite(manifests)
+    if len(manifests) > 1 and len(labels_of(manifests, united["cases"])) > 1:
+        raise ValueError("shards have not yet made all old results again in their label scheme")
+    return united
+
+
+def _shard_of(name: str) -> Shard | None:
+    """The share whose manifest is called so."""
+    match = _NAME.fullmatch(name)
+    shard = Shard(int(match[1]), int(match[2])) if match else Shard()
+    return shard if 1 <= shard.number <= shard.count > 1 else None
+
+
+def _read(path: Path, shard: Shard) -> Manifest | None:
+    """The manifest at `path`; None if there is none any more."""
+    try:
+        time_ns, text = _text(path)
+    except FileNotFoundError:
+        return None
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is no manifest of volseg ({error})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no manifest of volseg (it holds {content!r:.40})")
+    return Manifest(path, shard, text, content, time_ns)
+
+
+def _text(path: Path, tries: int = 3) -> tuple[int, str]:
+    """When a file was written, and what it holds."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return os.fstat(file.fileno()).st_mtime_ns, file.read()
+    except OSError as error:
+        # NFS: another machine replaced the file while it was read here.
+        if error.errno == errno.ESTALE and tries > 1:
+            return _text(path, tries - 1)
+        raise
