@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from slurm_cluster import Cluster, must_run, running_cluster, why_not
 
 # One thread each: several tests share two cores in CI, and sums are then always in one order.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,3 +39,15 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_cohort(folder / "scans", cases=4, shape=(48, 56, 40))
     split([folder / "scans"], folder / "list.json", folds=2)
     return folder
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A real SLURM cluster of two nodes on this machine, the same for all tests."""
+    reason = why_not()
+    if reason and must_run():
+        pytest.fail(f"no SLURM in CI: {reason}")
+    if reason:
+        pytest.skip(reason)
+    with running_cluster() as running:
+        yield running

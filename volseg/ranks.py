@@ -8,6 +8,10 @@ import os
 _RANK = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
+class RankLost(Exception):
+    """Another rank ended while this one needed it; what went wrong stands in the other's log."""
+
+
 def rank() -> int:
     """Number of this process among those that train together; 0 alone."""
     return int(next((os.environ[name] for name in _RANK if name in os.environ), "0"))

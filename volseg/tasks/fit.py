@@ -22,7 +22,7 @@ from volseg.metrics.record import SUMMARY_FILE
 from volseg.networks import load_encoder_weights
 from volseg.overlay import optional_picture
 from volseg.progress import clock
-from volseg.ranks import rank, restarts
+from volseg.ranks import RankLost, rank, restarts
 from volseg.tasks.pictures import draw_samples
 from volseg.training.cache import build_cache
 from volseg.training.checkpoints import find_checkpoints
@@ -77,6 +77,7 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
         CheckpointError: If there is nothing to resume, or it was another experiment, or the
             weights for the encoder cannot be used.
         DataListError: If no case is left to train or to validate on.
+        RankLost: If another rank failed or was killed.
         Stopped: If a signal that `signals.hold` notes has come; the run can be resumed.
     """
     start = time.monotonic()
@@ -165,6 +166,14 @@ def _train(
             if trainer.is_global_zero and find_checkpoints(run):
                 logger.info("interrupted; go on with --resume")
             raise KeyboardInterrupt from None
+        raise
+    except RuntimeError as error:
+        # Gloo has no class of its own for it; NCCL has.
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            raise RankLost(
+                f"rank {rank()} lost another rank, whose message tells why "
+                f"({str(error).splitlines()[0]}); go on with --resume"
+            ) from error
         raise
     finally:
         signals.restore()

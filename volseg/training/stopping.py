@@ -106,7 +106,8 @@ class StopBySignal(Callback):
 
     def _stop(self, trainer: pl.Trainer) -> None:
         path = self.keeper.save(trainer)
-        name = signals.received() or "a signal to another rank"
+        signal = signals.received()
+        name = signal.name if signal else "a signal to another rank"
         logger.info("stopped by %s after %d steps; saved %s", name, trainer.global_step, path)
         raise signals.Stopped(f"stopped after {trainer.global_step} steps; go on with --resume")
 

@@ -1,0 +1,667 @@
+"""Options of a job, its script, and what is refused before it waits in a queue; without SLURM."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from volseg import cli
+from volseg.cli.log import PlainLog
+from volseg.config import ExperimentConfig, SlurmConfig, load_config, read_slurm
+from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
+from volseg.slurm import fit_script, infer_script
+from volseg.tasks.folds import FoldsResult, fit_folds
+from volseg.tasks.submit import InferCall, submit_fit, submit_infer
+
+CASE = {"image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "seg.nii"}
+HOSTILE = Path('it\'s 100% "mine" $HOME `x` a;b')
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """Path of a config whose data list has the folds 0, 1 and 2, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    cases = [CASE | {"case_id": f"c{n}", "patient_id": f"p{n}", "fold": n} for n in range(3)]
+    listed = {"volseg": 1, "name": "list", "channels": ["t1n", "t1c", "t2w", "t2f"]}
+    Path("list.json").write_text(json.dumps(listed | {"data_root": ".", "training": cases}))
+    options = {"labels": "brats2023", "data": {"data_list": "list.json"}, "slurm": {"gpus": 2}}
+    path = Path("small.yaml")
+    path.write_text(yaml.safe_dump(options))
+    return path
+
+
+def run(*words):
+    return CliRunner().invoke(cli.app, [str(word) for word in words])
+
+
+def config(path, *words):
+    return load_config(path, words)
+
+
+def slurm(text):
+    """The section as YAML gives it."""
+    options = {"labels": "brats2023", "data": {"data_list": "x"}, "slurm": yaml.safe_load(text)}
+    return ExperimentConfig.from_dict(options).slurm
+
+
+def checkpoint_in(folder):
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "step-00000001.ckpt").touch()
+
+
+# Options
+
+
+def test_words_name_options_of_volseg_and_of_sbatch():
+    options = read_slurm(["nodes=2,gpus=4,time=24:00:00,partition=gpu,exclusive=true"])
+
+    assert (options.nodes, options.gpus, options.time) == (2, 4, "24:00:00")
+    assert options.sbatch == {"partition": "gpu", "exclusive": True}
+
+
+def test_a_part_without_a_key_goes_on_with_the_value_before():
+    options = read_slurm(["mail-type=END,FAIL,nodes=3", "gres=gpu:a100:1,lscratch:20"])
+
+    assert options.nodes == 3
+    assert options.sbatch == {"mail-type": "END,FAIL", "gres": "gpu:a100:1,lscratch:20"}
+
+
+def test_words_go_over_the_section_and_later_ones_over_earlier_ones():
+    section = slurm("{nodes: 2, partition: old, account: us, mail-type: END}")
+
+    options = read_slurm(["nodes=3,mail_type=FAIL", "partition=new,account=false"], section)
+
+    assert options.nodes == 3
+    assert options.sbatch == {"partition": "new", "mail-type": "FAIL"}
+
+
+@pytest.mark.parametrize("word", ["", "defaults"])
+def test_the_section_alone_may_be_asked_for(word):
+    section = slurm("{nodes: 2, partition: gpu}")
+
+    assert read_slurm([word], section) == section
+    assert read_slurm([f"{word},nodes=3"], section).nodes == 3
+
+
+def test_a_file_gives_its_section(tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text("slurm: {partition: gpu, setup: [module load cuda], time: 24:00:00}\n")
+
+    options = read_slurm([f"{path},shards=8"])
+
+    assert (options.shards, options.time) == (8, "24:00:00")
+    assert options.setup == ("module load cuda",)
+    assert options.sbatch == {"partition": "gpu"}
+
+
+@pytest.mark.parametrize(
+    ("written", "time"),
+    [
+        ("24:00:00", "24:00:00"),
+        ("'90:00'", "90:00"),
+        ("2-12:30:00", "2-12:30:00"),
+        ("1:00:05",) * 2,
+    ],
+)
+def test_a_time_in_yaml_is_what_was_written(written, time):
+    # YAML reads 24:00:00 as 86400.
+    assert slurm(f"time: {written}").time.removeprefix("0") == time
+
+
+def test_a_config_with_a_section_is_read_back_as_it_was():
+    options = {"time": 86400, "mail_type": "END", "exclusive": True, "nice": 5, "setup": "a"}
+    before = ExperimentConfig.from_dict(
+        {"labels": "lgg", "data": {"data_list": "x"}, "slurm": options}
+    )
+
+    written = yaml.safe_dump(before.to_dict())
+
+    assert ExperimentConfig.from_dict(yaml.safe_load(written)) == before
+    assert before.slurm.sbatch == {"mail-type": "END", "exclusive": True, "nice": 5}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("gpu", "'gpu' is not of the form key=value"),
+        ("nodes=two", "nodes: input should be a valid integer"),
+        ("nodes=0", "nodes: input should be greater than 0"),
+        ("time=soon", "time: a time is HH:MM:SS, D-HH:MM:SS or minutes, got 'soon'"),
+        ("ntasks=4", "ntasks is not for you to set: there is a process for each GPU"),
+        ("ntasks_per_node=4", "ntasks-per-node is not for you to set"),
+        ("array=1-4", "array is not for you to set: set by fit --folds"),
+        ("requeue=true", "requeue is not for you to set: use max_requeues"),
+        ("no-requeue=true", "no-requeue is not for you to set"),
+        ("wrap=ls", "wrap is not for you to set"),
+        ("open-mode=truncate", "open-mode is not for you to set"),
+        ("parsable=true", "parsable is not for you to set"),
+        ("chdir=/tmp", "chdir is not for you to set: the paths of a config start from"),
+        ("gpus-per-task=1", "gpus-per-task is not for you to set: each process must see all"),
+        ("signal=B:USR1@60", "signal B:USR1@60 would not reach the program"),
+        ("p=gpu", "'p' is no long option of sbatch"),
+        ("comment=a\nb", r"comment: 'a\\nb' has more than one line"),
+        ("command=a\nb", r"command: 'a\\nb' has more than one line"),
+        ("setup=a\nb", "setup: 'a.nb' has more than one line"),
+        ("gres=gpu:a100:4", "gres gpu:a100:4 and gpus 1 differ"),
+        ("gpus=2,gpus-per-node=a100:4", "gpus-per-node a100:4 and gpus 2 differ"),
+        ("missing.yaml,nodes=2", "missing.yaml cannot be read"),
+    ],
+)
+def test_what_would_break_the_script_is_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        read_slurm([words])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{time: 90}", "slurm.time: 90 may be minutes or seconds; write it as 'HH:MM:SS'"),
+        ('{setup: ["a\\nb"]}', "setup: a line holds a line break"),
+        ("{mem: 1.5}", "mem: give a text, a whole number or true, got 1.5"),
+        ("{mail-type: A, mail_type: B}", "mail-type is there twice"),
+        ("[a]", "a section holds lines of `option: value`"),
+    ],
+)
+def test_a_section_that_says_no_clear_thing_is_refused(text, message):
+    with pytest.raises(ConfigError) as caught:
+        slurm(text)
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["labels: lgg\n", "- a\n", "a: [\n"])
+def test_a_file_without_a_section_is_refused(tmp_path, text):
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=r"has no section slurm|is not YAML"):
+        read_slurm([str(path)])
+
+
+# Script
+
+
+def test_the_script_asks_for_what_the_options_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = read_slurm(
+        ["nodes=2,gpus=4,time=24:00:00,partition=gpu,exclusive=true,setup=module load cuda"]
+    )
+
+    lines = fit_script(options, Path("runs/unet"), cpus=8, words=["training.devices=4"])
+
+    assert lines.splitlines()[3:24] == [
+        "#SBATCH --job-name=unet",
+        "#SBATCH --nodes=2",
+        "#SBATCH --ntasks-per-node=4",
+        "#SBATCH --gres=gpu:4",
+        "#SBATCH --cpus-per-task=8",
+        "#SBATCH --time=24:00:00",
+        f"#SBATCH --chdir={tmp_path}",
+        "#SBATCH --output=runs/unet/slurm/%j.log",
+        "#SBATCH --open-mode=append",
+        "#SBATCH --requeue",
+        "#SBATCH --signal=USR1@120",
+        "#SBATCH --partition=gpu",
+        "#SBATCH --exclusive",
+        "",
+        "module load cuda",
+        "",
+        "run=runs/unet",
+        "job=$SLURM_JOB_ID",
+        "failures=runs/unet/slurm/failures # how many in a row",
+        "max_requeues=100",
+        "max_failures=3",
+    ]
+    assert (
+        'srun --kill-on-bad-exit=1 --label --cpus-per-task="$SLURM_CPUS_PER_TASK" \\\n'
+        f"  {shlex.quote(sys.executable)} -m volseg fit runs/unet/slurm/config.yaml"
+        ' -o "$run" \\\n'
+        "  training.nodes=2 training.devices=4 \\\n"
+        '  "${resume[@]}"\n'
+    ) in lines
+
+
+def test_what_the_user_gives_takes_the_place_of_what_volseg_would_say():
+    words = "gpus=2,gpus-per-node=a100:2,job-name=mine,output=%j.out,signal=TERM@60,cpus-per-task=3"
+    options = read_slurm([words, "command=apptainer run --nv volseg.sif"])
+
+    script = fit_script(options, Path("runs/unet"), cpus=8, words=[])
+
+    for word in ("--gpus-per-node=a100:2", "--job-name=mine", "--output=%j.out"):
+        assert f"#SBATCH {word}\n" in script
+    for word in ("--signal=TERM@60", "--cpus-per-task=3"):
+        assert f"#SBATCH {word}\n" in script
+    assert "--gres" not in script
+    assert "USR1@" not in script
+    assert script.count("#SBATCH --cpus-per-task") == 1
+    assert "  apptainer run --nv volseg.sif fit runs/unet/slurm/config.yaml" in script
+
+
+def test_without_gpus_none_is_asked_for():
+    script = fit_script(read_slurm(["gpus=0,tasks=3"]), Path("r"), cpus=2, words=[])
+
+    assert "--ntasks-per-node=3\n" in script
+    assert "gres" not in script
+    assert "--time" not in script
+
+
+def scripts_of(folder):
+    options = read_slurm(['gpus=0,comment=it\'s "new" \\ $x `y`'])
+    words = [str(folder), "-m", "a b", "-o", str(folder)]
+    yield fit_script(options, folder, cpus=1, words=["training.devices=1"])
+    yield fit_script(options, folder, cpus=1, words=[], folds=[0, 2])
+    yield infer_script(options, folder, cpus=1, words=words, shards=3)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_script_is_sound_bash(number, tmp_path):
+    path = tmp_path / "job.sh"
+    path.write_text(list(scripts_of(HOSTILE))[number])
+
+    checks = [["bash", "-n"]]
+    checker = shutil.which("shellcheck", path=f"{Path(sys.executable).parent}:/usr/bin:/bin")
+    if checker:
+        # A $ or ` in the name of a folder is to be taken as it is.
+        checks.append([checker, "--exclude=SC2016"])
+    for check in checks:
+        done = subprocess.run([*check, path], capture_output=True, text=True, check=False)
+        assert done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_paths_and_words_reach_the_program_as_they_are(tmp_path, monkeypatch, resumed):
+    monkeypatch.chdir(tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "srun").write_text(
+        f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n"
+    )
+    (programs / "srun").chmod(0o755)
+    if resumed:
+        checkpoint_in(HOSTILE / "fold2")
+    options = SlurmConfig.model_validate({"gpus": 0, "command": "volseg"})
+    script = fit_script(options, HOSTILE, cpus=1, words=["a=b c"], folds=[0, 2])
+
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={
+            "PATH": f"{programs}:/usr/bin:/bin",
+            **{"SLURM_CPUS_PER_TASK": "5", "SLURM_JOB_ID": "9"},
+            **{"SLURM_ARRAY_JOB_ID": "8", "SLURM_ARRAY_TASK_ID": "2"},
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    called, said = done.stdout.splitlines()
+    assert json.loads(called) == [
+        *("--kill-on-bad-exit=1", "--label", "--cpus-per-task=5"),
+        *("volseg", "fit", f"{HOSTILE}/slurm/config.yaml", "-o", f"{HOSTILE}/fold2"),
+        *("training.nodes=1", "a=b c", "data.fold=2", *(["--resume"] if resumed else [])),
+    ]
+    assert said == "volseg: job 8_2 is done"
+
+
+# Submission
+
+
+def test_a_dry_run_prints_the_script_and_writes_nothing(experiment):
+    before = sorted(Path().rglob("*"))
+
+    done = run("fit", experiment, "-o", "r", "--slurm", "nodes=2", "--dry-run")
+
+    assert done.exit_code == 0
+    assert done.stdout.startswith("#!/bin/bash\n")
+    assert "#SBATCH --nodes=2\n" in done.stdout
+    # From the section of the config.
+    assert "#SBATCH --gres=gpu:2\n" in done.stdout
+    assert "training.nodes=2 training.devices=2 " in done.stdout
+    assert sorted(Path().rglob("*")) == before
+
+
+def heavy_after(words):
+    """What a fresh interpreter holds of the heavy packages after a command."""
+    script = f"import sys\nfrom volseg import cli\ntry:\n    cli.app({words})\nexcept SystemExit:\n"
+    script += "    print({'torch', 'monai', 'pytorch_lightning'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith("#!/bin/bash")
+    return done.stdout.splitlines()[-1]
+
+
+def test_submitting_imports_no_torch(experiment):
+    words = ["fit", str(experiment), "--folds", "all", "--slurm", "defaults", "--dry-run"]
+
+    assert heavy_after(words) == "set()"
+
+
+def test_cores_follow_the_loader_processes(experiment):
+    def cores(words, *overrides):
+        options = read_slurm([words])
+        found = config(experiment, *overrides).model_copy(update={"slurm": options})
+        script = submit_fit(found, Path("r"), dry_run=True).script
+        return script.partition("--cpus-per-task=")[2].partition("\n")[0]
+
+    assert cores("nodes=1") == "8"
+    assert cores("nodes=1", "data.workers=3") == "4"
+    assert cores("cpus=5", "data.workers=3") == "5"
+
+
+def test_a_job_without_gpus_trains_on_the_cpu(experiment):
+    done = run("fit", experiment, "--slurm", "gpus=0,tasks=2", "--dry-run")
+
+    assert "training.nodes=1 training.devices=2 training.accelerator=cpu \\\n" in done.stdout
+
+
+def test_folds_become_tasks_without_those_that_are_finished(experiment):
+    finished = Path("r/fold1")
+    checkpoint_in(finished)
+    # As `fit` leaves it.
+    shutil.copy(experiment, finished / "config.yaml")
+    shutil.copy("list.json", finished / "data_list.json")
+    text = experiment.read_text().replace("data:\n", "data:\n  fold: 1\n")
+    (finished / "config.yaml").write_text(text)
+    (finished / "data_list.json").write_text(
+        Path("list.json").read_text().replace('"data_root": "."', '"data_root": "../.."')
+    )
+    (finished / "environment.json").write_text('{"finished": true}')
+
+    words = ["fit", experiment, "-o", "r", "--folds", "all", "--slurm", "defaults", "--dry-run"]
+
+    assert "#SBATCH --array=0,2\n" in run(*words, "--resume").stdout
+    # Until the config asks for more epochs.
+    more = run(*words, "--resume", "training.max_epochs=999")
+    assert "#SBATCH --array=0,1,2\n" in more.stdout
+    refused = run(*words)
+    assert refused.exit_code == 2
+    assert "r/fold1 already holds a run; go on with --resume or choose another" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("folds", "error", "message"),
+    [
+        ("0,7", DataListError, r"has no fold 7, but \[0, 1, 2\]"),
+        ("some", ConfigError, "--folds some is neither all nor numbers such as 0,2"),
+    ],
+)
+def test_folds_that_do_not_exist_are_refused(experiment, folds, error, message):
+    with pytest.raises(error, match=message):
+        submit_fit(config(experiment), Path("r"), folds, dry_run=True)
+
+
+def test_mistakes_are_found_before_the_queue(experiment):
+    def refused(message, *overrides, error=ConfigError, resume=False):
+        with pytest.raises(error, match=message):
+            submit_fit(config(experiment, *overrides), Path("r"), resume=resume, dry_run=True)
+
+    refused("gone.json", "data.data_list=gone.json", error=DataListError)
+    refused("has no fold 9", "data.fold=9", error=DataListError)
+    refused("shards are for volseg infer", "slurm.shards=3")
+    weights = "network={name: deeplabv3plus, encoder_weights: gone.pth}"
+    refused("gone.pth does not exist", weights, error=CheckpointError)
+    refused("holds no checkpoint; start the run", error=CheckpointError, resume=True)
+    checkpoint_in(Path("r"))
+    refused("r already holds a run; go on with --resume or choose", error=OutputError)
+    shutil.rmtree("r")
+    Path("r").mkdir()
+    Path("r/model.safetensors").touch()
+    refused("r already holds a run; choose another -o", error=OutputError)
+    refused("r/checkpoints holds no checkpoint; choose", error=CheckpointError, resume=True)
+
+
+def test_a_run_goes_on_with_its_own_experiment_alone(experiment):
+    checkpoint_in(Path("r"))
+    (Path("r") / "config.yaml").write_text(experiment.read_text())
+    text = Path("list.json").read_text().replace('"data_root": "."', '"data_root": ".."')
+    (Path("r") / "data_list.json").write_text(text)
+
+    submit_fit(config(experiment, "slurm.nodes=7"), Path("r"), resume=True, dry_run=True)
+    other = config(experiment, "training.learning_rate=0.5")
+    with pytest.raises(CheckpointError, match=r"another training\.learning_rate than this config"):
+        submit_fit(other, Path("r"), resume=True, dry_run=True)
+
+
+def test_without_sbatch_nothing_is_written(experiment, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    done = run("fit", experiment, "-o", "r", "--slurm", "defaults")
+
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "Error: sbatch was not found; run this on a login node of the cluster, or see --dry-run\n"
+    )
+    assert not Path("r").exists()
+
+
+def test_dry_run_without_slurm_is_refused(experiment):
+    done = run("fit", experiment, "--dry-run")
+
+    assert done.exit_code == 2
+    assert "--dry-run shows the script of --slurm" in done.stderr
+
+
+def test_infer_is_refused_what_it_cannot_use(tmp_path):
+    scans, model = tmp_path / "scans", tmp_path / "run"
+    scans.mkdir()
+
+    def refused(message, words="shards=2"):
+        with pytest.raises(ConfigError, match=message):
+            submit_infer(InferCall(scans, [model], tmp_path), read_slurm([words]), dry_run=True)
+
+    refused("run does not exist; check the path")
+    model.mkdir()
+    refused("run holds no model.safetensors; give a run that has one")
+    refused("but a task of infer is one process", "nodes=2")
+    (model / "model.safetensors").touch()
+    refused("but a task of infer is one process", "gpus=2")
+
+
+def infer_of(tmp_path, *words):
+    (tmp_path / "model.safetensors").touch()
+    start = ("infer", tmp_path, "-m", tmp_path / "model.safetensors", "-o", tmp_path / "out")
+    return run(*start, "--slurm", "shards=8,partition=gpu", *words)
+
+
+def test_infer_becomes_a_job_array_whose_tasks_get_all_options(tmp_path):
+    words = ["inference.window_batch=2", "--no-tta", "--overlap", "0.7", "--labels", "brats2021"]
+    more = ["--probabilities", "--device", "cuda", "--data-root", "a b", "--patient-regex", "^p"]
+
+    done = infer_of(tmp_path, *words, *more, "--dry-run")
+
+    assert done.exit_code == 0
+    assert "#SBATCH --array=1-8\n" in done.stdout
+    model, out = tmp_path / "model.safetensors", tmp_path / "out"
+    called = f"-m volseg infer {tmp_path} -m {model} -o {out} '--data-root=a b' "
+    called += "inference.window_batch=2 --no-tta --probabilities --overlap=0.7 --device=cuda "
+    called += "--labels=brats2021 '--patient-regex=^p' \\\n  --shard \"$SLURM_ARRAY_TASK_ID/8\"\n"
+    assert called in done.stdout
+    assert not out.exists()
+
+
+def test_a_job_of_infer_refuses_what_would_begin_anew_each_time(tmp_path):
+    for words, message in (
+        (["--overwrite"], "a job that comes back would do all cases again"),
+        (["--shard", "1/2"], "the cases are shared out by shards=N; leave out --shard"),
+    ):
+        done = infer_of(tmp_path, *words)
+        assert done.exit_code == 2
+        assert message in done.stderr
+
+
+def test_submitting_infer_imports_no_torch(tmp_path):
+    (tmp_path / "model.safetensors").touch()
+    words = ["infer", str(tmp_path), "-m", f"{tmp_path}/model.safetensors", "-o", "out"]
+    assert heavy_after([*words, "--slurm", "shards=2", "--dry-run"]) == "set()"
+
+
+def test_a_model_file_does_not_name_the_cluster(tmp_path):
+    from volseg.checkpoint import load_checkpoint, save_checkpoint
+    from volseg.networks import build_network
+
+    options = {
+        "labels": "lgg",
+        "data": {"data_list": "x", "patch_size": [16, 16], "channels": ["t2f"]},
+        "network": {"name": "unet", "widths": [4, 8]},
+        "slurm": {"account": "secret"},
+    }
+    trained = ExperimentConfig.from_dict(options)
+    weights = build_network(trained.network, 1, 1, (16, 16)).state_dict()
+
+    save_checkpoint(tmp_path / "model.safetensors", weights, trained, {})
+
+    assert b"secret" not in (tmp_path / "model.safetensors").read_bytes()
+    assert load_checkpoint(tmp_path / "model.safetensors").config.slurm == SlurmConfig()
+
+
+def test_a_signal_that_comes_while_python_ends_does_not_change_the_exit_code():
+    # As srun sends one to the other processes when the first has ended with an error.
+    script = (
+        "import atexit, os, signal, sys\n"
+        "from volseg.__main__ import main\n"
+        "class Late:\n    def __del__(self, kill=os.kill, pid=os.getpid(), term=signal.SIGTERM):\n"
+        "        kill(pid, term)\n"
+        "sys.late = Late()\n"
+        "sys.argv = ['volseg', 'fit', 'gone.yaml']\nmain()\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
+
+    assert done.returncode == 2
+
+
+# Folds without a cluster
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Makes a stand-in for volseg that notes its words and acts by the fold, `$fold`."""
+
+    def make(acts):
+        path = tmp_path / "volseg.sh"
+        note = f'echo "$*" >>{shlex.quote(str(tmp_path / "calls"))}\nfold=${{3#data.fold=}}\n'
+        path.write_text(f"#!/bin/bash\n{note}{acts}\n")
+        return ["bash", str(path)]
+
+    return make
+
+
+def test_folds_are_trained_one_after_another(experiment, program):
+    checkpoint_in(Path("r/fold2"))
+    (Path("r/fold2") / "config.yaml").write_text(
+        experiment.read_text().replace("data:\n", "data:\n  fold: 2\n")
+    )
+    text = Path("list.json").read_text().replace('"data_root": "."', '"data_root": "../.."')
+    (Path("r/fold2") / "data_list.json").write_text(text)
+    acts = "exit $((fold == 0 ? 2 : fold == 1 ? 3 : 0))"
+
+    result = fit_folds(config(experiment), Path("r"), "all", resume=True, program=program(acts))
+
+    assert Path("calls").read_text().splitlines() == [
+        "fit r/config.yaml data.fold=0 -o r/fold0",
+        "fit r/config.yaml data.fold=1 -o r/fold1",
+        "fit r/config.yaml data.fold=2 -o r/fold2 --resume",
+    ]
+    assert result.done == (Path("r/fold1"), Path("r/fold2"))
+    assert [name for name, _ in result.failures] == ["fold0", "fold1"]
+    assert result.failures[0][1].startswith("ended with code 2")
+    assert result.failures[1][1].startswith("cases were left out")
+    assert load_config(Path("r/config.yaml")) == config(experiment)
+
+
+def test_finished_folds_are_kept(experiment, program):
+    finished = Path("r/fold0")
+    checkpoint_in(finished)
+    (finished / "environment.json").write_text('{"finished": true}')
+    (finished / "config.yaml").write_text(experiment.read_text())
+    text = Path("list.json").read_text().replace('"data_root": "."', '"data_root": "../.."')
+    (finished / "data_list.json").write_text(text)
+
+    result = fit_folds(config(experiment), Path("r"), "0,1", resume=True, program=program("exit 0"))
+
+    assert (result.kept, result.done) == ((finished,), (Path("r/fold1"),))
+    assert len(Path("calls").read_text().splitlines()) == 1
+
+
+def test_folds_of_a_list_without_any_are_refused(experiment):
+    listed = json.loads(Path("list.json").read_text())
+    for case in listed["training"]:
+        del case["fold"]
+    Path("list.json").write_text(json.dumps(listed))
+
+    with pytest.raises(DataListError, match="'list' has no folds; make it with volseg split"):
+        fit_folds(config(experiment), Path("r"), "all")
+
+
+def test_a_single_fold_leaves_nothing_to_train_on(experiment):
+    listed = json.loads(Path("list.json").read_text())
+    for case in listed["training"]:
+        case["fold"] = 0
+    Path("list.json").write_text(json.dumps(listed))
+
+    with pytest.raises(DataListError, match="fold 0 of data list 'list' leaves no case to train"):
+        submit_fit(config(experiment), Path("r"), dry_run=True)
+
+
+@pytest.mark.parametrize("code", [75, 130])
+def test_a_stopped_fold_ends_them_all(experiment, program, code):
+    result = fit_folds(config(experiment), Path("r"), "0,1,2", program=program(f"exit {code}"))
+
+    assert (result.stopped, result.done) == (code, ())
+    assert len(Path("calls").read_text().splitlines()) == 1
+
+
+STOP = "kill -TERM $PPID\nfor ((i = 0; i < 600; i++)); do sleep 0.05; done"
+
+
+# With a trap the fold ends in good order, without one at once, and a third is just done.
+@pytest.mark.parametrize(
+    ("acts", "done"),
+    [
+        (f"trap 'exit 75' TERM\n{STOP}", ()),
+        (STOP, ()),
+        (f"trap 'exit 0' TERM\n{STOP}", (Path("r/fold0"),)),
+    ],
+)
+def test_a_signal_is_passed_on_and_ends_all_folds(experiment, program, acts, done):
+    result = fit_folds(config(experiment), Path("r"), "all", program=program(acts))
+
+    assert (result.stopped, result.done, result.failures) == (75, done, ())
+    assert len(Path("calls").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("stopped", "code"), [(None, 3), (75, 75)])
+def test_fit_of_folds_tells_what_became_of_each(experiment, monkeypatch, stopped, code):
+    result = FoldsResult((Path("r/fold0"),), (), (("fold1", "ended with code 1"),), stopped)
+    monkeypatch.setattr("volseg.tasks.folds.fit_folds", lambda *_, **__: result)
+
+    done = run("fit", experiment, "-o", "r", "--folds", "0,1")
+
+    assert done.exit_code == code
+    assert "Model: r/fold0/model.safetensors\n" in done.stdout
+    assert "ended with code 1" in done.output
+
+
+def test_a_folder_with_a_run_of_its_own_takes_no_folds(experiment):
+    checkpoint_in(Path("r"))
+
+    with pytest.raises(OutputError, match="r holds a run itself; choose another -o for the folds"):
+        fit_folds(config(experiment), Path("r"), "all")
+
+
+@pytest.fixture(autouse=True)
+def _plain_log():
+    yield
+    import logging
+
+    root = logging.getLogger()
+    root.handlers = [h for h in root.handlers if not isinstance(h, PlainLog)]
