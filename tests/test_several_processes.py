@@ -1,0 +1,126 @@
+"""Several processes on one machine, as Lightning or torchrun starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from volseg.training.checkpoints import find_checkpoints
+from volseg.training.epoch_log import read_metrics
+
+DRIVEN = Path(__file__).with_name("driven.py")
+# Stops count as failures for torchrun, so its processes are told apart by their launcher.
+LIGHTNING = [sys.executable, str(DRIVEN)]
+TORCHRUN = [
+    *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
+    str(DRIVEN),
+]
+TWO = "training.devices=2"
+
+
+@pytest.fixture(scope="module")
+def study(cohort: Path, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("several")
+    (folder / "config.yaml").write_text(
+        f"""
+labels: brats2023
+data:
+  data_list: {cohort / "list.json"}
+  fold: 0
+  spacing_mm: [4, 4, 4]
+  patch_size: [16, 16, 16]
+  batch_size: 1
+  batches_per_epoch: 3
+  workers: 0
+network: {{name: attention_unet, widths: [4, 8], dropout: 0.2}}
+training: {{max_epochs: 2, ema: 0.9, accelerator: cpu}}
+""",
+        encoding="utf-8",
+    )
+    return folder
+
+
+def call(study: Path, program: list[str], *words: str, plan=None) -> tuple[int, str]:
+    """Exit code and stderr of a `fit`; one that hangs for a minute fails."""
+    path = study / f"plan-{len(list(study.glob('plan-*.json')))}.json"
+    path.write_text(json.dumps(plan or []), encoding="utf-8")
+    done = subprocess.run(
+        [*program, "fit", "config.yaml", *words],
+        cwd=study,
+        env=os.environ | {"VOLSEG_PLAN": str(path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study) -> Path:
+    code, said = call(study, LIGHTNING, "-o", "whole", TWO)
+    assert code == 0, said
+    return study / "whole"
+
+
+def assert_same_weights(run: Path, other: Path) -> None:
+    one, two = (load_file(folder / "model.safetensors") for folder in (run, other))
+    assert all(torch.equal(one[key], two[key]) for key in two)
+
+
+def test_ranks_stop_together_where_one_got_the_signal_and_end_like_one_run(study, undisturbed):
+    plan = [
+        {"rank": 1, "do": "sleep", "seconds": 0.1},
+        {"rank": 1, "steps": [1], "do": "TERM"},
+        {"rank": 0, "steps": [4], "do": "USR1"},
+    ]
+    words = ("-o", "stopped", TWO, "data.workers=1")
+    code, said = call(study, LIGHTNING, *words, plan=plan[:2])
+    assert code == 75, said
+    assert "stopped by a signal to another rank after 2 steps" in said
+    code, said = call(study, LIGHTNING, *words, "--resume", plan=[plan[0], plan[2]])
+    assert code == 75, said
+    code, said = call(study, LIGHTNING, *words, "--resume")
+
+    assert code == 0, said
+    assert_same_weights(study / "stopped", undisturbed)
+
+
+def test_torchrun_trains_as_lightning_does(study, undisturbed):
+    code, said = call(study, TORCHRUN, "-o", "torchrun")
+
+    assert code == 0, said
+    assert "batch of 2 (1 a process, 2 processes)" in said
+    assert_same_weights(study / "torchrun", undisturbed)
+
+
+def test_processes_that_torchrun_starts_again_go_on(study, undisturbed):
+    program = [*TORCHRUN[:-1], "--max-restarts=1", TORCHRUN[-1]]
+    code, said = call(
+        study, program, "-o", "again", plan=[{"rank": 1, "steps": [4], "do": "KILL"}]
+    )
+
+    assert code == 0, said
+    assert "going on from step-00000003.ckpt, after 3 steps" in said
+    assert_same_weights(study / "again", undisturbed)
+    assert [row["epoch"] for row in read_metrics(study / "again" / "metrics.csv")] == ["1", "2"]
+
+
+@pytest.mark.parametrize(("program", "words"), [(LIGHTNING, [TWO]), (TORCHRUN, [])])
+def test_an_error_on_one_rank_ends_all_with_its_message(study, program, words):
+    name = f"failed{len(program)}"
+    plan = [{"rank": 1, "steps": [1], "do": "raise"}]
+    code, said = call(study, program, "-o", name, *words, plan=plan)
+
+    assert code not in (0, 75)
+    assert "ValueError: the plan says so" in said
+    # What the others say is one line, if they come to say anything.
+    assert "Connection closed" not in said.replace("lost another rank", "") or "rank 0 lost" in said
+    assert not find_checkpoints(study / name)
