@@ -31,7 +31,7 @@ from volseg.training.epoch_log import best_row, draw_curves, read_metrics
 from volseg.training.module import SegmentationModule
 from volseg.training.report import missing_channel_lines, read_scores, score_lines
 from volseg.training.run_folder import note_end, open_run
-from volseg.training.trainer import build_trainer
+from volseg.training.trainer import build_trainer, join_again
 from volseg.training.views import segmented_view
 
 logger = logging.getLogger(__name__)
@@ -92,9 +92,10 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
     module.pictures = tuple(case.case.case_id for case in data.validation[:_PICTURES])
     trainer = build_trainer(config, run, validate=bool(data.validation), started=start)
     _announce(module, data, trainer)
-    trainer.loggers[0].experiment.add_text(
-        "config", "```yaml\n" + (run / CONFIG_FILE).read_text(encoding="utf-8") + "```"
-    )
+    if trainer.is_global_zero:
+        # Other ranks may be here before the first has written it.
+        written = (run / CONFIG_FILE).read_text(encoding="utf-8")
+        trainer.loggers[0].experiment.add_text("config", f"```yaml\n{written}```")
     _train(trainer, module, data, run, resume=resume)
     if trainer.is_global_zero:
         draw_curves(run)
@@ -158,6 +159,7 @@ def _train(
     # Until training can act on them: Lightning has handlers of its own, which do more than note.
     signals.block()
     try:
+        join_again(trainer)
         # `WholeCheckpointIO` finds the checkpoint in the folder.
         trainer.fit(module, data, ckpt_path=run if resume else None)
     except SystemExit:

@@ -17,10 +17,11 @@ from pytorch_lightning.callbacks import (
     TQDMProgressBar,
 )
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch import distributed
 
 from volseg.config import ExperimentConfig, TrainingConfig
 from volseg.files import METRICS_FILE
-from volseg.ranks import launched_by_torchrun
+from volseg.ranks import launched_by_torchrun, restarts
 from volseg.training.callbacks import (
     KeepBestModel,
     MovingAverage,
@@ -90,6 +91,19 @@ def build_trainer(
         enable_model_summary=False,
         log_every_n_steps=min(50, config.data.batches_per_epoch),
     )
+
+
+def join_again(trainer: pl.Trainer) -> None:
+    """Let processes that torchrun has started again find one another.
+
+    Its store still holds the addresses of those that ended, and who reads one of them waits in
+    vain. So these processes write theirs under another name.
+    """
+    if restarts() > 0:
+        store, rank, world_size = next(distributed.rendezvous("env://"))
+        store = distributed.PrefixStore(f"restart-{restarts()}", store)
+        backend = "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
 
 
 def _processes(options: TrainingConfig) -> tuple[Any, int]:
