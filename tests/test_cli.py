@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import volseg
 from volseg import cli
+from volseg.__main__ import main
 from volseg.cli.log import PlainLog
 from volseg.config import CHANNELS
 from volseg.datalist import Case, DataList, Finding, Skipped
@@ -416,7 +417,7 @@ def test_main_runs_the_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["volseg", "--version"])
 
     with pytest.raises(SystemExit) as exit_:
-        cli.main()
+        main()
 
     assert exit_.value.code == 0
     assert capsys.readouterr().out == f"volseg {volseg.__version__}\n"
