@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ import yaml
 from typer.main import get_command
 
 from volseg.cli import app
-from volseg.config import ExperimentConfig, NetworkConfig, load_config
+from volseg.config import ExperimentConfig, NetworkConfig, SlurmConfig, load_config, read_slurm
 from volseg.labels import LABEL_SCHEMES
+from volseg.tasks.submit import submit_fit
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -105,11 +107,36 @@ def test_the_table_of_label_schemes_is_that_of_the_code():
 
 
 def test_the_custom_label_scheme_is_valid():
-    options = yaml.safe_load(blocks("yaml")[0]) | {"data": {"data_list": "list.json"}}
+    (block,) = [block for block in blocks("yaml") if block.startswith("labels:")]
+    options = yaml.safe_load(block) | {"data": {"data_list": "list.json"}}
 
     config = ExperimentConfig.from_dict(options)
 
     assert list(config.labels.regions) == ["WT", "TC"]
+
+
+def test_the_section_for_a_cluster_is_valid():
+    (block,) = [block for block in blocks("yaml") if block.startswith("slurm:")]
+
+    slurm = SlurmConfig.model_validate(yaml.safe_load(block)["slurm"])
+
+    assert slurm.sbatch == {"partition": "gpu", "account": "tumours"}
+
+
+def test_the_batch_script_is_the_one_that_is_written(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (command,) = [c for c in commands_in(ROOT / "README.md") if "--slurm nodes=2" in c]
+    params = parse(command).params
+    config = load_config(params["config"], params["overrides"])
+    options = read_slurm(params["slurm"], config.slurm)
+    config = config.model_copy(update={"slurm": options})
+
+    written = submit_fit(config, params["run"], dry_run=True).script
+
+    (shown,) = [block for block in blocks("bash") if block.startswith("#!")]
+    assert shown == written.replace(sys.executable, "/home/me/volseg/.venv/bin/python").replace(
+        str(ROOT), "/home/me/volseg"
+    )
 
 
 def test_every_network_is_named():
