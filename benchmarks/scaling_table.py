@@ -36,7 +36,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What is assumed of the machines; bandwidths in bytes a second."""
+    """What is assumed of the machines; bandwidths in bytes a second, a message in seconds."""
 
     step_seconds: float = 2 / 27.5
     gpus_a_node: int = 8
@@ -47,6 +47,7 @@ class Cluster:
     ethernet: float = 1.25e9
     nvme: float = 3e9
     shared: float = 1e9
+    message: float = 50e-6
 
     @property
     def loaders(self) -> int:
@@ -113,6 +114,7 @@ def step_parts(gpus: int, facts: Facts, on: Cluster) -> dict[str, float]:
         "GPU": on.step_seconds,
         "drawing patches": facts.batch * facts.loader_seconds / on.loaders,
         **{name: ring_bytes(gpus, facts.gradient_bytes) / width for name, width in link.items()},
+        "agreeing whether to stop": 2 * (gpus - 1) * on.message,
         "reading, NVMe": read / on.nvme,
         "reading, shared file system": read / on.shared,
     }
@@ -142,9 +144,10 @@ def assumptions(on: Cluster) -> str:
         f"weighs less. A node has {on.gpus_a_node} GPUs, {on.cores} cores as fast as those of the "
         f"measurement, {data_size(on.memory)} of memory, {data_size(on.in_node)}/s between its "
         f"GPUs (PCIe), {data_size(on.infiniband)}/s or {data_size(on.ethernet)}/s to other nodes "
-        f"(100 and 10 Gbit/s), {data_size(on.nvme)}/s from NVMe and {data_size(on.shared)}/s from "
-        "a shared file system. A ring passes once through the link of each node; the time of the "
-        "messages themselves is not counted."
+        f"(100 and 10 Gbit/s), {data_size(on.nvme)}/s from NVMe, {data_size(on.shared)}/s from "
+        f"a shared file system, and {1e6 * on.message:.0f} us for a message between two CPUs. A "
+        "ring passes once through the link of each node; of the all-reduce of gradients, the time "
+        "of the messages themselves is not counted."
     )
 
 
@@ -201,6 +204,8 @@ def _step_rows(facts: Facts, on: Cluster) -> Iterator[list[str]]:
         "all-reduce in the node": f"computed: bytes sent / {data_size(on.in_node)}/s (assumed)",
         "all-reduce, 100 Gbit/s InfiniBand": f"computed: bytes sent / {data_size(on.infiniband)}/s",
         "all-reduce, 10 Gbit/s Ethernet": f"computed: bytes sent / {data_size(on.ethernet)}/s",
+        "agreeing whether to stop": "computed: 2 (n - 1) messages of one number, one after "
+        f"another, between the CPUs, {1e6 * on.message:.0f} us each (assumed)",
         "reading, NVMe": f"computed: bytes a node / {data_size(on.nvme)}/s (assumed), cold",
         "reading, shared file system": f"computed: bytes a node / {data_size(on.shared)}/s a node "
         "(assumed), cold",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from experiments import write_experiment
 from hypothesis import settings
 from slurm_cluster import Cluster, must_run, running_cluster, why_not
 
@@ -39,6 +40,13 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_cohort(folder / "scans", cases=4, shape=(48, 56, 40))
     split([folder / "scans"], folder / "list.json", folds=2)
     return folder
+
+
+@pytest.fixture
+def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Config of a small experiment in the current folder, whose data list has three folds."""
+    monkeypatch.chdir(tmp_path)
+    return write_experiment(Path())
 
 
 @pytest.fixture(scope="session")

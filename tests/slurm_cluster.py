@@ -112,9 +112,8 @@ class Cluster:
 
     def is_over(self, job_id: str) -> bool:
         """Whether a job has ended for good."""
-        return self.state(job_id) not in {
-            *("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "SUSPENDED", "REQUEUED"),
-        }
+        # A state may also be one of passage, such as SIGNALING or COMPLETING.
+        return self.state(job_id) in {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
 
     def wait_until(
         self, predicate: Callable[[], object], timeout: float = 60, what: str = ""

@@ -198,6 +198,7 @@ def test_infer_leaves_to_the_model_what_is_not_said(stand_in):
     run("infer", "scans", "-m", "run", "-o", "out")
 
     assert task.args == (Path("scans"), [Path("run")], Path("out"), InferOptions())
+    assert set(task.options) == {"stop"}
 
 
 def test_infer_passes_models_and_options(stand_in):

@@ -472,7 +472,7 @@ def test_a_loss_that_was_not_finite_leaves_the_scores_to_be_compared(run, tmp_pa
 def test_a_run_that_has_not_come_to_its_end_is_named(run, tmp_path):
     stopped = run("stopped", FIVE)
     (stopped / "checkpoints").mkdir()
-    (stopped / "checkpoints" / "last.ckpt").touch()
+    (stopped / "checkpoints" / "step-00000003.ckpt").touch()
 
     result = compare([run("one", FIVE), stopped], tmp_path / "out")
 

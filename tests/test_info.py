@@ -56,6 +56,20 @@ def test_a_run_that_has_just_begun_has_no_model(tmp_path):
     assert (told["model"], told["epochs"], told["last_epoch"]) == (None, 0, {})
 
 
+def test_a_run_whose_job_has_not_begun_tells_of_the_job(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "job_id").write_text("12\n")
+
+    results = info(tmp_path)
+    write_config(tmp_path / "slurm" / "config.yaml", tiny_config())
+    run = info(tmp_path)
+
+    assert results["kind"] == "results of volseg infer"
+    assert results["job"] == run["job"] == {"number": "12", "state": "not in the queue"}
+    assert (run["kind"], run["network"], run["model"]) == ("run", "unet", None)
+
+
 def test_a_data_list_tells_its_cases_and_folds(tmp_path):
     for number in range(3):
         write_case(tmp_path / "scans", f"BraTS2021_0000{number}")

@@ -111,6 +111,7 @@ def test_a_step_is_made_of_parts_by_bytes_over_bandwidth(scaling, facts):
             "drawing patches": 2 * 0.4 / 7,  # of the 8 cores of a rank one trains
             "all-reduce, 100 Gbit/s InfiniBand": 126e6 / 12.5e9,
             "all-reduce, 10 Gbit/s Ethernet": 126e6 / 1.25e9,
+            "agreeing whether to stop": 126 * 50e-6,  # there and back over 63 others
             "reading, NVMe": 8 * 2 * 20e6 / 3e9,
             "reading, shared file system": 8 * 2 * 20e6 / 1e9,
         }

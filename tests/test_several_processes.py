@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from volseg.training.checkpoints import find_checkpoints
-from volseg.training.epoch_log import read_metrics
+from volseg.config import load_config
+from volseg.runs import find_checkpoints, read_metrics
+from volseg.tasks.fit import fit
 
 DRIVEN = Path(__file__).with_name("driven.py")
 # Stops count as failures for torchrun, so its processes are told apart by their launcher.
@@ -79,7 +81,8 @@ def test_ranks_stop_together_where_one_got_the_signal_and_end_like_one_run(study
     plan = [
         {"rank": 1, "do": "sleep", "seconds": 0.1},
         {"rank": 1, "steps": [1], "do": "TERM"},
-        {"rank": 0, "steps": [4], "do": "USR1"},
+        # The last batch of all: what is left is the validation.
+        {"rank": 0, "steps": [5], "do": "USR1"},
     ]
     words = ("-o", "stopped", TWO, "data.workers=1")
     code, said = call(study, LIGHTNING, *words, plan=plan[:2])
@@ -87,27 +90,31 @@ def test_ranks_stop_together_where_one_got_the_signal_and_end_like_one_run(study
     assert "stopped by a signal to another rank after 2 steps" in said
     code, said = call(study, LIGHTNING, *words, "--resume", plan=[plan[0], plan[2]])
     assert code == 75, said
+    shutil.copytree(study / "stopped", study / "alone")
     code, said = call(study, LIGHTNING, *words, "--resume")
 
     assert code == 0, said
     assert_same_weights(study / "stopped", undisturbed)
 
 
-def test_torchrun_trains_as_lightning_does(study, undisturbed):
-    code, said = call(study, TORCHRUN, "-o", "torchrun")
+def test_one_process_has_the_scores_of_two(study, undisturbed):
+    # Stopped before its last validation by the test above.
+    fit(load_config(study / "config.yaml"), study / "alone", resume=True)
+
+    row, other = (read_metrics(run / "metrics.csv")[-1] for run in (study / "alone", undisturbed))
+    names = [name for name in row if "/dice/" in name or "/loss" in name or "/iou/" in name]
+    assert len(names) == 18
+    for name in names:
+        assert float(row[name]) == pytest.approx(float(other[name]), abs=1e-6)
+    assert_same_weights(study / "alone", undisturbed)
+
+
+def test_torchrun_trains_as_lightning_does_and_what_it_starts_again_goes_on(study, undisturbed):
+    program = [*TORCHRUN[:-1], "--max-restarts=1", TORCHRUN[-1]]
+    code, said = call(study, program, "-o", "again", plan=[{"rank": 1, "steps": [4], "do": "KILL"}])
 
     assert code == 0, said
     assert "batch of 2 (1 a process, 2 processes)" in said
-    assert_same_weights(study / "torchrun", undisturbed)
-
-
-def test_processes_that_torchrun_starts_again_go_on(study, undisturbed):
-    program = [*TORCHRUN[:-1], "--max-restarts=1", TORCHRUN[-1]]
-    code, said = call(
-        study, program, "-o", "again", plan=[{"rank": 1, "steps": [4], "do": "KILL"}]
-    )
-
-    assert code == 0, said
     assert "going on from step-00000003.ckpt, after 3 steps" in said
     assert_same_weights(study / "again", undisturbed)
     assert [row["epoch"] for row in read_metrics(study / "again" / "metrics.csv")] == ["1", "2"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from experiments import write_experiment
 
-from volseg.config import ExperimentConfig, read_slurm
+from volseg.config import ExperimentConfig, SlurmConfig, load_config, read_slurm
 from volseg.errors import ConfigError, OutputError
+from volseg.tasks.info import info
 from volseg.tasks.submit import InferCall, submit_fit, submit_infer
 
 # Called as `stand_in fit CONFIG -o RUN ...`; of several processes the first notes its words.
@@ -23,7 +24,6 @@ if [[ $SLURM_PROCID == 0 ]]; then echo "$*" >>"$here/calls$SLURM_ARRAY_TASK_ID";
 """
 # A folder as nobody should call it, and some do.
 RUNS = Path('it\'s 100% "mine" $HOME `x` a;b #1')
-CASE = {"patient_id": "p", "image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "s.nii"}
 
 
 @dataclass
@@ -52,11 +52,9 @@ class Submitted:
         return Job(job, home, self.folder / run)
 
     def config(self, home: Path, words: str) -> ExperimentConfig:
-        cases = [CASE | {"case_id": f"c{n}", "patient_id": f"p{n}", "fold": n} for n in range(3)]
-        listed = {"volseg": 1, "name": "list", "channels": ["t1n", "t1c", "t2w", "t2f"]}
-        (home / "list.json").write_text(json.dumps(listed | {"data_root": ".", "training": cases}))
-        options = {"labels": "brats2023", "data": {"data_list": str(home / "list.json")}}
-        return ExperimentConfig.from_dict(options | {"slurm": self._options(home, words)})
+        path = write_experiment(home, data={"data_list": str(home / "list.json")})
+        slurm = SlurmConfig.model_validate(self._options(home, words))
+        return load_config(path).model_copy(update={"slurm": slurm})
 
     def infer(self, name: str, acts: str, shards: int) -> Job:
         home = self._stand_in(name, acts)
@@ -112,7 +110,11 @@ def _submit_all(submit: Submitted) -> dict[str, Job]:
             "stopped twice",
             f"if ((restart == 1)); then {checkpoint}; fi\nexit $((restart < 2 ? 75 : 0))",
         ),
-        "broken": submit.fit("broken", "exit 1", "gpus=0,max_failures=1"),
+        "broken": submit.fit(
+            "broken",
+            f"if ((restart == 0)); then {checkpoint}; fi\nexit 1",
+            "gpus=0,max_failures=1",
+        ),
         "broken later": submit.fit(
             "broken later",
             'mkdir -p "$4/checkpoints"; touch "$4/checkpoints/step-$restart.ckpt"\n'
@@ -137,7 +139,7 @@ def _submit_all(submit: Submitted) -> dict[str, Job]:
             "if ((SLURM_PROCID == 1)); then kill -9 $$; fi\nsleep 60",
             "nodes=2,gpus=1",
         ),
-        "folds": submit.fit("folds", "exit 0", folds="0,2"),
+        "folds": submit.fit("folds", "exit 0", "gpus=0,max_parallel=2", folds="0,2"),
         "shards": submit.infer("shards", "exit 0", 3),
     }
 
@@ -154,8 +156,8 @@ def test_a_stopped_job_comes_back_until_it_is_done(cluster, jobs):
         f"volseg: stopped in good order, job {job.job_id} goes back into the queue (restart 1"
         in log
     )
-    assert "(restart 2 of at most 100)" in log
-    assert log.splitlines()[-1] == f"volseg: job {job.job_id} is done"
+    assert "(restart 2)" in log
+    assert log.splitlines()[-1] == f"volseg: job {job.job_id} ends here: done"
 
 
 def test_a_job_goes_on_once_there_is_a_checkpoint(cluster, jobs):
@@ -176,8 +178,8 @@ def test_a_job_that_breaks_again_and_again_is_given_up(cluster, jobs):
     assert cluster.state(job.job_id) == "FAILED"
     assert cluster.job(job.job_id)["ExitCode"] == "1:0"
     assert len(job.calls()) == 2
-    assert "failure 2 in a row; job" in cluster.job_log(job.job_id)
-    assert not (job.run / "slurm" / "failures").exists()
+    assert "ends here: code 1, failure 2 in a row (max_failures)" in cluster.job_log(job.job_id)
+    assert not list((job.run / "slurm").glob("failures*"))
 
 
 def test_failures_count_anew_once_there_is_a_new_checkpoint(cluster, jobs):
@@ -186,7 +188,7 @@ def test_failures_count_anew_once_there_is_a_new_checkpoint(cluster, jobs):
     cluster.wait_for_end(job.job_id)
 
     assert (cluster.state(job.job_id), cluster.restarts(job.job_id)) == ("COMPLETED", 2)
-    assert cluster.job_log(job.job_id).count("failure 1 in a row (1 may come back)") == 2
+    assert cluster.job_log(job.job_id).count("failure 1 in a row, job") == 2
 
 
 def test_an_error_of_the_user_does_not_come_back(cluster, jobs):
@@ -205,7 +207,9 @@ def test_a_job_comes_back_no_more_often_than_it_may(cluster, jobs):
 
     assert cluster.job(job.job_id)["ExitCode"] == "75:0"
     assert (cluster.restarts(job.job_id), len(job.calls())) == (0, 1)
-    assert "was restarted 0 times and ends here (max_requeues)" in cluster.job_log(job.job_id)
+    assert "ends here: stopped in good order, after 0 restarts (max_requeues)" in cluster.job_log(
+        job.job_id
+    )
 
 
 def test_a_cancelled_job_stays_cancelled(cluster, jobs):
@@ -235,7 +239,7 @@ def test_a_killed_process_takes_the_others_along_and_the_job_comes_back(cluster,
 
     assert cluster.state(job.job_id) == "COMPLETED"
     log = cluster.job_log(job.job_id)
-    assert "failure 1 in a row (3 may come back), job" in log
+    assert "failure 1 in a row, job" in log
     assert [line.split()[-1] for line in job.calls()] == ["training.devices=1", "--resume"]
 
 
@@ -249,7 +253,7 @@ def test_each_fold_is_a_task_of_its_own(cluster, jobs):
         (words,) = job.calls(fold)
         assert f"-o {RUNS}/folds/fold{fold} " in words
         assert words.endswith(f" data.fold={fold}")
-        assert cluster.job_log(task).endswith(f"volseg: job {task} is done\n")
+        assert cluster.job_log(task).endswith(f"volseg: job {task} ends here: done\n")
 
 
 def test_a_job_that_sbatch_refuses_leaves_its_script(jobs):
@@ -264,6 +268,7 @@ def test_a_folder_takes_no_second_job_while_the_first_waits(cluster, jobs):
 
     with pytest.raises(OutputError, match=rf"job {job.job_id} for .*held is pending; wait for"):
         submit_fit(jobs.submit.config(job.home, "gpus=0"), RUNS / "held")
+    assert info(RUNS / "held")["job"] == {"number": job.job_id, "state": "pending"}
 
     cluster.cancel(job.job_id)
     cluster.wait_for_end(job.job_id)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from experiments import checkpoint_in, run_in
 from typer.testing import CliRunner
 
 from volseg import cli
@@ -18,24 +19,9 @@ from volseg.cli.log import PlainLog
 from volseg.config import ExperimentConfig, SlurmConfig, load_config, read_slurm
 from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
 from volseg.slurm import fit_script, infer_script
-from volseg.tasks.folds import FoldsResult, fit_folds
 from volseg.tasks.submit import InferCall, submit_fit, submit_infer
 
-CASE = {"image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "seg.nii"}
 HOSTILE = Path('it\'s 100% "mine" $HOME `x` a;b')
-
-
-@pytest.fixture
-def experiment(tmp_path, monkeypatch):
-    """Path of a config whose data list has the folds 0, 1 and 2, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    cases = [CASE | {"case_id": f"c{n}", "patient_id": f"p{n}", "fold": n} for n in range(3)]
-    listed = {"volseg": 1, "name": "list", "channels": ["t1n", "t1c", "t2w", "t2f"]}
-    Path("list.json").write_text(json.dumps(listed | {"data_root": ".", "training": cases}))
-    options = {"labels": "brats2023", "data": {"data_list": "list.json"}, "slurm": {"gpus": 2}}
-    path = Path("small.yaml")
-    path.write_text(yaml.safe_dump(options))
-    return path
 
 
 def run(*words):
@@ -50,11 +36,6 @@ def slurm(text):
     """The section as YAML gives it."""
     options = {"labels": "brats2023", "data": {"data_list": "x"}, "slurm": yaml.safe_load(text)}
     return ExperimentConfig.from_dict(options).slurm
-
-
-def checkpoint_in(folder):
-    (folder / "checkpoints").mkdir(parents=True)
-    (folder / "checkpoints" / "step-00000001.ckpt").touch()
 
 
 # Options
@@ -75,11 +56,12 @@ def test_a_part_without_a_key_goes_on_with_the_value_before():
 
 
 def test_words_go_over_the_section_and_later_ones_over_earlier_ones():
-    section = slurm("{nodes: 2, partition: old, account: us, mail-type: END}")
+    section = slurm("{nodes: 2, partition: old, account: us, mail-type: END, time: '5'}")
 
-    options = read_slurm(["nodes=3,mail_type=FAIL", "partition=new,account=false"], section)
+    words = ["nodes=3,mail_type=FAIL", "partition=new,account=false,time=false"]
+    options = read_slurm(words, section)
 
-    assert options.nodes == 3
+    assert (options.nodes, options.time) == (3, None)
     assert options.sbatch == {"partition": "new", "mail-type": "FAIL"}
 
 
@@ -144,6 +126,7 @@ def test_a_config_with_a_section_is_read_back_as_it_was():
         ("open-mode=truncate", "open-mode is not for you to set"),
         ("parsable=true", "parsable is not for you to set"),
         ("chdir=/tmp", "chdir is not for you to set: the paths of a config start from"),
+        ("cpus-per-gpu=4", "cpus-per-gpu is not for you to set"),
         ("gpus-per-task=1", "gpus-per-task is not for you to set: each process must see all"),
         ("signal=B:USR1@60", "signal B:USR1@60 would not reach the program"),
         ("p=gpu", "'p' is no long option of sbatch"),
@@ -177,12 +160,11 @@ def test_a_section_that_says_no_clear_thing_is_refused(text, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["labels: lgg\n", "- a\n", "a: [\n"])
-def test_a_file_without_a_section_is_refused(tmp_path, text):
+def test_a_file_without_a_section_is_refused(tmp_path):
     path = tmp_path / "site.yaml"
-    path.write_text(text)
+    path.write_text("labels: lgg\n")
 
-    with pytest.raises(ConfigError, match=r"has no section slurm|is not YAML"):
+    with pytest.raises(ConfigError, match=r"has no section slurm"):
         read_slurm([str(path)])
 
 
@@ -214,9 +196,9 @@ def test_the_script_asks_for_what_the_options_say(tmp_path, monkeypatch):
         "",
         "module load cuda",
         "",
-        "run=runs/unet",
         "job=$SLURM_JOB_ID",
-        "failures=runs/unet/slurm/failures # how many in a row",
+        "failures=runs/unet/slurm/failures-$job # how many in a row",
+        "restarts=${SLURM_RESTART_COUNT:-0}",
         "max_requeues=100",
         "max_failures=3",
     ]
@@ -224,8 +206,7 @@ def test_the_script_asks_for_what_the_options_say(tmp_path, monkeypatch):
         'srun --kill-on-bad-exit=1 --label --cpus-per-task="$SLURM_CPUS_PER_TASK" \\\n'
         f"  {shlex.quote(sys.executable)} -m volseg fit runs/unet/slurm/config.yaml"
         ' -o "$run" \\\n'
-        "  training.nodes=2 training.devices=4 \\\n"
-        '  "${resume[@]}"\n'
+        '  training.nodes=2 training.devices=4 "${resume[@]}"\n'
     ) in lines
 
 
@@ -245,12 +226,34 @@ def test_what_the_user_gives_takes_the_place_of_what_volseg_would_say():
     assert "  apptainer run --nv volseg.sif fit runs/unet/slurm/config.yaml" in script
 
 
-def test_without_gpus_none_is_asked_for():
-    script = fit_script(read_slurm(["gpus=0,tasks=3"]), Path("r"), cpus=2, words=[])
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("gpus=2,gres=lscratch:20", "#SBATCH --gres=gpu:2,lscratch:20\n"),
+        ("gpus=2,gres=lscratch:20,gpu:a100:2", "#SBATCH --gres=lscratch:20,gpu:a100:2\n"),
+        ("gpus=0,gres=lscratch:20", "#SBATCH --gres=lscratch:20\n"),
+        ("gpus=2,gpus-per-node=2,gres=lscratch:20", "#SBATCH --gres=lscratch:20\n"),
+    ],
+)
+def test_other_resources_leave_the_gpus_asked_for(words, asked):
+    assert asked in fit_script(read_slurm([words]), Path("r"), cpus=2, words=[])
 
-    assert "--ntasks-per-node=3\n" in script
-    assert "gres" not in script
-    assert "--time" not in script
+
+def test_a_job_that_must_not_come_back_is_not_sent_back_by_slurm_either():
+    script = fit_script(read_slurm(["max_requeues=0"]), Path("r"), cpus=2, words=[])
+
+    assert "#SBATCH --no-requeue\n" in script
+
+
+def test_only_some_tasks_of_an_array_may_run_at_a_time():
+    options = read_slurm(["max_parallel=2"])
+
+    folds = fit_script(options, Path("r"), cpus=2, words=[], folds=[0, 1, 4])
+    shards = infer_script(options, Path("r"), cpus=2, words=[], shards=8)
+
+    assert "#SBATCH --array=0,1,4%2\n" in folds
+    assert "#SBATCH --array=1-8%2\n" in shards
+    assert "--array" not in fit_script(options, Path("r"), cpus=2, words=[])
 
 
 def scripts_of(folder):
@@ -308,7 +311,7 @@ def test_paths_and_words_reach_the_program_as_they_are(tmp_path, monkeypatch, re
         *("volseg", "fit", f"{HOSTILE}/slurm/config.yaml", "-o", f"{HOSTILE}/fold2"),
         *("training.nodes=1", "a=b c", "data.fold=2", *(["--resume"] if resumed else [])),
     ]
-    assert said == "volseg: job 8_2 is done"
+    assert said == "volseg: job 8_2 ends here: done"
 
 
 # Submission
@@ -340,9 +343,12 @@ def heavy_after(words):
 
 
 def test_submitting_imports_no_torch(experiment):
-    words = ["fit", str(experiment), "--folds", "all", "--slurm", "defaults", "--dry-run"]
+    Path("model.safetensors").touch()
+    fit = ["fit", str(experiment), "--folds", "all", "--slurm", "defaults", "--dry-run"]
+    Path("scans").mkdir()
+    infer = ["infer", "scans", "-m", "model.safetensors", "-o", "out", "--slurm", "shards=2"]
 
-    assert heavy_after(words) == "set()"
+    assert heavy_after(fit) == heavy_after([*infer, "--dry-run"]) == "set()"
 
 
 def test_cores_follow_the_loader_processes(experiment):
@@ -360,22 +366,13 @@ def test_cores_follow_the_loader_processes(experiment):
 def test_a_job_without_gpus_trains_on_the_cpu(experiment):
     done = run("fit", experiment, "--slurm", "gpus=0,tasks=2", "--dry-run")
 
-    assert "training.nodes=1 training.devices=2 training.accelerator=cpu \\\n" in done.stdout
+    assert "training.nodes=1 training.devices=2 training.accelerator=cpu " in done.stdout
+    assert "--ntasks-per-node=2\n" in done.stdout
+    assert "gres" not in done.stdout
 
 
 def test_folds_become_tasks_without_those_that_are_finished(experiment):
-    finished = Path("r/fold1")
-    checkpoint_in(finished)
-    # As `fit` leaves it.
-    shutil.copy(experiment, finished / "config.yaml")
-    shutil.copy("list.json", finished / "data_list.json")
-    text = experiment.read_text().replace("data:\n", "data:\n  fold: 1\n")
-    (finished / "config.yaml").write_text(text)
-    (finished / "data_list.json").write_text(
-        Path("list.json").read_text().replace('"data_root": "."', '"data_root": "../.."')
-    )
-    (finished / "environment.json").write_text('{"finished": true}')
-
+    run_in(Path("r/fold1"), 1, finished=True)
     words = ["fit", experiment, "-o", "r", "--folds", "all", "--slurm", "defaults", "--dry-run"]
 
     assert "#SBATCH --array=0,2\n" in run(*words, "--resume").stdout
@@ -387,25 +384,17 @@ def test_folds_become_tasks_without_those_that_are_finished(experiment):
     assert "r/fold1 already holds a run; go on with --resume or choose another" in refused.stderr
 
 
-@pytest.mark.parametrize(
-    ("folds", "error", "message"),
-    [
-        ("0,7", DataListError, r"has no fold 7, but \[0, 1, 2\]"),
-        ("some", ConfigError, "--folds some is neither all nor numbers such as 0,2"),
-    ],
-)
-def test_folds_that_do_not_exist_are_refused(experiment, folds, error, message):
-    with pytest.raises(error, match=message):
-        submit_fit(config(experiment), Path("r"), folds, dry_run=True)
-
-
 def test_mistakes_are_found_before_the_queue(experiment):
-    def refused(message, *overrides, error=ConfigError, resume=False):
+    def refused(message, *overrides, error=ConfigError, folds=None, resume=False):
+        found = config(experiment, *overrides)
         with pytest.raises(error, match=message):
-            submit_fit(config(experiment, *overrides), Path("r"), resume=resume, dry_run=True)
+            submit_fit(found, Path("r"), folds, resume=resume, dry_run=True)
 
     refused("gone.json", "data.data_list=gone.json", error=DataListError)
     refused("has no fold 9", "data.fold=9", error=DataListError)
+    refused(r"has no fold 7, but \[0, 1, 2\]", folds="0,7", error=DataListError)
+    refused("--folds some is neither all nor numbers such as 0,2", folds="some")
+    refused("called interactive would train each process by", "slurm.job-name=interactive")
     refused("shards are for volseg infer", "slurm.shards=3")
     weights = "network={name: deeplabv3plus, encoder_weights: gone.pth}"
     refused("gone.pth does not exist", weights, error=CheckpointError)
@@ -420,10 +409,7 @@ def test_mistakes_are_found_before_the_queue(experiment):
 
 
 def test_a_run_goes_on_with_its_own_experiment_alone(experiment):
-    checkpoint_in(Path("r"))
-    (Path("r") / "config.yaml").write_text(experiment.read_text())
-    text = Path("list.json").read_text().replace('"data_root": "."', '"data_root": ".."')
-    (Path("r") / "data_list.json").write_text(text)
+    run_in(Path("r"))
 
     submit_fit(config(experiment, "slurm.nodes=7"), Path("r"), resume=True, dry_run=True)
     other = config(experiment, "training.learning_rate=0.5")
@@ -454,9 +440,9 @@ def test_infer_is_refused_what_it_cannot_use(tmp_path):
     scans, model = tmp_path / "scans", tmp_path / "run"
     scans.mkdir()
 
-    def refused(message, words="shards=2"):
-        with pytest.raises(ConfigError, match=message):
-            submit_infer(InferCall(scans, [model], tmp_path), read_slurm([words]), dry_run=True)
+    def refused(message, words="shards=2", output=tmp_path / "out", error=ConfigError):
+        with pytest.raises(error, match=message):
+            submit_infer(InferCall(scans, [model], output), read_slurm([words]), dry_run=True)
 
     refused("run does not exist; check the path")
     model.mkdir()
@@ -464,11 +450,14 @@ def test_infer_is_refused_what_it_cannot_use(tmp_path):
     refused("but a task of infer is one process", "nodes=2")
     (model / "model.safetensors").touch()
     refused("but a task of infer is one process", "gpus=2")
+    refused("would lie among the scans", output=scans / "results", error=OutputError)
 
 
 def infer_of(tmp_path, *words):
     (tmp_path / "model.safetensors").touch()
-    start = ("infer", tmp_path, "-m", tmp_path / "model.safetensors", "-o", tmp_path / "out")
+    (tmp_path / "scans").mkdir(exist_ok=True)
+    start = ("infer", tmp_path / "scans", "-m", tmp_path / "model.safetensors")
+    start += ("-o", tmp_path / "out")
     return run(*start, "--slurm", "shards=8,partition=gpu", *words)
 
 
@@ -481,11 +470,17 @@ def test_infer_becomes_a_job_array_whose_tasks_get_all_options(tmp_path):
     assert done.exit_code == 0
     assert "#SBATCH --array=1-8\n" in done.stdout
     model, out = tmp_path / "model.safetensors", tmp_path / "out"
-    called = f"-m volseg infer {tmp_path} -m {model} -o {out} '--data-root=a b' "
+    called = f"-m volseg infer {tmp_path / 'scans'} -m {model} -o {out} '--data-root=a b' "
     called += "inference.window_batch=2 --no-tta --probabilities --overlap=0.7 --device=cuda "
     called += "--labels=brats2021 '--patient-regex=^p' \\\n  --shard \"$SLURM_ARRAY_TASK_ID/8\"\n"
     assert called in done.stdout
     assert not out.exists()
+
+
+def test_infer_without_gpus_does_not_take_those_of_others(tmp_path):
+    assert "--device=cpu" in infer_of(tmp_path, "--slurm", "gpus=0", "--dry-run").stdout
+    asked = infer_of(tmp_path, "--slurm", "gpus=0", "--device", "cuda:1", "--dry-run").stdout
+    assert "--device=cuda:1" in asked
 
 
 def test_a_job_of_infer_refuses_what_would_begin_anew_each_time(tmp_path):
@@ -496,12 +491,6 @@ def test_a_job_of_infer_refuses_what_would_begin_anew_each_time(tmp_path):
         done = infer_of(tmp_path, *words)
         assert done.exit_code == 2
         assert message in done.stderr
-
-
-def test_submitting_infer_imports_no_torch(tmp_path):
-    (tmp_path / "model.safetensors").touch()
-    words = ["infer", str(tmp_path), "-m", f"{tmp_path}/model.safetensors", "-o", "out"]
-    assert heavy_after([*words, "--slurm", "shards=2", "--dry-run"]) == "set()"
 
 
 def test_a_model_file_does_not_name_the_cluster(tmp_path):
@@ -537,125 +526,6 @@ def test_a_signal_that_comes_while_python_ends_does_not_change_the_exit_code():
     done = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
 
     assert done.returncode == 2
-
-
-# Folds without a cluster
-
-
-@pytest.fixture
-def program(tmp_path):
-    """Makes a stand-in for volseg that notes its words and acts by the fold, `$fold`."""
-
-    def make(acts):
-        path = tmp_path / "volseg.sh"
-        note = f'echo "$*" >>{shlex.quote(str(tmp_path / "calls"))}\nfold=${{3#data.fold=}}\n'
-        path.write_text(f"#!/bin/bash\n{note}{acts}\n")
-        return ["bash", str(path)]
-
-    return make
-
-
-def test_folds_are_trained_one_after_another(experiment, program):
-    checkpoint_in(Path("r/fold2"))
-    (Path("r/fold2") / "config.yaml").write_text(
-        experiment.read_text().replace("data:\n", "data:\n  fold: 2\n")
-    )
-    text = Path("list.json").read_text().replace('"data_root": "."', '"data_root": "../.."')
-    (Path("r/fold2") / "data_list.json").write_text(text)
-    acts = "exit $((fold == 0 ? 2 : fold == 1 ? 3 : 0))"
-
-    result = fit_folds(config(experiment), Path("r"), "all", resume=True, program=program(acts))
-
-    assert Path("calls").read_text().splitlines() == [
-        "fit r/config.yaml data.fold=0 -o r/fold0",
-        "fit r/config.yaml data.fold=1 -o r/fold1",
-        "fit r/config.yaml data.fold=2 -o r/fold2 --resume",
-    ]
-    assert result.done == (Path("r/fold1"), Path("r/fold2"))
-    assert [name for name, _ in result.failures] == ["fold0", "fold1"]
-    assert result.failures[0][1].startswith("ended with code 2")
-    assert result.failures[1][1].startswith("cases were left out")
-    assert load_config(Path("r/config.yaml")) == config(experiment)
-
-
-def test_finished_folds_are_kept(experiment, program):
-    finished = Path("r/fold0")
-    checkpoint_in(finished)
-    (finished / "environment.json").write_text('{"finished": true}')
-    (finished / "config.yaml").write_text(experiment.read_text())
-    text = Path("list.json").read_text().replace('"data_root": "."', '"data_root": "../.."')
-    (finished / "data_list.json").write_text(text)
-
-    result = fit_folds(config(experiment), Path("r"), "0,1", resume=True, program=program("exit 0"))
-
-    assert (result.kept, result.done) == ((finished,), (Path("r/fold1"),))
-    assert len(Path("calls").read_text().splitlines()) == 1
-
-
-def test_folds_of_a_list_without_any_are_refused(experiment):
-    listed = json.loads(Path("list.json").read_text())
-    for case in listed["training"]:
-        del case["fold"]
-    Path("list.json").write_text(json.dumps(listed))
-
-    with pytest.raises(DataListError, match="'list' has no folds; make it with volseg split"):
-        fit_folds(config(experiment), Path("r"), "all")
-
-
-def test_a_single_fold_leaves_nothing_to_train_on(experiment):
-    listed = json.loads(Path("list.json").read_text())
-    for case in listed["training"]:
-        case["fold"] = 0
-    Path("list.json").write_text(json.dumps(listed))
-
-    with pytest.raises(DataListError, match="fold 0 of data list 'list' leaves no case to train"):
-        submit_fit(config(experiment), Path("r"), dry_run=True)
-
-
-@pytest.mark.parametrize("code", [75, 130])
-def test_a_stopped_fold_ends_them_all(experiment, program, code):
-    result = fit_folds(config(experiment), Path("r"), "0,1,2", program=program(f"exit {code}"))
-
-    assert (result.stopped, result.done) == (code, ())
-    assert len(Path("calls").read_text().splitlines()) == 1
-
-
-STOP = "kill -TERM $PPID\nfor ((i = 0; i < 600; i++)); do sleep 0.05; done"
-
-
-# With a trap the fold ends in good order, without one at once, and a third is just done.
-@pytest.mark.parametrize(
-    ("acts", "done"),
-    [
-        (f"trap 'exit 75' TERM\n{STOP}", ()),
-        (STOP, ()),
-        (f"trap 'exit 0' TERM\n{STOP}", (Path("r/fold0"),)),
-    ],
-)
-def test_a_signal_is_passed_on_and_ends_all_folds(experiment, program, acts, done):
-    result = fit_folds(config(experiment), Path("r"), "all", program=program(acts))
-
-    assert (result.stopped, result.done, result.failures) == (75, done, ())
-    assert len(Path("calls").read_text().splitlines()) == 1
-
-
-@pytest.mark.parametrize(("stopped", "code"), [(None, 3), (75, 75)])
-def test_fit_of_folds_tells_what_became_of_each(experiment, monkeypatch, stopped, code):
-    result = FoldsResult((Path("r/fold0"),), (), (("fold1", "ended with code 1"),), stopped)
-    monkeypatch.setattr("volseg.tasks.folds.fit_folds", lambda *_, **__: result)
-
-    done = run("fit", experiment, "-o", "r", "--folds", "0,1")
-
-    assert done.exit_code == code
-    assert "Model: r/fold0/model.safetensors\n" in done.stdout
-    assert "ended with code 1" in done.output
-
-
-def test_a_folder_with_a_run_of_its_own_takes_no_folds(experiment):
-    checkpoint_in(Path("r"))
-
-    with pytest.raises(OutputError, match="r holds a run itself; choose another -o for the folds"):
-        fit_folds(config(experiment), Path("r"), "all")
 
 
 @pytest.fixture(autouse=True)

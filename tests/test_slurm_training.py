@@ -186,7 +186,9 @@ def test_two_nodes_train_together_as_one_process_does(study, two_nodes, one_proc
         json.loads((run / "scores.json").read_text()) for run in (two_nodes, one_process)
     )
     assert list(ours["cases"]) == list(expected["cases"])
-    assert max(of["dice"] for case in ours["cases"].values() for of in case["regions"].values()) > 0.3
+    assert (
+        max(of["dice"] for case in ours["cases"].values() for of in case["regions"].values()) > 0.3
+    )
     for case, scores in expected["cases"].items():
         assert ours["losses"][case] == pytest.approx(expected["losses"][case], abs=1e-5)
         for region, values in scores["regions"].items():

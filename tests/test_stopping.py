@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -11,18 +12,24 @@ import torch
 from safetensors.torch import load_file
 
 from volseg import signals
+from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, load_config
+from volseg.runs import find_checkpoints, read_metrics
+from volseg.tasks.compare import compare
 from volseg.tasks.fit import fit
-from volseg.training.checkpoints import find_checkpoints
-from volseg.training.epoch_log import read_metrics
+from volseg.training import datamodule
+from volseg.training.datamodule import TrainingLoader, VolumeDataModule
 from volseg.training.module import SegmentationModule
 
 STEPS, EPOCHS = 3, 3
+# As torch does it, from Python 3.12 on.
+FORKING = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 TIMES = {"seconds", "train/patches_per_second", "train/data_wait_share"}
 
 
 @pytest.fixture(scope="module")
 def experiment(cohort: Path, tmp_path_factory) -> ExperimentConfig:
+    """Epochs of three batches; the second and the third epoch are validated, on two cases."""
     folder = tmp_path_factory.mktemp("stopping")
     path = folder / "config.yaml"
     path.write_text(
@@ -45,7 +52,24 @@ training: {{max_epochs: {EPOCHS}, validate_every: 2, ema: 0.9, accelerator: cpu}
     return load_config(path)
 
 
-@pytest.fixture
+def changed(config: ExperimentConfig, **sections: dict) -> ExperimentConfig:
+    options = config.to_dict()
+    return ExperimentConfig.from_dict(
+        options | {section: options[section] | values for section, values in sections.items()}
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_pictures():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("tasks.fit._tell_scores", "tasks.fit.draw_curves"):
+            patch.setattr(f"volseg.{name}", lambda *_: None)
+        patch.setattr("volseg.training.epoch_log.draw_curves", lambda *_: None)
+        patch.setattr(SegmentationModule, "_draw", lambda *_: None)
+        yield
+
+
+@pytest.fixture(autouse=True)
 def held():
     signals.hold()
     yield
@@ -59,29 +83,28 @@ def undisturbed(experiment, tmp_path_factory) -> Path:
     return run
 
 
-def signalled(monkeypatch, method: str, at: int, number: signal.Signals = signal.SIGUSR1) -> None:
-    """Send this process a signal in the call number `at` of a method of the module."""
-    original = getattr(SegmentationModule, method)
+def signal_in(monkeypatch, owner: type, method: str, at: set[int]) -> None:
+    """Send this process a signal in the calls of these numbers of a method."""
+    original = getattr(owner, method)
     calls = []
 
     def noted(self, *arguments):
         calls.append(1)
-        if len(calls) == at:
-            os.kill(os.getpid(), number)
+        if len(calls) in at:
+            os.kill(os.getpid(), signal.SIGTERM if len(calls) % 2 else signal.SIGUSR1)
         return original(self, *arguments)
 
-    monkeypatch.setattr(SegmentationModule, method, noted)
+    monkeypatch.setattr(owner, method, noted)
 
 
-def finish(experiment: ExperimentConfig, run: Path, resume: bool = True) -> int:
-    """Go on until the end; returns the number of stops."""
-    stops = 0
+def finish(experiment: ExperimentConfig, run: Path) -> list[int]:
+    """Train to the end; returns the step of each stop."""
+    stops: list[int] = []
     while True:
         try:
-            fit(experiment, run, resume=resume)
+            fit(experiment, run, resume=bool(stops))
         except signals.Stopped:
-            stops += 1
-            resume = True
+            stops.append(torch.load(find_checkpoints(run)[0], weights_only=True)["global_step"])
             signals.forget()
             signals.hold()
         else:
@@ -97,9 +120,8 @@ def table(run: Path) -> list[dict[str, str]]:
 
 def assert_same(run: Path, other: Path) -> None:
     assert table(run) == table(other)
-    for name in ("model.safetensors",):
-        tensors, others = load_file(run / name), load_file(other / name)
-        assert all(torch.equal(tensors[key], others[key]) for key in others)
+    tensors, others = (load_file(folder / "model.safetensors") for folder in (run, other))
+    assert all(torch.equal(tensors[key], others[key]) for key in others)
     last, other_last = (
         torch.load(find_checkpoints(folder)[0], weights_only=True) for folder in (run, other)
     )
@@ -108,16 +130,144 @@ def assert_same(run: Path, other: Path) -> None:
         assert str(last[key]) == str(other_last[key])
 
 
-@pytest.mark.parametrize(
-    ("method", "at"),
-    [("training_step", k) for k in range(1, STEPS * EPOCHS + 1)]
-    + [("validation_step", k) for k in range(1, 5)]
-    + [("on_validation_epoch_end", k) for k in (1, 2)],
-)
-def test_stopped(experiment, undisturbed, tmp_path, monkeypatch, held, method, at):
-    signalled(monkeypatch, method, at)
+def test_a_run_stopped_in_every_batch_ends_as_one_that_was_not(
+    experiment, undisturbed, tmp_path, monkeypatch
+):
+    every = set(range(1, STEPS * EPOCHS + 1))
+    signal_in(monkeypatch, SegmentationModule, "training_step", every)
 
-    stops = finish(experiment, tmp_path / "run", resume=False)
+    stops = finish(experiment, tmp_path / "run")
 
-    assert stops == 1 or (method, at) in {("on_validation_epoch_end", 2)}
+    # After the last batch of the first epoch nothing is validated, and the next batch stops it;
+    # that of the others stops when the validation begins.
+    assert stops == [1, 2, 4, 5, 6, 7, 8, 9]
     assert_same(tmp_path / "run", undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("method", "at", "stops"),
+    [
+        # The first of two cases, and the second one of the last validation, where three and four
+        # were those of the first validation again.
+        ("validation_step", {1, 6}, [6, 9]),
+        # All is known of these validations: the next batch is the place to stop, if there is one.
+        ("on_validation_epoch_end", {1, 2}, [7]),
+    ],
+)
+def test_a_run_stopped_in_a_validation_ends_as_one_that_was_not(
+    experiment, undisturbed, tmp_path, monkeypatch, method, at, stops
+):
+    signal_in(monkeypatch, SegmentationModule, method, at)
+
+    assert finish(experiment, tmp_path / "run") == stops
+
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_no_other_handler_comes_in_the_place_of_the_one_that_only_notes(
+    experiment, tmp_path, monkeypatch
+):
+    handlers = []
+    original = VolumeDataModule.train_dataloader
+
+    # The first that Lightning does after it would set its own.
+    def noted(self):
+        handlers.extend(signal.getsignal(number) for number in signals.STOPPING)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return original(self)
+
+    monkeypatch.setattr(VolumeDataModule, "train_dataloader", noted)
+    with pytest.raises(signals.Stopped, match="after 1 steps; go on with --resume"):
+        fit(experiment, tmp_path / "run")
+
+    assert handlers == [signals._note, signals._note]
+
+
+def test_epochs_of_one_batch_without_validation_can_be_stopped(experiment, tmp_path, monkeypatch):
+    config = changed(
+        experiment, data={"batches_per_epoch": 1, "fold": None}, training={"max_epochs": 3}
+    )
+    fit(config, tmp_path / "whole")
+    signal_in(monkeypatch, SegmentationModule, "training_step", {1, 2, 3})
+
+    assert finish(config, tmp_path / "run") == [1, 2]
+
+    assert [row["epoch"] for row in read_metrics(tmp_path / "run" / "metrics.csv")] == list("123")
+    model, whole = (load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole"))
+    assert all(torch.equal(model[key], whole[key]) for key in whole)
+
+
+def test_a_run_killed_behind_its_last_checkpoint_has_a_model(experiment, tmp_path, monkeypatch):
+    config = changed(experiment, data={"fold": None}, training={"max_epochs": 1})
+    killed = RuntimeError("killed")
+
+    def kill(*_):
+        raise killed
+
+    monkeypatch.setattr(SegmentationModule, "on_train_end", kill)
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(config, tmp_path / "run")
+
+    result = fit(config, tmp_path / "run", resume=True)
+
+    assert load_checkpoint(result.model).scores["epoch"] == 1
+
+
+@pytest.mark.parametrize("method", ["training_step", "validation_step"])
+def test_a_run_stopped_at_its_limit_of_time_goes_on(experiment, tmp_path, monkeypatch, method):
+    # Too little time for a second batch: the epoch is cut short, and validated.
+    short, long = (changed(experiment, training={"max_time": time}) for time in (1, 1e6))
+    signal_in(monkeypatch, SegmentationModule, method, {1})
+
+    with pytest.raises(signals.Stopped, match="after 1 steps"):
+        fit(short, tmp_path / "run")
+    monkeypatch.undo()
+    signals.forget()
+    fit(long, tmp_path / "run", resume=True)
+
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert [row["step"] for row in rows] == ["3", "6", "9"]
+    assert [bool(row["val/dice/WT"]) for row in rows] == [False, True, True]
+
+
+def test_a_stop_ends_a_comparison_and_not_one_training_of_it(experiment, tmp_path, monkeypatch):
+    sources = []
+    for name in ("first", "second"):
+        sources.append(tmp_path / f"{name}.yaml")
+        sources[-1].write_text((Path(experiment.data.cache_dir).parent / "config.yaml").read_text())
+    signal_in(monkeypatch, SegmentationModule, "training_step", {2})
+
+    with pytest.raises(signals.Stopped):
+        compare(sources, tmp_path / "out")
+
+    assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == ["first"]
+
+
+@FORKING
+def test_no_loader_process_is_left_behind_by_a_stop_in_a_validation(
+    experiment, tmp_path, monkeypatch
+):
+    signal_in(monkeypatch, SegmentationModule, "validation_step", {1})
+
+    with pytest.raises(signals.Stopped):
+        fit(changed(experiment, data={"workers": 1}), tmp_path / "run")
+
+    # Python would wait for it, for ever.
+    assert multiprocessing.active_children() == []
+
+
+@FORKING
+def test_a_signal_to_a_loader_process_does_not_end_it(monkeypatch):
+    ignore = signals.ignore
+
+    def signalled():
+        # In the process, before it has come to ignoring.
+        os.kill(os.getpid(), signal.SIGTERM)
+        ignore()
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    monkeypatch.setattr(signals, "ignore", signalled)
+    loader = TrainingLoader([1, 2], num_workers=1, worker_init_fn=datamodule._end_with_parent)
+
+    assert [int(batch) for batch in loader] == [1, 2]
+    assert signals.received() is None

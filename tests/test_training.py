@@ -20,24 +20,26 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from volseg import signals
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.datalist import Case, DataList, read_data_list, write_data_list
-from volseg.errors import CheckpointError, DataListError, LabelError, OutputError
+from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError, OutputError
 from volseg.metrics import Overlap
-from volseg.tasks.fit import FitResult, best_scores, fit
+from volseg.runs import find_checkpoints, read_metrics
+from volseg.tasks.fit import FitResult, best_scores, cache_folder, fit
 from volseg.training import cache as cache_module
 from volseg.training.cache import CachedCase, build_cache, read_cached, read_masks
-from volseg.training.checkpoints import find_checkpoints
+from volseg.training.checkpoints import read_checkpoint
 from volseg.training.counts import EpochSums
 from volseg.training.datamodule import (
     EpochSampler,
     PatchDataset,
+    TrainingLoader,
     VolumeDataModule,
     cut,
     loader_workers,
 )
-from volseg.training.epoch_log import read_metrics
 from volseg.training.module import SegmentationModule, rate_factor
 from volseg.training.report import missing_channel_lines, read_scores, score_lines
 from volseg.training.stopping import TimeLimit
@@ -62,6 +64,28 @@ def test_samples_of_an_epoch_are_never_those_of_another_epoch_or_rank():
             seen.extend(sampler)
 
     assert sorted(seen) == list(range(12))
+
+
+def test_a_stopped_epoch_goes_on_behind_the_samples_that_are_done_and_the_next_one_is_whole():
+    sampler = EpochSampler(4, rank=1, world_size=2)
+    sampler.set_epoch(1)
+    sampler.done = 3
+
+    assert list(sampler) == [15]
+    assert list(sampler) == [9, 11, 13, 15]
+
+
+def test_a_loader_knows_what_it_handed_out_and_goes_on_behind_it():
+    loader, other = (
+        TrainingLoader(range(12), batch_size=2, sampler=EpochSampler(6)) for _ in range(2)
+    )
+    states = [loader.state_dict(), *(loader.state_dict() for _ in loader)]
+    other.load_state_dict(states[2])
+
+    assert [state["batches"] for state in states] == [0, 1, 2, 0]
+    assert [batch.tolist() for batch in other] == [[4, 5]]
+    assert other.state_dict() == {"batches": 0}
+    assert [batch.tolist() for batch in other] == [[0, 1], [2, 3], [4, 5]]
 
 
 def test_the_learning_rate_warms_up_and_decays():
@@ -247,14 +271,18 @@ def test_where_nothing_can_be_locked_jobs_leave_one_whole_entry(experiment, tmp_
 
 
 def test_what_a_killed_process_began_to_build_goes(experiment, cached):
-    begun = cached[0].entry.parent / f".{cached[0].case.case_id}-12345678"
+    begun = cached[0].entry.parent / f".{cached[0].entry.name}-12345678"
     begun.mkdir()
+    others = [begun.with_name(name) for name in (".vscode-server", ".a-12345678", "mine-1")]
+    for other in others:
+        other.mkdir()
     (begun / "image.npy").write_bytes(b"half")
     shutil.rmtree(cached[0].entry)
 
     build_cache([cached[0].case], experiment, begun.parent)
 
     assert not begun.exists()
+    assert all(other.exists() for other in others)
 
 
 def test_a_cache_that_cannot_be_made_is_an_output_error(experiment, tmp_path):
@@ -262,6 +290,61 @@ def test_a_cache_that_cannot_be_made_is_an_output_error(experiment, tmp_path):
 
     with pytest.raises(OutputError, match=r"set data\.cache_dir"):
         build_cache([], experiment, tmp_path / "file" / "cache")
+
+
+@pytest.fixture
+def signal_noted():
+    signals.hold()
+    signal.raise_signal(signal.SIGTERM)
+    yield
+    signals.forget()
+
+
+@pytest.mark.usefixtures("signal_noted")
+def test_a_signal_ends_the_building_of_a_cache_and_leaves_nothing_half_done(experiment, tmp_path):
+    cases = read_data_list(experiment.data.data_list).training
+
+    with pytest.raises(signals.Stopped, match="stopped while preparing the cases; call again"):
+        build_cache(cases, experiment, tmp_path / "cache")
+
+    assert entries(tmp_path / "cache") == []
+
+
+@pytest.mark.usefixtures("signal_noted")
+def test_a_signal_ends_the_waiting_for_another_process_that_builds(experiment, tmp_path):
+    cases = read_data_list(experiment.data.data_list).training
+    (tmp_path / "cache").mkdir()
+
+    with (
+        cache_module.FileLock(tmp_path / "cache" / ".lock"),
+        pytest.raises(signals.Stopped, match="stopped while waiting for the cache"),
+    ):
+        build_cache(cases, experiment, tmp_path / "cache")
+
+
+def test_the_folder_of_the_cache_may_name_environment_variables(experiment, tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRATCH", str(tmp_path))
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.delenv("GONE", raising=False)
+
+    def folder(named):
+        return cache_folder(changed(experiment, data={"cache_dir": named}), Path("runs/a"))
+
+    assert folder("$SCRATCH/cache") == folder("${SCRATCH}/cache") == tmp_path / "cache"
+    assert folder("~/cache") == Path.home() / "cache"
+    assert folder(None) == Path("runs/cache")
+    for name in ("GONE", "EMPTY"):
+        with pytest.raises(ConfigError, match=rf"variable {name}, which is not set"):
+            folder(f"$SCRATCH/${{{name}}}/cache")
+
+
+def test_a_run_whose_cache_has_no_place_leaves_no_folder(experiment, tmp_path, monkeypatch):
+    monkeypatch.delenv("GONE", raising=False)
+
+    with pytest.raises(ConfigError, match="which is not set here"):
+        fit(changed(experiment, data={"cache_dir": "$GONE"}), tmp_path / "run")
+
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_case_whose_scheme_lacks_a_region_is_refused(experiment, cached):
@@ -637,6 +720,38 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_so(run, experiment, tmp_pa
         for folder in (damaged, run)
     )
     torch.testing.assert_close(weights, whole, rtol=0, atol=0)
+
+
+def test_a_checkpoint_that_has_changed_in_any_byte_is_found(run, tmp_path):
+    content = find_checkpoints(run)[0].read_bytes()
+    path = tmp_path / "changed.ckpt"
+    # The ends are what torch and zip tell of the file; its middle is weights.
+    places = [*range(200), *range(200, len(content), 997), *range(len(content) - 200, len(content))]
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(CheckpointError, match="is damaged"):
+            read_checkpoint(path)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        read_checkpoint(path)
+
+
+def test_what_else_lies_among_the_checkpoints_is_no_checkpoint_and_stays(run, experiment, tmp_path):
+    part = tmp_path / "part"
+    fit(changed(experiment, training={"max_epochs": 1, "schedule": "constant"}), part)
+    (checkpoint,) = find_checkpoints(part)
+    others = [checkpoint.with_name(name) for name in ("step-best.ckpt", "step-3.ckpt", "a.ckpt")]
+    for other in others:
+        other.touch()
+    begun = [checkpoint.with_name(".0123abcd-step-00000006.ckpt"), part / ".0123abcd-metrics.csv"]
+    for path in begun:
+        path.touch()
+
+    fit(changed(experiment, training={"schedule": "constant"}), part, resume=True)
+
+    assert find_checkpoints(part) == [checkpoint.with_name("step-00000006.ckpt"), checkpoint]
+    assert all(other.exists() for other in others)
+    assert not any(path.exists() for path in begun)
 
 
 def test_resuming_what_is_not_there_or_another_network_is_refused(run, experiment, tmp_path):

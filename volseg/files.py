@@ -50,7 +50,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def remove_unfinished(folder: Path) -> None:
     """Remove what `atomic_write` began in a folder when its process was killed."""
     for path in folder.glob(".*"):
-        if re.match(r"\.[0-9a-f]{8}-", path.name):
+        if re.match(r"\.[0-9a-f]{8}-", path.name) and path.is_file():
             path.unlink(missing_ok=True)
 
 

@@ -13,8 +13,12 @@ class RankLost(Exception):
 
 
 def rank() -> int:
-    """Number of this process among those that train together; 0 alone."""
-    return int(next((os.environ[name] for name in _RANK if name in os.environ), "0"))
+    """Number of this process among those that train together; 0 alone.
+
+    On further nodes without a launcher, before training starts, it is only known not to be 0.
+    """
+    number = int(next((os.environ[name] for name in _RANK if name in os.environ), "0"))
+    return number or int("RANK" not in os.environ and os.environ.get("NODE_RANK", "0") != "0")
 
 
 def launched_by_torchrun() -> bool:

@@ -7,56 +7,59 @@ sets a flag, and the loops over batches and cases look at it.
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
 #: Exit code after a stop in good order (EX_TEMPFAIL of sysexits.h): called again, the work goes on.
 EXIT_STOPPED = 75
 
-# Windows has no SIGUSR1.
-_SIGNALS = {getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)}
+#: What asks for a stop. Windows has no SIGUSR1.
+STOPPING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
 
 @dataclass
 class _State:
     """Of the handlers, of which a process has one set."""
 
-    holding: bool = False
     received: signal.Signals | None = None
 
 
 _state = _State()
 
 
-class Stopped(Exception):
-    """The work was stopped by a signal, in good order; what is done is on disk."""
+class Stopped(BaseException):
+    """The work was stopped by a signal, in good order; what is done is on disk.
+
+    No `Exception`, as KeyboardInterrupt is none: who goes on after a failure must not go on now.
+    """
 
 
 def hold() -> None:
     """From now on SIGTERM and SIGUSR1 are noted and do nothing else; to be called early."""
-    _state.holding = True
-    restore()
-
-
-def restore() -> None:
-    """Put the handlers back that a library replaced since `hold`, and take what was blocked."""
-    if _state.holding:
-        for number in _SIGNALS:
-            signal.signal(number, _note)
-        _mask(signal.SIG_UNBLOCK)
-
-
-def block() -> None:
-    """Let the signals wait while a library has handlers of its own; `restore` ends it."""
-    if _state.holding:
-        _mask(signal.SIG_BLOCK)
+    for number in STOPPING:
+        signal.signal(number, _note)
 
 
 def ignore() -> None:
     """Ignore the signals in this process: one that ends with the process that started it."""
-    for number in _SIGNALS:
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def blocked() -> Iterator[None]:
+    """Let the signals wait, here and in processes begun meanwhile, until these handle them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def received() -> signal.Signals | None:
@@ -66,16 +69,10 @@ def received() -> signal.Signals | None:
 
 def forget() -> None:
     """Take the default handlers back and forget what was noted."""
-    _state.holding, _state.received = False, None
-    for number in _SIGNALS:
+    for number in STOPPING:
         signal.signal(number, signal.SIG_DFL)
-    _mask(signal.SIG_UNBLOCK)
+    _state.received = None
 
 
 def _note(number: int, _: FrameType | None) -> None:
     _state.received = _state.received or signal.Signals(number)
-
-
-def _mask(how: int) -> None:
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(how, _SIGNALS)

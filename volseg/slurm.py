@@ -31,63 +31,46 @@ _RESUME = """\
 resume=()
 checkpoints=("$run"/checkpoints/*.ckpt)
 if [[ -e ${checkpoints[0]} ]]; then resume=(--resume); fi
+
+# A process that dies takes the others along, which would wait for it for ever.
 """
 
-_RESTART = """\
-# restart REASON: give the job back to the queue, unless that happened too often
-restart() {
-  local count=${SLURM_RESTART_COUNT:-0}
-  if ((count >= max_requeues)); then
-    echo "volseg: $1; job $job was restarted $count times and ends here (max_requeues)"
-    exit "$code"
-  fi
-  # A job that somebody cancels must not come back.
-  if [[ $(squeue --noheader --jobs "$job" --format %T) == C* ]]; then
-    echo "volseg: $1; job $job is being cancelled and ends here"
-    exit "$code"
-  fi
-  count=$((count + 1))
-  echo "volseg: $1, job $job goes back into the queue (restart $count of at most $max_requeues)"
-  scontrol requeue "$job" || echo "volseg: job $job was not taken back and ends here"
+_CASES = """\
+code=$?
+
+# end REASON: the job does not come back
+end() {
+  echo "volseg: job $job ends here: $1"
+  rm -f "$failures"
   exit "$code"
 }
-"""
 
-_ENDING = """\
-case $code in
-  0)
-    rm -f "$failures"
-    echo "volseg: job $job is done"
-    exit 0 ;;
-  2 | 3 | 130) # an error of the user, cases that failed, an interrupt: again would be the same
-    rm -f "$failures"
-    echo "volseg: ended with code $code; job $job ends here"
-    exit "$code" ;;
-  75) # stopped by a signal, with everything saved
-    rm -f "$failures"
-    restart "stopped in good order" ;;
-esac
-
-# Something broke: a process, a node, the memory. A bug would break again, so the times are counted.
 count=0
-if [[ -f $failures ]]; then count=$(<"$failures"); fi
+case $code in
+  0) end "done" ;;
+  2 | 3 | 130) end "code $code" ;; # an error of the user, cases that failed, an interrupt
+  75) reason="stopped in good order" ;; # by a signal, with everything saved
+  *) # Something broke: a process, a node, the memory. A bug would break again: count.
+    if [[ -f $failures ]]; then count=$(<"$failures"); fi
 """
-
 _PROGRESS = """\
-for checkpoint in "$run"/checkpoints/*.ckpt; do
-  if [[ $checkpoint -nt $failures ]]; then count=0; fi # it got on in between
-done
+    for checkpoint in "$run"/checkpoints/*.ckpt; do
+      if [[ $checkpoint -nt $failures ]]; then count=0; fi # it got on in between
+    done
 """
-
-_FAILED = """\
-count=$((count + 1))
-if ((count > max_failures)); then
-  rm -f "$failures"
-  echo "volseg: ended with code $code, failure $count in a row; job $job ends here (max_failures)"
-  exit "$code"
-fi
+_RESTART = """\
+    count=$((count + 1))
+    reason="code $code, failure $count in a row" ;;
+esac
 echo "$count" >"$failures"
-restart "ended with code $code, failure $count in a row ($max_failures may come back)"
+
+if ((count > max_failures)); then end "$reason (max_failures)"; fi
+if ((restarts >= max_requeues)); then end "$reason, after $restarts restarts (max_requeues)"; fi
+# A job that somebody cancels must not come back.
+if [[ $(squeue --noheader --jobs "$job" --format %T) == C* ]]; then end "cancelled"; fi
+echo "volseg: $reason, job $job goes back into the queue (restart $((restarts + 1)))"
+scontrol requeue "$job" || end "not taken back by the queue"
+exit "$code"
 """
 
 
@@ -103,31 +86,17 @@ def fit_script(
         words: Options of the config for this job, as `key=value`.
         folds: Folds of a job array; none for one run.
     """
-    folder = run / FOLDER
     place = f"{shlex.quote(str(run))}/fold{_TASK}" if folds else shlex.quote(str(run))
     arguments = [
-        f'fit {shlex.quote(str(folder / CONFIG_FILE))} -o "$run"',
-        shlex.join([f"training.nodes={options.nodes}", *words]),
-        f'"data.fold={_TASK}" "${{resume[@]}}"' if folds else '"${resume[@]}"',
+        f'fit {shlex.quote(str(run / FOLDER / CONFIG_FILE))} -o "$run"',
+        shlex.join([f"training.nodes={options.nodes}", *words])
+        + (f' "data.fold={_TASK}"' if folds else "")
+        + ' "${resume[@]}"',
     ]
-    return (
-        "\n".join(
-            [
-                *_header(options, run, cpus, _folds(folds)),
-                *_setup(options),
-                f"run={place}",
-                *_counters(options, folder, array=bool(folds)),
-                "",
-                _RESUME,
-                "# A process that dies takes the others along, which would wait for it for ever.",
-                *_call(options, "--kill-on-bad-exit=1 --label", arguments),
-                "",
-                _RESTART,
-                _ENDING + _PROGRESS + _FAILED,
-            ]
-        ).rstrip("\n")
-        + "\n"
-    )
+    array = ",".join(str(fold) for fold in folds)
+    start = _start(options, run, cpus, array) + f"run={place}\n\n"
+    call = _call(options, "--kill-on-bad-exit=1 --label ", arguments)
+    return start + _RESUME + call + _CASES + _PROGRESS + _RESTART
 
 
 def infer_script(
@@ -143,22 +112,8 @@ def infer_script(
         shards: Number of tasks.
     """
     arguments = [shlex.join(["infer", *words]), f'--shard "{_TASK}/{shards}"']
-    return (
-        "\n".join(
-            [
-                *_header(options, output, cpus, f"1-{shards}"),
-                *_setup(options),
-                *_counters(options, output / FOLDER, array=True),
-                "",
-                "# As a step of its own: the signal before the time limit goes to steps alone.",
-                *_call(options, "--ntasks=1", arguments),
-                "",
-                _RESTART,
-                _ENDING + _FAILED,
-            ]
-        ).rstrip("\n")
-        + "\n"
-    )
+    start = _start(options, output, cpus, f"1-{shards}") + "\n"
+    return start + _call(options, "", arguments) + _CASES + _RESTART
 
 
 def log_pattern(options: SlurmConfig, folder: Path, *, array: bool) -> str:
@@ -169,39 +124,40 @@ def log_pattern(options: SlurmConfig, folder: Path, *, array: bool) -> str:
     return str(given) if given else f"{home}/{'%A_%a' if array else '%j'}.log"
 
 
-def _folds(folds: Sequence[int]) -> str:
-    """Tasks of a job array, one for each fold."""
-    return ",".join(str(fold) for fold in folds)
-
-
-def _header(options: SlurmConfig, results: Path, cpus: int, array: str) -> list[str]:
-    """First lines: what the job asks for."""
+def _start(options: SlurmConfig, results: Path, cpus: int, array: str) -> str:
+    """What the job asks for, the lines of the site, and what the end of the script needs."""
     ours: dict[str, str | int | bool | None] = {
         "job-name": results.resolve().name,
         "nodes": options.nodes,
         "ntasks-per-node": options.processes,
-        "gres": f"gpu:{options.gpus}" if options.gpus else None,
+        "gres": options.resources,
         "cpus-per-task": cpus,
         "time": options.time,
         "chdir": str(Path.cwd()),
         "output": log_pattern(options, results / FOLDER, array=bool(array)),
         "open-mode": "append",
-        "requeue": True,
+        "requeue" if options.max_requeues else "no-requeue": True,
         "signal": _SIGNAL,
-        "array": array or None,
+        "array": array + (f"%{options.max_parallel}" if options.max_parallel else ""),
     }
-    given = options.sbatch
-    if "gpus-per-node" in given:
-        del ours["gres"]
-    script = results / FOLDER / SCRIPT
-    asked = {name: value for name, value in (ours | given).items() if value is not None}
-    return [
+    asked = ours | options.sbatch | {"gres": options.resources}
+    if not array:
+        del asked["array"]
+    folder = results / FOLDER
+    lines = [
         "#!/bin/bash",
-        f"# Written by volseg {volseg.__version__}. To submit it again:",
-        f"#   cd {shlex.quote(str(Path.cwd()))} && sbatch {shlex.quote(str(script))}",
-        *(_directive(name, value) for name, value in asked.items()),
+        f"# Written by volseg {volseg.__version__}; to submit it again:",
+        f"# sbatch {shlex.quote(str(folder.absolute() / SCRIPT))}",
+        *(_directive(name, value) for name, value in asked.items() if value is not None),
         "",
+        *([*options.setup, ""] if options.setup else []),
+        f"job={'${SLURM_ARRAY_JOB_ID}_' + _TASK if array else '$SLURM_JOB_ID'}",
+        f"failures={shlex.quote(str(folder))}/failures-$job # how many in a row",
+        "restarts=${SLURM_RESTART_COUNT:-0}",
+        f"max_requeues={options.max_requeues}",
+        f"max_failures={options.max_failures}",
     ]
+    return "\n".join(lines) + "\n"
 
 
 def _directive(name: str, value: str | int | bool) -> str:
@@ -214,29 +170,12 @@ def _directive(name: str, value: str | int | bool) -> str:
     return f"#SBATCH --{name}={text}"
 
 
-def _setup(options: SlurmConfig) -> list[str]:
-    return [*options.setup, ""] if options.setup else []
+def _call(options: SlurmConfig, srun: str, arguments: Sequence[str]) -> str:
+    """The call of volseg, a line for each part.
 
-
-def _counters(options: SlurmConfig, folder: Path, *, array: bool) -> list[str]:
-    """Variables of the part that restarts."""
-    failures = shlex.quote(str(folder / "failures"))
-    task = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
-    return [
-        f"job={task if array else '$SLURM_JOB_ID'}",
-        f"failures={failures}{f'-{_TASK}' if array else ''} # how many in a row",
-        f"max_requeues={options.max_requeues}",
-        f"max_failures={options.max_failures}",
-    ]
-
-
-def _call(options: SlurmConfig, srun: str, arguments: Sequence[str]) -> list[str]:
-    """The call of volseg through srun, a line for each part."""
+    Through srun even where it is a single process: the signal before the time limit goes to steps
+    alone. srun does not take the cores of a process over from the job.
+    """
     command = options.command or f"{shlex.quote(sys.executable)} -m volseg"
-    lines = [
-        f'srun {srun} --cpus-per-task="$SLURM_CPUS_PER_TASK"',
-        f"{command} {arguments[0]}",
-        *arguments[1:],
-    ]
-    # srun does not take the cores of a process over from the job.
-    return [" \\\n  ".join(lines), "code=$?"]
+    first = f'srun {srun}--cpus-per-task="$SLURM_CPUS_PER_TASK"'
+    return " \\\n  ".join([first, f"{command} {arguments[0]}", *arguments[1:]]) + "\n"

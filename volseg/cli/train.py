@@ -65,7 +65,8 @@ def fit(
     of a site are in the section slurm of the config.
 
     With --folds, one fold follows the other; with --slurm as well, each is a
-    task of a job array. With --resume, finished folds are kept.
+    task of a job array, max_parallel of them at a time. With --resume,
+    finished folds are kept.
 
     Examples:
       volseg fit configs/brats_unet.yaml data.data_root=FOLDER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -113,7 +113,11 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         named = {"--overlap": overlap, "--device": device, "--labels": labels, "--shard": shard}
         named |= {"--patient-regex": patient_regex}
         words = [*(overrides or ()), *as_words(flags, named)]
-        _submit_infer((scans, models, output, fold, data_root, words), slurm, dry_run=dry_run)
+        from volseg.config import read_slurm
+        from volseg.tasks.submit import InferCall, submit_infer
+
+        call = InferCall(scans, models, output, fold, data_root, words)
+        tell_of_job(submit_infer(call, read_slurm(slurm), dry_run=dry_run))
         return
     check_dry_run(dry_run)
 
@@ -134,20 +138,13 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         patient_regex=patient_regex,
         shard=shard,
     )
-    result = run_infer(scans, models, output, options, lambda: signals.received() is not None)
+    result = run_infer(scans, models, output, options, stop=lambda: signals.received() is not None)
     kept = f", {len(result.kept)} were there already" if result.kept else ""
     done = cases_in_words(len(result.done))
     say(f"{done} segmented{kept}; results and {result.manifest.name} are in {output}")
     if result.stopped:
         raise signals.Stopped("stopped by a signal; called again, it does the rest")
     fail_if_some_failed(result.failures)
-
-
-def _submit_infer(call: tuple[Any, ...], slurm: list[str], *, dry_run: bool) -> None:
-    from volseg.config import read_slurm
-    from volseg.tasks.submit import InferCall, submit_infer
-
-    tell_of_job(submit_infer(InferCall(*call), read_slurm(slurm), dry_run=dry_run))
 
 
 @app.command(rich_help_panel=USE)

@@ -17,6 +17,7 @@ from volseg.config.network import NetworkConfig, NetworkSection, UNetConfig
 from volseg.config.section import Section
 from volseg.config.slurm import SlurmConfig
 from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
+from volseg.config.yaml_file import read_yaml
 from volseg.errors import ConfigError
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 
@@ -128,7 +129,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     Raises:
         ConfigError: If the file cannot be read or parsed, or any option is wrong; all at once.
     """
-    options = _read_yaml(Path(path))
+    options = read_yaml(Path(path))
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or not key:
@@ -144,19 +145,6 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 def write_config(path: Path, config: ExperimentConfig) -> None:
     """Write every option, defaults included, as YAML."""
     path.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not YAML: {detail}; correct that line") from None
-    if not isinstance(options, dict):
-        raise ConfigError(f"{path} holds no options; see configs/ for examples")
-    return options
 
 
 def _set(options: dict[str, Any], keys: list[str], value: object, word: str) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from volseg.config.mistakes import explain
 from volseg.config.section import PositiveInt, Section
+from volseg.config.yaml_file import read_yaml
 from volseg.errors import ConfigError
 
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -21,8 +21,9 @@ DEFAULTS = "defaults"
 
 # Options of sbatch that the script depends on, and what to say instead.
 _OURS = {
-    "array": "set by fit --folds and by shards of infer",
+    "array": "set by fit --folds and by shards of infer; max_parallel limits it",
     "chdir": "the paths of a config start from the folder that you submit from; go there first",
+    "cpus-per-gpu": "there is a process for each GPU; use cpus",
     "gpus-per-task": "each process must see all GPUs of its node; use gpus, or gres",
     "no-requeue": "use max_requeues=0",
     "ntasks": "there is a process for each GPU; use nodes and gpus, or tasks where gpus is 0",
@@ -34,7 +35,7 @@ _OURS = {
 }
 # 60, 30:00, 24:00:00, 2-12, 2-12:00, 2-12:00:00
 _TIME = re.compile(r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}|UNLIMITED|INFINITE")
-_GPUS = re.compile(r"gpu(?::[^:,]+?)??(?::(\d+))?(?=,|$)")
+_GPUS = re.compile(r"(?:^|,)gpu(?::[^:,]+?)??(?::(\d+))?(?=,|$)")
 
 
 def _time(value: object) -> object:
@@ -78,6 +79,9 @@ class SlurmConfig(Section):
         "that submits",
     )
     shards: PositiveInt | None = Field(None, description="of infer: tasks that share the cases")
+    max_parallel: PositiveInt | None = Field(
+        None, description="tasks of a job array at a time; null: as many as find a place"
+    )
     max_requeues: NonNegativeInt = Field(100, description="how often a job may come back")
     max_failures: NonNegativeInt = Field(
         3, description="how often it may come back after failures in a row, without a checkpoint"
@@ -92,6 +96,13 @@ class SlurmConfig(Section):
     def sbatch(self) -> dict[str, str | int | bool]:
         """Further options of sbatch by their long names."""
         return dict(self.__pydantic_extra__)
+
+    @property
+    def resources(self) -> str | None:
+        """Value of --gres: what was given, and the GPUs unless they were."""
+        given = str(self.sbatch.get("gres", ""))
+        named = not self.gpus or "gpus-per-node" in self.sbatch or _GPUS.search(given)
+        return ",".join(filter(None, ["" if named else f"gpu:{self.gpus}", given])) or None
 
     @model_validator(mode="before")
     @classmethod
@@ -168,8 +179,7 @@ def read_slurm(words: Sequence[str], section: SlurmConfig | None = None) -> Slur
             for spelling in (key.replace("-", "_"), key.replace("_", "-")):
                 options.pop(spelling, None)
             options[key] = {"true": True, "false": False}.get(value, value)
-    own = SlurmConfig.model_fields
-    asked = {k: v for k, v in options.items() if v is not False or k.replace("-", "_") in own}
+    asked = {key: value for key, value in options.items() if value is not False}
     try:
         return SlurmConfig.model_validate(asked)
     except ValidationError as error:
@@ -196,14 +206,7 @@ def _parts(text: str) -> list[tuple[str, str]]:
 
 def _section_of(path: Path) -> dict[str, Any]:
     """The section `slurm` of a YAML file."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not YAML: {detail}; correct that line") from None
-    section = content.get("slurm") if isinstance(content, dict) else None
+    section = read_yaml(path).get("slurm")
     if not isinstance(section, dict):
         raise ConfigError(f"{path} has no section slurm; add one, or leave the file out")
     return dict(section)

@@ -21,7 +21,7 @@ from volseg.errors import VolsegError
 from volseg.nifti import check_same_grid
 from volseg.progress import clock, track
 from volseg.scans import read_grid, read_reference_grid
-from volseg.tasks.fit import cache_folder, choose_cases, new_module
+from volseg.tasks.fit import choose_cases, new_module
 from volseg.training.cache import CachedCase, build_cache, case_scheme, read_masks
 from volseg.training.datamodule import PatchDataset
 from volseg.training.module import SegmentationModule
@@ -155,7 +155,7 @@ def _cache_facts(
     shape = " x ".join(map(str, case.image.shape[1:]))
     return [
         ("preprocessed", f"{case.case.case_id}: {shape}, {seconds:.1f} s a case"),
-        ("cache", f"about {size:.1f} GB in {cache_folder(config, Path('runs/run'))}"),
+        ("cache", f"about {size:.1f} GB in {config.data.cache_dir or 'runs/cache'}"),
     ]
 
 
@@ -204,7 +204,7 @@ def _step(
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    module.on_train_batch_end(loss, batch, 0)  # the moving average of the weights
+    module.move_average()
     return _now(module.device) - start, float(loss.detach())
 
 

@@ -16,13 +16,12 @@ from volseg.errors import CheckpointError, ConfigError, VolsegError
 from volseg.files import CONFIG_FILE, MODEL_FILE, make_folder
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.overlay import save_figure
+from volseg.runs import check_same_experiment, find_checkpoints, has_ended, is_finished
 from volseg.tasks.compare_csv import write_tables
 from volseg.tasks.compare_picture import comparison_figure
 from volseg.tasks.compare_report import PICTURE, REPORT, write_report
 from volseg.tasks.compare_runs import Comparison, ScoredRun, line_up, read_run
 from volseg.tasks.fit import choose_cases, fit, new_module
-from volseg.training.checkpoints import find_checkpoints
-from volseg.training.run_folder import check_same_experiment, is_finished
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +69,7 @@ def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()
         DataListError: If a folder has no scores, or the runs share no region or no case.
         CheckpointError: If `output` holds a run of another experiment.
         OutputError: If the results cannot be written.
+        Stopped: If a signal that `signals.hold` notes has come; called again, it goes on.
     """
     planned = _plan(sources, output, overrides)
     given = {one.name: read_run(one.folder, one.name) for one in planned if one.config is None}
@@ -190,7 +190,7 @@ def _trained(
     """The run of a config, trained as far as need be, and what failed."""
     failures = []
     try:
-        if _has_ended(source.folder, config):
+        if has_ended(source.folder, config):
             logger.info("%s is finished and is taken as it is", source.folder)
         else:
             resume = bool(find_checkpoints(source.folder))
@@ -209,15 +209,6 @@ def _trained(
         reason = f"{type(error).__name__}: {error}"
         logger.exception("%s failed", source.name)
     return None, [*failures, (source.name, reason)]
-
-
-def _has_ended(folder: Path, config: ExperimentConfig) -> bool:
-    """Whether the run came to the end that this config sets."""
-    if not is_finished(folder):
-        return False
-    before, now = load_config(folder / CONFIG_FILE).training, config.training
-    limits = ("max_epochs", "max_time", "early_stopping", "validate_every")
-    return all(getattr(before, limit) == getattr(now, limit) for limit in limits)
 
 
 def _with_costs(comparison: Comparison) -> Comparison:

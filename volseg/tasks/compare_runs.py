@@ -18,8 +18,7 @@ from volseg.errors import DataListError, VolsegError
 from volseg.files import DATA_LIST_FILE, MODEL_FILE
 from volseg.metrics.comparison import Pair, Statistics, compare_pairs, describe
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.training.checkpoints import find_checkpoints
-from volseg.training.run_folder import is_finished
+from volseg.runs import find_checkpoints, is_finished
 
 SCORES = ("dice", "iou", "recall", "precision")
 

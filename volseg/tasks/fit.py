@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,25 +13,23 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from volseg import signals
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, DataList, read_data_list
-from volseg.errors import DataListError
+from volseg.errors import ConfigError, DataListError
 from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SAMPLES_FILE
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.networks import load_encoder_weights
 from volseg.overlay import optional_picture
 from volseg.progress import clock
 from volseg.ranks import RankLost, rank, restarts
+from volseg.runs import find_checkpoints, note_end, open_run, read_metrics
 from volseg.tasks.pictures import draw_samples
 from volseg.training.cache import build_cache
-from volseg.training.checkpoints import find_checkpoints
 from volseg.training.datamodule import VolumeDataModule
-from volseg.training.epoch_log import best_row, draw_curves, read_metrics
+from volseg.training.epoch_log import best_row, draw_curves
 from volseg.training.module import SegmentationModule
 from volseg.training.report import missing_channel_lines, read_scores, score_lines
-from volseg.training.run_folder import note_end, open_run
 from volseg.training.trainer import build_trainer, join_again
 from volseg.training.views import segmented_view
 
@@ -76,6 +75,7 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
         OutputError: If the folder holds a run already or cannot be written.
         CheckpointError: If there is nothing to resume, or it was another experiment, or the
             weights for the encoder cannot be used.
+        ConfigError: If `data.cache_dir` names an environment variable that is not set.
         DataListError: If no case is left to train or to validate on.
         RankLost: If another rank failed or was killed.
         Stopped: If a signal that `signals.hold` notes has come; the run can be resumed.
@@ -84,13 +84,16 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
     resume = resume or (restarts() > 0 and bool(find_checkpoints(run)))
     data_list = read_data_list(config.data.data_list, config.data.data_root)
     training, validation = choose_cases(data_list, config)
+    cache = cache_folder(config, run)
     open_run(run, config, data_list, resume=resume)
     pl.seed_everything(config.training.seed, workers=True, verbose=False)
     # Before the cache, which takes long, so that weights that do not fit are found at once.
     module = new_module(config, resume=resume)
-    data, failures = _prepare(training, validation, config, cache_folder(config, run))
-    module.pictures = tuple(case.case.case_id for case in data.validation[:_PICTURES])
+    data, failures = _prepare(training, validation, config, cache)
     trainer = build_trainer(config, run, validate=bool(data.validation), started=start)
+    # Rank 0 alone draws, and these are the first of its cases.
+    drawn = data.validation[:: trainer.world_size][:_PICTURES]
+    module.pictures = tuple(case.case.case_id for case in drawn)
     _announce(module, data, trainer)
     if trainer.is_global_zero:
         # Other ranks may be here before the first has written it.
@@ -156,8 +159,6 @@ def _train(
     *,
     resume: bool,
 ) -> None:
-    # Until training can act on them: Lightning has handlers of its own, which do more than note.
-    signals.block()
     try:
         join_again(trainer)
         # `WholeCheckpointIO` finds the checkpoint in the folder.
@@ -177,8 +178,6 @@ def _train(
                 f"({str(error).splitlines()[0]}); go on with --resume"
             ) from error
         raise
-    finally:
-        signals.restore()
 
 
 def _tell_scores(
@@ -227,10 +226,21 @@ def choose_cases(
 
 
 def cache_folder(config: ExperimentConfig, run: Path) -> Path:
-    """Folder of decoded cases: `data.cache_dir`, else `cache` beside the run."""
-    if config.data.cache_dir is None:
+    """Folder of decoded cases: `data.cache_dir`, else `cache` beside the run.
+
+    Raises:
+        ConfigError: If an environment variable that it names is not set.
+    """
+    named = config.data.cache_dir
+    if named is None:
         return run.parent / "cache"
-    return Path(os.path.expandvars(config.data.cache_dir)).expanduser()
+    for name in re.findall(r"\$\{?(\w+)", named):
+        if not os.environ.get(name):
+            raise ConfigError(
+                f"data.cache_dir {named} names the environment variable {name}, which is not set "
+                "here; set it, or give another folder"
+            )
+    return Path(os.path.expandvars(named)).expanduser()
 
 
 def best_scores(rows: Sequence[dict[str, str]]) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import signal
 import subprocess
@@ -13,10 +12,11 @@ from pathlib import Path
 from types import FrameType
 
 from volseg import signals
-from volseg.config import ExperimentConfig, load_config, write_config
+from volseg.config import ExperimentConfig, write_config
 from volseg.datalist import DataList, read_data_list
-from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
-from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE, atomic_write, make_folder
+from volseg.errors import ConfigError, DataListError, OutputError
+from volseg.files import CONFIG_FILE, atomic_write, make_folder
+from volseg.runs import check_run, check_same_experiment, find_checkpoints, has_ended, is_held
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +24,6 @@ ALL = "all"
 
 _VOLSEG = (sys.executable, "-m", "volseg")
 _SOME_FAILED, _INTERRUPTED = 3, 130
-# Of a run that is finished, these may be changed, and it then goes on.
-_LIMITS = ("max_epochs", "max_time", "early_stopping", "validate_every")
-# Windows has no SIGUSR1.
-_STOPPING = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def fit_folds(
     with _Processes() as processes:
         for fold in waiting:
             folder = fold_folder(run, fold)
-            go_on = ["--resume"] if has_checkpoint(folder) else []
+            go_on = ["--resume"] if find_checkpoints(folder) else []
             logger.info("%s %s", "going on with" if go_on else "training", folder)
             words = ["fit", str(run / CONFIG_FILE), f"data.fold={fold}", "-o", str(folder), *go_on]
             code = processes.call([*program, *words])
@@ -150,67 +146,17 @@ def folds_to_do(
         folder = fold_folder(run, fold)
         of_fold = with_fold(config, fold)
         check_cases(data_list, fold)
-        check_folder(folder, of_fold, data_list, resume=resume and is_held(folder))
-        if not _has_ended(folder, of_fold):
-            waiting.append(fold)
+        if resume and has_ended(folder, of_fold):
+            check_same_experiment(folder, of_fold, data_list)
+            continue
+        check_run(folder, of_fold, data_list, resume=resume and is_held(folder))
+        waiting.append(fold)
     return tuple(waiting)
-
-
-def check_folder(
-    folder: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool
-) -> None:
-    """Refuse a run folder as `fit` would, without torch unless the run goes on.
-
-    Raises:
-        OutputError: If the folder holds a run already.
-        CheckpointError: If there is nothing to resume, or it is another experiment.
-    """
-    if resume and not has_checkpoint(folder):
-        raise CheckpointError(
-            f"{folder / 'checkpoints'} holds no checkpoint; "
-            + ("choose another -o" if is_held(folder) else "start the run without --resume")
-        )
-    if not resume and is_held(folder):
-        remedy = "go on with --resume or choose" if has_checkpoint(folder) else "choose"
-        raise OutputError(f"{folder} already holds a run; {remedy} another -o")
-    if resume:
-        # Lightning takes seconds, and a new run needs nothing of it here.
-        from volseg.training.run_folder import check_same_experiment
-
-        check_same_experiment(folder, config, data_list)
 
 
 def with_fold(config: ExperimentConfig, fold: int) -> ExperimentConfig:
     """The experiment that validates on a fold."""
     return config.model_copy(update={"data": config.data.model_copy(update={"fold": fold})})
-
-
-def has_checkpoint(folder: Path) -> bool:
-    """Whether a run can go on."""
-    return any((folder / "checkpoints").glob("*.ckpt"))
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a folder holds a run that must not be lost."""
-    described = (folder / METRICS_FILE).exists() and (folder / "environment.json").exists()
-    stranger = (folder / MODEL_FILE).exists() and not described
-    return has_checkpoint(folder) or _is_finished(folder) or stranger
-
-
-def _is_finished(folder: Path) -> bool:
-    try:
-        told = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(told, dict) and told.get("finished") is True
-
-
-def _has_ended(folder: Path, config: ExperimentConfig) -> bool:
-    """Whether the run came to the end that this config sets."""
-    if not _is_finished(folder):
-        return False
-    before, now = load_config(folder / CONFIG_FILE).training, config.training
-    return all(getattr(before, limit) == getattr(now, limit) for limit in _LIMITS)
 
 
 class _Processes:
@@ -222,7 +168,7 @@ class _Processes:
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> _Processes:
-        self.before = {number: signal.signal(number, self._pass_on) for number in _STOPPING}
+        self.before = {number: signal.signal(number, self._pass_on) for number in signals.STOPPING}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -24,8 +24,13 @@ from volseg.metrics.record import SUMMARY_FILE
 from volseg.nifti import read_header, read_label_map
 from volseg.slices import read_stack_label_map
 from volseg.slices.bitmap import read_form
+from volseg.slurm import FOLDER
+from volseg.tasks.submit import job_of
 
 RESULTS = "results of volseg infer"
+
+# Of a run whose job has not begun.
+_SUBMITTED = f"{FOLDER}/{CONFIG_FILE}"
 
 Describe = Callable[[Path], dict[str, Any]]
 
@@ -51,7 +56,7 @@ def info(path: Path) -> dict[str, Any]:
 
 def _kind(path: Path) -> tuple[str, Describe]:
     if path.is_dir():
-        is_run = any((path / name).is_file() for name in (CONFIG_FILE, MODEL_FILE))
+        is_run = any((path / name).is_file() for name in (CONFIG_FILE, MODEL_FILE, _SUBMITTED))
         return ("run", _run) if is_run else ("folder of scans", _folder)
     if path.name.lower().endswith(".json"):
         return _kind_of_json(path)
@@ -106,9 +111,10 @@ def _model(path: Path) -> dict[str, Any]:
 
 
 def _run(path: Path) -> dict[str, Any]:
-    told: dict[str, Any] = {}
-    if (path / CONFIG_FILE).is_file():
-        told |= _config(path / CONFIG_FILE)
+    told = _job(path)
+    config = path / (CONFIG_FILE if (path / CONFIG_FILE).is_file() else _SUBMITTED)
+    if config.is_file():
+        told |= _config(config)
     if (path / METRICS_FILE).is_file():
         with (path / METRICS_FILE).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -118,6 +124,12 @@ def _run(path: Path) -> dict[str, Any]:
     model = path / MODEL_FILE
     told["model"] = info(model) if model.is_file() else None
     return told
+
+
+def _job(path: Path) -> dict[str, Any]:
+    """The last job that was submitted for a folder, if one was."""
+    job, state = job_of(path) or ("", "")
+    return {"job": {"number": job, "state": state or "not in the queue"}} if job else {}
 
 
 def _data_list(path: Path) -> dict[str, Any]:
@@ -271,11 +283,14 @@ def _folder(path: Path) -> dict[str, Any]:
     try:
         finding = find_cases([path])
     except DataListError:
+        job = _job(path)
         if told := _results_of_shards(path):
-            return {"kind": RESULTS, "path": str(path), **told}
+            return {"kind": RESULTS, "path": str(path), **job, **told}
         for name, kind in ((MANIFEST_FILE, RESULTS), (SUMMARY_FILE, "scores")):
             if (path / name).is_file() and _kind(path / name)[0] == kind:
-                return info(path / name)
+                return info(path / name) | job
+        if job:
+            return {"kind": RESULTS, "path": str(path), **job}
         raise
     stacks = all(case.is_stack for case in finding.cases)
     return {

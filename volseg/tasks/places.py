@@ -31,6 +31,15 @@ def are_there(output: Path, case: Case, maps: Sequence[str]) -> bool:
     return all(path.is_file() for path in results(output, case, maps))
 
 
+def check_outside(scans: Path, output: Path) -> None:
+    """Refuse, with OutputError, results of shards in the folder that is searched for scans."""
+    if scans.is_dir() and output.resolve().is_relative_to(scans.resolve()):
+        raise OutputError(
+            f"results in {output} would lie among the scans of {scans}, where another shard could "
+            "take them for scans; choose a folder outside with -o"
+        )
+
+
 def check_places(
     scans: Path, cases: Sequence[Case], output: Path, regions: Sequence[str], shard: Shard
 ) -> None:
@@ -39,11 +48,8 @@ def check_places(
     Raises:
         OutputError: If they would, or another shard might take them for scans.
     """
-    if not shard.is_whole and scans.is_dir() and output.resolve().is_relative_to(scans.resolve()):
-        raise OutputError(
-            f"results in {output} would lie among the scans of {scans}, where another shard could "
-            "take them for scans; choose a folder outside with -o"
-        )
+    if not shard.is_whole:
+        check_outside(scans, output)
     files = [file for case in cases for file in (*case.images, *case.label)]
     inputs = {file.resolve() for file in [scans, *files]}
     places = {output / name: "the manifest" for name in (MANIFEST_FILE, shard.file)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -12,13 +13,17 @@ from volseg.config import ExperimentConfig, SlurmConfig, write_config
 from volseg.datalist import read_data_list
 from volseg.errors import CheckpointError, ConfigError, OutputError
 from volseg.files import CONFIG_FILE, MODEL_FILE, atomic_write, make_folder
+from volseg.runs import check_run
 from volseg.slurm import FOLDER, SCRIPT, fit_script, infer_script, log_pattern
-from volseg.tasks.folds import check_cases, check_folder, choose_folds, folds_to_do
+from volseg.tasks.folds import check_cases, choose_folds, folds_to_do
+from volseg.tasks.places import check_outside
 
 # The job of a folder, so that no second one comes into it.
 JOB = "job_id"
 
 _CPUS = 8
+# Names of jobs in which Lightning does not look for other processes.
+_NO_CLUSTER = ("bash", "interactive")
 # Options of infer that make no sense in a job.
 _NOT_IN_JOBS = {
     "--overwrite": "a job that comes back would do all cases again; choose another -o",
@@ -33,7 +38,7 @@ class Submission:
     Attributes:
         script: Text of the script.
         path: Where it is written.
-        log: Log of the job; of an array, a pattern for the shell.
+        log: Log of the job, of an array a pattern for the shell; after a dry run that of sbatch.
         job: Number of the job; None after a dry run.
     """
 
@@ -70,17 +75,13 @@ def submit_fit(
         OutputError: If the folder holds a run already or cannot be written, a job for it is in
             the queue, or there is no sbatch.
     """
+    _check_fit(config, run)
     options = config.slurm
-    if options.shards is not None:
-        raise ConfigError("shards are for volseg infer; training is shared out by nodes and gpus")
     data_list = read_data_list(config.data.data_list, config.data.data_root)
-    weights: Path | None = getattr(config.network, "encoder_weights", None)
-    if weights is not None and not weights.exists():
-        raise CheckpointError(f"{weights} does not exist; correct network.encoder_weights")
     array: tuple[int, ...] = ()
     if folds is None:
         check_cases(data_list, config.data.fold)
-        check_folder(run, config, data_list, resume=resume)
+        check_run(run, config, data_list, resume=resume)
     else:
         chosen = choose_folds(folds, data_list)
         array = folds_to_do(config, run, chosen, data_list, resume=resume)
@@ -94,6 +95,20 @@ def submit_fit(
     cpus = options.cpus or (_CPUS if workers is None else workers + 1)
     script = fit_script(options, run, cpus=cpus, words=words, folds=array)
     return _submit(script, run, options, config=config, array=bool(array), dry_run=dry_run)
+
+
+def _check_fit(config: ExperimentConfig, run: Path) -> None:
+    """Refuse options that would fail in the job, or train something else."""
+    if config.slurm.shards is not None:
+        raise ConfigError("shards are for volseg infer; training is shared out by nodes and gpus")
+    name = config.slurm.sbatch.get("job-name", run.resolve().name)
+    if name in _NO_CLUSTER:
+        raise ConfigError(
+            f"a job called {name} would train each process by itself; choose another -o or job-name"
+        )
+    weights: Path | None = getattr(config.network, "encoder_weights", None)
+    if weights is not None and not weights.exists():
+        raise CheckpointError(f"{weights} does not exist; correct network.encoder_weights")
 
 
 @dataclass(frozen=True)
@@ -139,9 +154,21 @@ def submit_infer(call: InferCall, options: SlurmConfig, *, dry_run: bool = False
     Raises:
         ConfigError: If an option does not fit, a path is missing, or sbatch refuses the job.
         DataListError: If the data list cannot be used.
-        OutputError: If the folder cannot be written, a job for it is in the queue, or there is no
-            sbatch.
+        OutputError: If the folder cannot be written or lies among the scans, a job for it is in the
+            queue, or there is no sbatch.
     """
+    _check_infer(call, options)
+    words = call.arguments()
+    if not options.gpus:
+        # On a node with GPUs that the job did not ask for, auto would take them.
+        words = ["--device=cpu" if word == "--device=auto" else word for word in words]
+    cpus, shards = options.cpus or _CPUS, options.shards or 1
+    script = infer_script(options, call.output, cpus=cpus, words=words, shards=shards)
+    return _submit(script, call.output, options, array=True, dry_run=dry_run)
+
+
+def _check_infer(call: InferCall, options: SlurmConfig) -> None:
+    """Refuse what would make every task fail, as far as it can be told without torch."""
     if options.nodes > 1 or options.processes > 1:
         raise ConfigError(
             f"nodes {options.nodes} and {options.processes} processes a node, but a task of infer "
@@ -156,11 +183,10 @@ def submit_infer(call: InferCall, options: SlurmConfig, *, dry_run: bool = False
     for model in call.models:
         if model.is_dir() and not (model / MODEL_FILE).is_file():
             raise ConfigError(f"{model} holds no {MODEL_FILE}; give a run that has one")
+    if (options.shards or 1) > 1:
+        check_outside(call.scans, call.output)
     if call.scans.suffix == ".json":
         read_data_list(call.scans, call.data_root).cases(call.fold)
-    cpus, shards = options.cpus or _CPUS, options.shards or 1
-    script = infer_script(options, call.output, cpus=cpus, words=call.arguments(), shards=shards)
-    return _submit(script, call.output, options, array=True, dry_run=dry_run)
 
 
 def _submit(
@@ -174,14 +200,14 @@ def _submit(
 ) -> Submission:
     folder = results / FOLDER
     path = folder / SCRIPT
-    log = log_pattern(options, folder, array=array).replace("%%", "%")
+    log = log_pattern(options, folder, array=array)
     if dry_run:
         return Submission(script, path, log)
     if shutil.which("sbatch") is None:
         raise OutputError(
             "sbatch was not found; run this on a login node of the cluster, or see --dry-run"
         )
-    _check_queue(folder)
+    _check_queue(results)
     make_folder(folder, "choose another with -o")
     if config is not None:
         with atomic_write(folder / CONFIG_FILE) as temporary:
@@ -201,16 +227,21 @@ def _submit(
     job = done.stdout.strip().partition(";")[0]
     with atomic_write(folder / JOB) as temporary:
         temporary.write_text(f"{job}\n", encoding="utf-8")
-    for placeholder, value in {"%j": job, "%A": job, "%a": "*"}.items():
-        log = log.replace(placeholder, value)
+    named = {"%j": job, "%A": job, "%%": "%"}
+    log = re.sub(r"%\d*[A-Za-z%]", lambda match: named.get(match[0], "*"), log)
     return Submission(script, path, log, job)
 
 
-def _check_queue(folder: Path) -> None:
-    """Refuse a folder whose job is still waiting or running, with OutputError."""
-    if not (folder / JOB).exists():
-        return
-    job = (folder / JOB).read_text(encoding="utf-8").strip()
+def job_of(results: Path) -> tuple[str, str] | None:
+    """Number and state, as `running`, of the last job for a folder; None if it never had one.
+
+    The state of a job that is not in the queue any more is empty.
+    """
+    if not (results / FOLDER / JOB).is_file():
+        return None
+    job = (results / FOLDER / JOB).read_text(encoding="utf-8").strip()
+    if shutil.which("squeue") is None:
+        return job, ""
     # squeue fails for a job that it has forgotten.
     done = subprocess.run(
         ["squeue", "--noheader", f"--jobs={job}", "--format=%T"],
@@ -218,9 +249,14 @@ def _check_queue(folder: Path) -> None:
         text=True,
         check=False,
     )
-    if done.stdout.strip():
-        state = done.stdout.split()[0].lower()
+    return job, next(iter(done.stdout.lower().split()), "")
+
+
+def _check_queue(results: Path) -> None:
+    """Refuse a folder whose job is still waiting or running, with OutputError."""
+    job, state = job_of(results) or ("", "")
+    if state:
         raise OutputError(
-            f"job {job} for {folder.parent} is {state}; wait for its end, or end it with "
+            f"job {job} for {results} is {state}; wait for its end, or end it with "
             f"scancel {job}, or choose another -o"
         )

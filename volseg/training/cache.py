@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 # To be raised when entries written by an older version must not be read any more.
 _FORMAT = 2
 _FOREGROUND_VOXELS = 5000
+# A hidden name of an entry, and what tells apart those who build it.
+_UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -200,7 +203,9 @@ def _remove_unfinished(folder: Path, lock: FileLock) -> None:
     """Remove entries that were begun by a process that was killed; nobody else builds any now."""
     if lock.is_locked:
         for path in folder.glob(".*-*"):
-            shutil.rmtree(path, ignore_errors=True)
+            # The folder may be the home of other things.
+            if _UNFINISHED.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def read_cached(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase | None:
@@ -262,7 +267,7 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
         "missing": images.missing,
     }
     entry = folder / _entry_name(case, config)
-    unfinished = folder / f".{case.case_id}-{secrets.token_hex(4)}"
+    unfinished = folder / f".{entry.name}-{secrets.token_hex(4)}"
     try:
         unfinished.mkdir()
         np.save(unfinished / "image.npy", done.image)

@@ -17,6 +17,7 @@ from volseg.files import MODEL_FILE
 from volseg.metrics import ScoreRecord
 from volseg.training.datamodule import TrainingLoader
 from volseg.training.module import BEST_SCORE, TRAINING_SCORES, SegmentationModule
+from volseg.training.stopping import in_last_epoch
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +85,7 @@ class MovingAverage(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        module = _ours(pl_module)
-        if module.averaged is not None:
-            module.averaged.update_parameters(module.network)
+        _ours(pl_module).move_average()
 
 
 class ValidateLast(Callback):
@@ -95,7 +94,7 @@ class ValidateLast(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        if trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs:
+        if in_last_epoch(trainer):
             trainer.check_val_every_n_epoch = 1
 
 
@@ -127,8 +126,9 @@ class KeepBestModel(Callback):
             self._write_model(trainer, _ours(pl_module))
             self._write_scores(trainer, _ours(pl_module))
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.best < 0 and trainer.is_global_zero:
+    # Before the last checkpoint: a run that is killed behind that one has nothing more to do.
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.best < 0 and trainer.is_global_zero and in_last_epoch(trainer):
             self._write_model(trainer, _ours(pl_module))
 
     def _write_model(self, trainer: pl.Trainer, module: SegmentationModule) -> None:

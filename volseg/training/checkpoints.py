@@ -6,10 +6,9 @@ case the newest cannot be read.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,20 @@ from torch import distributed
 
 from volseg.errors import CheckpointError
 from volseg.files import atomic_write
+from volseg.runs import CHECKPOINTS, checkpoint_path, find_checkpoints
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINTS = "checkpoints"
 _KEPT = 2
-
-
-def find_checkpoints(run: Path) -> list[Path]:
-    """Checkpoints of a run, newest first."""
-    return sorted((run / CHECKPOINTS).glob("step-*.ckpt"), reverse=True)
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all; reads the newest good one, running no code."""
+    """Writes a checkpoint whole or not at all; reads the newest good one, running no code.
+
+    Its digest ends the file. What torch wrote holds checksums as well, but not of every byte, and
+    torch does not look at them.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -44,8 +43,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(Path(path)) as unfinished:
-            unfinished.write_bytes(buffer.getbuffer())
+        with atomic_write(Path(path)) as unfinished, unfinished.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.write(hashlib.sha256(buffer.getbuffer()).digest())
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
         """The newest good checkpoint of the run `path`, the same on all ranks.
@@ -96,18 +96,19 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """What a checkpoint holds, on the CPU.
 
     Raises:
-        CheckpointError: If it is damaged: cut short, or changed in any byte of its contents.
+        CheckpointError: If it cannot be read, is cut short, or has changed in any byte.
     """
     try:
-        # torch itself does not compare what it reads with the checksums in the file.
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"checksum of {damaged} is wrong")
-        found: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        detail = str(error).splitlines()[0]
-        raise CheckpointError(f"checkpoint {path} is damaged ({detail})") from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read ({error.strerror})") from None
+    written = memoryview(content)[:-_DIGEST_BYTES]
+    if hashlib.sha256(written).digest() != content[-_DIGEST_BYTES:]:
+        raise CheckpointError(f"checkpoint {path} is damaged (its digest is another)")
+    # torch finds the end of what it wrote by itself.
+    found: Mapping[str, Any] = torch.load(
+        io.BytesIO(content), map_location="cpu", weights_only=True
+    )
     return found
 
 
@@ -123,7 +124,7 @@ class KeepCheckpoints(Checkpoint):
 
     def save(self, trainer: pl.Trainer) -> Path:
         """Save; all ranks call this together."""
-        path = self.run / CHECKPOINTS / f"step-{trainer.global_step:08d}.ckpt"
+        path = checkpoint_path(self.run, trainer.global_step)
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:
             self._prune(path)

@@ -139,7 +139,9 @@ class TrainingLoader(DataLoader[dict[str, torch.Tensor]]):
     batches = 0
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        batches = super().__iter__()
+        # Between its start and `worker_init_fn`, a signal would end a worker.
+        with signals.blocked():
+            batches = super().__iter__()
         while True:
             start = time.perf_counter()
             batch = next(batches, None)
@@ -223,6 +225,12 @@ class VolumeDataModule(pl.LightningDataModule):
         if batch is None or isinstance(batch, CachedCase):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def on_exception(self, exception: BaseException) -> None:
+        # In a validation, Lightning would leave the workers of training alone. They ignore the
+        # signal by which Python would end them, and it would wait for them for ever.
+        trainer: Any = self.trainer
+        trainer.fit_loop.teardown()
 
     def _rank(self) -> tuple[int, int]:
         if self.trainer is None:

@@ -17,6 +17,7 @@ from volseg.config import ExperimentConfig
 from volseg.files import CURVES_FILE, METRICS_FILE, atomic_write
 from volseg.overlay import curves, optional_picture, save_figure
 from volseg.progress import clock
+from volseg.runs import read_metrics
 from volseg.training.module import BEST_SCORE, SCORES, SLICE_SCORES, TRAINING_SCORES
 
 logger = logging.getLogger(__name__)
@@ -98,14 +99,6 @@ class EpochLog(Callback):
             + (f"; Dice {scores}" if scores else "")
             + f"; about {clock(each * (total - done))} left"
         )
-
-
-def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Rows of a `metrics.csv`, or none if there is no such file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def best_row(rows: Sequence[dict[str, str]]) -> dict[str, str] | None:

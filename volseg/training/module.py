@@ -96,6 +96,11 @@ class SegmentationModule(pl.LightningModule):
         self.sums.add(finest, batch["mask"], loss.detach())
         return loss
 
+    def move_average(self) -> None:
+        """Let the averaged weights, if there are any, follow those of the network by a step."""
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["epoch_sums"] = self.sums.of_all_ranks(self.trainer.strategy).state_dict()
 

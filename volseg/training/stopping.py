@@ -36,6 +36,11 @@ def on_any_rank(flag: bool) -> bool:
     return bool(asked.item())
 
 
+def in_last_epoch(trainer: pl.Trainer) -> bool:
+    """Whether training ends with this epoch, as far as known now."""
+    return bool(trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs)
+
+
 @cache
 def _cpu_ranks() -> Any:
     """Ranks that meet on the CPU, so that nobody waits for what a GPU still has to do."""
@@ -64,9 +69,9 @@ class StopBySignal(Callback):
         self.in_validation = state_dict["in_validation"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Lightning's own handlers wait for other ranks, which may wait for this one.
-        signals.restore()
         self.validate_every = trainer.check_val_every_n_epoch
+        # One in the middle of an epoch, at `max_time`, is not due any more.
+        self.in_validation &= trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if self.in_validation:
             # It may have been due for another reason than its number.
             trainer.check_val_every_n_epoch = 1
@@ -75,8 +80,13 @@ class StopBySignal(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         # After the last batch of an epoch, Lightning cannot go on with the validation from here.
-        asked = on_any_rank(signals.received() is not None)
-        if asked and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if self._asked() and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Where each batch is the last one, there is no other place. Elsewhere the next batch is
+        # one, and this epoch comes whole to TensorBoard first.
+        if trainer.num_training_batches == 1 and self._asked() and not in_last_epoch(trainer):
             self._stop(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -87,7 +97,7 @@ class StopBySignal(Callback):
 
     def _end_validation(self, trainer: pl.Trainer) -> None:
         self.in_validation = True
-        if on_any_rank(signals.received() is not None):
+        if self._asked():
             self._stop(trainer)
         self.in_validation = False
 
@@ -103,6 +113,9 @@ class StopBySignal(Callback):
             for count in ("total", "current"):
                 progress[count] = dict.fromkeys(progress[count], 0)
             progress["total"] |= {"ready": 1, "started": 1}
+
+    def _asked(self) -> bool:
+        return on_any_rank(signals.received() is not None)
 
     def _stop(self, trainer: pl.Trainer) -> None:
         path = self.keeper.save(trainer)

@@ -71,7 +71,7 @@ def build_trainer(
     keeper = KeepCheckpoints(run)
     callbacks += [StopBySignal(keeper), keeper]
     devices, nodes = _processes(options)
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator=options.accelerator,
         devices=devices,
         num_nodes=nodes,
@@ -91,6 +91,10 @@ def build_trainer(
         enable_model_summary=False,
         log_every_n_steps=min(50, config.data.batches_per_epoch),
     )
+    # Its handler of SIGTERM waits for other ranks, which may wait for this one, and a mask would
+    # not keep it from being called: any thread of a library may take the signal.
+    trainer._signal_connector.register_signal_handlers = lambda: None
+    return trainer
 
 
 def join_again(trainer: pl.Trainer) -> None:
@@ -115,9 +119,7 @@ def _processes(options: TrainingConfig) -> tuple[Any, int]:
 
 
 def resolve_precision(options: TrainingConfig) -> Any:
-    """Precision in Lightning's words; `auto` asks what the accelerator can do."""
-    if options.precision not in ("auto", "32"):
-        return options.precision
+    """Precision in Lightning's words: as `segment` has it too, mixed on a GPU alone."""
     cuda = options.accelerator in ("auto", "gpu") and torch.cuda.is_available()
     dtype = mixed_dtype(options.precision, "cuda" if cuda else "cpu")
     return {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[dtype]

@@ -1,18 +1,21 @@
-"""The folder of a run: made, described so that the run can be repeated, and opened to resume."""
+"""The folder of a run: made, described so that the run can be repeated, and opened to resume.
+
+Without torch, so that a job is refused in a second by what would refuse it after a day in a queue.
+"""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from pytorch_lightning.utilities import rank_zero_only
 
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.datalist import DataList, read_data_list, write_data_list
@@ -27,10 +30,9 @@ from volseg.files import (
     remove_unfinished,
 )
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.training.checkpoints import CHECKPOINTS, find_checkpoints
-from volseg.training.epoch_log import read_metrics
+from volseg.ranks import rank
 
-ENVIRONMENT = "environment.json"
+CHECKPOINTS, ENVIRONMENT = "checkpoints", "environment.json"
 
 _PACKAGES = ("volseg", "torch", "monai", "pytorch-lightning", "numpy", "nibabel")
 # Options that may change when a run goes on; any other would make it another experiment.
@@ -39,6 +41,27 @@ _FREE = {
     *("training.max_epochs", "training.max_time", "training.early_stopping"),
     *("training.validate_every", "training.accelerator", "training.devices", "training.nodes"),
 }
+# Of a run that is finished, these may be changed, and it then goes on.
+_LIMITS = ("max_epochs", "max_time", "early_stopping", "validate_every")
+
+
+def checkpoint_path(run: Path, steps: int) -> Path:
+    """File of the checkpoint of a run after so many steps."""
+    return run / CHECKPOINTS / f"step-{steps:08d}.ckpt"
+
+
+def find_checkpoints(run: Path) -> list[Path]:
+    """Checkpoints of a run, newest first; what else lies in their folder is left alone."""
+    files = (run / CHECKPOINTS).glob("step-*.ckpt")
+    return sorted((f for f in files if re.fullmatch(r"step-\d{8,}\.ckpt", f.name)), reverse=True)
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """Rows of a `metrics.csv`, or none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool) -> None:
@@ -54,40 +77,51 @@ def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume
         OutputError: If the folder holds a run already or cannot be written.
         CheckpointError: If there is nothing to resume, or it is another experiment.
     """
-    if rank_zero_only.rank != 0:
+    if rank() != 0:
         # Lightning starts the command again for each further GPU, when rank 0 is past this.
         return
-    held, checkpoints = _holds_run(run), find_checkpoints(run)
+    check_run(run, config, data_list, resume=resume)
+    make_folder(run, "choose another with -o")
+    if resume:
+        for folder in (run, run / CHECKPOINTS):
+            remove_unfinished(folder)
+    else:
+        _clear(run)
+    _describe(run, config, data_list)
+
+
+def check_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool) -> None:
+    """Refuse a folder that cannot be trained into, or whose run cannot go on.
+
+    Raises:
+        OutputError: If the folder holds a run already.
+        CheckpointError: If there is nothing to resume, or it is another experiment.
+    """
+    held, checkpoints = is_held(run), find_checkpoints(run)
     if resume and not checkpoints:
         remedy = "choose another -o" if held else "start the run without --resume"
         raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint; {remedy}")
     if resume:
         check_same_experiment(run, config, data_list)
-        for folder in (run, run / CHECKPOINTS):
-            remove_unfinished(folder)
     elif held:
         remedy = "go on with --resume or choose" if checkpoints else "choose"
         raise OutputError(f"{run} already holds a run; {remedy} another -o")
-    make_folder(run, "choose another with -o")
-    if not resume:
-        _clear(run)
-    _describe(run, config, data_list)
 
 
-def _holds_run(run: Path) -> bool:
+def is_held(run: Path) -> bool:
     """Whether a folder holds what must not be lost.
 
     A run that was stopped before its first epoch was whole holds nothing to go on from, though its
     first validation may have left a model.
     """
+    if find_checkpoints(run) or is_finished(run):
+        return True
     if not ((run / CHECKPOINTS).exists() or (run / MODEL_FILE).exists()):
         return False
     table = run / METRICS_FILE
     described = table.exists() and (run / ENVIRONMENT).exists()
-    if find_checkpoints(run) or is_finished(run) or not described:
-        return True
     # The row of an epoch is written just before its checkpoint.
-    return len(read_metrics(table)) > 1
+    return not described or len(read_metrics(table)) > 1
 
 
 def _clear(run: Path) -> None:
@@ -141,7 +175,7 @@ def note_end(run: Path, seconds: float) -> None:
         run: Folder of the run.
         seconds: How long the training took, since it was started or last resumed.
     """
-    if rank_zero_only.rank == 0:
+    if rank() == 0:
         told = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
         _write_json(run / ENVIRONMENT, told | {"finished": True, "seconds": round(seconds, 1)})
 
@@ -153,6 +187,14 @@ def is_finished(run: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(told, dict) and told.get("finished") is True
+
+
+def has_ended(run: Path, config: ExperimentConfig) -> bool:
+    """Whether a run came to the end that this config sets."""
+    if not is_finished(run):
+        return False
+    before, now = load_config(run / CONFIG_FILE).training, config.training
+    return all(getattr(before, limit) == getattr(now, limit) for limit in _LIMITS)
 
 
 def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:

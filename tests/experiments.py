@@ -1,0 +1,50 @@
+"""A small experiment on disk, and what stands for runs of it; nothing is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+CASE = {"image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "seg.nii"}
+
+
+def write_experiment(folder: Path, **options: object) -> Path:
+    """A config whose data list has the folds 0, 1 and 2; the scans do not exist."""
+    cases = [CASE | {"case_id": f"c{n}", "patient_id": f"p{n}", "fold": n} for n in range(3)]
+    listed = {"volseg": 1, "name": "list", "channels": ["t1n", "t1c", "t2w", "t2f"]}
+    (folder / "list.json").write_text(json.dumps(listed | {"data_root": ".", "training": cases}))
+    config = {"labels": "brats2023", "data": {"data_list": "list.json"}, "slurm": {"gpus": 2}}
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(config | options))
+    return path
+
+
+def change_cases(**changes: object) -> None:
+    """Change every case of the list in the current folder; None takes a key away."""
+    listed = json.loads(Path("list.json").read_text())
+    for case in listed["training"]:
+        case.update(changes)
+        for key, value in changes.items():
+            if value is None:
+                del case[key]
+    Path("list.json").write_text(json.dumps(listed))
+
+
+def checkpoint_in(folder: Path) -> None:
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "step-00000001.ckpt").touch()
+
+
+def run_in(folder: Path, fold: int = 0, *, finished: bool = False) -> None:
+    """A run of the experiment in the current folder, as `fit` leaves it."""
+    checkpoint_in(folder)
+    config = yaml.safe_load(Path("small.yaml").read_text())
+    config["data"]["fold"] = fold
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    listed = json.loads(Path("list.json").read_text())
+    root = "/".join([".."] * len(folder.parts))
+    (folder / "data_list.json").write_text(json.dumps(listed | {"data_root": root}))
+    if finished:
+        (folder / "environment.json").write_text('{"finished": true}')

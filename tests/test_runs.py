@@ -1,0 +1,119 @@
+"""Run folders as submission and `--folds` see them: without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from volseg.config import ExperimentConfig, load_config, write_config
+from volseg.datalist import read_data_list, write_data_list
+from volseg.errors import CheckpointError, OutputError
+from volseg.runs import check_run, checkpoint_path, find_checkpoints, has_ended, is_held
+from volseg.tasks.folds import fit_folds, with_fold
+
+CASE = {"image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "seg.nii"}
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch) -> ExperimentConfig:
+    """An experiment with the folds 0 and 1, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    cases = [CASE | {"case_id": f"c{n}", "patient_id": f"p{n}", "fold": n} for n in range(2)]
+    listed = {"volseg": 1, "name": "list", "channels": ["t1n", "t1c", "t2w", "t2f"]}
+    Path("list.json").write_text(json.dumps(listed | {"data_root": ".", "training": cases}))
+    Path("small.yaml").write_text(
+        yaml.safe_dump({"labels": "brats2023", "data": {"data_list": "list.json"}})
+    )
+    return load_config(Path("small.yaml"))
+
+
+def begin(run: Path, config: ExperimentConfig, *, steps=(), finished=False, rows=0) -> None:
+    """A folder as `fit` leaves it."""
+    run.mkdir(parents=True)
+    write_config(run / "config.yaml", config)
+    write_data_list(run / "data_list.json", read_data_list(config.data.data_list), Path())
+    (run / "environment.json").write_text(json.dumps({"finished": True} if finished else {}))
+    (run / "metrics.csv").write_text("epoch\n" + "1\n" * rows)
+    (run / "checkpoints").mkdir()
+    for number in steps:
+        checkpoint_path(run, number).touch()
+
+
+def test_checkpoints_are_found_newest_first(experiment):
+    begin(Path("r"), experiment, steps=(5, 100, 20))
+
+    assert [path.name for path in find_checkpoints(Path("r"))] == [
+        "step-00000100.ckpt",
+        "step-00000020.ckpt",
+        "step-00000005.ckpt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("begun", "held"),
+    [
+        ({}, False),
+        # The row of the first epoch is there, its checkpoint is not.
+        ({"rows": 1}, False),
+        ({"rows": 2}, True),
+        ({"steps": (3,)}, True),
+        ({"finished": True}, True),
+    ],
+)
+def test_a_folder_is_held_by_what_must_not_be_lost(experiment, begun, held):
+    begin(Path("r"), experiment, **begun)
+
+    assert is_held(Path("r")) == held
+
+
+def test_a_folder_of_something_else_is_held(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+
+    assert is_held(tmp_path)
+    with pytest.raises(OutputError, match="already holds a run; choose another -o"):
+        check_run(tmp_path, None, None, resume=False)
+    with pytest.raises(CheckpointError, match="holds no checkpoint; choose another -o"):
+        check_run(tmp_path, None, None, resume=True)
+
+
+def test_a_finished_run_has_ended_until_its_limits_are_others(experiment):
+    begin(Path("r"), experiment, finished=True)
+
+    assert has_ended(Path("r"), load_config(Path("small.yaml"), ["data.workers=3"]))
+    assert not has_ended(Path("r"), load_config(Path("small.yaml"), ["training.max_epochs=9"]))
+
+
+def test_a_fold_killed_in_its_first_checkpoint_begins_anew(experiment):
+    begin(Path("r/fold0"), with_fold(experiment, 0))
+    Path("r/fold0/checkpoints/.0123abcd-step-00000003.ckpt").touch()
+
+    fit_folds(experiment, Path("r"), "0", resume=True, program=["bash", "-c", 'echo "$@" >calls'])
+
+    assert "--resume" not in Path("calls").read_text()
+
+
+def test_a_finished_fold_without_its_checkpoints_is_kept(experiment):
+    begin(Path("r/fold0"), with_fold(experiment, 0), finished=True)
+
+    result = fit_folds(experiment, Path("r"), "0", resume=True, program=["false"])
+
+    assert result.kept == (Path("r/fold0"),)
+
+
+def test_going_on_with_a_run_is_submitted_without_torch(experiment):
+    begin(Path("r"), experiment, steps=(3,))
+    words = ["fit", "small.yaml", "-o", "r", "--resume", "--slurm", "defaults", "--dry-run"]
+    script = f"import sys\nfrom volseg import cli\ntry:\n    cli.app({words})\nexcept SystemExit:\n"
+    script += "    print({'torch', 'monai', 'pytorch_lightning'} & set(sys.modules))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.startswith("#!/bin/bash")
+    assert done.stdout.splitlines()[-1] == "set()"

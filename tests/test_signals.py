@@ -1,0 +1,154 @@
+"""Signals that are noted, which process this is among several, and what each says and returns."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from typer.testing import CliRunner
+
+from volseg import cli, ranks, signals
+from volseg.cli.log import PlainLog
+from volseg.files import remove_unfinished
+
+
+@pytest.fixture
+def held():
+    signals.hold()
+    yield
+    signals.forget()
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("held")
+def test_the_first_signal_is_noted_and_does_nothing_else():
+    assert signals.received() is None
+
+    signal.raise_signal(signal.SIGUSR1)
+    signal.raise_signal(signal.SIGTERM)
+
+    assert signals.received() == signal.SIGUSR1
+
+
+def test_after_forgetting_all_is_as_before(held):
+    signal.raise_signal(signal.SIGTERM)
+
+    signals.forget()
+
+    assert signals.received() is None
+    assert {signal.getsignal(number) for number in signals.STOPPING} == {signal.SIG_DFL}
+
+
+@pytest.mark.usefixtures("held")
+def test_blocked_signals_wait():
+    with signals.blocked():
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        while_blocked = signals.received()
+
+    assert while_blocked is None
+    assert signals.received() == signal.SIGTERM
+
+
+def test_a_process_that_ignores_signals_outlives_them():
+    script = "import os\nfrom volseg import signals\nsignals.ignore()\n"
+    script += "for number in signals.STOPPING:\n    os.kill(os.getpid(), number)\n"
+
+    done = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
+
+    assert done.returncode == 0
+
+
+def test_a_stop_is_no_failure_that_one_goes_on_after():
+    assert not issubclass(signals.Stopped, Exception)
+
+
+@pytest.mark.parametrize(
+    ("environment", "number"),
+    [
+        ({}, 0),
+        ({"SLURM_PROCID": "3"}, 3),
+        ({"LOCAL_RANK": "1", "SLURM_PROCID": "5"}, 1),
+        ({"RANK": "4", "LOCAL_RANK": "0", "SLURM_PROCID": "1"}, 4),
+        # The first process of the first node is known by both numbers.
+        ({"NODE_RANK": "0"}, 0),
+        ({"NODE_RANK": "1"}, 1),
+        ({"NODE_RANK": "1", "LOCAL_RANK": "2"}, 2),
+        ({"NODE_RANK": "1", "RANK": "0"}, 0),
+    ],
+)
+def test_the_number_of_a_process_is_what_launchers_tell(monkeypatch, environment, number):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert ranks.rank() == number
+
+
+def test_cores_are_those_of_the_task_or_a_share_of_the_usable_ones(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+
+    assert (ranks.cores(), ranks.cores(4), ranks.cores(20)) == (12, 3, 1)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
+    assert (ranks.cores(), ranks.cores(4)) == (5, 5)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK")
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert ranks.cores(2) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "rank", "code", "said"),
+    [
+        (signals.Stopped("stopped; go on with --resume"), 0, 75, "stopped; go on with --resume\n"),
+        # The first tells of all, and its code alone counts.
+        (signals.Stopped("stopped"), 1, 0, ""),
+        (ranks.RankLost("lost another"), 0, 1, "Error: lost another\n"),
+        (ranks.RankLost("lost another"), 2, 1, "Error on rank 2: lost another\n"),
+    ],
+)
+def test_what_ends_training_has_an_exit_code(monkeypatch, tmp_path, error, rank, code, said):
+    def ended(*_, **__):
+        raise error
+
+    (tmp_path / "config.yaml").write_text("labels: lgg\ndata: {data_list: list.json}\n")
+    monkeypatch.setattr("volseg.tasks.fit.fit", ended)
+    monkeypatch.setenv("RANK", str(rank))
+
+    result = CliRunner().invoke(cli.app, ["fit", str(tmp_path / "config.yaml")])
+
+    assert (result.exit_code, result.stderr) == (code, said)
+
+
+def test_of_several_processes_the_first_tells_and_the_others_their_errors(monkeypatch):
+    def shown(name, level):
+        return PlainLog().filter(logging.LogRecord(name, level, "", 0, "", None, None))
+
+    levels = (logging.INFO, logging.WARNING, logging.ERROR)
+    assert [shown("volseg.tasks.fit", level) for level in levels] == [True, True, True]
+    assert [shown("torch", level) for level in levels] == [False, True, True]
+    monkeypatch.setenv("RANK", "1")
+    assert [shown("volseg.tasks.fit", level) for level in levels] == [False, False, True]
+    assert [shown("torch", level) for level in levels] == [False, False, True]
+
+
+def test_what_a_killed_process_began_to_write_goes_and_nothing_else(tmp_path):
+    begun = tmp_path / ".0123abcd-metrics.csv"
+    kept = [tmp_path / name for name in ("metrics.csv", ".bashrc", ".0123-a", ".0123abcg-a")]
+    for path in (begun, *kept):
+        path.touch()
+    (tmp_path / ".0123abcd-folder").mkdir()
+
+    remove_unfinished(tmp_path)
+
+    assert not begun.exists()
+    assert all(path.exists() for path in kept)
+    assert (tmp_path / ".0123abcd-folder").exists()
