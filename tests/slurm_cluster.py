@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -21,6 +22,8 @@ PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scan
 
 CONFIG = """\
 ClusterName=test
+# Ranks of a job meet at the port 15000 + its last four digits: not at that of another cluster here.
+FirstJobId={first_job}
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
@@ -281,7 +284,11 @@ def _write_config(home: Path) -> None:
         # SLURM wants GPUs to be devices.
         (home / "dev" / f"gpu{number}").symlink_to("/dev/null")
     text = CONFIG.format(
-        home=home, host=socket.gethostname().split(".")[0], ports=_free_ports(3), hardware=HARDWARE
+        first_job=random.randrange(1, 9000),
+        home=home,
+        host=socket.gethostname().split(".")[0],
+        ports=_free_ports(3),
+        hardware=HARDWARE,
     )
     (home / "slurm.conf").write_text(text, encoding="utf-8")
     (home / "gres.conf").write_text(f"Name=gpu File={home}/dev/gpu[0-1]\n", encoding="utf-8")
