@@ -11,7 +11,9 @@ CASE = {"image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "seg.nii
 
 
 def write_experiment(folder: Path, **options: object) -> Path:
-    """A config whose data list has the folds 0, 1 and 2; the scans do not exist."""
+    """A config whose data list has the folds 0, 1 and 2; the scans are empty files."""
+    for name in (*CASE["image"], CASE["label"]):
+        (folder / name).touch()
     cases = [CASE | {"case_id": f"c{n}", "patient_id": f"p{n}", "fold": n} for n in range(3)]
     listed = {"volseg": 1, "name": "list", "channels": ["t1n", "t1c", "t2w", "t2f"]}
     (folder / "list.json").write_text(json.dumps(listed | {"data_root": ".", "training": cases}))

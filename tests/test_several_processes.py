@@ -97,7 +97,7 @@ def test_ranks_stop_together_where_one_got_the_signal_and_end_like_one_run(study
     assert_same_weights(study / "stopped", undisturbed)
 
 
-def test_one_process_has_the_scores_of_two(study, undisturbed):
+def test_one_process_has_the_scores_of_two(study, undisturbed, caplog):
     # Stopped before its last validation by the test above.
     fit(load_config(study / "config.yaml"), study / "alone", resume=True)
 
@@ -107,6 +107,7 @@ def test_one_process_has_the_scores_of_two(study, undisturbed):
     for name in names:
         assert float(row[name]) == pytest.approx(float(other[name]), abs=1e-6)
     assert_same_weights(study / "alone", undisturbed)
+    assert "the batch was 2 in 2 processes, and is 1 in 1 from here on" in caplog.messages
 
 
 def test_torchrun_trains_as_lightning_does_and_what_it_starts_again_goes_on(study, undisturbed):

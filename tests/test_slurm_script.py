@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from experiments import checkpoint_in, run_in
+from experiments import change_cases, checkpoint_in, run_in
 from typer.testing import CliRunner
 
 from volseg import cli
@@ -128,7 +128,9 @@ def test_a_config_with_a_section_is_read_back_as_it_was():
         ("chdir=/tmp", "chdir is not for you to set: the paths of a config start from"),
         ("cpus-per-gpu=4", "cpus-per-gpu is not for you to set"),
         ("gpus-per-task=1", "gpus-per-task is not for you to set: each process must see all"),
-        ("signal=B:USR1@60", "signal B:USR1@60 would not reach the program"),
+        ("signal=B:USR1@60", "signal B:USR1@60 would not tell the program to save"),
+        ("signal=40", "signal 40 would not tell the program to save; write USR1@SECONDS"),
+        ("requeue=false", "requeue is not for you to set: use max_requeues"),
         ("p=gpu", "'p' is no long option of sbatch"),
         ("comment=a\nb", r"comment: 'a\\nb' has more than one line"),
         ("command=a\nb", r"command: 'a\\nb' has more than one line"),
@@ -415,6 +417,23 @@ def test_a_run_goes_on_with_its_own_experiment_alone(experiment):
     other = config(experiment, "training.learning_rate=0.5")
     with pytest.raises(CheckpointError, match=r"another training\.learning_rate than this config"):
         submit_fit(other, Path("r"), resume=True, dry_run=True)
+
+
+def test_a_list_of_files_that_are_not_there_is_refused(experiment, monkeypatch, caplog):
+    monkeypatch.setenv("PATH", "/nowhere")
+    change_cases(label="gone.nii")
+    with pytest.raises(
+        DataListError, match=r"no case .*gone\.nii does not exist; check data\.data"
+    ):
+        submit_fit(load_config(experiment), Path("r"))
+
+    listed = json.loads(Path("list.json").read_text())
+    listed["training"][0]["label"] = "seg.nii"
+    Path("list.json").write_text(json.dumps(listed))
+    # Of some, `fit` says which, and trains on the others.
+    with pytest.raises(OutputError, match="sbatch was not found"):
+        submit_fit(load_config(experiment), Path("r"))
+    assert caplog.messages[0].startswith("2 of 3 cases lack files and will be left out")
 
 
 def test_without_sbatch_nothing_is_written(experiment, monkeypatch):

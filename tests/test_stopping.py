@@ -142,6 +142,8 @@ def test_a_run_stopped_in_every_batch_ends_as_one_that_was_not(
     # that of the others stops when the validation begins.
     assert stops == [1, 2, 4, 5, 6, 7, 8, 9]
     assert_same(tmp_path / "run", undisturbed)
+    seconds = [float(row["seconds"]) for row in read_metrics(tmp_path / "run" / "metrics.csv")]
+    assert seconds == sorted(seconds)
 
 
 @pytest.mark.parametrize(

@@ -646,6 +646,18 @@ def test_resuming_a_finished_run_changes_nothing(run, experiment):
     assert result.scores == best_scores(read_metrics(metrics))
 
 
+def test_of_many_cases_that_cannot_be_read_some_are_named(
+    experiment, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr("volseg.tasks.fit._FAILURES_SHOWN", 1)
+    with pytest.raises(DataListError, match="the first of 4 problems"):
+        fit(changed(experiment, data={"data_root": str(tmp_path)}), tmp_path / "run")
+
+    named, more = [text for text in caplog.messages if "left out" in text]
+    assert named.startswith(f"case BraTS-GLI-90001-000 is left out: {tmp_path}")
+    assert more == "and 3 more cases are left out"
+
+
 def test_a_run_that_failed_before_its_first_epoch_can_be_started_again(experiment, tmp_path):
     wrong = changed(experiment, data={"data_root": str(tmp_path)})
     with pytest.raises(DataListError, match="no case is left to train on"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,7 +39,9 @@ class _Commands(TyperGroup):
             # The others end in peace: what started them takes another code for a failure.
             if ranks.rank() > 0:
                 raise typer.Exit from None
-            typer.echo(str(stop), err=True)
+            # In a job, its script tells how it goes on.
+            if "SLURM_JOB_ID" not in os.environ:
+                typer.echo(str(stop), err=True)
             raise typer.Exit(signals.EXIT_STOPPED) from None
         except KeyboardInterrupt:
             complain("interrupted")

@@ -150,9 +150,9 @@ def _problem(name: str, value: object) -> str | None:
         return f"{name}: give a text, a whole number or true, got {value!r}"
     if re.search(r"[\n\r\0]", str(value)):
         return f"{name}: {value!r} has more than one line; write a single one"
-    # Such a signal reaches the shell of the script alone, which cannot save anything.
-    if name == "signal" and "B" in str(value).partition(":")[0] and ":" in str(value):
-        return f"signal {value} would not reach the program; write USR1@SECONDS"
+    # One with B: reaches the shell of the script alone, which cannot save anything.
+    if name == "signal" and not re.fullmatch(r"(R:)?(SIG)?(USR1|TERM)(@\d+)?", str(value)):
+        return f"signal {value} would not tell the program to save; write USR1@SECONDS"
     return None
 
 
@@ -179,7 +179,8 @@ def read_slurm(words: Sequence[str], section: SlurmConfig | None = None) -> Slur
             for spelling in (key.replace("-", "_"), key.replace("_", "-")):
                 options.pop(spelling, None)
             options[key] = {"true": True, "false": False}.get(value, value)
-    asked = {key: value for key, value in options.items() if value is not False}
+    # What is not for the user to set cannot be taken away either.
+    asked = {k: v for k, v in options.items() if v is not False or k.replace("_", "-") in _OURS}
     try:
         return SlurmConfig.model_validate(asked)
     except ValidationError as error:

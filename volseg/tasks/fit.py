@@ -36,6 +36,7 @@ from volseg.training.views import segmented_view
 logger = logging.getLogger(__name__)
 
 _PICTURES = 2
+_FAILURES_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,10 @@ def _prepare(
     """Patches and cases from the cache, and `(case_id, reason)` of cases that are left out."""
     ready, failures = build_cache([*training, *validation], config, cache)
     if rank() == 0:
-        for case_id, reason in failures:
+        for case_id, reason in failures[:_FAILURES_SHOWN]:
             logger.error("case %s is left out: %s", case_id, reason)
+        if len(failures) > _FAILURES_SHOWN:
+            logger.error("and %d more cases are left out", len(failures) - _FAILURES_SHOWN)
     wanted = {case.case_id for case in validation}
     data = VolumeDataModule(
         config,
@@ -173,9 +176,11 @@ def _train(
     except RuntimeError as error:
         # Gloo has no class of its own for it; NCCL has.
         if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            # Without the place in its source and what it advises its developers.
+            detail = re.sub(r"^\[.*?\] ", "", str(error)).partition(". ")[0]
             raise RankLost(
-                f"rank {rank()} lost another rank, whose message tells why "
-                f"({str(error).splitlines()[0]}); go on with --resume"
+                f"rank {rank()} lost another rank, which failed or was killed ({detail}); "
+                "go on with --resume"
             ) from error
         raise
 
@@ -267,10 +272,10 @@ def _announce(module: SegmentationModule, data: VolumeDataModule, trainer: pl.Tr
         len(data.validation),
     )
     logger.info(
-        "batch of %d (%d a process, %d processes), %d steps an epoch, learning rate %g",
+        "batch of %d (%d a process, %s), %d steps an epoch, learning rate %g",
         options.batch_size * processes,
         options.batch_size,
-        processes,
+        "1 process" if processes == 1 else f"{processes} processes",
         options.batches_per_epoch,
         module.config.training.learning_rate,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.config import ExperimentConfig, SlurmConfig, write_config
-from volseg.datalist import read_data_list
-from volseg.errors import CheckpointError, ConfigError, OutputError
+from volseg.datalist import DataList, read_data_list
+from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
 from volseg.files import CONFIG_FILE, MODEL_FILE, atomic_write, make_folder
 from volseg.runs import check_run
 from volseg.slurm import FOLDER, SCRIPT, fit_script, infer_script, log_pattern
 from volseg.tasks.folds import check_cases, choose_folds, folds_to_do
 from volseg.tasks.places import check_outside
+
+logger = logging.getLogger(__name__)
 
 # The job of a folder, so that no second one comes into it.
 JOB = "job_id"
@@ -78,6 +81,8 @@ def submit_fit(
     _check_fit(config, run)
     options = config.slurm
     data_list = read_data_list(config.data.data_list, config.data.data_root)
+    if not dry_run:
+        _check_files(data_list)
     array: tuple[int, ...] = ()
     if folds is None:
         check_cases(data_list, config.data.fold)
@@ -95,6 +100,24 @@ def submit_fit(
     cpus = options.cpus or (_CPUS if workers is None else workers + 1)
     script = fit_script(options, run, cpus=cpus, words=words, folds=array)
     return _submit(script, run, options, config=config, array=bool(array), dry_run=dry_run)
+
+
+def _check_files(data_list: DataList) -> None:
+    """Refuse a list of which no case is there, with DataListError; some may be missing."""
+    files = {case.case_id: (*case.images, *case.label) for case in data_list.training}
+    missing = [case for case, paths in files.items() if not all(map(Path.exists, paths))]
+    if not missing:
+        return
+    first = next(path for path in files[missing[0]] if not path.exists())
+    if len(missing) == len(files):
+        raise DataListError(
+            f"no case of data list {data_list.name!r} has all its files, for instance {first} does "
+            "not exist; check data.data_root"
+        )
+    logger.warning(
+        "%d of %d cases lack files and will be left out, for instance %s does not exist",
+        *(len(missing), len(files), first),
+    )
 
 
 def _check_fit(config: ExperimentConfig, run: Path) -> None:

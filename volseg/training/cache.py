@@ -231,8 +231,7 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
         stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
     except OSError as error:
         raise DataListError(
-            f"case {case.case_id}: {error.filename} cannot be read ({error.strerror}); "
-            "check data.data_root"
+            f"{error.filename} cannot be read ({error.strerror}); check data.data_root"
         ) from None
     scheme = case_scheme(case, config)
     depends_on: dict[str, Any] = {

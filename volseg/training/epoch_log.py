@@ -38,13 +38,13 @@ class EpochLog(Callback):
         ]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.start = time.monotonic()
-        self.first_epoch = trainer.current_epoch
+        self.start, self.first_step, self.before = time.monotonic(), trainer.global_step, 0.0
         if not trainer.is_global_zero:
             return
         # Rows of epochs that are done again after a resume go.
         rows = read_metrics(self.path)
         kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
+        self.before = float(kept[-1]["seconds"]) if kept else 0.0
         self._write(kept)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -61,7 +61,7 @@ class EpochLog(Callback):
         row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
         row["epoch"] = trainer.current_epoch + 1
         row["step"] = trainer.global_step
-        row["seconds"] = f"{time.monotonic() - self.start:.1f}"
+        row["seconds"] = f"{self.before + time.monotonic() - self.start:.1f}"
         self._write([*read_metrics(self.path), row])
         logger.info("%s", self._line(trainer, row))
         if not math.isfinite(metrics["train/loss_epoch"]):
@@ -88,7 +88,8 @@ class EpochLog(Callback):
     def _line(self, trainer: pl.Trainer, row: dict[str, Any]) -> str:
         done = trainer.current_epoch + 1
         total = trainer.max_epochs or done
-        each = (time.monotonic() - self.start) / (done - self.first_epoch)
+        steps = max(1, trainer.global_step - self.first_step)
+        each = (time.monotonic() - self.start) / steps * int(trainer.num_training_batches)
         scores = ", ".join(
             f"{name.rpartition('/')[2]} {float(row[name]):.3f}"
             for name in self.columns

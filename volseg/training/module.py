@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -32,6 +33,8 @@ from volseg.training.counts import EpochSums
 from volseg.training.datamodule import masks_of
 from volseg.training.views import axial, cached_view, decoded_masks
 from volseg.windows import on_scan_grid, segment
+
+logger = logging.getLogger(__name__)
 
 #: Name of the score that chooses the best epoch.
 BEST_SCORE = "val/dice/mean"
@@ -103,10 +106,19 @@ class SegmentationModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["epoch_sums"] = self.sums.of_all_ranks(self.trainer.strategy).state_dict()
+        checkpoint["processes"] = self.trainer.world_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.global_rank == 0:
-            self.sums.load_state_dict(checkpoint["epoch_sums"])
+        if self.global_rank > 0:
+            return
+        self.sums.load_state_dict(checkpoint["epoch_sums"])
+        before, now = checkpoint["processes"], self.trainer.world_size
+        if before != now:
+            each = self.config.data.batch_size
+            logger.warning(
+                "the batch was %d in %d processes, and is %d in %d from here on",
+                *(before * each, before, now * each, now),
+            )
 
     def on_validation_epoch_start(self) -> None:
         self.rows, self.slice_rows, self.losses = [], [], {}
