@@ -192,6 +192,17 @@ def test_fit_names_the_run_after_the_config(stand_in, tmp_path):
     assert task.options == {"resume": False}
 
 
+def test_a_stopped_infer_says_so_in_its_exit_code_on_any_rank(stand_in, monkeypatch):
+    # As `srun --ntasks=8` starts shards by hand.
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    stand_in("infer", replace(infer_result(), stopped=True))
+
+    result = run("infer", "scans", "-m", "run", "-o", "out")
+
+    assert result.exit_code == 75
+    assert "called again, it does the rest" in result.output
+
+
 def test_infer_leaves_to_the_model_what_is_not_said(stand_in):
     task = stand_in("infer", infer_result())
 

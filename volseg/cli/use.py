@@ -143,7 +143,8 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     done = cases_in_words(len(result.done))
     say(f"{done} segmented{kept}; results and {result.manifest.name} are in {output}")
     if result.stopped:
-        raise signals.Stopped("stopped by a signal; called again, it does the rest")
+        say("stopped by a signal; called again, it does the rest")
+        raise typer.Exit(signals.EXIT_STOPPED)
     fail_if_some_failed(result.failures)
 
 
