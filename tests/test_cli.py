@@ -195,7 +195,7 @@ def test_fit_names_the_run_after_the_config(stand_in, tmp_path):
 def test_a_stopped_infer_says_so_in_its_exit_code_on_any_rank(stand_in, monkeypatch):
     # As `srun --ntasks=8` starts shards by hand.
     monkeypatch.setenv("SLURM_PROCID", "3")
-    stand_in("infer", replace(infer_result(), stopped=True))
+    stand_in("infer", infer_result(stopped=True))
 
     result = run("infer", "scans", "-m", "run", "-o", "out")
 
