@@ -32,7 +32,7 @@ from volseg.training.epoch_log import read_metrics
 
 DRIVEN = Path(__file__).with_name("driven.py")
 STEPS, EPOCHS, STOPS = 6, 4, 20
-# A tenth of a second for each of 2 x 24 steps: time enough to be stopped in.
+# Ten seconds for the 24 steps: time enough to be stopped in.
 SLOW_RANK_1 = {"rank": 1, "do": "sleep", "seconds": 0.4}
 TIMES = {"seconds", "train/patches_per_second", "train/data_wait_share"}
 
@@ -210,8 +210,9 @@ def fold_of(number: int):
 
 
 def test_a_time_limit_with_a_slow_rank(study, two_nodes):
-    # The signal comes 15 s after the start, and again 15 s after each restart.
-    job = study.fit("limit", slurm="time=00:01:00,signal=USR1@45", plan=[SLOW_RANK_1])
+    # The signal comes 15 s after each start; the steps alone take 24 s.
+    plan = [SLOW_RANK_1 | {"seconds": 1.0}]
+    job = study.fit("limit", slurm="time=00:01:00,signal=USR1@45", plan=plan)
     log = study.wait(job)
 
     assert "stopped by SIGUSR1" in log
@@ -293,8 +294,9 @@ def test_a_sharded_infer(study, one_process):
 def test_twenty_stops_in_a_row(study, often_stopped, one_process):
     log = study.wait(often_stopped, timeout=600)
 
-    stops = re.findall(r"stopped by SIGUSR1 after (\d+) steps", log)
-    assert len(set(stops)) == STOPS
+    # The job that preempts another takes this one's node, too, and may come at a planned stop.
+    stops = re.findall(r"stopped by SIG(?:USR1|TERM) after (\d+) steps", log)
+    assert len(set(stops)) >= STOPS
     assert study.cluster.restarts(often_stopped) >= STOPS
     study.assert_like("often", one_process)
 
