@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import given
+from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from volseg.boxes import bounding_box
@@ -32,3 +33,8 @@ def test_a_margin_ends_at_the_array():
 
 def test_a_margin_around_nothing_is_nothing():
     assert bounding_box(np.zeros((3, 4), dtype=bool), margin=2) == (slice(0, 0), slice(0, 0))
+
+
+@given(arrays(np.uint8, (3, 4, 2), elements=st.sampled_from([0, 0, 0, 2, 4])))
+def test_the_box_of_a_label_map_holds_all_but_background(label_map):
+    assert bounding_box(label_map) == bounding_box(label_map > 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 
+import nibabel as nib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -149,6 +150,32 @@ def test_resection_cavity_is_no_part_of_the_tumour():
 
     assert scheme.label_map(masks).tolist() == [4, 0]
     assert scheme.parent("RC") is None
+
+
+@given(data=st.data(), name=st.sampled_from(list(LABEL_SCHEMES)), order=st.sampled_from("CF"))
+def test_masks_hold_the_voxels_of_the_labels_of_their_region(data, name, order):
+    scheme = get_scheme(name)
+    label_map = np.asarray(data.draw(label_maps(scheme)), order=order)
+
+    masks = scheme.masks(label_map)
+
+    for mask, values in zip(masks, scheme.regions.values(), strict=True):
+        np.testing.assert_array_equal(mask, np.isin(label_map, values))
+
+
+def test_masks_of_a_real_label_map_hold_the_voxels_of_their_labels(real_data):
+    path = real_data / "brats2021" / "BraTS2021_01479" / "BraTS2021_01479_seg.nii.gz"
+    label_map = np.asarray(nib.load(path).dataobj)
+
+    masks = get_scheme("brats2021").masks(label_map)
+
+    for mask, values in zip(masks, [(1, 2, 4), (1, 4), (4,)], strict=True):
+        assert mask.sum() > 1000
+        np.testing.assert_array_equal(mask, np.isin(label_map, values))
+
+
+def test_a_single_label_has_masks_too():
+    assert get_scheme("brats2021").masks(np.array(1)).tolist() == [True, True, False]
 
 
 def test_masks_have_the_shape_of_the_label_map_after_the_regions():

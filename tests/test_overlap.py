@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_dice, compute_iou
 
+from volseg.labels import get_scheme
 from volseg.metrics.overlap import Overlap, region_overlaps
+from volseg.nifti import read_label_map
 
 MASKS = arrays(bool, (3, 4, 2))
 COUNTS = st.builds(Overlap, tp=st.integers(0, 99), fp=st.integers(0, 99), fn=st.integers(0, 99))
@@ -47,6 +49,23 @@ def test_dice_and_iou_agree_with_monai(prediction, reference):
     tensors = [torch.from_numpy(mask)[None, None].float() for mask in (prediction, reference)]
     assert overlap.dice == pytest.approx(compute_dice(*tensors, ignore_empty=False).item())
     assert overlap.iou == pytest.approx(compute_iou(*tensors, ignore_empty=False).item())
+
+
+def test_regions_of_a_real_case_agree_with_monai(real_data):
+    path = real_data / "brats2021" / "BraTS2021_01479" / "BraTS2021_01479_seg.nii.gz"
+    scheme = get_scheme("brats2021")
+    reference = scheme.masks(read_label_map(path)[0])
+    prediction = np.roll(reference, 2, axis=1)
+
+    overlaps = region_overlaps(prediction, reference, list(scheme.regions))
+
+    tensors = [torch.from_numpy(masks)[None] for masks in (prediction, reference)]
+    for of_region, dice, iou in zip(
+        overlaps.values(), compute_dice(*tensors)[0], compute_iou(*tensors)[0], strict=True
+    ):
+        assert of_region.dice == pytest.approx(dice.item(), rel=1e-6)
+        assert of_region.iou == pytest.approx(iou.item(), rel=1e-6)
+        assert 0.5 < of_region.dice < 1
 
 
 @given(MASKS, MASKS)

@@ -5,9 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_hausdorff_distance
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 
+from volseg.labels import get_scheme
 from volseg.metrics.surface import HD95_PENALTY_MM, hausdorff_95
+from volseg.nifti import read_label_map
 
 # Both libraries used for comparison call what their own dependencies have deprecated.
 from_monai = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
@@ -27,6 +29,16 @@ def monai_hd95(prediction, reference, spacing_mm):
         *tensors, include_background=True, percentile=95, spacing=spacing_mm
     )
     return distance.item()
+
+
+def plain_hd95(prediction, reference, spacing_mm):
+    """The definition, word by word: every distance by the distance transform of the volume."""
+    surfaces = [mask & ~binary_erosion(mask) for mask in (prediction, reference)]
+    to_surface = [distance_transform_edt(~surface, spacing_mm) for surface in surfaces]
+    return max(
+        np.percentile(distance[surface], 95)
+        for distance, surface in zip(to_surface[::-1], surfaces, strict=True)
+    )
 
 
 def test_a_single_voxel_moved_two_voxels_of_three_mm_is_six_mm_away():
@@ -95,6 +107,59 @@ def test_any_two_masks_agree_with_monai_in_either_order(prediction, reference, s
     assert ours == pytest.approx(monai_hd95(prediction, reference, spacing_mm), rel=1e-5)
     assert ours == hausdorff_95(reference, prediction, spacing_mm)
     assert hausdorff_95(reference, reference, spacing_mm) == 0.0
+
+
+# A look around finds the neighbours up to 4 voxels away, a tree those beyond.
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.7, 1.3, 4.0)])
+@pytest.mark.parametrize("moved", [0, 1, 4, 5, 8, 15])
+def test_near_and_far_distances_agree_with_the_definition(moved, spacing_mm):
+    reference = np.pad(blob(3), 10)
+    prediction = np.roll(np.pad(blob(4) | blob(3), 10), moved, axis=0)
+
+    ours = hausdorff_95(prediction, reference, spacing_mm)
+
+    assert ours == pytest.approx(plain_hd95(prediction, reference, spacing_mm), rel=1e-12)
+
+
+@settings(max_examples=100)
+@given(
+    arrays(bool, (3, 25)).filter(np.any),
+    arrays(bool, (3, 25)).filter(np.any),
+    st.tuples(*[st.floats(0.25, 6)] * 2),
+)
+def test_any_two_flat_masks_agree_with_the_definition(prediction, reference, spacing_mm):
+    ours = hausdorff_95(prediction, reference, spacing_mm)
+
+    assert ours == pytest.approx(plain_hd95(prediction, reference, spacing_mm), rel=1e-12)
+
+
+def test_the_order_in_memory_changes_nothing():
+    masks = blob(3), blob(4)
+    turned = [np.asfortranarray(mask) for mask in masks]
+
+    assert hausdorff_95(*turned, (0.7, 1.3, 4.0)) == hausdorff_95(*masks, (0.7, 1.3, 4.0))
+
+
+def test_the_masks_stay_as_they_are():
+    prediction, reference = blob(3), blob(4)
+    before = prediction.copy(), reference.copy()
+
+    hausdorff_95(prediction, reference, (1.0, 1.0, 1.0))
+
+    assert np.array_equal(prediction, before[0])
+    assert np.array_equal(reference, before[1])
+
+
+@from_monai
+@pytest.mark.parametrize("moved", [1, 12])
+def test_regions_of_a_real_case_agree_with_monai(real_data, moved):
+    path = real_data / "brats2021" / "BraTS2021_01479" / "BraTS2021_01479_seg.nii.gz"
+    reference = get_scheme("brats2021").masks(read_label_map(path)[0])
+    prediction = np.roll(reference, moved, axis=1) | np.roll(reference, -moved, axis=3)
+
+    for one, other in zip(prediction, reference, strict=True):
+        ours = hausdorff_95(one, other, (1.0, 1.0, 1.0))
+        assert ours == pytest.approx(monai_hd95(one, other, (1.0, 1.0, 1.0)), rel=1e-5)
 
 
 @from_deepmind

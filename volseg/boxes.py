@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
+Number = TypeVar("Number", bound=np.generic)
 
-def bounding_box(mask: npt.NDArray[np.bool_], margin: int = 0) -> tuple[slice, ...]:
-    """Smallest box that holds every True voxel; of length 0 along each axis if there is none.
+
+def bounding_box(mask: npt.NDArray[np.bool_ | np.integer], margin: int = 0) -> tuple[slice, ...]:
+    """Smallest box that holds every voxel but 0; of length 0 along each axis if there is none.
 
     Args:
-        mask: Any shape.
+        mask: Mask or label map of any shape.
         margin: Voxels that are added on each side, as far as the array goes.
 
     Examples:
@@ -27,3 +32,17 @@ def bounding_box(mask: npt.NDArray[np.bool_], margin: int = 0) -> tuple[slice, .
         box.append(grown if used.size else found)
         rest = np.moveaxis(rest[found], 0, -1)
     return tuple(box)
+
+
+def placed(
+    part: npt.NDArray[Number], box: tuple[slice, ...], shape: Sequence[int]
+) -> npt.NDArray[Number]:
+    """An array of `shape` that holds `part` in `box`, and 0 elsewhere.
+
+    Examples:
+        >>> placed(np.array([7, 8]), (slice(1, 3),), (4,))
+        array([0, 7, 8, 0])
+    """
+    whole = np.zeros(shape, part.dtype)
+    whole[box] = part
+    return whole

@@ -19,6 +19,9 @@ from volseg.metrics.overlap import Mask, check_masks
 #: HD95 when one mask is empty: the diagonal of the 240 x 240 x 155 mm of BraTS 2017 to 2022.
 HD95_PENALTY_MM = 373.13
 
+# How many voxels away, along each axis, a neighbour is looked for before a tree is built.
+_REACH = 4
+
 
 def hausdorff_95(
     prediction: Mask,
@@ -53,7 +56,7 @@ def hausdorff_95(
     if len(spacing_mm) != prediction.ndim:
         raise ValueError(f"{prediction.ndim} spacings are needed, got {tuple(spacing_mm)}")
     box = bounding_box(prediction | reference)
-    predicted, expected = _surface(prediction[box]), _surface(reference[box])
+    predicted, expected = (_surface(mask[box]) for mask in (prediction, reference))
     if not (predicted.any() and expected.any()):
         return penalty_mm if predicted.any() or expected.any() else 0.0
     return max(
@@ -63,22 +66,52 @@ def hausdorff_95(
 
 
 def _surface(mask: Mask) -> Mask:
-    """Voxels of a mask that have a face neighbour outside; six shifts beat scipy's erosion."""
-    padded = np.pad(mask, 1)
-    core = tuple(slice(1, -1) for _ in mask.shape)
-    inner = mask.copy()
-    for axis in range(mask.ndim):
-        for side in (slice(None, -2), slice(2, None)):
-            inner &= padded[*core[:axis], side, *core[axis + 1 :]]
-    return mask & ~inner
+    """Voxels of a mask that have a face neighbour outside, with `_REACH` empty ones around all."""
+    padded = np.pad(np.ascontiguousarray(mask), _REACH)
+    # A neighbour is a fixed number of bytes away; the rim keeps the ends of rows apart.
+    flat = padded.ravel()
+    inner = flat.copy()
+    for stride in padded.strides:
+        inner[stride:] &= flat[:-stride]
+        inner[:-stride] &= flat[stride:]
+    return padded & ~inner.reshape(padded.shape)
 
 
 def _distances(here: Mask, there: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Distance of each voxel of `here` to the nearest voxel of `there`, in mm, in no order."""
-    # Surfaces of a good prediction share about half of their voxels, and those lie 0 mm apart.
-    apart = np.argwhere(here & ~there) * spacing_mm
+    """Distance of each voxel of `here` to the nearest voxel of `there`, in mm, in no order.
+
+    Those beyond the 95th percentile may be infinite instead.
+    """
+    left = np.flatnonzero(here)
+    distances = np.full(left.size, np.inf)
+    # The percentile lies between two ranks; the upper one must be known too.
+    needed = min(left.size, int(0.95 * (left.size - 1)) + 2)
+    found, flat = 0, there.ravel()
+    # Most voxels have a neighbour so near that a look around finds it sooner than a tree.
+    for step, distance in _near(here.strides, spacing_mm):
+        left = left[~flat[left + step]]
+        distances[found : distances.size - left.size] = distance
+        found = distances.size - left.size
+        if found >= needed:
+            return distances
+    asked, known = (
+        np.stack(np.unravel_index(voxels, here.shape), axis=-1) * spacing_mm
+        for voxels in (left, np.flatnonzero(flat))
+    )
     # A plain tree is built faster than a balanced one, and is not slower to ask.
-    tree = cKDTree(np.argwhere(there) * spacing_mm, balanced_tree=False, compact_nodes=False)
-    distances = np.zeros(np.count_nonzero(here))
-    distances[: len(apart)] = tree.query(apart)[0]
+    tree = cKDTree(known, leafsize=32, balanced_tree=False, compact_nodes=False)
+    distances[found:] = tree.query(asked)[0]
     return distances
+
+
+def _near(strides: Sequence[int], spacing_mm: Sequence[float]) -> list[tuple[int, float]]:
+    """Steps in memory to the voxels around one, and their distances in mm, nearest first.
+
+    They end where voxels more than `_REACH` away along an axis would have to come.
+    """
+    axes = len(strides)
+    around = np.indices((2 * _REACH + 1,) * axes).reshape(axes, -1).T - _REACH
+    distances = np.linalg.norm(around * spacing_mm, axis=1)
+    order = np.argsort(distances, kind="stable")
+    order = order[distances[order] < (_REACH + 1) * min(spacing_mm)]
+    return list(zip((around @ strides)[order].tolist(), distances[order].tolist(), strict=True))

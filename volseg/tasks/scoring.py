@@ -79,12 +79,26 @@ def _unscored(comparison: Comparison, status: Status, reason: str | None = None)
 
 
 def _scored(comparison: Comparison) -> CaseScores:
-    case, regions = comparison.case, comparison.regions
-    prediction, grid = read_prediction(case, comparison.prediction)
-    reference, reference_grid = read_reference(case)
+    prediction, grid = read_prediction(comparison.case, comparison.prediction)
+    reference, reference_grid = read_reference(comparison.case)
     _check_grids(comparison, reference_grid, grid)
+    return score_label_maps(comparison, prediction, reference, grid)
+
+
+def score_label_maps(
+    comparison: Comparison,
+    prediction: npt.NDArray[np.uint8],
+    reference: npt.NDArray[np.uint8],
+    grid: Grid,
+) -> CaseScores:
+    """Score the label maps (I, J, K) of a case, once they are read.
+
+    Raises:
+        LabelError: If one holds a label that its scheme does not define.
+    """
+    case, regions = comparison.case, comparison.regions
     # Outside the box both hold background alone, and a tumour fills a small part of a head.
-    box = bounding_box((prediction | reference) > 0)
+    box = bounding_box(prediction | reference)
     if comparison.by_slice:
         box = (*box[:2], slice(None))
     where = f"prediction {_place(comparison.prediction)}"
@@ -151,6 +165,8 @@ def _masks(
     label_map: npt.NDArray[np.uint8], scheme: LabelScheme, regions: Sequence[str], where: str
 ) -> npt.NDArray[np.bool_]:
     """Masks (R, *shape) of `regions`, in that order."""
-    scheme.check(np.unique(label_map), where)
+    # Files hold their arrays the other way round, and what follows is faster in this order.
+    label_map = np.ascontiguousarray(label_map)
+    scheme.check(np.flatnonzero(np.bincount(label_map.ravel())), where)
     masks = dict(zip(scheme.regions, scheme.masks(label_map), strict=True))
     return np.stack([masks[region] for region in regions])
