@@ -1,7 +1,7 @@
 """The environment of the peers, nnU-Net and plain MONAI, which nothing of ours enters.
 
 It is made once, in `benchmarks/.peers` or where VOLSEG_PEERS says, beside a few GB of downloads.
-Torch is the version that runs here, so that the sides differ in what they do and not in its kernels.
+Torch is the version that runs here: the sides then differ in what they do, not in its kernels.
 """
 
 from __future__ import annotations

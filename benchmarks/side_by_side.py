@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,17 @@ class Watch:
         while not self._over.wait(SAMPLE_EVERY_S):
             tree = self._tree()
             # Reading the shares of shared pages takes milliseconds, so a lone process is spared.
-            if len(tree) == 1:
-                now = _asked(lambda: tree[0].memory_info().rss)
-            else:
-                now = sum(_asked(lambda p=p: p.memory_full_info().pss) for p in tree)
+            held = _rss if len(tree) == 1 else _pss
+            now = sum(_asked(partial(held, process)) for process in tree)
             self.peak_mb = max(self.peak_mb, now / 2**20)
+
+
+def _rss(process: psutil.Process) -> float:
+    return process.memory_info().rss
+
+
+def _pss(process: psutil.Process) -> float:
+    return process.memory_full_info().pss
 
 
 def _asked(question: Callable[[], float]) -> float:

@@ -380,7 +380,7 @@ def test_a_real_patient_of_slices_is_segmented(real_data, slice_model, output):
 def test_existing_results_are_kept(scans, model, output, monkeypatch):
     run(scans, model, output)
     before = contents(output)
-    monkeypatch.setattr(Predictor, "predict_prepared", None)  # not to be called
+    monkeypatch.setattr(Predictor, "score", None)  # not to be called
 
     again = run(scans, model, output)
 
@@ -409,7 +409,7 @@ def test_probabilities_asked_for_later_are_made(scans, model, output):
 
 
 def test_an_interrupted_run_goes_on(scans, model, output, monkeypatch):
-    predict, seen = Predictor.predict_prepared, []
+    predict, seen = Predictor.score, []
 
     def interrupted(self, case):
         seen.append(case.case_id)
@@ -417,7 +417,7 @@ def test_an_interrupted_run_goes_on(scans, model, output, monkeypatch):
             raise KeyboardInterrupt
         return predict(self, case)
 
-    monkeypatch.setattr(Predictor, "predict_prepared", interrupted)
+    monkeypatch.setattr(Predictor, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(scans, model, output)
     assert files_in(output) == [f"{NAMES[0]}.nii.gz", "manifest.json"]
@@ -507,14 +507,14 @@ def test_a_stray_file_is_no_failure_but_is_in_the_manifest(scans, model, output)
 def test_an_unexpected_error_costs_one_case_and_keeps_its_traceback(
     scans, model, output, monkeypatch, caplog
 ):
-    predict = Predictor.predict_prepared
+    predict = Predictor.score
 
     def odd(self, case):
         if case.case_id == NAMES[0]:
             raise ZeroDivisionError("by chance")
         return predict(self, case)
 
-    monkeypatch.setattr(Predictor, "predict_prepared", odd)
+    monkeypatch.setattr(Predictor, "score", odd)
     result = run(scans, model, output)
 
     assert result.done == tuple(NAMES[1:])
@@ -538,7 +538,7 @@ def test_a_case_that_fails_when_made_again_leaves_no_old_result(scans, model, ou
 
 @pytest.mark.parametrize(("full_at", "segmented"), [(0, 2), (2, 3)])
 def test_a_full_disk_ends_the_run(scans, model, output, monkeypatch, full_at, segmented):
-    save, predict, seen = Prediction.save, Predictor.predict_prepared, []
+    save, predict, seen = Prediction.save, Predictor.score, []
 
     def save_until_full(self, path):
         if self.case_id == NAMES[full_at]:
@@ -550,7 +550,7 @@ def test_a_full_disk_ends_the_run(scans, model, output, monkeypatch, full_at, se
         return predict(self, case)
 
     monkeypatch.setattr(Prediction, "save", save_until_full)
-    monkeypatch.setattr(Predictor, "predict_prepared", counted)
+    monkeypatch.setattr(Predictor, "score", counted)
 
     with pytest.raises(OutputError, match="No space left"):
         run(scans, model, output)
@@ -582,7 +582,7 @@ def test_one_case_is_read_ahead_and_no_more():
     class AnyPredictor:
         prepare = None
 
-    for case, _ in _read_ahead(["a", "b", "c"], AnyPredictor(), Immediately()):
+    for case, _ in _read_ahead(["a", "b", "c"], AnyPredictor(), Immediately(), 1):
         events.append(f"segment {case}")
 
     assert events == ["read a", "read b", "segment a", "read c", "segment b", "segment c"]

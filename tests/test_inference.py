@@ -11,15 +11,18 @@ from PIL import Image
 
 import volseg
 from volseg import inference, windows
+from volseg.boxes import bounding_box
 from volseg.checkpoint import Model, save_checkpoint
-from volseg.config import ExperimentConfig
+from volseg.config import DataConfig, ExperimentConfig
 from volseg.datalist import Case
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
 from volseg.inference import Predictor
 from volseg.labels import get_scheme
 from volseg.networks import build_network
 from volseg.nifti import Grid
+from volseg.scans import read_images
 from volseg.slices import read_stack_label_map
+from volseg.transforms import covered, preprocess, to_original
 from volseg.windows import segment
 
 SUFFIXES = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
@@ -759,3 +762,20 @@ def test_auto_is_the_gpu_where_there_is_one(monkeypatch):
 
 def test_the_package_offers_the_predictor():
     assert volseg.Predictor is Predictor
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "PSR", "AIL"])
+@pytest.mark.parametrize("spacing_mm", [1.0, 1.6, 2.3])
+def test_outside_the_box_that_an_image_covers_all_is_background(tmp_path, orientation, spacing_mm):
+    case = write_case(tmp_path, orientation=orientation)
+    predictor = Predictor(write_model(tmp_path / "model.safetensors"), device="cpu")
+    images = read_images(predictor.find(case).cases[0], predictor.channels)
+    data = DataConfig(data_list="", spacing_mm=(spacing_mm,) * 3)
+    done = preprocess(images, data)
+
+    box = covered(done.image.shape[1:], done.affine, images.grid)
+
+    everywhere = torch.ones((1, *done.image.shape[1:]))
+    reached = to_original(everywhere, done.affine, images.grid)[0].numpy() > 0
+    assert box == bounding_box(reached)
+    assert reached[box].all()

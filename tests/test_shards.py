@@ -362,14 +362,14 @@ def test_one_process_stops_and_goes_on_as_well(five, model, output, of_one):
 
 def test_a_killed_shard_is_done_again_where_it_stood(five, model, output, of_one, monkeypatch):
     run(five, model, output, shard="2/2")
-    predict = Predictor.predict_prepared
+    predict = Predictor.score
 
     def killed_at_the_third(self, case):
         if case.case_id == NAMES[2]:
             raise KeyboardInterrupt
         return predict(self, case)
 
-    monkeypatch.setattr(Predictor, "predict_prepared", killed_at_the_third)
+    monkeypatch.setattr(Predictor, "score", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(five, model, output, shard="1/2")
     monkeypatch.undo()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 import yaml
 
+from volseg.boxes import placed
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, Finding, find_scans
@@ -23,10 +24,41 @@ from volseg.nifti import CaseImages, Grid, write_label_map, write_probabilities
 from volseg.postprocess import decode
 from volseg.scans import read_images
 from volseg.slices import write_masks
-from volseg.transforms import Preprocessed, preprocess
+from volseg.transforms import Preprocessed, covered, preprocess
+from volseg.transforms.resampling import scaling
 from volseg.windows import on_scan_grid, segment
 
 PathLike = str | os.PathLike[str]
+
+
+class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
+    """Probabilities of the regions of a scan; each map is made when it is asked for.
+
+    Args:
+        regions: Their names.
+        part: (R, *) within `box`; all is 0 outside.
+        box: Part of the scan.
+        shape: Voxels of the scan.
+    """
+
+    def __init__(
+        self,
+        regions: Sequence[str],
+        part: npt.NDArray[np.float32],
+        box: tuple[slice, ...],
+        shape: tuple[int, ...],
+    ) -> None:
+        self._parts = dict(zip(regions, part, strict=True))
+        self._box, self._shape = box, shape
+
+    def __getitem__(self, region: str) -> npt.NDArray[np.float32]:
+        return placed(self._parts[region], self._box, self._shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +119,15 @@ class PreparedCase:
     def case_id(self) -> str:
         """Name of the examination."""
         return self.case.case_id
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredCase:
+    """A case and what the networks say of it: probabilities (R, *) in a box of the scan."""
+
+    case: PreparedCase
+    probabilities: npt.NDArray[np.float32]
+    box: tuple[slice, ...]
 
 
 class Predictor:
@@ -220,9 +261,21 @@ class Predictor:
             missing=tuple(name for name in self.channels if name in absent),
         )
 
-    @torch.inference_mode()
     def predict_prepared(self, case: PreparedCase) -> Prediction:
         """Segment a case that `prepare` has read."""
+        return self.decode(self.score(case))
+
+    @torch.inference_mode()
+    def score(self, case: PreparedCase) -> ScoredCase:
+        """Region probabilities of a case; the part of `predict` that needs the network."""
+        # Outside the brain all is background, so two thirds of a scan need not be looked at.
+        box = _union(
+            covered(image.image.shape[1:], image.affine, case.grid)
+            for image in case.images.values()
+        )
+        i, j, k = (axis.stop - axis.start for axis in box)
+        start = scaling((1, 1, 1), [axis.start for axis in box])
+        part = Grid((i, j, k), case.grid.affine @ start)
         mean = torch.zeros(1)
         for model in self.models:
             image = case.images[_preparation(model.config)]
@@ -234,13 +287,15 @@ class Predictor:
                 overlap=self.overlap,
                 tta=self.tta,
             )
-            probabilities = on_scan_grid(on_its_grid, image.affine, case.grid)
+            probabilities = on_scan_grid(on_its_grid, image.affine, part)
             names = list(model.config.labels.regions)
             order = [names.index(region) for region in self.regions]
             mean = mean + probabilities[order] / len(self.models)
-        return self._decoded(case, mean.numpy())
+        return ScoredCase(case, mean.numpy(), box)
 
-    def _decoded(self, case: PreparedCase, probabilities: npt.NDArray[np.float32]) -> Prediction:
+    def decode(self, scored: ScoredCase) -> Prediction:
+        """Label map of a case; the rest of `predict`."""
+        case, probabilities, box = scored.case, scored.probabilities, scored.box
         config, voxel_ml = self.models[0].config, case.grid.voxel_ml
         masks = decode(probabilities, config.labels, config.inference, voxel_ml * 1000)
         label_map = self.scheme.label_map(masks)
@@ -251,8 +306,8 @@ class Predictor:
         notes = [f"{name} is no region of {self.scheme.name}: not written" for name in unwritten]
         return Prediction(
             case_id=case.case_id,
-            label_map=label_map,
-            probabilities=dict(zip(self.regions, probabilities, strict=True)),
+            label_map=placed(label_map, box, case.grid.shape),
+            probabilities=RegionMaps(self.regions, probabilities, box, case.grid.shape),
             volumes_ml=volumes_ml if case.case.has_size else {},
             header=case.header,
             notes=(*case.notes, *notes),
@@ -291,6 +346,14 @@ class Predictor:
                 "volseg infer for many"
             )
         return finding.cases[0]
+
+
+def _union(boxes: Iterable[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """Smallest box that holds all boxes."""
+    return tuple(
+        slice(min(side.start for side in sides), max(side.stop for side in sides))
+        for sides in zip(*boxes, strict=True)
+    )
 
 
 def _preparation(config: ExperimentConfig) -> tuple[object, ...]:

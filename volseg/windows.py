@@ -61,7 +61,8 @@ def segment(
 
     def run(accumulator: torch.device) -> torch.Tensor:
         return sliding_window_inference(
-            batch.to(accumulator, torch.float32),
+            # Half the bytes go to the GPU, and become float32 there.
+            batch.to(accumulator).float(),
             roi_size=config.window_size,
             sw_batch_size=max(inference.window_batch, SLICES_A_PASS if slices else 1),
             predictor=_WindowPass(network, config, device, tta),

@@ -8,18 +8,23 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from volseg.datalist import Case
 from volseg.datalist.conventions import cases_in_words
 from volseg.datalist.manifests import Shard
 from volseg.errors import VolsegError
-from volseg.inference import Prediction, Predictor, PreparedCase
+from volseg.inference import Predictor, PreparedCase, ScoredCase
 from volseg.progress import track
+from volseg.ranks import cores
 from volseg.tasks.manifest import ManifestWriter, lost_cases
 from volseg.tasks.places import are_there, check_places
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -163,51 +168,71 @@ def _segment_all(
     manifest: ManifestWriter,
     stop: Callable[[], bool],
 ) -> _Outcome:
-    """Segment the cases; the next is read and the last is written while the network works.
+    """Segment the cases; the next are read and the last is written while the network works.
 
-    At most three are in memory.
+    At most three are in memory, on a GPU two more than there are readers.
     """
     outcome = _Outcome()
     writing: Future[None] | None = None
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        steps = _read_ahead(cases, predictor, reader)
+    # A GPU is done with a case before one core has read the next; a CPU has no core to spare.
+    readers = min(4, cores()) if predictor.device.type != "cpu" else 1
+    with ThreadPoolExecutor(readers) as reader, ThreadPoolExecutor(1) as writer:
+        steps = _read_ahead(cases, predictor, reader, readers)
         for case, prepared in track(steps, "segmenting", len(cases)):
             if stop():
                 outcome.stopped = True
                 reader.shutdown(wait=False, cancel_futures=True)
                 break
             start = time.monotonic()
-            prediction = _predict(case, prepared, predictor)
+            scored = _tried(case, partial(_score, prepared, predictor))
             if writing is not None:
                 writing.result()
-            if isinstance(prediction, str):
-                outcome.failures[case.case_id] = prediction
-                writing = writer.submit(manifest.add_failure, case, prediction)
-            else:
-                outcome.done.append(case.case_id)
-                seconds = time.monotonic() - start
-                writing = writer.submit(manifest.add_result, case, prediction, seconds)
+            writing = writer.submit(_finish, case, scored, predictor, manifest, outcome, start)
         if writing is not None:
             writing.result()
     return outcome
 
 
 def _read_ahead(
-    cases: Iterable[Case], predictor: Predictor, reader: ThreadPoolExecutor
+    cases: Iterable[Case], predictor: Predictor, reader: ThreadPoolExecutor, number: int
 ) -> Iterator[tuple[Case, Future[PreparedCase]]]:
-    """Each case and its images to come, one case being read ahead."""
+    """Each case and its images to come, so many cases being read ahead."""
     ahead: deque[tuple[Case, Future[PreparedCase]]] = deque()
     for case in cases:
         ahead.append((case, reader.submit(predictor.prepare, case)))
-        if len(ahead) > 1:
+        if len(ahead) > number:
             yield ahead.popleft()
     yield from ahead
 
 
-def _predict(case: Case, prepared: Future[PreparedCase], predictor: Predictor) -> Prediction | str:
-    """The prediction, or the reason why there is none."""
+def _score(prepared: Future[PreparedCase], predictor: Predictor) -> ScoredCase:
+    return predictor.score(prepared.result())
+
+
+def _finish(
+    case: Case,
+    scored: ScoredCase | str,
+    predictor: Predictor,
+    manifest: ManifestWriter,
+    outcome: _Outcome,
+    start: float,
+) -> None:
+    """Write the result of a case, or record the reason why there is none."""
+    prediction = (
+        scored if isinstance(scored, str) else _tried(case, partial(predictor.decode, scored))
+    )
+    if isinstance(prediction, str):
+        outcome.failures[case.case_id] = prediction
+        manifest.add_failure(case, prediction)
+    else:
+        outcome.done.append(case.case_id)
+        manifest.add_result(case, prediction, time.monotonic() - start)
+
+
+def _tried(case: Case, work: Callable[[], T]) -> T | str:
+    """What `work` returns, or the reason why it failed."""
     try:
-        return predictor.predict_prepared(prepared.result())
+        return work()
     except VolsegError as error:
         reason = str(error)
         logger.error("%s failed: %s", case.case_id, reason)

@@ -2,6 +2,13 @@
 
 from volseg.transforms.augmentation import augmentation
 from volseg.transforms.preprocessing import Preprocessed, preprocess, preprocess_masks
-from volseg.transforms.resampling import to_original
+from volseg.transforms.resampling import covered, to_original
 
-__all__ = ["Preprocessed", "augmentation", "preprocess", "preprocess_masks", "to_original"]
+__all__ = [
+    "Preprocessed",
+    "augmentation",
+    "covered",
+    "preprocess",
+    "preprocess_masks",
+    "to_original",
+]

@@ -36,6 +36,17 @@ def to_original(probabilities: torch.Tensor, affine: Affine, grid: Grid) -> torc
     return resampled(probabilities.float(), affine, grid.affine, grid.shape)
 
 
+def covered(shape: Sequence[int], affine: Affine, grid: Grid) -> tuple[slice, ...]:
+    """The box of a scan outside which `to_original` gives 0.
+
+    Args:
+        shape: Of the preprocessed image, (I, J, K).
+        affine: Affine of the preprocessed image.
+        grid: Grid of the source files.
+    """
+    return tuple(plan.written for plan in _plans(shape, affine, grid.affine, grid.shape))
+
+
 def target_grid(
     shape: Sequence[int], affine: Affine, spacing_mm: Sequence[float], spatial_dims: int
 ) -> tuple[tuple[int, ...], Affine]:
@@ -80,12 +91,7 @@ def resampled(
     array: torch.Tensor, affine: Affine, new_affine: Affine, new_shape: Sequence[int]
 ) -> torch.Tensor:
     """Array (N, *old) on a new grid whose axes are parallel to the old ones; 0 outside."""
-    old_to_new = np.linalg.inv(affine) @ new_affine
-    sources = abs(old_to_new[:3, :3]).argmax(axis=0)
-    plans = [
-        _axis_plan(int(source), array.shape[1 + source], size, old_to_new[source, [axis, 3]])
-        for axis, (source, size) in enumerate(zip(sources, new_shape, strict=True))
-    ]
+    plans = _plans(array.shape[1:], affine, new_affine, new_shape)
     for plan in plans:
         length = plan.taken.stop - plan.taken.start
         array = array.narrow(1 + plan.source, plan.taken.start, length)
@@ -98,6 +104,18 @@ def resampled(
     result = array.new_zeros((len(array), *new_shape))
     result[(slice(None), *(plan.written for plan in plans))] = array
     return result
+
+
+def _plans(
+    shape: Sequence[int], affine: Affine, new_affine: Affine, new_shape: Sequence[int]
+) -> list[_AxisPlan]:
+    """A plan for each axis of the new grid."""
+    old_to_new = np.linalg.inv(affine) @ new_affine
+    sources = abs(old_to_new[:3, :3]).argmax(axis=0)
+    return [
+        _axis_plan(int(source), shape[source], size, old_to_new[source, [axis, 3]])
+        for axis, (source, size) in enumerate(zip(sources, new_shape, strict=True))
+    ]
 
 
 def _axis_plan(source: int, old: int, new: int, line: npt.NDArray[np.float64]) -> _AxisPlan:
