@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 NNUNET = "nnunetv2==2.8.1"
 # Where torch is the build without CUDA, torchvision asks for operators that its own build would
 # declare. nnU-Net, which imports it by way of timm, calls neither.
-_OPERATORS = '''\
+_OPERATORS = """\
 import importlib.util
 if importlib.util.find_spec("torch"):
     import sys
@@ -32,7 +32,7 @@ if importlib.util.find_spec("torch"):
                 globals()["_kept"] = library
             return None
     sys.meta_path.insert(0, _Declare())
-'''
+"""
 
 
 def python() -> str:

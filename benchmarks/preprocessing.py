@@ -1,131 +1,94 @@
-"""Reading, preprocessing and resampling a case: volseg beside MONAI's transforms, same result.
+"""From the four files of a case to a normalised, cropped array: volseg beside MONAI's transforms.
 
-    python benchmarks/preprocessing.py [CASE_FOLDER]      default: a phantom of 240 x 240 x 155
+    python benchmarks/preprocessing.py [CASE_FOLDERS] [--rounds N] [--small]
 
-Prints the seconds of each and their ratio, medians of five pairs that run in turn: from files to
-the network's grid at the spacing of the scan (1 mm) and at 2 mm, then the resampling alone: four
-channels to 2 mm, and three regions back.
+Without folders: a phantom of 240 x 240 x 155. Of folders, the first case counts. Both sides are
+ready when they are told to work: their imports do not count. MONAI's are LoadImaged,
+EnsureChannelFirstd, Orientationd, CropForegroundd and NormalizeIntensityd; at 2 mm it resamples
+before it normalises. Values are compared as float32, to which volseg computes.
 
-MONAI resamples with SpatialResample, which Spacingd calls; Spacingd itself keeps the centre of the
-first voxel and takes every second value without averaging, so its numbers would be others. On the
-grid of volseg, whose voxels are pairs of old ones, its linear interpolation is their mean.
+Memory is the most that a side held while it worked: above what it held before, imports and all
+that an earlier round left, and with that.
 """
 
 from __future__ import annotations
 
-import math
-import statistics
+import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from monai.data import MetaTensor
-from monai.transforms import (
-    Compose,
-    CropForegroundd,
-    EnsureChannelFirstd,
-    Lambdad,
-    LoadImaged,
-    NormalizeIntensityd,
-    Orientationd,
-    SpatialResample,
+import peers
+from side_by_side import (
+    HERE,
+    Cost,
+    Side,
+    in_turn,
+    largest_difference,
+    machine,
+    median,
+    options,
+    print_table,
+    ratios,
 )
 
-from volseg.config import CHANNELS, DataConfig
-from volseg.datalist import Case, find_cases
-from volseg.nifti import Grid, read_case
+from volseg.config import CHANNELS
+from volseg.datalist import find_cases
 from volseg.phantoms import make_cohort
-from volseg.transforms import preprocess, to_original
 
-PAIRS = 5
-RESAMPLE = SpatialResample(
-    mode="bilinear", padding_mode="border", align_corners=False, dtype=torch.float32
-)
+# MONAI resamples with coordinates in float32: half a voxel is so to about 1e-5, a value to 1e-3.
+TOLERANCE = {1: 1e-5, 2: 1e-3}
 
 
-def ours(case: Case, spacing: float) -> np.ndarray:
-    images = read_case(case.case_id, case.images, case.channels, CHANNELS)
-    return preprocess(images, DataConfig(data_list="", spacing_mm=(spacing,) * 3)).image
+def compare(spacing: int, files: Sequence[str], given: argparse.Namespace, folder: Path) -> list:
+    theirs = sys.executable if given.small else peers.python()
+    words = [str(spacing), *files]
+    commands = {
+        "volseg": [sys.executable, str(HERE / "our_preprocessing.py"), *words],
+        "MONAI": [theirs, str(HERE / "peer_preprocessing.py"), *words],
+    }
+    sides = {name: Side(command, folder / f"{name}.log") for name, command in commands.items()}
+    for name, side in sides.items():  # warms up, too
+        side(folder / f"{name}.npz")
+    apart = largest_difference(folder / "volseg.npz", folder / "MONAI.npz")
+    if apart > TOLERANCE[spacing]:
+        raise SystemExit(f"at {spacing} mm a voxel differs by {apart}")
+    costs = in_turn(sides, 2 if given.small else given.rounds)
+    for side in sides.values():
+        side.close()
+    return rows(f"{spacing} mm", costs, apart)
 
 
-def monai(case: Case, spacing: float) -> np.ndarray:
-    files = dict(zip(case.channels, case.images, strict=True))
-    steps = [
-        LoadImaged("image"),
-        EnsureChannelFirstd("image"),
-        Orientationd("image", axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S"))),
-        CropForegroundd("image", "image", select_fn=lambda x: x != 0, margin=1, allow_smaller=True),
-        *([Lambdad("image", monai_halved)] if spacing == 2 else []),
-        NormalizeIntensityd("image", nonzero=True, channel_wise=True),
+def rows(name: str, costs: dict[str, list[Cost]], apart: float) -> list[list[str]]:
+    figures = ("wall_s", "cpu_s", "grown_mb", "peak_mb")
+    table = []
+    for side, found in costs.items():
+        told = [f"{median(found, what):.{3 if what.endswith('s') else 0}f}" for what in figures]
+        table.append([f"{name}, {side}", *told, ""])
+    # Small phantoms may need no new memory at all.
+    times = [
+        ratios(costs["volseg"], costs["MONAI"], what)
+        if all(getattr(cost, what) for cost in costs["volseg"])
+        else ""
+        for what in figures
     ]
-    loaded = Compose(steps)({"image": [files[channel] for channel in CHANNELS]})
-    return np.asarray(loaded["image"])
+    return [*table, ["MONAI / volseg", *times, f"{apart:.1e}"]]
 
 
-def halved(shape: tuple[int, ...], affine: np.ndarray) -> Grid:
-    """Grid whose voxels are pairs of old ones along each axis."""
-    doubled = np.diag([2.0, 2.0, 2.0, 1.0])
-    doubled[:3, 3] = 0.5
-    i, j, k = (math.ceil(size / 2) for size in shape)
-    return Grid((i, j, k), affine @ doubled)
-
-
-def ours_onto(image: MetaTensor, grid: Grid) -> torch.Tensor:
-    return to_original(image.as_tensor(), image.affine.numpy(), grid)
-
-
-def monai_onto(image: MetaTensor, grid: Grid) -> torch.Tensor:
-    return RESAMPLE(image, dst_affine=torch.from_numpy(grid.affine), spatial_size=grid.shape)
-
-
-def monai_halved(image: MetaTensor) -> torch.Tensor:
-    return monai_onto(image, halved(image.shape[1:], image.affine.numpy()))
-
-
-def compare(name: str, first: Callable, second: Callable) -> None:
-    difference = abs(np.asarray(first(), np.float32) - np.asarray(second(), np.float32)).max()
-    pairs = [(seconds(first), seconds(second)) for _ in range(PAIRS)]
-    a, b = (statistics.median(times) for times in zip(*pairs, strict=True))
-    ratio = statistics.median(b / a for a, b in pairs)
-    print(
-        f"{name:<28} volseg {a:.2f} s   MONAI {b:.2f} s   MONAI / volseg {ratio:.1f}   "
-        f"largest difference of a voxel {difference:.4f}"
-    )
-
-
-def seconds(function: Callable) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def main(folder: Path) -> None:
-    case = find_cases([folder]).cases[0]
-    for spacing in (1.0, 2.0):
-        compare(
-            f"read and preprocess at {spacing:g} mm",
-            lambda spacing=spacing: ours(case, spacing),
-            lambda spacing=spacing: monai(case, spacing),
-        )
-    images = read_case(case.case_id, case.images, case.channels, CHANNELS)
-    fine, coarse = images.grid, halved(images.grid.shape, images.grid.affine)
-    scan = MetaTensor(np.ascontiguousarray(images.array, np.float32), _tensor(fine))
-    compare("resample 1 to 2 mm", lambda: ours_onto(scan, coarse), lambda: monai_onto(scan, coarse))
-    small = MetaTensor(ours_onto(scan, coarse)[:3].contiguous(), _tensor(coarse))
-    compare("resample 2 to 1 mm", lambda: ours_onto(small, fine), lambda: monai_onto(small, fine))
-
-
-def _tensor(grid: Grid) -> torch.Tensor:
-    return torch.from_numpy(grid.affine)
+def main(given: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shape = (48, 40, 32) if given.small else (240, 240, 155)
+        scans = given.scans or make_cohort(folder / "scans", 1, shape, 1.0)
+        case = find_cases(scans).cases[0]
+        places = dict(zip(case.channels, case.images, strict=True))
+        files = [str(places[channel].absolute()) for channel in CHANNELS]
+        table = [row for spacing in (1, 2) for row in compare(spacing, files, given, folder)]
+    print(f"{case.case_id}; {machine('monai')}\n")
+    head = ["", "s", "core s", "MB more than before", "MB in all", "largest difference"]
+    print_table(head, table)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        main(Path(sys.argv[1]))
-    else:
-        with tempfile.TemporaryDirectory() as scratch:
-            main(make_cohort(Path(scratch), 1, (240, 240, 155), 1.0)[0])
+    main(options(__doc__ or "").parse_args())

@@ -236,6 +236,43 @@ def test_as_many_files_as_channels_are_needed(tmp_path):
         read_case("c", [path, path], ["t1n", "t1c", "t2w"], ["t1n"])
 
 
+def test_a_header_that_announces_more_than_can_be_there_asks_for_no_memory(tmp_path):
+    path = save_raw(tmp_path / "image.nii", dim=[3, 30000, 30000, 30000, 1, 1, 1, 1])
+    zipped = tmp_path / "image.nii.gz"
+    zipped.write_bytes(gzip.compress(path.read_bytes()))
+
+    for file in (path, zipped):
+        with pytest.raises(ImageError, match=r"is truncated: .* announces 54000000000352; copy"):
+            read_one(file)
+
+
+def test_a_wrong_checksum_is_seen(tmp_path):
+    path = save(tmp_path / "image.nii.gz")
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(ImageError, match="truncated or damaged gzip file"):
+        read_one(path)
+
+
+def test_real_files_hold_what_nibabel_reads(real_data):
+    folders = [
+        real_data / "brats2021" / "BraTS2021_00006",
+        *(real_data / "brats2018/HGG").glob("*"),
+    ]
+    for folder in folders:
+        files = sorted(path for path in folder.glob("*.nii.gz") if "_seg" not in path.name)
+        names = [path.name for path in files]
+        images = read_case("case", files, names, names)
+        for channel, path in zip(images.array, files, strict=True):
+            expected = nib.load(path)
+            assert np.array_equal(channel, np.asarray(expected.dataobj))
+            assert np.array_equal(images.grid.affine, expected.affine)
+        label = next(folder.glob("*_seg.nii.gz"))
+        assert np.array_equal(read_label_map(label)[0], np.asarray(nib.load(label).dataobj))
+
+
 # Grids
 
 

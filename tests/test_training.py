@@ -401,7 +401,7 @@ def test_a_region_that_one_case_holds_is_drawn_as_often_as_the_others(experiment
         without_enhancing = np.array(case.foreground)
         without_enhancing[2] = -1
         np.save(case.entry / "foreground.npy", without_enhancing)
-        np.save(case.entry / "bits.npy", np.array(case.bits) & 0b011)
+        np.save(case.entry / "bits.npy", np.load(case.entry / "bits.npy") & 0b011)
     config = changed(
         experiment,
         data={"foreground_share": 1.0, "patch_size": [4, 4, 4]},

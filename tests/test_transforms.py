@@ -9,7 +9,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.transforms import NormalizeIntensity
+from monai.transforms import (
+    Compose,
+    CropForegroundd,
+    EnsureChannelFirstd,
+    LoadImaged,
+    NormalizeIntensity,
+    NormalizeIntensityd,
+    Orientationd,
+)
 from scipy import ndimage
 
 from volseg.config import AugmentationConfig, DataConfig
@@ -69,9 +77,9 @@ def test_faint_voxels_are_background_where_the_config_says_so():
     cut = preprocess(case(array), options.model_copy(update={"background": 0.1})).image
 
     assert kept.shape == (2, 10, 10, 4)
-    assert cut.shape == (2, 7, 7, 4)  # voxels 3 to 7, and one around them
-    tissue = np.zeros((7, 7), bool)
-    tissue[1:5, 1:5] = tissue[2:6, 2:6] = True
+    assert cut.shape == (2, 5, 5, 4)  # voxels 3 to 7
+    tissue = np.zeros((5, 5), bool)
+    tissue[:4, :4] = tissue[1:, 1:] = True
     assert (cut[:, ~tissue] == 0).all()
     # The faint value of one channel is tissue where the other is bright.
     assert (cut[0][tissue] != 0).all()
@@ -91,17 +99,22 @@ def test_values_from_0_to_1_go_by_the_range_of_2d_images_else_of_the_channel(sto
     assert np.allclose(image, (array.astype(float) - low) / (high - low), atol=1e-3)
 
 
-def test_the_crop_is_one_voxel_wider_than_what_is_not_0():
+def test_the_crop_is_what_is_not_0_and_one_voxel_around_it_where_it_is_resampled():
     array = np.zeros((2, 12, 10, 8), np.int16)
     array[0, 3, 5, 0] = 5
     array[1, 6, 4, 2] = -7
 
     done = preprocess(case(array), spaced(1, 1, 1))
 
-    # I 2 to 7, J 3 to 6, K 0 to 3: below K = 0 there is nothing to widen into.
-    assert done.image.shape == (2, 6, 4, 4)
-    assert done.affine[:3, 3].tolist() == [2, 3, 0]
+    assert done.image.shape == (2, 4, 2, 3)
+    assert done.affine[:3, 3].tolist() == [3, 4, 0]
     assert done.grid.shape == (12, 10, 8)
+
+    coarse = preprocess(case(array), spaced(2, 2, 2))
+
+    # I 2 to 7, J 3 to 6, K 0 to 3: below K = 0 there is nothing to widen into.
+    assert coarse.image.shape == (2, 3, 2, 2)
+    assert coarse.affine[:3, 3].tolist() == [2.5, 3.5, 0.5]
 
 
 def test_a_channel_of_zeros_stays_so():
@@ -135,7 +148,7 @@ def test_channels_are_normalised_over_their_own_voxels_that_are_not_0():
         assert np.allclose(
             np.sort(channel[channel != 0]), np.sort(zscore(raw[raw != 0])), atol=4e-3
         )
-    box = tuple(slice(line.min() - 1, line.max() + 2) for line in np.nonzero(array.any(axis=0)))
+    box = tuple(slice(line.min(), line.max() + 1) for line in np.nonzero(array.any(axis=0)))
     monai = NormalizeIntensity(nonzero=True, channel_wise=True)(array[(slice(None), *box)])
     assert np.allclose(image, monai, atol=2e-3)
     assert np.array_equal(image == 0, array[(slice(None), *box)] == 0)
@@ -172,7 +185,7 @@ def test_probabilities_are_0_outside_the_crop():
     back = to_original(torch.full((1, *done.image.shape[1:]), 0.7), done.affine, scan.grid)[0]
 
     inside = np.zeros(scan.grid.shape, bool)
-    box = [(i.min() - 1, i.max() + 2) for i in np.nonzero(scan.array.any(axis=0))]
+    box = [(i.min(), i.max() + 1) for i in np.nonzero(scan.array.any(axis=0))]
     inside[tuple(slice(*ends) for ends in box)] = True
     assert np.array_equal(back == np.float32(0.7), inside)
     assert (back[~inside] == 0).all()
@@ -303,6 +316,51 @@ def test_a_real_ras_scan_and_its_lps_copy_give_the_same_image(real_data):
     assert np.array_equal(done.affine, again.affine)
     assert nib.aff2axcodes(done.affine) == ("R", "A", "S")
     assert abs(done.image[done.image != 0].mean(dtype=np.float64)) < 1e-3
+
+
+def monai_preprocessed(files) -> np.ndarray:
+    steps = [
+        LoadImaged("image"),
+        EnsureChannelFirstd("image"),
+        Orientationd("image", axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S"))),
+        CropForegroundd("image", "image", select_fn=lambda x: x != 0, allow_smaller=True),
+        NormalizeIntensityd("image", nonzero=True, channel_wise=True),
+    ]
+    return np.asarray(Compose(steps)({"image": [str(path) for path in files]})["image"])
+
+
+def assert_like_monai(files) -> None:
+    """To 1e-5 before the rounding to float16, which is that of NumPy."""
+    scan = read_case("case", files, range(len(files)), range(len(files)))
+    exact = preprocess(scan, spaced(*scan.grid.spacing_mm), dtype=np.float32)
+    # A spacing along file axes that are not R, A, S would resample: these scans are isotropic.
+    expected = monai_preprocessed(files)
+    assert exact.image.dtype == np.float32
+    assert exact.image.shape == expected.shape
+    assert abs(exact.image - expected).max() < 1e-5
+    rounded = preprocess(scan, spaced(*scan.grid.spacing_mm)).image
+    assert np.array_equal(rounded, exact.image.astype(np.float16))
+
+
+@pytest.mark.parametrize("affine", [RAS, LPS], ids=["RAS", "LPS"])
+@pytest.mark.parametrize("stored", ["u1", "i2", ">i2", "u2", "i4", "f4", "f8"])
+def test_files_give_the_same_values_as_with_monai(tmp_path, affine, stored):
+    files = []
+    for number, volume in enumerate(brain((24, 20, 22), channels=3) // 4):
+        image = nib.Nifti1Image(volume.astype(stored), affine)
+        image.header.set_slope_inter(*((0.5, 3.0) if number == 1 and stored == "i2" else (1, 0)))
+        files.append(tmp_path / f"{number}.nii.gz")
+        nib.save(image, files[-1])
+
+    assert_like_monai(files)
+
+
+def test_real_scans_give_the_same_values_as_with_monai(real_data):
+    case2021 = real_data / "brats2021" / "BraTS2021_00006"
+    turned = real_data / "orientation_ras" / "BraTS-MET-00110-000"
+
+    for folder, names in ((case2021, ("t1ce", "flair")), (turned, ("t1", "flair"))):
+        assert_like_monai([next(folder.glob(f"*{name}.nii.gz")) for name in names])
 
 
 # Augmentation

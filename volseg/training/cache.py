@@ -1,9 +1,10 @@
 """Decoded, preprocessed cases on disk, memory-mapped, so that a patch costs a few milliseconds.
 
-An entry is a folder of plain arrays. Its name holds a hash of everything that it depends on: the
-preprocessing, the label scheme and the path, size and time of change of each source file. So an
-entry is never stale, and several runs may share a cache. It is written under another name and
-renamed when it is whole: ranks, workers and jobs may build the same one at the same time.
+An entry is a folder of arrays; the background of the image is left out. Its name holds a hash of
+everything that it depends on: the preprocessing, the label scheme and the path, size and time of
+change of each source file. So an entry is never stale, and several runs may share a cache. It is
+written under another name and renamed when it is whole: ranks, workers and jobs may build the same
+one at the same time.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from volseg import signals
+from volseg.boxes import bounding_box
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
 from volseg.errors import DataListError, LabelError, OutputError, VolsegError
@@ -35,12 +38,14 @@ from volseg.nifti import Grid, check_same_grid
 from volseg.progress import track
 from volseg.ranks import cores
 from volseg.scans import read_images, read_reference
-from volseg.transforms import preprocess, preprocess_masks
+from volseg.training.tissue import TissueArray, pack
+from volseg.transforms import Preprocessed, preprocess, preprocess_masks
+from volseg.transforms.resampling import scaling
 
 logger = logging.getLogger(__name__)
 
 # To be raised when entries written by an older version must not be read any more.
-_FORMAT = 2
+_FORMAT = 3
 _FOREGROUND_VOXELS = 5000
 # A hidden name of an entry, and what tells apart those who build it.
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
@@ -58,24 +63,35 @@ class CachedCase:
         entry: Folder of the arrays.
         affine: Voxel to world of `image`, (4, 4), mm.
         grid: Grid of the source files.
+        shape: Of `bits`, and of a channel of `image`.
         missing: Channels that another one stands in for.
+        axis: Along which the planes of `image` are stored.
+        bits_at: First voxel of the box of all regions, which `bits` are stored of.
     """
 
     case: Case
     entry: Path
     affine: npt.NDArray[np.float64]
     grid: Grid
+    shape: tuple[int, int, int]
     missing: tuple[str, ...] = ()
+    axis: int = 0
+    bits_at: tuple[int, int, int] = (0, 0, 0)
 
     @property
-    def image(self) -> npt.NDArray[np.float16]:
-        """(C, I, J, K), as `transforms.preprocess` returns it."""
-        return self._array("image")
+    def image(self) -> TissueArray:
+        """float16 (C, I, J, K), as `transforms.preprocess` returns it."""
+        values = self._array("image")
+        return TissueArray(self._array("tissue"), values, (len(values), *self.shape), self.axis)
 
     @property
     def bits(self) -> npt.NDArray[np.uint8]:
         """(I, J, K); bit r is set where the voxel lies in region r."""
-        return self._array("bits")
+        box = self._array("bits")
+        ends = zip(self.bits_at, box.shape, strict=True)
+        bits = np.zeros(self.shape, np.uint8)
+        bits[tuple(slice(start, start + size) for start, size in ends)] = box
+        return bits
 
     @property
     def foreground(self) -> npt.NDArray[np.int16]:
@@ -118,11 +134,18 @@ def read_masks(
         GeometryError: If it lies on another grid.
         LabelError: If it holds values that its scheme does not define.
     """
-    scheme = case_scheme(case, config)
     label_map, label_grid = read_reference(case)
     if grid is not None:
         check_same_grid({"image": grid, f"label map of {case.case_id}": label_grid})
-    scheme.check(np.unique(label_map), where=f"label map {case.label[0].name}")
+    return _masks(label_map, np.unique(label_map), case, config)
+
+
+def _masks(
+    label_map: npt.NDArray[np.uint8], values: Iterable[int], case: Case, config: ExperimentConfig
+) -> npt.NDArray[np.bool_]:
+    """Region masks of a label map that holds `values`, regions in the order of the config."""
+    scheme = case_scheme(case, config)
+    scheme.check(values, where=f"label map {case.label[0].name}")
     rows = [list(scheme.regions).index(region) for region in config.labels.regions]
     return scheme.masks(label_map)[rows]
 
@@ -217,9 +240,18 @@ def _open(entry: Path, case: Case) -> CachedCase | None:
     try:
         meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
         grid = Grid(tuple(meta["grid_shape"]), np.array(meta["grid_affine"]))
-        found = CachedCase(case, entry, np.array(meta["affine"]), grid, tuple(meta["missing"]))
+        found = CachedCase(
+            case=case,
+            entry=entry,
+            affine=np.array(meta["affine"]),
+            grid=grid,
+            shape=tuple(meta["shape"]),
+            missing=tuple(meta["missing"]),
+            axis=meta["axis"],
+            bits_at=tuple(meta["bits_at"]),
+        )
         # Mapping compares the size of each file with what its header says.
-        _ = found.image, found.bits, found.foreground
+        _ = found.image, found._array("bits"), found.foreground
     except (OSError, ValueError, KeyError):
         return None
     return found
@@ -253,25 +285,28 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
 
 
 def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
-    images = read_images(case, config.data.channels, config.data.fill_missing)
-    masks = read_masks(case, config, images.grid)
-    done = preprocess(images, config.data, config.spatial_dims)
-    regions = preprocess_masks(masks, images.grid, done)
-    weights = (1 << np.arange(len(regions), dtype=np.uint8)).reshape(-1, 1, 1, 1)
-    bits = (regions * weights).sum(axis=0, dtype=np.uint8)
+    done, missing = _prepared(case, config)
+    bits, foreground = _regions(case, config, done)
+    box = bounding_box(bits > 0)
+    # A patch takes few planes where they are those of its thinnest axis.
+    axis = 2 if config.spatial_dims == 2 else 0
+    mask, values = pack(done.image, axis)
     meta = {
         "affine": done.affine.tolist(),
-        "grid_shape": list(images.grid.shape),
-        "grid_affine": images.grid.affine.tolist(),
-        "missing": images.missing,
+        "grid_shape": list(done.grid.shape),
+        "grid_affine": done.grid.affine.tolist(),
+        "shape": list(bits.shape),
+        "axis": axis,
+        "bits_at": [part.start for part in box],
+        "missing": missing,
     }
+    arrays = {"image": values, "tissue": mask, "bits": bits[box], "foreground": foreground}
     entry = folder / _entry_name(case, config)
     unfinished = folder / f".{entry.name}-{secrets.token_hex(4)}"
     try:
         unfinished.mkdir()
-        np.save(unfinished / "image.npy", done.image)
-        np.save(unfinished / "bits.npy", bits)
-        np.save(unfinished / "foreground.npy", _foreground(regions))
+        for name, array in arrays.items():
+            np.save(unfinished / f"{name}.npy", np.ascontiguousarray(array))
         (unfinished / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
         _put_in_place(unfinished, entry, case)
     except OSError as error:
@@ -285,6 +320,34 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
     if found is None:
         raise OutputError(f"cache entry {entry} vanished while it was opened; start again")
     return found
+
+
+def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple[str, ...]]:
+    """The preprocessed images, those read being forgotten, and the channels that are missing."""
+    images = read_images(case, config.data.channels, config.data.fill_missing)
+    return preprocess(images, config.data, config.spatial_dims), images.missing
+
+
+def _regions(
+    case: Case, config: ExperimentConfig, done: Preprocessed
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
+    """Bits (I, J, K) and foreground of the label map on the grid of a preprocessed image."""
+    label_map, grid = read_reference(case)
+    check_same_grid({"image": done.grid, f"label map of {case.case_id}": grid})
+    # Only the box of the labels is worked on. A coarser voxel reaches that far beyond it.
+    ratio = max(np.linalg.norm(done.affine[:3, :3], axis=0)) / min(grid.spacing_mm)
+    box = bounding_box(label_map != 0, margin=math.ceil(ratio) + 2)
+    labels = label_map[box]
+    if not labels.size:
+        box, labels = (slice(1), slice(1), slice(1)), label_map[:1, :1, :1]
+    moved = grid.affine @ scaling((1, 1, 1), [part.start for part in box])
+    i, j, k = labels.shape
+    masks = _masks(labels, np.unique(labels), case, config)
+    regions = preprocess_masks(masks, Grid((i, j, k), moved), done)
+    bits = np.zeros(regions.shape[1:], np.uint8)
+    for number, region in enumerate(regions):
+        bits |= region.view(np.uint8) << number
+    return bits, _foreground(regions)
 
 
 def _put_in_place(unfinished: Path, entry: Path, case: Case) -> None:
@@ -304,7 +367,8 @@ def _foreground(regions: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
     generator = np.random.default_rng(0)
     result = np.full((len(regions), _FOREGROUND_VOXELS, 3), -1, dtype=np.int16)
     for row, region in zip(result, regions, strict=True):
-        voxels = np.argwhere(region)
+        voxels = np.flatnonzero(region)
         if len(voxels):
-            row[:] = voxels[generator.integers(len(voxels), size=_FOREGROUND_VOXELS)]
+            drawn = voxels[generator.integers(len(voxels), size=_FOREGROUND_VOXELS)]
+            row[:] = np.stack(np.unravel_index(drawn, region.shape), axis=1)
     return result

@@ -15,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
 from volseg import signals
 from volseg.config import ExperimentConfig
 from volseg.ranks import cores
 from volseg.training.cache import CachedCase
-from volseg.transforms import augmentation
+from volseg.training.tissue import TissueArray
+from volseg.transforms.augmentation import augmentation, empty
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,23 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         self.holders = [(r, np.flatnonzero(cases)) for r, cases in enumerate(held.T) if cases.any()]
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        case, start = self.place(index)
+        sample = {
+            "image": torch.from_numpy(cut(case.image, start, self.patch_size)),
+            "mask": torch.from_numpy(cut(case.bits[None], start, self.patch_size)),
+        }
+        if self.config.spatial_dims == 2:
+            sample = {name: tensor[..., 0] for name, tensor in sample.items()}
+        seed = np.random.SeedSequence([self.config.training.seed, index, 2]).generate_state(1)[0]
+        sample = self.augment.set_random_state(seed=int(seed))(sample)
+        bits = sample["mask"][0].numpy()
+        masks = empty((len(self.config.labels.regions), *bits.shape))
+        for region, mask in enumerate(masks):
+            np.not_equal(bits & (1 << region), 0, out=mask.numpy(), casting="unsafe")
+        return {"image": sample["image"], "mask": masks}
+
+    def place(self, index: int) -> tuple[CachedCase, npt.NDArray[np.int64]]:
+        """Case that sample `index` is cut from, and its first voxel."""
         generator = np.random.default_rng([self.config.training.seed, index])
         if self.holders and generator.random() < self.config.data.foreground_share:
             region, holders = self.holders[generator.integers(len(self.holders))]
@@ -53,19 +71,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             centre = voxels[generator.integers(len(voxels))].astype(np.int64)
         else:
             case, centre = self._case_of_round(index), None
-
-        bits = case.bits
-        start = self._corner(np.array(bits.shape), centre, generator)
-        image = cut(case.image, start, self.patch_size).astype(np.float32)
-        mask = masks_of(cut(bits[None], start, self.patch_size)[0], len(self.config.labels.regions))
-        sample = {
-            "image": torch.from_numpy(image),
-            "mask": torch.from_numpy(mask.astype(np.float32)),
-        }
-        if self.config.spatial_dims == 2:
-            sample = {name: tensor[..., 0] for name, tensor in sample.items()}
-        self.augment.set_random_state(seed=int(generator.integers(2**31)))
-        return dict(self.augment(sample))
+        return case, self._corner(np.array(case.shape), centre, generator)
 
     def _case_of_round(self, index: int) -> CachedCase:
         """Every case once a round, in an order of its own."""
@@ -93,14 +99,16 @@ def masks_of(bits: npt.NDArray[np.uint8], regions: int) -> npt.NDArray[np.bool_]
 
 
 def cut(
-    array: npt.NDArray[Any], start: npt.NDArray[np.int64], size: Sequence[int]
+    array: npt.NDArray[Any] | TissueArray, start: npt.NDArray[np.int64], size: Sequence[int]
 ) -> npt.NDArray[Any]:
     """Block of `(C, I, J, K)` from voxel `start` on, with zeros where it leaves the array."""
-    block = np.zeros((len(array), *size), dtype=array.dtype)
+    block = np.empty((len(array), *size), dtype=array.dtype)
     low = np.maximum(start, 0)
     high = np.minimum(start + size, array.shape[1:])
     source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     target = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+    if (low > start).any() or (high < start + size).any():
+        block[...] = 0
     block[(slice(None), *target)] = array[(slice(None), *source)]
     return block
 
@@ -209,6 +217,7 @@ class VolumeDataModule(pl.LightningDataModule):
             persistent_workers=workers > 0,
             # A signal to all processes of a job must not take the workers away too early.
             worker_init_fn=_end_with_parent,
+            collate_fn=_together,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -246,6 +255,18 @@ def loader_workers(configured: int | None, processes: int = 1) -> int:
         processes: Training processes that share the cores.
     """
     return min(8, max(1, cores(processes) - 1)) if configured is None else configured
+
+
+def _together(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Batch of samples."""
+    if get_worker_info() is not None:
+        # Memory that processes share.
+        batch: dict[str, torch.Tensor] = default_collate(samples)
+        return batch
+    return {
+        name: torch.stack([s[name] for s in samples], out=empty((len(samples), *value.shape)))
+        for name, value in samples[0].items()
+    }
 
 
 def _end_with_parent(_: int) -> None:

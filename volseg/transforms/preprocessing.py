@@ -1,15 +1,18 @@
 """From the scan to the network's grid: crop to the brain, turn to RAS, resample, normalise.
 
-One function for training and inference. It is written out, since reading and preprocessing a case
-with MONAI's transforms takes 4 times as long at the spacing of the scan, and 2.7 times at 2 mm, for
-the same numbers; `benchmarks/preprocessing.py` runs both.
+One function for training and inference. It is written out, since MONAI's transforms take several
+times as long and as much memory for the same numbers; `benchmarks/preprocessing.py` runs both.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,7 +20,8 @@ import torch
 from volseg.boxes import bounding_box
 from volseg.config import DataConfig
 from volseg.nifti import CaseImages, Grid
-from volseg.transforms.resampling import Affine, resampled, scaling, target_grid
+from volseg.ranks import cores
+from volseg.transforms.resampling import Affine, ratios, resampled, scaling, target_grid
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,41 +34,55 @@ class Preprocessed:
         grid: Grid of the source files.
     """
 
-    image: npt.NDArray[np.float16]
+    image: npt.NDArray[np.floating[Any]]
     affine: Affine
     grid: Grid
 
 
-def preprocess(images: CaseImages, options: DataConfig, spatial_dims: int = 3) -> Preprocessed:
+def preprocess(
+    images: CaseImages,
+    options: DataConfig,
+    spatial_dims: int = 3,
+    dtype: npt.DTypeLike = np.float16,
+) -> Preprocessed:
     """Crop to the brain, turn to RAS, resample, normalise.
 
-    The crop is the box of the tissue and one voxel around it; tissue is what is not background in
-    every channel. Background is 0, or at most `options.background` of the 99.5th percentile of a
-    channel, and becomes 0. Axes are only exchanged and mirrored, so an oblique image stays oblique.
-    An axis whose spacing differs from the wanted one by more than 1 % is interpolated linearly,
-    after averaging when it becomes coarser. Last, grey values are normalised as
-    `options.intensity` says.
+    The crop is the box of the tissue, and one voxel around it where it is interpolated; tissue is
+    what is not background in every channel. Background is 0, or at most `options.background` of
+    the 99.5th percentile of a channel, and becomes 0. Axes are only exchanged and mirrored, so an
+    oblique image stays oblique. An axis whose spacing differs from the wanted one by more than 1 %
+    is interpolated linearly, after averaging when it becomes coarser. Last, grey values are
+    normalised as `options.intensity` says.
 
     Args:
         images: The case.
         options: Wanted spacing along the axes R, A and S, background, grey values.
         spatial_dims: For 2, the spacing along S stays, so that a slice remains a slice.
+        dtype: Of the result: float32, in which all is computed, or float16, to which it is rounded.
     """
-    tissue = _tissue(images.array, options.background)
-    box = bounding_box(tissue, margin=1)
+    keeps = (ratios(images.grid.affine, options.spacing_mm, spatial_dims) == 1).all()
+    margin = 0 if keeps else 1
+    # A mask of the whole scan is only made where the voxels outside it must be blackened.
+    tissue = _tissue(images.array, options.background) if options.background else None
+    box = _box(images.array, margin) if tissue is None else bounding_box(tissue, margin)
+    old = images.grid.affine @ scaling((1, 1, 1), [axis.start for axis in box])
     block = images.array[(slice(None), *box)]
-    if options.background:
-        block = block * tissue[box]
-    cropped = images.grid.affine @ scaling((1, 1, 1), [axis.start for axis in box])
-    shape, affine = target_grid(block.shape[1:], cropped, options.spacing_mm, spatial_dims)
-    moved = resampled(torch.from_numpy(block.astype(np.float32)), cropped, affine, shape)
-    image = np.empty((len(block), *shape), dtype=np.float16)
-    for target, channel in zip(image, moved.numpy(), strict=True):
-        target[...] = (
-            _standardised(channel)
-            if options.intensity == "zscore"
-            else _in_unit_range(channel, images.array.dtype)
-        )
+    shape, affine = target_grid(block.shape[1:], old, options.spacing_mm, spatial_dims)
+    image = np.empty((len(block), *shape), dtype)
+
+    def fill(target: npt.NDArray[Any], channel: npt.NDArray[Any]) -> None:
+        if tissue is not None:
+            channel = channel * tissue[box]
+        values = _moved(channel, old, affine, shape)
+        if options.intensity == "zscore":
+            _standardise(values)
+        else:
+            _to_unit_range(values, images.array.dtype)
+        target[...] = values
+
+    # Resampling is torch's, which has threads of its own.
+    with ThreadPoolExecutor(min(cores(), len(block)) if keeps else 1) as pool:
+        list(pool.map(fill, image, block))
     return Preprocessed(image, affine, images.grid)
 
 
@@ -89,29 +107,74 @@ def preprocess_masks(
     return np.asarray(moved.numpy() >= 0.5 - 1e-5)
 
 
+def _box(array: npt.NDArray[Any], margin: int) -> tuple[slice, ...]:
+    """Box of what is not 0 in some channel, and so many voxels around it; all if there is none."""
+    with ThreadPoolExecutor(min(cores(), len(array))) as pool:
+        profiles = list(pool.map(_profiles, array))
+    box = []
+    for lines, size in zip(zip(*profiles, strict=True), array.shape[1:], strict=True):
+        used = np.flatnonzero(np.any(lines, axis=0))
+        low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, size)
+        box.append(slice(max(low - margin, 0), min(high + margin, size)))
+    return tuple(box)
+
+
+def _profiles(channel: npt.NDArray[Any]) -> list[npt.NDArray[np.bool_]]:
+    """For each axis of (I, J, K), which planes hold anything but 0."""
+    # In the order in which the voxels lie in memory, so that they are gone through once.
+    order = np.argsort([-abs(step) for step in channel.strides], kind="stable")
+    planes = channel.transpose(order)
+    if planes.dtype.kind == "f":
+        planes = planes != 0
+    outer = np.zeros(len(planes), np.bool_)
+    together = np.zeros_like(planes[0])
+    for number, plane in enumerate(planes):
+        outer[number] = np.bitwise_or.reduce(plane, axis=0).any()
+        together |= plane
+    found = [outer, together.any(axis=1), together.any(axis=0)]
+    return [found[place] for place in np.argsort(order)]
+
+
+def _moved(
+    channel: npt.NDArray[Any], old: Affine, new: Affine, shape: Sequence[int]
+) -> npt.NDArray[np.float32]:
+    """float32 copy of a channel on the new grid, in order of its axes."""
+    orientation = nib.orientations.io_orientation(old)
+    upright = nib.orientations.apply_orientation(channel, orientation)
+    ras = old @ nib.orientations.inv_ornt_aff(orientation, channel.shape)
+    values = upright.astype(np.float32, order="C")
+    if upright.shape == tuple(shape) and np.array_equal(ras, new):
+        return values
+    return resampled(torch.from_numpy(values)[None], ras, new, shape)[0].contiguous().numpy()
+
+
 def _tissue(array: npt.NDArray[Any], background: float) -> npt.NDArray[np.bool_]:
     """Voxels that are not background in every channel; all of them if there is none."""
     tissue = np.zeros(array.shape[1:], dtype=np.bool_)
     for channel in array:
-        limit = background * np.percentile(channel, 99.5) if background else 0
-        tissue |= channel > limit if background else channel != 0
+        tissue |= channel > background * np.percentile(channel, 99.5)
     return tissue if tissue.any() else ~tissue
 
 
-def _standardised(channel: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Mean 0 and standard deviation 1 over the voxels that are not 0, which stay 0."""
-    tissue = channel != 0
-    values = channel[tissue]
-    if not len(values):
-        return channel
-    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
-    result = (channel - np.float32(mean)) / np.float32(deviation or 1)
-    return np.where(tissue, result, np.float32(0))
+def _standardise(values: npt.NDArray[np.float32]) -> None:
+    """Bring the values that are not 0 to mean 0 and standard deviation 1; 0 stays."""
+    count = np.count_nonzero(values)
+    if not count:
+        return
+    mean = np.float32(values.sum(dtype=np.float64) / count)
+    squares = 0.0
+    # Plane by plane, each staying in the cache of its core.
+    for plane in values:
+        np.subtract(plane, mean, out=plane, where=plane != 0)
+        # No dot product: BLAS would share out each of them among threads of its own.
+        squares += float(np.square(plane, dtype=np.float64).sum())
+    values /= np.float32(math.sqrt(squares / count) or 1)
 
 
-def _in_unit_range(channel: npt.NDArray[np.float32], stored: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Values from 0 to 1: by the range of a type of 2D images, else by that of the channel."""
+def _to_unit_range(values: npt.NDArray[np.float32], stored: np.dtype[Any]) -> None:
+    """Bring values to 0 to 1: by the range of a type of 2D images, else by their own."""
     if stored in (np.uint8, np.uint16):
-        return channel / np.float32(np.iinfo(stored).max)
-    low, high = channel.min(), channel.max()
-    return (channel - low) / np.float32(high - low or 1)
+        values /= np.float32(np.iinfo(stored).max)
+    else:
+        values -= values.min()
+        values /= values.max() or np.float32(1)

@@ -54,15 +54,24 @@ def target_grid(
     orientation = nib.orientations.io_orientation(affine)
     ras = affine @ nib.orientations.inv_ornt_aff(orientation, shape)
     sizes = [shape[axis] for axis in np.argsort(orientation[:, 0])]
-    spacing = np.linalg.norm(ras[:3, :3], axis=0)
-    ratio = np.asarray(spacing_mm) / spacing
-    ratio[abs(ratio - 1) <= 0.01] = 1
-    if spatial_dims == 2:
-        ratio[2] = 1
+    ratio = ratios(affine, spacing_mm, spatial_dims)
     # The grids share the outer edge of their first voxels: when two voxels become one, it is their
     # mean whatever the size of the crop. The last voxel may reach beyond the old grid.
     new = tuple(math.ceil(size / r - 0.01) for size, r in zip(sizes, ratio, strict=True))
     return new, ras @ scaling(ratio, (ratio - 1) / 2)
+
+
+def ratios(
+    affine: Affine, spacing_mm: Sequence[float], spatial_dims: int
+) -> npt.NDArray[np.float64]:
+    """Wanted spacing over that of a grid, along R, A and S; 1 where the spacing stays."""
+    orientation = nib.orientations.io_orientation(affine)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)[np.argsort(orientation[:, 0])]
+    ratio: npt.NDArray[np.float64] = np.asarray(spacing_mm) / spacing
+    ratio[abs(ratio - 1) <= 0.01] = 1
+    if spatial_dims == 2:
+        ratio[2] = 1
+    return ratio
 
 
 def scaling(factors: Sequence[float], offsets: Sequence[float]) -> Affine:

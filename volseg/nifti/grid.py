@@ -1,0 +1,76 @@
+"""Where voxels lie: the grid of an image, and whether two images share one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.errors import GeometryError
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Where the voxels of an image lie.
+
+    Attributes:
+        shape: Voxels along each axis.
+        affine: Voxel indices to world (RAS, mm), (4, 4).
+    """
+
+    shape: tuple[int, int, int]
+    affine: npt.NDArray[np.float64]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of neighbouring voxels along each axis, in mm."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(i), float(j), float(k)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel, in ml."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+
+def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> list[str]:
+    """Compare grids, given by name, with the first one.
+
+    Args:
+        grids: At least one.
+        tolerance_mm: How far a corner of the volume may be displaced.
+
+    Returns:
+        A sentence for each grid that differs, but by no more than the tolerance.
+
+    Raises:
+        GeometryError: If a grid differs in shape, or by more than the tolerance.
+    """
+    (first, reference), *others = grids.items()
+    notes = []
+    for name, grid in others:
+        if grid.shape != reference.shape:
+            raise GeometryError(
+                f"{name} has shape {grid.shape}, but {first} has {reference.shape}; "
+                "co-register the images of a case first"
+            )
+        distance = _displacement_mm(grid, reference)
+        if distance > tolerance_mm:
+            raise GeometryError(
+                f"{name} lies {distance:.3g} mm away from {first}, but at most {tolerance_mm:g} mm "
+                "is accepted; co-register the images of a case first"
+            )
+        if distance > 0:
+            notes.append(f"{name} lies {distance:.2g} mm away from {first}: accepted")
+    return notes
+
+
+def _displacement_mm(grid: Grid, reference: Grid) -> float:
+    """Largest distance between the same corner of two volumes of one shape."""
+    edges = [(-0.5, size - 0.5) for size in reference.shape]
+    corners = np.array([(*corner, 1) for corner in itertools.product(*edges)])
+    differences = corners @ (grid.affine - reference.affine).T
+    return float(np.linalg.norm(differences[:, :3], axis=1).max())

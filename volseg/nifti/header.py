@@ -1,0 +1,226 @@
+"""NIfTI files up to their voxels: gzip or not, the header, what it says of shape, type and grid."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from isal import igzip, igzip_lib
+from nibabel.spatialimages import HeaderDataError
+
+from volseg.errors import ImageError
+from volseg.nifti.grid import Grid
+
+_HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+# Any, since the stubs of isal declare its error as an instance.
+_DAMAGED: Any = (EOFError, igzip_lib.IsalError, gzip.BadGzipFile)
+# Of deflate, the way in which a gzip packs.
+_HIGHEST_RATIO = 1032
+# nibabel prints what it repairs in its own copy of a header, without saying in which file.
+_SILENT = logging.Logger("header", logging.CRITICAL + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """A file of which the header is known.
+
+    Attributes:
+        path: The file.
+        where: Names it in errors.
+        header: As found, bit by bit.
+        shape: (I, J, K, N).
+        dtype: Of the voxels in the file.
+        grid: Of its first three axes.
+    """
+
+    path: Path
+    where: str
+    header: Any
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    grid: Grid
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether what is stored is the grey values."""
+        return self.scaling == (1.0, 0.0)
+
+    @property
+    def scaling(self) -> tuple[float, float]:
+        """Slope and intercept that make grey values of what is stored."""
+        slope, intercept = self.header.get_slope_inter()
+        return float(slope or 1), float(intercept or 0)
+
+    @property
+    def value_dtype(self) -> np.dtype[Any]:
+        """Type of the grey values: integers as stored, else float32."""
+        if self.is_plain and self.dtype.kind != "f":
+            return self.dtype.newbyteorder("=")
+        return np.dtype(np.float32)
+
+    def read_into(self, target: npt.NDArray[Any]) -> None:
+        """Fill a contiguous array, of the type in the file but for the order of bytes.
+
+        Raises:
+            ImageError: If the file is damaged or too short.
+        """
+        start = _start(self.header)
+        view: Any = memoryview(target.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        with _opened(self.path, self.where) as stream:
+            held = len(stream.read(start))
+            if held == start:
+                held += stream.readinto(view)  # type: ignore[attr-defined]
+            stream.read()  # to the end, where a gzip has its checksum
+        _check_length(held, start + len(view), self.where)
+        if not self.dtype.isnative:
+            target.byteswap(inplace=True)
+
+    def read(self) -> npt.NDArray[Any]:
+        """Voxels (N, K, J, I) as stored."""
+        voxels = np.empty(self.shape[::-1], self.dtype.newbyteorder("="))
+        self.read_into(voxels)
+        return voxels
+
+    def values(self, voxels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Grey values of stored ones."""
+        if self.is_plain and voxels.dtype == self.value_dtype:
+            return voxels
+        slope, intercept = self.scaling
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused
+            values = voxels.astype(np.float32)
+            if not self.is_plain:
+                values = values * np.float32(slope) + np.float32(intercept)
+        return values
+
+
+def look(path: Path, where: str, volumes: int) -> Stored:
+    """Header of a file that must hold so many volumes of numbers; `where` names it in errors.
+
+    Raises:
+        ImageError: If it is missing, damaged, no NIfTI or of another kind.
+    """
+    header = read_raw_header(path, where)
+    shape, dtype = _check_stored(header, where, volumes)
+    i, j, k = shape[:3]
+    # Nothing is larger than this unpacked, and what cannot be there needs no memory.
+    most = path.stat().st_size * (_HIGHEST_RATIO if _is_gzip(path) else 1)
+    _check_length(most, _start(header) + math.prod(shape) * dtype.itemsize, where)
+    return Stored(path, where, header, (i, j, k, volumes), dtype, grid_of(header, where))
+
+
+def _start(header: Any) -> int:
+    """Bytes before the first voxel."""
+    return int(header["vox_offset"]) or int(header.single_vox_offset)
+
+
+def _check_length(held: int, announced: int, where: str) -> None:
+    if held < announced:
+        raise ImageError(
+            f"{where} is truncated: it holds {held} bytes, but its header announces {announced}; "
+            "copy or download it again"
+        )
+
+
+def read_raw_header(path: Path, where: str) -> Any:
+    """Header of a file, bit by bit as it is; ImageError if it has none."""
+    with _opened(path, where) as stream:
+        content = stream.read(max(_HEADER_CLASSES))
+    return _header(content, where)
+
+
+def _check_stored(header: Any, where: str, volumes: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of what a file holds: so many volumes of numbers."""
+    shape, dtype = header.get_data_shape(), header.get_data_dtype()
+    found = [size for size in shape[3:] if size != 1] or [1]
+    if len(shape) < 3 or min(shape) < 1 or found != [volumes]:
+        needed = f"{volumes} volumes of 3 axes" if volumes > 1 else "one volume of 3 axes"
+        raise ImageError(
+            f"{where} has shape {shape}, but {needed} is expected; "
+            "give one 3D image for each channel, or one 4D image of all channels"
+        )
+    if dtype.kind not in "iuf":
+        raise ImageError(
+            f"{where} holds voxels of type {dtype}, but numbers are expected; export grey values"
+        )
+    return shape, dtype
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+@contextlib.contextmanager
+def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
+    """A file as a stream; decompressed if it is a gzip, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            if _is_gzip(path):
+                with igzip.open(file) as stream:
+                    yield stream
+            else:
+                yield file
+    except FileNotFoundError:
+        raise ImageError(f"{where} does not exist; correct the path or the data list") from None
+    except _DAMAGED as error:
+        raise ImageError(
+            f"{where} is a truncated or damaged gzip file ({error}); copy or download it again"
+        ) from None
+    except OSError as error:
+        raise ImageError(
+            f"{where} cannot be read ({error.strerror}); give a file that you may read"
+        ) from None
+
+
+def _header(content: bytes, where: str) -> Any:
+    """The header that a file begins with, bit by bit as it is."""
+    for order in ("little", "big"):
+        header_class = _HEADER_CLASSES.get(int.from_bytes(content[:4], order))
+        if header_class and len(content) >= header_class.sizeof_hdr:
+            header = header_class(content[: header_class.sizeof_hdr], check=False)
+            try:
+                header.copy().check_fix(logger=_SILENT, error_level=40)
+                header.get_slope_inter()
+            except HeaderDataError as error:
+                raise ImageError(
+                    f"{where} has an invalid NIfTI header ({error}); convert the image again"
+                ) from None
+            return header
+    raise ImageError(
+        f"{where} is not a NIfTI file: it begins with {content[:8]!r}; "
+        "download it again or convert the image to NIfTI"
+    )
+
+
+def grid_of(header: Any, where: str) -> Grid:
+    """Grid that a header tells; ImageError if its affine is degenerate."""
+    # A qfac of 0 stands for 1, and negative pixdims for positive ones: so says the standard.
+    repaired = header.copy()
+    repaired.check_fix(logger=_SILENT, error_level=40)
+    try:
+        affine = np.asarray(repaired.get_best_affine(), dtype=np.float64)
+    except (HeaderDataError, ValueError):  # a quaternion longer than 1
+        affine = np.full((4, 4), np.nan)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    by_pixdim = int(header["sform_code"]) <= 0
+    if by_pixdim and not header["pixdim"][1:4].all():
+        spacing = np.zeros(3)
+    # Volume of a voxel as a share of a box with its edges: 1 when they are perpendicular.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        volume = abs(np.linalg.det(affine[:3, :3] / spacing))
+    if not (np.isfinite(affine).all() and spacing.all() and volume > 1e-3):
+        raise ImageError(
+            f"{where} has a degenerate affine {affine[:3].round(4).tolist()}, but its three axes "
+            "must span a volume; repair its sform or qform, or convert the image again"
+        )
+    i, j, k = (*header.get_data_shape()[:3], 1, 1, 1)[:3]
+    return Grid((int(i), int(j), int(k)), affine)
