@@ -31,8 +31,8 @@ from volseg.phantoms import make_cohort
 from volseg.tasks.fit import fit
 from volseg.tasks.infer import infer
 from volseg.tasks.split import split
-from volseg.training import SegmentationModule
 from volseg.training.epoch_log import read_metrics
+from volseg.training.module import SegmentationModule
 from volseg.windows import mixed_dtype
 
 ROOT = Path(__file__).parents[1]

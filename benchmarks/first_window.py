@@ -3,7 +3,7 @@
     python first_window.py FILE volseg infer ...
     python first_window.py FILE nnunet -i ...
 
-FILE gets the seconds from the start of the process. Both sides are run by it, so that both pay.
+FILE gets a line, the seconds from the start of the process. Both sides run by it: both pay.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def main(file: Path, program: str) -> None:
 
     def note(module: object, inputs: object) -> None:
         handle.remove()
-        file.write_text(f"{seconds_since_start()}", encoding="ascii")
+        with file.open("a", encoding="ascii") as lines:
+            print(seconds_since_start(), file=lines)
 
     handle = torch.nn.modules.module.register_module_forward_pre_hook(note)
     command()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -31,11 +32,20 @@ from side_by_side import HERE, Cost, in_turn, machine, median, options, print_ta
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import load_config
 from volseg.datalist import Case, find_cases
+from volseg.labels import get_scheme
+from volseg.metrics import region_overlaps
 from volseg.phantoms import make_cohort
+from volseg.scans import read_reference
 from volseg.tasks.fit import fit
 from volseg.tasks.split import split
 
-SIDES = ("volseg", "nnU-Net", "MONAI")
+OURS = {
+    "volseg": [],
+    "volseg, bf16": ["inference.precision=bf16"],
+    # A brain fits into it, so that no voxel is computed twice.
+    "volseg, one window": ["inference.window_size=[160,192,160]"],
+}
+SIDES = (*OURS, "nnU-Net", "MONAI")
 TRAINING = """\
 labels: brats2023
 data: {{data_list: {list}, fold: 0, spacing_mm: [{mm}, {mm}, {mm}], patch_size: {window},
@@ -70,18 +80,19 @@ class Comparison:
         }
         self.weights = model.network.state_dict()
 
-    def volseg(self) -> Callable[[], Cost]:
-        """`volseg infer LIST -m MODEL`."""
+    def volseg(self, name: str) -> Callable[[], Cost]:
+        """`volseg infer FOLDER -m MODEL`."""
         files = self.scratch / "cases"
         for case in self.cases:
-            (files / case.case_id).mkdir(parents=True)
+            (files / case.case_id).mkdir(parents=True, exist_ok=True)
             for channel, image in zip(case.channels, case.images, strict=True):
                 link = files / case.case_id / f"{case.case_id}-{channel}.nii.gz"
-                link.symlink_to(image.absolute())
+                if not link.exists():
+                    link.symlink_to(image.absolute())
         words = ["infer", files, "-m", self.model.path, "--labels", "brats2023", "--overwrite"]
-        words += ["--device", "cpu", f"inference.window_size={self.window}"]
-        words += ["inference.overlap=0.5", "-o", self.scratch / "volseg"]
-        return self._side("volseg", sys.executable, words, os.environ)
+        words += ["--device", "cpu", "-o", self.scratch / name, "inference.overlap=0.5"]
+        words += [f"inference.window_size={self.window}", *OURS[name]]
+        return self._side(name, sys.executable, words, os.environ)
 
     def nnunet(self, python: str) -> Callable[[], Cost]:
         """`nnUNetv2_predict_from_modelfolder`, which is `nnUNetv2_predict` with a path."""
@@ -185,10 +196,23 @@ class Comparison:
     def _side(
         self, name: str, python: str, words: Sequence[object], env: Mapping[str, str]
     ) -> Callable[[], Cost]:
-        program = "volseg" if name == "volseg" else "nnunet"
+        program = "volseg" if name in OURS else "nnunet"
         first = self.scratch / f"{name}.first"
         command = [python, HERE / "first_window.py", first, program, *words]
         return lambda: run([str(word) for word in command], self.scratch / f"{name}.log", env)
+
+    def dice(self, side: str) -> str:
+        """Mean Dice of each region over the cases that have a label map."""
+        found = []
+        for case in self.cases:
+            if case.label:
+                reference = read_reference(case)[0].copy()
+                reference[reference == 4] = 3
+                scheme = get_scheme("brats2023")
+                masks = scheme.masks(self.label_map(side, case)), scheme.masks(reference)
+                overlaps = region_overlaps(*masks, list(scheme.regions))
+                found.append([overlap.dice for overlap in overlaps.values()])
+        return ", ".join(f"{value:.3f}" for value in np.mean(found, axis=0)) if found else ""
 
     def label_map(self, side: str, case: Case) -> np.ndarray:
         """What a side wrote for a case."""
@@ -197,6 +221,20 @@ class Comparison:
         names = {"MONAI": f"{stem.removesuffix('.nii.gz')}_seg.nii.gz"}
         image = nib.load(self.scratch / side / names.get(side, f"{case.case_id}.nii.gz"))
         return np.asarray(image.dataobj).astype(np.uint8)
+
+    def first_window(self, side: str) -> str:
+        """Seconds until the network saw the first window, and how many times ours that is."""
+        ours, theirs = (
+            [float(line) for line in file.read_text(encoding="ascii").split()]
+            if (file := self.scratch / f"{name}.first").exists()
+            else []
+            for name in ("volseg", side)
+        )
+        if not theirs:
+            return ""
+        pairs = sorted(b / a for a, b in zip(ours, theirs, strict=True))
+        spread = f" ({statistics.median(pairs):.2f}, {pairs[0]:.2f} to {pairs[-1]:.2f})"
+        return f"{statistics.median(theirs):.1f}{'' if side == 'volseg' else spread}"
 
     def agreement(self, side: str) -> str:
         """Share of voxels with the same label as ours: of all cases, and of the worst one."""
@@ -235,15 +273,15 @@ def main(arguments: argparse.Namespace, scratch: Path) -> None:
     path = arguments.model or trained_on_phantoms(scratch, shape, window)
     comparison = Comparison(cases, load_checkpoint(path), window, scratch)
     python = sys.executable if small else peers.python()
-    sides = {"volseg": comparison.volseg(), "MONAI": comparison.monai(python)}
+    sides = {name: comparison.volseg(name) for name in (["volseg"] if small else OURS)}
     if not small:
         sides["nnU-Net"] = comparison.nnunet(python)
-    chosen = [name for name in SIDES if name in sides and name not in arguments.without]
-    costs = in_turn({name: sides[name] for name in chosen}, 1 if small else arguments.rounds)
+    sides["MONAI"] = comparison.monai(python)
+    chosen = {name: side for name, side in sides.items() if name not in arguments.without}
+    costs = in_turn(chosen, 1 if small else arguments.rounds)
 
     rows = []
     for name in chosen:
-        first = scratch / f"{name}.first"
         ours = name == "volseg"
         rows.append(
             [
@@ -253,15 +291,16 @@ def main(arguments: argparse.Namespace, scratch: Path) -> None:
                 "" if ours else ratios(costs["volseg"], costs[name], "wall_s"),
                 f"{median(costs[name], 'peak_mb'):.0f}",
                 "" if ours else ratios(costs["volseg"], costs[name], "peak_mb"),
-                f"{float(first.read_text(encoding='ascii')):.1f}" if first.exists() else "",
+                comparison.first_window(name),
                 "" if ours else comparison.agreement(name),
+                comparison.dice(name),
             ]
         )
     print(f"infer, {len(cases)} cases, window {window}, overlap 0.5; {machine('monai')}\n")
     print_table(
         [
             *("side", "s", "core s", "times ours", "peak MB", "times ours", "first window s"),
-            "voxels with our label",
+            *("voxels with our label", "Dice WT, TC, ET"),
         ],
         rows,
     )

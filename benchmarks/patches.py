@@ -68,7 +68,7 @@ FULL = AugmentationConfig(
 TOLERANCE = 5e-3
 FOREGROUND, BATCH, PATCHES, PLACES = 0.33, 2, 16, 6
 SIZE, SMALL_SIZE = 128, 32
-COHORTS, SMALL_COHORTS = (2, 8, 64), (2, 4)
+COHORTS = (2, 8, 64)
 
 
 class Setting:
@@ -170,8 +170,9 @@ def main() -> None:
         print(machine("monai", "numpy"), end="\n\n")
         print(f"largest difference of a voxel without changes: {difference(setting):.4f}\n")
         compare(setting, rounds)
-        print()
-        compare_memory(setting)
+        if not wanted.small:
+            print()
+            compare_memory(setting)
 
 
 def difference(setting: Setting) -> float:
@@ -220,16 +221,15 @@ def row(name: str, costs: Sequence[Cost], ours: Sequence[Cost]) -> list[str]:
 
 def compare_memory(setting: Setting) -> None:
     """Print how much memory the sides hold with more and more cases."""
-    cohorts = SMALL_COHORTS if setting.small else COHORTS
     rows = []
     for name in ("volseg", "MONAI"):
         most = []
-        for cases in cohorts:
+        for cases in COHORTS:
             side = setting.side(name, cases)
             most.append(side().peak_mb)
             side.close()
         rows.append([name, *(f"{megabytes:.0f}" for megabytes in most)])
-    print_table(("most MB with", *(f"{cases} cases" for cases in cohorts)), rows)
+    print_table(("most MB with", *(f"{cases} cases" for cases in COHORTS)), rows)
 
 
 if __name__ == "__main__":

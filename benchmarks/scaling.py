@@ -57,10 +57,12 @@ from volseg.config import ExperimentConfig, load_config
 from volseg.datalist import Case, read_data_list
 from volseg.phantoms import make_cohort
 from volseg.tasks.split import split
-from volseg.training import SegmentationModule, VolumeDataModule, build_cache, build_trainer
 from volseg.training import datamodule as patches
-from volseg.training.cache import CachedCase
+from volseg.training.cache import CachedCase, build_cache
+from volseg.training.datamodule import VolumeDataModule
 from volseg.training.epoch_log import read_metrics
+from volseg.training.module import SegmentationModule
+from volseg.training.trainer import build_trainer
 
 EPOCHS = 3  # of a timed run; the first does not count
 SAMPLES = 24

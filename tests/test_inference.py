@@ -764,6 +764,30 @@ def test_the_package_offers_the_predictor():
     assert volseg.Predictor is Predictor
 
 
+def test_half_precision_is_used_where_the_config_says_so():
+    seen = []
+
+    class Layer(torch.nn.Conv3d):
+        def forward(self, image):
+            seen.append(super().forward(image))
+            return seen[-1]
+
+    torch.manual_seed(0)
+    network, image = Layer(4, 3, 3, padding=1), torch.randn(4, 16, 16, 16)
+    found = {
+        precision: segment(
+            network, image, tiny_config(inference={"precision": precision}), device="cpu"
+        )
+        for precision in ("auto", "32", "bf16")
+    }
+
+    assert [logits.dtype for logits in seen] == [torch.float32, torch.float32, torch.bfloat16]
+    assert all(probabilities.dtype == torch.float32 for probabilities in found.values())
+    assert torch.equal(found["auto"], found["32"])
+    # 8 bits of mantissa: logits about 1 are off by up to 0.01.
+    torch.testing.assert_close(found["bf16"], found["32"], atol=0.01, rtol=0)
+
+
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "PSR", "AIL"])
 @pytest.mark.parametrize("spacing_mm", [1.0, 1.6, 2.3])
 def test_outside_the_box_that_an_image_covers_all_is_background(tmp_path, orientation, spacing_mm):

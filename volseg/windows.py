@@ -126,16 +126,20 @@ class _WindowPass:
     ) -> None:
         self.network = network
         axes = range(2, 2 + config.spatial_dims)
-        sizes = range(len(axes) + 1) if (config.inference.tta if tta is None else tta) else [0]
+        sizes = range(1, len(axes) + 1) if (config.inference.tta if tta is None else tta) else []
         self.mirrored = [subset for size in sizes for subset in combinations(axes, size)]
         self.device_type = device.type
-        self.dtype = mixed_dtype(config.training.precision, device.type)
+        self.dtype = {
+            "auto": mixed_dtype(config.training.precision, device.type),
+            "bf16": torch.bfloat16,
+            "32": None,
+        }[config.inference.precision]
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
-        total = torch.zeros((), device=windows.device)
+        total = self._probabilities(windows)
         for subset in self.mirrored:
-            total = total + self._probabilities(windows.flip(subset)).flip(subset)
-        return total / len(self.mirrored)
+            total += self._probabilities(windows.flip(subset)).flip(subset)
+        return total.div_(len(self.mirrored) + 1) if self.mirrored else total
 
     def _probabilities(self, windows: torch.Tensor) -> torch.Tensor:
         mixed = self.dtype is not None

@@ -58,7 +58,7 @@ def target_grid(
     # The grids share the outer edge of their first voxels: when two voxels become one, it is their
     # mean whatever the size of the crop. The last voxel may reach beyond the old grid.
     new = tuple(math.ceil(size / r - 0.01) for size, r in zip(sizes, ratio, strict=True))
-    return new, ras @ scaling(ratio, (ratio - 1) / 2)
+    return new, ras @ scaling(ratio.tolist(), ((ratio - 1) / 2).tolist())
 
 
 def ratios(
