@@ -5,6 +5,8 @@
 Without folders: two phantoms of 240 x 240 x 155. Both sides are programs that begin with an empty
 folder, their start included, and may use all cores. nnU-Net gets links to the images, and label
 maps counted from 0 to 3, as its own converter of BraTS 2021 writes them; making these is not timed.
+By default it starts 8 processes for its fingerprint and 4 that preprocess, whatever the cores, and
+more of them hold more memory: --processes gives it another number.
 It needs half a minute a case, so there is one round unless --rounds says more. --small leaves it
 out.
 
@@ -34,7 +36,8 @@ from volseg.nifti import read_header, write_label_map
 from volseg.phantoms import make_cohort
 from volseg.scans import read_reference
 from volseg.tasks.split import split
-from volseg.training.cache import CachedCase, case_scheme, read_cached
+from volseg.training.cache import CachedCase, read_cached
+from volseg.training.entries import case_scheme
 
 DATASET = "Dataset137_BraTS"
 BUILD = """\
@@ -90,10 +93,12 @@ def build_ours(config: Path, cache: Path) -> Cost:
     return run(words, cache.with_name("volseg.log"))
 
 
-def build_theirs(folder: Path) -> Cost:
+def build_theirs(folder: Path, processes: int | None) -> Cost:
     shutil.rmtree(folder / "nnUNet_preprocessed", ignore_errors=True)
     command = Path(peers.python()).with_name("nnUNetv2_plan_and_preprocess")
     words = [peers.python(), str(command), "-d", "137", "-c", "3d_fullres"]
+    if processes:
+        words += ["-npfp", str(processes), "-np", str(processes)]
     return run(words, folder / "nnunet.log", peers.environment(folder))
 
 
@@ -150,7 +155,7 @@ def main(given: argparse.Namespace) -> None:
         sides = {"volseg": lambda: build_ours(path, folder / "cache")}
         if not given.small:
             make_raw(cases, config, folder / "nnUNet_raw" / DATASET)
-            sides["nnU-Net"] = lambda: build_theirs(folder)
+            sides["nnU-Net"] = lambda: build_theirs(folder, given.processes)
         costs = in_turn(sides, given.rounds)
         report(costs, folder, len(cases))
         if not given.small:
@@ -181,4 +186,5 @@ def report(costs: dict[str, list[Cost]], folder: Path, cases: int) -> None:
 if __name__ == "__main__":
     parser = options(__doc__ or "")
     parser.set_defaults(rounds=1)
+    parser.add_argument("--processes", type=int, help="of nnU-Net; else what it takes by default")
     main(parser.parse_args())

@@ -11,9 +11,10 @@ rounds, the first epoch of each run left out. On a CPU each process has one core
 patches itself, so the share of time that waits for data is the share that drawing takes.
 
 The bytes read for a patch are told in three ways: those of the patch; those of the pages of 4096
-bytes that its rows lie on, counted from the slices that are really cut; and what the disk delivered
-(`read_bytes` of /proc/self/io, which counts the page faults of a memory map, and read-ahead) after
-the entries were dropped from the page cache. Bytes all-reduced are those that pass a DDP
+bytes that it is unpacked from, counted from where it is really cut: the values of its planes in
+each channel, all of the mask and all of the regions; and what the disk delivered (`read_bytes` of
+/proc/self/io, which counts the page faults of a memory map, and read-ahead) after the entries were
+dropped from the page cache. Bytes all-reduced are those that pass a DDP
 communication hook.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import resource
@@ -30,7 +32,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,8 @@ from volseg.config import ExperimentConfig, load_config
 from volseg.datalist import Case, read_data_list
 from volseg.phantoms import make_cohort
 from volseg.tasks.split import split
-from volseg.training import datamodule as patches
 from volseg.training.cache import CachedCase, build_cache
-from volseg.training.datamodule import VolumeDataModule
+from volseg.training.datamodule import PatchDataset, VolumeDataModule
 from volseg.training.epoch_log import read_metrics
 from volseg.training.module import SegmentationModule
 from volseg.training.trainer import build_trainer
@@ -91,38 +91,40 @@ def measure_cases(cases: Sequence[Case], config: ExperimentConfig, cache: Path) 
 
 
 def _patches(ready: Sequence[CachedCase], config: ExperimentConfig) -> dict[str, Any]:
-    dataset = patches.PatchDataset(ready, config)
+    dataset = PatchDataset(ready, config)
     dataset[SAMPLES]  # so that what is imported late is there
     touched, cold, seconds, faults = [], [], [], []
     for number in range(SAMPLES):
         _forget(ready)
         before = _disk_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_majflt
-        with _cuts() as cuts:
-            dataset[number]
+        dataset[number]
         cold.append(_disk_bytes() - before[0])
         faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_majflt - before[1])
-        touched.append(PAGE * sum(pages_touched(*cut) for cut in cuts))
+        case, first = dataset.place(number)
+        touched.append(PAGE * _pages(case, first[case.axis], dataset.patch_size[case.axis]))
         start = time.process_time()
         dataset[number]
         seconds.append(time.process_time() - start)
     return {"touched": touched, "cold": cold, "faults": faults, "loader_seconds": seconds}
 
 
-@contextmanager
-def _cuts() -> Iterator[list[tuple[Any, ...]]]:
-    """Shape, item size, offset, start and size of every block that is cut from a memory map."""
-    seen: list[tuple[Any, ...]] = []
-    plain = patches.cut
+def _pages(case: CachedCase, first: int, planes: int) -> int:
+    """Pages of an entry that a patch is unpacked from."""
+    whole = [(case.entry / f"{name}.npy").stat().st_size for name in ("tissue", "bits")]
+    return sum(math.ceil(size / PAGE) for size in whole) + pages_touched(
+        value_ranges(case, first, planes)
+    )
 
-    def cut(array: Any, start: Any, size: Any) -> Any:
-        seen.append((array.shape, array.itemsize, array.offset, start, size))
-        return plain(array, start, size)
 
-    patches.cut = cut
-    try:
-        yield seen
-    finally:
-        patches.cut = plain
+def value_ranges(case: CachedCase, first: int, planes: int) -> list[tuple[int, int]]:
+    """First and last plus one of the bytes of `image.npy` that some planes take, by channel."""
+    values = np.load(case.entry / "image.npy", mmap_mode="r")
+    counts = np.bitwise_count(case.image.mask).sum(axis=1, dtype=int)
+    # A patch may leave the image.
+    before = counts[: max(first, 0)].sum()
+    end = counts[: max(first + planes, 0)].sum()
+    rows = [values.offset + values.itemsize * values.shape[1] * c for c in range(len(values))]
+    return [(row + values.itemsize * int(before), row + values.itemsize * int(end)) for row in rows]
 
 
 def _forget(ready: Sequence[CachedCase]) -> None:

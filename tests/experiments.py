@@ -23,6 +23,26 @@ def write_experiment(folder: Path, **options: object) -> Path:
     return path
 
 
+def write_small_config(path: Path, data_list: Path, **sections: dict[str, object]) -> Path:
+    """Config of a training that takes seconds; `sections` change options or add some."""
+    options: dict[str, dict[str, object]] = {
+        "data": {
+            "data_list": str(data_list),
+            "fold": 0,
+            "spacing_mm": [4, 4, 4],
+            "patch_size": [16, 16, 16],
+            "batch_size": 2,
+            "batches_per_epoch": 3,
+            "workers": 0,
+        },
+        "network": {"name": "attention_unet", "widths": [4, 8]},
+        "training": {"max_epochs": 2, "accelerator": "cpu"},
+    }
+    changed = {name: values | sections.get(name, {}) for name, values in options.items()}
+    path.write_text(yaml.safe_dump({"labels": "brats2023"} | changed), encoding="utf-8")
+    return path
+
+
 def change_cases(**changes: object) -> None:
     """Change every case of the list in the current folder; None takes a key away."""
     listed = json.loads(Path("list.json").read_text())

@@ -22,18 +22,16 @@ from volseg.training.cache import build_cache
 from volseg.training.datamodule import PatchDataset, VolumeDataModule, cut, masks_of
 from volseg.transforms import preprocess
 from volseg.transforms.augmentation import (
-    Moved,
     _blur,
     _coarsen,
     _gamma,
     _scale,
-    _scaled,
     _shift,
-    _smooth,
     _stretch,
     augmentation,
-    rotation,
 )
+from volseg.transforms.axes import smooth_field
+from volseg.transforms.warping import Moved, _scaled, rotation
 
 CHANGES = (
     *("flip", "rotate", "scale", "noise", "blur", "contrast"),
@@ -141,7 +139,7 @@ def test_a_patch_without_a_mask_has_none_when_it_moved(image):
 def test_a_smooth_field_is_that_of_torch(shape):
     controls = torch.from_numpy(random().uniform(-1, 1, [3, 5, 4][: len(shape)])).float()
 
-    found = _smooth(controls, shape)
+    found = smooth_field(controls, shape)
 
     mode = "bicubic" if len(shape) == 2 else "trilinear"
     expected = functional.interpolate(controls[None, None], shape, mode=mode, align_corners=True)

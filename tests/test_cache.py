@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from filelock import FileLock
 
+from volseg import signals
 from volseg.config import ExperimentConfig
-from volseg.datalist import find_cases, read_data_list
+from volseg.datalist import Case, find_cases, read_data_list
+from volseg.errors import OutputError
 from volseg.scans import read_images
-from volseg.training.cache import build_cache, read_masks
+from volseg.training import cache
+from volseg.training.cache import build_cache, read_cached
+from volseg.training.datamodule import PatchDataset, cut
+from volseg.training.entries import read_masks
 from volseg.training.tissue import TissueArray, pack
 from volseg.transforms import preprocess, preprocess_masks
 
@@ -28,7 +39,7 @@ def packed(image: np.ndarray, axis: int) -> TissueArray:
     return TissueArray(*pack(image, axis), image.shape, axis)
 
 
-def config_of(data_list: Path, spacing: float, dims: int = 3) -> ExperimentConfig:
+def config_of(data_list: Path, spacing: float, dims: int = 3, **data: object) -> ExperimentConfig:
     return ExperimentConfig.from_dict(
         {
             "labels": "brats2021",
@@ -36,7 +47,8 @@ def config_of(data_list: Path, spacing: float, dims: int = 3) -> ExperimentConfi
                 "data_list": str(data_list),
                 "spacing_mm": [spacing] * 3,
                 "patch_size": [32] * dims,
-            },
+            }
+            | data,
             "network": {"name": "unet"},
         }
     )
@@ -98,6 +110,148 @@ def test_a_real_entry_holds_what_the_plain_way_gives(real_data, tmp_path):
         # Measured: 55 % of the plain arrays at 1 mm.
         stored = sum(path.stat().st_size for path in found.entry.iterdir())
         assert stored < 0.65 * (np.asarray(found.image).nbytes + found.bits.nbytes)
+
+
+@pytest.mark.parametrize(
+    ("start", "size"),
+    [((-2, -3, 4), (11, 15, 3)), ((5, -1, -4), (9, 11, 19)), ((0, 0, 0), (7, 9, 11))],
+)
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_patch_that_is_larger_than_a_packed_image_is_filled_with_zeros(axis, start, size):
+    image = image_of()
+
+    found = cut(packed(image, axis), np.array(start), size)
+
+    assert found.any()
+    assert np.array_equal(found, cut(image, np.array(start), size))
+
+
+def one_case(folder: Path, image: np.ndarray, label_map: np.ndarray) -> Case:
+    """A case of one channel, 1 mm."""
+    for name, array in (("t1n", image), ("seg", label_map)):
+        nib.save(nib.Nifti1Image(array, np.eye(4)), folder / f"{name}.nii.gz")
+    files = (folder / "t1n.nii.gz",), (folder / "seg.nii.gz",)
+    return Case("a", "a", images=files[0], channels=("t1n",), label=files[1])
+
+
+@pytest.mark.parametrize("place", [None, (0, 0, 0), (29, 31, 27)])
+@pytest.mark.parametrize("spacing", [1, 2])
+def test_a_label_map_that_is_empty_or_lies_beside_the_brain_leaves_the_regions_empty(
+    tmp_path, spacing, place
+):
+    image, label_map = np.zeros((30, 32, 28), np.int16), np.zeros((30, 32, 28), np.uint8)
+    image[8:22, 10:24, 6:20] = np.random.default_rng(0).integers(1, 900, (14, 14, 14))
+    if place:
+        label_map[place] = 1
+    config = config_of(tmp_path / "list.json", spacing, channels=["t1n"])
+    case = one_case(tmp_path, image, label_map)
+
+    ((found,), failures) = build_cache([case], config, tmp_path / "cache")
+
+    assert failures == ()
+    _assert_is_plain(found, config)
+    assert not found.bits.any()
+    sample = PatchDataset([found], config)[0]
+    assert sample["image"].any()
+    assert not sample["mask"].any()
+
+
+def test_a_label_map_that_reaches_beyond_the_brain_is_cropped_like_it(tmp_path):
+    image, label_map = np.zeros((30, 32, 28), np.int16), np.zeros((30, 32, 28), np.uint8)
+    image[8:22, 10:24, 6:20] = 100
+    image[8, 10, 6] = 300
+    label_map[2:10, 20:32, 0:28] = 1
+    config = config_of(tmp_path / "list.json", 1, channels=["t1n"])
+
+    ((found,), _) = build_cache([one_case(tmp_path, image, label_map)], config, tmp_path / "cache")
+
+    assert found.bits.astype(bool).sum() == 2 * 4 * 14
+    _assert_is_plain(found, config)
+
+
+def test_tissue_of_one_grey_value_is_background_once_it_is_normalised(tmp_path):
+    image, label_map = np.zeros((20, 20, 20), np.float32), np.zeros((20, 20, 20), np.uint8)
+    image[4:16, 4:16, 4:16] = 0.5
+    label_map[8:10, 8:10, 8:10] = 1
+    config = config_of(tmp_path / "list.json", 1, channels=["t1n"])
+
+    ((found,), _) = build_cache([one_case(tmp_path, image, label_map)], config, tmp_path / "cache")
+
+    assert found.image.values.shape == (1, 0)
+    sample = PatchDataset([found], config)[0]
+    assert sample["image"].shape == (1, 32, 32, 32)
+    assert not sample["image"].any()
+    assert sample["mask"].any()
+
+
+def test_a_cache_stays_locked_until_the_last_thread_is_done(cohort, tmp_path, monkeypatch):
+    """Another process would take away what a thread still writes, after another one failed."""
+    told: list[str] = []
+    busy, failed, closing = threading.Event(), threading.Event(), threading.Event()
+
+    def build(case, *_):
+        if case == cases[0]:
+            busy.wait(60)
+            failed.set()
+            raise OutputError("the disk is full")
+        busy.set()
+        closing.wait(60)
+        told.append("built")
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, *args, **options):
+            if failed.is_set():
+                closing.set()
+            super().shutdown(*args, **options)
+
+    class Lock(FileLock):
+        def release(self, *args, **options):
+            if failed.is_set():
+                told.append("free")
+            super().release(*args, **options)
+
+    names = {"_build": build, "ThreadPoolExecutor": Pool, "FileLock": Lock, "cores": lambda: 2}
+    for name, value in names.items():
+        monkeypatch.setattr(cache, name, value)
+    config = config_of(cohort / "list.json", 2)
+    cases = read_data_list(config.data.data_list).training[:2]
+
+    with pytest.raises(OutputError, match="the disk is full"):
+        build_cache(cases, config, tmp_path / "cache")
+
+    assert told[:2] == ["built", "free"]
+
+
+def test_a_signal_while_cases_are_prepared_lets_each_begun_one_become_whole(
+    cohort, tmp_path, monkeypatch
+):
+    noted, build, note = threading.Event(), cache._build, signals._note
+
+    def interrupted(case, config, folder):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert noted.wait(60)
+        return build(case, config, folder)
+
+    def noting(number, frame):
+        note(number, frame)
+        noted.set()
+
+    monkeypatch.setattr(cache, "_build", interrupted)
+    monkeypatch.setattr(cache, "cores", lambda: 1)
+    monkeypatch.setattr(signals, "_note", noting)
+    config = config_of(cohort / "list.json", 2)
+    cases = read_data_list(config.data.data_list).training
+
+    signals.hold()
+    try:
+        with pytest.raises(signals.Stopped, match="call again"):
+            build_cache(cases, config, tmp_path / "cache")
+    finally:
+        signals.forget()
+
+    assert read_cached(cases[0], config, tmp_path / "cache")
+    assert [read_cached(case, config, tmp_path / "cache") for case in cases[1:]] == [None] * 3
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
 
 
 def _assert_is_plain(found, config) -> None:

@@ -13,8 +13,12 @@ import pytest
 import torch
 
 import volseg.tasks.check
+from volseg.config import ExperimentConfig
+from volseg.datalist import Case
 from volseg.errors import ConfigError
+from volseg.nifti import Grid
 from volseg.tasks.check import check
+from volseg.training.cache import CachedCase
 from volseg.training.module import SegmentationModule
 
 
@@ -53,6 +57,21 @@ def test_a_good_experiment_has_facts_and_no_problems(config):
     assert facts["grids"] == "48 x 56 x 40 at 2 x 2 x 2 mm"
     assert facts["batch"] == "image (2, 4, 16, 16, 16), mask (2, 3, 16, 16, 16)"
     assert {"step", "memory", "training", "network", "cache"} <= set(facts)
+
+
+def test_the_size_of_the_cache_is_that_of_the_files_of_an_entry(tmp_path):
+    for name, size in (("image.npy", 700), ("tissue.npy", 200), ("meta.json", 100)):
+        (tmp_path / name).write_bytes(bytes(size))
+    grid = Grid((4, 5, 6), np.eye(4))
+    case = CachedCase(Case("a", "a", (), ()), tmp_path, grid.affine, grid, (2, 3, 4))
+    config = ExperimentConfig.from_dict(
+        {"labels": "brats2023", "data": {"data_list": "list.json"}, "network": {"name": "unet"}}
+    )
+
+    facts = dict(volseg.tasks.check._cache_facts(config, case, seconds=0.5, total=2_500_000))
+
+    assert facts["cache"] == "about 2.5 GB in runs/cache"
+    assert facts["preprocessed"] == "a: 2 x 3 x 4, 0.5 s a case"
 
 
 def test_every_problem_is_named_at_once(config):

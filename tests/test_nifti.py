@@ -84,6 +84,25 @@ def test_a_header_that_scales_gives_float32(tmp_path):
     assert np.array_equal(images.array[0], ramp() / 2 + 10)
 
 
+@pytest.mark.parametrize(
+    ("types", "read"),
+    [(("i4", "f4"), "f4"), (("u8", "i8"), "f4"), (("u2", "i2"), "i4"), (("u1", "f4"), "f4")],
+)
+def test_channels_of_different_types_share_one_that_holds_both(tmp_path, types, read):
+    values = np.arange(np.prod(SHAPE)).reshape(SHAPE) % 200
+    for name, dtype in zip(("t1n", "t1c"), types, strict=True):
+        header = nib.Nifti1Header()
+        header.set_data_dtype(dtype)
+        array = values.astype(dtype)
+        nib.save(nib.Nifti1Image(array, np.eye(4), header), tmp_path / f"{name}.nii")
+
+    files = [tmp_path / "t1n.nii", tmp_path / "t1c.nii"]
+    images = read_case("a", files, ["t1n", "t1c"], ["t1c", "t1n"])
+
+    assert images.array.dtype == read
+    assert all(np.array_equal(channel, values) for channel in images.array)
+
+
 @pytest.mark.parametrize("image_class", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize(("stored", "read"), [("<f8", "f4"), (">i2", "i2"), ("|u1", "u1")])
 def test_every_kind_of_nifti_gives_the_same_numbers(tmp_path, image_class, stored, read):

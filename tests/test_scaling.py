@@ -44,33 +44,23 @@ def test_a_patch_has_two_bytes_a_channel_and_one_of_regions_in_each_voxel(scalin
 
 
 @pytest.mark.parametrize(
-    ("shape", "offset", "start", "size", "pages"),
+    ("ranges", "pages"),
     [
-        # Rows of 2048 float16 are a page each.
-        ((1, 1, 2, 2048), 0, (0, 0, 0), (1, 2, 2048), 2),
-        # 128 bytes further they reach into a third.
-        ((1, 1, 2, 2048), 128, (0, 0, 0), (1, 2, 2048), 3),
-        # Half a row lies in one page, and so does its other half.
-        ((1, 1, 2, 2048), 0, (0, 0, 1024), (1, 2, 1024), 2),
-        # Four rows of 1024 share two pages.
-        ((1, 1, 4, 1024), 0, (0, 0, 0), (1, 4, 1024), 2),
-        # Of three channels of 8 pages each, rows 0 and 7 of every one; the block leaves the array.
-        ((3, 1, 8, 2048), 0, (0, 7, 0), (1, 5, 2048), 3),
-        # All of it is outside.
-        ((1, 1, 2, 2048), 0, (0, 2, 0), (1, 2, 2048), 0),
+        ([(0, 4096)], 1),
+        # 128 bytes further it reaches into a second page.
+        ([(128, 4224)], 2),
+        # Two channels, each in pages of its own.
+        ([(0, 8192), (40960, 49152)], 4),
+        # Both begin or end on the page from 4096 to 8192.
+        ([(128, 5000), (6000, 9000)], 3),
+        # The second lies within a page that the first ended on.
+        ([(0, 5000), (5000, 5100), (5100, 12288)], 3),
+        # A plane without tissue has no bytes.
+        ([(128, 128), (5000, 5000)], 0),
     ],
 )
-def test_pages_under_a_block_are_counted_once(scaling, shape, offset, start, size, pages):
-    assert scaling.pages_touched(shape, 2, offset, start, size) == pages
-
-
-def test_the_pages_of_a_block_are_those_of_the_bytes_that_are_cut(scaling):
-    shape, offset, start, size = (2, 9, 11, 700), 128, np.array([2, -3, 50]), (4, 9, 300)
-    place = np.arange(np.prod(shape), dtype=np.int64).reshape(shape) + 1
-    block = cut(place, start, size)
-    first = offset + 2 * (block[block > 0] - 1)
-    expected = len(set(first // 4096) | set((first + 1) // 4096))
-    assert scaling.pages_touched(shape, 2, offset, start, size) == expected
+def test_pages_under_ranges_of_bytes_are_counted_once(scaling, ranges, pages):
+    assert scaling.pages_touched(ranges) == pages
 
 
 @pytest.mark.parametrize(("ranks", "sent"), [(1, 0), (2, 64), (8, 112), (64, 126)])
@@ -150,14 +140,49 @@ def test_the_benchmark_can_be_imported_without_running(scaling, capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="reads /proc of Linux")
-def test_what_the_benchmark_asks_of_the_patches_is_what_they_do(scaling, cohort, tmp_path):
-    """Every patch cuts the image and the bits, and both lie in files behind a header."""
+@pytest.fixture
+def config(scaling, cohort):
     benchmark = importlib.import_module("scaling")
     words = [f"data.data_list={cohort / 'list.json'}", "data.patch_size=[32, 32, 32]"]
-    config = benchmark.load_config("configs/brats_laptop.yaml", words)
+    return benchmark.load_config("configs/brats_laptop.yaml", words)
+
+
+@pytest.mark.parametrize(("first", "planes"), [(-3, 9), (5, 7), (20, 40)])
+def test_the_bytes_that_count_are_those_a_patch_is_unpacked_from(config, tmp_path, first, planes):
+    """All other values of the file may be anything, and none that counts could be left out."""
+    benchmark = importlib.import_module("scaling")
+    cases = benchmark.read_data_list(config.data.data_list).training[:1]
+    ((case,), _) = benchmark.build_cache(cases, config, tmp_path)
+    start, size = np.array([first, 0, 0]), (planes, *case.shape[1:])
+    before = cut(case.image, start, size)
+
+    ranges = benchmark.value_ranges(case, first, planes)
+
+    stored = (case.entry / "image.npy").read_bytes()
+    spoilt = bytearray(stored[:128] + b"\xff" * (len(stored) - 128))  # a float16 that is NaN
+    for begin, end in ranges:
+        spoilt[begin:end] = stored[begin:end]
+    (case.entry / "image.npy").write_bytes(spoilt)
+    assert np.array_equal(cut(case.image, start, size), before)
+    tissue = (before != 0).any(axis=0).sum()
+    assert tissue > 1000
+    assert [end - begin for begin, end in ranges] == [2 * tissue] * 4
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="reads /proc of Linux")
+def test_a_patch_of_all_planes_touches_all_pages_of_image_mask_and_regions(config, tmp_path):
+    benchmark = importlib.import_module("scaling")
     cases = benchmark.read_data_list(config.data.data_list).training
+
     found = benchmark.measure_cases(cases, config, tmp_path)
-    # At least the patch itself, at most all of an entry.
-    smallest = scaling.patch_bytes(4, (28, 20, 24))
-    assert all(smallest / 2 < touched < found["entry_bytes"] * 1.5 for touched in found["touched"])
+
+    # The patch has 32 planes, the images 26 to 28.
+    pages = {
+        sum(
+            -(-(entry / f"{name}.npy").stat().st_size // 4096)
+            for name in ("image", "tissue", "bits")
+        )
+        for entry in tmp_path.iterdir()
+        if entry.is_dir()
+    }
+    assert {touched / 4096 for touched in found["touched"]} == pages

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from experiments import write_small_config
 from safetensors.torch import load_file
 
 from volseg.config import load_config
@@ -30,21 +31,12 @@ TWO = "training.devices=2"
 @pytest.fixture(scope="module")
 def study(cohort: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("several")
-    (folder / "config.yaml").write_text(
-        f"""
-labels: brats2023
-data:
-  data_list: {cohort / "list.json"}
-  fold: 0
-  spacing_mm: [4, 4, 4]
-  patch_size: [16, 16, 16]
-  batch_size: 1
-  batches_per_epoch: 3
-  workers: 0
-network: {{name: attention_unet, widths: [4, 8], dropout: 0.2}}
-training: {{max_epochs: 2, ema: 0.9, accelerator: cpu}}
-""",
-        encoding="utf-8",
+    write_small_config(
+        folder / "config.yaml",
+        cohort / "list.json",
+        data={"batch_size": 1},
+        network={"dropout": 0.2},
+        training={"ema": 0.9},
     )
     return folder
 

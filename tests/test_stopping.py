@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from experiments import write_small_config
 from safetensors.torch import load_file
 
 from volseg import signals
@@ -31,23 +32,12 @@ TIMES = {"seconds", "train/patches_per_second", "train/data_wait_share"}
 def experiment(cohort: Path, tmp_path_factory) -> ExperimentConfig:
     """Epochs of three batches; the second and the third epoch are validated, on two cases."""
     folder = tmp_path_factory.mktemp("stopping")
-    path = folder / "config.yaml"
-    path.write_text(
-        f"""
-labels: brats2023
-data:
-  data_list: {cohort / "list.json"}
-  fold: 0
-  spacing_mm: [4, 4, 4]
-  patch_size: [16, 16, 16]
-  batch_size: 2
-  batches_per_epoch: {STEPS}
-  workers: 0
-  cache_dir: {folder / "cache"}
-network: {{name: attention_unet, widths: [4, 8], dropout: 0.2}}
-training: {{max_epochs: {EPOCHS}, validate_every: 2, ema: 0.9, accelerator: cpu}}
-""",
-        encoding="utf-8",
+    path = write_small_config(
+        folder / "config.yaml",
+        cohort / "list.json",
+        data={"batches_per_epoch": STEPS, "cache_dir": str(folder / "cache")},
+        network={"dropout": 0.2},
+        training={"max_epochs": EPOCHS, "validate_every": 2, "ema": 0.9},
     )
     return load_config(path)
 

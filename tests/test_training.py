@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from experiments import write_small_config
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -29,7 +30,7 @@ from volseg.metrics import Overlap
 from volseg.runs import find_checkpoints, read_metrics
 from volseg.tasks.fit import FitResult, best_scores, cache_folder, fit
 from volseg.training import cache as cache_module
-from volseg.training.cache import CachedCase, build_cache, read_cached, read_masks
+from volseg.training.cache import CachedCase, build_cache, read_cached
 from volseg.training.checkpoints import read_checkpoint
 from volseg.training.counts import EpochSums
 from volseg.training.datamodule import (
@@ -40,6 +41,7 @@ from volseg.training.datamodule import (
     cut,
     loader_workers,
 )
+from volseg.training.entries import read_masks
 from volseg.training.module import SegmentationModule, rate_factor
 from volseg.training.report import missing_channel_lines, read_scores, score_lines
 from volseg.training.stopping import TimeLimit
@@ -127,23 +129,11 @@ def test_loader_processes_are_those_configured_or_few():
 @pytest.fixture(scope="session")
 def experiment(cohort: Path, tmp_path_factory) -> ExperimentConfig:
     folder = tmp_path_factory.mktemp("experiment")
-    path = folder / "config.yaml"
-    path.write_text(
-        f"""
-labels: brats2023
-data:
-  data_list: {cohort / "list.json"}
-  fold: 0
-  spacing_mm: [4, 4, 4]
-  patch_size: [16, 16, 16]
-  batch_size: 2
-  batches_per_epoch: 3
-  workers: 0
-  cache_dir: {folder / "cache"}
-network: {{name: unet, widths: [4, 8], residual_units: 1}}
-training: {{max_epochs: 2, accelerator: cpu}}
-""",
-        encoding="utf-8",
+    path = write_small_config(
+        folder / "config.yaml",
+        cohort / "list.json",
+        data={"cache_dir": str(folder / "cache")},
+        network={"name": "unet", "residual_units": 1},
     )
     return load_config(path)
 
@@ -200,12 +190,16 @@ def test_another_spacing_is_another_entry(experiment, cached):
     assert read_cached(cached[0].case, other, cached[0].entry.parent) is None
 
 
-def test_a_truncated_entry_is_built_anew(experiment, cached):
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("image.npy", 1000), ("tissue.npy", 0), ("bits.npy", 60), ("meta.json", 40), ("meta.json", 0)],
+)
+def test_a_truncated_entry_is_built_anew(experiment, cached, name, kept):
     folder = cached[0].entry.parent
     entry = next(p for p in folder.iterdir() if p.name.startswith(cached[0].case.case_id))
-    image = entry / "image.npy"
+    file = entry / name
     expected = np.array(cached[0].image)
-    image.write_bytes(image.read_bytes()[:1000])
+    file.write_bytes(file.read_bytes()[:kept])
 
     (rebuilt,), _ = build_cache([cached[0].case], experiment, folder)
 

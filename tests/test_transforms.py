@@ -22,8 +22,9 @@ from scipy import ndimage
 
 from volseg.config import AugmentationConfig, DataConfig
 from volseg.nifti import CaseImages, Grid, read_case
-from volseg.transforms import augmentation, preprocess, preprocess_masks, to_original
-from volseg.transforms.augmentation import RandomWarp, rotation
+from volseg.transforms import preprocess, preprocess_masks, to_original
+from volseg.transforms.augmentation import augmentation
+from volseg.transforms.warping import RandomWarp, rotation
 
 RAS = np.eye(4)
 LPS = np.array([[-1.0, 0, 0, 90], [0, -1, 0, 126], [0, 0, 1, -72], [0, 0, 0, 1]])

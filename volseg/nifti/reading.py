@@ -59,6 +59,8 @@ def read_case(
     notes = _compare_grids(case_id, channels, sources, {p: f.grid for p, f in files.items()})
     first = files[sources[0][0]]
     dtype = np.result_type(*(file.value_dtype for file in files.values()))
+    if dtype.kind == "f":  # float64, where a channel holds large integers
+        dtype = np.dtype(np.float32)
     # The axes stay in the order of the file, K outermost: so it is read right into its place.
     stored = np.empty((len(channels), *reversed(first.grid.shape)), dtype)
 

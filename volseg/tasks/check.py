@@ -22,8 +22,9 @@ from volseg.nifti import check_same_grid
 from volseg.progress import clock, track
 from volseg.scans import read_grid, read_reference_grid
 from volseg.tasks.fit import choose_cases, new_module
-from volseg.training.cache import CachedCase, build_cache, case_scheme, read_masks
+from volseg.training.cache import CachedCase, build_cache
 from volseg.training.datamodule import PatchDataset
+from volseg.training.entries import case_scheme, read_masks
 from volseg.training.module import SegmentationModule
 from volseg.training.trainer import resolve_precision
 
@@ -151,8 +152,8 @@ def _try_training(
 def _cache_facts(
     config: ExperimentConfig, case: CachedCase, seconds: float, total: int
 ) -> list[tuple[str, str]]:
-    size = sum(array.nbytes for array in (case.image, case.bits)) * total / 1e9
-    shape = " x ".join(map(str, case.image.shape[1:]))
+    size = case.stored_bytes * total / 1e9
+    shape = " x ".join(map(str, case.shape))
     return [
         ("preprocessed", f"{case.case.case_id}: {shape}, {seconds:.1f} s a case"),
         ("cache", f"about {size:.1f} GB in {config.data.cache_dir or 'runs/cache'}"),

@@ -13,11 +13,10 @@ import contextlib
 import hashlib
 import json
 import logging
-import math
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,25 +27,20 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from volseg import signals
-from volseg.boxes import bounding_box
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
-from volseg.errors import DataListError, LabelError, OutputError, VolsegError
+from volseg.errors import DataListError, OutputError, VolsegError
 from volseg.files import make_folder
-from volseg.labels import LabelScheme, get_scheme
-from volseg.nifti import Grid, check_same_grid
+from volseg.nifti import Grid
 from volseg.progress import track
 from volseg.ranks import cores
-from volseg.scans import read_images, read_reference
-from volseg.training.tissue import TissueArray, pack
-from volseg.transforms import Preprocessed, preprocess, preprocess_masks
-from volseg.transforms.resampling import scaling
+from volseg.training.entries import case_scheme, prepare
+from volseg.training.tissue import TissueArray
 
 logger = logging.getLogger(__name__)
 
 # To be raised when entries written by an older version must not be read any more.
 _FORMAT = 3
-_FOREGROUND_VOXELS = 5000
 # A hidden name of an entry, and what tells apart those who build it.
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
 
@@ -98,56 +92,14 @@ class CachedCase:
         """(R, n, 3): n voxels of each region, drawn once, with repeats; -1 if it is empty."""
         return self._array("foreground")
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of all files of the entry."""
+        return sum(path.stat().st_size for path in self.entry.iterdir())
+
     def _array(self, name: str) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(self.entry / f"{name}.npy", mmap_mode="r")
         return array
-
-
-def case_scheme(case: Case, config: ExperimentConfig) -> LabelScheme:
-    """Label scheme of a case: its own, else that of the config.
-
-    Raises:
-        LabelError: If the scheme of the case lacks a region of the config.
-    """
-    scheme = config.labels if case.labels is None else get_scheme(case.labels)
-    missing = [region for region in config.labels.regions if region not in scheme.regions]
-    if missing:
-        raise LabelError(
-            f"case {case.case_id} has labels {scheme.name!r}, which knows no region {missing}, but "
-            f"the config trains {list(config.labels.regions)}; leave the case out of the list"
-        )
-    return scheme
-
-
-def read_masks(
-    case: Case, config: ExperimentConfig, grid: Grid | None = None
-) -> npt.NDArray[np.bool_]:
-    """Region masks of the reference of a case, (R, I, J, K), regions in the order of the config.
-
-    Args:
-        case: A case with a label map.
-        config: Names the regions.
-        grid: Grid of the images, which the label map must share; None leaves that unchecked.
-
-    Raises:
-        DataListError: If the case has no label map.
-        GeometryError: If it lies on another grid.
-        LabelError: If it holds values that its scheme does not define.
-    """
-    label_map, label_grid = read_reference(case)
-    if grid is not None:
-        check_same_grid({"image": grid, f"label map of {case.case_id}": label_grid})
-    return _masks(label_map, np.unique(label_map), case, config)
-
-
-def _masks(
-    label_map: npt.NDArray[np.uint8], values: Iterable[int], case: Case, config: ExperimentConfig
-) -> npt.NDArray[np.bool_]:
-    """Region masks of a label map that holds `values`, regions in the order of the config."""
-    scheme = case_scheme(case, config)
-    scheme.check(values, where=f"label map {case.label[0].name}")
-    rows = [list(scheme.regions).index(region) for region in config.labels.regions]
-    return scheme.masks(label_map)[rows]
 
 
 def build_cache(
@@ -187,13 +139,14 @@ def build_cache(
         return None
 
     results: list[Any]
+    # Without the lock: hundreds of ranks that find all there need not wait for one another.
     with ThreadPoolExecutor(cores()) as pool:
-        # Without the lock: hundreds of ranks that find all there need not wait for one another.
         results = list(pool.map(look, cases))
-        if None in results:
-            logger.info("preparing %d of %d cases in %s", results.count(None), len(cases), folder)
-            with _alone(folder):
-                results = list(track(pool.map(load, cases), "preparing cases", len(cases)))
+    if None in results:
+        logger.info("preparing %d of %d cases in %s", results.count(None), len(cases), folder)
+        # The lock is held until the last thread is done, also after an error.
+        with _alone(folder), ThreadPoolExecutor(cores()) as pool:
+            results = list(track(pool.map(load, cases), "preparing cases", len(cases)))
     failures = tuple(result for result in results if isinstance(result, tuple))
     return tuple(r for r in results if isinstance(r, CachedCase)), failures
 
@@ -252,7 +205,7 @@ def _open(entry: Path, case: Case) -> CachedCase | None:
         )
         # Mapping compares the size of each file with what its header says.
         _ = found.image, found._array("bits"), found.foreground
-    except (OSError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
     return found
 
@@ -285,22 +238,7 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
 
 
 def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
-    done, missing = _prepared(case, config)
-    bits, foreground = _regions(case, config, done)
-    box = bounding_box(bits > 0)
-    # A patch takes few planes where they are those of its thinnest axis.
-    axis = 2 if config.spatial_dims == 2 else 0
-    mask, values = pack(done.image, axis)
-    meta = {
-        "affine": done.affine.tolist(),
-        "grid_shape": list(done.grid.shape),
-        "grid_affine": done.grid.affine.tolist(),
-        "shape": list(bits.shape),
-        "axis": axis,
-        "bits_at": [part.start for part in box],
-        "missing": missing,
-    }
-    arrays = {"image": values, "tissue": mask, "bits": bits[box], "foreground": foreground}
+    arrays, meta = prepare(case, config)
     entry = folder / _entry_name(case, config)
     unfinished = folder / f".{entry.name}-{secrets.token_hex(4)}"
     try:
@@ -322,34 +260,6 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
     return found
 
 
-def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple[str, ...]]:
-    """The preprocessed images, those read being forgotten, and the channels that are missing."""
-    images = read_images(case, config.data.channels, config.data.fill_missing)
-    return preprocess(images, config.data, config.spatial_dims), images.missing
-
-
-def _regions(
-    case: Case, config: ExperimentConfig, done: Preprocessed
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
-    """Bits (I, J, K) and foreground of the label map on the grid of a preprocessed image."""
-    label_map, grid = read_reference(case)
-    check_same_grid({"image": done.grid, f"label map of {case.case_id}": grid})
-    # Only the box of the labels is worked on. A coarser voxel reaches that far beyond it.
-    ratio = max(np.linalg.norm(done.affine[:3, :3], axis=0)) / min(grid.spacing_mm)
-    box = bounding_box(label_map != 0, margin=math.ceil(ratio) + 2)
-    labels = label_map[box]
-    if not labels.size:
-        box, labels = (slice(1), slice(1), slice(1)), label_map[:1, :1, :1]
-    moved = grid.affine @ scaling((1, 1, 1), [part.start for part in box])
-    i, j, k = labels.shape
-    masks = _masks(labels, np.unique(labels), case, config)
-    regions = preprocess_masks(masks, Grid((i, j, k), moved), done)
-    bits = np.zeros(regions.shape[1:], np.uint8)
-    for number, region in enumerate(regions):
-        bits |= region.view(np.uint8) << number
-    return bits, _foreground(regions)
-
-
 def _put_in_place(unfinished: Path, entry: Path, case: Case) -> None:
     """Rename; where another process was first its entry stays, unless it is damaged."""
     try:
@@ -360,15 +270,3 @@ def _put_in_place(unfinished: Path, entry: Path, case: Case) -> None:
         if _open(entry, case) is None:
             shutil.rmtree(entry, ignore_errors=True)
             unfinished.rename(entry)
-
-
-def _foreground(regions: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
-    """Voxels of each region, drawn with a fixed seed so that every machine has the same."""
-    generator = np.random.default_rng(0)
-    result = np.full((len(regions), _FOREGROUND_VOXELS, 3), -1, dtype=np.int16)
-    for row, region in zip(result, regions, strict=True):
-        voxels = np.flatnonzero(region)
-        if len(voxels):
-            drawn = voxels[generator.integers(len(voxels), size=_FOREGROUND_VOXELS)]
-            row[:] = np.stack(np.unravel_index(drawn, region.shape), axis=1)
-    return result

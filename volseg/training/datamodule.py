@@ -22,7 +22,8 @@ from volseg.config import ExperimentConfig
 from volseg.ranks import cores
 from volseg.training.cache import CachedCase
 from volseg.training.tissue import TissueArray
-from volseg.transforms.augmentation import augmentation, empty
+from volseg.transforms.augmentation import augmentation
+from volseg.transforms.axes import empty
 
 logger = logging.getLogger(__name__)
 

@@ -28,9 +28,10 @@ from volseg.metrics import (
 )
 from volseg.networks import build_network
 from volseg.overlay import figure_array, gallery
-from volseg.training.cache import CachedCase, read_masks
+from volseg.training.cache import CachedCase
 from volseg.training.counts import EpochSums
 from volseg.training.datamodule import masks_of
+from volseg.training.entries import read_masks
 from volseg.training.views import axial, cached_view, decoded_masks
 from volseg.windows import on_scan_grid, segment
 

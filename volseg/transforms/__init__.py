@@ -1,12 +1,13 @@
-"""From the scan to the network's grid and back, and random changes of training patches."""
+"""From the scan to the network's grid and back; random changes of patches in `augmentation`.
 
-from volseg.transforms.augmentation import augmentation
+That is not imported here: it needs MONAI, whose import takes longer than preparing several cases.
+"""
+
 from volseg.transforms.preprocessing import Preprocessed, preprocess, preprocess_masks
 from volseg.transforms.resampling import covered, to_original
 
 __all__ = [
     "Preprocessed",
-    "augmentation",
     "covered",
     "preprocess",
     "preprocess_masks",

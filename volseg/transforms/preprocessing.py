@@ -29,7 +29,7 @@ class Preprocessed:
     """A case as the network sees it.
 
     Attributes:
-        image: float16 (C, I, J, K), axes pointing to R, A and S; background 0.
+        image: float16 or float32 (C, I, J, K), axes pointing to R, A and S; background 0.
         affine: Voxel to world of `image`, (4, 4), mm.
         grid: Grid of the source files.
     """

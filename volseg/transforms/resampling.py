@@ -133,19 +133,22 @@ def _axis_plan(source: int, old: int, new: int, line: npt.NDArray[np.float64]) -
     mirrored = step < 0
     if mirrored:
         step, start = -step, old - 1 - start
+    weights = None
     if abs(step - 1) < 1e-4 and abs(start - round(start)) < 1e-3:
-        shift, weights = round(start), None
-        written = slice(max(0, -shift), min(new, old - shift))
-        low, high = written.start + shift, written.stop + shift
+        shift = round(start)
+        first, end = max(0, -shift), min(new, old - shift)
+        low, high = first + shift, end + shift
     else:
         # Voxels of the new axis whose centre lies within the old grid, up to rounding.
-        first = math.ceil((-0.5 - start) / step + 1e-3)
-        last = math.floor((old - 0.5 - start) / step - 1e-3)
-        written = slice(max(0, first), min(new, last + 1))
-        positions = start + step * np.arange(written.start, written.stop, dtype=np.float64)
-        low, high, weights = _interpolation(positions, old, step)
+        first = max(0, math.ceil((-0.5 - start) / step + 1e-3))
+        end = min(new, math.floor((old - 0.5 - start) / step - 1e-3) + 1)
+        if first < end:
+            positions = start + step * np.arange(first, end, dtype=np.float64)
+            low, high, weights = _interpolation(positions, old, step)
+    if first >= end:  # the grids lie apart
+        return _AxisPlan(source, mirrored, slice(0, 0), slice(0, 0), None)
     taken = slice(old - high, old - low) if mirrored else slice(low, high)
-    return _AxisPlan(source, mirrored, taken, written, weights)
+    return _AxisPlan(source, mirrored, taken, slice(first, end), weights)
 
 
 def _interpolation(

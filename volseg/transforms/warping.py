@@ -1,0 +1,189 @@
+"""Patches mirrored, rotated, scaled and warped: the spatial part of `augmentation`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.transforms import RandomizableTransform
+from torch.nn import functional
+
+from volseg.config import AugmentationConfig
+from volseg.transforms.axes import control_points, empty, multiplied, smooth_field
+
+Sample = dict[str, torch.Tensor]
+
+# Planes that are resampled at a time: they fit a processor's cache.
+_PLANES = 8
+
+
+def as_float(image: torch.Tensor) -> torch.Tensor:
+    """Copy of an image, float32."""
+    return empty(image.shape).copy_(image)
+
+
+class RandomFlip(RandomizableTransform):
+    """Mirrors each axis with a probability; one copy, where MONAI makes three."""
+
+    def __init__(self, probability: float, spatial_dims: int) -> None:
+        super().__init__(probability)
+        self.spatial_dims = spatial_dims
+
+    def __call__(self, data: Sample) -> Sample:
+        drawn = self.R.rand(self.spatial_dims) < self.prob
+        axes = tuple(axis for axis, flipped in enumerate(drawn, start=1) if flipped)
+        return {name: _flipped(value, axes) for name, value in data.items()} if axes else data
+
+
+def _flipped(value: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+    # Torch has no views that run backwards.
+    array = value.numpy()
+    result = empty(array.shape, array.dtype)
+    result.numpy()[...] = np.flip(array, axes)
+    return result
+
+
+class RandomWarp(RandomizableTransform):
+    """Rotates and scales about the centre and warps, each with a probability of its own.
+
+    MONAI's has one probability for all. The image is interpolated linearly, and once; masks take
+    the nearest voxel; what comes from outside the patch is 0.
+    """
+
+    def __init__(self, config: AugmentationConfig) -> None:
+        super().__init__(max(config.rotate, config.scale, config.elastic))
+        self.config = config
+
+    def __call__(self, data: Sample) -> Sample:
+        shape = data["image"].shape[1:]
+        degrees, scale = np.zeros(3 if len(shape) == 3 else 1), 1.0
+        if self.R.rand() < self.config.rotate:
+            degrees = self.R.uniform(-1, 1, len(degrees)) * self.config.rotate_degrees
+        if self.R.rand() < self.config.scale:
+            scale = self.R.uniform(*self.config.scale_range)
+        warped = self.R.rand() < self.config.elastic
+        if not degrees.any() and not warped:
+            return data if scale == 1 else _scaled(data, scale)
+        matrix = rotation(degrees) / scale
+        if not warped:
+            return Moved(shape, matrix)(data)
+        return Moved(shape, matrix, self._displacement(shape), self.config.elastic_range)(data)
+
+    def _displacement(self, shape: Sequence[int]) -> torch.Tensor:
+        """Smooth field (axes, *shape) in voxels, from random vectors at control points.
+
+        Splines between control points, as Ronneberger et al. warp (MICCAI 2015, section 3.1).
+        """
+        points = [max(2, round(size / self.config.elastic_spacing) + 1) for size in shape]
+        result = empty((len(shape), *shape))
+        for field, controls in zip(result, control_points(self.R, len(shape), points), strict=True):
+            torch.mul(smooth_field(controls, shape), self.config.elastic_range, out=field)
+        return result
+
+
+def _scaled(data: Sample, scale: float) -> Sample:
+    """Scale about the centre: axis by axis, in a third of the time of `Moved`."""
+    places = [
+        (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) / scale + (n - 1) / 2
+        for n in data["image"].shape[1:]
+    ]
+    image, mask = as_float(data["image"]), data["mask"]
+    # Linear weights; beyond the edge they have nothing to act on.
+    hats = [(1 - (p[:, None] - torch.arange(len(p))).abs()).clamp_min(0).float() for p in places]
+    for channel in image:
+        channel.copy_(multiplied(channel, hats))
+    for axis, place in enumerate(places, start=1):
+        nearest = place.round().long()
+        inside = (nearest >= 0) & (nearest < len(place))
+        mask = mask.index_select(axis, nearest.clamp(0, len(place) - 1))
+        mask.index_fill_(axis, (~inside).nonzero()[:, 0], 0)
+    return {**data, "image": image, "mask": mask}
+
+
+class Moved:
+    """Resamples a patch: a voxel at x from the centre shows what was at `matrix` x + displacement.
+
+    Args:
+        shape: Of the patch, without channels.
+        matrix: In voxels.
+        displacement: (axes, *shape), in voxels.
+        largest: No displacement is longer along any axis.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        matrix: npt.NDArray[np.float64],
+        displacement: torch.Tensor | None = None,
+        largest: float = 0,
+    ) -> None:
+        self.shape, self.matrix = shape, matrix
+        self.displacement, self.largest = displacement, largest
+        half = np.array(shape) / 2
+        # Torch counts axes from the last, and from -1 to 1 along each.
+        self.units = 1 / half[::-1]
+        self.steps = [
+            torch.from_numpy(np.outer(matrix[::-1, axis] * self.units, np.arange(n) + 0.5 - n / 2))
+            for axis, n in enumerate(shape)
+        ]
+
+    def __call__(self, data: Sample) -> Sample:
+        image = as_float(data["image"])
+        moved = empty(image.shape)
+        # As many voxels at a time whether the patch is a volume or a slice.
+        planes = _PLANES if len(self.shape) == 3 else len(moved[0])
+        for start in range(0, self.shape[0], planes):
+            box = (slice(start, start + planes), *[slice(None)] * (len(self.shape) - 1))
+            moved[(slice(None), *box)] = self._sampled(image, box, "bilinear")
+        mask = torch.zeros_like(data["mask"])
+        if box_of_mask := self._box(data["mask"]):
+            values = self._sampled(data["mask"].float(), box_of_mask, "nearest")
+            mask[(slice(None), *box_of_mask)] = values.to(mask.dtype)
+        return {**data, "image": moved, "mask": mask}
+
+    def _sampled(self, value: torch.Tensor, box: Sequence[slice], mode: str) -> torch.Tensor:
+        dims = len(self.shape)
+        grid = torch.zeros(())
+        # The first axis last: what the others add up to is small.
+        for axis in reversed(range(dims)):
+            step = self.steps[axis][:, box[axis]].float()
+            grid = grid + step.reshape(dims, *[-1 if a == axis else 1 for a in range(dims)])
+        if self.displacement is not None:
+            unit = torch.from_numpy(self.units.copy()).float().reshape(-1, *[1] * dims)
+            grid = grid + self.displacement[(slice(None), *box)].flip(0) * unit
+        places = grid.movedim(0, -1)[None]
+        return functional.grid_sample(value[None], places, mode, align_corners=False)[0]
+
+    def _box(self, mask: torch.Tensor) -> tuple[slice, ...]:
+        """Part of the patch that may show some of the mask; () if there is none."""
+        occupied = mask.amax(dim=0)
+        corners = []
+        for axis, size in enumerate(self.shape):
+            others = [a for a in range(len(self.shape)) if a != axis]
+            found = occupied.amax(dim=others).nonzero()
+            if not len(found):
+                return ()
+            margin, middle = 1 + self.largest, (size - 1) / 2
+            corners.append([found[0].item() - margin - middle, found[-1].item() + margin - middle])
+        places = np.stack(np.meshgrid(*corners, indexing="ij")).reshape(len(corners), -1)
+        shown = np.linalg.inv(self.matrix) @ places
+        low = np.floor(shown.min(axis=1) + (np.array(self.shape) - 1) / 2)
+        high = np.ceil(shown.max(axis=1) + (np.array(self.shape) - 1) / 2) + 1
+        ends = zip(low, high, self.shape, strict=True)
+        return tuple(slice(max(0, int(a)), max(0, min(n, int(b)))) for a, b, n in ends)
+
+
+def rotation(degrees: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Matrix of a rotation: in the plane by one angle, or about the axes I, J and K in turn."""
+    size = 2 if len(degrees) == 1 else 3
+    matrix = np.eye(size)
+    for axis, angle in enumerate(np.deg2rad(degrees)):
+        first, second = [other for other in range(size) if size == 2 or other != axis]
+        turn = np.eye(size)
+        turn[first, [first, second]] = math.cos(angle), -math.sin(angle)
+        turn[second, [first, second]] = math.sin(angle), math.cos(angle)
+        matrix = turn @ matrix
+    return matrix
