@@ -75,10 +75,12 @@ def bare_step(config: ExperimentConfig, device: str, times: int) -> float:
     return seconds_of(step, device, times)
 
 
-def bare_pass(module: SegmentationModule, config: ExperimentConfig, device: str) -> float:
-    """Seconds of a forward pass over one window that lies on the device."""
+def bare_pass(
+    module: SegmentationModule, config: ExperimentConfig, device: str, shape: torch.Size
+) -> float:
+    """Seconds of a forward pass over windows (B, C, *) that lie on the device."""
     network = module.network.to(device).eval()
-    window = torch.randn((1, 4, *config.window_size), device=device)
+    window = torch.randn(shape, device=device)
     dtype = mixed_dtype(config.training.precision, device)
     with torch.inference_mode(), torch.autocast(device, dtype=dtype, enabled=dtype is not None):
         return seconds_of(lambda: network(window), device, 10)
@@ -86,12 +88,12 @@ def bare_pass(module: SegmentationModule, config: ExperimentConfig, device: str)
 
 @contextmanager
 def passes():
-    """Counts the forward passes of networks, and when the first began."""
-    seen: list[float] = []
+    """When each forward pass of a network began, and the shape of its windows."""
+    seen: list[tuple[float, torch.Size]] = []
 
-    def note(module: torch.nn.Module, inputs: object) -> None:
+    def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         if hasattr(module, "divisor"):
-            seen.append(time.perf_counter())
+            seen.append((time.perf_counter(), inputs[0].shape))
 
     handle = torch.nn.modules.module.register_module_forward_pre_hook(note)
     yield seen
@@ -124,8 +126,10 @@ def main(arguments: argparse.Namespace, scratch: Path) -> None:
         infer(data_list, [model], scratch / "results")
         ended = time.perf_counter()
     cases = len(find_cases(folders).cases)
-    needed = bare_pass(module, config, device) * len(seen) / cases
-    used = (ended - seen[0]) / cases
+    windows = sum(shape[0] for _, shape in seen)
+    began, full = seen[0]
+    needed = bare_pass(module, config, device, full) * windows / full[0] / cases
+    used = (ended - began) / cases
 
     print(f"{arguments.config.name} on {device}; {machine('monai', 'pytorch-lightning')}\n")
     print_table(

@@ -119,7 +119,7 @@ def weights(side: int, of_nnunet: bool) -> torch.Tensor:
 
 
 def main(words: argparse.Namespace) -> None:
-    window = f"inference.window_size={words.window}"
+    window = f"inference.window_size={[words.window] * 3}"
     predictor = Predictor(words.model, device="cpu", labels="brats2023", overrides=[window])
     case = predictor.prepare(words.case)
     loop = Loop(predictor, case)
@@ -145,6 +145,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("case", type=Path, help="folder of one case at 1 mm, axes in order")
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--window", type=int, nargs=3, default=[128, 128, 128])
+    parser.add_argument("--window", type=int, default=128, help="side of the windows, voxels")
     parser.add_argument("--nnunet", type=Path, help="what nnU-Net wrote for the case")
     main(parser.parse_args())

@@ -9,6 +9,7 @@ the orientation of the model that is compared.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -78,9 +79,10 @@ def main(job: dict) -> None:
     inferer = SlidingWindowInferer(
         job["window"], sw_batch_size=1, overlap=job["overlap"], mode="gaussian"
     )
-    # The bundle reads in four worker processes; on few cores one is enough to read ahead.
+    # The bundle reads in four worker processes; on few cores fewer are enough to read ahead.
+    workers = max(1, min(4, len(os.sched_getaffinity(0)) - 1))
     cases = [{"image": paths} for paths in job["cases"]]
-    for batch in DataLoader(Dataset(cases, before), num_workers=1):
+    for batch in DataLoader(Dataset(cases, before), num_workers=workers):
         batch["pred"] = inferer(batch["image"], network)
         for item in decollate_batch(batch):
             after(item)

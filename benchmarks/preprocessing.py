@@ -7,8 +7,8 @@ ready when they are told to work: their imports do not count. MONAI's are LoadIm
 EnsureChannelFirstd, Orientationd, CropForegroundd and NormalizeIntensityd; at 2 mm it resamples
 before it normalises. Values are compared as float32, to which volseg computes.
 
-Memory is the most that a side held while it worked: above what it held before, imports and all
-that an earlier round left, and with that.
+Memory is the most that a side held while it worked: above what it held when its imports were done,
+and with that.
 """
 
 from __future__ import annotations
@@ -66,13 +66,7 @@ def rows(name: str, costs: dict[str, list[Cost]], apart: float) -> list[list[str
     for side, found in costs.items():
         told = [f"{median(found, what):.{3 if what.endswith('s') else 0}f}" for what in figures]
         table.append([f"{name}, {side}", *told, ""])
-    # Small phantoms may need no new memory at all.
-    times = [
-        ratios(costs["volseg"], costs["MONAI"], what)
-        if all(getattr(cost, what) for cost in costs["volseg"])
-        else ""
-        for what in figures
-    ]
+    times = [ratios(costs["volseg"], costs["MONAI"], what) for what in figures]
     return [*table, ["MONAI / volseg", *times, f"{apart:.1e}"]]
 
 

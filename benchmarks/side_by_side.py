@@ -37,7 +37,7 @@ class Cost:
         wall_s: Seconds by the clock.
         cpu_s: Seconds of all its processes on all cores.
         peak_mb: Most memory that its processes held together, shared pages counted once.
-        grown_mb: The same, less what they held before the work.
+        grown_mb: The same, less what they held before the first work, when imports were done.
     """
 
     wall_s: float
@@ -47,11 +47,18 @@ class Cost:
 
 
 class Watch:
-    """Looks at a process and its children while it is entered."""
+    """Looks at a process and its children while it is entered.
+
+    Attributes:
+        peak_mb: Most memory they held together whenever it looked.
+        high_water_mb: Most memory the process held by itself since its program began, looked at or
+            not.
+        cpu_s: Seconds of all cores, once it is left.
+    """
 
     def __init__(self, pid: int) -> None:
         self.root = psutil.Process(pid)
-        self.peak_mb = 0.0
+        self.peak_mb = self.high_water_mb = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -82,6 +89,7 @@ class Watch:
             held = _rss if len(tree) == 1 else _pss
             now = sum(_asked(partial(held, process)) for process in tree)
             self.peak_mb = max(self.peak_mb, now / 2**20)
+            self.high_water_mb = max(self.high_water_mb, _high_water_mb(self.root.pid))
 
 
 def _rss(process: psutil.Process) -> float:
@@ -90,6 +98,15 @@ def _rss(process: psutil.Process) -> float:
 
 def _pss(process: psutil.Process) -> float:
     return process.memory_full_info().pss
+
+
+def _high_water_mb(pid: int) -> float:
+    """What the kernel noted; 0 if the process has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def _asked(question: Callable[[], float]) -> float:
@@ -118,7 +135,8 @@ def run(command: Sequence[str], log: Path, env: Mapping[str, str] | None = None)
     if process.returncode:
         tail = log.read_text(encoding="utf-8", errors="replace")[-3000:]
         raise SystemExit(f"{' '.join(command)}\nended with {process.returncode}:\n{tail}")
-    peak = max(watch.peak_mb, used.ru_maxrss / 1024)
+    # Not `used.ru_maxrss`: a child begins with the high-water mark of its parent.
+    peak = max(watch.peak_mb, watch.high_water_mb)
     return Cost(wall, used.ru_utime + used.ru_stime, peak, peak)
 
 
@@ -185,7 +203,12 @@ def in_turn(sides: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, l
 
 
 def ratios(ours: Sequence[Cost], theirs: Sequence[Cost], what: str) -> str:
-    """Median of theirs / ours, pair by pair, with the lowest and the highest."""
+    """Median of theirs / ours, pair by pair, with the lowest and the highest.
+
+    Empty where ours is 0: small work may need no new memory, and no tick of the clock of cores.
+    """
+    if not all(getattr(our, what) for our in ours):
+        return ""
     found = sorted(
         getattr(their, what) / getattr(our, what) for our, their in zip(ours, theirs, strict=True)
     )
@@ -207,11 +230,9 @@ def machine(*packages: str) -> str:
     """A sentence on where and with what the figures were made."""
     from importlib.metadata import version
 
-    cpu = next(
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    )
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    cpu = next(names, platform.machine())  # ARM has no name there
     memory = psutil.virtual_memory().total / 2**30
     versions = ", ".join(f"{name} {version(name)}" for name in ("volseg", "torch", *packages))
     return (

@@ -23,11 +23,12 @@ def serve(work: Callable[[], Any]) -> None:
         work: Is timed. Returns an array, or a mapping of names to arrays, to compare with the
             other side, or anything else where nothing is compared.
     """
+    # Once, since what an earlier round freed and the allocator kept would not count in the next.
+    before = _memory("VmRSS")
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         print("{}", file=answers, flush=True)  # imports are done
         for line in sys.stdin:
-            before = _memory("VmRSS")
             # From here on the kernel counts the high-water mark anew.
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
             wall = time.perf_counter()

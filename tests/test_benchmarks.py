@@ -11,7 +11,20 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="they read memory from /proc")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="they read memory from /proc"
+)
+# Holds 400 MB, gives them back and runs another program.
+RUN = """\
+import sys
+from pathlib import Path
+import numpy as np
+from side_by_side import run
+np.ones(50 * 2**20)
+print(run([sys.executable, "-c", "import numpy"], Path(sys.argv[1])).peak_mb)
+"""
+
+
 @pytest.mark.parametrize("name", ["preprocessing", "patches", "infer", "metrics"])
 def test_a_comparison_runs_and_prints_its_ratios(name, capsys):
     done = subprocess.run(
@@ -21,9 +34,18 @@ def test_a_comparison_runs_and_prints_its_ratios(name, capsys):
         check=False,
     )
 
-    # Each ends with an error where the sides do not agree. How fast they are is not asserted.
+    # Each ends with an error where the sides do not agree, but for `infer`, which tells in how many
+    # voxels they do. How fast they are is not asserted.
     assert done.returncode == 0, done.stderr[-3000:]
     table = [line for line in done.stdout.splitlines() if line.startswith("|")]
     assert len(table) > 2
     with capsys.disabled():
         print(f"\n{name}, small:\n{done.stdout}")
+
+
+def test_the_memory_of_a_program_is_its_own(tmp_path):
+    command = [sys.executable, "-c", RUN, tmp_path / "log"]
+
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=True)
+
+    assert 0 < float(done.stdout) < 300

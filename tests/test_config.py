@@ -282,6 +282,21 @@ def test_times_are_written_as_slurm_writes_them(minimal_yaml, written, seconds):
     assert result.training.max_time == seconds
 
 
+@pytest.mark.parametrize("section", ["training", "inference"])
+@pytest.mark.parametrize("written", ["32", '"32"'])
+def test_a_precision_of_32_needs_no_quotes(minimal_yaml, section, written):
+    result = load_config(minimal_yaml, [f"{section}.precision={written}"])
+
+    assert getattr(result, section).precision == "32"
+
+
+@pytest.mark.parametrize("found", [16, 32.0, True])
+def test_a_precision_that_there_is_not_is_told_as_it_was_written(found):
+    assert mistakes(inference={"precision": found}) == [
+        f"inference.precision: input should be 'auto', '32' or 'bf16', got {found!r}"
+    ]
+
+
 @pytest.mark.parametrize("text", ["soon", "12", "1:2:3:4", "x-1:00:00", "1-", "1-30:00", ""])
 def test_what_is_no_time_is_refused(text):
     assert mistakes(training={"max_time": text}) == [

@@ -522,6 +522,25 @@ def test_an_unexpected_error_costs_one_case_and_keeps_its_traceback(
     assert "Traceback" in caplog.text
 
 
+def test_an_error_while_a_case_is_decoded_costs_that_case_alone(
+    scans, model, output, monkeypatch, caplog
+):
+    decode = Predictor.decode
+
+    def odd(self, scored):
+        if scored.case.case_id == NAMES[-1]:
+            raise ZeroDivisionError("by chance")
+        return decode(self, scored)
+
+    monkeypatch.setattr(Predictor, "decode", odd)
+    result = run(scans, model, output)
+
+    assert result.done == tuple(NAMES[:-1])
+    assert result.failures == {NAMES[-1]: "unexpected ZeroDivisionError: by chance"}
+    assert manifest_of(output)["failures"] == dict(result.failures)
+    assert "Traceback" in caplog.text
+
+
 def test_a_case_that_fails_when_made_again_leaves_no_old_result(scans, model, output):
     run(scans, model, output)
     (scans / NAMES[2] / f"{NAMES[2]}_t2.nii.gz").write_bytes(b"not a scan")
@@ -572,7 +591,14 @@ def test_an_old_result_that_cannot_be_removed_is_named(scans, model, output):
         run(scans, model, output, overwrite=True)
 
 
-def test_one_case_is_read_ahead_and_no_more():
+@pytest.mark.parametrize(
+    ("readers", "expected"),
+    [
+        (1, "read a, read b, segment a, read c, segment b, segment c"),
+        (2, "read a, read b, read c, segment a, segment b, segment c"),
+    ],
+)
+def test_one_case_a_reader_is_read_ahead_and_no_more(readers, expected):
     events = []
 
     class Immediately:
@@ -582,10 +608,10 @@ def test_one_case_is_read_ahead_and_no_more():
     class AnyPredictor:
         prepare = None
 
-    for case, _ in _read_ahead(["a", "b", "c"], AnyPredictor(), Immediately(), 1):
+    for case, _ in _read_ahead(["a", "b", "c"], AnyPredictor(), Immediately(), readers):
         events.append(f"segment {case}")
 
-    assert events == ["read a", "read b", "segment a", "read c", "segment b", "segment c"]
+    assert ", ".join(events) == expected
 
 
 def test_an_output_that_is_a_file_is_refused_before_any_work(scans, model, tmp_path, monkeypatch):

@@ -374,10 +374,12 @@ def test_channels_may_be_given_by_their_older_names(tmp_path, thresholds):
 
 def test_options_of_a_model_can_be_overridden(tmp_path, thresholds):
     words = ["inference.min_component_mm3={ET: 8.5}", "inference.window_size=[8,8,8]"]
+    words += ["inference.precision=32"]
 
     predictor = Predictor("model", device="cpu", overrides=words)
 
     assert predictor.models[0].config.window_size == (8, 8, 8)
+    assert predictor.models[0].config.inference.precision == "32"
     assert predictor.predict(write_case(tmp_path)).volumes_ml["ET"] == 0
 
 

@@ -68,7 +68,8 @@ class Prediction:
     Args:
         case_id: The case.
         label_map: uint8 (I, J, K), values of the predictor's scheme.
-        probabilities: float32 (I, J, K) for each region, in [0, 1].
+        probabilities: float32 (I, J, K) for each region, in [0, 1]; made when it is asked for, and
+            anew each time.
         volumes_ml: Volume of each region, in ml; empty where the size of a voxel is not known.
         header: NIfTI header of the first image; results are written on its grid.
         notes: What a careful reader should know, such as small differences of grids.

@@ -47,6 +47,11 @@ def _devices(value: object) -> object:
     raise ValueError(f"give 'auto' or a whole number above 0, got {value!r}")
 
 
+def _word(value: object) -> object:
+    # YAML reads a bare 32 as a number.
+    return "32" if type(value) is int and value == 32 else value
+
+
 class TrainingConfig(Section):
     """How long, how fast, on what."""
 
@@ -61,7 +66,9 @@ class TrainingConfig(Section):
     schedule: Literal["poly", "cosine", "constant"] = "cosine"
     warmup_epochs: NonNegative = Field(0.0, description="linear increase from near 0, in epochs")
     gradient_clip: NonNegative = Field(12.0, description="largest norm of the gradient; 0: none")
-    precision: Literal["32", "16-mixed", "bf16-mixed", "auto"] = Field(
+    precision: Annotated[
+        Literal["32", "16-mixed", "bf16-mixed", "auto"], BeforeValidator(_word)
+    ] = Field(
         "auto", description="auto: bf16-mixed where the GPU has it, 16-mixed on others, 32 on CPU"
     )
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -86,7 +93,7 @@ class InferenceConfig(Section):
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
     blending: Literal["gaussian", "constant"] = "gaussian"
     window_batch: PositiveInt = Field(1, description="windows a forward pass")
-    precision: Literal["auto", "32", "bf16"] = Field(
+    precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_word)] = Field(
         "auto", description="auto: as in training; bf16 is twice as fast on a CPU that has it"
     )
     tta: bool = Field(False, description="mean over mirrored copies")

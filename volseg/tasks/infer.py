@@ -188,6 +188,8 @@ def _segment_all(
             if writing is not None:
                 writing.result()
             writing = writer.submit(_finish, case, scored, predictor, manifest, outcome, start)
+            # Else they would stay in memory until the next case is scored.
+            del prepared, scored
         if writing is not None:
             writing.result()
     return outcome

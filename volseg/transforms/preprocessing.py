@@ -73,12 +73,17 @@ def preprocess(
     def fill(target: npt.NDArray[Any], channel: npt.NDArray[Any]) -> None:
         if tissue is not None:
             channel = channel * tissue[box]
-        values = _moved(channel, old, affine, shape)
+        if keeps and target.dtype == np.float32:
+            values = target  # no copy beside it
+            values[...] = _upright(channel, old)
+        else:
+            values = _moved(channel, old, affine, shape)
         if options.intensity == "zscore":
             _standardise(values)
         else:
             _to_unit_range(values, images.array.dtype)
-        target[...] = values
+        if values is not target:
+            target[...] = values
 
     # Resampling is torch's, which has threads of its own.
     with ThreadPoolExecutor(min(cores(), len(block)) if keeps else 1) as pool:
@@ -139,13 +144,18 @@ def _moved(
     channel: npt.NDArray[Any], old: Affine, new: Affine, shape: Sequence[int]
 ) -> npt.NDArray[np.float32]:
     """float32 copy of a channel on the new grid, in order of its axes."""
-    orientation = nib.orientations.io_orientation(old)
-    upright = nib.orientations.apply_orientation(channel, orientation)
-    ras = old @ nib.orientations.inv_ornt_aff(orientation, channel.shape)
+    upright = _upright(channel, old)
+    ras = old @ nib.orientations.inv_ornt_aff(nib.io_orientation(old), channel.shape)
     values = upright.astype(np.float32, order="C")
     if upright.shape == tuple(shape) and np.array_equal(ras, new):
         return values
     return resampled(torch.from_numpy(values)[None], ras, new, shape)[0].contiguous().numpy()
+
+
+def _upright(channel: npt.NDArray[Any], affine: Affine) -> npt.NDArray[Any]:
+    """View of a channel whose axes point to R, A and S."""
+    upright: npt.NDArray[Any] = nib.apply_orientation(channel, nib.io_orientation(affine))
+    return upright
 
 
 def _tissue(array: npt.NDArray[Any], background: float) -> npt.NDArray[np.bool_]:
