@@ -44,7 +44,9 @@ def make_raw(raw: Path) -> None:
         if labels.max() > 4:
             raise SystemExit(f"{case['mask']} holds other labels than those of BraTS")
         # Oedema, necrosis, enhancing tumour, which is stored as 4 or as 3.
-        renamed = SimpleITK.GetImageFromArray(np.array([0, 2, 1, 3, 3], np.uint8)[labels])
+        renamed = SimpleITK.GetImageFromArray(
+            np.array([0, 2, 1, 3, 3], np.uint8)[labels.astype(np.uint8)]
+        )
         renamed.CopyInformation(scan)
         SimpleITK.WriteImage(renamed, str(raw / "labelsTr" / f"{case['name']}.nii.gz"))
     generate_dataset_json(

@@ -24,6 +24,7 @@ _HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 # Any, since the stubs of isal declare its error as an instance.
 _DAMAGED: Any = (EOFError, igzip_lib.IsalError, gzip.BadGzipFile)
 # Of deflate, the way in which a gzip packs.
+_PIECE = 2**20
 _HIGHEST_RATIO = 1032
 # nibabel prints what it repairs in its own copy of a header, without saying in which file.
 _SILENT = logging.Logger("header", logging.CRITICAL + 1)
@@ -77,8 +78,13 @@ class Stored:
         view: Any = memoryview(target.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
         with _opened(self.path, self.where) as stream:
             held = len(stream.read(start))
-            if held == start:
-                held += stream.readinto(view)  # type: ignore[attr-defined]
+            # In pieces: the stream unpacks what is asked for at once into memory of its own.
+            while start <= held < start + len(view):
+                piece = view[held - start :][:_PIECE]
+                found = stream.readinto(piece)  # type: ignore[attr-defined]
+                if not found:
+                    break
+                held += found
             stream.read()  # to the end, where a gzip has its checksum
         _check_length(held, start + len(view), self.where)
         if not self.dtype.isnative:
