@@ -6,6 +6,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.inferers import SlidingWindowInferer
+from monai.transforms import (
+    Compose,
+    CropForegroundd,
+    EnsureChannelFirstd,
+    LoadImaged,
+    NormalizeIntensityd,
+    Orientationd,
+)
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from PIL import Image
 
@@ -788,6 +797,45 @@ def test_half_precision_is_used_where_the_config_says_so():
     assert torch.equal(found["auto"], found["32"])
     # 8 bits of mantissa: logits about 1 are off by up to 0.01.
     torch.testing.assert_close(found["bf16"], found["32"], atol=0.01, rtol=0)
+
+
+def test_probabilities_of_a_real_case_are_those_of_monais_transforms_and_inferer(
+    tmp_path, real_data
+):
+    folder = real_data / "brats2021" / "BraTS2021_00006"
+    predictor = Predictor(
+        write_model(tmp_path / "model.safetensors", patch=(128, 128, 128)), device="cpu"
+    )
+
+    found = predictor.predict(folder).probabilities
+
+    files = [folder / f"{folder.name}_{SUFFIXES[name]}.nii.gz" for name in predictor.channels]
+    steps = [
+        LoadImaged("image"),
+        EnsureChannelFirstd("image"),
+        Orientationd("image", axcodes="RAS", labels=(("L", "R"), ("P", "A"), ("I", "S"))),
+        CropForegroundd("image", "image", select_fn=lambda x: x != 0),
+        NormalizeIntensityd("image", nonzero=True, channel_wise=True),
+    ]
+    plain = Compose(steps)({"image": files})
+    network = predictor.models[0].network
+    inferer = SlidingWindowInferer([128] * 3, overlap=0.5, mode="gaussian")
+    with torch.inference_mode():
+        expected = inferer(
+            plain["image"].as_tensor()[None], lambda windows: torch.sigmoid(network(windows))
+        )[0]
+    box = tuple(
+        slice(int(start), int(end))
+        for start, end in zip(
+            plain["foreground_start_coord"], plain["foreground_end_coord"], strict=True
+        )
+    )
+    for region, values in zip(predictor.regions, expected, strict=True):
+        ras = found[region][::-1, ::-1]  # the file is LPS
+        # Our grey values are rounded to float16, by up to 0.004 of a value of 8.
+        np.testing.assert_allclose(ras[box], values.numpy(), rtol=5e-3)
+        assert values.std() > 0.1 * values.mean()
+        assert np.count_nonzero(ras) == np.count_nonzero(ras[box])
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "PSR", "AIL"])
