@@ -2,7 +2,8 @@
 
     python benchmarks/bare.py [CASE_FOLDERS] [--config configs/brats_dynunet.yaml] [--steps 100]
 
-Meant for a GPU; on a CPU it takes the same path, and --small is for trying it out. Two rows:
+Meant for a GPU. On a CPU it takes the same path, and --small is for trying that out: at that size
+its figures mean nothing. Two rows:
 
 - `volseg fit`, everything included, beside training steps of the same network, loss and optimiser
   on one batch that already lies on the device;

@@ -7,8 +7,8 @@ folder, their start included, and may use all cores. nnU-Net gets links to the i
 maps counted from 0 to 3, as its own converter of BraTS 2021 writes them; making these is not timed.
 By default it starts 8 processes for its fingerprint and 4 that preprocess, whatever the cores, and
 more of them hold more memory: --processes gives it another number.
-It needs half a minute a case, so there is one round unless --rounds says more. --small leaves it
-out.
+It needs a minute for eight cases, so there is one round unless --rounds says more. --small leaves
+it out.
 
 Last comes how far the normalised values differ in the brain: nnU-Net takes mean and deviation over
 a mask of all channels together whose holes are filled, volseg over the voxels of a channel that

@@ -21,6 +21,7 @@ from monai.data.utils import compute_importance_map
 from scipy.ndimage import binary_fill_holes, gaussian_filter
 from side_by_side import print_table
 
+from volseg.errors import VolsegError
 from volseg.inference import Predictor, PreparedCase
 from volseg.transforms import covered, to_original
 
@@ -147,4 +148,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--window", type=int, default=128, help="side of the windows, voxels")
     parser.add_argument("--nnunet", type=Path, help="what nnU-Net wrote for the case")
-    main(parser.parse_args())
+    try:
+        main(parser.parse_args())
+    except VolsegError as error:
+        raise SystemExit(f"Error: {error}") from None

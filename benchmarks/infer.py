@@ -310,8 +310,17 @@ if __name__ == "__main__":
     parser = options(__doc__)
     parser.set_defaults(rounds=3)
     parser.add_argument("--model", type=Path, help="model file or run folder")
-    parser.add_argument("--window", type=int, nargs=3, default=[128, 128, 128])
-    parser.add_argument("--without", nargs="*", default=[], choices=SIDES[1:], help="leave out")
+    parser.add_argument(
+        "--window", type=int, nargs=3, default=[128, 128, 128], help="voxels along R, A and S"
+    )
+    parser.add_argument(
+        "--without",
+        nargs="*",
+        default=[],
+        choices=SIDES[1:],
+        metavar="SIDE",
+        help=f"leave out some of: {', '.join(repr(side) for side in SIDES[1:])}",
+    )
     parser.add_argument("--keep", type=Path, help="folder for all that is made; else it is removed")
     words = parser.parse_args()
     if words.keep:

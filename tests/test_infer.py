@@ -445,6 +445,17 @@ def test_results_of_another_model_are_kept_with_a_warning(scans, model, output, 
     assert "3 results are kept that were not made by these models" in caplog.text
 
 
+def test_results_of_other_options_are_kept_with_a_warning_and_say_so(scans, model, output, caplog):
+    run(scans, model, output)
+    (output / f"{NAMES[1]}.nii.gz").unlink()
+
+    run(scans, model, output, overrides=("inference.precision=bf16",))
+
+    assert "2 results are kept that were not made by these models and options" in caplog.text
+    settings = [manifest_of(output)["cases"][name]["settings"]["overrides"] for name in NAMES]
+    assert settings == [[], ["inference.precision=bf16"], []]
+
+
 def test_two_label_schemes_do_not_share_a_folder(scans, model, output):
     run(scans, model, output)
 

@@ -41,6 +41,12 @@ class ManifestWriter:
         self.finding = finding
         self.names = [case.case_id for case in finding.cases]
         self.models = [model.sha256 for model in predictor.models]
+        # What else a label map depends on; None: as the models say.
+        self.settings = {
+            "tta": options.tta,
+            "overlap": options.overlap,
+            "overrides": list(options.overrides),
+        }
         self.regions = predictor.regions
         self.probabilities, self.overwrite = options.probabilities, options.overwrite
         self.before = _read(output)
@@ -81,7 +87,7 @@ class ManifestWriter:
         cases, mine = known.get("cases", {}), self.shard.share(self.names)
         again = set(self.names) - set(there)
         self._check_labels(set(cases) - again)
-        self._warn_of_other_models(cases, [name for name in mine if name in there])
+        self._warn_of_others(cases, [name for name in mine if name in there])
         if self.shard.is_whole:
             taken_over = len(self.before) > 1
             self.content["cases"] = self._in_order(cases) if taken_over else dict(cases)
@@ -110,11 +116,16 @@ class ManifestWriter:
                     f"run writes {new['name']!r}; use another folder"
                 )
 
-    def _warn_of_other_models(self, cases: Mapping[str, Any], kept: Iterable[str]) -> None:
-        other = [name for name in kept if cases.get(name, {}).get("models") != self.models]
+    def _warn_of_others(self, cases: Mapping[str, Any], kept: Iterable[str]) -> None:
+        other = [
+            name
+            for name in kept
+            if cases.get(name, {}).get("models") != self.models
+            or cases[name].get("settings", self.settings) != self.settings
+        ]
         if other:
             logger.warning(
-                "%d results are kept that were not made by these models, such as %s; "
+                "%d results are kept that were not made by these models and options, such as %s; "
                 "--overwrite makes them again",
                 len(other),
                 other[0],
@@ -149,6 +160,7 @@ class ManifestWriter:
             "output": home(self.output, case).name if others else result.name,
             "probabilities": [path.name for path in maps],
             "models": self.models,
+            "settings": self.settings,
             "seconds": round(seconds, 2),
             "volumes_ml": {name: round(ml, 3) for name, ml in prediction.volumes_ml.items()},
             "missing_channels": list(prediction.missing),
