@@ -1194,3 +1194,17 @@ def test_a_run_does_not_fail_by_its_pictures(troubled):
 
 def test_a_loss_that_is_not_finite_is_none_in_the_scores(troubled):
     assert set(troubled[0]["losses"].values()) == {None}
+
+
+def test_sums_of_an_epoch_do_not_depend_on_where_it_was_stopped():
+    losses = torch.rand(200, generator=torch.Generator().manual_seed(0))
+    logits = torch.zeros(2, 3, 4, 4, 4)
+    whole, parts = EpochSums("ABC", 0.5), [EpochSums("ABC", 0.5) for _ in range(3)]
+    for number, loss in enumerate(losses):
+        whole.add(logits, torch.ones_like(logits), loss)
+        parts[number % 3].add(logits, torch.ones_like(logits), loss)
+
+    together = sum(part.losses for part in parts)
+
+    assert torch.equal(together, whole.losses)
+    assert whole.loss.item() == pytest.approx(losses.mean().item(), rel=1e-6)

@@ -51,8 +51,12 @@ class EpochSums:
         counts = [torch.count_nonzero(x, axes) for x in (predicted & expected, predicted, expected)]
         # Nothing waits for the GPU here: the numbers stay on it.
         self.voxels = self.voxels.to(mask.device) + torch.stack(counts)
-        patches = torch.full_like(loss, len(mask))
-        self.losses = self.losses.to(mask.device) + torch.stack([loss * patches, patches]).float()
+        # In float64 the sum of some float32 numbers is exact, so it is the same whether a run was
+        # stopped and its ranks were added up in between; mps has none.
+        dtype = torch.float32 if mask.device.type == "mps" else torch.float64
+        patches = torch.full_like(loss, len(mask), dtype=dtype)
+        added = torch.stack([loss.to(dtype) * patches, patches])
+        self.losses = self.losses.to(mask.device, dtype) + added
 
     def of_all_ranks(self, strategy: Any) -> EpochSums:
         """The sums over all ranks, each of which calls this.
