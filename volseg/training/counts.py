@@ -51,9 +51,7 @@ class EpochSums:
         counts = [torch.count_nonzero(x, axes) for x in (predicted & expected, predicted, expected)]
         # Nothing waits for the GPU here: the numbers stay on it.
         self.voxels = self.voxels.to(mask.device) + torch.stack(counts)
-        # In float64 the sum of some float32 numbers is exact, so it is the same whether a run was
-        # stopped and its ranks were added up in between; mps has none.
-        dtype = torch.float32 if mask.device.type == "mps" else torch.float64
+        dtype = _exact(mask.device)
         patches = torch.full_like(loss, len(mask), dtype=dtype)
         added = torch.stack([loss.to(dtype) * patches, patches])
         self.losses = self.losses.to(mask.device, dtype) + added
@@ -66,8 +64,12 @@ class EpochSums:
         """
         total = EpochSums(self.regions, 0.5)
         # Copies, since the sum takes the place of what is summed.
-        own = [x.to(strategy.root_device, copy=True) for x in (self.voxels, self.losses)]
-        total.voxels, total.losses = (strategy.reduce(x, reduce_op="sum") for x in own)
+        device = strategy.root_device
+        voxels = self.voxels.to(device, copy=True)
+        # A rank may not have seen a batch yet, and all must send one type.
+        losses = self.losses.to(device, _exact(device), copy=True)
+        total.voxels = strategy.reduce(voxels, reduce_op="sum")
+        total.losses = strategy.reduce(losses, reduce_op="sum")
         return total
 
     @property
@@ -90,3 +92,11 @@ class EpochSums:
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Go on from what `state_dict` gave."""
         self.voxels, self.losses = state["voxels"], state["losses"]
+
+
+def _exact(device: torch.device) -> torch.dtype:
+    """float64: in it the sum of some float32 numbers is exact, in any order; mps has none.
+
+    So it is the same whether a run was stopped and its ranks were added up in between.
+    """
+    return torch.float32 if device.type == "mps" else torch.float64
