@@ -54,6 +54,9 @@ class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
     def __getitem__(self, region: str) -> npt.NDArray[np.float32]:
         return placed(self._parts[region], self._box, self._shape)
 
+    def __contains__(self, region: object) -> bool:
+        return region in self._parts  # Mapping would make the map to find out
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
 
