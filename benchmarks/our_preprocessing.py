@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from worker import serve
 
-from volseg.config import CHANNELS, DataConfig
+from volseg.config import CHANNELS, PreprocessingConfig
 from volseg.nifti import read_case
 from volseg.transforms import preprocess
 
-OPTIONS = DataConfig(data_list=Path(), spacing_mm=(float(sys.argv[1]),) * 3)
+OPTIONS = PreprocessingConfig(spacing_mm=(float(sys.argv[1]),) * 3)
 FILES = [Path(name) for name in sys.argv[2:]]
 
 

@@ -15,7 +15,7 @@ from scipy import ndimage
 from torch.nn import functional
 from torch.utils.data import default_collate
 
-from volseg.config import CHANNELS, AugmentationConfig, DataConfig, ExperimentConfig
+from volseg.config import CHANNELS, AugmentationConfig, ExperimentConfig, PreprocessingConfig
 from volseg.datalist import find_cases, read_data_list
 from volseg.scans import read_images
 from volseg.training.cache import build_cache
@@ -45,7 +45,7 @@ def image(request) -> torch.Tensor:
     if request.param == "real":
         folder = request.getfixturevalue("real_data") / "brats2021" / "BraTS2021_00006"
         scan = read_images(find_cases([folder]).cases[0], CHANNELS)
-        whole = preprocess(scan, DataConfig(data_list="")).image
+        whole = preprocess(scan, PreprocessingConfig()).image
         return torch.from_numpy(whole[:, 20:90, 40:107, 30:95].astype(np.float32))
     shape = (4, 71, 66) if request.param == "random 2D" else (4, 41, 38, 67)
     noise = np.random.default_rng(3).normal(size=shape)

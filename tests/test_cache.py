@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import threading
@@ -14,9 +15,10 @@ import pytest
 from filelock import FileLock
 
 from volseg import signals
-from volseg.config import ExperimentConfig
+from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.datalist import Case, find_cases, read_data_list
 from volseg.errors import OutputError
+from volseg.nifti import CaseImages
 from volseg.scans import read_images
 from volseg.training import cache
 from volseg.training.cache import build_cache, read_cached
@@ -110,6 +112,32 @@ def test_a_real_entry_holds_what_the_plain_way_gives(real_data, tmp_path):
         # Measured: 55 % of the plain arrays at 1 mm.
         stored = sum(path.stat().st_size for path in found.entry.iterdir())
         assert stored < 0.65 * (np.asarray(found.image).nbytes + found.bits.nbytes)
+
+
+def test_preprocessing_gets_nothing_from_a_config_but_what_names_an_entry(
+    cohort, tmp_path, monkeypatch
+):
+    """So a new option, of whatever name, never finds what was prepared without it."""
+    config = config_of(cohort / "list.json", 4)
+    case = read_data_list(config.data.data_list).training[0]
+    given = []
+    monkeypatch.setattr(
+        "volseg.training.entries.preprocess", lambda *args: given.append(args) or preprocess(*args)
+    )
+    build_cache([case], config, tmp_path)
+    assert read_cached(case, config, tmp_path)
+
+    ((images, options),) = given
+    assert isinstance(images, CaseImages)
+    assert options == config.preprocessing
+    assert list(inspect.signature(preprocess).parameters) == ["images", "options", "dtype"]
+
+    class WithAnOption(PreprocessingConfig):
+        denoise: bool = True
+
+    more = WithAnOption(**config.preprocessing.model_dump())
+    monkeypatch.setattr(ExperimentConfig, "preprocessing", more)
+    assert read_cached(case, config, tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -257,7 +285,7 @@ def test_a_signal_while_cases_are_prepared_lets_each_begun_one_become_whole(
 def _assert_is_plain(found, config) -> None:
     """To the last bit: nothing is rounded on the way, and only zeros are left out."""
     images = read_images(found.case, config.data.channels)
-    done = preprocess(images, config.data, config.spatial_dims)
+    done = preprocess(images, config.preprocessing)
     regions = preprocess_masks(read_masks(found.case, config, images.grid), images.grid, done)
     bits = sum(region.astype(np.uint8) << number for number, region in enumerate(regions))
     assert np.array_equal(found.image, done.image)

@@ -14,6 +14,7 @@ from volseg.config import (
     DynUNetConfig,
     ExperimentConfig,
     NetworkSection,
+    PreprocessingConfig,
     SegResNetConfig,
     SwinUNETRConfig,
     UNetConfig,
@@ -72,6 +73,46 @@ def test_the_length_of_the_patch_makes_a_config_2d():
 def test_a_config_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         config().training.max_epochs = 1
+
+
+class WithAnOption(PreprocessingConfig):
+    """As the section would be with one option more."""
+
+    denoise: bool = False
+
+
+OTHER_OPTIONS = {
+    "channels": ("t1c", "t1n", "t2w", "t2f"),
+    "spacing_mm": (1, 1, 2),
+    "background": 0.1,
+    "intensity": "unit",
+    "fill_missing": "t2f",
+    "spatial_dims": 2,
+}
+
+
+def test_every_option_of_preprocessing_has_a_say_in_its_digest(monkeypatch):
+    plain = PreprocessingConfig()
+    others = [PreprocessingConfig(**{name: value}) for name, value in OTHER_OPTIONS.items()]
+    more = [WithAnOption(), WithAnOption(denoise=True)]
+
+    assert OTHER_OPTIONS.keys() == PreprocessingConfig.model_fields.keys()
+    digests = [options.digest for options in (plain, *others, *more)]
+    assert len(set(digests)) == len(digests)
+    assert PreprocessingConfig(spacing_mm=[1, 1, 1]).digest == plain.digest
+    assert len({plain, PreprocessingConfig(), *others, *more}) == len(digests)
+    monkeypatch.setattr("volseg.config.preprocessing._VERSION", 99)
+    assert plain.digest not in digests
+
+
+def test_what_decides_a_preprocessed_case_is_written_in_section_data():
+    section = {name: value for name, value in OTHER_OPTIONS.items() if name != "spatial_dims"}
+    other = config(data={**section, "patch_size": [32, 32]})
+
+    assert config().preprocessing == PreprocessingConfig()
+    assert other.preprocessing == PreprocessingConfig(**OTHER_OPTIONS)
+    # How patches are cut is no matter of the cases that they are cut from.
+    assert config(data={"fold": 1, "batch_size": 9}).preprocessing == PreprocessingConfig()
 
 
 def test_all_mistakes_are_told_at_once(tmp_path):

@@ -22,7 +22,7 @@ import volseg
 from volseg import inference, windows
 from volseg.boxes import bounding_box
 from volseg.checkpoint import Model, save_checkpoint
-from volseg.config import DataConfig, ExperimentConfig
+from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.datalist import Case
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
 from volseg.inference import Predictor
@@ -682,10 +682,7 @@ def test_each_preprocessing_is_done_once(tmp_path, thresholds, monkeypatch):
 
     Predictor(["a", "b", "c"], device="cpu").prepare(write_case(tmp_path))
 
-    assert [(data.spacing_mm, dims) for data, dims in done] == [
-        ((1.0, 1.0, 1.0), 3),
-        ((2.0, 2.0, 2.0), 3),
-    ]
+    assert [options.spacing_mm for (options,) in done] == [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0)]
 
 
 def test_models_of_different_regions_make_no_ensemble(tmp_path):
@@ -844,7 +841,7 @@ def test_outside_the_box_that_an_image_covers_all_is_background(tmp_path, orient
     case = write_case(tmp_path, orientation=orientation)
     predictor = Predictor(write_model(tmp_path / "model.safetensors"), device="cpu")
     images = read_images(predictor.find(case).cases[0], predictor.channels)
-    data = DataConfig(data_list="", spacing_mm=(spacing_mm,) * 3)
+    data = PreprocessingConfig(spacing_mm=(spacing_mm,) * 3)
     done = preprocess(images, data)
 
     box = covered(done.image.shape[1:], done.affine, images.grid)

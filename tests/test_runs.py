@@ -13,7 +13,14 @@ import yaml
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.datalist import read_data_list, write_data_list
 from volseg.errors import CheckpointError, OutputError
-from volseg.runs import check_run, checkpoint_path, find_checkpoints, has_ended, is_held
+from volseg.runs import (
+    check_run,
+    checkpoint_path,
+    find_checkpoints,
+    has_ended,
+    is_held,
+    open_run,
+)
 from volseg.tasks.folds import fit_folds, with_fold
 
 CASE = {"image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "seg.nii"}
@@ -69,6 +76,22 @@ def test_a_folder_is_held_by_what_must_not_be_lost(experiment, begun, held):
     begin(Path("r"), experiment, **begun)
 
     assert is_held(Path("r")) == held
+
+
+def test_a_run_does_not_go_on_with_cases_that_are_preprocessed_otherwise(experiment, monkeypatch):
+    listed = read_data_list(experiment.data.data_list)
+    run = Path("r")
+    open_run(run, experiment, listed, resume=False)
+    (run / "checkpoints").mkdir()
+    checkpoint_path(run, 3).touch()
+    check_run(run, experiment, listed, resume=True)
+
+    monkeypatch.setattr("volseg.config.preprocessing._VERSION", 99)
+    with pytest.raises(CheckpointError, match="by a version of volseg that preprocesses otherwise"):
+        check_run(run, experiment, listed, resume=True)
+    # Begun before the digest was noted.
+    (run / "environment.json").write_text("{}")
+    check_run(run, experiment, listed, resume=True)
 
 
 def test_a_folder_of_something_else_is_held(tmp_path):

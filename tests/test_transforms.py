@@ -20,7 +20,7 @@ from monai.transforms import (
 )
 from scipy import ndimage
 
-from volseg.config import AugmentationConfig, DataConfig
+from volseg.config import AugmentationConfig, PreprocessingConfig
 from volseg.nifti import CaseImages, Grid, read_case
 from volseg.transforms import preprocess, preprocess_masks, to_original
 from volseg.transforms.augmentation import augmentation
@@ -40,8 +40,8 @@ def case(array, affine=RAS) -> CaseImages:
     return CaseImages(array, Grid(array.shape[1:], affine), nib.Nifti1Header(), ())
 
 
-def spaced(*spacing_mm: float) -> DataConfig:
-    return DataConfig(data_list="list.json", spacing_mm=spacing_mm)
+def spaced(*spacing_mm: float, **options: object) -> PreprocessingConfig:
+    return PreprocessingConfig(spacing_mm=spacing_mm, **options)
 
 
 def brain(shape=(20, 22, 18), channels=2, seed=0) -> np.ndarray:
@@ -238,7 +238,7 @@ def test_upsampling_is_linear():
 def test_slices_of_a_2d_network_stay_slices():
     scan = case(brain(), np.diag([1.0, 1, 5, 1]))
 
-    done = preprocess(scan, spaced(2, 2, 1), spatial_dims=2)
+    done = preprocess(scan, spaced(2, 2, 1, spatial_dims=2))
 
     assert Grid(done.image.shape[1:], done.affine).spacing_mm == (2, 2, 5)
     occupied = np.flatnonzero(scan.array.any(axis=(0, 1, 2)))

@@ -15,7 +15,7 @@ import yaml
 
 from volseg.boxes import placed
 from volseg.checkpoint import Model, load_checkpoint
-from volseg.config import ExperimentConfig
+from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.datalist import Case, Finding, find_scans
 from volseg.datalist.names import channel_of, is_slice
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
@@ -113,7 +113,7 @@ class PreparedCase:
     """A case read and preprocessed, once for each way in which a model wants it."""
 
     case: Case
-    images: Mapping[tuple[object, ...], Preprocessed]
+    images: Mapping[PreprocessingConfig, Preprocessed]
     grid: Grid
     header: Any
     notes: tuple[str, ...]
@@ -243,14 +243,12 @@ class Predictor:
                 f"{' '.join(case.channels)}; add {' '.join(missing)} or use a model that needs less"
             )
         read: dict[object, CaseImages] = {}
-        prepared: dict[tuple[object, ...], Preprocessed] = {}
-        for config in (model.config for model in self.models):
-            data = config.data
-            source = data.channels, data.fill_missing
+        prepared: dict[PreprocessingConfig, Preprocessed] = {}
+        for options in dict.fromkeys(model.config.preprocessing for model in self.models):
+            source = options.channels, options.fill_missing
             if source not in read:
                 read[source] = read_images(case, *source)
-            if _preparation(config) not in prepared:
-                prepared[_preparation(config)] = preprocess(read[source], data, config.spatial_dims)
+            prepared[options] = preprocess(read[source], options)
         first, *_ = read.values()
         notes = [note for images in read.values() for note in images.notes]
         if not case.has_size:
@@ -282,7 +280,7 @@ class Predictor:
         part = Grid((i, j, k), case.grid.affine @ start)
         mean = torch.zeros(1)
         for model in self.models:
-            image = case.images[_preparation(model.config)]
+            image = case.images[model.config.preprocessing]
             on_its_grid = segment(
                 model.network,
                 image.image,
@@ -358,13 +356,6 @@ def _union(boxes: Iterable[tuple[slice, ...]]) -> tuple[slice, ...]:
         slice(min(side.start for side in sides), max(side.stop for side in sides))
         for sides in zip(*boxes, strict=True)
     )
-
-
-def _preparation(config: ExperimentConfig) -> tuple[object, ...]:
-    """All that decides what `prepare` makes of a case."""
-    data = config.data
-    options = data.spacing_mm, data.background, data.intensity, data.fill_missing
-    return data.channels, *options, config.spatial_dims
 
 
 def _overridden(model: Model, words: Sequence[str]) -> Model:

@@ -103,6 +103,7 @@ def check_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resum
         raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint; {remedy}")
     if resume:
         check_same_experiment(run, config, data_list)
+        _check_same_preprocessing(run, config)
     elif held:
         remedy = "go on with --resume or choose" if checkpoints else "choose"
         raise OutputError(f"{run} already holds a run; {remedy} another -o")
@@ -168,6 +169,17 @@ def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataLi
         )
 
 
+def _check_same_preprocessing(run: Path, config: ExperimentConfig) -> None:
+    """Refuse to resume on cases that come out otherwise than those the run began with."""
+    digest = config.preprocessing.digest
+    # Runs of the first versions did not note it.
+    if _noted(run).get("preprocessing", digest) != digest:
+        raise CheckpointError(
+            f"the run in {run} was begun by a version of volseg that preprocesses otherwise than "
+            "this one; resume with that version, or start a new run with -o"
+        )
+
+
 def note_end(run: Path, seconds: float) -> None:
     """Note in the folder that the run came to its end; `open_run` takes the note away again.
 
@@ -182,11 +194,16 @@ def note_end(run: Path, seconds: float) -> None:
 
 def is_finished(run: Path) -> bool:
     """Whether `fit` came to the end of this run: last epoch, `max_time` or early stopping."""
+    return _noted(run).get("finished") is True
+
+
+def _noted(run: Path) -> dict[str, Any]:
+    """What `_describe` and `note_end` wrote, as far as it can be read."""
     try:
         told = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(told, dict) and told.get("finished") is True
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def has_ended(run: Path, config: ExperimentConfig) -> bool:
@@ -205,6 +222,7 @@ def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "seed": config.training.seed,
+        "preprocessing": config.preprocessing.digest,
         "git": _git_state(),
     }
     with atomic_write(run / CONFIG_FILE) as temporary:

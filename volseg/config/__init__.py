@@ -4,7 +4,7 @@ A config is strict YAML read into `ExperimentConfig`; `key=value` words override
 are reported at once. Nothing here imports torch, so a config is checked in a blink.
 """
 
-from volseg.config.data import CHANNELS, AugmentationConfig, DataConfig
+from volseg.config.data import AugmentationConfig, DataConfig
 from volseg.config.experiment import ExperimentConfig, load_config, write_config
 from volseg.config.network import (
     AttentionUNetConfig,
@@ -18,6 +18,7 @@ from volseg.config.network import (
     SwinUNETRConfig,
     UNetConfig,
 )
+from volseg.config.preprocessing import CHANNELS, PreprocessingConfig
 from volseg.config.section import Section
 from volseg.config.slurm import SlurmConfig, read_slurm
 from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
@@ -35,6 +36,7 @@ __all__ = [
     "NetworkConfig",
     "NetworkSection",
     "PSPNetConfig",
+    "PreprocessingConfig",
     "Section",
     "SegNetConfig",
     "SegResNetConfig",

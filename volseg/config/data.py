@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from volseg.config.preprocessing import PreprocessingConfig, PreprocessingOptions
 from volseg.config.section import NonNegative, Positive, PositiveInt, Probability, Section
 
-CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 
-
-class DataConfig(Section):
-    """Which cases, which channels, and how they are cut."""
+class DataConfig(PreprocessingOptions):
+    """Which cases, how they are preprocessed, and how they are cut."""
 
     data_list: Path = Field(description="JSON data list, relative to the current folder")
     data_root: Path | None = Field(None, description="folder of the images; default: as listed")
     fold: Annotated[int, Field(ge=0)] | None = Field(
         0, description="fold to validate on; null trains on every case"
-    )
-    channels: tuple[str, ...] = Field(CHANNELS, min_length=1, description="inputs, in this order")
-    spacing_mm: tuple[Positive, ...] = Field(
-        (1.0, 1.0, 1.0),
-        min_length=3,
-        max_length=3,
-        description="spacing the network works at, in mm",
     )
     patch_size: tuple[PositiveInt, ...] = Field(
         (128, 128, 128), min_length=2, max_length=3, description="voxels of a training patch"
@@ -37,20 +29,6 @@ class DataConfig(Section):
         description="share of patches centred on a voxel of a region drawn at random, so in 2D the "
         "share of slices that are sure to show one",
     )
-    background: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0,
-        description="voxels that stay at or below this share of the 99.5th percentile in every "
-        "channel are background, as those at 0 always are",
-    )
-    intensity: Literal["zscore", "unit"] = Field(
-        "zscore",
-        description="zscore: mean 0 and standard deviation 1 over the tissue of each channel; "
-        "unit: from 0 to 1 over the range of the stored type (8 or 16 bit) or of the case",
-    )
-    fill_missing: str | None = Field(
-        None,
-        description="channel that stands in for a missing one; null: a missing channel is an error",
-    )
     workers: Annotated[int, Field(ge=0)] | None = Field(
         None, description="loader processes; null: one less than the cores, 8 at most"
     )
@@ -60,16 +38,11 @@ class DataConfig(Section):
         "null: 'cache' beside the run folder",
     )
 
-    @model_validator(mode="after")
-    def _channels_differ(self) -> DataConfig:
-        if len(set(self.channels)) != len(self.channels):
-            raise ValueError(f"channels {list(self.channels)} repeat; name each once")
-        if self.fill_missing not in (None, *self.channels):
-            raise ValueError(
-                f"fill_missing is {self.fill_missing!r}, but the channels are "
-                f"{list(self.channels)}; choose one of them"
-            )
-        return self
+    @property
+    def preprocessing(self) -> PreprocessingConfig:
+        """What decides how a case is preprocessed, and nothing else."""
+        options = {name: getattr(self, name) for name in PreprocessingOptions.model_fields}
+        return PreprocessingConfig(**options, spatial_dims=len(self.patch_size))
 
 
 class AugmentationConfig(Section):

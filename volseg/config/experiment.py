@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 from volseg.config.data import AugmentationConfig, DataConfig
 from volseg.config.mistakes import explain
 from volseg.config.network import NetworkConfig, NetworkSection, UNetConfig
+from volseg.config.preprocessing import PreprocessingConfig
 from volseg.config.section import Section
 from volseg.config.slurm import SlurmConfig
 from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
@@ -69,6 +70,11 @@ class ExperimentConfig(Section):
     def spatial_dims(self) -> int:
         """2 for a network of slices, 3 for one of volumes."""
         return len(self.data.patch_size)
+
+    @property
+    def preprocessing(self) -> PreprocessingConfig:
+        """What decides how a case is preprocessed, and nothing else."""
+        return self.data.preprocessing
 
     @property
     def window_size(self) -> tuple[int, ...]:

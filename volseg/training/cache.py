@@ -40,7 +40,7 @@ from volseg.training.tissue import TissueArray
 logger = logging.getLogger(__name__)
 
 # To be raised when entries written by an older version must not be read any more.
-_FORMAT = 3
+_FORMAT = 4
 # A hidden name of an entry, and what tells apart those who build it.
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
 
@@ -221,14 +221,9 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
     scheme = case_scheme(case, config)
     depends_on: dict[str, Any] = {
         "format": _FORMAT,
-        "channels": config.data.channels,
+        "preprocessing": config.preprocessing.digest,
         "case_channels": case.channels,
-        "spacing_mm": config.data.spacing_mm,
-        "background": config.data.background,
-        "intensity": config.data.intensity,
-        "fill_missing": config.data.fill_missing,
         "case_spacing_mm": case.spacing_mm,
-        "spatial_dims": config.spatial_dims,
         "regions": {region: scheme.regions[region] for region in config.labels.regions},
         "labels": dict(scheme.labels),
         "sources": stats,

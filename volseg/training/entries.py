@@ -102,8 +102,9 @@ def _masks(
 
 def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple[str, ...]]:
     """The preprocessed images, those read being forgotten, and the channels that are missing."""
-    images = read_images(case, config.data.channels, config.data.fill_missing)
-    return preprocess(images, config.data, config.spatial_dims), images.missing
+    options = config.preprocessing
+    images = read_images(case, options.channels, options.fill_missing)
+    return preprocess(images, options), images.missing
 
 
 def _regions(

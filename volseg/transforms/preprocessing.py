@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 
 from volseg.boxes import bounding_box
-from volseg.config import DataConfig
+from volseg.config import PreprocessingConfig
 from volseg.nifti import CaseImages, Grid
 from volseg.ranks import cores
 from volseg.transforms.resampling import Affine, ratios, resampled, scaling, target_grid
@@ -41,8 +41,7 @@ class Preprocessed:
 
 def preprocess(
     images: CaseImages,
-    options: DataConfig,
-    spatial_dims: int = 3,
+    options: PreprocessingConfig,
     dtype: npt.DTypeLike = np.float16,
 ) -> Preprocessed:
     """Crop to the brain, turn to RAS, resample, normalise.
@@ -56,18 +55,18 @@ def preprocess(
 
     Args:
         images: The case.
-        options: Wanted spacing along the axes R, A and S, background, grey values.
-        spatial_dims: For 2, the spacing along S stays, so that a slice remains a slice.
+        options: Wanted spacing along the axes R, A and S, background, grey values. It is all that
+            decides the result beside the case, so that its digest may name it.
         dtype: Of the result: float32, in which all is computed, or float16, to which it is rounded.
     """
-    keeps = (ratios(images.grid.affine, options.spacing_mm, spatial_dims) == 1).all()
+    keeps = (ratios(images.grid.affine, options.spacing_mm, options.spatial_dims) == 1).all()
     margin = 0 if keeps else 1
     # A mask of the whole scan is only made where the voxels outside it must be blackened.
     tissue = _tissue(images.array, options.background) if options.background else None
     box = _box(images.array, margin) if tissue is None else bounding_box(tissue, margin)
     old = images.grid.affine @ scaling((1, 1, 1), [axis.start for axis in box])
     block = images.array[(slice(None), *box)]
-    shape, affine = target_grid(block.shape[1:], old, options.spacing_mm, spatial_dims)
+    shape, affine = target_grid(block.shape[1:], old, options.spacing_mm, options.spatial_dims)
     image = np.empty((len(block), *shape), dtype)
 
     def fill(target: npt.NDArray[Any], channel: npt.NDArray[Any]) -> None:

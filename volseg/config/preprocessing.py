@@ -1,0 +1,71 @@
+"""What decides how a case is preprocessed: a part of section `data`, and the same with all of it.
+
+`preprocess` gets nothing else from a config, and its digest tells whether two preprocessed cases
+may stand for each other: in the cache, in an ensemble, in a run that is resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from volseg.config.section import Positive, Section
+
+CHANNELS = ("t1n", "t1c", "t2w", "t2f")
+
+# To be raised when other numbers come out of the same options.
+_VERSION = 1
+
+
+class PreprocessingOptions(Section):
+    """Which channels, at which spacing, and what becomes of their grey values."""
+
+    channels: tuple[str, ...] = Field(CHANNELS, min_length=1, description="inputs, in this order")
+    spacing_mm: tuple[Positive, ...] = Field(
+        (1.0, 1.0, 1.0),
+        min_length=3,
+        max_length=3,
+        description="spacing the network works at, in mm",
+    )
+    background: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0,
+        description="voxels that stay at or below this share of the 99.5th percentile in every "
+        "channel are background, as those at 0 always are",
+    )
+    intensity: Literal["zscore", "unit"] = Field(
+        "zscore",
+        description="zscore: mean 0 and standard deviation 1 over the tissue of each channel; "
+        "unit: from 0 to 1 over the range of the stored type (8 or 16 bit) or of the case",
+    )
+    fill_missing: str | None = Field(
+        None,
+        description="channel that stands in for a missing one; null: a missing channel is an error",
+    )
+
+    @model_validator(mode="after")
+    def _channels_differ(self) -> PreprocessingOptions:
+        if len(set(self.channels)) != len(self.channels):
+            raise ValueError(f"channels {list(self.channels)} repeat; name each once")
+        if self.fill_missing not in (None, *self.channels):
+            raise ValueError(
+                f"fill_missing is {self.fill_missing!r}, but the channels are "
+                f"{list(self.channels)}; choose one of them"
+            )
+        return self
+
+
+class PreprocessingConfig(PreprocessingOptions):
+    """All that decides what becomes of the images of a case; equal ones give equal results."""
+
+    spatial_dims: Literal[2, 3] = Field(
+        3, description="of the network; 2: the spacing along S stays, so that slices stay slices"
+    )
+
+    @property
+    def digest(self) -> str:
+        """Hash of every option, and of the version of the code: 64 hexadecimal digits."""
+        told = {"version": _VERSION, "options": self.model_dump(mode="json")}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
