@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -141,3 +142,24 @@ def test_holm_counts_the_pairs_of_every_region():
 
 def test_runs_without_a_common_patient_are_no_pair():
     assert compare_pairs({"WT": {"a": {"p": 1.0}, "b": {"q": 1.0}}}) == ()
+
+
+def test_the_interval_is_that_of_all_resamples_drawn_at_once():
+    values = np.random.default_rng(3).random(300)
+    drawn = np.random.RandomState(0).randint(0, 300, (9999, 300))
+    means = values[drawn].mean(axis=1)
+
+    assert mean_interval(values.tolist()) == tuple(np.percentile(means, [2.5, 97.5]))
+
+
+def test_the_interval_of_thousands_of_patients_needs_little_memory():
+    values = np.random.default_rng(3).random(3064).tolist()
+    mean_interval(values[:3])
+
+    tracemalloc.start()
+    mean_interval(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    # All resamples at once are 245 MB, and so are the numbers that are drawn.
+    assert peak < 40e6

@@ -21,6 +21,8 @@ PAIRED_TEST = (
 
 _RESAMPLES = 9999
 _SEED = 0
+# Values that are resampled at a time: their numbers and they themselves take 16 MB.
+_AT_A_TIME = 2**20
 _FEWEST_FOR_INTERVAL = 3
 # Up to here every one of the 2^n signs is tried, so that ties need no approximation.
 _MOST_ENUMERATED = 13
@@ -85,6 +87,8 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
         n_resamples=_RESAMPLES,
         confidence_level=0.95,
         method="percentile",
+        # What is drawn is one sequence, however it is cut.
+        batch=max(1, _AT_A_TIME // len(values)),
         random_state=_SEED,
     ).confidence_interval
     return float(found.low), float(found.high)
