@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from volseg.config import load_config
+from volseg.datalist import read_data_list
 from volseg.losses import build_loss
 from volseg.networks import NETWORKS, build_network
 
@@ -38,6 +39,38 @@ def test_a_config_builds_its_network_and_takes_its_patch(path):
     assert finest.shape == (config.data.batch_size, regions, *patch)
     assert all(side % network.divisor == 0 for side in patch)
     assert isinstance(build_loss(config.loss), torch.nn.Module)
+
+
+@every_config
+def test_no_network_normalises_over_a_batch_of_a_few_patches(path):
+    config = load_config(path)
+    if config.network.name == "swin_unetr":
+        pytest.importorskip("einops", reason="swin_unetr needs volseg[transformer]")
+    regions, patch = len(config.labels.regions), config.data.patch_size
+    network = build_network(config.network, len(config.data.channels), regions, patch)
+
+    over_batch = [
+        m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+    ]
+    assert not over_batch or config.data.batch_size >= 8
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in CONFIGS if load_config(path).data.data_list.name == "brats2021.json"],
+    ids=lambda path: path.stem,
+)
+def test_validations_of_a_fold_take_less_than_a_tenth_of_a_training(path):
+    config = load_config(path)
+    data = config.data
+    cases = len(read_data_list(ROOT / data.data_list, ROOT).split(data.fold)[1])
+    # A brain of 140 x 175 x 145 voxels takes two windows of 128 along each axis. A patch of that
+    # size is also gone through backwards, which takes twice as long.
+    validation = 8 * cases
+    epochs = config.training.validate_every * data.batches_per_epoch * data.batch_size * 3
+
+    assert cases == 251
+    assert validation < 0.1 * (validation + epochs)
 
 
 @every_config

@@ -826,13 +826,20 @@ def test_a_loss_that_is_no_number_any_more_is_warned_of(experiment, tmp_path, ca
     assert warning.startswith("the training loss is nan")
 
 
-def test_the_last_epoch_is_validated_whatever_validate_every_says(experiment, tmp_path):
+def test_the_last_epoch_is_validated_whatever_validate_every_says(experiment, tmp_path, caplog):
     config = changed(experiment, training={"max_epochs": 3, "validate_every": 2})
 
-    fit(config, tmp_path / "run")
+    with caplog.at_level(logging.INFO):
+        fit(config, tmp_path / "run")
 
     rows = read_metrics(tmp_path / "run" / "metrics.csv")
     assert [bool(row["val/dice/WT"]) for row in rows] == [False, True, True]
+    # Between validations the log tells how the patches are segmented.
+    lines = [text.split("; ")[1] for text in caplog.messages if text.startswith("epoch ")]
+    for line, row, words, kind in zip(
+        lines, rows, ("Dice of patches", "Dice", "Dice"), ("train", "val", "val"), strict=True
+    ):
+        assert line.startswith(f"{words} WT {float(row[f'{kind}/dice/WT']):.3f}, TC ")
 
 
 def test_an_interrupt_reaches_the_caller_and_the_log_tells_how_to_go_on(

@@ -90,14 +90,16 @@ class EpochLog(Callback):
         total = trainer.max_epochs or done
         steps = max(1, trainer.global_step - self.first_step)
         each = (time.monotonic() - self.start) / steps * int(trainer.num_training_batches)
+        # Of the validation cases; where there was no validation, of the patches trained on.
+        words, kind = ("Dice", "val") if BEST_SCORE in row else ("Dice of patches", "train")
         scores = ", ".join(
             f"{name.rpartition('/')[2]} {float(row[name]):.3f}"
             for name in self.columns
-            if name.startswith("val/dice/") and name in row
+            if name.startswith(f"{kind}/dice/") and name in row
         )
         return (
             f"epoch {done} of {total}: loss {float(row['train/loss']):.4f}"
-            + (f"; Dice {scores}" if scores else "")
+            + (f"; {words} {scores}" if scores else "")
             + f"; about {clock(each * (total - done))} left"
         )
 
