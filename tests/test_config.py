@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +17,14 @@ from volseg.config import (
     ExperimentConfig,
     NetworkSection,
     PreprocessingConfig,
+    Section,
     SegResNetConfig,
     SwinUNETRConfig,
     UNetConfig,
     load_config,
     write_config,
 )
+from volseg.config.network import NETWORK_SECTIONS
 from volseg.errors import ConfigError
 from volseg.labels import LabelScheme, get_scheme
 
@@ -383,7 +387,7 @@ def test_overrides_replace_add_and_are_read_as_yaml(minimal_yaml):
         ("fast", "override 'fast' is not of the form section.key=value"),
         ("=5", "override '=5' is not of the form section.key=value"),
         ("labels.name=x", "override 'labels.name=x': labels is not a section"),
-        ("data.patch_size=[1, 2", r"override 'data.patch_size=\[1, 2': '\[1, 2' is not a YAML"),
+        ("data.patch_size=[1, 2", r"override 'data.patch_size=\[1, 2': .*; give a YAML value$"),
         ("data.fould=1", "data.fould: unknown key; did you mean 'fold'"),
     ],
 )
@@ -395,10 +399,10 @@ def test_a_bad_override_is_quoted(minimal_yaml, word, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"labels: [1,\n", "is not YAML: .* line 2.*; correct that line"),
-        (b"labels: \xff\xfe", "is not YAML: .*utf-8.*; correct that line"),
+        (b"labels: [1,\n", "is not YAML \\(.* line 2.*\\); correct that line"),
+        (b"labels: \xff\xfe", "is not YAML \\(.*utf-8.*\\); correct that line"),
         (b"", "holds no options; see configs/ for examples"),
-        (b"- a\n- b\n", "holds no options"),
+        (b"- a\n- b\n", r"holds no options, but \['a', 'b'\]; see"),
     ],
 )
 def test_a_file_that_holds_no_config_is_refused(tmp_path, content, message):
@@ -493,3 +497,62 @@ def test_a_custom_scheme_gives_its_regions(tmp_path):
 def test_a_custom_scheme_that_says_too_little_is_refused(labels, message):
     with pytest.raises(ConfigError, match=message):
         config(labels=labels)
+
+
+def numbers(section, place=()):
+    """Place of every option of a section, and of those in it, that is a number and no switch."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from numbers(field.annotation, (*place, name))
+        elif re.search(r"\b(int|float)\b", str(field.annotation)):
+            yield (*place, name)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *numbers(ExperimentConfig),
+        *((network, *place) for network, of in NETWORK_SECTIONS.items() for place in numbers(of)),
+    ],
+    ids=".".join,
+)
+def test_true_is_no_number(place):
+    options = {}
+    if place[0] in NETWORK_SECTIONS:
+        place, options = ("network", *place[1:]), {"network": {"name": place[0]}}
+    *sections, last = place
+    inner = options
+    for name in sections:
+        inner = inner.setdefault(name, {})
+    for value in (True, [True] * 3, {"WT": True}):
+        inner[last] = value
+
+        assert any(line.startswith(".".join(place)) for line in mistakes(**options)), value
+
+
+@pytest.mark.parametrize(
+    ("labels", "regions"),
+    [({True: "a"}, {"WT": [1]}), ({1.5: "a"}, {"WT": [1]}), ({1: "a"}, {"WT": [1.0]})],
+)
+def test_labels_are_integers(labels, regions):
+    (line,) = mistakes(labels={"labels": labels, "regions": regions})
+
+    assert line.startswith("labels: labels maps integers to names, regions maps names to lists of")
+
+
+def test_messages_stay_short_whatever_a_file_holds(tmp_path):
+    path = tmp_path / "list.yaml"
+    entries = [{"case_id": f"case_{i}", "image": ["a" * 500] * 4} for i in range(1000)]
+    for content in (
+        {"labels": entries, "data": entries},
+        {f"key{i}" * 100: entries for i in range(50)},
+        {"data": {"data_list": "x", "patch_size": ["a"] * 1000, "channels": ["b" * 9000] * 2}},
+        entries,
+    ):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ConfigError) as caught:
+            load_config(path)
+
+        lines = str(caught.value).splitlines()
+        assert len(lines) <= 12
+        assert max(map(len, lines)) < 700

@@ -660,13 +660,28 @@ def test_a_list_with_a_mistake_is_refused_in_words(tmp_path, change, message):
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["{", '{"training": []}', "[]", "\udcff"])
+@pytest.mark.parametrize(
+    "content", ["{", '{"training": []}', "[]", "\udcff", '{"volseg": 1, "volseg": 1}', "[" * 9999]
+)
 def test_what_is_no_list_is_refused(tmp_path, content):
     path = tmp_path / "list.json"
     path.write_text(content, encoding="utf-8", errors="surrogateescape")
 
     with pytest.raises(DataListError, match="make one with volseg split"):
         read_data_list(path)
+
+
+def test_what_a_list_holds_in_the_wrong_place_is_quoted_in_a_line(tmp_path):
+    path = tmp_path / "list.json"
+    entry = LIST["training"][0] | {"case_id": 5, "x" * 900: 1, "fold": "many words " * 900}
+    path.write_text(json.dumps(LIST | {"training": [entry] * 100}), encoding="utf-8")
+
+    with pytest.raises(DataListError) as caught:
+        read_data_list(path)
+
+    _, *lines, last = str(caught.value).splitlines()
+    assert (len(lines), last) == (10, "  and 290 more")
+    assert max(map(len, lines)) < 300
 
 
 def test_a_list_that_cannot_be_opened_is_refused(tmp_path):

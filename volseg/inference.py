@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
 
 from volseg.boxes import placed
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import ExperimentConfig, PreprocessingConfig
+from volseg.config.yaml_file import read_word
 from volseg.datalist import Case, Finding, find_scans
 from volseg.datalist.names import channel_of, is_slice
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
@@ -369,10 +369,7 @@ def _overridden(model: Model, words: Sequence[str]) -> Model:
                 f"option {word!r} is not of the form inference.KEY=VALUE; "
                 "only how a trained model is used can be changed"
             )
-        try:
-            options["inference"][option] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"option {word!r}: {text!r} is not a YAML value") from None
+        options["inference"][option] = read_word(text, word)
     where = f"{model.path} with {' '.join(words)}"
     return replace(model, config=ExperimentConfig.from_dict(options, where)) if words else model
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field
 
 from volseg.config.preprocessing import PreprocessingConfig, PreprocessingOptions
-from volseg.config.section import NonNegative, Positive, PositiveInt, Probability, Section
+from volseg.config.section import (
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Probability,
+    Section,
+)
 
 
 class DataConfig(PreprocessingOptions):
@@ -16,7 +22,7 @@ class DataConfig(PreprocessingOptions):
 
     data_list: Path = Field(description="JSON data list, relative to the current folder")
     data_root: Path | None = Field(None, description="folder of the images; default: as listed")
-    fold: Annotated[int, Field(ge=0)] | None = Field(
+    fold: NonNegativeInt | None = Field(
         0, description="fold to validate on; null trains on every case"
     )
     patch_size: tuple[PositiveInt, ...] = Field(
@@ -29,7 +35,7 @@ class DataConfig(PreprocessingOptions):
         description="share of patches centred on a voxel of a region drawn at random, so in 2D the "
         "share of slices that are sure to show one",
     )
-    workers: Annotated[int, Field(ge=0)] | None = Field(
+    workers: NonNegativeInt | None = Field(
         None, description="loader processes; null: one less than the cores, 8 at most"
     )
     cache_dir: str | None = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,8 +19,8 @@ from volseg.config.preprocessing import PreprocessingConfig
 from volseg.config.section import Section
 from volseg.config.slurm import SlurmConfig
 from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
-from volseg.config.yaml_file import read_yaml
-from volseg.errors import ConfigError
+from volseg.config.yaml_file import read_word, read_yaml
+from volseg.errors import ConfigError, cut, listed, shown
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 
 
@@ -34,20 +35,27 @@ def _scheme(value: object) -> LabelScheme:
         raise ValueError(str(error)) from None
     if isinstance(value, LabelScheme):
         return value
-    raise ValueError(f"give the name of a label scheme, or write one out, got {value!r}")
+    raise ValueError(f"give the name of a label scheme, or write one out, got {shown(value)}")
 
 
 def _custom_scheme(value: Mapping[str, Any]) -> LabelScheme:
     if not {"labels", "regions"} <= set(value) <= {"name", "labels", "regions"}:
         raise ConfigError("a custom label scheme has labels, regions and, if liked, name")
     try:
-        labels = {int(k): str(v) for k, v in value["labels"].items()}
-        regions = {str(k): tuple(int(x) for x in v) for k, v in value["regions"].items()}
+        labels = {_integer(k): str(v) for k, v in value["labels"].items()}
+        regions = {str(k): tuple(map(_integer, v)) for k, v in value["regions"].items()}
     except (TypeError, ValueError, AttributeError):
         raise ConfigError(
             "labels maps integers to names, regions maps names to lists of integers"
         ) from None
     return LabelScheme(str(value.get("name", "custom")), labels, regions)
+
+
+def _integer(value: object) -> int:
+    """An integer, also as a key of JSON, where each is a text."""
+    if type(value) is int or (isinstance(value, str) and re.fullmatch("[0-9]+", value)):
+        return int(value)
+    raise ValueError(f"{shown(value)} is no integer")
 
 
 class ExperimentConfig(Section):
@@ -115,7 +123,7 @@ class ExperimentConfig(Section):
             return cls.model_validate(options)
         except ValidationError as error:
             lines = [line for detail in error.errors() for line in explain(detail, cls)]
-            raise ConfigError("\n  ".join([f"{where} is not a valid config:", *lines])) from None
+            raise ConfigError(listed(f"{where} is not a valid config:", lines)) from None
 
 
 def _written(scheme: LabelScheme) -> object:
@@ -139,12 +147,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or not key:
-            raise ConfigError(f"override {word!r} is not of the form section.key=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"override {word!r}: {text!r} is not a YAML value") from None
-        _set(options, key.split("."), value, word)
+            raise ConfigError(f"override {shown(word)} is not of the form section.key=value")
+        _set(options, key.split("."), read_word(text, word), word)
     return ExperimentConfig.from_dict(options, where=str(path))
 
 
@@ -157,7 +161,7 @@ def _set(options: dict[str, Any], keys: list[str], value: object, word: str) -> 
     for key in keys[:-1]:
         inner = options.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"override {word!r}: {key} is not a section")
+            raise ConfigError(f"override {shown(word)}: {cut(key, 40)} is not a section")
         options = inner
     options[keys[-1]] = value
 

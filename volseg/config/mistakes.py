@@ -10,6 +10,10 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from volseg.config.network import NETWORK_SECTIONS
+from volseg.errors import cut, shown
+
+# Letters of the longest line: the names of all options of a section have room.
+_LONGEST = 600
 
 
 def explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
@@ -29,18 +33,18 @@ def explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
             text = f"name is missing; use one of {', '.join(NETWORK_SECTIONS)}"
         case "union_tag_invalid":
             name = detail["ctx"]["tag"]
-            text = f"unknown network {name!r}; {_hint(name, NETWORK_SECTIONS)}"
+            text = f"unknown network {shown(name)}; {_hint(name, NETWORK_SECTIONS)}"
         case "model_type" | "model_attributes_type":
-            text = f"a section holds lines of `option: value`, got {found!r}"
+            text = f"a section holds lines of `option: value`, got {shown(found)}"
         case "path_type":
-            text = f"give a path, got {found!r}"
+            text = f"give a path, got {shown(found)}"
         case "value_error":
             text = detail["msg"].removeprefix("Value error, ")
         case _:
             text = detail["msg"].replace("tuple", "list").replace("Tuple", "List")
             text = text[0].lower() + text[1:]
-            text += "" if isinstance(found, Mapping | list | tuple) else f", got {found!r}"
-    return [f"{place}: {line}" if place else line for line in text.splitlines()]
+            text += "" if isinstance(found, Mapping | list | tuple) else f", got {shown(found)}"
+    return [cut(f"{place}: {line}" if place else line, _LONGEST) for line in text.splitlines()]
 
 
 def _hint(word: str, known: Iterable[str]) -> str:

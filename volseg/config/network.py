@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from volseg.config.section import PositiveInt, Probability, Section
+from volseg.config.section import NonNegativeInt, PositiveInt, Probability, Section
 
 
 class NetworkSection(Section):
@@ -47,7 +47,7 @@ class UNetConfig(_Levels):
 
     name: Literal["unet"] = "unet"
     deep_supervision: Literal[False] = False
-    residual_units: Annotated[int, Field(ge=0)] = Field(2, description="convolutions a level")
+    residual_units: NonNegativeInt = Field(2, description="convolutions a level")
     full_resolution: bool = Field(
         False, description="first level as fine as the image; else half as fine, and quicker"
     )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from volseg.config.section import Positive, Section
+from volseg.config.section import Positive, Section, Share
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 
@@ -30,7 +30,7 @@ class PreprocessingOptions(Section):
         max_length=3,
         description="spacing the network works at, in mm",
     )
-    background: Annotated[float, Field(ge=0, lt=1)] = Field(
+    background: Share = Field(
         0.0,
         description="voxels that stay at or below this share of the 99.5th percentile in every "
         "channel are background, as those at 0 always are",

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-Probability = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+
+def _number(value: object) -> object:
+    # In Python True is 1, and `max_epochs: yes` would be one epoch.
+    if isinstance(value, bool):
+        raise ValueError(f"give a number, got {value}")
+    return value
+
+
+Float = Annotated[float, BeforeValidator(_number)]
+Probability = Annotated[Float, Field(ge=0, le=1)]
+Share = Annotated[Float, Field(ge=0, lt=1)]
+Positive = Annotated[Float, Field(gt=0)]
+NonNegative = Annotated[Float, Field(ge=0)]
+Int = Annotated[int, BeforeValidator(_number)]
+PositiveInt = Annotated[Int, Field(gt=0)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
 
 
 class Section(BaseModel):

@@ -10,11 +10,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from volseg.config.mistakes import explain
-from volseg.config.section import PositiveInt, Section
+from volseg.config.section import NonNegativeInt, PositiveInt, Section
 from volseg.config.yaml_file import read_yaml
-from volseg.errors import ConfigError
-
-NonNegativeInt = Annotated[int, Field(ge=0)]
+from volseg.errors import ConfigError, shown
 
 #: Word of `--slurm` for the section alone.
 DEFAULTS = "defaults"
@@ -47,7 +45,7 @@ def _time(value: object) -> object:
         hours, minutes = divmod(minutes, 60)
         return f"{hours:02}:{minutes:02}:{seconds:02}"
     if isinstance(value, str) and not _TIME.fullmatch(value):
-        raise ValueError(f"a time is HH:MM:SS, D-HH:MM:SS or minutes, got {value!r}")
+        raise ValueError(f"a time is HH:MM:SS, D-HH:MM:SS or minutes, got {shown(value)}")
     return value
 
 
@@ -118,7 +116,7 @@ class SlurmConfig(Section):
                 name = str(key).replace("_", "-")
                 problems.append(_problem(name, value))
             elif re.search(r"[\n\r\0]", value if isinstance(value, str) else ""):
-                problems.append(f"{name}: {value!r} has more than one line; write a single one")
+                problems.append(_several_lines(name, value))
             if name in named:
                 problems.append(f"{name} is there twice; name it once")
             named[name] = value
@@ -145,15 +143,19 @@ def _problem(name: str, value: object) -> str | None:
     if name in _OURS:
         return f"{name} is not for you to set: {_OURS[name]}"
     if not re.fullmatch(r"[a-z][a-z0-9-]+", name):
-        return f"{name!r} is no long option of sbatch; `sbatch --help` lists them"
+        return f"{shown(name)} is no long option of sbatch; `sbatch --help` lists them"
     if not isinstance(value, str | int | bool):
-        return f"{name}: give a text, a whole number or true, got {value!r}"
+        return f"{name}: give a text, a whole number or true, got {shown(value)}"
     if re.search(r"[\n\r\0]", str(value)):
-        return f"{name}: {value!r} has more than one line; write a single one"
+        return _several_lines(name, value)
     # One with B: reaches the shell of the script alone, which cannot save anything.
     if name == "signal" and not re.fullmatch(r"(R:)?(SIG)?(USR1|TERM)(@\d+)?", str(value)):
         return f"signal {value} would not tell the program to save; write USR1@SECONDS"
     return None
+
+
+def _several_lines(name: str, value: object) -> str:
+    return f"{name}: {shown(value)} has more than one line; write a single one"
 
 
 def read_slurm(words: Sequence[str], section: SlurmConfig | None = None) -> SlurmConfig:

@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from volseg.config.section import NonNegative, Positive, PositiveInt, Probability, Section
+from volseg.config.section import (
+    Float,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Probability,
+    Section,
+    Share,
+)
+from volseg.errors import shown
 
 
 class LossConfig(Section):
@@ -36,15 +46,15 @@ def _seconds(text: object) -> object:
         return text
     found = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)", text.strip())
     if found is None:
-        raise ValueError(f"a time is HH:MM:SS or D-HH:MM:SS, got {text!r}")
+        raise ValueError(f"a time is HH:MM:SS or D-HH:MM:SS, got {shown(text)}")
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _devices(value: object) -> object:
-    if value == "auto" or (isinstance(value, int) and value > 0):
+    if value == "auto" or (type(value) is int and value > 0):
         return value
-    raise ValueError(f"give 'auto' or a whole number above 0, got {value!r}")
+    raise ValueError(f"give 'auto' or a whole number above 0, got {shown(value)}")
 
 
 def _word(value: object) -> object:
@@ -71,7 +81,7 @@ class TrainingConfig(Section):
     ] = Field(
         "auto", description="auto: bf16-mixed where the GPU has it, 16-mixed on others, 32 on CPU"
     )
-    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+    ema: Share = Field(
         0.0, description="decay a step of the moving average of the weights; 0: none"
     )
     early_stopping: PositiveInt | None = Field(
@@ -81,7 +91,7 @@ class TrainingConfig(Section):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     devices: Annotated[PositiveInt | Literal["auto"], BeforeValidator(_devices)] = "auto"
     nodes: PositiveInt = 1
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: NonNegativeInt = 0
 
 
 class InferenceConfig(Section):
@@ -90,14 +100,14 @@ class InferenceConfig(Section):
     window_size: tuple[PositiveInt, ...] | None = Field(
         None, min_length=2, max_length=3, description="voxels; null: the patch size"
     )
-    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    overlap: Share = 0.5
     blending: Literal["gaussian", "constant"] = "gaussian"
     window_batch: PositiveInt = Field(1, description="windows a forward pass")
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_word)] = Field(
         "auto", description="auto: as in training; bf16: faster on a CPU that computes in it"
     )
     tta: bool = Field(False, description="mean over mirrored copies")
-    threshold: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="of a probability")
+    threshold: Annotated[Float, Field(gt=0, lt=1)] = Field(0.5, description="of a probability")
     min_component_mm3: Mapping[str, NonNegative] = Field(
         default_factory=dict, description="smaller components of a region are removed"
     )

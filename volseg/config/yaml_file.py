@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from volseg.errors import ConfigError
+from volseg.documents import parse_yaml
+from volseg.documents import read_yaml as read_document
+from volseg.errors import ConfigError, shown
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Options of a file; ConfigError if it cannot be read or holds none."""
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}); check the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        detail = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not YAML: {detail}; correct that line") from None
+    options = read_document(path, ConfigError)
     if not isinstance(options, dict):
-        raise ConfigError(f"{path} holds no options; see configs/ for examples")
+        found = "" if options is None else f", but {shown(options)}"
+        raise ConfigError(f"{path} holds no options{found}; see configs/ for examples")
     return options
+
+
+def read_word(text: str, word: str) -> Any:
+    """Value of an override `key=text`, as YAML reads it; ConfigError, naming the word, if none."""
+    try:
+        return parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"override {shown(word)}: {error}; give a YAML value") from None

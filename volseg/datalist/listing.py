@@ -15,9 +15,10 @@ from pydantic_core import ErrorDetails
 
 from volseg.datalist.case import Case, DataList
 from volseg.datalist.names import is_slice
-from volseg.errors import DataListError
+from volseg.documents import read_json
+from volseg.errors import DataListError, cut, listed, shown
 
-_PROBLEMS_SHOWN = 10
+_LONGEST = 400
 _Name = Annotated[str, Field(min_length=1)]
 
 
@@ -185,16 +186,7 @@ def _case(entry: _Entry, channels: Sequence[str], root: Path) -> Case:
 
 
 def _parse(path: Path) -> _File:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataListError(
-            f"data list {path} cannot be read ({error.strerror}); check the path"
-        ) from None
-    except ValueError as error:
-        raise DataListError(
-            f"data list {path} is not JSON ({error}); make one with volseg split"
-        ) from None
+    content = read_json(path, DataListError, f"data list {path}", "make one with volseg split")
     if not isinstance(content, dict) or "volseg" not in content:
         raise DataListError(
             f"{path} is no data list of volseg: it has no key 'volseg'; make one with volseg split"
@@ -202,13 +194,11 @@ def _parse(path: Path) -> _File:
     try:
         file = _File.model_validate(content)
     except ValidationError as error:
-        problems = [_explain(detail, content) for detail in error.errors()]
+        problems = [_explain(detail) for detail in error.errors()]
     else:
-        problems = list(_inconsistencies(file))
+        problems = [cut(problem, _LONGEST) for problem in _inconsistencies(file)]
     if problems:
-        left = len(problems) - _PROBLEMS_SHOWN
-        shown = problems[:_PROBLEMS_SHOWN] + ([f"and {left} more"] if left > 0 else [])
-        raise DataListError("\n  ".join([f"{path} is not a valid data list:", *shown]))
+        raise DataListError(listed(f"{path} is not a valid data list:", problems))
     return file
 
 
@@ -256,10 +246,10 @@ def _patients_in_several_folds(entries: Sequence[_Entry]) -> Iterator[str]:
             )
 
 
-def _explain(detail: ErrorDetails, content: Any) -> str:
+def _explain(detail: ErrorDetails) -> str:
     """One mistake found by pydantic, as `place: what was found`."""
     *outer, last = detail["loc"]
-    place = ".".join(map(str, detail["loc"]))
+    place = cut(".".join(map(str, detail["loc"])), 100)
     if detail["type"] == "missing":
         return f"{place}: missing; add it"
     if detail["type"] == "extra_forbidden":
@@ -268,4 +258,6 @@ def _explain(detail: ErrorDetails, content: Any) -> str:
         return f"{place}: unknown key; " + (f"did you mean {close[0]!r}?" if close else "remove it")
     message = detail["msg"][0].lower() + detail["msg"][1:]
     found = detail["input"]
-    return f"{place}: {message}" + ("" if isinstance(found, dict | list) else f", got {found!r}")
+    return f"{place}: {message}" + (
+        "" if isinstance(found, dict | list) else f", got {shown(found)}"
+    )
