@@ -306,7 +306,30 @@ def test_costs_are_of_one_slice_or_one_window_in_the_order_of_the_models(tmp_pat
         assert 0 < cost.quartiles[0] <= cost.milliseconds <= cost.quartiles[1]
         assert cost.rounds == 3
     assert deep.multiply_adds > 16 * flat.multiply_adds > 0
+    assert flat.precision == deep.precision == "float32" or torch.cuda.is_available()
     assert "thread" in machine_in_words() or torch.cuda.is_available()
+
+
+@pytest.mark.parametrize(("computes", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_a_network_is_timed_in_what_infer_computes_in(monkeypatch, computes, expected):
+    seen = []
+
+    class Noted(torch.nn.Linear):
+        def forward(self, image):
+            seen.append(super().forward(image).dtype)
+            return image
+
+    monkeypatch.setattr("volseg.windows.cpu_computes_in_bf16", lambda: computes)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    options = config_of(2).to_dict()
+    options["inference"]["precision"] = "bf16"
+    config = ExperimentConfig.from_dict(options)
+
+    (cost,) = measure_costs([Model(Noted(16, 16), config, {}, "0", "", None)], rounds=3)
+
+    assert cost.precision == expected
+    # The first pass counts multiply-adds.
+    assert set(seen[1:]) == {getattr(torch, expected)}
 
 
 def test_networks_take_turns_and_three_rounds_are_always_timed(monkeypatch):

@@ -99,6 +99,7 @@ def test_the_manifest_tells_what_was_made_from_what(scans, model, output):
         "regions": {"WT": [1, 2, 4], "TC": [1, 4], "ET": [4]},
     }
     assert manifest["device"] == "cpu"
+    assert manifest["precision"] == ["float32"]
     assert manifest["options"]["overlap"] == 0.25
     assert (manifest["failures"], manifest["skipped"]) == ({}, [])
     (record,) = manifest["cases"].values()

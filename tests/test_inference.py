@@ -772,7 +772,52 @@ def test_the_package_offers_the_predictor():
     assert volseg.Predictor is Predictor
 
 
-def test_half_precision_is_used_where_the_config_says_so():
+@pytest.mark.parametrize(
+    ("found", "computes"),
+    [
+        ({"architecture": "x86_64", "avx2": True, "avx512_f": True}, False),
+        ({"architecture": "x86_64", "avx512_bf16": True}, True),
+        ({"architecture": "x86_64", "amx_bf16": True}, True),
+        ({"architecture": "aarch64", "neon": True, "bf16": False}, False),
+        ({"architecture": "aarch64", "neon": True, "bf16": True}, True),
+    ],
+)
+def test_units_for_bf16_are_told_from_others(monkeypatch, found, computes):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found, raising=False)
+
+    assert windows.cpu_computes_in_bf16() is computes
+
+
+@pytest.mark.parametrize("computes", [False, True])
+def test_an_older_torch_tells_of_units_for_bf16_too(monkeypatch, computes):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: computes, raising=False)
+
+    assert windows.cpu_computes_in_bf16() is computes
+
+
+def test_a_processor_without_units_for_bf16_computes_in_float32_and_says_so(
+    tmp_path, monkeypatch, caplog
+):
+    case = write_case(tmp_path)
+    path = write_model(tmp_path / "model.safetensors")
+    monkeypatch.setattr(windows, "cpu_computes_in_bf16", lambda: False)
+
+    refused = Predictor(path, device="cpu", overrides=["inference.precision=bf16"])
+    plain = Predictor(path, device="cpu", overrides=["inference.precision=32"])
+
+    note = "inference.precision=bf16: this processor does not compute in bf16, so float32 is used"
+    assert caplog.messages == [note]
+    found, expected = refused.predict(case), plain.predict(case)
+    assert note in found.notes
+    assert note not in expected.notes
+    for region, values in expected.probabilities.items():
+        assert np.array_equal(found.probabilities[region], values)
+
+
+def test_half_precision_is_used_where_the_config_says_so(monkeypatch):
+    monkeypatch.setattr(windows, "cpu_computes_in_bf16", lambda: True)
     seen = []
 
     class Layer(torch.nn.Conv3d):

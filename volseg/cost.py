@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from volseg.checkpoint import Model
-from volseg.windows import mixed_dtype
+from volseg.windows import computing_dtype, precision_name
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class Cost:
         milliseconds: Median over the rounds.
         quartiles: First and third quartile over the rounds, in milliseconds.
         rounds: How often it was timed.
+        precision: What it computed in, as `infer` would on this device: `float32`, `bfloat16`, ...
     """
 
     parameters: int
@@ -41,6 +42,7 @@ class Cost:
     milliseconds: float
     quartiles: tuple[float, float]
     rounds: int
+    precision: str
 
     @property
     def unit(self) -> str:
@@ -91,10 +93,10 @@ def measuring_device() -> torch.device:
 def machine_in_words() -> str:
     """Device and threads of `measure_costs`, and the version of torch."""
     if measuring_device().type == "cuda":
-        where = f"{torch.cuda.get_device_name()}, in the precision that infer uses"
+        where = torch.cuda.get_device_name()
     else:
         threads = torch.get_num_threads()
-        where = f"CPU, {threads} thread{'s' * (threads > 1)}, in 32 bits"
+        where = f"CPU, {threads} thread{'s' * (threads > 1)}"
     return f"{where}; torch {torch.__version__}"
 
 
@@ -120,7 +122,7 @@ def _image(model: Model, device: torch.device) -> torch.Tensor:
 
 def _pass(model: Model, image: torch.Tensor) -> Callable[[], object]:
     kind = image.device.type
-    dtype = mixed_dtype(model.config.training.precision, kind)
+    dtype = computing_dtype(model.config, kind)
 
     def forward() -> object:
         with torch.inference_mode(), torch.autocast(kind, dtype=dtype, enabled=dtype is not None):
@@ -164,4 +166,5 @@ def _cost(model: Model, multiply_adds: int, seconds: Sequence[float]) -> Cost:
         milliseconds=middle,
         quartiles=(low, high),
         rounds=len(milliseconds),
+        precision=precision_name(model.config, measuring_device().type),
     )

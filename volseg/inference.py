@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,9 @@ from volseg.scans import read_images
 from volseg.slices import write_masks
 from volseg.transforms import Preprocessed, covered, preprocess
 from volseg.transforms.resampling import scaling
-from volseg.windows import on_scan_grid, segment
+from volseg.windows import on_scan_grid, refused_precision, segment
+
+logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
@@ -189,6 +192,11 @@ class Predictor:
             for data in (model.config.data for model in self.models)
         ]
         self.required = tuple(name for name in self.channels if any(name in n for n in needs))
+        # What holds of every case.
+        refused = (refused_precision(model.config, self.device.type) for model in self.models)
+        self.notes = tuple(dict.fromkeys(note for note in refused if note))
+        for note in self.notes:
+            logger.warning("%s", note)
         for model in self.models:
             model.network.to(self.device)
 
@@ -253,6 +261,7 @@ class Predictor:
         notes = [note for images in read.values() for note in images.notes]
         if not case.has_size:
             notes += self._notes_without_size()
+        notes += self.notes
         absent = {name for images in read.values() for name in images.missing}
         return PreparedCase(
             case=case,

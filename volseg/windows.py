@@ -129,11 +129,7 @@ class _WindowPass:
         sizes = range(1, len(axes) + 1) if (config.inference.tta if tta is None else tta) else []
         self.mirrored = [subset for size in sizes for subset in combinations(axes, size)]
         self.device_type = device.type
-        self.dtype = {
-            "auto": mixed_dtype(config.training.precision, device.type),
-            "bf16": torch.bfloat16,
-            "32": None,
-        }[config.inference.precision]
+        self.dtype = computing_dtype(config, device.type)
 
     def __call__(self, windows: torch.Tensor) -> torch.Tensor:
         total = self._probabilities(windows)
@@ -146,6 +142,45 @@ class _WindowPass:
         with torch.autocast(self.device_type, dtype=self.dtype, enabled=mixed):
             logits = self.network(windows)
         return torch.sigmoid(logits.float())
+
+
+def computing_dtype(config: ExperimentConfig, device_type: str) -> torch.dtype | None:
+    """Type for mixed precision in `segment`, or None where everything stays float32.
+
+    Args:
+        config: Config of the model; bf16 stays float32 on a CPU that does not compute in it.
+        device_type: `cuda`, `cpu`, ...
+    """
+    precision = config.inference.precision
+    if precision == "auto":
+        return mixed_dtype(config.training.precision, device_type)
+    if precision == "32" or (device_type == "cpu" and not cpu_computes_in_bf16()):
+        return None
+    return torch.bfloat16
+
+
+def refused_precision(config: ExperimentConfig, device_type: str) -> str | None:
+    """What to say where `inference.precision` asks for more than the processor can, else None."""
+    if config.inference.precision == "bf16" and computing_dtype(config, device_type) is None:
+        return (
+            "inference.precision=bf16: this processor does not compute in bf16, so float32 is used"
+        )
+    return None
+
+
+def precision_name(config: ExperimentConfig, device_type: str) -> str:
+    """What `segment` computes in: `float32`, or the type of mixed precision, `bfloat16`, ..."""
+    return str(computing_dtype(config, device_type) or torch.float32).removeprefix("torch.")
+
+
+def cpu_computes_in_bf16() -> bool:
+    """Whether the CPU has units for bf16; others imitate it, which takes many times as long."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    # What older versions of torch tell, of x86 alone.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 def mixed_dtype(precision: str, device_type: str) -> torch.dtype | None:

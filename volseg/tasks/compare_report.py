@@ -111,9 +111,11 @@ def _meanings(comparison: Comparison) -> Iterator[str]:
         yield f"a {unit} is {size}; multiply-adds are those of convolutions and matrix products."
     if comparison.costs:
         rounds = next(iter(comparison.costs.values())).rounds
+        precisions = " or ".join(dict.fromkeys(c.precision for c in comparison.costs.values()))
         yield (
             f"ms: one image at a time, all networks in turn in one process, median of {rounds} "
-            f"rounds, in brackets the quartiles; {comparison.machine}."
+            f"rounds, in brackets the quartiles; in {precisions}, as infer computes on this "
+            f"device; {comparison.machine}."
         )
 
 

@@ -19,6 +19,7 @@ from volseg.errors import OutputError
 from volseg.files import MANIFEST_FILE, atomic_write, make_folder
 from volseg.inference import Prediction, Predictor
 from volseg.tasks.places import are_there, home, results
+from volseg.windows import precision_name
 
 if TYPE_CHECKING:
     from volseg.tasks.infer import InferOptions
@@ -60,6 +61,9 @@ class ManifestWriter:
             ],
             "labels": describe_scheme(predictor.scheme),
             "device": str(predictor.device),
+            "precision": [
+                precision_name(model.config, predictor.device.type) for model in predictor.models
+            ],
             "options": asdict(options) | {"data_root": root and str(root)},
             "cases": {},
             "failures": {},

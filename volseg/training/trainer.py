@@ -71,13 +71,21 @@ def build_trainer(
     keeper = KeepCheckpoints(run)
     callbacks += [StopBySignal(keeper), keeper]
     devices, nodes = _processes(options)
+    precision = resolve_precision(options)
+    if precision == "32-true" and options.precision not in ("auto", "32"):
+        logger.warning(
+            "training.precision=%s: mixed precision is for a CUDA GPU, so float32 is used",
+            options.precision,
+        )
     trainer = pl.Trainer(
         accelerator=options.accelerator,
         devices=devices,
         num_nodes=nodes,
         # Where Lightning looks, in a Slurm job, for checkpoints that it would rather go on from.
         default_root_dir=run,
-        precision=resolve_precision(options),
+        precision=precision,
+        # Patches and windows are of one size, so the quickest algorithm for it is worth a trial.
+        benchmark=_on_cuda(options),
         max_epochs=options.max_epochs,
         gradient_clip_val=options.gradient_clip or None,
         check_val_every_n_epoch=options.validate_every,
@@ -120,6 +128,9 @@ def _processes(options: TrainingConfig) -> tuple[Any, int]:
 
 def resolve_precision(options: TrainingConfig) -> Any:
     """Precision in Lightning's words: as `segment` has it too, mixed on a GPU alone."""
-    cuda = options.accelerator in ("auto", "gpu") and torch.cuda.is_available()
-    dtype = mixed_dtype(options.precision, "cuda" if cuda else "cpu")
+    dtype = mixed_dtype(options.precision, "cuda" if _on_cuda(options) else "cpu")
     return {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[dtype]
+
+
+def _on_cuda(options: TrainingConfig) -> bool:
+    return options.accelerator in ("auto", "gpu") and torch.cuda.is_available()
