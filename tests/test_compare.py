@@ -466,7 +466,7 @@ def test_scores_of_another_kind_are_refused(run, tmp_path, text):
     folder.mkdir()
     (folder / "scores.json").write_text(text)
 
-    with pytest.raises(DataListError, match=r"strange/scores\.json is not as volseg writes it"):
+    with pytest.raises(DataListError, match=r"strange/scores\.json is not (JSON|as volseg wr)"):
         compare([run("one", FIVE), folder], tmp_path / "out")
 
 

@@ -20,6 +20,7 @@ from volseg.runs import (
     has_ended,
     is_held,
     open_run,
+    read_metrics,
 )
 from volseg.tasks.folds import fit_folds, with_fold
 
@@ -102,6 +103,23 @@ def test_a_folder_of_something_else_is_held(tmp_path):
         check_run(tmp_path, None, None, resume=False)
     with pytest.raises(CheckpointError, match="holds no checkpoint; choose another -o"):
         check_run(tmp_path, None, None, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"\xff\xfe", "is not a CSV table"),
+        (b"epoch,val\n1\n", "row 2 has 1 cells, but the header 2"),
+        (b"epoch,val\n1,x\n", "row 2 of .* is not of an epoch"),
+        (b"epoch,val\n1.5,1\n", "row 2 of .* is not of an epoch"),
+        (b"step\n1\n", "row 2 of .* is not of an epoch"),
+    ],
+)
+def test_a_damaged_table_of_epochs_is_named(tmp_path, content, found):
+    (tmp_path / "metrics.csv").write_bytes(content)
+
+    with pytest.raises(OutputError, match=rf"{found}.*; correct it, or move it away"):
+        read_metrics(tmp_path / "metrics.csv")
 
 
 def test_a_finished_run_has_ended_until_its_limits_are_others(experiment):

@@ -19,7 +19,7 @@ from volseg.cli.log import PlainLog
 from volseg.config import ExperimentConfig, SlurmConfig, load_config, read_slurm
 from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
 from volseg.slurm import fit_script, infer_script
-from volseg.tasks.submit import InferCall, submit_fit, submit_infer
+from volseg.tasks.submit import InferCall, job_of, submit_fit, submit_infer
 
 HOSTILE = Path('it\'s 100% "mine" $HOME `x` a;b')
 
@@ -494,6 +494,15 @@ def test_infer_becomes_a_job_array_whose_tasks_get_all_options(tmp_path):
     called += "--labels=brats2021 '--patient-regex=^p' \\\n  --shard \"$SLURM_ARRAY_TASK_ID/8\"\n"
     assert called in done.stdout
     assert not out.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"12\nrm -rf x", b"1" * 1000])
+def test_what_is_no_number_of_a_job_is_not_asked_for(tmp_path, content):
+    (tmp_path / "slurm").mkdir()
+    (tmp_path / "slurm" / "job_id").write_bytes(content)
+
+    with pytest.raises(OutputError, match=r"slurm/job_id (holds|cannot be read).*; remove it"):
+        job_of(tmp_path)
 
 
 def test_infer_without_gpus_does_not_take_those_of_others(tmp_path):

@@ -15,12 +15,14 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
-from volseg.errors import VolsegError, reason, shown
+from volseg.errors import VolsegError, cut, reason, shown
 
 Parsed = TypeVar("Parsed")
 
@@ -168,6 +170,18 @@ def parse_json(text: str) -> Any:
     return content
 
 
+def fitting(schema: type[BaseModel], content: Any) -> Any:
+    """The content of a document, if it fits a schema; ValueError, in a line, if it does not."""
+    try:
+        schema.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = cut(".".join(map(str, first["loc"])), 80)
+        found = "" if isinstance(first["input"], dict | list) else f", got {shown(first['input'])}"
+        raise ValueError(f"{place or 'it'}: {cut(first['msg'], 100)}{found}") from None
+    return content
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
@@ -298,6 +312,18 @@ def parse_rows(text: str, delimiters: str = ",") -> list[list[str]]:
         ]
     except csv.Error as error:
         raise ValueError(str(error)) from None
+
+
+def read_rows(
+    path: Path,
+    error: type[VolsegError],
+    where: str,
+    remedy: str,
+    delimiters: str,
+) -> list[list[str]]:
+    """Rows of a CSV file, whatever their lengths; as `read_table` and `parse_rows`."""
+    parse = partial(parse_rows, delimiters=delimiters)
+    return _read(path, parse, error, (where, "a CSV table", remedy), MOST_BYTES)
 
 
 def _parse_table(text: str) -> list[dict[str, str]]:

@@ -5,7 +5,6 @@ Without torch, so that a job is refused in a second by what would refuse it afte
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import platform
@@ -19,7 +18,8 @@ from typing import Any
 
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.datalist import DataList, read_data_list, write_data_list
-from volseg.errors import CheckpointError, OutputError
+from volseg.documents import read_json, read_table
+from volseg.errors import CheckpointError, OutputError, reason
 from volseg.files import (
     CONFIG_FILE,
     DATA_LIST_FILE,
@@ -57,11 +57,23 @@ def find_checkpoints(run: Path) -> list[Path]:
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Rows of a `metrics.csv`, or none if there is no such file."""
+    """Rows of a `metrics.csv`, or none if there is no such file.
+
+    Raises:
+        OutputError: If it cannot be read, or a cell that is not empty is no number.
+    """
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    remedy = "correct it, or move it away"
+    rows = read_table(path, OutputError, remedy=remedy)
+    for number, row in enumerate(rows, start=2):
+        try:
+            _ = int(row["epoch"]), [float(cell) for cell in row.values() if cell]
+        except (KeyError, ValueError) as error:
+            raise OutputError(
+                f"row {number} of {path} is not of an epoch ({reason(error)}); {remedy}"
+            ) from None
+    return rows
 
 
 def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool) -> None:
@@ -188,8 +200,8 @@ def note_end(run: Path, seconds: float) -> None:
         seconds: How long the training took, since it was started or last resumed.
     """
     if rank() == 0:
-        told = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
-        _write_json(run / ENVIRONMENT, told | {"finished": True, "seconds": round(seconds, 1)})
+        end = {"finished": True, "seconds": round(seconds, 1)}
+        _write_json(run / ENVIRONMENT, {**_noted(run), **end})
 
 
 def is_finished(run: Path) -> bool:
@@ -200,8 +212,8 @@ def is_finished(run: Path) -> bool:
 def _noted(run: Path) -> dict[str, Any]:
     """What `_describe` and `note_end` wrote, as far as it can be read."""
     try:
-        told = json.loads((run / ENVIRONMENT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        told = read_json(run / ENVIRONMENT, CheckpointError)
+    except CheckpointError:
         return {}
     return told if isinstance(told, dict) else {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.datalist.names import LABEL, channel_of, read_numbered_name, stem
+from volseg.documents import read_json
 from volseg.errors import DataListError
 from volseg.labels import LABEL_SCHEMES
 
@@ -64,13 +64,10 @@ def read_description(path: Path, image_names: Collection[str]) -> Description:
     Raises:
         DataListError: If it is not JSON or does not name the channels.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataListError(f"cannot be read as JSON ({error})") from None
+    content = read_json(path, DataListError, "it")
     try:
         numbered = content["channel_names"] if "channel_names" in content else content["modality"]
-        names = {int(number): channel_of(name) for number, name in numbered.items()}
+        names = {_integer(number): channel_of(name) for number, name in numbered.items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise DataListError("names no channels under 'modality' or 'channel_names'") from None
     numbers = [read_numbered_name(name) for name in image_names]
@@ -104,4 +101,11 @@ def _meaning(name: str) -> str:
 
 
 def _integers(values: Any) -> set[int]:
-    return {int(value) for value in (values if isinstance(values, list) else [values])}
+    return {_integer(value) for value in (values if isinstance(values, list) else [values])}
+
+
+def _integer(value: Any) -> int:
+    """An integer, or a text of one; neither a switch nor what would be cut to one."""
+    if isinstance(value, bool | float):
+        raise ValueError(f"{value} is no integer")
+    return int(value)

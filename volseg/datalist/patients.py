@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.datalist.case import Case
+from volseg.documents import read_rows
 from volseg.errors import DataListError
 
 #: Name of the table that comes with the LGG slices.
@@ -83,13 +83,7 @@ def read_patient_table(path: Path, columns: Sequence[str] | None = None) -> Pati
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     """Header and rows."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            delimiter = max(",;\t", key=first.count)
-            lines = [line for line in csv.reader([first, *file], delimiter=delimiter) if line]
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise DataListError(f"table {path} cannot be read ({error}); give a CSV file") from None
+    lines = read_rows(path, DataListError, f"table {path}", "give a CSV file in UTF-8", ",;\t")
     if len(lines) < 2 or len(lines[0]) < 2:
         raise DataListError(
             f"table {path} holds no table; give a CSV file with a header and a row for each patient"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +16,7 @@ from volseg.datalist.names import patient_of
 from volseg.errors import DataListError, VolsegError
 from volseg.files import DATA_LIST_FILE, MODEL_FILE
 from volseg.metrics.comparison import Pair, Statistics, compare_pairs, describe
+from volseg.metrics.reading import read_summary
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.runs import find_checkpoints, is_finished
 
@@ -155,19 +155,16 @@ def read_run(folder: Path, name: str) -> ScoredRun:
     Raises:
         DataListError: If it holds no scores, or no `scores.json` of volseg.
     """
-    file = folder / SUMMARY_FILE
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        return _parsed(told, folder, name)
-    except FileNotFoundError:
+        told = read_summary(folder / SUMMARY_FILE)
+    except DataListError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise DataListError(
             f"{folder} has no {SUMMARY_FILE}; train it with this volseg (volseg fit), or score its "
             "results (volseg evaluate RESULTS REFERENCE -o FOLDER) and give that folder"
         ) from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataListError(
-            f"{file} is not as volseg writes it ({error!r}); write it anew with volseg evaluate"
-        ) from None
+    return _parsed(told, folder, name)
 
 
 def _parsed(told: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:

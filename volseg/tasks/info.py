@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,11 +15,14 @@ from volseg.datalist import Case, find_cases, read_data_list
 from volseg.datalist.manifests import read_manifests, unite
 from volseg.datalist.names import LABEL, is_slice, read_name
 from volseg.datalist.stacks import is_mask
+from volseg.documents import read_json
 from volseg.errors import DataListError, VolsegError
 from volseg.files import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, MODEL_FILE
 from volseg.labels import schemes_fitting
+from volseg.metrics.reading import read_summary
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.nifti import read_header, read_label_map
+from volseg.runs import read_metrics
 from volseg.slices import read_stack_label_map
 from volseg.slices.bitmap import read_form
 from volseg.slurm import FOLDER
@@ -81,8 +82,8 @@ def _kind(path: Path) -> tuple[str, Describe]:
 
 def _kind_of_json(path: Path) -> tuple[str, Describe]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path, DataListError)
+    except DataListError:
         content = None
     keys = set(content) if isinstance(content, dict) else set()
     if {"models", "cases", "failures"} <= keys:
@@ -116,8 +117,7 @@ def _run(path: Path) -> dict[str, Any]:
     if config.is_file():
         told |= _config(config)
     if (path / METRICS_FILE).is_file():
-        with (path / METRICS_FILE).open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_metrics(path / METRICS_FILE)
         last = rows[-1] if rows else {}
         told["epochs"] = len(rows)
         told["last_epoch"] = {name: float(value) for name, value in last.items() if value}
@@ -174,7 +174,7 @@ def _stacks(cases: Iterable[Case]) -> dict[str, Any]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    return _results(json.loads(path.read_text(encoding="utf-8")))
+    return _results(read_json(path, DataListError))
 
 
 def _results(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,7 +206,7 @@ def _results_of_shards(folder: Path) -> dict[str, Any]:
 
 
 def _scores(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_summary(path)
     asked = ("network", "epoch", "predictions", "prediction_labels", "reference_labels")
     return {
         **{name: content[name] for name in asked if name in content},

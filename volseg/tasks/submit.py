@@ -12,7 +12,8 @@ from pathlib import Path
 
 from volseg.config import ExperimentConfig, SlurmConfig, write_config
 from volseg.datalist import DataList, read_data_list
-from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
+from volseg.documents import read_bytes
+from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError, reason, shown
 from volseg.files import CONFIG_FILE, MODEL_FILE, atomic_write, make_folder
 from volseg.runs import check_run
 from volseg.slurm import FOLDER, SCRIPT, fit_script, infer_script, log_pattern
@@ -197,9 +198,9 @@ def _check_infer(call: InferCall, options: SlurmConfig) -> None:
             f"nodes {options.nodes} and {options.processes} processes a node, but a task of infer "
             "is one process with one GPU; share the cases out with shards=N"
         )
-    for word, reason in _NOT_IN_JOBS.items():
+    for word, why in _NOT_IN_JOBS.items():
         if any(each.partition("=")[0] == word for each in call.words):
-            raise ConfigError(f"{word} and --slurm: {reason}")
+            raise ConfigError(f"{word} and --slurm: {why}")
     for path in (call.scans, *call.models):
         if not path.exists():
             raise ConfigError(f"{path} does not exist; check the path")
@@ -262,7 +263,7 @@ def job_of(results: Path) -> tuple[str, str] | None:
     """
     if not (results / FOLDER / JOB).is_file():
         return None
-    job = (results / FOLDER / JOB).read_text(encoding="utf-8").strip()
+    job = _job_number(results / FOLDER / JOB)
     if shutil.which("squeue") is None:
         return job, ""
     # squeue fails for a job that it has forgotten.
@@ -273,6 +274,16 @@ def job_of(results: Path) -> tuple[str, str] | None:
         check=False,
     )
     return job, next(iter(done.stdout.lower().split()), "")
+
+
+def _job_number(file: Path) -> str:
+    try:
+        job = read_bytes(file, limit=100).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise OutputError(f"{file} cannot be read ({reason(error)}); remove it") from None
+    if not re.fullmatch("[0-9]+", job):
+        raise OutputError(f"{file} holds {shown(job)}, which is no number of a job; remove it")
+    return job
 
 
 def _check_queue(results: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from volseg.config import ExperimentConfig
+from volseg.errors import DataListError
+from volseg.metrics.reading import read_summary
 from volseg.training.cache import CachedCase
 
 _CASES_SHOWN = 20
@@ -18,10 +19,9 @@ _PATIENTS_IN_GROUP = 2
 def read_scores(path: Path) -> dict[str, Any] | None:
     """Scores of the kept model, as they stand in `scores.json`; None if there are none."""
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_summary(path)
+    except DataListError:
         return None
-    return document
 
 
 def score_lines(document: Mapping[str, Any], fill: str | None) -> list[str]:
