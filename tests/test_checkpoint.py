@@ -226,7 +226,183 @@ def test_a_missing_weight_is_refused(model_path):
     state.pop(next(iter(state)))
     save_file(state, model_path, metadata)
 
-    with pytest.raises(CheckpointError, match="Missing key"):
+    with pytest.raises(CheckpointError, match=r"do not fit the network unet .*: the file lacks"):
+        load_checkpoint(model_path)
+
+
+def _with_weights(path, change):
+    """Rewrite a model file with its weights changed by hand."""
+    state = load_file(path)
+    change(state)
+    save_file(state, path, {"volseg": json.dumps(read_checkpoint_header(path))})
+
+
+def _first(state, ending=".weight"):
+    return next(name for name in state if name.endswith(ending))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_weight_that_is_no_number_is_refused_and_its_tensor_named(model_path, value):
+    def spoil(state):
+        state[_first(state)].view(-1)[0] = value
+
+    _with_weights(model_path, spoil)
+
+    name = _first(load_file(model_path))
+    with pytest.raises(CheckpointError, match=rf"{name} holds 1 NaN or infinite values of \d+;"):
+        load_checkpoint(model_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_type_are_refused(model_path, dtype):
+    def convert(state):
+        name = _first(state)
+        state[name] = (state[name] * 100).to(dtype)
+
+    _with_weights(model_path, convert)
+
+    found = str(dtype).removeprefix("torch.")
+    with pytest.raises(CheckpointError, match=rf"weight of type {found} instead of float32;"):
+        load_checkpoint(model_path)
+
+
+def test_a_negative_variance_is_refused(tmp_path):
+    config = _config(network={"name": "attention_unet", "widths": [4, 8]})
+    path = tmp_path / "model.safetensors"
+    state = _network(config).state_dict()
+    state[_first(state, ".running_var")][0] = -0.25
+    save_checkpoint(path, state, config, SCORES)
+
+    with pytest.raises(CheckpointError, match=r"running_var holds -0\.25, but a variance is never"):
+        load_checkpoint(path)
+
+
+def test_batches_are_counted_in_integers_of_any_number(tmp_path):
+    config = _config(network={"name": "attention_unet", "widths": [4, 8]})
+    path = tmp_path / "model.safetensors"
+    state = _network(config).state_dict()
+    counted = _first(state, ".num_batches_tracked")
+    state[counted] = torch.tensor(12345)
+    save_checkpoint(path, state, config, SCORES)
+
+    assert load_checkpoint(path).network.state_dict()[counted] == 12345
+
+
+def test_a_weight_that_a_disk_changed_is_found_by_its_checksum(model_path):
+    def flip(state):
+        state[_first(state)][0] += 1e-6
+
+    _with_weights(model_path, flip)
+
+    with pytest.raises(CheckpointError, match="not those that volseg wrote there"):
+        load_checkpoint(model_path)
+
+
+def test_a_model_of_an_earlier_volseg_has_no_checksum_and_is_read(model_path):
+    _with_header(model_path, lambda header: header.pop("weights_sha256"))
+
+    assert load_checkpoint(model_path).scores == SCORES
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channels": ["t1c", "t1n", "t2w", "t2f"]}, "channels is .*but config.data.channels is"),
+        ({"spacing_mm": [2.0, 1.0, 1.0]}, r"spacing_mm is .* but config.data.spacing_mm is"),
+        (
+            {"labels": {"name": "brats2021", "labels": {"1": "NCR", "2": "ED", "4": "ET"},
+             "regions": {"ET": [4], "TC": [1, 4], "WT": [1, 2, 4]}}},
+            "labels is .* but config.labels is",
+        ),
+        (
+            {"labels": {"name": "brats2021", "labels": {"1": "NCR", "2": "ED", "3": "ET"},
+             "regions": {"WT": [1, 2, 3], "TC": [1, 3], "ET": [3]}}},
+            "labels is .* but config.labels is",
+        ),
+    ],
+)  # fmt: skip
+def test_a_file_that_contradicts_its_config_is_refused_with_both_named(model_path, change, message):
+    _with_header(model_path, lambda header: header.update(change))
+
+    for read in (load_checkpoint, read_checkpoint_header):
+        with pytest.raises(CheckpointError, match=f"contradicts itself: {message}"):
+            read(model_path)
+
+
+def test_the_order_of_regions_survives_under_the_name_of_a_shipped_scheme(tmp_path):
+    """The channels of the output are in that order, so the name alone would swap them."""
+    scheme = {"name": "brats2021", "labels": {1: "NCR", 2: "ED", 4: "ET"}}
+    scheme["regions"] = {"ET": [4], "TC": [1, 4], "WT": [1, 2, 4]}
+    config = _config(labels=scheme)
+    path = tmp_path / "model.safetensors"
+
+    save_checkpoint(path, _network(config).state_dict(), config, SCORES)
+
+    assert list(load_checkpoint(path).config.labels.regions) == ["ET", "TC", "WT"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "{",
+        "{}",
+        "null",
+        "[1, 2]",
+        '"text"',
+        '{"format": 1}',
+        '{"format": true}',
+        '{"format": "1"}',
+        "[" * 100_000,
+        '{"format": 1' + "0" * 5000 + "}",
+        '{"format": 0}',
+    ],
+)
+def test_a_header_of_another_form_is_refused_in_one_short_sentence(model_path, header):
+    save_file(load_file(model_path), model_path, {"volseg": header})
+
+    for read in (load_checkpoint, read_checkpoint_header):
+        with pytest.raises(CheckpointError, match=r"is not as volseg writes it|formats up") as e:
+            read(model_path)
+        assert len(str(e.value)) < 600
+        assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("value", [None, 3, "text", [], [None], {"a": None}, [[1]]])
+@pytest.mark.parametrize(
+    "name", ["volseg", "channels", "labels", "spacing_mm", "scores", "config", "shared"]
+)
+def test_a_part_of_a_header_with_another_type_is_refused(model_path, name, value):
+    allowed = {"volseg": str, "scores": dict}
+    _with_header(model_path, lambda header: header.update({name: value}))
+
+    if isinstance(value, allowed.get(name, ())):
+        assert load_checkpoint(model_path).config == _config()
+    else:
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            load_checkpoint(model_path)
+
+
+def test_a_config_of_any_size_allocates_nothing_before_the_weights_are_looked_at(
+    model_path, monkeypatch
+):
+    """Its first convolution alone would take 86 GB."""
+
+    def widen(header):
+        header["config"]["network"]["widths"] = [20_000, 40_000]
+
+    _with_header(model_path, widen)
+    monkeypatch.setattr("volseg.checkpoint.build_network", lambda *_: pytest.fail("was built"))
+
+    with pytest.raises(CheckpointError, match="do not fit the network unet of its config"):
+        load_checkpoint(model_path)
+
+
+def test_a_name_for_a_tensor_that_is_stored_too_is_refused(model_path):
+    first, second = list(load_file(model_path))[:2]
+    _with_header(model_path, lambda header: header.update(shared={first: second}))
+
+    with pytest.raises(CheckpointError, match="under two names"):
         load_checkpoint(model_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from typing import get_args
 
@@ -234,6 +235,31 @@ def test_a_file_without_weights_is_refused_in_words(name, content, message, tmp_
         load_encoder_weights(network(seed=0), path)
 
     assert str(caught.value).startswith(f"encoder weights {path} ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.fill_(torch.nan), r"cannot be used: conv1\.weight holds \d+ NaN"),
+        (lambda w: w.half(), r"do not fit .* has conv1\.weight of type float16 instead of float32"),
+        (lambda w: w.int(), r"do not fit .* has conv1\.weight of type int32 instead of float32"),
+        (lambda w: w.to_sparse(), r"conv1\.weight of type sparse_coo float32 instead of float32"),
+    ],
+)
+def test_weights_that_no_network_can_use_are_refused(change, message, trained, tmp_path):
+    state = dict(trained.encoder.backbone.state_dict())
+    state["conv1.weight"] = change(state["conv1.weight"].clone())
+    torch.save(state, tmp_path / "spoilt.pt")
+
+    with pytest.raises(CheckpointError, match=message):
+        load_encoder_weights(network(seed=2), tmp_path / "spoilt.pt")
+
+
+def test_a_pipe_is_no_file_of_weights_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "weights.pt")
+
+    with pytest.raises(CheckpointError, match="it is a named pipe"):
+        load_encoder_weights(network(seed=0), tmp_path / "weights.pt")
 
 
 def test_a_trained_model_does_not_need_the_file_of_its_encoder(tmp_path):

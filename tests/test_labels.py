@@ -309,3 +309,14 @@ def test_changing_the_mappings_a_scheme_was_made_from_changes_nothing():
 
     assert dict(scheme.labels) == {1: "x"}
     assert scheme.regions["A"] == (1,)
+
+
+def test_schemes_with_regions_in_another_order_are_not_equal():
+    """The channels of a model's output have that order."""
+    scheme = get_scheme("brats2023")
+    turned = LabelScheme(scheme.name, scheme.labels, dict(reversed(list(scheme.regions.items()))))
+
+    assert scheme == LabelScheme(scheme.name, dict(scheme.labels), dict(scheme.regions))
+    assert len({scheme, LabelScheme(scheme.name, scheme.labels, scheme.regions)}) == 1
+    assert scheme != turned
+    assert scheme != scheme.name

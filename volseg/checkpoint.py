@@ -15,26 +15,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 
 import volseg
 from volseg.config import ExperimentConfig
-from volseg.errors import CheckpointError, ConfigError
-from volseg.files import MODEL_FILE, atomic_write
-from volseg.labels import LabelScheme
-from volseg.networks import build_network
+from volseg.errors import CheckpointError
+from volseg.files import atomic_write
+from volseg.model_header import (
+    FORMAT,
+    KEY,
+    ModelHeader,
+    describe_scheme,
+    doubts,
+    read_model_header,
+)
+from volseg.networks import build_network, network_forms
+from volseg.networks.weights import Form, misfits, unusable
 
-FORMAT = 1
-
-_KEY = "volseg"
-_OTHER_KINDS = {
-    b"PK\x03\x04": "a PyTorch checkpoint or another zip archive",
-    b"\x80": "a Python pickle",
-    b"\x1f\x8b": "a gzip file, such as a NIfTI image",
-    b"\x5c\x01\x00\x00": "a NIfTI image",
-}
+# What safetensors and torch call a type of numbers.
+_DTYPES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16"}
+_DTYPES |= {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,11 @@ class Model:
     version: str
     sha256: str
     path: Path
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the model may be of no use, as its own scores tell."""
+        return doubts(self.scores, tuple(self.config.labels.regions))
 
 
 def save_checkpoint(
@@ -87,9 +93,10 @@ def save_checkpoint(
         # Names of a cluster are not for those who get the model.
         "config": {name: of for name, of in config.to_dict().items() if name != "slurm"},
         "shared": shared,
+        "weights_sha256": _weights_sha256(tensors, shared),
     }
     with atomic_write(Path(path)) as temporary:
-        temporary.write_bytes(save(tensors, {_KEY: json.dumps(header)}))
+        temporary.write_bytes(save(tensors, {KEY: json.dumps(header)}))
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Model:
@@ -103,75 +110,41 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
 
     Raises:
         CheckpointError: If the file is missing, damaged, of another kind, newer than this volseg,
-            or if its weights do not fit its config.
+            contradicts itself, or if its weights do not fit its config or cannot be used.
+        MemoryLimitError: If the network does not fit into memory.
     """
-    file = model_file(path)
-    header = read_checkpoint_header(file)
-    try:
-        config = ExperimentConfig.from_dict(header["config"], where=f"the config in {file}")
-    except ConfigError as error:
-        raise CheckpointError(f"{error}; the file was changed or written by another tool") from None
+    header = read_model_header(path)
+    # Before anything is allocated: the config of a damaged file may ask for any size.
+    _check_forms(header)
+    config, content = header.config, header.content
     network = build_network(
         config.network,
         len(config.data.channels),
         len(config.labels.regions),
         config.data.patch_size,
     )
-    tensors = load_file(file)
-    tensors |= {alias: tensors[name] for alias, name in header["shared"].items() if name in tensors}
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())[:300]
-        raise CheckpointError(
-            f"the weights in {file} do not fit the network {config.network.name} of its config "
-            f"({detail}); train again, or use the volseg {header['volseg']} that wrote it"
-        ) from None
+    tensors = load_file(header.file)
+    _check_values(header, tensors, network.state_dict())
+    tensors |= {alias: tensors[name] for alias, name in content["shared"].items()}
+    network.load_state_dict(tensors)
     return Model(
-        network.eval(), config, header["scores"], header["volseg"], file_sha256(file), file
+        network.eval(),
+        config,
+        content["scores"],
+        content["volseg"],
+        file_sha256(header.file),
+        header.file,
     )
 
 
 def read_checkpoint_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a model file tells of itself, without its weights.
-
-    Returns:
-        `format`, `volseg` (version), `disclaimer`, `channels`, `labels` (scheme written out),
-        `spacing_mm`, `scores`, `config` and `shared` (names of one tensor).
+    """What a model file tells of itself, without its weights; see `ModelHeader.content`.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, of another kind or newer than this volseg.
+        CheckpointError: If the file is missing, damaged, of another kind, newer than this volseg,
+            or contradicts itself.
     """
-    file = model_file(path)
-    _refuse_other_kinds(file)
-    try:
-        with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{file} is damaged or incomplete, with {file.stat().st_size} bytes ({error}); "
-            "copy it again"
-        ) from None
-    if _KEY not in metadata:
-        raise CheckpointError(
-            f"{file} is a safetensors file, but not one of volseg; give the {MODEL_FILE} of a run"
-        )
-    header = json.loads(metadata[_KEY])
-    if header["format"] > FORMAT:
-        raise CheckpointError(
-            f"{file} has format {header['format']}, written by volseg {header['volseg']}, but "
-            f"volseg {volseg.__version__} reads formats up to {FORMAT}; update volseg"
-        )
-    return dict(header)
-
-
-def describe_scheme(scheme: LabelScheme) -> dict[str, Any]:
-    """A label scheme written out as plain data for JSON, as a config may hold it."""
-    return {
-        "name": scheme.name,
-        "labels": {str(value): name for value, name in scheme.labels.items()},
-        "regions": {region: list(values) for region, values in scheme.regions.items()},
-    }
+    return dict(read_model_header(path).content)
 
 
 def file_sha256(path: Path) -> str:
@@ -180,30 +153,60 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def model_file(path: str | os.PathLike[str]) -> Path:
-    """Model file at `path` or in the run folder `path`; CheckpointError if there is none."""
-    file = Path(path)
-    if file.is_dir():
-        file = file / MODEL_FILE
-    if not file.is_file():
-        raise CheckpointError(f"{file} does not exist; give the {MODEL_FILE} of a run")
-    return file
-
-
-def _refuse_other_kinds(file: Path) -> None:
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(9)
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read ({error.strerror}); check it") from None
-    # safetensors begins with eight bytes for the length of the header, then the header, JSON.
-    if start[8:] == b"{":
-        return
-    kinds = [kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)]
-    kind = kinds[0] if kinds else "a file of another kind" if start else "empty"
-    raise CheckpointError(
-        f"{file} is not a model of volseg but {kind}; give the {MODEL_FILE} of a run"
+def _check_forms(header: ModelHeader) -> None:
+    """Refuse weights that are not those of the network of the config, by name, shape and type."""
+    config, content = header.config, header.content
+    found = {
+        name: Form(shape, _DTYPES.get(dtype, dtype))
+        for name, (shape, dtype) in header.tensors.items()
+    }
+    shared = {
+        alias: found[name]
+        for alias, name in content["shared"].items()
+        if name in found and alias not in found
+    }
+    own = network_forms(
+        config.network,
+        len(config.data.channels),
+        len(config.labels.regions),
+        config.data.patch_size,
     )
+    problem = misfits(found | shared, own)
+    if not problem and shared.keys() != content["shared"].keys():
+        problem = "has one tensor under two names, of which both are stored or none is"
+    if problem:
+        raise CheckpointError(
+            f"the weights in {header.file} do not fit the network {config.network.name} of its "
+            f"config: the file {problem}; train again, or use the volseg {content['volseg']} that "
+            "wrote it"
+        )
+
+
+def _check_values(
+    header: ModelHeader, tensors: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> None:
+    if problem := unusable(tensors, own):
+        raise CheckpointError(
+            f"the weights in {header.file} cannot be used: {problem}; copy the file again, or "
+            "train again"
+        )
+    written = header.content.get("weights_sha256")
+    if written not in (None, _weights_sha256(tensors, header.content["shared"])):
+        raise CheckpointError(
+            f"the weights in {header.file} are not those that volseg wrote there, as their "
+            "checksum tells; copy the file again, or write changed weights with save_checkpoint"
+        )
+
+
+def _weights_sha256(tensors: Mapping[str, torch.Tensor], shared: Mapping[str, str]) -> str:
+    """SHA-256 of names, shapes, types and values, whatever their order."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    digest.update(json.dumps(dict(shared), sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _distinct(

@@ -19,7 +19,7 @@ from volseg.errors import ConfigError, LabelError
 MAX_REGIONS = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelScheme:
     """Names of the labels of a label map and the regions made of them.
 
@@ -66,6 +66,19 @@ class LabelScheme:
                     "name those labels"
                 )
             self._own_label(region)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LabelScheme):
+            return NotImplemented
+        # Mappings are equal in any order, but the channels of an output have that of the regions.
+        return (self.name, self.labels, list(self.regions.items())) == (
+            other.name,
+            other.labels,
+            list(other.regions.items()),
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(self.regions.items())))
 
     def __reduce__(self) -> tuple[type[LabelScheme], tuple[object, ...]]:
         # A mapping proxy cannot be pickled, and data loader workers may be spawned.

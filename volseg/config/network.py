@@ -10,6 +10,11 @@ from pydantic import Field, model_validator
 
 from volseg.config.section import NonNegativeInt, PositiveInt, Probability, Section
 
+# More of either is a slip of the pen, and would take hours or all memory to find out.
+Features = Annotated[PositiveInt, Field(le=100_000)]
+UpTo100 = Annotated[PositiveInt, Field(le=100)]
+_MOST_LEVELS = 16
+
 
 class NetworkSection(Section):
     """Options that every network has. `divisor`: patch sizes must be its multiples."""
@@ -24,8 +29,11 @@ class NetworkSection(Section):
 
 
 class _Levels(NetworkSection):
-    widths: tuple[PositiveInt, ...] = Field(
-        (32, 64, 128, 256, 320), min_length=2, description="features of each level, finest first"
+    widths: tuple[Features, ...] = Field(
+        (32, 64, 128, 256, 320),
+        min_length=2,
+        max_length=_MOST_LEVELS,
+        description="features of each level, finest first",
     )
     dropout: Probability = 0.0
 
@@ -47,7 +55,9 @@ class UNetConfig(_Levels):
 
     name: Literal["unet"] = "unet"
     deep_supervision: Literal[False] = False
-    residual_units: NonNegativeInt = Field(2, description="convolutions a level")
+    residual_units: Annotated[NonNegativeInt, Field(le=100)] = Field(
+        2, description="convolutions a level"
+    )
     full_resolution: bool = Field(
         False, description="first level as fine as the image; else half as fine, and quicker"
     )
@@ -62,7 +72,9 @@ class DynUNetConfig(_Levels):
 
     name: Literal["dynunet"] = "dynunet"
     deep_supervision: bool = True
-    widths: tuple[PositiveInt, ...] = Field((32, 64, 128, 256, 320, 320), min_length=3)
+    widths: tuple[Features, ...] = Field(
+        (32, 64, 128, 256, 320, 320), min_length=3, max_length=_MOST_LEVELS
+    )
     residual: bool = Field(False, description="residual blocks")
 
 
@@ -70,9 +82,9 @@ class SegResNetConfig(NetworkSection):
     """Residual encoder and light decoder; winner of BraTS 2018."""
 
     name: Literal["segresnet"] = "segresnet"
-    width: PositiveInt = Field(16, description="features of the finest level; a multiple of 8")
-    blocks_down: tuple[PositiveInt, ...] = Field((1, 2, 2, 4), min_length=2)
-    blocks_up: tuple[PositiveInt, ...] = Field((1, 1, 1), min_length=1)
+    width: Features = Field(16, description="features of the finest level; a multiple of 8")
+    blocks_down: tuple[UpTo100, ...] = Field((1, 2, 2, 4), min_length=2, max_length=_MOST_LEVELS)
+    blocks_up: tuple[UpTo100, ...] = Field((1, 1, 1), min_length=1, max_length=_MOST_LEVELS)
     dropout: Probability = 0.0
     deep_supervision: Literal[False] = False
 
@@ -103,8 +115,8 @@ class SwinUNETRConfig(NetworkSection):
     """Swin transformer encoder, convolutional decoder."""
 
     name: Literal["swin_unetr"] = "swin_unetr"
-    width: PositiveInt = Field(48, description="features of the first level; a multiple of 12")
-    depths: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (2, 2, 2, 2)
+    width: Features = Field(48, description="features of the first level; a multiple of 12")
+    depths: tuple[UpTo100, UpTo100, UpTo100, UpTo100] = (2, 2, 2, 2)
     dropout: Probability = 0.0
     checkpointing: bool = Field(False, description="less memory, more time")
     deep_supervision: Literal[False] = False
@@ -124,11 +136,17 @@ class SegNetConfig(_BatchNorm):
     """VGG encoder; the decoder unpools to where the encoder's maxima were."""
 
     name: Literal["segnet"] = "segnet"
-    widths: tuple[PositiveInt, ...] = Field(
-        (64, 128, 256, 512, 512), min_length=2, description="features of each level, finest first"
+    widths: tuple[Features, ...] = Field(
+        (64, 128, 256, 512, 512),
+        min_length=2,
+        max_length=_MOST_LEVELS,
+        description="features of each level, finest first",
     )
-    convolutions: tuple[PositiveInt, ...] = Field(
-        (2, 2, 3, 3, 3), min_length=2, description="convolutions of each level, down and up"
+    convolutions: tuple[UpTo100, ...] = Field(
+        (2, 2, 3, 3, 3),
+        min_length=2,
+        max_length=_MOST_LEVELS,
+        description="convolutions of each level, down and up",
     )
     dropout: Probability = 0.0
     deep_supervision: Literal[False] = False
@@ -160,7 +178,7 @@ class _EncoderSection(_BatchNorm):
         "efficientnet-b3",
         "efficientnet-b4",
     ] = "resnet50"
-    encoder_width: PositiveInt | None = Field(
+    encoder_width: Features | None = Field(
         None, description="features of the first stage of a resnet; null: as published, 64"
     )
     encoder_weights: Path | None = Field(
@@ -199,11 +217,14 @@ class DeepLabV3PlusConfig(_EncoderSection):
     """Atrous spatial pyramid on a dilated encoder, decoder with finer features."""
 
     name: Literal["deeplabv3plus"] = "deeplabv3plus"
-    rates: tuple[PositiveInt, ...] = Field(
-        (6, 12, 18), min_length=1, description="dilations at output stride 16; doubled at 8"
+    rates: tuple[UpTo100, ...] = Field(
+        (6, 12, 18),
+        min_length=1,
+        max_length=_MOST_LEVELS,
+        description="dilations at output stride 16; doubled at 8",
     )
-    width: PositiveInt = Field(256, description="features of pyramid and decoder")
-    low_level_width: PositiveInt = Field(48, description="features taken over from stride 4")
+    width: Features = Field(256, description="features of pyramid and decoder")
+    low_level_width: Features = Field(48, description="features taken over from stride 4")
     separable: bool = Field(True, description="depthwise separable convolutions after the encoder")
 
 
@@ -214,10 +235,13 @@ class PSPNetConfig(_EncoderSection):
     output_stride: Literal[8, 16] = Field(
         8, description="voxels of the image to one of the last features; the rest is dilation"
     )
-    bins: tuple[PositiveInt, ...] = Field(
-        (1, 2, 3, 6), min_length=1, description="cells along each side, of each level"
+    bins: tuple[UpTo100, ...] = Field(
+        (1, 2, 3, 6),
+        min_length=1,
+        max_length=_MOST_LEVELS,
+        description="cells along each side, of each level",
     )
-    width: PositiveInt = Field(512, description="features before the last convolution")
+    width: Features = Field(512, description="features before the last convolution")
 
 
 NetworkConfig = Annotated[

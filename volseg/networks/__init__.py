@@ -35,8 +35,9 @@ from volseg.networks.encoder_weights import load_encoder_weights
 from volseg.networks.encoders import Encoder, build_encoder
 from volseg.networks.pspnet import PSPNet
 from volseg.networks.segnet import SegNet
+from volseg.networks.weights import Form, WithoutMemory, forms_of
 
-__all__ = ["FOREGROUND_PRIOR", "NETWORKS", "build_network", "load_encoder_weights"]
+__all__ = ["FOREGROUND_PRIOR", "NETWORKS", "build_network", "load_encoder_weights", "network_forms"]
 
 #: Probability that every voxel of every region starts with: a region takes about 1 % of a scan.
 #: From one half, the first hundred steps would do little but learn that. (As the prior of focal
@@ -65,10 +66,25 @@ def build_network(
     Raises:
         ConfigError: If the network needs a package that is not installed.
     """
+    network = _built(config, in_channels, out_channels, patch_size)
+    network.divisor = config.divisor
+    return network
+
+
+def network_forms(
+    config: NetworkConfig, in_channels: int, out_channels: int, patch_size: Sequence[int]
+) -> dict[str, Form]:
+    """Shape and type of each weight of `build_network`, which takes no memory to find out."""
+    with WithoutMemory():
+        return forms_of(_built(config, in_channels, out_channels, patch_size).state_dict())
+
+
+def _built(
+    config: NetworkConfig, in_channels: int, out_channels: int, patch_size: Sequence[int]
+) -> nn.Module:
     network = NETWORKS[config.name](config, in_channels, out_channels, len(patch_size))
     if getattr(config, "norm", "batch") == "instance":
         _normalise_each_image(network)
-    network.divisor = config.divisor
     return network
 
 

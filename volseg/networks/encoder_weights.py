@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from volseg.errors import CheckpointError
+from volseg.documents import check_regular
+from volseg.errors import CheckpointError, cut, reason
 from volseg.networks.encoders import Encoder
+from volseg.networks.weights import forms_of, misfits, unusable
 
 logger = logging.getLogger(__name__)
 
 _FIRST = re.compile(r"(conv1|_conv_stem)\.weight")
 _CLASSIFIER = re.compile(r"(fc|_fc|_conv_head|_bn1)\.")
-_UNREADABLE = (SafetensorError, RuntimeError, EOFError, ValueError)
 #: Ours, and those that data parallel training leaves.
 _PREFIXES = ("encoder.backbone.", "module.")
 
@@ -61,12 +61,13 @@ def load_encoder_weights(network: nn.Module, path: str | os.PathLike[str]) -> No
 def _read(file: Path) -> Any:
     """What `file` holds; nothing in it is run."""
     try:
+        check_regular(file)
         if file.suffix == ".safetensors":
             return load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(
-            f"encoder weights {file} cannot be read ({error.strerror or error}); "
+            f"encoder weights {file} cannot be read ({reason(error)}); "
             "correct network.encoder_weights"
         ) from None
     except pickle.UnpicklingError:
@@ -76,11 +77,11 @@ def _read(file: Path) -> Any:
             "else is opened, since it may run code; save `network.state_dict()` as .safetensors, "
             "or with torch.save"
         ) from None
-    except _UNREADABLE as error:
-        detail = " ".join(str(error).split())[:120] or type(error).__name__
+    # What damaged files make of torch's reader has no class in common.
+    except Exception as error:
         raise CheckpointError(
-            f"encoder weights {file} are damaged or no state dict ({detail}); save a state dict "
-            "as .safetensors, or with torch.save"
+            f"encoder weights {file} are damaged or no state dict ({cut(reason(error), 120)}); "
+            "save a state dict as .safetensors, or with torch.save"
         ) from None
 
 
@@ -129,21 +130,14 @@ def _check_fit(
     encoder: Encoder,
     file: Path,
 ) -> None:
-    lacking = [k for k in own if k not in found and not k.endswith(".num_batches_tracked")]
-    unknown = [name for name in found if name not in own]
-    differing = [
-        f"{name} with shape {list(found[name].shape)} instead of {list(own[name].shape)}"
-        for name in own
-        if name in found and found[name].shape != own[name].shape
-    ]
-    problems = [
-        f"{word} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-        for word, names in (("lacks", lacking), ("has", differing), ("has unknown", unknown))
-        if names
-    ]
-    if problems:
+    counts = [name for name in own if name.endswith(".num_batches_tracked")]
+    if problem := misfits(forms_of(found), forms_of(own), optional=counts):
         raise CheckpointError(
             f"encoder weights {file} do not fit {encoder.name} in {encoder.spatial_dims}D, "
-            f"{encoder.channels[0]} features wide: the file {', '.join(problems)}; choose the "
+            f"{encoder.channels[0]} features wide: the file {problem}; choose the "
             "network.encoder and network.encoder_width that it was made for, or another file"
+        )
+    if problem := unusable(found, own):
+        raise CheckpointError(
+            f"encoder weights {file} cannot be used: {problem}; copy or download the file again"
         )

@@ -96,16 +96,19 @@ def _kind_of_json(path: Path) -> tuple[str, Describe]:
 
 def _model(path: Path) -> dict[str, Any]:
     # Only a model needs torch, and a header of an image should be there at once.
-    from volseg.checkpoint import file_sha256, read_checkpoint_header
+    from volseg.checkpoint import load_checkpoint
+    from volseg.model_header import read_model_header
 
-    header = read_checkpoint_header(path)
-    config = ExperimentConfig.from_dict(header["config"], where=f"the config in {path}")
+    header = read_model_header(path).content
+    # Weights that cannot be used are no model, whatever the header says.
+    model = load_checkpoint(path)
     return {
         "megabytes": round(path.stat().st_size / 1e6, 2),
-        "sha256": file_sha256(path),
+        "sha256": model.sha256,
         "volseg": header["volseg"],
-        **_summary(config),
+        **_summary(model.config),
         "scores": header["scores"],
+        "doubts": list(model.doubts),
         "disclaimer": header["disclaimer"],
         "config": header["config"],
     }

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import volseg
-from volseg.checkpoint import describe_scheme
 from volseg.datalist import Case, Finding
 from volseg.datalist.manifests import Manifest, Shard, labels_of, read_manifests, unite
 from volseg.errors import OutputError
 from volseg.files import MANIFEST_FILE, atomic_write, make_folder
 from volseg.inference import Prediction, Predictor
+from volseg.model_header import describe_scheme
 from volseg.tasks.places import are_there, home, results
 from volseg.windows import precision_name
 

@@ -1,0 +1,223 @@
+"""What a model file says of itself before its weights: read without torch, and checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+
+import volseg
+from volseg.config import ExperimentConfig
+from volseg.documents import check_regular, open_regular, parse_json
+from volseg.errors import CheckpointError, ConfigError, cut, reason, shown
+from volseg.files import MODEL_FILE
+from volseg.labels import LabelScheme
+
+FORMAT = 1
+#: Key of the header under which all lies that volseg adds.
+KEY = "volseg"
+#: A mean Dice below this is that of a model that finds next to nothing.
+LITTLE_DICE = 0.1
+
+# A header of volseg has some 10 kB; that of safetensors may have 100 MB.
+_MOST_CHARACTERS = 2**22
+_OTHER_KINDS = {
+    b"PK\x03\x04": "a PyTorch checkpoint or another zip archive",
+    b"\x80": "a Python pickle",
+    b"\x1f\x8b": "a gzip file, such as a NIfTI image",
+    b"\x5c\x01\x00\x00": "a NIfTI image",
+}
+
+
+class _Schema(BaseModel):
+    """What every header of format 1 has."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    volseg: str
+    disclaimer: str
+    channels: list[str]
+    labels: dict[str, Any]
+    spacing_mm: list[float]
+    scores: dict[str, Any]
+    config: dict[str, Any]
+    shared: dict[str, str]
+    weights_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """The header of a model file, checked.
+
+    Attributes:
+        file: The model file.
+        content: `format`, `volseg` (version), `disclaimer`, `channels`, `labels` (scheme written
+            out), `spacing_mm`, `scores`, `config`, `shared` (names of one tensor) and, unless an
+            earlier volseg wrote it, `weights_sha256`.
+        config: The config.
+        tensors: Shape and type of each tensor that the file holds, the type in the words of
+            safetensors, such as `F32`.
+    """
+
+    file: Path
+    content: Mapping[str, Any]
+    config: ExperimentConfig
+    tensors: Mapping[str, tuple[tuple[int, ...], str]]
+
+
+def read_model_header(path: str | os.PathLike[str]) -> ModelHeader:
+    """Read what a model file says of itself, without its weights.
+
+    Args:
+        path: Model file, or the folder of the run that holds it.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged, of another kind, newer than this volseg,
+            or contradicts itself.
+    """
+    file = model_file(path)
+    _refuse_other_kinds(file)
+    try:
+        with safe_open(file, framework="np") as opened:
+            metadata = opened.metadata() or {}
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
+            tensors = {
+                name: (tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices.items()
+            }
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{file} is damaged or incomplete, with {file.stat().st_size} bytes ({reason(error)}); "
+            "copy it again"
+        ) from None
+    content = _content(file, metadata)
+    try:
+        config = ExperimentConfig.from_dict(content["config"], where=f"the config in {file}")
+    except ConfigError as error:
+        raise CheckpointError(f"{error}; the file was changed or written by another tool") from None
+    _check_agreement(file, content, config)
+    return ModelHeader(file, content, config, tensors)
+
+
+def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]:
+    """Why a model may be of no use, as the scores of its own validation tell.
+
+    >>> doubts({"dice/WT": 0.9, "dice/ET": 0.0}, ["WT", "ET"])
+    ('finds nothing, or next to nothing, of ET: Dice 0.000 in its own validation',)
+    """
+    dice = {region: scores.get(f"dice/{region}") for region in regions}
+    known = {region: value for region, value in dice.items() if isinstance(value, int | float)}
+    if not known:
+        return ("was not validated, so how well it segments is not known",)
+    little = {region: value for region, value in known.items() if value < LITTLE_DICE}
+    if not little:
+        return ()
+    values = ", ".join(f"{value:.3f}" for value in little.values())
+    return (
+        f"finds nothing, or next to nothing, of {', '.join(little)}: Dice {values} in its own "
+        "validation",
+    )
+
+
+def describe_scheme(scheme: LabelScheme) -> dict[str, Any]:
+    """A label scheme written out as plain data for JSON, as a config may hold it."""
+    return {
+        "name": scheme.name,
+        "labels": {str(value): name for value, name in scheme.labels.items()},
+        "regions": {region: list(values) for region, values in scheme.regions.items()},
+    }
+
+
+def model_file(path: str | os.PathLike[str]) -> Path:
+    """Model file at `path` or in the run folder `path`; CheckpointError if there is none."""
+    file = Path(path)
+    try:
+        if file.is_dir():
+            file = file / MODEL_FILE
+        check_regular(file)
+    except FileNotFoundError:
+        raise CheckpointError(f"{file} does not exist; give the {MODEL_FILE} of a run") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{shown(str(file))} cannot be read ({reason(error)}); give the {MODEL_FILE} of a run"
+        ) from None
+    return file
+
+
+def _refuse_other_kinds(file: Path) -> None:
+    try:
+        with open_regular(file) as stream:
+            start = stream.read(9)
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read ({reason(error)}); check it") from None
+    # safetensors begins with eight bytes for the length of the header, then the header, JSON.
+    if start[8:] == b"{":
+        return
+    kinds = [kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)]
+    kind = kinds[0] if kinds else "a file of another kind" if start else "empty"
+    raise CheckpointError(
+        f"{file} is not a model of volseg but {kind}; give the {MODEL_FILE} of a run"
+    )
+
+
+def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What volseg wrote into the header; CheckpointError if it is not as volseg writes it."""
+    if KEY not in metadata:
+        raise CheckpointError(
+            f"{file} is a safetensors file, but not one of volseg; give the {MODEL_FILE} of a run"
+        )
+    try:
+        if len(metadata[KEY]) > _MOST_CHARACTERS:
+            raise ValueError(f"it has {len(metadata[KEY])} characters")
+        content = parse_json(metadata[KEY])
+        found = content.get("format") if isinstance(content, dict) else None
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+            raise ValueError(f"its format is {shown(found)}, expected {FORMAT}")
+    except ValueError as error:
+        raise _no_header(file, reason(error)) from None
+    if found > FORMAT:
+        author = cut(str(content.get("volseg")), 40)
+        raise CheckpointError(
+            f"{file} has format {found}, written by volseg {author}, but volseg "
+            f" {volseg.__version__} reads formats up to {FORMAT}; update volseg"
+        )
+    try:
+        _Schema.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        got = "" if first["type"] == "missing" else f", got {shown(first['input'])}"
+        raise _no_header(file, cut(f"{place}: {first['msg']}{got}", 200)) from None
+    return dict(content)
+
+
+def _no_header(file: Path, why: str) -> CheckpointError:
+    return CheckpointError(
+        f"the header of {file} is not as volseg writes it ({why}); copy the file again, or give "
+        f"the {MODEL_FILE} of a run"
+    )
+
+
+def _check_agreement(file: Path, content: Mapping[str, Any], config: ExperimentConfig) -> None:
+    """Refuse a file whose config says other than the file itself: one of them is not true."""
+    told = {
+        "labels": (_in_order(content["labels"]), "labels", describe_scheme(config.labels)),
+        "channels": (content["channels"], "data.channels", list(config.data.channels)),
+        "spacing_mm": (content["spacing_mm"], "data.spacing_mm", list(config.data.spacing_mm)),
+    }
+    for name, (found, option, wanted) in told.items():
+        if found != (_in_order(wanted) if isinstance(wanted, dict) else wanted):
+            raise CheckpointError(
+                f"{file} contradicts itself: {name} is {shown(content[name])}, but config.{option} "
+                f"is {shown(wanted)}; copy the file again, or train again"
+            )
+
+
+def _in_order(scheme: Mapping[str, Any]) -> Any:
+    """A scheme of which the order of regions counts too: so are the channels of the output."""
+    regions = scheme.get("regions")
+    return {**scheme, "regions": list(regions.items()) if isinstance(regions, dict) else regions}
