@@ -277,6 +277,21 @@ def test_a_negative_variance_is_refused(tmp_path):
         load_checkpoint(path)
 
 
+def test_a_table_of_integers_is_that_of_the_network(tmp_path):
+    """An index of a Swin transformer that a disk changed would take the bias of another place."""
+    config = _config(
+        network={"name": "swin_unetr", "width": 12},
+        data={"data_list": "list.json", "patch_size": [64, 64]},
+    )
+    path = tmp_path / "model.safetensors"
+    state = _network(config).state_dict()
+    state[_first(state, "relative_position_index")][0, 0] += 1
+    save_checkpoint(path, state, config, SCORES)
+
+    with pytest.raises(CheckpointError, match="index holds other integers than the network"):
+        load_checkpoint(path)
+
+
 def test_batches_are_counted_in_integers_of_any_number(tmp_path):
     config = _config(network={"name": "attention_unet", "widths": [4, 8]})
     path = tmp_path / "model.safetensors"
