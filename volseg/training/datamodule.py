@@ -15,25 +15,34 @@ import numpy as np
 import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from volseg import signals
 from volseg.config import ExperimentConfig
 from volseg.ranks import cores
+from volseg.training.batches import collate, on_gpu, sample_of, unpacked
 from volseg.training.cache import CachedCase
 from volseg.training.tissue import TissueArray
 from volseg.transforms.augmentation import augmentation
-from volseg.transforms.axes import empty
 
 logger = logging.getLogger(__name__)
 
 
 class PatchDataset(Dataset[dict[str, torch.Tensor]]):
-    """Random augmented patches; sample n is `{"image": (C, *patch), "mask": (R, *patch)}`."""
+    """Random augmented patches; sample n is `{"image": (C, *patch), "mask": (R, *patch)}`.
 
-    def __init__(self, cases: Sequence[CachedCase], config: ExperimentConfig) -> None:
+    Args:
+        cases: To cut them from.
+        config: Says how.
+        packed: Give them as they travel to a GPU; see `sample_of`.
+    """
+
+    def __init__(
+        self, cases: Sequence[CachedCase], config: ExperimentConfig, *, packed: bool = False
+    ) -> None:
         self.cases = cases
         self.config = config
+        self.packed = packed
         fill = config.data.fill_missing
         self.augment = augmentation(
             config.augmentation,
@@ -56,11 +65,8 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             sample = {name: tensor[..., 0] for name, tensor in sample.items()}
         seed = np.random.SeedSequence([self.config.training.seed, index, 2]).generate_state(1)[0]
         sample = self.augment.set_random_state(seed=int(seed))(sample)
-        bits = sample["mask"][0].numpy()
-        masks = empty((len(self.config.labels.regions), *bits.shape))
-        for region, mask in enumerate(masks):
-            np.not_equal(bits & (1 << region), 0, out=mask.numpy(), casting="unsafe")
-        return {"image": sample["image"], "mask": masks}
+        regions = len(self.config.labels.regions)
+        return sample_of(sample["image"], sample["mask"][0], regions, packed=self.packed)
 
     def place(self, index: int) -> tuple[CachedCase, npt.NDArray[np.int64]]:
         """Case that sample `index` is cut from, and its first voxel."""
@@ -210,16 +216,17 @@ class VolumeDataModule(pl.LightningDataModule):
         sampler = EpochSampler(data.batch_size * data.batches_per_epoch, rank, world_size)
         # `num_devices` is that of this node.
         workers = loader_workers(data.workers, self.trainer.num_devices if self.trainer else 1)
+        packed = on_gpu(self.trainer)
         return TrainingLoader(
-            PatchDataset(self.training, self.config),
+            PatchDataset(self.training, self.config, packed=packed),
             batch_size=data.batch_size,
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             # A signal to all processes of a job must not take the workers away too early.
             worker_init_fn=_end_with_parent,
-            collate_fn=_together,
-            pin_memory=torch.cuda.is_available(),
+            collate_fn=collate,
+            pin_memory=packed,
         )
 
     def val_dataloader(self) -> DataLoader[CachedCase | None]:
@@ -235,6 +242,11 @@ class VolumeDataModule(pl.LightningDataModule):
         if batch is None or isinstance(batch, CachedCase):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if isinstance(batch, dict):
+            return unpacked(batch, len(self.config.labels.regions))
+        return batch
 
     def on_exception(self, exception: BaseException) -> None:
         # In a validation, Lightning would leave the workers of training alone. They ignore the
@@ -256,18 +268,6 @@ def loader_workers(configured: int | None, processes: int = 1) -> int:
         processes: Training processes that share the cores.
     """
     return min(8, max(1, cores(processes) - 1)) if configured is None else configured
-
-
-def _together(samples: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Batch of samples."""
-    if get_worker_info() is not None:
-        # Memory that processes share.
-        batch: dict[str, torch.Tensor] = default_collate(samples)
-        return batch
-    return {
-        name: torch.stack([s[name] for s in samples], out=empty((len(samples), *value.shape)))
-        for name, value in samples[0].items()
-    }
 
 
 def _end_with_parent(_: int) -> None:

@@ -28,9 +28,9 @@ from volseg.metrics import (
 )
 from volseg.networks import build_network
 from volseg.overlay import figure_array, gallery
+from volseg.training.batches import unpacked_masks
 from volseg.training.cache import CachedCase
 from volseg.training.counts import EpochSums
-from volseg.training.datamodule import masks_of
 from volseg.training.entries import read_masks
 from volseg.training.views import axial, cached_view, decoded_masks
 from volseg.windows import on_scan_grid, segment
@@ -155,8 +155,8 @@ class SegmentationModule(pl.LightningModule):
     def _case_loss(self, probabilities: torch.Tensor, batch: CachedCase) -> float:
         """Loss on the whole case, at the spacing of the network."""
         logits = torch.logit(probabilities, eps=1e-6)[None]
-        mask = torch.from_numpy(masks_of(batch.bits, len(self.regions)).astype(np.float32))[None]
-        return float(self.loss(logits, mask.to(logits.device)))
+        bits = torch.from_numpy(batch.bits).to(logits.device)
+        return float(self.loss(logits, unpacked_masks(bits, len(self.regions))[None]))
 
     def on_validation_epoch_end(self) -> None:
         own = self.rows, self.slice_rows, self.losses

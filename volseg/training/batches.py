@@ -1,0 +1,78 @@
+"""Batches of patches: for the CPU as the network takes them, for a GPU in a third of the bytes.
+
+What goes to a GPU are images in 16 bits and, for all masks together, a byte a voxel. There they
+become float32 again. Masks are the same; images lose what mixed precision would take from them, or
+the cache has taken before.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate, get_worker_info
+
+from volseg.transforms.axes import empty
+
+Batch = dict[str, torch.Tensor]
+
+
+def sample_of(image: torch.Tensor, bits: torch.Tensor, regions: int, *, packed: bool) -> Batch:
+    """A sample of a batch.
+
+    Args:
+        image: float32 (C, *).
+        bits: uint8 (*); bit r is set where the voxel lies in region r.
+        regions: Number R of the regions.
+        packed: Whether it goes to a GPU.
+
+    Returns:
+        `{"image": (C, *), "mask": (R, *)}` in float32; packed, `{"image", "bits": (*)}` in 16 and
+        8 bits.
+    """
+    if packed:
+        return {"image": image.half(), "bits": bits}
+    masks = empty((regions, *bits.shape))
+    for region, mask in enumerate(masks):
+        np.not_equal(bits.numpy() & (1 << region), 0, out=mask.numpy(), casting="unsafe")
+    return {"image": image, "mask": masks}
+
+
+def collate(samples: list[Batch]) -> Batch:
+    """Batch of samples, which gain a first axis."""
+    if get_worker_info() is not None:
+        # Memory that processes share.
+        batch: Batch = default_collate(samples)
+        return batch
+    return {
+        name: torch.stack(
+            [sample[name] for sample in samples],
+            out=empty((len(samples), *value.shape), value.numpy().dtype),
+        )
+        for name, value in samples[0].items()
+    }
+
+
+def unpacked(batch: Batch, regions: int) -> Batch:
+    """`{"image": (B, C, *), "mask": (B, R, *)}` in float32, where the batch is, packed or not."""
+    if "bits" not in batch:
+        return batch
+    return {"image": batch["image"].float(), "mask": unpacked_masks(batch["bits"], regions, axis=1)}
+
+
+def unpacked_masks(bits: torch.Tensor, regions: int, axis: int = 0) -> torch.Tensor:
+    """float32 masks of bits, each region r being 1 where bit r is set.
+
+    Args:
+        bits: uint8.
+        regions: Number R of the regions.
+        axis: Where the masks have their axis of length R.
+    """
+    masks = [bits.bitwise_and(1 << region).ne(0).float() for region in range(regions)]
+    return torch.stack(masks, dim=axis)
+
+
+def on_gpu(trainer: Any) -> bool:
+    """Whether the batches of a Lightning trainer go to a CUDA GPU; None: to none."""
+    return trainer is not None and trainer.strategy.root_device.type == "cuda"
