@@ -12,9 +12,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from test_inference import write_case, write_model
 
 import volseg
+from volseg import inference
+from volseg.checkpoint import read_checkpoint_header
 from volseg.config import CHANNELS
 from volseg.datalist import Case, DataList, find_cases, write_data_list
 from volseg.errors import CheckpointError, DataListError, OutputError
@@ -532,6 +535,67 @@ def test_an_unexpected_error_costs_one_case_and_keeps_its_traceback(
     assert result.done == tuple(NAMES[1:])
     assert result.failures == {NAMES[0]: "unexpected ZeroDivisionError: by chance"}
     assert "Traceback" in caplog.text
+
+
+def test_a_case_with_probabilities_that_are_no_numbers_fails_alone(
+    scans, model, output, monkeypatch
+):
+    segment, called = inference.segment, []
+
+    def odd(*args, **options):
+        called.append(1)
+        return segment(*args, **options) * (np.nan if len(called) == 2 else 1)
+
+    monkeypatch.setattr(inference, "segment", odd)
+    result = run(scans, model, output)
+
+    assert result.done == (NAMES[0], NAMES[2])
+    assert list(result.failures) == [NAMES[1]]
+    assert "that are no numbers" in result.failures[NAMES[1]]
+    assert not (output / f"{NAMES[1]}.nii.gz").exists()
+
+
+def test_a_model_with_a_weight_that_is_no_number_segments_nothing(scans, output, tmp_path):
+    path = write_model(tmp_path / "nan.safetensors")
+    state = load_file(path)
+    next(iter(state.values())).view(-1)[0] = np.nan
+    save_file(state, path, {"volseg": json.dumps(read_checkpoint_header(path))})
+
+    with pytest.raises(CheckpointError, match="NaN or infinite"):
+        run(scans, path, output)
+    assert not output.exists()
+
+
+def test_results_that_are_all_empty_are_told_of(scans, model, output, caplog):
+    words = ("inference.threshold=0.999999",)
+    result = infer(scans, [model], output, InferOptions(device="cpu", overrides=words))
+
+    assert result.empty == ("WT", "TC", "ET")
+    assert "no voxel of WT, TC, ET is in the label maps of 3 cases" in caplog.text
+
+
+def test_a_region_that_one_case_holds_is_not_told_of(scans, model, output, monkeypatch, caplog):
+    decode = Predictor.decode
+
+    def with_core(self, scored):
+        found = {"WT"} if scored.case.case_id == NAMES[1] else set()
+        return replace(decode(self, scored), found=frozenset(found))
+
+    monkeypatch.setattr(Predictor, "decode", with_core)
+    result = run(scans, model, output)
+
+    assert result.empty == ("TC", "ET")
+    assert "no voxel of TC, ET is in" in caplog.text
+
+
+def test_what_a_model_says_against_itself_is_said_and_recorded(scans, output, tmp_path, caplog):
+    model = write_model(tmp_path / "m.safetensors", scores={"dice/WT": 0.9, "dice/ET": 0.0})
+
+    run(scans / NAMES[0], model, output)
+
+    said = f"{model} finds nothing, or next to nothing, of ET: Dice 0.000 in its own validation"
+    assert said in caplog.messages
+    assert manifest_of(output)["doubts"] == [said]
 
 
 def test_an_error_while_a_case_is_decoded_costs_that_case_alone(

@@ -68,7 +68,7 @@ def tiny_config(patch=(16, 16, 16), **sections):
     return ExperimentConfig.from_dict(options | sections)
 
 
-def write_model(path, seed=0, **sections):
+def write_model(path, seed=0, scores=None, **sections):
     """A model with random weights."""
     torch.manual_seed(seed)
     config = tiny_config(**sections)
@@ -78,7 +78,7 @@ def write_model(path, seed=0, **sections):
         len(config.labels.regions),
         config.data.patch_size,
     )
-    save_checkpoint(path, network.state_dict(), config, {})
+    save_checkpoint(path, network.state_dict(), config, scores or {})
     return path
 
 
@@ -317,6 +317,14 @@ def test_regions_have_volumes_and_probabilities(tmp_path, thresholds):
         assert (values >= 0.5).sum() == round(prediction.volumes_ml[region] * 1000)
 
 
+def test_a_result_says_which_regions_it_holds(tmp_path, thresholds):
+    case = write_case(tmp_path)
+
+    assert Predictor("m", device="cpu").predict(case).found == {"WT", "TC", "ET"}
+    thresholds(tiny_config(inference={"min_component_mm3": {"ET": 1e6}}))
+    assert Predictor("m", device="cpu").predict(case).found == {"WT", "TC"}
+
+
 def test_probabilities_are_written_a_file_a_region(tmp_path, thresholds):
     prediction = Predictor("model", device="cpu").predict(write_case(tmp_path))
 
@@ -399,7 +407,7 @@ def test_options_of_a_model_can_be_overridden(tmp_path, thresholds):
         ("inference.window_size=[8,8]", "window_size has 2 sides"),
         ("training.max_epochs=2", "not of the form inference.KEY=VALUE"),
         ("more_scans", "not of the form inference.KEY=VALUE"),
-        ("inference.window_size=[8", "is not a YAML value"),
+        ("inference.window_size=[8", "give a YAML value"),
     ],
 )
 def test_an_override_that_makes_no_sense_is_named(thresholds, word, problem):
@@ -630,6 +638,48 @@ def test_a_model_with_itself_equals_the_model(tmp_path):
         np.testing.assert_allclose(twice.probabilities[region], values, atol=1e-6)
 
 
+def test_a_model_that_counts_twice_is_told_of(tmp_path, caplog):
+    first, second = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    write_model(first, scores={"dice/WT": 0.9})
+    second.write_bytes(first.read_bytes())
+
+    predictor = Predictor([first, second], device="cpu")
+
+    said = f"{second} and {first} are the same model, which so counts twice"
+    assert predictor.doubts == (said,)
+    assert said in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("scores", "doubt"),
+    [
+        ({"dice/WT": 0.9, "dice/TC": 0.8, "dice/ET": 0.1}, None),
+        ({}, "was not validated, so how well it segments is not known"),
+        ({"loss": 0.3, "epoch": 3}, "was not validated"),
+        ({"dice/WT": None}, "was not validated"),
+        (
+            {"dice/WT": 0.9, "dice/TC": 0.0312, "dice/ET": 0.0},
+            "finds nothing, or next to nothing, of TC, ET: Dice 0.031, 0.000 in its own validation",
+        ),
+    ],
+)
+def test_a_model_that_found_nothing_in_its_own_validation_is_told_of(tmp_path, scores, doubt):
+    model = write_model(tmp_path / "m.safetensors", scores=scores)
+
+    doubts = Predictor(model, device="cpu").doubts
+
+    assert (doubts == ()) if doubt is None else doubts[0].startswith(f"{model} {doubt}")
+
+
+def test_probabilities_that_are_no_numbers_fail_the_case(tmp_path, thresholds, monkeypatch):
+    """No comparison with a threshold holds for NaN, so the label map would be empty."""
+    lost = np.float32("nan")
+    monkeypatch.setattr(Thresholds, "forward", lambda self, image: image[:, :3] * lost)
+
+    with pytest.raises(CheckpointError, match=r"case BraTS2021_00001 that are no numbers, \d+ of"):
+        Predictor("m", device="cpu").predict(write_case(tmp_path))
+
+
 def test_an_ensemble_averages_probabilities_of_models_of_any_spacing(tmp_path):
     case = write_case(tmp_path)
     paths = [
@@ -801,7 +851,7 @@ def test_a_processor_without_units_for_bf16_computes_in_float32_and_says_so(
     tmp_path, monkeypatch, caplog
 ):
     case = write_case(tmp_path)
-    path = write_model(tmp_path / "model.safetensors")
+    path = write_model(tmp_path / "model.safetensors", scores={"dice/WT": 0.9})
     monkeypatch.setattr(windows, "cpu_computes_in_bf16", lambda: False)
 
     refused = Predictor(path, device="cpu", overrides=["inference.precision=bf16"])

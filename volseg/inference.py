@@ -77,6 +77,7 @@ class Prediction:
         probabilities: float32 (I, J, K) for each region, in [0, 1]; made when it is asked for, and
             anew each time.
         volumes_ml: Volume of each region, in ml; empty where the size of a voxel is not known.
+        found: Regions of the label map that hold a voxel, or more.
         header: NIfTI header of the first image; results are written on its grid.
         notes: What a careful reader should know, such as small differences of grids.
         missing: Channels that are missing, and that another channel stands in for.
@@ -88,6 +89,7 @@ class Prediction:
     label_map: npt.NDArray[np.uint8]
     probabilities: Mapping[str, npt.NDArray[np.float32]]
     volumes_ml: Mapping[str, float]
+    found: frozenset[str]
     header: Any
     notes: tuple[str, ...]
     missing: tuple[str, ...] = ()
@@ -192,10 +194,11 @@ class Predictor:
             for data in (model.config.data for model in self.models)
         ]
         self.required = tuple(name for name in self.channels if any(name in n for n in needs))
+        self.doubts = tuple(_doubts(self.models))
         # What holds of every case.
         refused = (refused_precision(model.config, self.device.type) for model in self.models)
         self.notes = tuple(dict.fromkeys(note for note in refused if note))
-        for note in self.notes:
+        for note in (*self.doubts, *self.notes):
             logger.warning("%s", note)
         for model in self.models:
             model.network.to(self.device)
@@ -278,7 +281,11 @@ class Predictor:
 
     @torch.inference_mode()
     def score(self, case: PreparedCase) -> ScoredCase:
-        """Region probabilities of a case; the part of `predict` that needs the network."""
+        """Region probabilities of a case; the part of `predict` that needs the network.
+
+        Raises:
+            CheckpointError: If a model gives probabilities that are no numbers.
+        """
         # Outside the brain all is background, so two thirds of a scan need not be looked at.
         box = _union(
             covered(image.image.shape[1:], image.affine, case.grid)
@@ -298,6 +305,7 @@ class Predictor:
                 overlap=self.overlap,
                 tta=self.tta,
             )
+            _check_finite(on_its_grid, case, model)
             probabilities = on_scan_grid(on_its_grid, image.affine, part)
             names = list(model.config.labels.regions)
             order = [names.index(region) for region in self.regions]
@@ -320,6 +328,7 @@ class Predictor:
             label_map=placed(label_map, box, case.grid.shape),
             probabilities=RegionMaps(self.regions, probabilities, box, case.grid.shape),
             volumes_ml=volumes_ml if case.case.has_size else {},
+            found=frozenset(region for region in self.scheme.regions if masks[region].any()),
             header=case.header,
             notes=(*case.notes, *notes),
             missing=case.missing,
@@ -365,6 +374,29 @@ def _union(boxes: Iterable[tuple[slice, ...]]) -> tuple[slice, ...]:
         slice(min(side.start for side in sides), max(side.stop for side in sides))
         for sides in zip(*boxes, strict=True)
     )
+
+
+def _check_finite(probabilities: torch.Tensor, case: PreparedCase, model: Model) -> None:
+    """Refuse NaN: no comparison with a threshold holds, and the label map would be empty."""
+    # All are at most 1, so that a sum of numbers is one.
+    if torch.isfinite(probabilities.sum()):
+        return
+    lost = int((~torch.isfinite(probabilities)).sum())
+    raise CheckpointError(
+        f"{model.path} gives probabilities of case {case.case_id} that are no numbers, {lost} of "
+        f"{probabilities.numel()}; use inference.precision=32, and look at the grey values of "
+        "its images"
+    )
+
+
+def _doubts(models: Sequence[Model]) -> Iterator[str]:
+    """Why the results may be of no use, as far as the models themselves tell."""
+    first: dict[str, Model] = {}
+    for model in models:
+        yield from (f"{model.path} {doubt}" for doubt in model.doubts)
+        other = first.setdefault(model.sha256, model)
+        if other is not model:
+            yield f"{model.path} and {other.path} are the same model, which so counts twice"
 
 
 def _overridden(model: Model, words: Sequence[str]) -> Model:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 
 import volseg
 from volseg.config import ExperimentConfig
-from volseg.documents import check_regular, open_regular, parse_json
+from volseg.documents import check_regular, fitting, open_regular, parse_json
 from volseg.errors import CheckpointError, ConfigError, cut, reason, shown
 from volseg.files import MODEL_FILE
 from volseg.labels import LabelScheme
@@ -186,13 +186,9 @@ def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             f" {volseg.__version__} reads formats up to {FORMAT}; update volseg"
         )
     try:
-        _Schema.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        got = "" if first["type"] == "missing" else f", got {shown(first['input'])}"
-        raise _no_header(file, cut(f"{place}: {first['msg']}{got}", 200)) from None
-    return dict(content)
+        return dict(fitting(_Schema, content))
+    except ValueError as error:
+        raise _no_header(file, str(error)) from None
 
 
 def _no_header(file: Path, why: str) -> CheckpointError:

@@ -6,7 +6,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from volseg.datalist.manifests import is_manifest, read_manifests, unite
-from volseg.ownership import PICTURES
+from volseg.files import CURVES_FILE, METRICS_FILE, SAMPLES_FILE
+
+#: Pictures that commands draw, each with a file that the command writes beside it.
+PICTURES = {
+    CURVES_FILE: METRICS_FILE,
+    SAMPLES_FILE: "scores.json",
+    "comparison.png": "comparison.md",
+}
 
 
 def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:

@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 
 from volseg import DISCLAIMER
 from volseg.files import atomic_write
-from volseg.ownership import PICTURE_SOFTWARE
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +37,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:
-        ending = path.suffix[1:]
-        about = {"Software": PICTURE_SOFTWARE} if ending == "png" else None
-        colour = figure.get_facecolor()
-        figure.savefig(temporary, format=ending, facecolor=colour, metadata=about)
+        figure.savefig(temporary, format=path.suffix[1:], facecolor=figure.get_facecolor())
 
 
 @contextlib.contextmanager

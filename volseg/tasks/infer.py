@@ -71,6 +71,7 @@ class InferResult:
         kept: Cases that were there already.
         failures: Reason of each case that failed.
         manifest: `manifest.json`, or that of the shard while other shards are not finished.
+        empty: Regions that no label map made now holds a voxel of.
         stopped: Whether `stop` ended the run before its last case.
     """
 
@@ -79,6 +80,7 @@ class InferResult:
     failures: Mapping[str, str]
     manifest: Path
     stopped: bool = False
+    empty: tuple[str, ...] = ()
 
 
 @dataclass
@@ -87,6 +89,7 @@ class _Outcome:
 
     done: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    found: set[str] = field(default_factory=set)
     stopped: bool = False
 
 
@@ -159,7 +162,17 @@ def infer(
     outcome = _segment_all(waiting, predictor, manifest, stop)
     lost = lost_cases(finding) if shard.number == 1 else {}
     path = manifest.path if outcome.stopped else manifest.finish()
-    return InferResult(tuple(outcome.done), kept, lost | outcome.failures, path, outcome.stopped)
+    empty = tuple(r for r in scheme.regions if outcome.done and r not in outcome.found)
+    if empty:
+        logger.warning(
+            "no voxel of %s is in the label maps of %s: if the images should show it, the "
+            "model does not suit them, or their preparation differs from that of its training",
+            ", ".join(empty),
+            cases_in_words(len(outcome.done)),
+        )
+    return InferResult(
+        tuple(outcome.done), kept, lost | outcome.failures, path, outcome.stopped, empty
+    )
 
 
 def _segment_all(
@@ -228,6 +241,7 @@ def _finish(
         manifest.add_failure(case, prediction)
     else:
         outcome.done.append(case.case_id)
+        outcome.found |= prediction.found
         manifest.add_result(case, prediction, time.monotonic() - start)
 
 

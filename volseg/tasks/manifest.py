@@ -59,6 +59,7 @@ class ManifestWriter:
                 {"path": str(model.path), "sha256": model.sha256, "volseg": model.version}
                 for model in predictor.models
             ],
+            "doubts": list(predictor.doubts),
             "labels": describe_scheme(predictor.scheme),
             "device": str(predictor.device),
             "precision": [
