@@ -11,10 +11,11 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 
 .PHONY: demo test clean
 
-# The folder demo/ belongs to this command, and each call starts anew.
+# Into demo/, or the first of demo-2/, demo-3/, ... that is not there yet: nothing is removed.
 demo: $(VENV)/.installed
-	rm -rf demo
-	$(BIN)/volseg demo -o demo
+	@folder=demo; number=1; while [ -e $$folder ] || [ -L $$folder ]; do \
+	  number=$$((number + 1)); folder=demo-$$number; done; \
+	echo "$(BIN)/volseg demo -o $$folder"; $(BIN)/volseg demo -o $$folder
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

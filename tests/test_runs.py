@@ -45,8 +45,10 @@ def begin(run: Path, config: ExperimentConfig, *, steps=(), finished=False, rows
     run.mkdir(parents=True)
     write_config(run / "config.yaml", config)
     write_data_list(run / "data_list.json", read_data_list(config.data.data_list), Path())
-    (run / "environment.json").write_text(json.dumps({"finished": True} if finished else {}))
-    (run / "metrics.csv").write_text("epoch\n" + "1\n" * rows)
+    told = {"versions": {"volseg": "0.1.0"}} | ({"finished": True} if finished else {})
+    (run / "environment.json").write_text(json.dumps(told))
+    columns = "epoch,step,seconds,learning_rate,train/loss,val/loss"
+    (run / "metrics.csv").write_text(f"{columns}\n" + "1,2,3,4,5,6\n" * rows)
     (run / "checkpoints").mkdir()
     for number in steps:
         checkpoint_path(run, number).touch()

@@ -158,7 +158,8 @@ def test_what_stops_the_drawing_is_logged_and_an_older_picture_goes(tmp_path, ca
     def unreadable(case_id):
         raise ImageError(f"{case_id} is damaged; copy it again")
 
-    (tmp_path / "samples.png").write_text("of another run")
+    draw_samples(tmp_path / "samples.png", dice(a=0.5), view, "")
+    assert (tmp_path / "samples.png").is_file()
     with caplog.at_level(logging.WARNING):
         draw_samples(tmp_path / "samples.png", dice(a=0.5), unreadable, "")
 

@@ -225,7 +225,7 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path, scans):
 
     with pytest.raises(OutputError, match="file cannot be made"):
         split([scans], tmp_path / "file" / "list.json", folds=2)
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match=r"does not end in \.json, as a data list does"):
         split([scans], scans, folds=2)
 
 

@@ -5,13 +5,12 @@ Without torch, so that a job is refused in a second by what would refuse it afte
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
-import re
-import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,29 @@ from typing import Any
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.datalist import DataList, read_data_list, write_data_list
 from volseg.documents import read_json, read_table
-from volseg.errors import CheckpointError, OutputError, reason
+from volseg.errors import CheckpointError, OutputError, VolsegError, reason
 from volseg.files import (
     CONFIG_FILE,
+    CURVES_FILE,
     DATA_LIST_FILE,
     METRICS_FILE,
     MODEL_FILE,
+    SAMPLES_FILE,
     atomic_write,
-    make_folder,
+    check_outputs,
+    make_output,
+    remove,
     remove_unfinished,
 )
-from volseg.metrics.record import SUMMARY_FILE
+from volseg.metrics.record import SCORE_FILES
+from volseg.ownership import is_checkpoint, is_log, is_ours
 from volseg.ranks import rank
 
-CHECKPOINTS, ENVIRONMENT = "checkpoints", "environment.json"
+CHECKPOINTS, ENVIRONMENT, LOGS = "checkpoints", "environment.json", "tensorboard"
+
+# What training leaves in the folder, beside what describes the run.
+_RESULTS = (METRICS_FILE, MODEL_FILE, *SCORE_FILES, CURVES_FILE, SAMPLES_FILE)
+_FILES = (ENVIRONMENT, CONFIG_FILE, DATA_LIST_FILE, *_RESULTS)
 
 _PACKAGES = ("volseg", "torch", "monai", "pytorch-lightning", "numpy", "nibabel")
 # Options that may change when a run goes on; any other would make it another experiment.
@@ -53,7 +61,7 @@ def checkpoint_path(run: Path, steps: int) -> Path:
 def find_checkpoints(run: Path) -> list[Path]:
     """Checkpoints of a run, newest first; what else lies in their folder is left alone."""
     files = (run / CHECKPOINTS).glob("step-*.ckpt")
-    return sorted((f for f in files if re.fullmatch(r"step-\d{8,}\.ckpt", f.name)), reverse=True)
+    return sorted((file for file in files if is_checkpoint(file.name)), reverse=True)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
@@ -93,11 +101,10 @@ def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume
         # Lightning starts the command again for each further GPU, when rank 0 is past this.
         return
     check_run(run, config, data_list, resume=resume)
-    make_folder(run, "choose another with -o")
-    if resume:
-        for folder in (run, run / CHECKPOINTS):
-            remove_unfinished(folder)
-    else:
+    # Of a run that goes on, what describes it is replaced only where it says other things.
+    make_output(run, _RESULTS if resume else _FILES)
+    remove_unfinished(run / CHECKPOINTS, is_checkpoint)
+    if not resume:
         _clear(run)
     _describe(run, config, data_list)
 
@@ -119,6 +126,19 @@ def check_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resum
     elif held:
         remedy = "go on with --resume or choose" if checkpoints else "choose"
         raise OutputError(f"{run} already holds a run; {remedy} another -o")
+    elif not is_ours(run / ENVIRONMENT):
+        _check_free(run)
+    else:
+        check_outputs(run, _FILES)
+
+
+def _check_free(run: Path) -> None:
+    """Refuse a folder where a run would mix with what is there, with OutputError."""
+    there = [name for name in (*_FILES, CHECKPOINTS, LOGS) if os.path.lexists(run / name)]
+    if there:
+        raise OutputError(
+            f"{run} holds {there[0]}, but no run that volseg began; choose another -o"
+        )
 
 
 def is_held(run: Path) -> bool:
@@ -139,15 +159,14 @@ def is_held(run: Path) -> bool:
 
 def _clear(run: Path) -> None:
     """Remove what a run left that was stopped before its first checkpoint."""
-    try:
-        for folder in ("tensorboard", CHECKPOINTS):
-            shutil.rmtree(run / folder, ignore_errors=True)
-        for name in (METRICS_FILE, MODEL_FILE, SUMMARY_FILE):
-            (run / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"run folder {run} cannot be written ({error.strerror}); choose another with -o"
-        ) from None
+    for name in _RESULTS:
+        remove(run / name)
+    for folder in (run / LOGS, run / CHECKPOINTS):
+        with contextlib.suppress(OSError):
+            for path in list(folder.iterdir()):
+                if is_log(path.name) and path.is_file():
+                    path.unlink()
+            folder.rmdir()  # unless it holds other things
 
 
 def common_root(data_list: DataList) -> Path:
@@ -237,11 +256,23 @@ def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
         "preprocessing": config.preprocessing.digest,
         "git": _git_state(),
     }
-    with atomic_write(run / CONFIG_FILE) as temporary:
-        write_config(temporary, config)
-    with atomic_write(run / DATA_LIST_FILE) as temporary:
-        write_data_list(temporary, data_list, root)
+    # First, since it tells that the folder is ours.
     _write_json(run / ENVIRONMENT, environment)
+    # What says the same stays as it is: it may be what this run was started with.
+    if not _says(lambda: load_config(run / CONFIG_FILE), config):
+        with atomic_write(run / CONFIG_FILE) as temporary:
+            write_config(temporary, config)
+    if not _says(lambda: read_data_list(run / DATA_LIST_FILE), data_list):
+        with atomic_write(run / DATA_LIST_FILE) as temporary:
+            write_data_list(temporary, data_list, root)
+
+
+def _says(read: Callable[[], object], expected: object) -> bool:
+    """Whether a file can be read and tells the same."""
+    try:
+        return read() == expected
+    except VolsegError:
+        return False
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

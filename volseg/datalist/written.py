@@ -6,14 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from volseg.datalist.manifests import is_manifest, read_manifests, unite
-from volseg.files import CURVES_FILE, METRICS_FILE, SAMPLES_FILE
-
-#: Pictures that commands draw, each with a file that the command writes beside it.
-PICTURES = {
-    CURVES_FILE: METRICS_FILE,
-    SAMPLES_FILE: "scores.json",
-    "comparison.png": "comparison.md",
-}
+from volseg.ownership import PICTURES
 
 
 def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:

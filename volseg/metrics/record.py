@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from volseg.files import remove
 from volseg.metrics.groups import Groups, GroupTable
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
@@ -14,6 +15,7 @@ from volseg.metrics.table import ScoreTable
 #: Files of scores; the last two only where there are slices, or groups.
 CASES_FILE, SUMMARY_FILE = "scores.csv", "scores.json"
 SLICES_FILE, GROUPS_FILE = "slices.csv", "groups.csv"
+SCORE_FILES = (CASES_FILE, SUMMARY_FILE, SLICES_FILE, GROUPS_FILE)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class ScoreRecord:
             if part.rows:
                 part.to_csv(folder / name)
             else:
-                (folder / name).unlink(missing_ok=True)
+                remove(folder / name)
         self.table.to_json(folder / SUMMARY_FILE, {**about, **self._facts(by_group)})
 
     def _facts(self, by_group: GroupTable) -> dict[str, Any]:

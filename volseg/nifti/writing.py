@@ -56,5 +56,5 @@ def _write(path: Path, voxels: npt.NDArray[Any], header: Any, dtype: np.dtype[An
     if path.name.lower().endswith(".gz"):
         # Level 1 is the fastest and, on label maps, the smallest; no time: same input, same file.
         content = igzip.compress(content, 1, mtime=0)
-    with atomic_write(path) as temporary:
+    with atomic_write(path, known=True) as temporary:
         temporary.write_bytes(content)

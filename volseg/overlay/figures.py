@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from volseg import DISCLAIMER
 from volseg.files import atomic_write
+from volseg.ownership import PICTURE_SOFTWARE
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,10 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:], facecolor=figure.get_facecolor())
+        ending = path.suffix[1:]
+        about = {"Software": PICTURE_SOFTWARE} if ending == "png" else None
+        colour = figure.get_facecolor()
+        figure.savefig(temporary, format=ending, facecolor=colour, metadata=about)
 
 
 @contextlib.contextmanager

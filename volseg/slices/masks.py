@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-import shutil
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import LabelError, OutputError
-from volseg.files import atomic_write, make_folder
+from volseg.files import atomic_write, cannot_write, held, make_folder, unfinished_path
 from volseg.nifti import Grid
 from volseg.slices.bitmap import read_bitmap, read_form, write_bitmap
 from volseg.slices.stack import check_same_size, is_grey, stack_grid
@@ -109,7 +108,7 @@ def write_masks(
     pages = list(images.transpose(2, 1, 0))
     make_folder(folder.parent if len(paths) > 1 else folder, "choose another with -o")
     if len(paths) == 1:
-        with atomic_write(paths[0]) as temporary:
+        with atomic_write(paths[0], known=True) as temporary:
             write_bitmap(temporary, pages[0])
     else:
         _write_folder(folder, [path.name for path in paths], pages)
@@ -124,6 +123,8 @@ def check_masks_have_room(folder: Path, like: Sequence[Path]) -> None:
         raise OutputError(
             f"the masks of two slices would both be {folder / twice[0]}; rename one of the images"
         )
+    if len(names) > 1 and folder.is_symlink():
+        raise OutputError(f"{folder} is a link, which is not replaced; use another folder")
     # A single mask lies beside others, thousands maybe: they are not looked through for each.
     is_whole = len(names) > 1 and folder.is_dir()
     present = [path.name for path in folder.iterdir()] if is_whole else []
@@ -138,25 +139,34 @@ def check_masks_have_room(folder: Path, like: Sequence[Path]) -> None:
 def _write_folder(
     folder: Path, names: Sequence[str], pages: Sequence[npt.NDArray[np.uint8]]
 ) -> None:
-    unfinished = folder.with_name(f".{secrets.token_hex(4)}-{folder.name}")
+    unfinished = unfinished_path(folder)
     old = unfinished.with_name(f"{unfinished.name}-old")
     try:
         unfinished.mkdir()
-        for name, page in zip(names, pages, strict=True):
-            write_bitmap(unfinished / name, page)
-        if folder.exists():
-            folder.rename(old)
-        unfinished.rename(folder)
+        with held(unfinished):
+            for name, page in zip(names, pages, strict=True):
+                write_bitmap(unfinished / name, page)
+            if folder.exists():
+                folder.rename(old)
+            unfinished.rename(folder)
     except OSError as error:
         if old.exists() and not folder.exists():
             old.rename(folder)
-        raise OutputError(
-            f"cannot write {folder} ({error.strerror or error}); "
-            "give a folder that you may write to and that has space"
-        ) from error
+        raise cannot_write(folder, error) from error
     finally:
         for rest in (unfinished, old):
-            shutil.rmtree(rest, ignore_errors=True)
+            _remove_masks(rest, names, folder)
+
+
+def _remove_masks(rest: Path, names: Sequence[str], folder: Path) -> None:
+    """Remove a folder of masks; what a file browser has hidden in it moves to the new folder."""
+    with contextlib.suppress(OSError):
+        for path in list(rest.iterdir()):
+            if path.name in names:
+                path.unlink()
+            else:
+                path.rename(folder / path.name)
+        rest.rmdir()
 
 
 def _read(path: Path) -> npt.NDArray[Any]:

@@ -13,11 +13,11 @@ from volseg.config import ExperimentConfig, load_config
 from volseg.cost import machine_in_words, measure_costs
 from volseg.datalist import DataList, read_data_list
 from volseg.errors import CheckpointError, ConfigError, VolsegError
-from volseg.files import CONFIG_FILE, MODEL_FILE, make_folder
+from volseg.files import CONFIG_FILE, MODEL_FILE, check_outputs, make_output
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.overlay import save_figure
 from volseg.runs import check_same_experiment, find_checkpoints, has_ended, is_finished
-from volseg.tasks.compare_csv import write_tables
+from volseg.tasks.compare_csv import TABLES, write_tables
 from volseg.tasks.compare_picture import comparison_figure
 from volseg.tasks.compare_report import PICTURE, REPORT, write_report
 from volseg.tasks.compare_runs import Comparison, ScoredRun, line_up, read_run
@@ -71,11 +71,12 @@ def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()
         OutputError: If the results cannot be written.
         Stopped: If a signal that `signals.hold` notes has come; called again, it goes on.
     """
+    check_outputs(output, [*TABLES, REPORT, PICTURE])
     planned = _plan(sources, output, overrides)
     given = {one.name: read_run(one.folder, one.name) for one in planned if one.config is None}
     # What will never compare is said now, not after a day of training.
     line_up([given[o.name] if o.config is None else _expected(o, o.config) for o in planned])
-    make_folder(output, "choose another with -o")
+    make_output(output, [*TABLES, REPORT, PICTURE])
     runs: list[ScoredRun] = []
     failures: list[tuple[str, str]] = []
     for one in planned:

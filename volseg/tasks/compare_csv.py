@@ -11,21 +11,25 @@ from volseg.files import atomic_write
 from volseg.metrics.comparison import smallest_p
 from volseg.tasks.compare_runs import SCORES, Comparison, ScoredRun
 
+#: Files that `write_tables` writes.
+TABLES = ("comparison.csv", "pairs.csv", "patients.csv")
+
 _STATISTICS = "run,network,region,score,over,n,mean,median,low,high"
 _PAIRS = "region,first,second,n_patients,mean_difference,median_difference,p,p_holm,smallest_p"
 _PATIENTS = "region,patient_id,run,dice,missing_channels"
 
 
 def write_tables(comparison: Comparison, folder: Path) -> None:
-    """Write `comparison.csv`, `pairs.csv` and `patients.csv` into `folder`, which exists.
+    """Write the `TABLES` into `folder`, which exists.
 
     Raises:
         OutputError: If a file cannot be written.
     """
-    _write(folder / "comparison.csv", _STATISTICS, _tidy_rows(comparison))
+    statistics, of_pairs, of_patients = (folder / name for name in TABLES)
+    _write(statistics, _STATISTICS, _tidy_rows(comparison))
     pairs = ((*astuple(pair), smallest_p(pair.n)) for pair in comparison.pairs)
-    _write(folder / "pairs.csv", _PAIRS, pairs)
-    _write(folder / "patients.csv", _PATIENTS, _patient_rows(comparison))
+    _write(of_pairs, _PAIRS, pairs)
+    _write(of_patients, _PATIENTS, _patient_rows(comparison))
 
 
 def _tidy_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.datalist import Case
-from volseg.errors import LabelError
-from volseg.files import SAMPLES_FILE, make_folder
+from volseg.errors import LabelError, OutputError
+from volseg.files import SAMPLES_FILE, check_outputs, make_output
 from volseg.labels import LabelScheme
 from volseg.metrics.groups import GroupTable
-from volseg.metrics.record import ScoreRecord
+from volseg.metrics.record import SCORE_FILES, ScoreRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
 from volseg.progress import track
+from volseg.runs import is_held
 from volseg.tasks.pictures import draw_scored_samples
 from volseg.tasks.predictions import (
     Predicted,
@@ -27,6 +28,8 @@ from volseg.tasks.references import References, find_references, reference_schem
 from volseg.tasks.scoring import CaseScores, Comparison, score_case
 
 logger = logging.getLogger(__name__)
+
+_FILES = (*SCORE_FILES, SAMPLES_FILE)
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
             no region.
         OutputError: If the scores cannot be written.
     """
+    _check_output(output)
     predicted = prediction_scheme(predictions, labels)
     references = find_references(reference, fold, data_root)
     cases = references.found.cases
@@ -116,7 +120,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         "failures": dict(failures),
         "predictions_without_reference": list(without_reference),
     }
-    make_folder(output, "choose another with -o")
+    make_output(output, _FILES)
     record.write(output, about)
     draw_scored_samples(output / SAMPLES_FILE, record.table, comparisons)
     return EvaluateResult(
@@ -129,6 +133,15 @@ def evaluate(  # noqa: PLR0913  (an option each)
         record.by_group,
         record.missing_channels,
     )
+
+
+def _check_output(output: Path) -> None:
+    """Refuse a folder in which scores would replace something else, with OutputError."""
+    if is_held(output):
+        raise OutputError(
+            f"{output} holds a run, whose scores would be replaced; choose another with -o"
+        )
+    check_outputs(output, _FILES)
 
 
 def _record(predictions: Path, cases: Sequence[Case], scored: Sequence[CaseScores]) -> ScoreRecord:

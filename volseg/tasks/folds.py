@@ -15,7 +15,7 @@ from volseg import signals
 from volseg.config import ExperimentConfig, write_config
 from volseg.datalist import DataList, read_data_list
 from volseg.errors import ConfigError, DataListError, OutputError
-from volseg.files import CONFIG_FILE, atomic_write, make_folder
+from volseg.files import CONFIG_FILE, atomic_write, check_outputs, make_output
 from volseg.runs import check_run, check_same_experiment, find_checkpoints, has_ended, is_held
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def fit_folds(
     kept = tuple(fold_folder(run, fold) for fold in chosen if fold not in waiting)
     for folder in kept:
         logger.info("%s is finished and is kept", folder)
-    make_folder(run, "choose another with -o")
+    make_output(run, [CONFIG_FILE])
     with atomic_write(run / CONFIG_FILE) as temporary:
         write_config(temporary, config)
     done: list[Path] = []
@@ -141,6 +141,7 @@ def folds_to_do(
     """Folds that are not finished; refuses what `fit` of a fold would refuse at once."""
     if is_held(run):
         raise OutputError(f"{run} holds a run itself; choose another -o for the folds")
+    check_outputs(run, [CONFIG_FILE])
     waiting = []
     for fold in folds:
         folder = fold_folder(run, fold)

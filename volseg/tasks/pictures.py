@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import DataListError
+from volseg.files import remove
 from volseg.labels import LabelScheme
 from volseg.metrics import ScoreTable
 from volseg.overlay import (
@@ -54,8 +54,7 @@ def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], tit
         view_of: Gives a case to be drawn; called for the chosen ones.
         title: Heading.
     """
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
+    remove(path)
     with optional_picture(path):
         samples = [
             Sample(rank, view_of(case_id), dice[case_id])
@@ -75,6 +74,7 @@ def draw_scored_samples(path: Path, table: ScoreTable, comparisons: Iterable[Com
     """
     of_case = {comparison.case.case_id: comparison for comparison in comparisons}
     if not any(comparison.case.images for comparison in of_case.values()):
+        remove(path)  # an older one would pass for that of these cases
         logger.info("samples are not drawn: the reference has label maps alone, and no images")
         return
     draw_samples(

@@ -37,9 +37,17 @@ from volseg.datalist.conventions import (
 )
 from volseg.datalist.patients import FILE_NAME
 from volseg.datalist.stacks import WITHOUT_PATIENT
-from volseg.errors import ConfigError, DataListError, GeometryError, LabelError, VolsegError
-from volseg.files import atomic_write, make_folder
+from volseg.errors import (
+    ConfigError,
+    DataListError,
+    GeometryError,
+    LabelError,
+    OutputError,
+    VolsegError,
+)
+from volseg.files import atomic_write, make_output
 from volseg.labels import get_scheme
+from volseg.ownership import check_no_inputs
 from volseg.progress import track
 from volseg.scans import read_grid, read_reference, read_reference_grid
 
@@ -135,7 +143,7 @@ def split(
     """
     asked = get_scheme(labels).name if labels and labels != FROM_CONFIG else labels
     _check_options(options)
-    make_folder(output.parent, "choose another with -o")
+    _check_output(output, folders, options)
     found = find_cases(folders, channels, patient_regex=options.patient_regex)
     cases, notes = _completed(found.cases, folders, options)
     found, tumour_slices, values, unreadable = _readable(replace(found, cases=cases))
@@ -164,6 +172,14 @@ def split(
     listed = Finding.of((*training, *testing), (*left_out, *skipped), found.layout_of, found.notes)
     warnings = _warnings(listed, training, options)
     return SplitResult(output, listed, data_list, decisions, notes, warnings, tumour_slices)
+
+
+def _check_output(output: Path, folders: Sequence[Path], options: SplitOptions) -> None:
+    """Make the folder of the data list; refuse, with OutputError, what is no place for one."""
+    if output.suffix.lower() != ".json":
+        raise OutputError(f"{output} does not end in .json, as a data list does; name it so")
+    check_no_inputs([output], [*folders, *([options.table] if options.table else [])])
+    make_output(output.parent, [output.name])
 
 
 def _check_options(options: SplitOptions) -> None:

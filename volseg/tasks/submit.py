@@ -14,7 +14,7 @@ from volseg.config import ExperimentConfig, SlurmConfig, write_config
 from volseg.datalist import DataList, read_data_list
 from volseg.documents import read_bytes
 from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError, reason, shown
-from volseg.files import CONFIG_FILE, MODEL_FILE, atomic_write, make_folder
+from volseg.files import CONFIG_FILE, MODEL_FILE, atomic_write, make_output
 from volseg.runs import check_run
 from volseg.slurm import FOLDER, SCRIPT, fit_script, infer_script, log_pattern
 from volseg.tasks.folds import check_cases, choose_folds, folds_to_do
@@ -232,7 +232,7 @@ def _submit(
             "sbatch was not found; run this on a login node of the cluster, or see --dry-run"
         )
     _check_queue(results)
-    make_folder(folder, "choose another with -o")
+    make_output(folder, [SCRIPT, CONFIG_FILE, JOB])
     if config is not None:
         with atomic_write(folder / CONFIG_FILE) as temporary:
             write_config(temporary, config)

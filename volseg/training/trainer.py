@@ -21,7 +21,9 @@ from torch import distributed
 
 from volseg.config import ExperimentConfig, TrainingConfig
 from volseg.files import METRICS_FILE
+from volseg.ownership import EVENTS_ENDING
 from volseg.ranks import launched_by_torchrun, restarts
+from volseg.runs import LOGS
 from volseg.training.callbacks import (
     KeepBestModel,
     MovingAverage,
@@ -92,7 +94,7 @@ def build_trainer(
         limit_val_batches=1.0 if validate else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        logger=TensorBoardLogger(run, name="tensorboard", version=""),
+        logger=TensorBoardLogger(run, name=LOGS, version="", filename_suffix=EVENTS_ENDING),
         callbacks=callbacks,
         plugins=[WholeCheckpointIO()],
         enable_progress_bar=terminal,
