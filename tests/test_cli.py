@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from experiments import run_in
 from typer.testing import CliRunner
 
 import volseg
-from volseg import cli
+from volseg import cli, signals
 from volseg.__main__ import main
 from volseg.cli.log import PlainLog
 from volseg.config import CHANNELS
@@ -179,7 +180,58 @@ def test_fit_reads_the_config_with_its_overrides(stand_in, tmp_path):
 
     config, folder = task.args
     assert (config.training.max_epochs, config.labels.name) == (3, "brats2023")
-    assert (folder, task.options) == (Path("r"), {"resume": True})
+    assert (folder, task.options) == (Path("r"), {"resume": True, "data_list": None})
+
+
+def test_fit_resumes_a_run_from_its_folder_alone(stand_in, experiment):
+    task = stand_in("fit", FitResult(Path("r"), Path("r/model.safetensors")))
+    run_in(Path("r"), fold=1)
+    Path("list.json").unlink()
+
+    run("fit", "--resume", "r", "training.max_epochs=3")
+
+    config, folder = task.args
+    assert (config.training.max_epochs, config.data.fold, folder) == (3, 1, Path("r"))
+    assert config.data.data_list == Path("list.json")
+    assert task.options["resume"]
+    assert [case.case_id for case in task.options["data_list"].training] == ["c0", "c1", "c2"]
+    assert task.options["data_list"].training[0].images[0] == Path("t1n.nii").absolute()
+
+
+def test_a_data_list_that_is_named_when_a_run_is_resumed_is_read(stand_in, experiment):
+    task = stand_in("fit", FitResult(Path("r"), Path("r/model.safetensors")))
+    run_in(Path("r"))
+    Path("moved").mkdir()
+
+    run("fit", "--resume", "r", "data.data_root=moved")
+
+    case = task.options["data_list"].training[0]
+    assert case.images[0] == Path("moved/t1n.nii").absolute()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["r"], "r is a folder, but a config (.yaml) is expected; if it is that of a run, resume"),
+        (["--resume", "r", "-o", "s"], "--resume r goes on in that folder, but -o is s; leave out"),
+        (["--resume", "."], ". holds no run, as it has no config.yaml; check the path"),
+    ],
+)
+def test_a_folder_in_the_place_of_a_config_is_a_run_to_resume_or_refused(experiment, words, said):
+    run_in(Path("r"))
+
+    result = run("fit", *words)
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {said}")
+
+
+def test_a_folder_that_holds_a_run_names_the_command_that_resumes_it(experiment):
+    run_in(Path("my run"))
+
+    result = run("fit", "small.yaml", "-o", "my run")
+
+    assert "resume it with: volseg fit --resume 'my run', or choose another -o" in result.stderr
 
 
 def test_fit_names_the_run_after_the_config(stand_in, tmp_path):
@@ -189,7 +241,7 @@ def test_fit_names_the_run_after_the_config(stand_in, tmp_path):
     run("fit", tmp_path / "small.yaml")
 
     assert task.args[1] == Path("runs/small")
-    assert task.options == {"resume": False}
+    assert task.options == {"resume": False, "data_list": None}
 
 
 def test_a_stopped_infer_says_so_in_its_exit_code_on_any_rank(stand_in, monkeypatch):
@@ -430,6 +482,7 @@ def test_main_runs_the_command(monkeypatch, capsys):
 
     with pytest.raises(SystemExit) as exit_:
         main()
+    signals.forget()
 
     assert exit_.value.code == 0
     assert capsys.readouterr().out == f"volseg {volseg.__version__}\n"

@@ -102,6 +102,17 @@ def test_a_signal_is_passed_on_and_ends_all_folds(experiment, program, acts, don
     assert len(Path("calls").read_text().splitlines()) == 1
 
 
+# Whether the terminal told the fold as well, or somebody this process alone.
+@pytest.mark.parametrize("also", ["", "kill -INT $$; "])
+def test_ctrl_c_ends_all_folds_and_tells_each_once(experiment, program, also):
+    acts = f"trap 'exit 75' TERM; trap '' INT\n{also}{STOP.replace('TERM', 'INT')}"
+
+    result = fit_folds(load_config(experiment), Path("r"), "all", program=program(acts))
+
+    assert (result.stopped, result.done, result.failures) == (130, (), ())
+    assert len(Path("calls").read_text().splitlines()) == 1
+
+
 @pytest.mark.parametrize(("stopped", "code"), [(None, 3), (75, 75)])
 def test_fit_of_folds_tells_what_became_of_each(experiment, monkeypatch, stopped, code):
     result = FoldsResult((Path("r/fold0"),), (), (("fold1", "ended with code 1"),), stopped)

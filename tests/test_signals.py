@@ -10,6 +10,7 @@ import sys
 import threading
 
 import pytest
+from experiments import write_experiment
 from typer.testing import CliRunner
 
 from volseg import cli, ranks, signals
@@ -46,7 +47,9 @@ def test_after_forgetting_all_is_as_before(held):
     signals.forget()
 
     assert signals.received() is None
-    assert {signal.getsignal(number) for number in signals.STOPPING} == {signal.SIG_DFL}
+    handlers = {number: signal.getsignal(number) for number in signals.STOPPING}
+    assert handlers.pop(signal.SIGINT) is signal.default_int_handler
+    assert set(handlers.values()) == {signal.SIG_DFL}
 
 
 @pytest.mark.usefixtures("held")
@@ -66,6 +69,102 @@ def test_a_process_that_ignores_signals_outlives_them():
     done = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
 
     assert done.returncode == 0
+
+
+def run(script: str, *words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", script, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_the_second_signal_of_a_kind_ends_the_process_at_once(name):
+    script = f"""
+import signal
+from volseg import signals
+signals._SECONDS_OF_ONE_REQUEST = 0
+signals.hold("stopping")
+for number in (signal.SIGUSR1, signal.{name}, signal.{name}):
+    signal.raise_signal(number)
+    print(number.name, signals.received().name, flush=True)
+"""
+    done = run(script)
+
+    assert done.returncode == -getattr(signal, name)
+    assert done.stdout == f"SIGUSR1 SIGUSR1\n{name} SIGUSR1\n"
+    assert done.stderr == ("stopping" if name == "SIGINT" else "")
+
+
+@pytest.mark.usefixtures("held")
+def test_what_starts_a_process_and_a_group_may_send_one_request_twice(monkeypatch):
+    monkeypatch.setattr(signals, "_SECONDS_OF_ONE_REQUEST", 1e9)
+
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+
+    assert (signals.received(), signals.exit_code()) == (signal.SIGTERM, 75)
+
+
+@pytest.mark.usefixtures("held")
+def test_a_command_stopped_by_ctrl_c_says_so_by_its_code():
+    signal.raise_signal(signal.SIGINT)
+
+    assert (signals.received(), signals.exit_code()) == (signal.SIGINT, 130)
+
+
+INTERRUPTED_IN_IMPORT = """
+import os, signal, sys
+
+module = sys.argv[1]
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from volseg.__main__ import main
+sys.argv = ["volseg", *sys.argv[2:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["volseg.cli", "typer.core", "numpy", "torch"])
+def test_ctrl_c_in_an_import_ends_a_command_with_one_line(module, tmp_path):
+    done = run(INTERRUPTED_IN_IMPORT, module, "check", tmp_path / "config.yaml")
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Error: interrupted\n")
+
+
+def test_ctrl_c_while_fit_is_imported_stops_it_before_it_writes(tmp_path):
+    config = write_experiment(tmp_path)
+
+    done = run(INTERRUPTED_IN_IMPORT, "torch", "fit", config, "-o", tmp_path / "run")
+
+    assert done.returncode == 130
+    first, last = done.stderr.strip().splitlines()
+    assert first == "stopping as soon as all is saved; Ctrl-C again ends at once"
+    assert last == "stopped before the training began; call again"
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_takes_what_was_begun_along(tmp_path):
+    script = """
+import signal, sys
+from pathlib import Path
+from volseg import signals
+from volseg.files import atomic_write
+signals.leave_at_once()
+with atomic_write(Path(sys.argv[1])) as temporary:
+    temporary.touch()
+    signal.raise_signal(signal.SIGINT)
+"""
+    assert run(script, tmp_path / "list.json").returncode == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stop_is_no_failure_that_one_goes_on_after():
@@ -108,7 +207,7 @@ def test_cores_are_those_of_the_task_or_a_share_of_the_usable_ones(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "rank", "code", "said"),
     [
-        (signals.Stopped("stopped; go on with --resume"), 0, 75, "stopped; go on with --resume\n"),
+        (signals.Stopped("stopped; resume it"), 0, 75, "stopped; resume it\n"),
         # The first tells of all, and its code alone counts.
         (signals.Stopped("stopped"), 1, 0, ""),
         (ranks.RankLost("lost another"), 0, 1, "Error: lost another\n"),

@@ -169,10 +169,12 @@ def test_no_other_handler_comes_in_the_place_of_the_one_that_only_notes(
         return original(self)
 
     monkeypatch.setattr(VolumeDataModule, "train_dataloader", noted)
-    with pytest.raises(signals.Stopped, match="after 1 steps; go on with --resume"):
+    with pytest.raises(
+        signals.Stopped, match=r"after 1 steps; resume with: volseg fit --resume .*/run$"
+    ):
         fit(experiment, tmp_path / "run")
 
-    assert handlers == [signals._note, signals._note]
+    assert handlers == [signals._note] * 3
 
 
 def test_epochs_of_one_batch_without_validation_can_be_stopped(experiment, tmp_path, monkeypatch):

@@ -662,7 +662,10 @@ def test_a_run_that_failed_before_its_first_epoch_can_be_started_again(experimen
     assert result.model.exists()
 
 
-def test_a_run_stopped_between_its_first_model_and_checkpoint_starts_again(experiment, tmp_path):
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_stopped_between_its_first_model_and_checkpoint_starts_again(
+    experiment, tmp_path, resume
+):
     config, folder = changed(experiment, training={"max_epochs": 1}), tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("volseg.training.epoch_log.draw_curves", stop)
@@ -671,11 +674,11 @@ def test_a_run_stopped_between_its_first_model_and_checkpoint_starts_again(exper
             fit(config, folder)
         signal.signal(signal.SIGINT, handler)  # which Lightning has taken away
     assert (folder / "model.safetensors").exists()
+    assert len(read_metrics(folder / "metrics.csv")) == 1
 
-    with pytest.raises(CheckpointError, match="holds no checkpoint; start the run without"):
-        fit(config, folder, resume=True)
+    assert fit(config, folder, resume=resume).scores
 
-    assert fit(config, folder).scores
+    assert len(read_metrics(folder / "metrics.csv")) == 1
 
 
 def stop(*_):
@@ -858,12 +861,12 @@ def test_an_interrupt_reaches_the_caller_and_the_log_tells_how_to_go_on(
     try:
         with pytest.raises(KeyboardInterrupt), caplog.at_level(logging.INFO):
             fit(experiment, tmp_path / "run")
-        assert "interrupted; go on with --resume" in caplog.messages
+        assert f"interrupted; resume with: volseg fit --resume {tmp_path}/run" in caplog.messages
         caplog.clear()
         stop_in = 0
         with pytest.raises(KeyboardInterrupt), caplog.at_level(logging.INFO):
             fit(experiment, tmp_path / "other")
-        assert "interrupted; go on with --resume" not in caplog.messages
+        assert not any("resume with" in message for message in caplog.messages)
     finally:
         signal.signal(signal.SIGINT, handler)  # which Lightning has taken away
 

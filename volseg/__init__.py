@@ -5,12 +5,12 @@ For research only, not for clinical use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 DISCLAIMER = "For research only, not for clinical use."
 __all__ = ["DISCLAIMER", "Predictor", "__version__"]
 
+# As `typing` has it, whose import takes as long as all else until Ctrl-C can be handled.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from volseg.inference import Predictor
 

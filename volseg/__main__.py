@@ -7,6 +7,7 @@ from volseg import signals
 
 # What can be stopped in good order and go on when it is called again.
 _STOPPABLE = {"fit", "infer", "compare"}
+_NOTE = "\nstopping as soon as all is saved; Ctrl-C again ends at once\n"
 
 
 def main() -> None:
@@ -14,7 +15,11 @@ def main() -> None:
     # Before anything that takes time: a signal that comes during imports waits for its turn.
     stoppable = bool(_STOPPABLE & set(sys.argv[1:2]))
     if stoppable:
-        signals.hold()
+        # Of several processes, Lightning's and those of a launcher, the first tells.
+        alone = all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
+        signals.hold(_NOTE if alone else "")
+    else:
+        signals.leave_at_once()
     # Threads of torch that wait for each other spin by default, and on cores that other processes
     # use as well, such as the loaders of `fit`, a step took six times as long. Read at its import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -26,7 +31,7 @@ def main() -> None:
         if stoppable:
             # Python takes back what `hold` set while it ends, and srun ends the other processes as
             # soon as one has ended badly: their exit code would be that of the signal.
-            signals.ignore()
+            signals.end()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 
+from volseg import signals
 from volseg.errors import OutputError, reason
 from volseg.ownership import check_names_folder, check_ours, is_ours
 
@@ -46,7 +48,7 @@ def atomic_write(path: Path, *, known: bool = False) -> Iterator[Path]:
     """
     temporary = unfinished_path(path)
     try:
-        with held(temporary):
+        with held(temporary), signals.removing(partial(temporary.unlink, missing_ok=True)):
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())  # some file systems report only now that they are full

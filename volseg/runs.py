@@ -9,8 +9,9 @@ import contextlib
 import json
 import os
 import platform
+import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,33 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     return rows
 
 
+def resume_command(run: Path) -> str:
+    """The command that resumes a run, ready to be pasted."""
+    return f"volseg fit --resume {shlex.quote(str(run))}"
+
+
+def recorded(run: Path, overrides: Sequence[str] = ()) -> tuple[ExperimentConfig, DataList]:
+    """Experiment and cases of a run that is to be resumed, as its folder holds them.
+
+    Args:
+        run: The folder.
+        overrides: Words `key=value`. Of those that name a data list or its root, the list is read
+            that the config names; else the one in the folder.
+
+    Raises:
+        CheckpointError: If the folder holds no run.
+        ConfigError, DataListError: If its files cannot be read, or an override is not valid.
+    """
+    if not (run / CONFIG_FILE).is_file():
+        raise CheckpointError(f"{run} holds no run, as it has no {CONFIG_FILE}; check the path")
+    config = load_config(run / CONFIG_FILE, overrides)
+    elsewhere = {"data.data_list", "data.data_root"} & {word.split("=")[0] for word in overrides}
+    # The folder of several folds has a config alone.
+    if elsewhere or not (run / DATA_LIST_FILE).is_file():
+        return config, read_data_list(config.data.data_list, config.data.data_root)
+    return config, read_data_list(run / DATA_LIST_FILE)
+
+
 def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool) -> None:
     """Make the folder of a run, or check that it can go on, and describe the run in it.
 
@@ -101,6 +129,7 @@ def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume
         # Lightning starts the command again for each further GPU, when rank 0 is past this.
         return
     check_run(run, config, data_list, resume=resume)
+    resume = resume and bool(find_checkpoints(run))
     # Of a run that goes on, what describes it is replaced only where it says other things.
     make_output(run, _RESULTS if resume else _FILES)
     remove_unfinished(run / CHECKPOINTS, is_checkpoint)
@@ -118,13 +147,15 @@ def check_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resum
     """
     held, checkpoints = is_held(run), find_checkpoints(run)
     if resume and not checkpoints:
-        remedy = "choose another -o" if held else "start the run without --resume"
-        raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint; {remedy}")
+        if held or not is_ours(run / ENVIRONMENT):
+            remedy = "choose another -o" if held else "start the run without --resume"
+            raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint; {remedy}")
+        resume = False  # it was stopped before its first checkpoint, and begins anew
     if resume:
         check_same_experiment(run, config, data_list)
         _check_same_preprocessing(run, config)
     elif held:
-        remedy = "go on with --resume or choose" if checkpoints else "choose"
+        remedy = f"resume it with: {resume_command(run)}, or choose" if checkpoints else "choose"
         raise OutputError(f"{run} already holds a run; {remedy} another -o")
     elif not is_ours(run / ENVIRONMENT):
         _check_free(run)
@@ -196,7 +227,7 @@ def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataLi
     if changed:
         raise CheckpointError(
             f"the run in {run} has another {', '.join(changed)} than this config; "
-            "resume with what it was started with, or start a new run with -o"
+            f"resume it as it was started, with: {resume_command(run)}, or start a new run with -o"
         )
 
 

@@ -20,7 +20,6 @@ from volseg.errors import VolsegError
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_SOME_FAILED = 3
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class _Commands(TyperGroup):
@@ -42,10 +41,10 @@ class _Commands(TyperGroup):
             # In a job, its script tells how it goes on.
             if "SLURM_JOB_ID" not in os.environ:
                 typer.echo(str(stop), err=True)
-            raise typer.Exit(signals.EXIT_STOPPED) from None
+            raise typer.Exit(signals.exit_code()) from None
         except KeyboardInterrupt:
             complain("interrupted")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            raise typer.Exit(signals.EXIT_INTERRUPTED) from None
 
 
 app = typer.Typer(

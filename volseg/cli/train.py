@@ -11,7 +11,6 @@ import typer
 from volseg.cli.app import (
     EXIT_SOME_FAILED,
     TRAIN,
-    Config,
     DataRoot,
     Fold,
     Overrides,
@@ -30,11 +29,17 @@ from volseg.files import MODEL_FILE
 
 if TYPE_CHECKING:
     from volseg.config import ExperimentConfig
+    from volseg.datalist import DataList
 
 
 @app.command(rich_help_panel=TRAIN)
 def fit(
-    config: Config,
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG|RUN", help="Experiment, a YAML file; with --resume also a run folder."
+        ),
+    ],
     overrides: Overrides = None,
     run: Annotated[
         Path | None,
@@ -43,7 +48,7 @@ def fit(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last epoch of the run folder.")
+        bool, typer.Option("--resume", help="Resume the run from its last checkpoint.")
     ] = False,
     folds: Annotated[
         str | None,
@@ -68,17 +73,17 @@ def fit(
     task of a job array, max_parallel of them at a time. With --resume,
     finished folds are kept.
 
+    A run that was stopped, by Ctrl-C or a signal, is resumed from its folder,
+    which holds its config and data list.
+
     Examples:
       volseg fit configs/brats_unet.yaml data.data_root=FOLDER
       volseg fit configs/brats_unet.yaml data.data_root=FOLDER data.fold=1 -o runs/unet_fold1
-      volseg fit configs/brats_unet.yaml data.data_root=FOLDER --resume
+      volseg fit --resume runs/unet_fold1
       volseg fit configs/brats_unet.yaml --slurm nodes=2,gpus=4,time=24:00:00
       volseg fit configs/brats_unet.yaml --folds all --slurm partition=gpu
     """
-    from volseg.config import load_config
-
-    folder = run or Path("runs") / config.stem
-    experiment = load_config(config, overrides or [])
+    folder, experiment, data_list = _experiment(config, run, overrides or [], resume=resume)
     if slurm is not None:
         _submit_fit(experiment, folder, folds, slurm, resume=resume, dry_run=dry_run)
         return
@@ -89,12 +94,34 @@ def fit(
 
     from volseg.tasks.fit import fit as run_fit
 
-    result = run_fit(experiment, folder, resume=resume)
+    result = run_fit(experiment, folder, resume=resume, data_list=data_list)
     if result.rank == 0:
         if result.scores:
             print_validation(result.scores)
         say(f"Model: {result.model}")
     fail_if_some_failed(result.failures)
+
+
+def _experiment(
+    given: Path, output: Path | None, overrides: list[str], *, resume: bool
+) -> tuple[Path, ExperimentConfig, DataList | None]:
+    """Run folder, experiment and, of a run that is resumed from its folder alone, its cases."""
+    from volseg.config import load_config
+    from volseg.errors import ConfigError
+    from volseg.runs import recorded, resume_command
+
+    if not given.is_dir():
+        return output or Path("runs") / given.stem, load_config(given, overrides), None
+    if not resume:
+        raise ConfigError(
+            f"{given} is a folder, but a config (.yaml) is expected; "
+            f"if it is that of a run, resume it with: {resume_command(given)}"
+        )
+    if output is not None and output.resolve() != given.resolve():
+        raise ConfigError(
+            f"--resume {given} goes on in that folder, but -o is {output}; leave out -o"
+        )
+    return given, *recorded(given, overrides)
 
 
 def _submit_fit(

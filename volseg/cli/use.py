@@ -144,7 +144,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     say(f"{done} segmented{kept}; results and {result.manifest.name} are in {output}")
     if result.stopped:
         say("stopped by a signal; called again, it does the rest")
-        raise typer.Exit(signals.EXIT_STOPPED)
+        raise typer.Exit(signals.exit_code())
     fail_if_some_failed(result.failures)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +17,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
+from volseg import signals
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.datalist import Case, read_data_list
 from volseg.errors import VolsegError
@@ -130,10 +133,10 @@ def _try_training(
     """Preprocess a few cases and train a few steps with one batch of them."""
     facts: list[tuple[str, str]] = []
     problems: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
+    with _temporary_folder() as folder:
         try:
             start = time.perf_counter()
-            ready, failures = build_cache(cases[:_CASES], config, Path(folder))
+            ready, failures = build_cache(cases[:_CASES], config, folder)
             each = (time.perf_counter() - start) / len(cases[:_CASES])
             problems += [_of_case(case_id, reason) for case_id, reason in failures]
             if ready:
@@ -147,6 +150,18 @@ def _try_training(
         except VolsegError as error:
             problems.append(str(error))
     return facts, problems
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder that goes with the block, also where Ctrl-C ends it."""
+    folder = Path(tempfile.mkdtemp())
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        with signals.removing(remove):
+            yield folder
+    finally:
+        remove()
 
 
 def _cache_facts(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
+from volseg import signals
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, DataList, read_data_list
@@ -23,7 +24,7 @@ from volseg.networks import load_encoder_weights
 from volseg.overlay import optional_picture
 from volseg.progress import clock
 from volseg.ranks import RankLost, rank, restarts
-from volseg.runs import find_checkpoints, note_end, open_run, read_metrics
+from volseg.runs import find_checkpoints, note_end, open_run, read_metrics, resume_command
 from volseg.tasks.pictures import draw_samples
 from volseg.training.cache import build_cache
 from volseg.training.datamodule import VolumeDataModule
@@ -60,14 +61,21 @@ class FitResult:
     rank: int = 0
 
 
-def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResult:
+def fit(
+    config: ExperimentConfig,
+    run: Path,
+    *,
+    resume: bool = False,
+    data_list: DataList | None = None,
+) -> FitResult:
     """Train the network of `config`, validate it, and keep the best model.
 
     Args:
         config: The experiment.
         run: Folder to write; new, unless `resume`.
-        resume: Go on from the last checkpoint of the run; where torchrun starts failed processes
-            again, they do so by themselves.
+        resume: Go on from the last checkpoint of the run, or begin anew where it was stopped before
+            its first one; where torchrun starts failed processes again, they do so by themselves.
+        data_list: Its cases; None: those of the list that the config names.
 
     Returns:
         Where the model is, how it scored, which cases were left out.
@@ -82,11 +90,15 @@ def fit(config: ExperimentConfig, run: Path, *, resume: bool = False) -> FitResu
         Stopped: If a signal that `signals.hold` notes has come; the run can be resumed.
     """
     start = time.monotonic()
+    if signals.received():
+        # It came while this was imported.
+        raise signals.Stopped("stopped before the training began; call again")
     resume = resume or (restarts() > 0 and bool(find_checkpoints(run)))
-    data_list = read_data_list(config.data.data_list, config.data.data_root)
+    data_list = data_list or read_data_list(config.data.data_list, config.data.data_root)
     training, validation = choose_cases(data_list, config)
     cache = cache_folder(config, run)
     open_run(run, config, data_list, resume=resume)
+    resume = resume and bool(find_checkpoints(run))
     pl.seed_everything(config.training.seed, workers=True, verbose=False)
     # Before the cache, which takes long, so that weights that do not fit are found at once.
     module = new_module(config, resume=resume)
@@ -170,7 +182,7 @@ def _train(
         # So Lightning ends after Ctrl-C.
         if trainer.interrupted:
             if trainer.is_global_zero and find_checkpoints(run):
-                logger.info("interrupted; go on with --resume")
+                logger.info("interrupted; resume with: %s", resume_command(run))
             raise KeyboardInterrupt from None
         raise
     except RuntimeError as error:
@@ -180,7 +192,7 @@ def _train(
             detail = re.sub(r"^\[.*?\] ", "", str(error)).partition(". ")[0]
             raise RankLost(
                 f"rank {rank()} lost another rank, which failed or was killed ({detail}); "
-                "go on with --resume"
+                f"resume with: {resume_command(run)}"
             ) from error
         raise
 

@@ -16,14 +16,22 @@ from volseg.config import ExperimentConfig, write_config
 from volseg.datalist import DataList, read_data_list
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files import CONFIG_FILE, atomic_write, check_outputs, make_output
-from volseg.runs import check_run, check_same_experiment, find_checkpoints, has_ended, is_held
+from volseg.runs import (
+    check_run,
+    check_same_experiment,
+    find_checkpoints,
+    has_ended,
+    is_held,
+    resume_command,
+)
 
 logger = logging.getLogger(__name__)
 
 ALL = "all"
 
 _VOLSEG = (sys.executable, "-m", "volseg")
-_SOME_FAILED, _INTERRUPTED = 3, 130
+_SOME_FAILED = 3
+_STOPPED = (signals.EXIT_STOPPED, signals.EXIT_INTERRUPTED)
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,9 @@ def fit_folds(
             logger.info("%s %s", "going on with" if go_on else "training", folder)
             words = ["fit", str(run / CONFIG_FILE), f"data.fold={fold}", "-o", str(folder), *go_on]
             code = processes.call([*program, *words])
-            if code in (signals.EXIT_STOPPED, _INTERRUPTED):
+            if code in _STOPPED:
+                again = f"{resume_command(run)} --folds {folds}"
+                logger.info("the other folds are still to do; resume with: %s", again)
                 return FoldsResult(tuple(done), kept, tuple(failures), code)
             if code in (0, _SOME_FAILED):
                 done.append(folder)
@@ -177,20 +187,24 @@ class _Processes:
             signal.signal(number, handler)
 
     def call(self, words: Sequence[str]) -> int:
-        """Exit code of a process; EXIT_STOPPED if it did not come to its end for a signal."""
+        """Exit code of a process, or that of a stop if a signal kept it from its end."""
         if self.noted:
-            return signals.EXIT_STOPPED
+            return self._exit_code()
         self.process = subprocess.Popen(words)
         for number in self.noted:  # those that came while it was started
-            self.process.send_signal(number)
-        while True:
-            try:
-                code = self.process.wait()
-            except KeyboardInterrupt:
-                continue  # the terminal told the process as well, which ends in good order
-            return signals.EXIT_STOPPED if self.noted and code else code
+            self._tell(number)
+        code = self.process.wait()
+        return self._exit_code() if self.noted and code else code
+
+    def _exit_code(self) -> int:
+        interrupted = signal.SIGINT in self.noted
+        return signals.EXIT_INTERRUPTED if interrupted else signals.EXIT_STOPPED
 
     def _pass_on(self, number: int, _: FrameType | None) -> None:
         self.noted.append(number)
+        self._tell(number)
+
+    def _tell(self, number: int) -> None:
         if self.process is not None:
-            self.process.send_signal(number)
+            # A terminal sends Ctrl-C to the process as well, for which a second one is the end.
+            self.process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)

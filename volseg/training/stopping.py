@@ -19,6 +19,7 @@ from torch import distributed
 
 from volseg import signals
 from volseg.overlay import SAMPLES
+from volseg.runs import resume_command
 from volseg.training.checkpoints import KeepCheckpoints
 
 logger = logging.getLogger(__name__)
@@ -122,7 +123,10 @@ class StopBySignal(Callback):
         signal = signals.received()
         name = signal.name if signal else "a signal to another rank"
         logger.info("stopped by %s after %d steps; saved %s", name, trainer.global_step, path)
-        raise signals.Stopped(f"stopped after {trainer.global_step} steps; go on with --resume")
+        raise signals.Stopped(
+            f"stopped after {trainer.global_step} steps; resume with: "
+            f"{resume_command(self.keeper.run)}"
+        )
 
 
 class TimeLimit(Callback):
