@@ -7,7 +7,8 @@
     ├── GeometryError     images of one case that do not share a grid
     ├── LabelError        label values outside the label scheme
     ├── CheckpointError   a model file or a checkpoint
-    └── OutputError       a place that cannot be written
+    ├── OutputError       a place that cannot be written
+    └── ResourceError     more memory than there is
 
 A message names the thing, the value found, the value expected and, after a semicolon, the remedy.
 The command line shows it as one line and exits with 2; any other exception is a bug of volseg and
@@ -56,6 +57,10 @@ class CheckpointError(VolsegError):
 
 class OutputError(VolsegError):
     """A result cannot be written."""
+
+
+class ResourceError(VolsegError):
+    """What is asked for takes more memory than there is."""
 
 
 def reason(error: BaseException) -> str:

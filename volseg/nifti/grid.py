@@ -19,10 +19,12 @@ class Grid:
     Attributes:
         shape: Voxels along each axis.
         affine: Voxel indices to world (RAS, mm), (4, 4).
+        notes: What its header leaves open and had to be assumed.
     """
 
     shape: tuple[int, int, int]
     affine: npt.NDArray[np.float64]
+    notes: tuple[str, ...] = ()
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -57,7 +59,7 @@ def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> li
                 f"{name} has shape {grid.shape}, but {first} has {reference.shape}; "
                 "co-register the images of a case first"
             )
-        distance = _displacement_mm(grid, reference)
+        distance = displacement_mm(grid.shape, grid.affine, reference.affine)
         if distance > tolerance_mm:
             raise GeometryError(
                 f"{name} lies {distance:.3g} mm away from {first}, but at most {tolerance_mm:g} mm "
@@ -68,9 +70,13 @@ def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> li
     return notes
 
 
-def _displacement_mm(grid: Grid, reference: Grid) -> float:
-    """Largest distance between the same corner of two volumes of one shape."""
-    edges = [(-0.5, size - 0.5) for size in reference.shape]
+def displacement_mm(
+    shape: tuple[int, int, int],
+    affine: npt.NDArray[np.float64],
+    other: npt.NDArray[np.float64],
+) -> float:
+    """Largest distance between the same corner of a volume under two affines."""
+    edges = [(-0.5, size - 0.5) for size in shape]
     corners = np.array([(*corner, 1) for corner in itertools.product(*edges)])
-    differences = corners @ (grid.affine - reference.affine).T
+    differences = corners @ (affine - other).T
     return float(np.linalg.norm(differences[:, :3], axis=1).max())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import logging
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,20 @@ import numpy.typing as npt
 from isal import igzip, igzip_lib
 from nibabel.spatialimages import HeaderDataError
 
-from volseg.errors import ImageError
+from volseg.documents import open_regular
+from volseg.errors import ImageError, reason
+from volseg.memory import require
+from volseg.nifti.geometry import check_fields, check_spacing, grid_of
 from volseg.nifti.grid import Grid
 
 _HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 # Any, since the stubs of isal declare its error as an instance.
 _DAMAGED: Any = (EOFError, igzip_lib.IsalError, gzip.BadGzipFile)
-# Of deflate, the way in which a gzip packs.
 _PIECE = 2**20
+# Of deflate, the way in which a gzip packs.
 _HIGHEST_RATIO = 1032
-# nibabel prints what it repairs in its own copy of a header, without saying in which file.
-_SILENT = logging.Logger("header", logging.CRITICAL + 1)
+# Bytes that may stand before the voxels, in extensions, and after them.
+_SLACK = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +71,19 @@ class Stored:
             return self.dtype.newbyteorder("=")
         return np.dtype(np.float32)
 
+    @property
+    def read_bytes(self) -> int:
+        """Bytes that `read` and the `values` of one volume take together, with a copy of each."""
+        voxels = math.prod(self.shape[:3])
+        return voxels * (self.shape[3] * self.dtype.itemsize + 2 * self.value_dtype.itemsize)
+
     def read_into(self, target: npt.NDArray[Any]) -> None:
         """Fill a contiguous array, of the type in the file but for the order of bytes.
 
         Raises:
             ImageError: If the file is damaged or too short.
         """
-        start = _start(self.header)
+        start = _start(self.header, self.where)
         view: Any = memoryview(target.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
         with _opened(self.path, self.where) as stream:
             held = len(stream.read(start))
@@ -85,13 +94,14 @@ class Stored:
                 if not found:
                     break
                 held += found
-            stream.read()  # to the end, where a gzip has its checksum
+            _read_to_end(stream, self.where)
         _check_length(held, start + len(view), self.where)
         if not self.dtype.isnative:
             target.byteswap(inplace=True)
 
     def read(self) -> npt.NDArray[Any]:
-        """Voxels (N, K, J, I) as stored."""
+        """Voxels (N, K, J, I) as stored; ResourceError if there is no memory for them."""
+        require(self.read_bytes, self.where)
         voxels = np.empty(self.shape[::-1], self.dtype.newbyteorder("="))
         self.read_into(voxels)
         return voxels
@@ -101,7 +111,8 @@ class Stored:
         if self.is_plain and voxels.dtype == self.value_dtype:
             return voxels
         slope, intercept = self.scaling
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused
+        # Too large for float32 becomes infinite, and is refused.
+        with np.errstate(over="ignore", invalid="ignore"):
             values = voxels.astype(np.float32)
             if not self.is_plain:
                 values = values * np.float32(slope) + np.float32(intercept)
@@ -117,15 +128,40 @@ def look(path: Path, where: str, volumes: int) -> Stored:
     header = read_raw_header(path, where)
     shape, dtype = _check_stored(header, where, volumes)
     i, j, k = shape[:3]
+    with _opened(path, where) as stream:
+        is_packed = isinstance(stream, igzip.IGzipFile)
+        size = os.fstat(stream.fileno()).st_size
     # Nothing is larger than this unpacked, and what cannot be there needs no memory.
-    most = path.stat().st_size * (_HIGHEST_RATIO if _is_gzip(path) else 1)
-    _check_length(most, _start(header) + math.prod(shape) * dtype.itemsize, where)
-    return Stored(path, where, header, (i, j, k, volumes), dtype, grid_of(header, where))
+    most = size * (_HIGHEST_RATIO if is_packed else 1)
+    _check_length(most, _start(header, where) + math.prod(shape) * dtype.itemsize, where)
+    grid = grid_of(header, where)
+    check_spacing(grid, header, where)
+    return Stored(path, where, header, (i, j, k, volumes), dtype, grid)
 
 
-def _start(header: Any) -> int:
-    """Bytes before the first voxel."""
-    return int(header["vox_offset"]) or int(header.single_vox_offset)
+def _start(header: Any, where: str) -> int:
+    """Bytes before the first voxel; ImageError if the header gives a number that cannot be."""
+    given, least = float(header["vox_offset"]), int(header.single_vox_offset)
+    if given == 0:
+        return least
+    if not (least <= given <= _SLACK and given.is_integer()):
+        raise ImageError(
+            f"{where} says that its voxels begin at byte {given:g}, but a whole number from "
+            f"{least} to {_SLACK} is expected; convert the image again"
+        )
+    return int(given)
+
+
+def _read_to_end(stream: BinaryIO, where: str) -> None:
+    """Read what stands after the voxels, since a gzip has its checksum at its end."""
+    left = 0
+    while left <= _SLACK and (piece := stream.read(_PIECE)):
+        left += len(piece)
+    if left > _SLACK:
+        raise ImageError(
+            f"{where} holds more than {_SLACK} bytes after the voxels that its header announces; "
+            "convert the image again"
+        )
 
 
 def _check_length(held: int, announced: int, where: str) -> None:
@@ -160,17 +196,14 @@ def _check_stored(header: Any, where: str, volumes: int) -> tuple[tuple[int, ...
     return shape, dtype
 
 
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
 @contextlib.contextmanager
 def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
     """A file as a stream; decompressed if it is a gzip, whatever its name."""
     try:
-        with path.open("rb") as file:
-            if _is_gzip(path):
+        with open_regular(path) as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            if is_packed:
                 with igzip.open(file) as stream:
                     yield stream
             else:
@@ -183,7 +216,7 @@ def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
         ) from None
     except OSError as error:
         raise ImageError(
-            f"{where} cannot be read ({error.strerror}); give a file that you may read"
+            f"{where} cannot be read ({reason(error)}); give a file that you may read"
         ) from None
 
 
@@ -194,9 +227,8 @@ def _header(content: bytes, where: str) -> Any:
         if header_class and len(content) >= header_class.sizeof_hdr:
             header = header_class(content[: header_class.sizeof_hdr], check=False)
             try:
-                header.copy().check_fix(logger=_SILENT, error_level=40)
-                header.get_slope_inter()
-            except HeaderDataError as error:
+                check_fields(header)
+            except (HeaderDataError, ValueError, OverflowError) as error:
                 raise ImageError(
                     f"{where} has an invalid NIfTI header ({error}); convert the image again"
                 ) from None
@@ -205,28 +237,3 @@ def _header(content: bytes, where: str) -> Any:
         f"{where} is not a NIfTI file: it begins with {content[:8]!r}; "
         "download it again or convert the image to NIfTI"
     )
-
-
-def grid_of(header: Any, where: str) -> Grid:
-    """Grid that a header tells; ImageError if its affine is degenerate."""
-    # A qfac of 0 stands for 1, and negative pixdims for positive ones: so says the standard.
-    repaired = header.copy()
-    repaired.check_fix(logger=_SILENT, error_level=40)
-    try:
-        affine = np.asarray(repaired.get_best_affine(), dtype=np.float64)
-    except (HeaderDataError, ValueError):  # a quaternion longer than 1
-        affine = np.full((4, 4), np.nan)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    by_pixdim = int(header["sform_code"]) <= 0
-    if by_pixdim and not header["pixdim"][1:4].all():
-        spacing = np.zeros(3)
-    # Volume of a voxel as a share of a box with its edges: 1 when they are perpendicular.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        volume = abs(np.linalg.det(affine[:3, :3] / spacing))
-    if not (np.isfinite(affine).all() and spacing.all() and volume > 1e-3):
-        raise ImageError(
-            f"{where} has a degenerate affine {affine[:3].round(4).tolist()}, but its three axes "
-            "must span a volume; repair its sform or qform, or convert the image again"
-        )
-    i, j, k = (*header.get_data_shape()[:3], 1, 1, 1)[:3]
-    return Grid((int(i), int(j), int(k)), affine)

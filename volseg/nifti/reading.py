@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import GeometryError, ImageError, LabelError
+from volseg.memory import require
+from volseg.nifti.geometry import grid_of
 from volseg.nifti.grid import Grid, check_same_grid
-from volseg.nifti.header import Stored, grid_of, look, read_raw_header
+from volseg.nifti.header import Stored, look, read_raw_header
 from volseg.ranks import cores
 
 
@@ -25,7 +28,7 @@ class CaseImages:
         array: (C, I, J, K); integers as in the files, or float32.
         grid: Shared by all channels.
         header: NIfTI header of the first channel, as found; results are written on its grid.
-        notes: Differences of grids that were too small to matter.
+        notes: Differences of grids that were too small to matter, and what headers leave open.
         missing: Channels that are missing, and that another channel stands in for.
         slices: Of a stack, the file of each slice along K; results may be written as its like.
     """
@@ -53,16 +56,22 @@ def read_case(
         ImageError: If a channel is missing, or its file is missing, damaged, no 3D NIfTI, holds
             NaN or infinite voxels, or is constant.
         GeometryError: If the channels do not lie on one grid.
+        ResourceError: If the memory does not hold them.
     """
     sources = _sources(case_id, images, file_channels, channels)
     files = _look(case_id, images, file_channels, sources)
-    notes = _compare_grids(case_id, channels, sources, {p: f.grid for p, f in files.items()})
+    grid = _common_grid(case_id, channels, sources, {p: f.grid for p, f in files.items()})
     first = files[sources[0][0]]
     dtype = np.result_type(*(file.value_dtype for file in files.values()))
     if dtype.kind == "f":  # float64, where a channel holds large integers
         dtype = np.dtype(np.float32)
     # The axes stay in the order of the file, K outermost: so it is read right into its place.
-    stored = np.empty((len(channels), *reversed(first.grid.shape)), dtype)
+    shape = (len(channels), *reversed(grid.shape))
+    require(
+        math.prod(shape) * dtype.itemsize,
+        f"case {case_id}: {len(channels)} channels of {' x '.join(map(str, grid.shape))} voxels",
+    )
+    stored = np.empty(shape, dtype)
 
     def read(path: Path) -> None:
         places = [
@@ -74,7 +83,7 @@ def read_case(
 
     with ThreadPoolExecutor(min(cores(), len(files))) as pool:
         list(pool.map(read, files))
-    return CaseImages(stored.transpose(0, 3, 2, 1), first.grid, first.header, tuple(notes))
+    return CaseImages(stored.transpose(0, 3, 2, 1), grid, first.header, grid.notes)
 
 
 def read_case_grid(
@@ -83,8 +92,7 @@ def read_case_grid(
     """Grid that `read_case` would find, and its errors as far as the headers tell."""
     sources = _sources(case_id, images, file_channels, channels)
     files = _look(case_id, images, file_channels, sources)
-    _compare_grids(case_id, channels, sources, {p: f.grid for p, f in files.items()})
-    return files[sources[0][0]].grid
+    return _common_grid(case_id, channels, sources, {p: f.grid for p, f in files.items()})
 
 
 def read_header(path: Path) -> tuple[Grid, Any]:
@@ -184,18 +192,22 @@ def _read_volumes(
         check_values(target, f"case {case_id}: {channel} in {file.path}")
 
 
-def _compare_grids(
+def _common_grid(
     case_id: str,
     channels: Sequence[str],
     sources: Sequence[tuple[Path, int]],
     grids: Mapping[Path, Grid],
-) -> list[str]:
-    """`check_same_grid` of the channels of a case; errors name the file."""
+) -> Grid:
+    """Grid that the channels of a case share, with the notes of all; errors name the file."""
     first = grids[sources[0][0]]
+    open_notes: dict[str, list[str]] = {}
     notes = []
     for channel, (path, _) in zip(channels, sources, strict=True):
         try:
             notes += check_same_grid({channels[0]: first, channel: grids[path]})
         except GeometryError as error:
             raise GeometryError(f"case {case_id}, {path.name}: {error}") from None
-    return notes
+        for note in grids[path].notes:
+            open_notes.setdefault(note, []).append(channel)
+    notes += [f"{', '.join(names)}: {note}" for note, names in open_notes.items()]
+    return replace(first, notes=tuple(notes))

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -77,10 +77,11 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = pool.map(partial(_header_problem, config=config), cases)
         found = list(track(read, "reading headers", len(cases)))
-    grids = {grid for grid, _ in found if grid}
+    grids = {grid for grid, *_ in found if grid}
     facts.append(("grids", "; ".join(sorted(grids)[:4]) + (" ..." if len(grids) > 4 else "")))
-    problems += [problem for _, problem in found if problem]
-    good = [case for case, (_, problem) in zip(cases, found, strict=True) if not problem]
+    facts += _notes({case.case_id: notes for case, (*_, notes) in zip(cases, found, strict=True)})
+    problems += [problem for _, problem, _ in found if problem]
+    good = [case for case, (_, problem, _) in zip(cases, found, strict=True) if not problem]
     wrong_labels = _label_problems(good, config)
     problems += wrong_labels.values()
     good = [case for case in good if case.case_id not in wrong_labels]
@@ -92,18 +93,32 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     return CheckResult(tuple(facts), tuple(dict.fromkeys(problems)))
 
 
-def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str]:
-    """Grid of a case in words, and what is wrong with its channels and headers, or ''."""
+def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str, Sequence[str]]:
+    """Grid of a case in words, what is wrong with its channels and headers, or '', and notes."""
     name = case.case_id
     try:
         grid = read_grid(case, config.data.channels, config.data.fill_missing)
+        notes = list(grid.notes)
         if case.label:
-            check_same_grid({"image": grid, "label map": read_reference_grid(case)})
+            reference = read_reference_grid(case)
+            check_same_grid({"image": grid, "label map": reference})
+            notes += reference.notes
     except VolsegError as error:
-        return "", _of_case(name, str(error))
+        return "", _of_case(name, str(error)), ()
     shape = " x ".join(map(str, grid.shape))
     spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm) if case.has_size else "unknown"
-    return f"{shape} at {spacing} mm", ""
+    return f"{shape} at {spacing} mm", "", notes
+
+
+def _notes(of_case: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """What headers leave open, each once, with the number of cases and the first."""
+    cases: dict[str, list[str]] = {}
+    for case_id, notes in of_case.items():
+        for note in notes:
+            cases.setdefault(note, []).append(case_id)
+    for note, names in cases.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield "note", f"{names[0]}{more}: {note}"
 
 
 def _label_problems(cases: Iterable[Case], config: ExperimentConfig) -> dict[str, str]:
