@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
 from volseg import memory
+from volseg.cli import app
+from volseg.datalist import Case
 from volseg.errors import ResourceError
 
 
@@ -101,3 +104,45 @@ def test_memory_that_ran_out_is_one_sentence(error):
 def test_other_errors_stay_what_they_are():
     with pytest.raises(RuntimeError, match="shapes"), memory.in_words("case a"):
         raise RuntimeError("shapes differ")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError(
+            "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that "
+            "dataloader's workers are out of shared memory. Please try to raise your limit."
+        ),
+        RuntimeError("unable to write to file </torch_7_1_0>: No space left on device (28)"),
+        RuntimeError("unable to allocate shared memory(shm) for file </torch_7_1_0>: (28)"),
+    ],
+)
+def test_shared_memory_that_ran_out_names_its_size_and_the_option(error):
+    words = r"^training: .* memory to share than /dev/shm has \(.*\); set data.workers=0, or"
+    with pytest.raises(ResourceError, match=words), memory.in_words("training"):
+        raise error
+
+
+def test_a_command_that_runs_out_of_memory_ends_with_a_sentence(monkeypatch, tmp_path):
+    def split(*_: object) -> None:
+        raise MemoryError("Unable to allocate 3.25 PiB")
+
+    monkeypatch.setattr("volseg.tasks.split.split", split)
+
+    result = CliRunner().invoke(app, ["split", str(tmp_path), "-o", str(tmp_path / "a.json")])
+
+    assert result.exit_code == 2
+    assert "Error: volseg: memory ran out" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_memory_that_one_case_lacks_is_there_for_the_others(monkeypatch):
+    from volseg.tasks import infer
+
+    def work() -> str:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
+
+    case = Case("a", "a", (), ())
+
+    assert infer._tried(case, lambda: "done") == "done"
+    assert infer._tried(case, work).startswith("case a: memory ran out with")

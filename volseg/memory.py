@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,9 @@ _OUT = re.compile(
     "|unable to allocate|can't start new thread|failed to map segment",
     re.IGNORECASE,
 )
+# How torch tells that processes cannot share more memory.
+_NOT_SHARED = re.compile("shared memory|</?torch_", re.IGNORECASE)
+_SHARED = Path("/dev/shm")
 _REMEDY = "use a machine or a job with more memory, or raise its limit"
 
 
@@ -45,20 +49,34 @@ def require(wanted: int, what: str, remedy: str = _REMEDY) -> None:
 
 
 @contextlib.contextmanager
-def in_words(what: str) -> Iterator[None]:
+def in_words(what: str, remedy: str = _REMEDY) -> Iterator[None]:
     """Turn what Python and its libraries raise for want of memory into a `ResourceError`.
 
     Args:
         what: Names in the sentence what was worked on, such as "case a".
+        remedy: What the user can do.
     """
     try:
         yield
     except (MemoryError, RuntimeError, OSError, ImportError, SystemError) as error:
+        if not isinstance(error, MemoryError) and _NOT_SHARED.search(str(error)):
+            raise ResourceError(
+                f"{what}: the processes that load data need more memory to share than {_SHARED} "
+                f"has ({_shared()}); set data.workers=0, or enlarge it, in Docker by --shm-size"
+            ) from None
         if not isinstance(error, MemoryError) and not _OUT.search(str(error)):
             raise
-        there = available()
+        there = None if "CUDA" in str(error) else available()
         left = "" if there is None else f" with {_gigabytes(there)} available"
-        raise ResourceError(f"{what}: memory ran out{left} ({reason(error)}); {_REMEDY}") from None
+        raise ResourceError(f"{what}: memory ran out{left} ({reason(error)}); {remedy}") from None
+
+
+def _shared() -> str:
+    try:
+        usage = shutil.disk_usage(_SHARED)
+    except OSError:
+        return "which is not there"
+    return f"{usage.total / 1e6:,.2f} MB in all, {usage.free / 1e6:,.2f} MB free"
 
 
 def available() -> int | None:

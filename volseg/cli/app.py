@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from volseg import DISCLAIMER, __version__, ranks, signals
+from volseg import DISCLAIMER, __version__, memory, ranks, signals
 from volseg.cli.log import configure_logging
 from volseg.cli.tables import (
     print_table,
@@ -27,7 +27,8 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with memory.in_words("volseg"):
+                return super().invoke(ctx)
         except VolsegError as error:
             complain(str(error))
             raise typer.Exit(EXIT_USER_ERROR) from None

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 
-from volseg import signals
+from volseg import memory, signals
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.datalist import Case, read_data_list
 from volseg.errors import VolsegError
@@ -131,7 +131,8 @@ def _label_problems(cases: Iterable[Case], config: ExperimentConfig) -> dict[str
             continue
         try:
             case_scheme(case, config)
-            read_masks(case, config)
+            with memory.in_words(f"case {case.case_id}"):
+                read_masks(case, config)
         except VolsegError as error:
             problems[case.case_id] = _of_case(case.case_id, str(error))
     return problems
@@ -156,12 +157,10 @@ def _try_training(
             problems += [_of_case(case_id, reason) for case_id, reason in failures]
             if ready:
                 facts += _cache_facts(config, ready[0], each, total)
-                facts += _steps(config, ready)
-        except torch.cuda.OutOfMemoryError:
-            problems.append(
-                f"a batch of {config.data.batch_size} patches of {list(config.data.patch_size)} "
-                "does not fit the memory of the GPU; lower data.batch_size or data.patch_size"
-            )
+                size = " x ".join(map(str, config.data.patch_size))
+                batch = f"a batch of {config.data.batch_size} patches of {size} voxels"
+                with memory.in_words(batch, "lower data.batch_size or data.patch_size"):
+                    facts += _steps(config, ready)
         except VolsegError as error:
             problems.append(str(error))
     return facts, problems

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from volseg import signals
+from volseg import memory, signals
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, DataList, read_data_list
@@ -37,6 +37,9 @@ from volseg.training.views import segmented_view
 logger = logging.getLogger(__name__)
 
 _PICTURES = 2
+_NEEDS_LESS = (
+    "lower data.batch_size, data.patch_size or data.workers, or use a machine with more memory"
+)
 _FAILURES_SHOWN = 20
 
 
@@ -177,7 +180,8 @@ def _train(
     try:
         join_again(trainer)
         # `WholeCheckpointIO` finds the checkpoint in the folder.
-        trainer.fit(module, data, ckpt_path=run if resume else None)
+        with memory.in_words("training", _NEEDS_LESS):
+            trainer.fit(module, data, ckpt_path=run if resume else None)
     except SystemExit:
         # So Lightning ends after Ctrl-C.
         if trainer.interrupted:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from volseg import memory
 from volseg.datalist import Case
 from volseg.datalist.conventions import cases_in_words
 from volseg.datalist.manifests import Shard
@@ -248,7 +249,8 @@ def _finish(
 def _tried(case: Case, work: Callable[[], T]) -> T | str:
     """What `work` returns, or the reason why it failed."""
     try:
-        return work()
+        with memory.in_words(f"case {case.case_id}"):
+            return work()
     except VolsegError as error:
         reason = str(error)
         logger.error("%s failed: %s", case.case_id, reason)

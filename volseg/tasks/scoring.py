@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from volseg import memory
 from volseg.boxes import bounding_box
 from volseg.datalist import Case
 from volseg.datalist.names import is_slice
@@ -67,7 +68,8 @@ def score_case(comparison: Comparison) -> CaseScores:
     if not comparison.prediction:
         return _unscored(comparison, "missing")
     try:
-        return _scored(comparison)
+        with memory.in_words(f"case {comparison.case.case_id}"):
+            return _scored(comparison)
     except VolsegError as error:
         return _unscored(comparison, "failed", str(error))
 

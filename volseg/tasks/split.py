@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 
+from volseg import memory
 from volseg.config import CHANNELS
 from volseg.datalist import (
     Case,
@@ -232,7 +233,8 @@ def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T
 
     def attempt(case: Case) -> _T | str:
         try:
-            return read_one(case)
+            with memory.in_words(f"case {case.case_id}"):
+                return read_one(case)
         except VolsegError as error:
             return str(error)
 

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from volseg import signals
+from volseg import memory, signals
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
 from volseg.errors import DataListError, OutputError, VolsegError
@@ -127,7 +127,8 @@ def build_cache(
         if signals.received():
             raise signals.Stopped("stopped while preparing the cases; call again")
         try:
-            return read_cached(case, config, folder) or _build(case, config, folder)
+            with memory.in_words(f"case {case.case_id}"):
+                return read_cached(case, config, folder) or _build(case, config, folder)
         except OutputError:
             raise
         except VolsegError as error:
