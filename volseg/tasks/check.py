@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -28,8 +28,8 @@ from volseg.tasks.fit import choose_cases, new_module
 from volseg.training.cache import CachedCase, build_cache
 from volseg.training.datamodule import PatchDataset
 from volseg.training.entries import case_scheme, read_masks
+from volseg.training.hardware import check_hardware, on_cuda, resolve_precision
 from volseg.training.module import SegmentationModule
-from volseg.training.trainer import resolve_precision
 
 _LABEL_MAPS = 5
 _CASES = 2
@@ -66,7 +66,7 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     config = load_config(config_path, overrides)
     data_list = read_data_list(config.data.data_list, config.data.data_root)
     facts = [("config", str(config_path)), ("labels", config.labels.name)]
-    problems: list[str] = []
+    problems = [*_problem(partial(check_hardware, config.training))]
     try:
         training, validation = choose_cases(data_list, config)
         facts.append(("cases", f"{len(training)} to train on, {len(validation)} to validate on"))
@@ -91,6 +91,14 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
         facts += more_facts
         problems += more_problems
     return CheckResult(tuple(facts), tuple(dict.fromkeys(problems)))
+
+
+def _problem(checked: Callable[[], object]) -> Iterator[str]:
+    """What a check refuses, in words, if anything."""
+    try:
+        checked()
+    except VolsegError as error:
+        yield str(error)
 
 
 def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str, Sequence[str]]:
@@ -191,8 +199,7 @@ def _cache_facts(
 
 def _steps(config: ExperimentConfig, cases: Sequence[CachedCase]) -> list[tuple[str, str]]:
     """Train on one batch, a few times: shapes, time, memory."""
-    cuda = torch.cuda.is_available() and config.training.accelerator in ("auto", "gpu")
-    device = torch.device("cuda" if cuda else "cpu")
+    device = torch.device("cuda" if on_cuda(config.training) else "cpu")
     module = new_module(config).to(device)
     samples = PatchDataset(cases, config)
     start = time.perf_counter()

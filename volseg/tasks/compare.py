@@ -22,6 +22,7 @@ from volseg.tasks.compare_picture import comparison_figure
 from volseg.tasks.compare_report import PICTURE, REPORT, write_report
 from volseg.tasks.compare_runs import Comparison, ScoredRun, line_up, read_run
 from volseg.tasks.fit import choose_cases, fit, new_module
+from volseg.training.hardware import check_hardware
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +163,7 @@ def _expected(source: _Source, config: ExperimentConfig) -> ScoredRun:
             f"{source.name}: data.fold is null, so nothing is validated and there is nothing to "
             "compare; set data.fold=0"
         )
+    check_hardware(config.training)
     data_list = read_data_list(config.data.data_list, config.data.data_root)
     _, validation = choose_cases(data_list, config)
     if is_finished(source.folder) or find_checkpoints(source.folder):

@@ -29,6 +29,7 @@ from volseg.tasks.pictures import draw_samples
 from volseg.training.cache import build_cache
 from volseg.training.datamodule import VolumeDataModule
 from volseg.training.epoch_log import best_row, draw_curves
+from volseg.training.hardware import check_hardware
 from volseg.training.module import SegmentationModule
 from volseg.training.report import missing_channel_lines, read_scores, score_lines
 from volseg.training.trainer import build_trainer, join_again
@@ -87,7 +88,8 @@ def fit(
         OutputError: If the folder holds a run already or cannot be written.
         CheckpointError: If there is nothing to resume, or it was another experiment, or the
             weights for the encoder cannot be used.
-        ConfigError: If `data.cache_dir` names an environment variable that is not set.
+        ConfigError: If `data.cache_dir` names an environment variable that is not set, or this
+            machine lacks the devices of `training`.
         DataListError: If no case is left to train or to validate on.
         RankLost: If another rank failed or was killed.
         Stopped: If a signal that `signals.hold` notes has come; the run can be resumed.
@@ -100,6 +102,7 @@ def fit(
     data_list = data_list or read_data_list(config.data.data_list, config.data.data_root)
     training, validation = choose_cases(data_list, config)
     cache = cache_folder(config, run)
+    check_hardware(config.training)
     open_run(run, config, data_list, resume=resume)
     resume = resume and bool(find_checkpoints(run))
     pl.seed_everything(config.training.seed, workers=True, verbose=False)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import (
     Callback,
     EarlyStopping,
@@ -19,10 +16,10 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import distributed
 
-from volseg.config import ExperimentConfig, TrainingConfig
+from volseg.config import ExperimentConfig
 from volseg.files import METRICS_FILE
 from volseg.ownership import EVENTS_ENDING
-from volseg.ranks import launched_by_torchrun, restarts
+from volseg.ranks import restarts
 from volseg.runs import LOGS
 from volseg.training.callbacks import (
     KeepBestModel,
@@ -33,9 +30,9 @@ from volseg.training.callbacks import (
 )
 from volseg.training.checkpoints import KeepCheckpoints, WholeCheckpointIO
 from volseg.training.epoch_log import Curves, EpochLog
+from volseg.training.hardware import on_cuda, processes, resolve_precision
 from volseg.training.module import BEST_SCORE
 from volseg.training.stopping import StopBySignal, TimeLimit
-from volseg.windows import mixed_dtype
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +69,7 @@ def build_trainer(
     # Last, so that what they save knows of what the others found.
     keeper = KeepCheckpoints(run)
     callbacks += [StopBySignal(keeper), keeper]
-    devices, nodes = _processes(options)
+    devices, nodes = processes(options)
     precision = resolve_precision(options)
     if precision == "32-true" and options.precision not in ("auto", "32"):
         logger.warning(
@@ -87,7 +84,7 @@ def build_trainer(
         default_root_dir=run,
         precision=precision,
         # Patches and windows are of one size, so the quickest algorithm for it is worth a trial.
-        benchmark=_on_cuda(options),
+        benchmark=on_cuda(options),
         max_epochs=options.max_epochs,
         gradient_clip_val=options.gradient_clip or None,
         check_val_every_n_epoch=options.validate_every,
@@ -118,21 +115,3 @@ def join_again(trainer: pl.Trainer) -> None:
         store = distributed.PrefixStore(f"restart-{restarts()}", store)
         backend = "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
-
-
-def _processes(options: TrainingConfig) -> tuple[Any, int]:
-    """Devices a node, and nodes: as configured, or as torchrun has started processes."""
-    if launched_by_torchrun() and options.devices == "auto":
-        of_node = int(os.environ["LOCAL_WORLD_SIZE"])
-        return of_node, int(os.environ["WORLD_SIZE"]) // of_node
-    return options.devices, options.nodes
-
-
-def resolve_precision(options: TrainingConfig) -> Any:
-    """Precision in Lightning's words: as `segment` has it too, mixed on a GPU alone."""
-    dtype = mixed_dtype(options.precision, "cuda" if _on_cuda(options) else "cpu")
-    return {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[dtype]
-
-
-def _on_cuda(options: TrainingConfig) -> bool:
-    return options.accelerator in ("auto", "gpu") and torch.cuda.is_available()

@@ -1,0 +1,108 @@
+"""What a training runs on: whether this machine has it, said before anything is written."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from volseg.config import TrainingConfig
+from volseg.errors import ConfigError, reason
+from volseg.ranks import launched_by_torchrun
+from volseg.windows import mixed_dtype
+
+# How further nodes are told of the first one where nothing has started processes on them.
+_BY_HAND = ("MASTER_ADDR", "NODE_RANK")
+
+
+def check_hardware(options: TrainingConfig) -> None:
+    """Refuse devices, processes and precisions that this machine does not have.
+
+    Raises:
+        ConfigError: If `training` would fail here.
+    """
+    problem = _missing_accelerator(options) or _missing_devices(options) or _bf16(options)
+    if problem:
+        raise ConfigError(problem)
+    devices, nodes = processes(options)
+    try:
+        trainer = pl.Trainer(
+            accelerator=options.accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            precision=resolve_precision(options),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        environment = trainer._accelerator_connector.cluster_environment
+        environment.validate_settings(trainer.num_devices, nodes)
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"training.devices={devices} and training.nodes={nodes} do not fit the processes that "
+            f"were started here ({reason(error)}); change one or the other"
+        ) from None
+    by_itself = isinstance(environment, LightningEnvironment)
+    if nodes > 1 and by_itself and not any(name in os.environ for name in _BY_HAND):
+        raise ConfigError(
+            f"training.nodes is {nodes}, but nothing starts processes on other nodes, and this one "
+            "would wait for them; use fit --slurm or torchrun, or set training.nodes=1"
+        )
+
+
+def processes(options: TrainingConfig) -> tuple[Any, int]:
+    """Devices a node, and nodes: as configured, or as torchrun has started processes."""
+    if launched_by_torchrun() and options.devices == "auto":
+        of_node = int(os.environ["LOCAL_WORLD_SIZE"])
+        return of_node, int(os.environ["WORLD_SIZE"]) // of_node
+    return options.devices, options.nodes
+
+
+def resolve_precision(options: TrainingConfig) -> Any:
+    """Precision in Lightning's words: as `segment` has it too, mixed on a GPU alone."""
+    dtype = mixed_dtype(options.precision, "cuda" if on_cuda(options) else "cpu")
+    return {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[dtype]
+
+
+def on_cuda(options: TrainingConfig) -> bool:
+    """Whether training runs on CUDA GPUs."""
+    return options.accelerator in ("auto", "gpu") and torch.cuda.is_available()
+
+
+def _missing_accelerator(options: TrainingConfig) -> str | None:
+    has_mps = torch.backends.mps.is_available()
+    has = {"gpu": torch.cuda.is_available() or has_mps, "mps": has_mps}
+    if has.get(options.accelerator, True):
+        return None
+    kind = {"gpu": "GPU", "mps": "GPU of Apple"}[options.accelerator]
+    return (
+        f"training.accelerator is {options.accelerator}, but torch {torch.__version__} finds no "
+        f"{kind} here; use a machine that has one, or training.accelerator=auto"
+    )
+
+
+def _missing_devices(options: TrainingConfig) -> str | None:
+    devices = processes(options)[0]
+    if not on_cuda(options) or devices == "auto" or devices <= torch.cuda.device_count():
+        return None
+    count = torch.cuda.device_count()
+    return (
+        f"training.devices is {devices}, but {count} GPU{'s' * (count > 1)} can be used here; "
+        f"set training.devices={count}, or auto"
+    )
+
+
+def _bf16(options: TrainingConfig) -> str | None:
+    if options.precision != "bf16-mixed" or not on_cuda(options):
+        return None
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return None
+    return (
+        f"training.precision is bf16-mixed, but {torch.cuda.get_device_name()} does not compute in "
+        "bf16, only imitates it; use 16-mixed or auto"
+    )
