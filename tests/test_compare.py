@@ -202,6 +202,18 @@ def test_each_region_that_all_have_is_compared(run, tmp_path):
     assert len(rows_of(result.output / "patients.csv")) == 2 * 2 * 5
 
 
+def test_a_run_that_finds_nothing_is_told_of(run, tmp_path):
+    result = compare(
+        [run("works", FIVE), run("collapsed", dict.fromkeys(FIVE, 0))], tmp_path / "out"
+    )
+
+    said = (
+        "collapsed: WT is never met, but in the reference of 5 of 5 cases: nothing of it was found."
+    )
+    assert f"- {said}" in lines_of(result)
+    assert "works: WT" not in lines_of(result)
+
+
 def test_two_examinations_of_a_patient_count_once(run):
     cases = {"BraTS-GLI-00001-000": 9, "BraTS-GLI-00001-001": 5, "BraTS-GLI-00002-000": 8}
 

@@ -231,14 +231,67 @@ def test_a_hair_between_the_grids_is_noted(folders, caplog):
     assert "a: prediction lies 0.001 mm away from reference: accepted" in caplog.messages
 
 
-def test_label_values_outside_the_scheme_fail_with_the_file_named(folders):
-    write(folders[1] / "b.nii.gz", tumour(enhancing=3))
+@pytest.mark.parametrize("side", ["prediction", "reference"])
+def test_one_label_map_that_contradicts_its_scheme_stops_before_a_score_is_written(folders, side):
+    """The other cases would be scored as what they are not: their ET is 3 as well."""
+    folder = folders[side == "reference"]
+    write(folder / "a.nii.gz", np.minimum(tumour(), 2))  # nothing in it tells the scheme
+    write(folder / "b.nii.gz", tumour(enhancing=3))
 
+    message = (
+        rf"nothing is scored, since one label map tells of all: {side} .*b\.nii\.gz holds \[3\], "
+        r"but scheme 'brats2021' defines only .* \(case b\); say brats2023 or .* with --labels"
+    )
+    with pytest.raises(LabelError, match=message):
+        evaluate(*folders, **BOTH_2021)
+    assert not folders[2].exists()
+
+
+def test_a_contradiction_that_no_scheme_explains_stops_too(folders):
+    write(folders[0] / "b.nii.gz", tumour(enhancing=9))
+
+    with pytest.raises(LabelError, match=r"holds \[9\].*; correct the label map, or take it away"):
+        evaluate(*folders, **BOTH_2021)
+
+
+def test_how_the_integers_of_both_sides_are_read_is_said(folders):
     result = evaluate(*folders, **BOTH_2021)
 
-    ((case_id, reason),) = result.failures
-    assert case_id == "b"
-    assert reason.startswith(f"reference {folders[1] / 'b.nii.gz'} holds [3]")
+    said = (
+        "labels of the predictions: brats2021 (1 NCR, 2 ED, 4 ET); of the reference: "
+        "brats2021 (1 NCR, 2 ED, 4 ET)"
+    )
+    assert result.notes[0] == said
+    assert json.loads((folders[2] / "scores.json").read_text())["notes"][0] == said
+
+
+def test_a_folder_that_is_its_own_reference_is_told_of(folders):
+    same = evaluate(*folders, **BOTH_2021)
+    write(folders[0] / "b.nii.gz", tumour(size=2))
+    other = evaluate(*folders, **BOTH_2021)
+
+    assert any("every prediction equals its reference" in note for note in same.notes)
+    assert not any("every prediction equals" in note for note in other.notes)
+
+
+def test_a_mean_of_empty_label_maps_is_said_to_say_nothing(tmp_path):
+    """Five of six cases without a tumour are right, so that the mean Dice is 0.833."""
+    nothing = np.zeros((16, 16, 12), dtype=np.uint8)
+    for case in "abcdef":
+        write(tmp_path / "reference" / f"{case}.nii.gz", nothing)
+        write(tmp_path / "predictions" / f"{case}.nii.gz", tumour() if case == "f" else nothing)
+
+    result = evaluate(
+        tmp_path / "predictions", tmp_path / "reference", tmp_path / "scores", **BOTH_2021
+    )
+
+    assert result.table.means("dice")["WT"] == pytest.approx(5 / 6)
+    said = (
+        "WT is in no reference of 6 cases, so that its scores say only in how many of them none "
+        "was predicted: 5"
+    )
+    assert said in result.notes
+    assert json.loads((tmp_path / "scores" / "scores.json").read_text())["doubts"][0] == said
 
 
 def test_a_damaged_prediction_fails_alone(folders):

@@ -233,13 +233,12 @@ def test_one_slice_of_another_size_is_named(lgg):
     assert "a_10.tif has 5 x 5 pixels, but " in reason
 
 
-def test_label_values_outside_the_scheme_fail_with_the_folder_named(lgg):
+def test_label_values_outside_the_scheme_are_refused_with_the_folder_named(lgg):
     for name in names("a"):
         Image.fromarray((PREDICTION[..., 0] * 3).T).save(lgg[0] / "a" / name)
 
-    ((_, reason),) = evaluate(*lgg).failures
-
-    assert reason.startswith(f"prediction {lgg[0] / 'a'} holds [3]")
+    with pytest.raises(LabelError, match=f"prediction {lgg[0] / 'a'} holds .3., but scheme 'lgg'"):
+        evaluate(*lgg)
 
 
 # Cases of one slice

@@ -754,7 +754,7 @@ def test_progress_is_told(scans, model, output, caplog):
         run(scans, model, output)
 
     assert "3 cases already there and kept" in caplog.text
-    assert "writing label scheme brats2021: 1 NCR, 2 ED, 4 ET" in caplog.text
+    assert "writing label scheme brats2021 (1 NCR, 2 ED, 4 ET)" in caplog.text
 
 
 def test_nothing_is_said_to_be_kept_in_a_folder_that_is_refused(scans, model, output, caplog):

@@ -21,6 +21,7 @@ from volseg.overlay import (
     figure_array,
     ras_affine,
     sample_grid,
+    samples_title,
     shown_channel,
     slice_numbers,
     to_ras,
@@ -50,12 +51,41 @@ def test_of_an_even_number_the_lower_of_the_middle_two_is_the_median():
 
 def test_fewer_cases_give_fewer_samples_and_none_comes_twice():
     assert choose_samples({}) == {}
-    assert choose_samples(dice(a=0.5)) == {"best": "a"}
+    assert choose_samples(dice(a=0.5)) == {"only": "a"}
     assert choose_samples(dice(a=0.5, b=0.9)) == {"best": "b", "worst": "a"}
 
 
 def test_cases_with_equal_scores_are_ordered_by_name():
-    assert choose_samples(dice(c=0.5, a=0.5, b=0.5)) == {"best": "a", "median": "b", "worst": "c"}
+    assert choose_samples(dice(c=0.5, a=0.5, b=0.5, d=0.1))["best"] == "a"
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3, 1.0])
+def test_where_all_cases_score_alike_none_is_called_the_best(score):
+    cases = dice(c=score, a=score, b=score)
+
+    assert choose_samples(cases) == {"first": "a", "middle": "b", "last": "c"}
+    assert choose_samples(dice(b=score, a=score)) == {"first": "a", "last": "b"}
+    assert samples_title("Cases of x", cases) == (
+        f"Cases of x, of which none is better than another: all 3 have a mean Dice of {score:.3f}"
+    )
+    assert samples_title("Cases of x", cases | dice(d=0.5)) == "Cases of x, chosen by Dice"
+
+
+@pytest.mark.parametrize(
+    ("reference", "prediction", "said"),
+    [
+        (0, 0, "nothing in the reference or in the prediction; slice"),
+        (9, 0, "nothing in the prediction; slice"),
+        (0, 9, "nothing in the reference; slice"),
+        (9, 9, "Dice WT 0.000; slice"),
+    ],
+)
+def test_a_row_says_which_side_is_empty(reference, prediction, said):
+    shown = view(reference=block(2, 2 + reference), prediction=block(2, 2 + prediction))
+
+    words = [t.get_text() for t in sample_grid([Sample("only", shown, {"WT": 0.0})], "").texts]
+
+    assert any(said in word for word in words)
 
 
 def test_cases_without_a_score_are_not_chosen():

@@ -6,6 +6,7 @@
     ├── ImageError        an image or label file that cannot be read
     ├── GeometryError     images of one case that do not share a grid
     ├── LabelError        label values outside the label scheme
+    │   └── SchemeError   integers that another label scheme may define
     ├── CheckpointError   a model file or a checkpoint
     ├── OutputError       a place that cannot be written
     └── ResourceError     more memory than there is
@@ -49,6 +50,23 @@ class GeometryError(VolsegError):
 
 class LabelError(VolsegError):
     """A label map holds values that its label scheme does not define."""
+
+
+class SchemeError(LabelError):
+    """A label map holds integers that its label scheme does not define.
+
+    Args:
+        problem: The label map, what it holds, what is defined.
+        fitting: Names of the label schemes that define all that it holds.
+    """
+
+    def __init__(self, problem: str, fitting: Sequence[str]) -> None:
+        super().__init__(problem, fitting)
+        self.problem, self.fitting = problem, tuple(fitting)
+
+    def __str__(self) -> str:
+        schemes = " or ".join(self.fitting)
+        return f"{self.problem}; {f'use labels: {schemes}' if schemes else 'correct the label map'}"
 
 
 class CheckpointError(VolsegError):

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from volseg.errors import ConfigError, LabelError
+from volseg.errors import ConfigError, LabelError, SchemeError
 
 #: The masks of a voxel are stored as the bits of a byte.
 MAX_REGIONS = 8
@@ -102,17 +102,20 @@ class LabelScheme:
         return rest.pop()
 
     def check(self, values: Iterable[int], where: str = "label map") -> None:
-        """Raise LabelError, naming `where`, if `values` holds an integer that is not defined."""
+        """Raise SchemeError, naming `where`, if `values` holds an integer that is not defined."""
         found = {int(value) for value in values}
         unknown = sorted(found - set(self.labels) - {0})
         if not unknown:
             return
         defined = ", ".join(f"{v}={n}" for v, n in {0: "background", **self.labels}.items())
-        fitting = schemes_fitting(found)
-        advice = f"use labels: {' or '.join(fitting)}" if fitting else "correct the label map"
-        raise LabelError(
-            f"{where} holds {unknown}, but scheme {self.name!r} defines only {defined}; {advice}"
+        raise SchemeError(
+            f"{where} holds {unknown}, but scheme {self.name!r} defines only {defined}",
+            schemes_fitting(found),
         )
+
+    def __str__(self) -> str:
+        labels = ", ".join(f"{value} {name}" for value, name in self.labels.items())
+        return f"{self.name} ({labels})"
 
     def masks(self, label_map: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
         """Region masks of a label map.

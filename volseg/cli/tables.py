@@ -72,6 +72,8 @@ def print_scores(result: EvaluateResult) -> None:
     if unsized := [r for r in result.table.rows if r.dice is not None and r.volume_ml is None]:
         cases = len({row.case_id for row in unsized})
         say(f"Without HD95 and volumes, as the size of their voxels is not known: {cases} cases")
+    for note in result.notes:
+        say(f"Note: {note}")
     for case_id in result.missing:
         say(f"Missing: {case_id} has no prediction")
     for name in result.without_reference:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.files import remove
+from volseg.metrics.doubts import doubts
 from volseg.metrics.groups import Groups, GroupTable
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
@@ -61,7 +62,8 @@ class ScoreRecord:
         self.table.to_json(folder / SUMMARY_FILE, {**about, **self._facts(by_group)})
 
     def _facts(self, by_group: GroupTable) -> dict[str, Any]:
-        facts = {
+        facts: dict[str, Any] = {
+            "doubts": list(doubts(self.table)),
             "groups": {case: dict(values) for case, values in self.groups.items() if values},
             "missing_channels": {
                 case: list(names) for case, names in self.missing_channels.items() if names

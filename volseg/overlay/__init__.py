@@ -18,7 +18,14 @@ from volseg.overlay.colours import REGION_COLOURS, region_colours
 from volseg.overlay.curves import curves
 from volseg.overlay.figures import figure_array, optional_picture, save_figure
 from volseg.overlay.montage import gallery, montage
-from volseg.overlay.samples import SAMPLES, Sample, choose_samples, sample_grid, shown_channel
+from volseg.overlay.samples import (
+    SAMPLES,
+    Sample,
+    choose_samples,
+    sample_grid,
+    samples_title,
+    shown_channel,
+)
 from volseg.overlay.views import CaseView, Masks, choose_slices, ras_affine, slice_numbers, to_ras
 
 __all__ = [
@@ -37,6 +44,7 @@ __all__ = [
     "ras_affine",
     "region_colours",
     "sample_grid",
+    "samples_title",
     "save_figure",
     "shown_channel",
     "slice_numbers",

@@ -19,6 +19,8 @@ _COLUMNS = ("image", "reference", "prediction", "both")
 _PANEL_INCHES = 2.4
 _WORDS_INCHES = 0.24
 _SHOWN_FIRST = "t2f"
+# Means of equal scores may differ in their last digit.
+_ALIKE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Sample:
     """A row of the picture.
 
     Attributes:
-        rank: Why it was chosen: `best`, `median` or `worst`.
+        rank: Why it was chosen; see `choose_samples`.
         view: The case.
         dice: Dice of each region of the whole case.
     """
@@ -39,6 +41,18 @@ class Sample:
     def channel(self) -> str:
         """Channel that is shown."""
         return shown_channel(self.view.images)
+
+    @property
+    def lacks(self) -> str:
+        """What is empty: the reference, the prediction or both."""
+        (reference, _), (prediction, _) = self.view.masks
+        sides = {"in the reference": reference, "in the prediction": prediction}
+        empty = [
+            side
+            for side, masks in sides.items()
+            if masks and not any(mask.any() for mask in masks.values())
+        ]
+        return f", nothing {' or '.join(empty)}" if empty else ""
 
     @cached_property
     def index(self) -> int:
@@ -55,28 +69,54 @@ def shown_channel(channels: Iterable[str]) -> str:
 def choose_samples(dice: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
     """Cases with the highest, middle and lowest mean Dice over regions; of equals, by name.
 
-    Of an even number of cases, the lower one of the two in the middle is the median.
+    Of an even number of cases, the lower one of the two in the middle is the median. Where all
+    cases score alike, none is better than another: the first, middle and last are taken, by name.
 
     Args:
         dice: `{case_id: {region: Dice}}`.
 
     Returns:
-        `{"best": case_id, "median": ..., "worst": ...}`; without the median of two cases, and the
-        best alone of one.
+        `{"best": case_id, "median": ..., "worst": ...}`, or `{"first": ..., "middle": ...,
+        "last": ...}`; without the one in the middle of two cases, and `{"only": ...}` of one.
 
     >>> choose_samples({"a": {"WT": 0.5}, "b": {"WT": 0.9}, "c": {"WT": 0.7}, "d": {"WT": 0.8}})
     {'best': 'b', 'median': 'c', 'worst': 'a'}
     """
-    means = {case: sum(of.values()) / len(of) for case, of in dice.items() if of}
+    means = _means(dice)
     ordered = sorted(means, key=lambda case: (-means[case], case))
-    if not ordered:
-        return {}
-    places = {"best": 0, "median": len(ordered) // 2, "worst": len(ordered) - 1}
-    chosen: dict[str, str] = {}
-    for rank, place in sorted(places.items(), key=lambda item: item[0] == "median"):
-        if ordered[place] not in chosen.values():
-            chosen[rank] = ordered[place]
-    return {rank: chosen[rank] for rank in places if rank in chosen}
+    if len(ordered) < 2:
+        return dict(zip(["only"], ordered, strict=False))
+    names = ("first", "middle", "last") if _all_alike(means) else ("best", "median", "worst")
+    places = dict(zip(names, (0, len(ordered) // 2, len(ordered) - 1), strict=True))
+    if len(ordered) == 2:
+        del places[names[1]]
+    return {rank: ordered[place] for rank, place in places.items()}
+
+
+def samples_title(subject: str, dice: Mapping[str, Mapping[str, float]]) -> str:
+    """Heading of the samples of cases, which says where there was no best and no worst.
+
+    >>> samples_title("Cases", {"a": {"WT": 0.5}, "b": {"WT": 0.9}})
+    'Cases, chosen by Dice'
+    >>> samples_title("Cases", {"a": {"WT": 0.0}, "b": {"WT": 0.0}})
+    'Cases, of which none is better than another: all 2 have a mean Dice of 0.000'
+    """
+    means = _means(dice)
+    if len(means) < 2 or not _all_alike(means):
+        return f"{subject}, chosen by Dice"
+    mean = next(iter(means.values()))
+    return (
+        f"{subject}, of which none is better than another: all {len(means)} have a mean Dice of "
+        f"{mean:.3f}"
+    )
+
+
+def _means(dice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {case: sum(of.values()) / len(of) for case, of in dice.items() if of}
+
+
+def _all_alike(means: Mapping[str, float]) -> bool:
+    return max(means.values()) - min(means.values()) < _ALIKE
 
 
 def sample_grid(samples: Sequence[Sample], title: str) -> Figure:
@@ -120,6 +160,7 @@ def _draw_row(
             draw_outlines(panel, masks, index, box, colours, style)
     scores = ", ".join(f"{region} {dice:.3f}" for region, dice in sample.dice.items())
     line = (
-        f"{sample.rank}: {view.name}, Dice {scores}; slice {view.number(index)}, {sample.channel}"
+        f"{sample.rank}: {view.name}, Dice {scores}{sample.lacks}; slice {view.number(index)}, "
+        f"{sample.channel}"
     )
     figure.text(0.006, (y + height + 0.05) / total, line, color="white", fontsize=8, va="bottom")

@@ -75,6 +75,7 @@ def notes(comparison: Comparison) -> Iterator[str]:
     for run in comparison.runs:
         if not run.ended:
             yield f"The training of {run.name} has not come to its end; this is its best so far."
+        yield from (f"{run.name}: {doubt}." for doubt in run.doubts)
         if extra := [region for region in run.regions if region not in comparison.regions]:
             yield f"Not compared: {' '.join(extra)} of {run.name}, which not every run has."
     for patient, channels in comparison.missing_channels.items():

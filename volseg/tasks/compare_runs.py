@@ -16,8 +16,10 @@ from volseg.datalist.names import patient_of
 from volseg.errors import DataListError, VolsegError
 from volseg.files import DATA_LIST_FILE, MODEL_FILE
 from volseg.metrics.comparison import Pair, Statistics, compare_pairs, describe
+from volseg.metrics.doubts import doubts
 from volseg.metrics.reading import read_summary
 from volseg.metrics.record import SUMMARY_FILE
+from volseg.metrics.table import ScoreRow, ScoreTable
 from volseg.runs import find_checkpoints, is_finished
 
 SCORES = ("dice", "iou", "recall", "precision")
@@ -44,6 +46,7 @@ class ScoredRun:
         missing_channels: Channels of a case that others stand in for.
         patients: Patient of each case that its data list names.
         ended: False where a training was stopped or still goes on, as far as known.
+        doubts: What its scores do not say, such as that it finds nothing.
     """
 
     name: str
@@ -57,6 +60,7 @@ class ScoredRun:
     missing_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     patients: Mapping[str, str] = field(default_factory=dict)
     ended: bool = True
+    doubts: tuple[str, ...] = ()
 
     @property
     def model(self) -> Path | None:
@@ -194,7 +198,20 @@ def _parsed(told: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
         missing_channels=dict(told.get("missing_channels") or {}),
         patients=_patients(folder),
         ended=is_finished(folder) or not find_checkpoints(folder),
+        doubts=_doubts(told),
     )
+
+
+def _doubts(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """What `doubts` says of the scores of a run; nothing of those of others, without voxels."""
+    sizes = ("prediction_voxels", "reference_voxels")
+    rows = [
+        ScoreRow(case_id, region, values["dice"], **{size: values[size] for size in sizes})
+        for case_id, case in told["cases"].items()
+        for region, values in case["regions"].items()
+        if values["dice"] is not None and all(isinstance(values.get(size), int) for size in sizes)
+    ]
+    return doubts(ScoreTable.of(rows))
 
 
 def _patients(folder: Path) -> dict[str, str]:

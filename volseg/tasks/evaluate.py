@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from volseg.datalist import Case
 from volseg.errors import LabelError, OutputError
 from volseg.files import SAMPLES_FILE, check_outputs, make_output
 from volseg.labels import LabelScheme
+from volseg.metrics.doubts import doubts
 from volseg.metrics.groups import GroupTable
 from volseg.metrics.record import SCORE_FILES, ScoreRecord
 from volseg.metrics.slices import SliceTable
@@ -45,6 +46,7 @@ class EvaluateResult:
         slices: A row per slice of each stack, or of each case if so asked.
         by_group: Scores by what the data list tells of the cases, and by missing channels.
         missing_channels: Channels that a case lacks; only cases that lack one.
+        notes: What a reader has to know: how the integers were read, and which means say little.
     """
 
     table: ScoreTable
@@ -55,6 +57,7 @@ class EvaluateResult:
     slices: SliceTable = field(default_factory=SliceTable)
     by_group: GroupTable = field(default_factory=GroupTable)
     missing_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(  # noqa: PLR0913  (an option each)
@@ -91,8 +94,8 @@ def evaluate(  # noqa: PLR0913  (an option each)
 
     Raises:
         DataListError: If there is nothing to compare.
-        LabelError: If the scheme of the predictions or of the reference is not known, or they share
-            no region.
+        LabelError: If the scheme of the predictions or of the reference is not known, a label map
+            contradicts it, or the two share no region.
         OutputError: If the scores cannot be written.
     """
     _check_output(output)
@@ -112,6 +115,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         for case, of_case in zip(cases, scored, strict=True)
         if of_case.failure
     )
+    notes = list(_notes(comparisons, record.table))
     about = {
         "predictions": str(predictions),
         "prediction_labels": predicted.name,
@@ -119,6 +123,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         "reference_labels": sorted({scheme.name for scheme in expected.values()}),
         "failures": dict(failures),
         "predictions_without_reference": list(without_reference),
+        "notes": notes,
     }
     make_output(output, _FILES)
     record.write(output, about)
@@ -132,7 +137,23 @@ def evaluate(  # noqa: PLR0913  (an option each)
         record.slices,
         record.by_group,
         record.missing_channels,
+        (*notes, *doubts(record.table)),
     )
+
+
+def _notes(comparisons: Sequence[Comparison], table: ScoreTable) -> Iterator[str]:
+    """How the integers of both sides were read, and whether the sides are one and the same."""
+    expected = {str(comparison.expected): None for comparison in comparisons}
+    yield (
+        f"labels of the predictions: {comparisons[0].predicted}; of the reference: "
+        f"{', '.join(expected)}"
+    )
+    there = [row.dice for row in table.rows if row.reference_voxels]
+    if there and min(dice or 0.0 for dice in there) == 1:
+        yield (
+            "every prediction equals its reference voxel by voxel; if they should be of two "
+            "origins, one was copied from the other"
+        )
 
 
 def _check_output(output: Path) -> None:

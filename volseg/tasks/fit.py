@@ -227,7 +227,7 @@ def _tell_scores(
             picture,
             {case_id: of for case_id, of in dice.items() if case_id in cases},
             lambda case_id: segmented_view(cases[case_id], network, config, device),
-            f"Validation cases of {run.resolve().name}, chosen by Dice",
+            f"Validation cases of {run.resolve().name}",
         )
 
 

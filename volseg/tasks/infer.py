@@ -150,8 +150,7 @@ def infer(
             logger.warning("left out: %s: %s", skipped.path, skipped.reason)
     manifest.begin(there)
     scheme = predictor.scheme
-    labels = ", ".join(f"{value} {name}" for value, name in scheme.labels.items())
-    logger.info("writing label scheme %s: %s", scheme.name, labels)
+    logger.info("writing label scheme %s", scheme)
     mine = shard.share(finding.cases)
     if not mine:
         found = cases_in_words(len(finding.cases))

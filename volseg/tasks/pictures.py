@@ -21,6 +21,7 @@ from volseg.overlay import (
     optional_picture,
     ras_affine,
     sample_grid,
+    samples_title,
     save_figure,
     shown_channel,
     slice_numbers,
@@ -43,7 +44,7 @@ def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
     return dice
 
 
-def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], title: str) -> None:
+def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], subject: str) -> None:
     """Draw the best, the median and the worst case, chosen by mean Dice over regions.
 
     What stops it, such as an image that cannot be read, is logged; there is no picture then.
@@ -52,7 +53,7 @@ def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], tit
         path: Picture to write; an older one is removed.
         dice: `{case_id: {region: Dice}}`; see `dice_by_case`.
         view_of: Gives a case to be drawn; called for the chosen ones.
-        title: Heading.
+        subject: What the cases are, for the heading.
     """
     remove(path)
     with optional_picture(path):
@@ -61,7 +62,7 @@ def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], tit
             for rank, case_id in choose_samples(dice).items()
         ]
         if samples:
-            save_figure(sample_grid(samples, title), path)
+            save_figure(sample_grid(samples, samples_title(subject, dice)), path)
 
 
 def draw_scored_samples(path: Path, table: ScoreTable, comparisons: Iterable[Comparison]) -> None:
@@ -81,7 +82,7 @@ def draw_scored_samples(path: Path, table: ScoreTable, comparisons: Iterable[Com
         path,
         dice_by_case(table),
         lambda case_id: compared_view(of_case[case_id]),
-        "Scored cases, chosen by Dice",
+        "Scored cases",
     )
 
 

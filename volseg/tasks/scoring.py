@@ -14,7 +14,7 @@ from volseg import memory
 from volseg.boxes import bounding_box
 from volseg.datalist import Case
 from volseg.datalist.names import is_slice
-from volseg.errors import GeometryError, VolsegError
+from volseg.errors import GeometryError, LabelError, SchemeError, VolsegError
 from volseg.labels import LabelScheme
 from volseg.metrics.overlap import region_overlaps
 from volseg.metrics.slices import SliceRow, slice_rows
@@ -62,7 +62,12 @@ class CaseScores:
 
 
 def score_case(comparison: Comparison) -> CaseScores:
-    """Score a case; one that is missing or cannot be scored has rows without scores."""
+    """Score a case; one that is missing or cannot be scored has rows without scores.
+
+    Raises:
+        LabelError: If a label map contradicts its label scheme: one tells of the others as well,
+            which would be scored as what they are not.
+    """
     if comparison.problem:
         return _unscored(comparison, "failed", comparison.problem)
     if not comparison.prediction:
@@ -70,8 +75,23 @@ def score_case(comparison: Comparison) -> CaseScores:
     try:
         with memory.in_words(f"case {comparison.case.case_id}"):
             return _scored(comparison)
+    except SchemeError as error:
+        raise _contradiction(comparison, error) from None
     except VolsegError as error:
         return _unscored(comparison, "failed", str(error))
+
+
+def _contradiction(comparison: Comparison, error: SchemeError) -> LabelError:
+    schemes = " or ".join(error.fitting)
+    remedy = (
+        f"say {schemes} with --labels (predictions) or --reference-labels, or correct the label map"
+        if schemes
+        else "correct the label map, or take it away"
+    )
+    return LabelError(
+        f"nothing is scored, since one label map tells of all: {error.problem} "
+        f"(case {comparison.case.case_id}); {remedy}"
+    )
 
 
 def _unscored(comparison: Comparison, status: Status, reason: str | None = None) -> CaseScores:

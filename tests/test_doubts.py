@@ -1,0 +1,37 @@
+"""Scores that say less than they seem to are told of in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from volseg.metrics import Overlap, ScoreRow, ScoreTable
+from volseg.metrics.doubts import doubts
+
+FOUND, MISSED, ALARM, EMPTY = Overlap(8, 1, 1), Overlap(0, 0, 9), Overlap(0, 9, 0), Overlap(0, 0, 0)
+BESIDE = Overlap(0, 5, 9)
+
+
+def table(*overlaps, failed=0):
+    rows = [ScoreRow.of(f"c{n}", "ET", overlap, None) for n, overlap in enumerate(overlaps)]
+    return ScoreTable.of(rows + [ScoreRow(f"f{n}", "ET", status="failed") for n in range(failed)])
+
+
+@pytest.mark.parametrize(
+    ("overlaps", "said"),
+    [
+        ([FOUND, MISSED, ALARM], None),
+        ([FOUND, FOUND, EMPTY], None),
+        ([], None),
+        ([MISSED, MISSED], "ET is in no prediction, but in the reference of 2 of 2 cases: nothing"),
+        ([MISSED, BESIDE], "ET is never met, but in the reference of 2 of 2 cases: nothing of it"),
+        ([MISSED, ALARM], "ET is never met, but in the reference of 1 of 2 cases: nothing of it"),
+        ([MISSED, EMPTY, EMPTY], "was found; 2 of 3 cases without it on both sides count 1"),
+        ([EMPTY, EMPTY], "ET is in no reference of 2 cases, so that its scores say only in how "),
+        ([EMPTY, ALARM], "in how many of them none was predicted: 1"),
+        ([FOUND, EMPTY], "count 1; the mean Dice of those that have it is 0.889"),
+    ],
+)
+def test_a_region_of_which_the_scores_say_little(overlaps, said):
+    found = doubts(table(*overlaps, failed=2))
+
+    assert (found == ()) if said is None else (said in found[0] and len(found) == 1)
