@@ -24,7 +24,7 @@ from volseg.boxes import bounding_box
 from volseg.checkpoint import Model, save_checkpoint
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.datalist import Case
-from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
+from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError, ResourceError
 from volseg.inference import Predictor
 from volseg.labels import get_scheme
 from volseg.networks import build_network
@@ -315,6 +315,23 @@ def test_regions_have_volumes_and_probabilities(tmp_path, thresholds):
         assert values.dtype == np.float32
         assert values.shape == (20, 22, 18)
         assert (values >= 0.5).sum() == round(prediction.volumes_ml[region] * 1000)
+
+
+def test_probabilities_that_do_not_fit_into_memory_are_not_asked_for(
+    tmp_path, thresholds, monkeypatch
+):
+    """The image, sums and a count: 4 + 3 + 1 maps; of the box the mean and one model: 2 x 3."""
+    predictor, case = Predictor("m", device="cpu"), write_case(tmp_path)
+    prepared = predictor.prepare(case)
+    (image,) = (found.image for found in prepared.images.values())
+    box = predictor.score(prepared).probabilities[0].size
+    needed = 4 * ((4 + 3 + 1) * image[0].size + 2 * 3 * box)
+
+    monkeypatch.setattr("volseg.memory.available", lambda: needed - 1)
+    with pytest.raises(ResourceError, match=r"case BraTS2021_00001: .* 3 regions of 20 x 22 x 18"):
+        predictor.score(prepared)
+    monkeypatch.setattr("volseg.memory.available", lambda: needed)
+    assert predictor.score(prepared).probabilities.shape[0] == 3
 
 
 def test_a_result_says_which_regions_it_holds(tmp_path, thresholds):

@@ -23,8 +23,9 @@ from volseg.config import (
     SwinUNETRConfig,
     UNetConfig,
 )
-from volseg.errors import ConfigError
-from volseg.networks import FOREGROUND_PRIOR, NETWORKS, build_network, dynunet
+from volseg.errors import ConfigError, ResourceError
+from volseg.networks import FOREGROUND_PRIOR, NETWORKS, build_network, dynunet, network_forms
+from volseg.networks.weights import forms_of
 
 CHANNELS, REGIONS = 2, 3
 SMALL = {
@@ -282,3 +283,47 @@ def test_an_image_normalised_by_itself_is_segmented_alike_in_any_batch(name):
 
     assert torch.allclose(together, alone, atol=1e-4)
     assert not any(isinstance(m, nn.BatchNorm2d | nn.BatchNorm3d) for m in network.modules())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_forms_are_those_of_the_network_and_draw_no_random_number(name, dims):
+    size = (32, 64, 64)[:dims]
+    state = torch.get_rng_state()
+
+    forms = network_forms(SMALL[name], CHANNELS, REGIONS, size)
+
+    assert torch.equal(torch.get_rng_state(), state)
+    network = build_network(SMALL[name], CHANNELS, REGIONS, size)
+    assert forms == forms_of(network.state_dict())
+    weights = sum(tensor.nbytes for tensor in network.state_dict().values())
+    assert sum(form.nbytes for form in forms.values()) == weights
+
+
+def test_a_network_that_memory_cannot_hold_is_refused_before_it_is_built(monkeypatch):
+    monkeypatch.setattr("volseg.networks._unet", lambda *_: pytest.fail("was built"))
+    wide = UNetConfig(widths=(20_000, 40_000))
+
+    with pytest.raises(ResourceError, match=r"unet with 76,410 million weights would take 306 GB"):
+        build_network(wide, 4, 3, (64, 64, 64))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "unet", "widths": [10**9, 8]},
+        {"name": "unet", "widths": [8] * 1000},
+        {"name": "unet", "residual_units": 10**9},
+        {"name": "dynunet", "widths": [8] * 17},
+        {"name": "segresnet", "blocks_down": [1, 10**9], "blocks_up": [1]},
+        {"name": "swin_unetr", "depths": [10**9, 1, 1, 1]},
+        {"name": "segnet", "widths": [8, 8], "convolutions": [1, 10**9]},
+        {"name": "deeplabv3plus", "rates": [10**9]},
+        {"name": "pspnet", "bins": [10**9]},
+    ],
+)
+def test_a_number_that_no_network_has_is_refused(options):
+    data = {"data_list": "list.json", "patch_size": [64, 64]}
+
+    with pytest.raises(ConfigError, match=r"network\.\w+"):
+        ExperimentConfig.from_dict({"labels": "brats2021", "data": data, "network": options})

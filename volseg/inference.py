@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from volseg import memory
 from volseg.boxes import placed
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import ExperimentConfig, PreprocessingConfig
@@ -285,6 +287,7 @@ class Predictor:
 
         Raises:
             CheckpointError: If a model gives probabilities that are no numbers.
+            ResourceError: If the probabilities do not fit into memory.
         """
         # Outside the brain all is background, so two thirds of a scan need not be looked at.
         box = _union(
@@ -297,6 +300,7 @@ class Predictor:
         mean = torch.zeros(1)
         for model in self.models:
             image = case.images[model.config.preprocessing]
+            self._require_memory(case, image, math.prod(part.shape))
             on_its_grid = segment(
                 model.network,
                 image.image,
@@ -311,6 +315,20 @@ class Predictor:
             order = [names.index(region) for region in self.regions]
             mean = mean + probabilities[order] / len(self.models)
         return ScoredCase(case, mean.numpy(), box)
+
+    def _require_memory(self, case: PreparedCase, image: Preprocessed, voxels: int) -> None:
+        """Refuse a case whose probabilities do not fit into memory, before they are asked for."""
+        # The mean of the models, and the maps of one of them.
+        numbers = 2 * len(self.regions) * voxels
+        if self.device.type == "cpu":
+            # As float32 the image, the sums over its windows, and how often each voxel was seen.
+            channels, *shape = image.image.shape
+            numbers += (channels + len(self.regions) + 1) * math.prod(shape)
+        size = " x ".join(map(str, case.grid.shape))
+        memory.require(
+            4 * numbers,
+            f"case {case.case_id}: probabilities of {len(self.regions)} regions of {size} voxels",
+        )
 
     def decode(self, scored: ScoredCase) -> Prediction:
         """Label map of a case; the rest of `predict`."""

@@ -17,6 +17,7 @@ from typing import Any
 from monai.networks.nets import AttentionUnet, SegResNet, SwinUNETR, UNet
 from torch import nn
 
+from volseg import memory
 from volseg.config import (
     AttentionUNetConfig,
     DeepLabV3PlusConfig,
@@ -65,7 +66,15 @@ def build_network(
 
     Raises:
         ConfigError: If the network needs a package that is not installed.
+        ResourceError: If its weights do not fit into memory.
     """
+    forms = network_forms(config, in_channels, out_channels, patch_size).values()
+    numbers = sum(math.prod(form.shape) for form in forms)
+    memory.require(
+        sum(form.nbytes for form in forms),
+        f"network {config.name} with {numbers / 1e6:,.0f} million weights",
+        "make it narrower, as by network.widths, or use a machine or a job with more memory",
+    )
     network = _built(config, in_channels, out_channels, patch_size)
     network.divisor = config.divisor
     return network

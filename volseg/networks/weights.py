@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +18,11 @@ class Form(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in memory; `dtype` is one of torch."""
+        return math.prod(self.shape) * int(getattr(torch, self.dtype).itemsize)
 
     def instead_of(self, wanted: Form) -> str:
         """How it differs from what is wanted."""
