@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +21,14 @@ import volseg
 from volseg import inference
 from volseg.checkpoint import read_checkpoint_header
 from volseg.config import CHANNELS
-from volseg.datalist import Case, DataList, find_cases, write_data_list
+from volseg.datalist import Case, DataList, find_cases, journal, write_data_list
+from volseg.datalist.manifests import read_manifest
+from volseg.datalist.written import written_by_volseg
 from volseg.errors import CheckpointError, DataListError, OutputError
 from volseg.inference import Prediction, Predictor
 from volseg.labels import get_scheme
 from volseg.slices import mask_paths, read_stack_label_map
+from volseg.tasks import manifest as manifest_module
 from volseg.tasks.infer import InferOptions, _read_ahead, infer
 
 NAMES = ["BraTS2021_00001", "BraTS2021_00002", "BraTS2021_00003"]
@@ -267,19 +272,23 @@ def test_results_among_the_scans_are_not_segmented(patients, slice_model):
     assert {entry["reason"][-17:] for entry in manifest["skipped"]} == {"written by volseg"}
 
 
-def test_a_record_is_made_text_once_and_reads_as_before(patients, slice_model, output, monkeypatch):
+def test_the_manifest_is_written_at_the_beginning_and_the_end_alone(
+    patients, slice_model, output, monkeypatch
+):
+    """Of thousands of cases it takes long; lines of the journal tell of the time between."""
     write_images(patients, [f"{n}.png" for n in range(4)])
-    records = []
-    dumps = json.dumps
-    monkeypatch.setattr(json, "dumps", lambda x, **k: (records.append(x), dumps(x, **k))[1])
+    replace_file, written = manifest_module._replace, []
+
+    def counted(path, text):
+        written.append(len(json.loads(text)["cases"]))
+        replace_file(path, text)
+
+    monkeypatch.setattr(manifest_module, "_replace", counted)
 
     run(patients, slice_model, output)
 
-    text = (output / "manifest.json").read_text()
-    assert text == dumps(json.loads(text), indent=2) + "\n"
+    assert written == [0, 6]
     assert list(manifest_of(output)["cases"]) == ["0", "1", "2", "3", *PATIENTS]
-    assert [next(iter(x)) for x in records if len(x) == 1] == ["0", "1", "2", "3", *PATIENTS]
-    assert all(x["cases"] == {} for x in records if len(x) > 1)
 
 
 def test_the_patient_is_found_in_names_of_images(tmp_path, slice_model, output):
@@ -440,24 +449,281 @@ def test_a_later_run_keeps_the_records_of_other_cases(scans, model, output):
     assert list(manifest_of(output)["cases"]) == NAMES[:2]
 
 
-def test_results_of_another_model_are_kept_with_a_warning(scans, model, output, tmp_path, caplog):
+def test_results_of_another_model_are_not_passed_off(scans, model, output, tmp_path):
     run(scans, write_model(tmp_path / "other.safetensors", seed=5), output)
+
+    with pytest.raises(OutputError, match=r"made by another model; .* again with --overwrite"):
+        run(scans, model, output)
+
+    assert run(scans, model, output, overwrite=True).done == tuple(NAMES)
+    assert run(scans, model, output).kept == tuple(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("options", "how"),
+    [
+        ({"tta": True}, r"tta false, now true"),
+        ({"overlap": 0.25}, r"overlap 0\.5, now 0\.25"),
+        ({"overrides": ("inference.threshold=0.4",)}, r"threshold 0\.5, now 0\.4"),
+    ],
+)
+def test_results_of_other_options_are_not_passed_off(scans, model, output, options, how):
+    run(scans, model, output)
+    before = contents(output)
+
+    with pytest.raises(OutputError, match=rf"3 of 3, such as that of .*00001, made with .*{how}"):
+        run(scans, model, output, **options)
+
+    assert contents(output) == before
+    assert run(scans, model, output, overwrite=True, **options).done == tuple(NAMES)
+
+
+def test_options_that_change_no_result_keep_it(scans, model, output):
+    run(scans, model, output)
+
+    again = run(scans, model, output, tta=False, overrides=("inference.window_batch=2",))
+
+    assert again.kept == tuple(NAMES)
+
+
+def without(output, *names):
+    """Records as older versions wrote them."""
+    content = manifest_of(output)
+    for record in content["cases"].values():
+        for name in names:
+            record.pop(name, None)
+    (output / "manifest.json").write_text(json.dumps(content))
+
+
+def test_records_of_older_versions_are_compared_as_far_as_they_tell(scans, model, output):
+    run(scans, model, output)
+    without(output, "resolved", "sources")
+
+    assert run(scans, model, output).kept == tuple(NAMES)
+    with pytest.raises(OutputError, match="tta none, now true"):
+        run(scans, model, output, tta=True)
+    os.utime(scans / NAMES[1] / f"{NAMES[1]}_t2.nii.gz", (2**31, 2**31))
+    assert run(scans, model, output).done == (NAMES[1],)
+    without(output, "resolved", "sources")
+    shutil.move(scans, scans.with_name("moved"))
+    with pytest.raises(OutputError, match="holds the result of another"):
+        run(scans.with_name("moved"), model, output)
+
+
+# Results and the images that they were made from
+
+
+def replace_scan(path):
+    """Another scan of the same grid in its place."""
+    image = nib.load(path)
+    values = np.asarray(image.dataobj)
+    nib.save(nib.Nifti1Image(np.where(values, values + 1, 0), image.affine), path)
+
+
+def test_a_scan_that_was_replaced_is_segmented_again(scans, model, output, caplog):
+    run(scans, model, output)
+    before = contents(output)
+    replace_scan(scans / NAMES[2] / f"{NAMES[2]}_t2.nii.gz")
+
+    with caplog.at_level(logging.INFO):
+        again = run(scans, model, output)
+
+    assert (again.done, again.kept) == ((NAMES[2],), tuple(NAMES[:2]))
+    assert f"{NAMES[2]}: its images have changed since" in caplog.text
+    assert contents(output)[output / f"{NAMES[0]}.nii.gz"] == before[output / f"{NAMES[0]}.nii.gz"]
+    assert run(scans, model, output).kept == tuple(NAMES)
+
+
+def test_a_scan_that_was_touched_or_moved_alone_is_not(scans, model, output):
+    run(scans, model, output)
+    os.utime(scans / NAMES[1] / f"{NAMES[1]}_t2.nii.gz", (2**31, 2**31))
+    moved = Path(shutil.copytree(scans, scans.with_name("moved")))
+
+    touched, elsewhere = run(scans, model, output), run(moved, model, output)
+
+    assert touched.kept == elsewhere.kept == tuple(NAMES)
+    record = manifest_of(output)["cases"][NAMES[0]]
+    assert record["inputs"]["t2w"] == str(moved / NAMES[0] / f"{NAMES[0]}_t2.nii.gz")
+
+
+@pytest.mark.parametrize("options", [{}, {"probabilities": True}, {"shard": "1/2"}])
+def test_the_result_of_another_patient_of_that_name_is_refused(model, tmp_path, output, options):
+    for site in ("siteA", "siteB"):
+        write_case(tmp_path / site, NAMES[0])
+    replace_scan(tmp_path / "siteB" / NAMES[0] / f"{NAMES[0]}_t1ce.nii.gz")
+    run(tmp_path / "siteA", model, output)
+    before = contents(output)
+
+    match = rf"holds the result of another {NAMES[0]}, whose images are in .*siteA.* -o, or replace"
+    with pytest.raises(OutputError, match=match):
+        run(tmp_path / "siteB", model, output, **options)
+
+    assert contents(output) == before
+    assert run(tmp_path / "siteB", model, output, overwrite=True).done == (NAMES[0],)
+
+
+def test_slices_belong_to_their_images_as_well(patients, slice_model, output):
+    run(patients, slice_model, output)
+    write_images(patients / PATIENTS[0], [f"{PATIENTS[0]}_4.tif"])
+
+    again = run(patients, slice_model, output)
+
+    assert (again.done, again.kept) == ((PATIENTS[0],), (PATIENTS[1],))
+    assert len(files_in(output / PATIENTS[0])) == 4
+    shutil.move(patients / PATIENTS[1], patients.parent / PATIENTS[1])
+    write_images(patients.parent / PATIENTS[1], [f"{PATIENTS[1]}_1.tif"], channels=4)
+    with pytest.raises(OutputError, match=rf"another {PATIENTS[1]}, whose images"):
+        run(patients.parent / PATIENTS[1], slice_model, output)
+
+
+def test_a_replaced_scan_that_cannot_be_read_leaves_no_old_result(scans, model, output):
+    run(scans, model, output)
+    (scans / NAMES[2] / f"{NAMES[2]}_t2.nii.gz").write_bytes(b"not a scan")
 
     result = run(scans, model, output)
 
-    assert result.kept == tuple(NAMES)
-    assert "3 results are kept that were not made by these models" in caplog.text
+    assert list(result.failures) == [NAMES[2]]
+    assert f"{NAMES[2]}.nii.gz" not in files_in(output)
+    assert list(manifest_of(output)["cases"]) == NAMES[:2]
 
 
-def test_results_of_other_options_are_kept_with_a_warning_and_say_so(scans, model, output, caplog):
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}])
+def test_a_file_that_volseg_did_not_write_is_no_result(scans, model, output, options):
+    output.mkdir(parents=True)
+    (output / f"{NAMES[1]}.nii.gz").write_bytes(b"drawn by hand")
+
+    with pytest.raises(OutputError, match=r"00002\.nii\.gz is there already, but no manifest"):
+        run(scans, model, output, **options)
+
+    assert files_in(output) == [f"{NAMES[1]}.nii.gz"]
+
+
+def test_a_folder_of_masks_that_volseg_did_not_write_is_no_result(patients, slice_model, output):
+    write_images(output / PATIENTS[0], [f"{PATIENTS[0]}_{n}.tif" for n in (1, 2, 3)])
+
+    with pytest.raises(OutputError, match=rf"{PATIENTS[0]} is there already, but no manifest"):
+        run(patients, slice_model, output, overwrite=True)
+
+
+def test_a_result_that_is_a_link_is_not_replaced(scans, model, output, tmp_path):
     run(scans, model, output)
-    (output / f"{NAMES[1]}.nii.gz").unlink()
+    result = output / f"{NAMES[0]}.nii.gz"
+    shutil.move(result, tmp_path / "kept.nii.gz")
+    result.symlink_to(tmp_path / "kept.nii.gz")
 
-    run(scans, model, output, overrides=("inference.precision=bf16",))
+    with pytest.raises(OutputError, match="is a link, which is not replaced"):
+        run(scans, model, output, overwrite=True)
 
-    assert "2 results are kept that were not made by these models and options" in caplog.text
-    settings = [manifest_of(output)["cases"][name]["settings"]["overrides"] for name in NAMES]
-    assert settings == [[], ["inference.precision=bf16"], []]
+
+def test_a_result_is_no_image_by_another_name(scans, model, output):
+    """A hard link to a scan where a result belongs."""
+    output.mkdir(parents=True)
+    os.link(scans / NAMES[0] / f"{NAMES[0]}_t1.nii.gz", output / f"{NAMES[0]}.nii.gz")
+
+    with pytest.raises(OutputError, match="is an input and would be replaced"):
+        run(scans, model, output, overwrite=True)
+
+
+class Killed(BaseException):
+    """Nothing is done after it."""
+
+
+@pytest.mark.parametrize("at", ["before the result", "after the result"])
+def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
+    scans, model, output, monkeypatch, at
+):
+    add, write = journal.add, manifest_module.ManifestWriter._write
+    written = []
+
+    def killed(manifest, part, case_id, told):
+        if part == "cases" and case_id == NAMES[1]:
+            raise Killed
+        add(manifest, part, case_id, told)
+
+    def save_killed(self, path):
+        raise Killed
+
+    def write_once(self):
+        written.append(self)
+        if len(written) == 1:
+            write(self)
+
+    monkeypatch.setattr(manifest_module.ManifestWriter, "_write", write_once)
+    if at == "after the result":
+        monkeypatch.setattr(journal, "add", killed)
+    else:
+        save = Prediction.save
+        monkeypatch.setattr(
+            Prediction,
+            "save",
+            lambda p, path: (save_killed if p.case_id == NAMES[1] else save)(p, path),
+        )
+    with pytest.raises(Killed):
+        run(scans, model, output)
+    monkeypatch.undo()
+    assert (f"{NAMES[1]}.nii.gz" in files_in(output)) == (at == "after the result")
+    assert read_manifest(output)["begun"] == {NAMES[1]: f"{NAMES[1]}.nii.gz"}
+    assert list(read_manifest(output)["cases"]) == NAMES[:1]
+    assert written_by_volseg(output, files_in(output)) >= {*files_in(output)}
+
+    result = run(scans, model, output)
+
+    assert (result.done, result.kept) == (tuple(NAMES[1:]), tuple(NAMES[:1]))
+    assert files_in(output) == [*(f"{name}.nii.gz" for name in NAMES), "manifest.json"]
+    assert "begun" not in manifest_of(output)
+
+
+def test_a_journal_whose_last_line_was_cut_is_read_up_to_there(scans, model, output):
+    run(scans, model, output)
+    path = output / "manifest.journal"
+    line = json.dumps({"part": "failures", "case_id": "x", "told": "why"})
+    path.write_text(f"{line}\n{line[:-9]}")
+
+    assert read_manifest(output)["failures"] == {"x": "why"}
+    assert run(scans, model, output).kept == tuple(NAMES)
+    assert not path.exists()
+    path.write_text("a diary\n")
+    with pytest.raises(OutputError, match=r"manifest\.json is no manifest of volseg"):
+        run(scans, model, output)
+
+
+def test_what_a_killed_process_was_writing_goes(patients, slice_model, output):
+    run(patients, slice_model, output)
+    for name in ("manifest.json", f"{PATIENTS[0]}_WT.nii.gz", "notes.txt"):
+        (output / f".0123abcd-{name}").touch()
+    write_images(output / f".0123abcd-{PATIENTS[0]}", [f"{PATIENTS[0]}_1.tif"])
+
+    run(patients, slice_model, output)
+
+    assert files_in(output) == [".0123abcd-notes.txt", *PATIENTS, "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"cases": []}',
+        '{"cases": {"a": null}}',
+        '{"cases": {"a": {"output": 3}}}',
+        '{"cases": {"a": {"probabilities": [1]}}}',
+        '{"cases": {"a": {"sources": [{"path": "p"}]}}}',
+        '{"failures": {"a": []}}',
+        '{"skipped": 3}',
+        "[" * 100_000,
+        '{"a": 1, "a": 2}',
+        "\x00",
+    ],
+)
+def test_a_manifest_of_another_shape_is_named_in_a_line(scans, model, output, text):
+    output.mkdir(parents=True)
+    (output / "manifest.json").write_text(text)
+
+    with pytest.raises(OutputError, match=r"manifest\.json is no manifest of volseg") as error:
+        run(scans, model, output)
+
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+    assert written_by_volseg(output, ["manifest.json"]) == set()
 
 
 def test_two_label_schemes_do_not_share_a_folder(scans, model, output):

@@ -348,6 +348,7 @@ def test_nothing_else_replaces_or_removes_files():
         "cache.py",  # entries, which a digest in their names tells
         "runs.py",  # logs for TensorBoard, which the ending of their names tells
         "checkpoints.py",  # which `is_checkpoint` tells
+        "journal.py",  # what its manifest holds
         "manifest.py",  # results and manifests, which records tell
     }
     pattern = re.compile(

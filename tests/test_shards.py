@@ -429,15 +429,37 @@ def test_a_failure_is_of_its_shard_alone(scans, model, output):
     assert json.loads((output / "manifest.json").read_text())["failures"] == {}
 
 
-def test_a_result_put_there_by_hand_is_no_failure_any_more(scans, model, output, of_one):
+def test_a_result_put_there_by_hand_is_refused_by_its_shard(scans, model, output, of_one):
     damage(scans, NAMES[1])
     run(scans, model, output)
     shutil.copy(of_one / f"{NAMES[1]}.nii.gz", output)
 
-    for number in (1, 2):
-        run(scans, model, output, shard=f"{number}/2")
+    run(scans, model, output, shard="1/2")
+    with pytest.raises(OutputError, match="but no manifest tells that volseg made it"):
+        run(scans, model, output, shard="2/2")
 
-    assert json.loads((output / "manifest.json").read_text())["failures"] == {}
+
+def test_a_journal_of_a_killed_shard_is_read_and_goes(five, model, output, of_one, monkeypatch):
+    monkeypatch.setattr(writing.ManifestWriter, "finish", lambda self: self.path)
+    write = writing.ManifestWriter._write
+    written = []
+
+    def once(self):
+        written.append(self)
+        if len(written) == 1:
+            write(self)
+
+    monkeypatch.setattr(writing.ManifestWriter, "_write", once)
+    run(five, model, output, shard="1/2")
+    monkeypatch.undo()
+    assert (output / "manifest-1-of-2.journal").is_file()
+    assert list(read_manifest(output)["cases"]) == NAMES[::2]
+
+    for number in ("2/3", "1/3", "3/3"):
+        run(five, model, output, shard=number)
+
+    assert sorted(path.name for path in output.glob("manifest*")) == ["manifest.json"]
+    assert told_by(output) == told_by(of_one)
 
 
 # Done again

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -11,9 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from volseg.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from volseg.datalist import journal
+from volseg.documents import check_regular, parse_json
+from volseg.errors import ConfigError, reason, shown
 from volseg.files import MANIFEST_FILE
 
+# Of several 100,000 slices, each a case.
+_MOST_BYTES = 2**29
 _NAME = re.compile(r"manifest-([1-9][0-9]*)-of-([1-9][0-9]*)\.json")
 
 Item = TypeVar("Item")
@@ -73,7 +78,7 @@ class Manifest:
     Attributes:
         path: Its file.
         shard: The share that wrote it.
-        text: What the file held.
+        text: What the file and its journal held.
         content: The same as data.
         time_ns: When it was written, as the file system says.
     """
@@ -86,29 +91,71 @@ class Manifest:
 
     @property
     def cases(self) -> dict[str, Any]:
-        """Record of each result; ValueError if there are none such."""
-        return self._section("cases")
+        """Record of each result."""
+        return dict(self.content.get(journal.RECORDS, {}))
 
     @property
     def failures(self) -> dict[str, str]:
-        """Reason of each case that failed; ValueError if there are none such."""
-        return self._section("failures")
+        """Reason of each case that failed."""
+        return dict(self.content.get(journal.FAILURES, {}))
+
+    @property
+    def begun(self) -> dict[str, str]:
+        """Output of each case that may have a result, but has no record of it."""
+        return dict(self.content.get(journal.BEGUN, {}))
 
     @property
     def is_finished(self) -> bool:
         """Whether it is of no shard that is in work or was stopped."""
         return self.shard.is_whole or self.content.get("finished") is True
 
-    def _section(self, name: str) -> dict[str, Any]:
-        section = self.content.get(name, {})
-        if not isinstance(section, dict):
-            raise ValueError(f"{self.path} is no manifest of volseg ({name} are {section!r})")
-        return section
-
 
 def is_manifest(name: str) -> bool:
-    """Whether a file is called as `infer` calls its manifests."""
-    return name == MANIFEST_FILE or _shard_of(name) is not None
+    """Whether a file is called as `infer` calls its manifests and their journals."""
+    manifest = name.removesuffix(journal.ENDING) + ".json" * name.endswith(journal.ENDING)
+    return manifest == MANIFEST_FILE or _shard_of(manifest) is not None
+
+
+class _Loose(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class _Source(_Loose):
+    path: str
+    bytes: int
+    time_ns: int
+    sha256: str
+
+
+class _Record(_Loose):
+    inputs: dict[str, str] | list[str] = []
+    sources: list[_Source] = []
+    output: str = ""
+    probabilities: list[str] = []
+    models: list[str] = []
+    settings: dict[str, Any] = {}
+    missing_channels: list[str] = []
+
+
+class _Content(_Loose):
+    """What readers of a manifest rely on; there may be more."""
+
+    cases: dict[str, _Record] = {}
+    failures: dict[str, str] = {}
+    begun: dict[str, str] = {}
+    skipped: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
+
+
+def check_content(content: Any) -> dict[str, Any]:
+    """The content of a manifest, if it is one; else ValueError, in a line."""
+    try:
+        _Content.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "it"
+        raise ValueError(f"{place} is {shown(first['input'])}: {first['msg']}") from None
+    return dict(content)
 
 
 def read_manifests(folder: Path) -> list[Manifest]:
@@ -137,23 +184,28 @@ def unite(manifests: Sequence[Manifest]) -> dict[str, Any]:
     united: dict[str, Any] = {"skipped": []}
     cases: dict[str, Any] = {}
     failures: dict[str, str] = {}
+    begun: dict[str, str] = {}
     for one in manifests:
-        for case_id in (*one.cases, *one.failures):
-            cases.pop(case_id, None)
-            failures.pop(case_id, None)
+        for case_id in (*one.cases, *one.failures, *one.begun):
+            for part in (cases, failures, begun):
+                part.pop(case_id, None)
         cases |= one.cases
         failures |= one.failures
+        begun |= one.begun
         # What was left out is told by the first shard alone.
         skipped = one.content.get("skipped", []) if one.shard.number == 1 else united["skipped"]
         united |= one.content
         united["skipped"] = skipped
-    united |= {"cases": cases, "failures": failures}
-    return {name: value for name, value in united.items() if name not in {"shard", "finished"}}
+    left_out = {"shard", "finished", *(() if begun else (journal.BEGUN,))}
+    united |= {journal.RECORDS: cases, journal.FAILURES: failures, journal.BEGUN: begun}
+    return {name: value for name, value in united.items() if name not in left_out}
 
 
 def labels_of(manifests: Sequence[Manifest], case_ids: Collection[str]) -> list[Any]:
     """The label schemes, as they are noted, of the results of these cases; each once."""
-    last = {case_id: one for one in manifests for case_id in (*one.cases, *one.failures)}
+    last = {
+        case_id: one for one in manifests for case_id in (*one.cases, *one.failures, *one.begun)
+    }
     found: list[Any] = []
     for case_id in case_ids:
         if case_id in last and case_id in last[case_id].cases:
@@ -187,25 +239,42 @@ def _shard_of(name: str) -> Shard | None:
 
 
 def _read(path: Path, shard: Shard) -> Manifest | None:
-    """The manifest at `path`; None if there is none any more."""
+    """The manifest at `path` with its journal; None if there is none any more."""
+    # First, since what it tells is in the manifest before the journal is removed.
+    try:
+        lines_ns, lines = _text(journal.path_of(path))
+    except FileNotFoundError:
+        lines_ns, lines = 0, ""
     try:
         time_ns, text = _text(path)
     except FileNotFoundError:
         return None
     try:
-        content = json.loads(text)
+        content = check_content(parse_json(text))
+        content = check_content(journal.apply(lines, content)) if lines else content
     except ValueError as error:
-        raise ValueError(f"{path} is no manifest of volseg ({error})") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is no manifest of volseg (it holds {content!r:.40})")
-    return Manifest(path, shard, text, content, time_ns)
+        raise ValueError(f"{path} is no manifest of volseg ({reason(error)})") from None
+    return Manifest(path, shard, text + lines, content, max(time_ns, lines_ns))
+
+
+def text_of(manifest: Path) -> str:
+    """What a manifest and its journal hold; OSError if they cannot be read."""
+    try:
+        lines = _text(journal.path_of(manifest))[1]
+    except FileNotFoundError:
+        lines = ""
+    return _text(manifest)[1] + lines
 
 
 def _text(path: Path, tries: int = 3) -> tuple[int, str]:
     """When a file was written, and what it holds."""
+    if check_regular(path) > _MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it holds more than {_MOST_BYTES} bytes", str(path))
     try:
         with path.open(encoding="utf-8") as file:
             return os.fstat(file.fileno()).st_mtime_ns, file.read()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no manifest of volseg ({reason(error)})") from None
     except OSError as error:
         # NFS: another machine replaced the file while it was read here.
         if error.errno == errno.ESTALE and tries > 1:

@@ -24,8 +24,10 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
 def _results(folder: Path, manifests: set[str]) -> set[str]:
     """The manifests of `infer` and what they tell of."""
     try:
-        records = unite(read_manifests(folder))["cases"].values()
+        united = unite(read_manifests(folder))
+        records = united["cases"].values()
         results = {name for one in records for name in (one["output"], *one["probabilities"])}
+        results |= {*united.get("begun", {}).values()}
     # Other programs have manifests too.
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()

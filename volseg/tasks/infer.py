@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import deque
@@ -10,18 +11,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from volseg import memory
 from volseg.datalist import Case
 from volseg.datalist.conventions import cases_in_words
 from volseg.datalist.manifests import Shard
+from volseg.datalist.sources import read_sources
 from volseg.errors import VolsegError
 from volseg.inference import Predictor, PreparedCase, ScoredCase
 from volseg.progress import track
 from volseg.ranks import cores
 from volseg.tasks.manifest import ManifestWriter, lost_cases
-from volseg.tasks.places import are_there, check_places
+from volseg.tasks.places import check_places
 
 logger = logging.getLogger(__name__)
 
@@ -140,15 +142,10 @@ def infer(
     finding = predictor.find(scans, options.fold, options.data_root, options.patient_regex)
     check_places(scans, finding.cases, output, predictor.regions, shard)
     manifest = ManifestWriter(output, predictor, options, finding)
-    there = {
-        case.case_id
-        for case in finding.cases
-        if not options.overwrite and are_there(output, case, manifest.maps)
-    }
     if shard.number == 1:
         for skipped in finding.skipped:
             logger.warning("left out: %s: %s", skipped.path, skipped.reason)
-    manifest.begin(there)
+    there = manifest.begin()
     scheme = predictor.scheme
     logger.info("writing label scheme %s", scheme)
     mine = shard.share(finding.cases)
@@ -159,7 +156,8 @@ def infer(
     if kept:
         logger.info("%s already there and kept", cases_in_words(len(kept)))
     waiting = [case for case in mine if case.case_id not in there]
-    outcome = _segment_all(waiting, predictor, manifest, stop)
+    with manifest.writing():
+        outcome = _segment_all(waiting, predictor, manifest, stop)
     lost = lost_cases(finding) if shard.number == 1 else {}
     path = manifest.path if outcome.stopped else manifest.finish()
     empty = tuple(r for r in scheme.regions if outcome.done and r not in outcome.found)
@@ -185,12 +183,12 @@ def _segment_all(
 
     At most three are in memory, on a GPU two more than there are readers.
     """
-    outcome = _Outcome()
+    outcome, preparer = _Outcome(), _Preparer(predictor)
     writing: Future[None] | None = None
     # A GPU is done with a case before one core has read the next; a CPU has no core to spare.
     readers = min(4, cores()) if predictor.device.type != "cpu" else 1
     with ThreadPoolExecutor(readers) as reader, ThreadPoolExecutor(1) as writer:
-        steps = _read_ahead(cases, predictor, reader, readers)
+        steps = _read_ahead(cases, preparer, reader, readers)
         for case, prepared in track(steps, "segmenting", len(cases)):
             if stop():
                 outcome.stopped = True
@@ -200,21 +198,47 @@ def _segment_all(
             scored = _tried(case, partial(_score, prepared, predictor))
             if writing is not None:
                 writing.result()
-            writing = writer.submit(_finish, case, scored, predictor, manifest, outcome, start)
+            sources = preparer.sources.pop(case.case_id, [])
+            written = _Written(case, scored, sources, start)
+            writing = writer.submit(_finish, written, predictor, manifest, outcome)
             # Else they would stay in memory until the next case is scored.
-            del prepared, scored
+            del prepared, scored, written
         if writing is not None:
             writing.result()
     return outcome
 
 
+class _Preparer:
+    """Notes what is in the images of a case, then reads and preprocesses them."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.sources: dict[str, list[dict[str, Any]]] = {}
+
+    def prepare(self, case: Case) -> PreparedCase:
+        # What cannot be read here, the predictor cannot read either, and says so in its words.
+        with contextlib.suppress(OSError):
+            self.sources[case.case_id] = read_sources(case)
+        return self.predictor.prepare(case)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A case to be written: what the network says or why it failed, its sources, its beginning."""
+
+    case: Case
+    scored: ScoredCase | str
+    sources: Sequence[Mapping[str, Any]]
+    start: float
+
+
 def _read_ahead(
-    cases: Iterable[Case], predictor: Predictor, reader: ThreadPoolExecutor, number: int
+    cases: Iterable[Case], preparer: _Preparer, reader: ThreadPoolExecutor, number: int
 ) -> Iterator[tuple[Case, Future[PreparedCase]]]:
     """Each case and its images to come, so many cases being read ahead."""
     ahead: deque[tuple[Case, Future[PreparedCase]]] = deque()
     for case in cases:
-        ahead.append((case, reader.submit(predictor.prepare, case)))
+        ahead.append((case, reader.submit(preparer.prepare, case)))
         if len(ahead) > number:
             yield ahead.popleft()
     yield from ahead
@@ -225,14 +249,10 @@ def _score(prepared: Future[PreparedCase], predictor: Predictor) -> ScoredCase:
 
 
 def _finish(
-    case: Case,
-    scored: ScoredCase | str,
-    predictor: Predictor,
-    manifest: ManifestWriter,
-    outcome: _Outcome,
-    start: float,
+    written: _Written, predictor: Predictor, manifest: ManifestWriter, outcome: _Outcome
 ) -> None:
     """Write the result of a case, or record the reason why there is none."""
+    case, scored = written.case, written.scored
     prediction = (
         scored if isinstance(scored, str) else _tried(case, partial(predictor.decode, scored))
     )
@@ -242,7 +262,8 @@ def _finish(
     else:
         outcome.done.append(case.case_id)
         outcome.found |= prediction.found
-        manifest.add_result(case, prediction, time.monotonic() - start)
+        seconds = time.monotonic() - written.start
+        manifest.add_result(case, prediction, seconds, written.sources)
 
 
 def _tried(case: Case, work: Callable[[], T]) -> T | str:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import volseg
-from volseg.datalist import Case, Finding
-from volseg.datalist.manifests import Manifest, Shard, labels_of, read_manifests, unite
-from volseg.errors import OutputError
-from volseg.files import MANIFEST_FILE, atomic_write, make_folder
+from volseg.config import ExperimentConfig
+from volseg.datalist import Case, Finding, journal
+from volseg.datalist.journal import BEGUN, FAILURES, RECORDS
+from volseg.datalist.manifests import Manifest, Shard, labels_of, read_manifests, text_of, unite
+from volseg.datalist.sources import read_sources
+from volseg.errors import OutputError, reason
+from volseg.files import MANIFEST_FILE, atomic_write, make_folder, remove_unfinished
 from volseg.inference import Prediction, Predictor
 from volseg.model_header import describe_scheme
+from volseg.tasks.kept import Kept, Made, choose_kept
 from volseg.tasks.places import are_there, home, results
 from volseg.windows import precision_name
 
@@ -28,7 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 class ManifestWriter:
-    """Writes results and their records; the manifest is whole on disk after each case.
+    """Writes results and their records.
+
+    The manifest is written when the run begins and ends. In between, a line of its journal tells of
+    each case before its result is written, and one after that: whatever kills the process, no
+    result is without a trace. Both take the same time, however many cases there are.
 
     One process writes `manifest.json`, a shard `manifest-K-of-N.json`, so that no two processes
     write one file. Records of earlier runs into the folder stay as long as their results do.
@@ -41,16 +48,19 @@ class ManifestWriter:
         self.output, self.path = output, output / self.shard.file
         self.finding = finding
         self.names = [case.case_id for case in finding.cases]
-        self.models = [model.sha256 for model in predictor.models]
-        # What else a label map depends on; None: as the models say.
-        self.settings = {
-            "tta": options.tta,
-            "overlap": options.overlap,
-            "overrides": list(options.overrides),
-        }
+        self.made = Made(
+            models=[model.sha256 for model in predictor.models],
+            settings={
+                "tta": options.tta,
+                "overlap": options.overlap,
+                "overrides": list(options.overrides),
+            },
+            resolved=[_resolved(model.config, options) for model in predictor.models],
+        )
         self.regions = predictor.regions
         self.probabilities, self.overwrite = options.probabilities, options.overwrite
         self.before = _read(output)
+        self.kept = Kept()
         root = options.data_root
         self.content: dict[str, Any] = {
             "volseg": volseg.__version__,
@@ -66,50 +76,80 @@ class ManifestWriter:
                 precision_name(model.config, predictor.device.type) for model in predictor.models
             ],
             "options": asdict(options) | {"data_root": root and str(root)},
-            "cases": {},
-            "failures": {},
+            RECORDS: {},
+            FAILURES: {},
+            BEGUN: {},
             "skipped": [],
         }
         if not self.shard.is_whole:
             self.content |= {"shard": str(self.shard), "finished": False}
-        self.written: dict[str, str] = {}
 
     @property
     def maps(self) -> Sequence[str]:
         """Regions whose map of probabilities is written."""
         return self.regions if self.probabilities else ()
 
-    def begin(self, there: Collection[str]) -> None:
-        """Check that what lies in the folder can stay beside new results, and write.
+    def begin(self) -> frozenset[str]:
+        """Check that what lies in the folder can stay beside new results, and write the manifest.
 
-        Args:
-            there: Cases, of this shard or another, whose results are kept.
+        Returns:
+            Cases, of this shard or another, whose results are kept.
 
         Raises:
-            OutputError: If it cannot stay, or the manifest cannot be written.
+            OutputError: If something cannot stay, see `choose_kept`, or the manifest cannot be
+                written.
         """
         known = unite(self.before)
-        cases, mine = known.get("cases", {}), self.shard.share(self.names)
-        again = set(self.names) - set(there)
-        self._check_labels(set(cases) - again)
-        self._warn_of_others(cases, [name for name in mine if name in there])
+        cases, mine = known.get(RECORDS, {}), self.shard.share(self.names)
+        there = self._choose(known)
+        self._check_labels(set(cases) - (set(self.names) - there))
+        begun = known.get(BEGUN, {})
         if self.shard.is_whole:
             taken_over = len(self.before) > 1
-            self.content["cases"] = self._in_order(cases) if taken_over else dict(cases)
-            self.content["failures"] = _without(known.get("failures", {}), mine)
+            self.content[RECORDS] = self._in_order(cases) if taken_over else dict(cases)
+            self.content[FAILURES] = _without(known.get(FAILURES, {}), mine)
         else:
-            self.content["cases"] = {name: cases[name] for name in mine if name in cases}
+            self.content[RECORDS] = {name: cases[name] for name in mine if name in cases}
+            begun = {name: begun[name] for name in mine if name in begun}
+        self.content[BEGUN] = dict(begun)
         # What the search found wrong is the same for all shards: the first tells of it.
         if self.shard.number == 1:
-            self.content["failures"] |= lost_cases(self.finding)
+            self.content[FAILURES] |= lost_cases(self.finding)
             self.content["skipped"] = [
                 {"path": str(skipped.path), "reason": skipped.reason}
                 for skipped in self.finding.skipped
             ]
+        for case in self.kept.moved:
+            sources = _inputs(case, read_sources(case))
+            self.content[RECORDS][case.case_id] = cases[case.case_id] | sources
         make_folder(self.output, "choose another with -o")
+        self._remove_unfinished()
         self._write()
         if self.shard.is_whole:
             _remove_merged(self.before)
+        return there
+
+    def _choose(self, known: Mapping[str, Any]) -> frozenset[str]:
+        mine = self.shard.share(self.finding.cases)
+        self.kept = choose_kept(
+            self.output, mine, self.maps, known, self.made, overwrite=self.overwrite
+        )
+        of_others = {case.case_id for case in self.finding.cases} - {case.case_id for case in mine}
+        return self.kept.cases | {
+            case.case_id
+            for case in self.finding.cases
+            if case.case_id in of_others
+            and not self.overwrite
+            and are_there(self.output, case, self.maps)
+        }
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a killed process left of these very results."""
+        mine = self.shard.share(self.finding.cases)
+        places = [path for case in mine for path in results(self.output, case, self.regions)]
+        names = {path.name for path in places if path.parent == self.output} | {self.path.name}
+        names |= {home(self.output, case).name for case in mine}
+        remove_unfinished(self.output, lambda name: name.removesuffix("-old") in names)
 
     def _check_labels(self, stay: Collection[str]) -> None:
         new = self.content["labels"]
@@ -121,37 +161,32 @@ class ManifestWriter:
                     f"run writes {new['name']!r}; use another folder"
                 )
 
-    def _warn_of_others(self, cases: Mapping[str, Any], kept: Iterable[str]) -> None:
-        other = [
-            name
-            for name in kept
-            if cases.get(name, {}).get("models") != self.models
-            or cases[name].get("settings", self.settings) != self.settings
-        ]
-        if other:
-            logger.warning(
-                "%d results are kept that were not made by these models and options, such as %s; "
-                "--overwrite makes them again",
-                len(other),
-                other[0],
-            )
-
-    def add_failure(self, case: Case, reason: str) -> None:
-        """Record a failure; a result to be overwritten goes, or it would pass for a new one."""
-        if self.overwrite:
-            self.content["cases"].pop(case.case_id, None)
+    def add_failure(self, case: Case, why: str) -> None:
+        """Record a failure; a result to be replaced goes, or it would pass for a new one."""
+        if case.case_id in self.kept.changed or case.case_id in self.content[BEGUN]:
+            self._tell(BEGUN, case, results(self.output, case, ())[0].name)
             for path in results(self.output, case, self.regions):
                 _remove(path, "an old result of a case that failed now")
             if (folder := home(self.output, case)) != self.output:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-        self.content["failures"][case.case_id] = reason
-        self._write()
+        self._tell(FAILURES, case, why)
 
-    def add_result(self, case: Case, prediction: Prediction, seconds: float) -> None:
-        """Write the result of a case, then its record."""
-        maps = prediction.save_probabilities(self.output) if self.probabilities else []
+    def add_result(
+        self, case: Case, prediction: Prediction, seconds: float, sources: Sequence[Any] = ()
+    ) -> None:
+        """Write the result of a case between two lines of the journal.
+
+        Args:
+            case: The case.
+            prediction: What the models say of it.
+            seconds: How long that took.
+            sources: What `read_sources` told when its images were read.
+        """
         result, *others = results(self.output, case, ())
+        output = home(self.output, case).name if others else result.name
+        self._tell(BEGUN, case, output)
+        maps = prediction.save_probabilities(self.output) if self.probabilities else []
         if case.is_stack:
             prediction.save_slices(home(self.output, case))
         else:
@@ -159,18 +194,35 @@ class ManifestWriter:
         if prediction.missing:
             missing = ", ".join(prediction.missing)
             logger.info("%s: %s missing, so another channel stands in", case.case_id, missing)
-        self.written.pop(case.case_id, None)
-        self.content["cases"][case.case_id] = {
-            "inputs": _inputs(case),
-            "output": home(self.output, case).name if others else result.name,
+        record = {
+            **_inputs(case, sources),
+            "output": output,
             "probabilities": [path.name for path in maps],
-            "models": self.models,
-            "settings": self.settings,
+            "models": self.made.models,
+            "settings": self.made.settings,
+            "resolved": self.made.resolved,
             "seconds": round(seconds, 2),
             "volumes_ml": {name: round(ml, 3) for name, ml in prediction.volumes_ml.items()},
             "missing_channels": list(prediction.missing),
             "notes": list(prediction.notes),
         }
+        self._tell(RECORDS, case, record)
+
+    def _tell(self, part: str, case: Case, told: object) -> None:
+        """Note what became of a case, at once on disk and in what the end will write."""
+        journal.add(self.path, part, case.case_id, told)
+        journal.note(self.content, part, case.case_id, told)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write the manifest when the block ends, however it ends."""
+        try:
+            yield
+        except BaseException:
+            # The journal tells the same.
+            with contextlib.suppress(OutputError):
+                self._write()
+            raise
         self._write()
 
     def finish(self) -> Path:
@@ -200,7 +252,8 @@ class ManifestWriter:
         # Results in another scheme are those that a shard has yet to overwrite.
         if any(old != self.content["labels"] for old in labels_of(manifests, united["cases"])):
             return False
-        whole = _without(self.content, ["shard", "finished"]) | {
+        left_out = ["shard", "finished", *([] if united.get(BEGUN) else [BEGUN])]
+        whole = _without(self.content | {BEGUN: united.get(BEGUN)}, left_out) | {
             "options": self.content["options"] | {"shard": None},
             "cases": self._in_order(united["cases"]),
             "failures": self._in_order(_without(united["failures"], there)),
@@ -216,22 +269,11 @@ class ManifestWriter:
         return {name: named[name] for name in sorted(named, key=lambda n: places.get(n, -1))}
 
     def _write(self) -> None:
-        _replace(self.path, self._text())
-
-    def _text(self) -> str:
-        """`content` as `json.dumps` indents it; each record is made text once.
-
-        Of thousands of slices, each a case, that of all records would take longer than the network.
-        """
-        cases = self.content["cases"]
-        for case_id in cases.keys() - self.written.keys():
-            record = json.dumps({case_id: cases[case_id]}, indent=2)
-            self.written[case_id] = textwrap.indent(record[2:-2], "  ")
-        records = ",\n".join(self.written[case_id] for case_id in cases)
-        text = json.dumps({**self.content, "cases": {}}, indent=2)
-        # Only a key of the outermost object stands two spaces behind the beginning of a line.
-        empty = '\n  "cases": {'
-        return text.replace(empty, f"{empty}\n{records}\n  ", 1) if cases else text
+        """Write the manifest, which then holds what its journal told."""
+        # As a rule there is none.
+        left_out = [] if self.content[BEGUN] else [BEGUN]
+        _replace(self.path, json.dumps(_without(self.content, left_out), indent=2))
+        journal.remove(self.path)
 
 
 def lost_cases(finding: Finding) -> dict[str, str]:
@@ -244,12 +286,23 @@ def lost_cases(finding: Finding) -> dict[str, str]:
     }
 
 
-def _inputs(case: Case) -> dict[str, str] | list[str]:
-    """File of each channel; of a stack, of each slice."""
-    if case.is_stack:
-        return [str(path) for path in case.images]
-    files = case.images if len(case.images) > 1 else case.images * len(case.channels)
-    return {channel: str(path) for channel, path in zip(case.channels, files, strict=True)}
+def _inputs(case: Case, sources: Sequence[Any]) -> dict[str, Any]:
+    """File of each channel, of a stack of each slice; and what was in them."""
+    inputs: dict[str, str] | list[str] = [str(path) for path in case.images]
+    if not case.is_stack:
+        files = case.images if len(case.images) > 1 else case.images * len(case.channels)
+        named = zip(case.channels, files, strict=True)
+        inputs = {channel: str(path) for channel, path in named}
+    size = {"spacing_mm": list(case.spacing_mm)} if case.spacing_mm else {}
+    return {"inputs": inputs, "sources": list(sources), **size}
+
+
+def _resolved(config: ExperimentConfig, options: InferOptions) -> dict[str, Any]:
+    """The options that decide a result, as plain data for JSON."""
+    given = {"tta": options.tta, "overlap": options.overlap}
+    resolved: dict[str, Any] = config.to_dict()["inference"]
+    resolved |= {name: value for name, value in given.items() if value is not None}
+    return _without(resolved, ["window_batch"])
 
 
 def _without(named: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
@@ -260,11 +313,9 @@ def _read(output: Path) -> list[Manifest]:
     """Manifests of a folder whose records can be taken over."""
     try:
         manifests = read_manifests(output)
-        for one in manifests:
-            _ = one.cases, one.failures
     except OSError as error:
         raise OutputError(
-            f"{error.filename or output} cannot be read ({error.strerror or error}); "
+            f"{error.filename or output} cannot be read ({reason(error)}); "
             "choose another folder with -o"
         ) from None
     except ValueError as error:
@@ -273,7 +324,7 @@ def _read(output: Path) -> list[Manifest]:
 
 
 def _replace(path: Path, text: str) -> None:
-    with atomic_write(path) as temporary:
+    with atomic_write(path, known=True) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
@@ -282,8 +333,9 @@ def _remove_merged(manifests: Iterable[Manifest]) -> None:
     for one in manifests:
         if not one.shard.is_whole and one.path.is_file():
             with contextlib.suppress(FileNotFoundError):
-                if one.path.read_text(encoding="utf-8") == one.text:
+                if text_of(one.path) == one.text:
                     _remove(one.path, f"which is merged into {MANIFEST_FILE}")
+                    journal.remove(one.path)
 
 
 def _remove(path: Path, what: str) -> None:
@@ -291,5 +343,5 @@ def _remove(path: Path, what: str) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"{path}, {what}, cannot be removed ({error.strerror or error}); remove it"
+            f"{path}, {what}, cannot be removed ({reason(error)}); remove it"
         ) from None

@@ -9,6 +9,7 @@ from volseg.datalist import Case
 from volseg.datalist.manifests import Shard
 from volseg.errors import OutputError
 from volseg.files import MANIFEST_FILE
+from volseg.ownership import check_no_inputs
 from volseg.slices import check_masks_have_room, mask_paths
 
 
@@ -51,7 +52,6 @@ def check_places(
     if not shard.is_whole:
         check_outside(scans, output)
     files = [file for case in cases for file in (*case.images, *case.label)]
-    inputs = {file.resolve() for file in [scans, *files]}
     places = {output / name: "the manifest" for name in (MANIFEST_FILE, shard.file)}
     for case in cases:
         if case.is_stack:
@@ -63,6 +63,4 @@ def check_places(
                     f"{result} would be the result of case {case.case_id} and of {other}; "
                     "segment them into folders of their own"
                 )
-    for result in places:
-        if result.resolve() in inputs:
-            raise OutputError(f"{result} is an input and would be replaced; use another folder")
+    check_no_inputs(places, [scans, *files])

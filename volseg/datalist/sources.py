@@ -1,0 +1,94 @@
+"""The files that a result was made from, so that it is kept for these and for no others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from volseg.datalist.case import Case
+from volseg.documents import open_regular
+
+_BLOCK_BYTES = 2**20
+
+Relation = Literal["same", "moved", "changed", "elsewhere"]
+
+
+def read_sources(case: Case) -> list[dict[str, Any]]:
+    """Path, size, time of change and SHA-256 of each image of a case; OSError if one is not read.
+
+    The time is taken first, so that what is replaced meanwhile shows as changed.
+    """
+    return [_source(path) for path in case.images]
+
+
+def _source(path: Path) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        found = os.fstat(file.fileno())
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return {
+        "path": str(path.absolute()),
+        "bytes": found.st_size,
+        "time_ns": found.st_mtime_ns,
+        "sha256": digest.hexdigest(),
+    }
+
+
+def relation(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
+    """What the images of a case are to those that a result was made from.
+
+    Files are read only where their place or their time of change is another. Images that are gone
+    are taken for the same: it is the result of these all the same.
+
+    Args:
+        record: That of the result in a manifest.
+        case: The case now.
+        result: A file of the result.
+
+    Returns:
+        "same" files; "moved", the same content in another place; "changed", other content in the
+        same place; "elsewhere", other content in another place, such as another patient's.
+    """
+    sources = record.get("sources")
+    if not sources:
+        return _relation_without_sources(record, case, result)
+    before = [Path(source["path"]) for source in sources]
+    now = [path.absolute() for path in case.images]
+    spacing_mm = list(case.spacing_mm) if case.spacing_mm else None
+    if len(now) == len(sources) and all(map(_is_same, sources, now)):
+        if record.get("spacing_mm") != spacing_mm:
+            return "changed"
+        return "same" if before == now else "moved"
+    folders = {path.parent for path in before} & {path.parent for path in now}
+    return "changed" if folders else "elsewhere"
+
+
+def _is_same(source: Mapping[str, Any], path: Path) -> bool:
+    in_place = source["path"] == str(path)
+    try:
+        found = path.stat()
+        if found.st_size != source["bytes"]:
+            return False
+        if in_place and found.st_mtime_ns == source["time_ns"]:
+            return True
+        return bool(_source(path)["sha256"] == source["sha256"])
+    except OSError:
+        return in_place
+
+
+def _relation_without_sources(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
+    """The same for results of older versions, which noted paths alone."""
+    inputs = record.get("inputs", [])
+    paths = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
+    now = [str(path) for path in case.images]
+    if {*map(str, paths)} != {*now}:
+        return "elsewhere"
+    try:
+        is_newer = any(p.stat().st_mtime > result.stat().st_mtime for p in case.images)
+    except OSError:
+        return "same"
+    return "changed" if is_newer else "same"

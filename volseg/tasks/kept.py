@@ -1,0 +1,168 @@
+"""Which results of a folder `infer` keeps: whole ones, of the same files, models and options."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from volseg.datalist import Case
+from volseg.datalist.conventions import cases_in_words
+from volseg.datalist.sources import Relation, relation
+from volseg.errors import OutputError
+from volseg.tasks.places import are_there, home, results
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What results are made with.
+
+    Attributes:
+        models: SHA-256 of each model.
+        settings: The options that were given.
+        resolved: The options that decide a result, as they are for each model.
+    """
+
+    models: Sequence[str]
+    settings: Mapping[str, Any]
+    resolved: Sequence[Mapping[str, Any]]
+
+    def other(self, record: Mapping[str, Any]) -> str:
+        """How a result was made otherwise, in words; empty if it was not."""
+        if record.get("models") != list(self.models):
+            return "by another model"
+        # Older versions noted what was given alone.
+        if "resolved" not in record:
+            other = _differences([record.get("settings", self.settings)], [self.settings])
+        else:
+            other = _differences(record["resolved"], self.resolved)
+        return f"with other options ({', '.join(other)})" if other else ""
+
+
+def _differences(
+    before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Options that are others now, as `tta false, now true`."""
+    return [
+        f"{name} {_word(old.get(name))}, now {_word(new.get(name))}"
+        for old, new in zip(before, now, strict=False)
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Results that stay.
+
+    Attributes:
+        cases: Their cases.
+        moved: Those whose images lie elsewhere now, unchanged.
+        changed: Cases whose result, if there is one, does not stay.
+    """
+
+    cases: frozenset[str] = frozenset()
+    moved: tuple[Case, ...] = ()
+    changed: frozenset[str] = frozenset()
+
+
+def choose_kept(
+    output: Path,
+    cases: Sequence[Case],
+    maps: Sequence[str],
+    known: Mapping[str, Any],
+    made: Made,
+    *,
+    overwrite: bool,
+) -> Kept:
+    """The cases whose results stay; the others are to be done, or done again.
+
+    Args:
+        output: Folder of the results.
+        cases: Those to be segmented.
+        maps: Regions whose map of probabilities is asked for.
+        known: Content of the manifest of the folder.
+        made: What results are to be made with.
+        overwrite: Whether all are done again.
+
+    Raises:
+        OutputError: If the folder holds a file that volseg did not write where a result belongs;
+            or, unless `overwrite`, a result of other images of a case of the same name, or one of
+            other models or options.
+    """
+    records, begun = known.get("cases", {}), known.get("begun", {})
+    present = [case for case in cases if _any_there(output, case)]
+    _check_ours(output, present, {*records, *begun})
+    if overwrite:
+        return Kept(changed=frozenset(case.case_id for case in cases))
+    finished = [case for case in present if case.case_id in records]
+    relations = {
+        case.case_id: relation(records[case.case_id], case, results(output, case, ())[0])
+        for case in finished
+    }
+    _check_same_cases(output, finished, records, relations)
+    changed = frozenset(name for name, found in relations.items() if found == "changed")
+    for name in sorted(changed):
+        logger.info("%s: its images have changed since, so it is segmented again", name)
+    kept = [c for c in finished if c.case_id not in changed and are_there(output, c, maps)]
+    _check_made(output, kept, records, made)
+    moved = tuple(case for case in kept if relations[case.case_id] == "moved")
+    return Kept(frozenset(case.case_id for case in kept), moved, changed)
+
+
+def _any_there(output: Path, case: Case) -> bool:
+    places = [*results(output, case, ()), home(output, case)]
+    return any(path.exists() or path.is_symlink() for path in places if path != output)
+
+
+def _check_ours(output: Path, present: Sequence[Case], known: Collection[str]) -> None:
+    for case in present:
+        places = [home(output, case), *results(output, case, ())]
+        link = next((path for path in places[1:] if path.is_symlink()), None)
+        if link is not None:
+            raise OutputError(f"{link} is a link, which is not replaced; use another folder")
+        if case.case_id not in known:
+            place = next(path for path in places if path != output and path.exists())
+            raise OutputError(
+                f"{place} is there already, but no manifest tells that volseg made it; move it "
+                "away, or choose another folder with -o"
+            )
+
+
+def _check_same_cases(
+    output: Path,
+    finished: Sequence[Case],
+    records: Mapping[str, Any],
+    relations: Mapping[str, Relation],
+) -> None:
+    others = [case for case in finished if relations[case.case_id] == "elsewhere"]
+    if others:
+        first = others[0]
+        inputs = records[first.case_id].get("inputs", {})
+        files = list(inputs.values()) if isinstance(inputs, dict) else inputs
+        where = Path(files[0]).parent if files else "elsewhere"
+        raise OutputError(
+            f"{output} holds the result of another {first.case_id}, whose images are in {where} "
+            f"and not those in {first.images[0].parent} ({cases_in_words(len(others))} of the same "
+            "name); choose another folder with -o, or replace results with --overwrite"
+        )
+
+
+def _check_made(output: Path, kept: Sequence[Case], records: Mapping[str, Any], made: Made) -> None:
+    others = {case.case_id: made.other(records[case.case_id]) for case in kept}
+    others = {case_id: how for case_id, how in others.items() if how}
+    if others:
+        case_id, how = next(iter(others.items()))
+        raise OutputError(
+            f"{output} holds results that were made otherwise, {len(others)} of {len(kept)}, such "
+            f"as that of {case_id}, made {how}; choose another folder with -o, or make them again "
+            "with --overwrite"
+        )
