@@ -841,7 +841,10 @@ def test_volumes_and_stacks_share_a_list(tmp_path, lgg, cohort, capsys):
     ("options", "message"),
     [
         (SplitOptions(group_columns=("a",)), "--group-columns names columns of a table; give it"),
-        (SplitOptions(spacing_mm=(1, 1)), "--spacing is 1,1, but three sizes in mm are expected"),
+        (
+            SplitOptions(spacing_mm=(1, 1)),
+            "--spacing is 1,1, but three sizes of 0.05 to 20 mm are expected",
+        ),
         (SplitOptions(spacing_mm=(1, 0, 1)), "--spacing is 1,0,1, but three"),
         (SplitOptions(patient_regex="["), "is no regular expression"),
     ],

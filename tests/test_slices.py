@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from volseg.errors import GeometryError, ImageError, LabelError, OutputError
+from volseg import memory
+from volseg.errors import GeometryError, ImageError, LabelError, OutputError, ResourceError
 from volseg.slices import (
     check_masks_have_room,
     mask_paths,
@@ -54,6 +56,20 @@ def label_map_of(folder, *masks, name="{}.png", **options):
     """Label map (K, rows, columns) of masks written one after another."""
     paths = [save(folder / name.format(n), np.asarray(m), **options) for n, m in enumerate(masks)]
     return read_stack_label_map(paths, None)[0].transpose(2, 1, 0)
+
+
+def tiff(path, values, photometric, bits=None, orientation=1):
+    """A TIFF as other programs write it: values, 0 or 1 where there is 1 bit, as they are given."""
+    values = np.asarray(values)
+    bits = bits or values.dtype.itemsize * 8
+    stored = np.packbits(values, axis=1).tobytes() if bits == 1 else values.tobytes()
+    rows, columns = values.shape
+    tags = [(256, columns), (257, rows), (258, bits), (259, 1), (262, photometric), (273, 8)]
+    tags += [(274, orientation), (277, 1), (278, rows), (279, len(stored))]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(stored))
+    path.write_bytes(head + stored + struct.pack("<H", len(tags)) + entries + bytes(4))
+    return path
 
 
 # The stack as a volume
@@ -344,7 +360,7 @@ def test_several_pages_are_refused(tmp_path):
 
 
 def test_a_slice_that_no_result_could_be_as_large_as_is_refused(tmp_path):
-    both_refuse(ImageError, "has 32768 x 1 pixels, but at most 32767 along an axis are supported",
+    both_refuse(ImageError, "has 32768 x 1 pixels, but at most 32767 along an axis and 67108864 in",
                 save(tmp_path / "a.png", np.zeros((1, 32768), np.uint8)))  # fmt: skip
 
 
@@ -666,3 +682,124 @@ def test_a_real_pair_is_read(real_data):
 
     assert found.array.shape == (1, 512, 512, 1)
     assert np.unique(label_map).tolist() == [0, 1]
+
+
+# White that is 0, and pictures that are stored turned
+
+
+MASK = np.zeros((8, 16), np.uint8)
+MASK[2:4, 3:6] = 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "white", "bits"), [("u1", 1, 1), ("u1", 255, 8), ("<u2", 65535, 16)]
+)
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_values_are_as_stored_whatever_is_white(tmp_path, caplog, dtype, white, bits, photometric):
+    path = tiff(
+        tmp_path / "a.tif", MASK.astype(dtype) * np.dtype(dtype).type(white), photometric, bits
+    )
+
+    label_map, _ = read_stack_label_map([path], None)
+    assert np.array_equal(label_map[..., 0].T, MASK)
+    images = read_stack("p1", [path], ["t2f"], ["t2f"], None)
+    assert np.array_equal(images.array[0, ..., 0].T, MASK.astype(int) * white)
+    assert ("0 is white" in "".join(images.notes)) == (photometric == 0)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(("bits", "raw"), [(2, "L;2"), (4, "L;4")])
+def test_grey_levels_of_few_bits_are_as_stored_as_well(tmp_path, bits, raw):
+    levels = np.arange(2**bits, dtype=np.uint8).repeat(2)
+    packed = np.zeros(len(levels) * bits // 8, np.uint8)
+    for number, level in enumerate(levels):
+        packed[number * bits // 8] |= level << (8 - bits - number * bits % 8)
+    path = tiff(tmp_path / "a.tif", packed[None], 0)
+    content = path.read_bytes()
+    for tag, value in ((256, len(levels)), (258, bits)):
+        start = content.index(struct.pack("<HHI", tag, 4, 1))
+        content = content[: start + 8] + struct.pack("<I", value) + content[start + 12 :]
+    path.write_bytes(content)
+
+    assert read(path)[0, :, 0].tolist() == levels.tolist()
+
+
+def test_a_mask_that_covers_more_than_a_tumour_does_is_told_of(tmp_path, caplog):
+    masks = [(1 - MASK) * 255, (1 - MASK) * 255, MASK * 255]
+
+    label_map = label_map_of(tmp_path, *masks)
+
+    assert label_map.any(axis=(1, 2)).all()
+    (record,) = caplog.records
+    assert "0.png covers 95.3 % of its slice, and 1 more masks of this case" in record.getMessage()
+
+
+ORIENTED = {
+    1: GREY,
+    2: GREY[:, ::-1],
+    3: GREY[::-1, ::-1],
+    6: np.rot90(GREY, -1),
+    8: np.rot90(GREY),
+}
+
+
+@pytest.mark.parametrize("orientation", ORIENTED)
+@pytest.mark.parametrize("ending", ["tif", "png", "jpg"])
+def test_a_picture_that_says_that_it_is_stored_turned_is_turned(tmp_path, ending, orientation):
+    path = tmp_path / f"a.{ending}"
+    large = np.kron(GREY, np.ones((16, 16), np.uint8))
+    if ending == "tif":
+        tiff(path, large, 1, orientation=orientation)
+    else:
+        exif = Image.Exif()
+        exif[274] = orientation
+        save(path, large, exif=exif, **({"quality": 100} if ending == "jpg" else {}))
+
+    found = read(path)[..., 0]
+    expected = np.kron(ORIENTED[orientation], np.ones((16, 16)))
+
+    assert found.shape == expected.shape
+    assert abs(found - expected).max() <= (2 if ending == "jpg" else 0)
+    assert read_stack_grid("p1", [path], ["t2f"], ["t2f"], None).shape[:2] == expected.T.shape
+
+
+def test_exif_that_makes_no_sense_is_no_matter(tmp_path):
+    path = save(
+        tmp_path / "a.jpg", np.kron(GREY, np.ones((16, 16), np.uint8)), exif=b"Exif\0\0junk"
+    )
+
+    assert read(path).shape == (32, 48, 1)
+
+
+# Sizes that a header announces
+
+
+def test_a_picture_larger_than_any_slice_is_refused_before_it_is_unpacked(tmp_path):
+    path = save(tmp_path / "a.png", np.zeros((8200, 8200), np.uint8))
+
+    both_refuse(ImageError, "has 8200 x 8200 pixels, but .* 67108864 in all are supported", path)
+
+
+def test_a_jpeg_that_cannot_hold_what_it_announces_is_refused(tmp_path):
+    path = save(tmp_path / "a.jpg", np.zeros((16, 16), np.uint8))
+    content = bytearray(path.read_bytes())
+    start = content.index(b"\xff\xc0") + 5
+    content[start : start + 4] = struct.pack(">HH", 8000, 8000)
+    path.write_bytes(content)
+
+    both_refuse(ImageError, "is truncated: it holds .* announces 8000 x 8000 pixels; copy", path)
+
+
+def test_a_stack_that_the_memory_does_not_hold_is_refused(tmp_path, monkeypatch):
+    large = np.kron(GREY, np.ones((20, 20), np.uint8))
+    paths = [save(tmp_path / f"{n}.png", large) for n in range(9)]
+    monkeypatch.setattr(memory, "available", lambda: 20_000)
+
+    with pytest.raises(ResourceError, match=r"^case p1: 1 channels of 60 x 40 x 9 voxels would"):
+        read_stack("p1", paths, ["t2f"], ["t2f"], None)
+
+
+def test_a_named_pipe_is_no_slice(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+
+    both_refuse(ImageError, r"a\.png cannot be read \(it is a named pipe, but", tmp_path / "a.png")

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from volseg.config.section import Positive, Section, Share
+from volseg.config.section import Section, Share, Spacing
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 
@@ -24,7 +24,7 @@ class PreprocessingOptions(Section):
     """Which channels, at which spacing, and what becomes of their grey values."""
 
     channels: tuple[str, ...] = Field(CHANNELS, min_length=1, description="inputs, in this order")
-    spacing_mm: tuple[Positive, ...] = Field(
+    spacing_mm: tuple[Spacing, ...] = Field(
         (1.0, 1.0, 1.0),
         min_length=3,
         max_length=3,

@@ -19,6 +19,9 @@ Probability = Annotated[Float, Field(ge=0, le=1)]
 Share = Annotated[Float, Field(ge=0, lt=1)]
 Positive = Annotated[Float, Field(gt=0)]
 NonNegative = Annotated[Float, Field(ge=0)]
+#: Spacings that images of a head may have, in mm; beyond them, a number is in another unit.
+SPACINGS_MM = (0.05, 20.0)
+Spacing = Annotated[Float, Field(ge=SPACINGS_MM[0], le=SPACINGS_MM[1])]
 Int = Annotated[int, BeforeValidator(_number)]
 PositiveInt = Annotated[Int, Field(gt=0)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from volseg.config.section import Spacing
 from volseg.datalist.case import Case, DataList
 from volseg.datalist.names import is_slice
 from volseg.documents import read_json
@@ -53,9 +54,7 @@ class _Entry(_Strict):
     fold: Annotated[int, Field(ge=0)] | None = None
     labels: _Name | None = None
     channels: Annotated[list[_Name], Field(min_length=1)] | None = None
-    spacing_mm: (
-        Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] | None
-    ) = None
+    spacing_mm: Annotated[list[Spacing], Field(min_length=3, max_length=3)] | None = None
     groups: dict[str, str] = {}
 
 

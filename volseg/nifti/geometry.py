@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from nibabel.spatialimages import HeaderDataError
 
+from volseg.config.section import SPACINGS_MM
 from volseg.errors import ImageError
 from volseg.nifti.grid import Grid, displacement_mm
 
-#: Spacings that a scan of a head may have; beyond them, a header is wrong or in another unit.
-SPACINGS_MM = (0.05, 20.0)
 # Beyond these, a header that names no unit is worth a note.
 _COMMON_MM = (0.2, 10.0)
 #: Code of a unit of length -> its name, and mm.

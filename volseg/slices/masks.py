@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ import numpy.typing as npt
 
 from volseg.errors import LabelError, OutputError
 from volseg.files import atomic_write, cannot_write, held, make_folder, unfinished_path
+from volseg.memory import require
 from volseg.nifti import Grid
 from volseg.slices.bitmap import read_bitmap, read_form, write_bitmap
 from volseg.slices.stack import check_same_size, is_grey, stack_grid
+
+logger = logging.getLogger(__name__)
 
 #: From here on, a grey level is no label but the white of a mask.
 _WHITE = 128
@@ -51,11 +55,27 @@ def read_stack_label_map(
     for path, level in zip(masks, levels, strict=True):
         found |= set(np.unique(level).tolist())
         _check_levels(path, found, coloured)
+    require(len(masks) * levels[0].size, f"the label map of {masks[0].parent}")
     label_map = np.empty((len(masks), *levels[0].shape), np.uint8)
     for target, level in zip(label_map, levels, strict=True):
         target[...] = level > 0 if coloured or max(found) >= _WHITE else level
+    _warn_of_covered(masks, label_map)
     label_map = label_map.transpose(2, 1, 0)
     return label_map, stack_grid(label_map.shape, spacing_mm)[0]
+
+
+def _warn_of_covered(masks: Sequence[Path], label_map: npt.NDArray[np.uint8]) -> None:
+    """Say so where a mask (K, rows, columns) covers what a tumour does not."""
+    shares = np.count_nonzero(label_map, axis=(1, 2)) / label_map[0].size
+    covered = np.flatnonzero(shares > 0.5)
+    if covered.size:
+        more = f", and {covered.size - 1} more masks of this case likewise" * (covered.size > 1)
+        logger.warning(
+            "%s covers %.1f %% of its slice%s; check that its black is the background",
+            masks[covered[0]],
+            100 * shares[covered[0]],
+            more,
+        )
 
 
 def read_stack_label_grid(masks: Sequence[Path], spacing_mm: Sequence[float] | None) -> Grid:

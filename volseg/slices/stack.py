@@ -6,6 +6,7 @@ Where the size of a voxel is not known, it is taken to be 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import GeometryError, ImageError
+from volseg.memory import require
 from volseg.nifti import CaseImages, Grid, check_values
 from volseg.slices.bitmap import Form, read_bitmap, read_form
+
+_WHITE_IS_0 = "its TIFF says that 0 is white: values are taken as stored"
 
 
 def read_stack(
@@ -50,18 +54,27 @@ def read_stack(
     numbers = [file_channels.index(channel) for channel in channels]
     # One after another: threads gain nothing here, and cases are read side by side.
     first, values = _read(images[0], case_id, file_channels)
-    stored = np.empty((len(channels), len(images), *values.shape[:2]), values.dtype)
+    shape = (len(channels), len(images), *values.shape[:2])
+    size = " x ".join(map(str, (*first.size, len(images))))
+    require(
+        math.prod(shape) * values.dtype.itemsize,
+        f"case {case_id}: {len(channels)} channels of {size} voxels",
+    )
+    stored = np.empty(shape, values.dtype)
+    white_is_0 = first.white_is_0
     for k, path in enumerate(images):
         if k > 0:
             form, values = _read(path, case_id, file_channels)
             _check_alike(case_id, images[0], first, path, form)
+            white_is_0 |= form.white_is_0
         stored[:, k] = np.moveaxis(values[..., numbers], -1, 0)
     array = stored.transpose(0, 3, 2, 1)
     place = images[0] if len(images) == 1 else images[0].parent
     for channel, volume in zip(channels, array, strict=True):
         check_values(volume, f"case {case_id}: {channel} in {place}")
     grid, header = stack_grid(array.shape[1:], spacing_mm)
-    return CaseImages(array, grid, header, (), slices=tuple(images))
+    notes = (_WHITE_IS_0,) if white_is_0 else ()
+    return CaseImages(array, grid, header, notes, slices=tuple(images))
 
 
 def read_stack_grid(

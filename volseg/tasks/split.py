@@ -15,6 +15,7 @@ import numpy as np
 
 from volseg import memory
 from volseg.config import CHANNELS
+from volseg.config.section import SPACINGS_MM
 from volseg.datalist import (
     Case,
     DataList,
@@ -186,11 +187,11 @@ def _check_output(output: Path, folders: Sequence[Path], options: SplitOptions) 
 def _check_options(options: SplitOptions) -> None:
     if options.group_columns and options.table is None:
         raise ConfigError("--group-columns names columns of a table; give it with --table FILE.csv")
-    spacing = options.spacing_mm
-    if spacing is not None and (len(spacing) != 3 or not all(0 < mm < np.inf for mm in spacing)):
+    spacing, (least, most) = options.spacing_mm, SPACINGS_MM
+    if spacing is not None and not (len(spacing) == 3 and all(least <= s <= most for s in spacing)):
         raise ConfigError(
-            f"--spacing is {','.join(f'{mm:g}' for mm in spacing)}, but three sizes in mm are "
-            "expected, along columns, rows and slices; give them as 1,1,5"
+            f"--spacing is {','.join(f'{mm:g}' for mm in spacing)}, but three sizes of {least:g} "
+            f"to {most:g} mm are expected, along columns, rows and slices; give them as 1,1,5"
         )
 
 
