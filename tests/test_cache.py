@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -17,7 +18,7 @@ from filelock import FileLock
 from volseg import signals
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.datalist import Case, find_cases, read_data_list
-from volseg.errors import OutputError
+from volseg.errors import LabelError, OutputError
 from volseg.nifti import CaseImages
 from volseg.scans import read_images
 from volseg.training import cache
@@ -182,6 +183,31 @@ def test_a_label_map_that_is_empty_or_lies_beside_the_brain_leaves_the_regions_e
     sample = PatchDataset([found], config)[0]
     assert sample["image"].any()
     assert not sample["mask"].any()
+
+
+@pytest.mark.parametrize(("enhancing", "scheme"), [(3, "brats2023"), (9, None)])
+def test_a_label_map_of_another_scheme_tells_of_all_and_one_of_none_of_itself(
+    tmp_path, enhancing, scheme
+):
+    """Left out, it would leave the cases without an enhancing tumour to train on."""
+    image, label_map = np.zeros((30, 32, 28), np.int16), np.zeros((30, 32, 28), np.uint8)
+    image[8:22, 10:24, 6:20] = np.random.default_rng(0).integers(1, 900, (14, 14, 14))
+    cases = []
+    for case_id, value in (("a", 2), ("b", enhancing)):
+        (tmp_path / case_id).mkdir()
+        label_map[10, 12, 8] = value
+        found = one_case(tmp_path / case_id, image, label_map)
+        cases.append(replace(found, case_id=case_id))
+    config = config_of(tmp_path / "list.json", 1, channels=["t1n"])
+
+    if scheme is None:
+        ready, failures = build_cache(cases, config, tmp_path / "cache")
+        assert [case.case.case_id for case in ready] == ["a"]
+        assert [case_id for case_id, _ in failures] == ["b"]
+    else:
+        message = r"one label map tells of all: label map seg\.nii\.gz holds \[3\].*case b.*say bra"
+        with pytest.raises(LabelError, match=message):
+            build_cache(cases, config, tmp_path / "cache")
 
 
 def test_a_label_map_that_reaches_beyond_the_brain_is_cropped_like_it(tmp_path):

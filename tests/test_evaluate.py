@@ -250,7 +250,9 @@ def test_one_label_map_that_contradicts_its_scheme_stops_before_a_score_is_writt
 def test_a_contradiction_that_no_scheme_explains_stops_too(folders):
     write(folders[0] / "b.nii.gz", tumour(enhancing=9))
 
-    with pytest.raises(LabelError, match=r"holds \[9\].*; correct the label map, or take it away"):
+    with pytest.raises(
+        LabelError, match=r"holds \[9\].*; correct the label map, or leave the case out"
+    ):
         evaluate(*folders, **BOTH_2021)
 
 

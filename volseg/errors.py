@@ -68,6 +68,22 @@ class SchemeError(LabelError):
         schemes = " or ".join(self.fitting)
         return f"{self.problem}; {f'use labels: {schemes}' if schemes else 'correct the label map'}"
 
+    def of_all(self, case_id: str, outcome: str, options: str) -> LabelError:
+        """The error for all label maps that are said to be in this scheme: the scheme is in doubt.
+
+        Args:
+            case_id: Case whose label map contradicts it.
+            outcome: What is not done, such as "nothing is scored".
+            options: Where the user says the scheme.
+        """
+        remedy = "correct the label map, or leave the case out"
+        if self.fitting:
+            remedy = f"say {' or '.join(self.fitting)} {options}, or {remedy}"
+        return LabelError(
+            f"{outcome}, since one label map tells of all: {self.problem} (case {case_id}); "
+            f"{remedy}"
+        )
+
 
 class CheckpointError(VolsegError):
     """A model file or a checkpoint is damaged, of another kind, or does not fit."""

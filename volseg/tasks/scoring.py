@@ -14,7 +14,7 @@ from volseg import memory
 from volseg.boxes import bounding_box
 from volseg.datalist import Case
 from volseg.datalist.names import is_slice
-from volseg.errors import GeometryError, LabelError, SchemeError, VolsegError
+from volseg.errors import GeometryError, SchemeError, VolsegError
 from volseg.labels import LabelScheme
 from volseg.metrics.overlap import region_overlaps
 from volseg.metrics.slices import SliceRow, slice_rows
@@ -76,22 +76,13 @@ def score_case(comparison: Comparison) -> CaseScores:
         with memory.in_words(f"case {comparison.case.case_id}"):
             return _scored(comparison)
     except SchemeError as error:
-        raise _contradiction(comparison, error) from None
+        raise error.of_all(
+            comparison.case.case_id,
+            "nothing is scored",
+            "with --labels (predictions) or --reference-labels",
+        ) from None
     except VolsegError as error:
         return _unscored(comparison, "failed", str(error))
-
-
-def _contradiction(comparison: Comparison, error: SchemeError) -> LabelError:
-    schemes = " or ".join(error.fitting)
-    remedy = (
-        f"say {schemes} with --labels (predictions) or --reference-labels, or correct the label map"
-        if schemes
-        else "correct the label map, or take it away"
-    )
-    return LabelError(
-        f"nothing is scored, since one label map tells of all: {error.problem} "
-        f"(case {comparison.case.case_id}); {remedy}"
-    )
 
 
 def _unscored(comparison: Comparison, status: Status, reason: str | None = None) -> CaseScores:

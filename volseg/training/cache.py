@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from volseg import memory, signals
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
-from volseg.errors import DataListError, OutputError, VolsegError
+from volseg.errors import DataListError, OutputError, SchemeError, VolsegError
 from volseg.files import make_folder
 from volseg.nifti import Grid
 from volseg.progress import track
@@ -118,6 +118,7 @@ def build_cache(
         The cases that could be read, in order, and `(case_id, reason)` of those that could not.
 
     Raises:
+        LabelError: If a label map contradicts its label scheme and fits another.
         OutputError: If the folder cannot be written.
         Stopped: If a signal that `signals.hold` notes has come.
     """
@@ -131,6 +132,12 @@ def build_cache(
                 return read_cached(case, config, folder) or _build(case, config, folder)
         except OutputError:
             raise
+        except SchemeError as error:
+            # Of the others, those would be left that hold no label that tells: all without ET.
+            if error.fitting:
+                options = "in the data list, or labels of the config"
+                raise error.of_all(case.case_id, "no case is prepared", options) from None
+            return case.case_id, str(error)
         except VolsegError as error:
             return case.case_id, str(error)
 
