@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from volseg import signals
-from volseg.config import ExperimentConfig, PreprocessingConfig
+from volseg.config import AugmentationConfig, ExperimentConfig, PreprocessingConfig
 from volseg.datalist import Case, find_cases, read_data_list
 from volseg.errors import LabelError, OutputError
 from volseg.nifti import CaseImages
@@ -27,6 +27,12 @@ from volseg.training.datamodule import PatchDataset, cut
 from volseg.training.entries import read_masks
 from volseg.training.tissue import TissueArray, pack
 from volseg.transforms import preprocess, preprocess_masks
+
+NO_CHANGES = {
+    name: 0
+    for name in AugmentationConfig.model_fields
+    if not name.endswith(("_range", "_degrees", "_spacing", "_std", "_sigma"))
+}
 
 
 def image_of(shape=(3, 7, 9, 11), seed=0) -> np.ndarray:
@@ -39,7 +45,7 @@ def image_of(shape=(3, 7, 9, 11), seed=0) -> np.ndarray:
 
 
 def packed(image: np.ndarray, axis: int) -> TissueArray:
-    return TissueArray(*pack(image, axis), image.shape, axis)
+    return TissueArray(*pack(image, image.any(axis=0), axis), image.shape, axis)
 
 
 def config_of(data_list: Path, spacing: float, dims: int = 3, **data: object) -> ExperimentConfig:
@@ -79,6 +85,10 @@ def test_a_packed_image_is_cut_like_a_plain_one(axis):
     ):
         assert np.array_equal(found[key], image[key]), key
     assert np.array_equal(np.asarray(found, np.float32), image)
+    assert np.array_equal(np.asarray(found.tissue), image.any(axis=0)[None])
+    assert np.array_equal(
+        cut(found.tissue, np.array([-1, 2, 3]), (5, 4, 4))[0, 0], np.zeros((4, 4))
+    )
     with pytest.raises(ValueError, match="unpacked into a copy"):
         np.array(found, copy=False)
 
@@ -223,18 +233,23 @@ def test_a_label_map_that_reaches_beyond_the_brain_is_cropped_like_it(tmp_path):
     _assert_is_plain(found, config)
 
 
-def test_tissue_of_one_grey_value_is_background_once_it_is_normalised(tmp_path):
+def test_tissue_that_is_0_once_it_is_normalised_stays_tissue(tmp_path):
     image, label_map = np.zeros((20, 20, 20), np.float32), np.zeros((20, 20, 20), np.uint8)
     image[4:16, 4:16, 4:16] = 0.5
     label_map[8:10, 8:10, 8:10] = 1
     config = config_of(tmp_path / "list.json", 1, channels=["t1n"])
+    options = AugmentationConfig(**{**NO_CHANGES, "noise": 1})
+    config = config.model_copy(update={"augmentation": options})
 
     ((found,), _) = build_cache([one_case(tmp_path, image, label_map)], config, tmp_path / "cache")
 
-    assert found.image.values.shape == (1, 0)
+    assert found.image.values.shape == (1, 12**3)
+    assert not np.asarray(found.image).any()
+    assert np.asarray(found.image.tissue).all()
     sample = PatchDataset([found], config)[0]
     assert sample["image"].shape == (1, 32, 32, 32)
-    assert not sample["image"].any()
+    # Noise lies where the tissue is, and background stays 0.
+    assert np.count_nonzero(sample["image"]) == 12**3
     assert sample["mask"].any()
 
 
@@ -315,6 +330,8 @@ def _assert_is_plain(found, config) -> None:
     regions = preprocess_masks(read_masks(found.case, config, images.grid), images.grid, done)
     bits = sum(region.astype(np.uint8) << number for number, region in enumerate(regions))
     assert np.array_equal(found.image, done.image)
+    assert np.array_equal(np.asarray(found.image.tissue)[0], done.tissue)
+    assert found.notes == done.notes
     assert found.image.shape == done.image.shape
     assert np.array_equal(found.bits, bits)
     generator = np.random.default_rng(0)

@@ -90,6 +90,7 @@ OTHER_OPTIONS = {
     "spacing_mm": (1, 1, 2),
     "background": 0.1,
     "intensity": "unit",
+    "intensity_range": (0.0, 255.0),
     "fill_missing": "t2f",
     "spatial_dims": 2,
 }
@@ -97,7 +98,7 @@ OTHER_OPTIONS = {
 
 def test_every_option_of_preprocessing_has_a_say_in_its_digest(monkeypatch):
     plain = PreprocessingConfig()
-    others = [PreprocessingConfig(**{name: value}) for name, value in OTHER_OPTIONS.items()]
+    others = [plain.model_copy(update={name: value}) for name, value in OTHER_OPTIONS.items()]
     more = [WithAnOption(), WithAnOption(denoise=True)]
 
     assert OTHER_OPTIONS.keys() == PreprocessingConfig.model_fields.keys()
@@ -117,6 +118,14 @@ def test_what_decides_a_preprocessed_case_is_written_in_section_data():
     assert other.preprocessing == PreprocessingConfig(**OTHER_OPTIONS)
     # How patches are cut is no matter of the cases that they are cut from.
     assert config(data={"fold": 1, "batch_size": 9}).preprocessing == PreprocessingConfig()
+
+
+def test_a_range_of_grey_values_is_for_intensity_unit():
+    assert config(data={"intensity": "unit", "intensity_range": [0, 255]})
+    for data in ({"intensity_range": [0, 255]}, {"intensity": "unit", "intensity_range": [9, 9]}):
+        (mistake,) = mistakes(data=data)
+        assert "intensity_range is" in mistake
+        assert "give the smaller value first, and intensity 'unit', or leave it out" in mistake
 
 
 def test_all_mistakes_are_told_at_once(tmp_path):

@@ -21,6 +21,7 @@ from monai.transforms import (
 from scipy import ndimage
 
 from volseg.config import AugmentationConfig, PreprocessingConfig
+from volseg.errors import ImageError
 from volseg.nifti import CaseImages, Grid, read_case
 from volseg.transforms import preprocess, preprocess_masks, to_original
 from volseg.transforms.augmentation import augmentation
@@ -69,35 +70,105 @@ def world(affine: np.ndarray, shape) -> np.ndarray:
 
 
 def test_faint_voxels_are_background_where_the_config_says_so():
-    array = np.full((2, 10, 10, 4), 3, np.uint8)  # noise of an 8-bit slice
+    array = np.random.default_rng(0).integers(1, 9, (2, 10, 10, 4)).astype(np.uint8)  # noise
     array[0, 3:7, 3:7] = 100, 110, 120, 130
     array[1, 4:8, 4:8] = 50, 60, 70, 80
     options = spaced(1, 1, 1)
 
-    kept = preprocess(case(array), options).image
-    cut = preprocess(case(array), options.model_copy(update={"background": 0.1})).image
+    kept = preprocess(case(array), options)
+    cut = preprocess(case(array), options.model_copy(update={"background": 0.1}))
 
-    assert kept.shape == (2, 10, 10, 4)
-    assert cut.shape == (2, 5, 5, 4)  # voxels 3 to 7
+    assert kept.image.shape == (2, 10, 10, 4)
+    assert kept.notes[0].startswith("t1n, t1c: no value fills the border of the scan")
+    image = cut.image
+    assert image.shape == (2, 5, 5, 4)  # voxels 3 to 7
     tissue = np.zeros((5, 5), bool)
     tissue[:4, :4] = tissue[1:, 1:] = True
-    assert (cut[:, ~tissue] == 0).all()
+    assert np.array_equal(cut.tissue, np.repeat(tissue[..., None], 4, axis=2))
+    assert cut.notes == ()
+    assert (image[:, ~tissue] == 0).all()
     # The faint value of one channel is tissue where the other is bright.
-    assert (cut[0][tissue] != 0).all()
-    assert np.allclose(cut[0][tissue].astype(float).mean(), 0, atol=1e-3)
-    assert np.allclose(cut[0][tissue].astype(float).std(), 1, atol=1e-3)
+    assert (image[0][tissue] != 0).all()
+    assert np.allclose(image[0][tissue].astype(float).mean(), 0, atol=1e-3)
+    assert np.allclose(image[0][tissue].astype(float).std(), 1, atol=1e-3)
+
+
+def slice_of_8_bits() -> np.ndarray:
+    """A head of 20 to 220 in a slice whose outside is 0, (1, 16, 16, 1)."""
+    array = np.zeros((1, 16, 16, 1), np.uint8)
+    array[0, 3:13, 4:14, 0] = np.linspace(20, 220, 100).reshape(10, 10)
+    return array
 
 
 @pytest.mark.parametrize(
-    ("stored", "low", "high"), [(np.uint8, 0, 255), (np.uint16, 0, 65535), (np.int16, -5, 1000)]
+    ("dtype", "factor", "offset"),
+    [
+        ("uint8", 1, 0),
+        ("uint16", 1, 0),
+        ("int16", 1, 0),
+        ("uint16", 16, 0),
+        ("int32", 1, -1024),
+        ("float32", 1 / 255, 0),
+        ("float32", 2 / 255, -1),
+    ],
 )
-def test_values_from_0_to_1_go_by_the_range_of_2d_images_else_of_the_channel(stored, low, high):
-    array = np.random.default_rng(0).integers(low, high + 1, (1, 6, 6, 2)).astype(stored)
-    array[0, 0, 0], array[0, 5, 5] = (low, high), (1, 7)
+def test_values_from_0_to_1_are_the_same_however_a_picture_is_stored(dtype, factor, offset):
+    picture = slice_of_8_bits()
+    options = spaced(1, 1, 1, intensity="unit")
+    stored = (picture.astype(np.float64) * factor + offset).astype(dtype)
 
-    image = preprocess(case(array), spaced(1, 1, 1).model_copy(update={"intensity": "unit"})).image
+    done = preprocess(case(stored), options)
 
-    assert np.allclose(image, (array.astype(float) - low) / (high - low), atol=1e-3)
+    head = picture[:, 3:13, 4:14]
+    assert done.image.shape == head.shape
+    assert np.allclose(done.image, head / 220, atol=1e-3)
+    assert np.array_equal(done.image, preprocess(case(picture), options).image)
+
+
+def test_a_stated_range_of_values_becomes_0_to_1():
+    picture = slice_of_8_bits()
+    options = spaced(1, 1, 1, intensity="unit", intensity_range=(0, 255))
+
+    for dtype in ("uint8", "uint16", "int16", "float64"):
+        done = preprocess(case(picture.astype(dtype)), options)
+        assert np.allclose(done.image, picture[:, 3:13, 4:14] / 255, atol=1e-3)
+        assert done.notes == ()
+    # On a white page, black is no background, and values mean what they are.
+    page = np.where(picture == 0, 255, picture)
+    white = preprocess(case(page), options)
+    assert np.allclose(white.image, picture[:, 3:13, 4:14] / 255, atol=1e-3)
+    assert white.notes == ("t1n: background is 255: taken as 0",)
+
+
+def test_an_image_of_another_range_than_the_stated_one_is_refused_or_noted():
+    picture = slice_of_8_bits()
+    options = spaced(1, 1, 1, intensity="unit", intensity_range=(0, 255))
+
+    with pytest.raises(
+        ImageError,
+        match=r"t1n holds values from 320 to 3520, but data.intensity_range is 0 to 255; rescale",
+    ):
+        preprocess(case(picture.astype(np.uint16) * 16), options)
+    faint = preprocess(case((picture / 255).astype(np.float32)), options)
+    assert faint.notes == (
+        "t1n: values from 0.0784314 to 0.862745, but data.intensity_range is 0 to 255",
+    )
+    # What a spline overshoots by is cut off.
+    over = picture.astype(np.float32)
+    over[0, 5, 5] = 260
+    assert preprocess(case(over), options).image.max() == 1
+
+
+@pytest.mark.parametrize("least", [-5, 5])
+def test_values_from_0_to_1_reach_from_background_to_the_largest_or_from_the_least(least):
+    array = np.random.default_rng(0).integers(least, 1000, (1, 12, 12, 4)).astype(np.int16)
+    array[array == 0] = 1
+    array[0, 0, 0, 0], array[0, 5, 5, 0] = least, 1000
+
+    image = preprocess(case(array), spaced(1, 1, 1, intensity="unit")).image
+
+    low = min(0, least)
+    assert np.allclose(image, (array.astype(float) - low) / (1000 - low), atol=1e-3)
 
 
 def test_the_crop_is_what_is_not_0_and_one_voxel_around_it_where_it_is_resampled():
@@ -349,7 +420,7 @@ def test_files_give_the_same_values_as_with_monai(tmp_path, affine, stored):
     files = []
     for number, volume in enumerate(brain((24, 20, 22), channels=3) // 4):
         image = nib.Nifti1Image(volume.astype(stored), affine)
-        image.header.set_slope_inter(*((0.5, 3.0) if number == 1 and stored == "i2" else (1, 0)))
+        image.header.set_slope_inter(0.5 if number == 1 and stored == "i2" else 1, 0)
         files.append(tmp_path / f"{number}.nii.gz")
         nib.save(image, files[-1])
 

@@ -1,8 +1,13 @@
-"""Which of several processes this one is, as launchers tell it: Slurm, torchrun, Lightning."""
+"""Which of several processes this one is, as launchers tell it, and which cores it may use."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # In the order in which Lightning asks for them.
 _RANK = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
@@ -42,3 +47,13 @@ def cores(processes: int = 1) -> int:
         return int(of_task)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, (usable or 1) // processes)
+
+
+def side_by_side(function: Callable[..., T], *items: Iterable[Any]) -> list[T]:
+    """What a function gives for each item, or each pair, in as many threads as there are cores.
+
+    They end with the work: those of torch and BLAS spin while they wait for more of it, and take
+    the cores of whoever works beside.
+    """
+    with ThreadPoolExecutor(cores()) as pool:
+        return list(pool.map(function, *items))

@@ -17,7 +17,7 @@ from volseg.config.section import Section, Share, Spacing
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 
 # To be raised when other numbers come out of the same options.
-_VERSION = 1
+_VERSION = 2
 
 
 class PreprocessingOptions(Section):
@@ -38,7 +38,12 @@ class PreprocessingOptions(Section):
     intensity: Literal["zscore", "unit"] = Field(
         "zscore",
         description="zscore: mean 0 and standard deviation 1 over the tissue of each channel; "
-        "unit: from 0 to 1 over the range of the stored type (8 or 16 bit) or of the case",
+        "unit: from 0 to 1 over intensity_range",
+    )
+    intensity_range: tuple[float, float] | None = Field(
+        None,
+        description="for unit, the grey values that become 0 and 1 in all channels of all cases; "
+        "null: background and the largest of each channel of a case",
     )
     fill_missing: str | None = Field(
         None,
@@ -46,9 +51,16 @@ class PreprocessingOptions(Section):
     )
 
     @model_validator(mode="after")
-    def _channels_differ(self) -> PreprocessingOptions:
+    def _consistent(self) -> PreprocessingOptions:
         if len(set(self.channels)) != len(self.channels):
             raise ValueError(f"channels {list(self.channels)} repeat; name each once")
+        if self.intensity_range is not None:
+            low, high = self.intensity_range
+            if self.intensity != "unit" or low >= high:
+                raise ValueError(
+                    f"intensity_range is {[low, high]} with intensity {self.intensity!r}; give the "
+                    "smaller value first, and intensity 'unit', or leave it out"
+                )
         if self.fill_missing not in (None, *self.channels):
             raise ValueError(
                 f"fill_missing is {self.fill_missing!r}, but the channels are "

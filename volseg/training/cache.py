@@ -1,10 +1,10 @@
 """Decoded, preprocessed cases on disk, memory-mapped, so that a patch costs a few milliseconds.
 
-An entry is a folder of arrays; the background of the image is left out. Its name holds a hash of
-everything that it depends on: the preprocessing, the label scheme and the path, size and time of
-change of each source file. So an entry is never stale, and several runs may share a cache. It is
-written under another name and renamed when it is whole: ranks, workers and jobs may build the same
-one at the same time.
+An entry is a folder of arrays; of the image, only tissue is stored, with its mask. Its name holds
+a hash of everything that it depends on: the preprocessing, the label scheme and the path, size and
+time of change of each source file. So an entry is never stale, and several runs may share a cache.
+It is written under another name and renamed when it is whole: ranks, workers and jobs may build the
+same one at the same time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from volseg.training.tissue import TissueArray
 logger = logging.getLogger(__name__)
 
 # To be raised when entries written by an older version must not be read any more.
-_FORMAT = 4
+_FORMAT = 5
 # A hidden name of an entry, and what tells apart those who build it.
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
 
@@ -59,6 +59,7 @@ class CachedCase:
         grid: Grid of the source files.
         shape: Of `bits`, and of a channel of `image`.
         missing: Channels that another one stands in for.
+        notes: What is odd about the grey values, and what was done about it.
         axis: Along which the planes of `image` are stored.
         bits_at: First voxel of the box of all regions, which `bits` are stored of.
     """
@@ -69,6 +70,7 @@ class CachedCase:
     grid: Grid
     shape: tuple[int, int, int]
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     axis: int = 0
     bits_at: tuple[int, int, int] = (0, 0, 0)
 
@@ -208,6 +210,7 @@ def _open(entry: Path, case: Case) -> CachedCase | None:
             grid=grid,
             shape=tuple(meta["shape"]),
             missing=tuple(meta["missing"]),
+            notes=tuple(meta["notes"]),
             axis=meta["axis"],
             bits_at=tuple(meta["bits_at"]),
         )

@@ -57,8 +57,10 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         case, start = self.place(index)
+        image = case.image
         sample = {
-            "image": torch.from_numpy(cut(case.image, start, self.patch_size)),
+            "image": torch.from_numpy(cut(image, start, self.patch_size)),
+            "tissue": torch.from_numpy(cut(image.tissue, start, self.patch_size)),
             "mask": torch.from_numpy(cut(case.bits[None], start, self.patch_size)),
         }
         if self.config.spatial_dims == 2:

@@ -35,7 +35,7 @@ def prepare(
     box = bounding_box(bits > 0)
     # A patch takes few planes where they are those of its thinnest axis.
     axis = 2 if config.spatial_dims == 2 else 0
-    mask, values = pack(done.image, axis)
+    mask, values = pack(done.image, done.tissue, axis)
     arrays: dict[str, npt.NDArray[Any]] = {
         "image": values,
         "tissue": mask,
@@ -50,6 +50,7 @@ def prepare(
         "axis": axis,
         "bits_at": [part.start for part in box],
         "missing": missing,
+        "notes": done.notes,
     }
 
 

@@ -1,7 +1,7 @@
 """Images on disk without their background, about half of a box around the brain.
 
-What is not 0 in every channel is kept plane by plane, and a mask of one bit a voxel tells where it
-lies. So a case takes half the space of the plain array, and a patch a few milliseconds more.
+The values of tissue are kept plane by plane, and its mask of one bit a voxel tells where they lie.
+So a case takes half the space of the plain array, and a patch a few milliseconds more.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ import numpy.typing as npt
 
 
 def pack(
-    image: npt.NDArray[np.float16], axis: int
+    image: npt.NDArray[np.float16], tissue: npt.NDArray[np.bool_], axis: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
-    """Mask and values of an image (C, I, J, K), as `TissueArray` takes them."""
-    planes = np.moveaxis(image, 1 + axis, 1)
-    tissue = np.zeros(planes.shape[1:], np.bool_)
-    for channel in planes:
-        tissue |= channel != 0
-    mask = np.packbits(tissue.reshape(len(tissue), -1), axis=1)
-    values = np.empty((len(planes), np.count_nonzero(tissue)), image.dtype)
-    for row, channel in zip(values, planes, strict=True):
-        row[:] = channel[tissue]
-    return mask, values
+    """Mask and values of an image (C, I, J, K), as `TissueArray` takes them.
+
+    Args:
+        image: The image, 0 outside the tissue.
+        tissue: Its mask, (I, J, K).
+        axis: Which of I, J, K counts the planes.
+    """
+    mask = np.moveaxis(tissue, axis, 0)
+    bits = np.packbits(mask.reshape(len(mask), -1), axis=1)
+    values = np.empty((len(image), np.count_nonzero(mask)), image.dtype)
+    for row, channel in zip(values, np.moveaxis(image, 1 + axis, 1), strict=True):
+        row[:] = channel[mask]
+    return bits, values
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +43,12 @@ class TissueArray:
     """
 
     mask: npt.NDArray[np.uint8]
-    values: npt.NDArray[np.float16]
+    values: npt.NDArray[Any]
     shape: tuple[int, ...]
     axis: int
 
     @property
-    def dtype(self) -> np.dtype[np.float16]:
+    def dtype(self) -> np.dtype[Any]:
         """Of a voxel."""
         return self.values.dtype
 
@@ -58,6 +61,12 @@ class TissueArray:
     def nbytes(self) -> int:
         """Bytes that are stored."""
         return self.mask.nbytes + self.values.nbytes
+
+    @property
+    def tissue(self) -> TissueArray:
+        """Its mask as an image of one channel, uint8 (1, I, J, K): 1 in tissue."""
+        ones = np.broadcast_to(np.uint8(1), (1, self.values.shape[1]))
+        return TissueArray(self.mask, ones, (1, *self.shape[1:]), self.axis)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -77,7 +86,7 @@ class TissueArray:
         box = [slice(start, max(start, stop)) for start, stop, _ in cut]
         return self._block([*box, *whole[len(box) :]])
 
-    def _block(self, box: list[slice]) -> npt.NDArray[np.float16]:
+    def _block(self, box: list[slice]) -> npt.NDArray[Any]:
         first, *inner = self._planes_first(box[1:])
         _, *plane = self._planes_first(self.shape[1:])
         ends = np.cumsum(np.bitwise_count(self.mask).sum(axis=1, dtype=np.int64))

@@ -27,8 +27,7 @@ def augmentation(config: AugmentationConfig, spatial_dims: int, fill: int | None
     """Random changes of a training patch; those with probability 0 are left out.
 
     First the patch is mirrored, rotated, scaled and warped, then the grey values of the image
-    change; background, which is 0 in all channels, stays 0. What is drawn depends on
-    `Compose.set_random_state` alone.
+    change; background stays 0. What is drawn depends on `Compose.set_random_state` alone.
 
     Args:
         config: Probability and strength of each change.
@@ -36,8 +35,9 @@ def augmentation(config: AugmentationConfig, spatial_dims: int, fill: int | None
         fill: Number of the channel that replaces a dropped one; None: zeros do.
 
     Returns:
-        Transform of `{"image": (C, *), "mask": (R, *)}`, which it leaves as they are. The image
-        becomes float32; masks keep their type, and so may be bits of one channel.
+        Transform of `{"image": (C, *), "mask": (R, *), "tissue": (1, *)}`, which it leaves as they
+        are. The image becomes float32; masks keep their type, and so may be bits of one channel.
+        Where there is no `tissue`, it is what is not 0 in every channel.
     """
     c = config
     spatial: list[Any] = [RandomFlip(c.flip, spatial_dims), RandomWarp(c)]
@@ -64,14 +64,20 @@ class WithinTissue(Compose):
         image = as_float(input_["image"])
         if not self.transforms:
             return {**input_, "image": image}
-        tissue = image[0] != 0
-        for channel in image[1:]:
-            tissue |= channel != 0
+        factor = _tissue(input_, image).float()
         output: Sample = super().__call__({**input_, "image": image}, *args, **kwargs)
-        factor = tissue.float()
         for channel in output["image"]:
             channel.mul_(factor)
         return output
+
+
+def _tissue(data: Sample, image: torch.Tensor) -> torch.Tensor:
+    if "tissue" in data:
+        return data["tissue"][0] != 0
+    tissue = image[0] != 0
+    for channel in image[1:]:
+        tissue |= channel != 0
+    return tissue
 
 
 Change = Callable[[torch.Tensor, np.random.RandomState], None]

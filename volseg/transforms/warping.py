@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,7 @@ class RandomWarp(RandomizableTransform):
     """Rotates and scales about the centre and warps, each with a probability of its own.
 
     MONAI's has one probability for all. The image is interpolated linearly, and once; masks take
-    the nearest voxel; what comes from outside the patch is 0.
+    the nearest voxel; `tissue` is where the image shows any; what comes from outside is 0.
     """
 
     def __init__(self, config: AugmentationConfig) -> None:
@@ -66,11 +67,12 @@ class RandomWarp(RandomizableTransform):
             scale = self.R.uniform(*self.config.scale_range)
         warped = self.R.rand() < self.config.elastic
         if not degrees.any() and not warped:
-            return data if scale == 1 else _scaled(data, scale)
+            return data if scale == 1 else _with_tissue(data, partial(_scaled, scale=scale))
         matrix = rotation(degrees) / scale
         if not warped:
-            return Moved(shape, matrix)(data)
-        return Moved(shape, matrix, self._displacement(shape), self.config.elastic_range)(data)
+            return _with_tissue(data, Moved(shape, matrix))
+        displacement = self._displacement(shape)
+        return _with_tissue(data, Moved(shape, matrix, displacement, self.config.elastic_range))
 
     def _displacement(self, shape: Sequence[int]) -> torch.Tensor:
         """Smooth field (axes, *shape) in voxels, from random vectors at control points.
@@ -84,23 +86,34 @@ class RandomWarp(RandomizableTransform):
         return result
 
 
+def _with_tissue(data: Sample, move: Callable[[Sample], Sample]) -> Sample:
+    """Move a sample, its mask of tissue as a channel of the image."""
+    if "tissue" not in data:
+        return move(data)
+    image = data["image"]
+    joined = torch.cat([image, data["tissue"].to(image.dtype)])
+    moved = move({**data, "image": joined})
+    return {**moved, "image": moved["image"][:-1], "tissue": moved["image"][-1:] > 0}
+
+
 def _scaled(data: Sample, scale: float) -> Sample:
     """Scale about the centre: axis by axis, in a third of the time of `Moved`."""
     places = [
         (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) / scale + (n - 1) / 2
         for n in data["image"].shape[1:]
     ]
-    image, mask = as_float(data["image"]), data["mask"]
+    image, mask = data["image"], data["mask"]
+    scaled = empty(image.shape)
     # Linear weights; beyond the edge they have nothing to act on.
     hats = [(1 - (p[:, None] - torch.arange(len(p))).abs()).clamp_min(0).float() for p in places]
-    for channel in image:
-        channel.copy_(multiplied(channel, hats))
+    for target, channel in zip(scaled, image, strict=True):
+        target.copy_(multiplied(channel.float(), hats))
     for axis, place in enumerate(places, start=1):
         nearest = place.round().long()
         inside = (nearest >= 0) & (nearest < len(place))
         mask = mask.index_select(axis, nearest.clamp(0, len(place) - 1))
         mask.index_fill_(axis, (~inside).nonzero()[:, 0], 0)
-    return {**data, "image": image, "mask": mask}
+    return {**data, "image": scaled, "mask": mask}
 
 
 class Moved:
@@ -131,7 +144,7 @@ class Moved:
         ]
 
     def __call__(self, data: Sample) -> Sample:
-        image = as_float(data["image"])
+        image = data["image"].float()
         moved = empty(image.shape)
         # As many voxels at a time whether the patch is a volume or a slice.
         planes = _PLANES if len(self.shape) == 3 else len(moved[0])

@@ -1,0 +1,126 @@
+"""Channels of a scan as preprocessing wants them: background 0, no voxel far outside the others.
+
+A scan whose background is 0 stays as it is, to the bit and without a copy. What is changed is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from volseg.background import Background, Mask, Volume, background_of, tissue_of
+from volseg.config import PreprocessingConfig
+from volseg.ranks import side_by_side
+from volseg.transforms.intensity import check_range, far_outside
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """A channel whose background is 0.
+
+    Attributes:
+        values: Grey values (I, J, K).
+        tissue: Mask of what is not background; None: that is what is not 0.
+        within: Mask of what is tissue in some channel, where `data.background` says how to tell;
+            None: `tissue` says it.
+        notes: What was found and done, a clause each.
+    """
+
+    values: Volume
+    tissue: Mask | None = None
+    within: Mask | None = None
+    notes: tuple[str, ...] = ()
+
+    def mask(self) -> Mask:
+        """What is not background in this channel, (I, J, K)."""
+        return np.asarray(self.values != 0) if self.tissue is None else self.tissue
+
+    def cut(self, box: tuple[slice, ...]) -> Channel:
+        """The part in a box, with 0 where no channel shows tissue."""
+        values, tissue = self.values[box], None if self.tissue is None else self.tissue[box]
+        if self.within is not None:
+            within = self.within[box]
+            values, tissue = values * within, None if tissue is None else tissue & within
+        return Channel(values, tissue)
+
+
+def cleaned(array: Volume, options: PreprocessingConfig) -> list[Channel]:
+    """The channels of a scan (C, I, J, K), each with a background of 0."""
+
+    def clean(volume: Volume, name: str) -> tuple[Channel, float]:
+        return _cleaned(volume, name, options)
+
+    found = side_by_side(clean, array, options.channels)
+    channels = [channel for channel, _ in found]
+    if not options.background:
+        return channels
+    within = np.zeros(array.shape[1:], np.bool_)
+    for channel, limit in found:
+        within |= channel.values > limit
+    if not within.any():
+        within = ~within
+    return [replace(channel, within=within) for channel in channels]
+
+
+def _cleaned(volume: Volume, name: str, options: PreprocessingConfig) -> tuple[Channel, float]:
+    """A channel, and the largest value that `options.background` makes background."""
+    background = background_of(volume)
+    limit = float(options.background * np.percentile(volume, 99.5)) if options.background else 0.0
+    stated = options.background > 0 and background.value <= limit
+    channel = Channel(volume)
+    if not (background.is_plain or stated):
+        channel = _with_background_0(volume, background, options)
+    elif not (background.is_certain or stated):
+        channel = Channel(volume, notes=(_UNCERTAIN,))
+    channel = _without_far_voxels(channel)
+    if options.intensity_range is not None:
+        odd = check_range(channel.values, channel.mask(), options.intensity_range, name)
+        channel = replace(channel, notes=(*channel.notes, *odd))
+    return channel, limit
+
+
+_UNCERTAIN = (
+    "no value fills the border of the scan, so all but 0 is taken for tissue; strip the skull, or "
+    "train with data.background"
+)
+
+
+def _with_background_0(
+    volume: Volume, background: Background, options: PreprocessingConfig
+) -> Channel:
+    tissue = tissue_of(volume, background)
+    values = volume.astype(np.float32)
+    # In a stated range, grey values mean what they are.
+    if options.intensity_range is None:
+        values -= np.float32(background.value)
+    values *= tissue
+    told = f"background is {background.value:.6g}"
+    if background.is_smeared:
+        told += f", with ripples from {background.low:.3g} to {background.high:.3g}"
+    return Channel(values, tissue, notes=(f"{told}: taken as 0",))
+
+
+def _without_far_voxels(channel: Channel) -> Channel:
+    found = far_outside(channel.values, channel.tissue)
+    if found is None:
+        return channel
+    far, low, high = found
+    values, places = channel.values.copy(order="K"), np.nonzero(far)
+    furthest = values[places][np.argmax(abs(values[places].astype(np.float64)))]
+    values[places] = np.clip(values[places], low, high)
+    note = (
+        f"{len(places[0])} voxels lie far outside the others, up to {furthest:.6g}: taken as "
+        f"{low:.6g} or {high:.6g}, between which 99 % lie"
+    )
+    return replace(channel, values=values, notes=(*channel.notes, note))
+
+
+def together(names: Sequence[str], channels: Sequence[Channel]) -> list[str]:
+    """The notes on all channels, each sentence once, with the channels that it is about."""
+    about: dict[str, list[str]] = {}
+    for name, channel in zip(names, channels, strict=False):
+        for note in channel.notes:
+            about.setdefault(note, []).append(name)
+    return [f"{', '.join(channels_of)}: {note}" for note, channels_of in about.items()]
