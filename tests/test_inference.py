@@ -524,7 +524,7 @@ def write_stack(folder, ending="png", slices=3, **more):
     paths = []
     for n in range(slices):
         image = np.full((12, 20, 3), 40, np.uint8) + np.arange(3, dtype=np.uint8)
-        image[0, 0] = 0
+        image[[0, -1]] = image[:, [0, -1]] = 0
         if n == 1 or slices == 1:
             image[5, 4:8, 1] = 255
         paths.append(folder / f"{folder.name}_{n}.{ending}")

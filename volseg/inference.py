@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
+# Share of the tissue beyond which a result is hardly right.
+_HARDLY = 0.5
+
 
 class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
     """Probabilities of the regions of a scan; each map is made when it is asked for.
@@ -264,6 +267,10 @@ class Predictor:
             prepared[options] = preprocess(read[source], options)
         first, *_ = read.values()
         notes = [note for images in read.values() for note in images.notes]
+        odd = dict.fromkeys(note for image in prepared.values() for note in image.notes)
+        for note in odd:
+            logger.warning("%s: %s", case.case_id, note)
+        notes += odd
         if not case.has_size:
             notes += self._notes_without_size()
         notes += self.notes
@@ -341,6 +348,7 @@ class Predictor:
         volumes_ml = {name: float(mask.sum() * voxel_ml) for name, mask in masks.items()}
         unwritten = [region for region in self.regions if region not in self.scheme.regions]
         notes = [f"{name} is no region of {self.scheme.name}: not written" for name in unwritten]
+        notes += self._notes_on_size(case, np.count_nonzero(label_map) * voxel_ml)
         return Prediction(
             case_id=case.case_id,
             label_map=placed(label_map, box, case.grid.shape),
@@ -353,6 +361,18 @@ class Predictor:
             slices=case.case.images if case.case.is_stack else (),
             binary=self.binary,
         )
+
+    def _notes_on_size(self, case: PreparedCase, marked_ml: float) -> list[str]:
+        """Said where a result fills so much of the brain that it can hardly be right."""
+        image = case.images[self.models[0].config.preprocessing]
+        if marked_ml <= _HARDLY * image.tissue_ml:
+            return []
+        note = (
+            f"the result fills {marked_ml / image.tissue_ml:.0%} of the tissue: look at it; are "
+            "the images those that the model was trained for, and is the skull stripped?"
+        )
+        logger.warning("%s: %s", case.case_id, note)
+        return [note]
 
     def _notes_without_size(self) -> list[str]:
         notes = ["the size of a voxel is not known: taken as 1 mm"]

@@ -31,7 +31,7 @@ class Channel:
     values: Volume
     tissue: Mask | None = None
     within: Mask | None = None
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
 
     def mask(self) -> Mask:
         """What is not background in this channel, (I, J, K)."""
@@ -73,7 +73,7 @@ def _cleaned(volume: Volume, name: str, options: PreprocessingConfig) -> tuple[C
     if not (background.is_plain or stated):
         channel = _with_background_0(volume, background, options)
     elif not (background.is_certain or stated):
-        channel = Channel(volume, notes=(_UNCERTAIN,))
+        channel = Channel(volume, notes=(UNCERTAIN,))
     channel = _without_far_voxels(channel)
     if options.intensity_range is not None:
         odd = check_range(channel.values, channel.mask(), options.intensity_range, name)
@@ -81,7 +81,8 @@ def _cleaned(volume: Volume, name: str, options: PreprocessingConfig) -> tuple[C
     return channel, limit
 
 
-_UNCERTAIN = (
+#: Note on a channel of which it is not known what is tissue.
+UNCERTAIN = (
     "no value fills the border of the scan, so all but 0 is taken for tissue; strip the skull, or "
     "train with data.background"
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nibabel as nib
@@ -20,14 +20,14 @@ from volseg.boxes import bounding_box
 from volseg.config import PreprocessingConfig
 from volseg.nifti import CaseImages, Grid
 from volseg.ranks import side_by_side
-from volseg.transforms.cleaning import Channel, cleaned, together
+from volseg.transforms.cleaning import UNCERTAIN, Channel, cleaned, together
 from volseg.transforms.intensity import standardise, to_unit_range
 from volseg.transforms.resampling import Affine, moved, ratios, scaling, target_grid
 
 # The weights of a voxel that is half covered may add up to a little less than a half.
 _HALF = 0.5 - 1e-5
-# Litres of tissue, and share of a scan that is tissue, above which something is odd.
-_LARGEST_BRAIN, _FULL = 2.5, 0.95
+# Volume of tissue, and share of a scan that is tissue, above which something is odd.
+_LARGEST_BRAIN_ML, _FULL = 2500, 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,11 @@ class Preprocessed:
     affine: Affine
     grid: Grid
     notes: tuple[str, ...] = ()
+
+    @property
+    def tissue_ml(self) -> float:
+        """Volume of the tissue, in ml."""
+        return float(np.count_nonzero(self.tissue) * abs(np.linalg.det(self.affine[:3, :3])) / 1e3)
 
 
 def preprocess(
@@ -102,8 +107,8 @@ def preprocess(
         return tissue
 
     tissue = np.logical_or.reduce(side_by_side(fill, image, block))
-    notes = together(options.channels, channels) + _size_notes(images, tissue, affine)
-    return Preprocessed(image, tissue, affine, images.grid, tuple(notes))
+    done = Preprocessed(image, tissue, affine, images.grid)
+    return replace(done, notes=tuple(_notes(images, options, channels, done.tissue_ml)))
 
 
 def preprocess_masks(
@@ -171,15 +176,23 @@ def _upright(channel: npt.NDArray[Any], affine: Affine) -> npt.NDArray[Any]:
     return upright
 
 
-def _size_notes(images: CaseImages, tissue: Mask, affine: Affine) -> list[str]:
-    """What is odd about the size of the tissue."""
-    litres = np.count_nonzero(tissue) * abs(np.linalg.det(affine[:3, :3])) / 1e6
-    share = litres * 1e3 / (math.prod(images.grid.shape) * images.grid.voxel_ml)
-    if litres > _LARGEST_BRAIN and not images.slices:
-        return [
-            f"tissue measures {litres:.1f} l, and no brain more than {_LARGEST_BRAIN:g}: the skull "
-            "does not seem to be stripped; strip it, unless the model was trained with it"
-        ]
-    if share > _FULL:
-        return [f"tissue fills {share:.0%} of the scan: its background was not found, or cut off"]
-    return []
+def _notes(
+    images: CaseImages, options: PreprocessingConfig, channels: Sequence[Channel], tissue_ml: float
+) -> list[str]:
+    """What is odd about the grey values and the volume of the tissue.
+
+    Slices show whole heads, as a rule, and so do those that their networks were trained on.
+    """
+    if images.slices:
+        known = [replace(one, notes=[n for n in one.notes if n != UNCERTAIN]) for one in channels]
+        return together(options.channels, known)
+    notes = together(options.channels, channels)
+    share = tissue_ml / (math.prod(images.grid.shape) * images.grid.voxel_ml)
+    if tissue_ml > _LARGEST_BRAIN_ML:
+        notes.append(
+            f"tissue measures {tissue_ml:.0f} ml, and no brain more than {_LARGEST_BRAIN_ML}: the "
+            "skull does not seem to be stripped; strip it, unless the model was trained with it"
+        )
+    elif share > _FULL and not any(UNCERTAIN in note for note in notes):
+        notes.append(f"tissue fills {share:.0%} of the scan: its background is cut off or unknown")
+    return notes
