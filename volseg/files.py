@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from volseg import signals
-from volseg.errors import OutputError, reason
+from volseg.errors import OutputError, reason, shown
 from volseg.ownership import check_names_folder, check_ours, is_ours
 
 if sys.platform != "win32":
@@ -55,6 +55,11 @@ def atomic_write(path: Path, *, known: bool = False) -> Iterator[Path]:
             if not known:
                 check_ours(path)
             temporary.replace(path)
+    except UnicodeEncodeError as error:
+        name = shown(error.object[max(0, error.start - 30) : error.end])
+        raise OutputError(
+            f"cannot write {path}: {name} in it is not UTF-8; rename what is called so"
+        ) from None
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and "\0" not in str(path):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from volseg.cli.log import configure_logging
 from volseg.cli.tables import (
     print_table,
 )
+from volseg.cli.terminal import put, visible
 from volseg.errors import VolsegError
 
 EXIT_FAILED = 1
@@ -41,7 +43,7 @@ class _Commands(TyperGroup):
                 raise typer.Exit from None
             # In a job, its script tells how it goes on.
             if "SLURM_JOB_ID" not in os.environ:
-                typer.echo(str(stop), err=True)
+                put(visible(str(stop)), sys.stderr)
             raise typer.Exit(signals.exit_code()) from None
         except KeyboardInterrupt:
             complain("interrupted")
@@ -101,7 +103,7 @@ DataRoot = Annotated[
 
 def _show_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"volseg {__version__}")
+        put(f"volseg {__version__}", sys.stdout)
         raise typer.Exit
 
 
@@ -124,7 +126,7 @@ def volseg(
 def complain(sentence: str) -> None:
     """Print an error on stderr; of several processes, each its own."""
     where = f" on rank {ranks.rank()}" * (ranks.rank() > 0)
-    typer.echo(f"Error{where}: {sentence}", err=True)
+    put(f"Error{where}: {visible(sentence)}", sys.stderr)
 
 
 def fail_if_some_failed(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from volseg.cli.tables import say
+from volseg.cli.terminal import put
 from volseg.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def as_words(flags: Mapping[str, bool], options: Mapping[str, object]) -> list[s
 def tell_of_job(job: Submission, *watch: str) -> None:
     """The script after a dry run; else the number of the job, and how to watch it."""
     if job.job is None:
-        typer.echo(job.script, nl=False)
+        put(job.script.rstrip("\n"), sys.stdout)
         return
     # The shell is to see the star of an array.
     log = "*".join(shlex.quote(part) if part else "" for part in job.log.split("*"))

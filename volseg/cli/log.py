@@ -6,11 +6,23 @@ import logging
 import sys
 import warnings
 
+from volseg.cli.terminal import put, visible
 from volseg.ranks import rank
+
+
+class _Visible(logging.Formatter):
+    """The message alone, made safe for a terminal, and the traceback, if there is one."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return visible(super().formatMessage(record))
 
 
 class PlainLog(logging.Handler):
     """Messages as plain lines on stderr: ours from INFO on, those of other packages if serious."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(_Visible())
 
     def filter(self, record: logging.LogRecord) -> bool:
         if rank() > 0:
@@ -21,7 +33,7 @@ class PlainLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         warning = "Warning: " * (record.levelno == logging.WARNING)
         # Looked up each time: a progress bar replaces stderr, to stay below the lines.
-        print(f"{warning}{self.format(record)}", file=sys.stderr)
+        put(f"{warning}{self.format(record)}", sys.stderr)
 
 
 def configure_logging() -> None:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from volseg.cli.terminal import console, put, visible
+
 if TYPE_CHECKING:
     from volseg.tasks.compare import CompareResult
     from volseg.tasks.evaluate import EvaluateResult
@@ -152,7 +154,7 @@ def print_comparison(result: CompareResult) -> None:
 
     comparison = result.comparison
     for region in comparison.regions:
-        print_table(region, main_columns(comparison), main_rows(comparison, region))
+        print_table(region, main_columns(comparison), main_rows(comparison, region), lines=True)
     if comparison.pairs:
         print_table(
             "Pairs",
@@ -182,8 +184,17 @@ def print_validation(scores: Mapping[str, float]) -> None:
     )
 
 
-def print_table(title: str, columns: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table on stdout; what does not fit the terminal is folded, never cut."""
+def print_table(
+    title: str, columns: Iterable[str], rows: Iterable[Sequence[object]], *, lines: bool = False
+) -> None:
+    """A table on stdout; what does not fit the terminal is folded, never cut.
+
+    Args:
+        title: Heading.
+        columns: Heads of the columns.
+        rows: Cells of each row.
+        lines: Whether cells have several lines.
+    """
     from rich.markup import escape
     from rich.table import Table
 
@@ -192,8 +203,9 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Sequence[obje
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
-    _console().print(table)
+        cells = ([str(cell)] if not lines else str(cell).split("\n") for cell in row)
+        table.add_row(*("\n".join(escape(visible(line)) for line in cell) for cell in cells))
+    console(sys.stdout).print(table)
 
 
 def number(value: float | None, digits: int) -> str:
@@ -208,13 +220,6 @@ def as_yaml(facts: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(facts), sort_keys=False, default_flow_style=None, width=100).rstrip()
 
 
-def _console() -> Any:
-    from rich.console import Console
-
-    # A file or a pipe has no width: nothing is folded there.
-    return Console(width=None if sys.stdout.isatty() else 10_000)
-
-
 def say(line: str) -> None:
     """A line on stdout."""
-    _console().print(line, markup=False, highlight=False, soft_wrap=True)
+    put(visible(line), sys.stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from volseg.cli.tables import (
     as_yaml,
     say,
 )
+from volseg.cli.terminal import put
 
 
 @app.command(rich_help_panel=USE)
@@ -174,6 +176,6 @@ def info(
 
     facts = run_info(file)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        put(json.dumps(facts, indent=2), sys.stdout)
     else:
-        typer.echo(as_yaml(facts))
+        put(as_yaml(facts), sys.stdout)
