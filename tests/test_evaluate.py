@@ -11,7 +11,8 @@ import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 from scipy.ndimage import binary_dilation, find_objects
 
-from volseg.datalist import Case, DataList, write_data_list
+from volseg.datalist import Case, DataList, find_cases, write_data_list
+from volseg.datalist.sources import read_sources
 from volseg.errors import ConfigError, DataListError, LabelError, OutputError
 from volseg.labels import get_scheme
 from volseg.tasks.evaluate import evaluate
@@ -274,6 +275,34 @@ def test_a_folder_that_is_its_own_reference_is_told_of(folders):
 
     assert any("every prediction equals its reference" in note for note in same.notes)
     assert not any("every prediction equals" in note for note in other.notes)
+
+
+def _of_one_patient(folder, value):
+    """A case in BraTS names, its images of one grey value; its folder."""
+    for channel in ("t1n", "t1c", "t2w", "t2f"):
+        image = np.full((16, 16, 12), value, np.int16)
+        write(folder / "BraTS-GLI-00007-000" / f"BraTS-GLI-00007-000-{channel}.nii", image)
+    write(folder / "BraTS-GLI-00007-000" / "BraTS-GLI-00007-000-seg.nii", tumour(enhancing=3))
+    return folder
+
+
+@pytest.mark.parametrize(("value", "is_told"), [(1, False), (2, True)])
+def test_predictions_of_another_patient_of_that_name_are_told_of(tmp_path, value, is_told):
+    """The images may have been moved since; only what is in them tells."""
+    made_of, reference = (
+        _of_one_patient(tmp_path / site, grey) for site, grey in (("siteA", 1), ("siteB", value))
+    )
+    (case,) = find_cases([made_of]).cases
+    predictions = tmp_path / "predictions"
+    write(predictions / f"{case.case_id}.nii.gz", tumour(enhancing=3))
+    record = {"sources": read_sources(case), "output": f"{case.case_id}.nii.gz"}
+    manifest = {"labels": "brats2023", "cases": {case.case_id: record}}
+    (predictions / "manifest.json").write_text(json.dumps(manifest))
+
+    result = evaluate(predictions, reference, tmp_path / "scores")
+
+    said = f"the prediction of {case.case_id} was made from other images than those of the refer"
+    assert any(note.startswith(said) for note in result.notes) is is_told
 
 
 def test_a_mean_of_empty_label_maps_is_said_to_say_nothing(tmp_path):

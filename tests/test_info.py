@@ -10,8 +10,10 @@ import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from test_inference import oblique, tiny_config, write_case, write_model
 
+from volseg.checkpoint import read_checkpoint_header
 from volseg.config import write_config
 from volseg.datalist import DataList, find_cases, write_data_list
 from volseg.errors import CheckpointError, DataListError, ImageError, VolsegError
@@ -312,3 +314,34 @@ def test_a_damaged_file_is_named(tmp_path):
         (tmp_path / name).write_bytes(b"\x00" * 30)
         with pytest.raises(error, match=name):
             info(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cases": 3},
+        {"cases": {"a": None}},
+        {"models": 3},
+        {"models": [None]},
+        {"failures": []},
+    ],
+)
+def test_a_manifest_of_another_form_is_refused(tmp_path, change):
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({"models": [], "cases": {}, "failures": {}} | change))
+
+    with pytest.raises(VolsegError, match=r"manifest\.json is no manifest of volseg .*"):
+        info(path)
+
+
+def test_a_model_that_finds_nothing_and_one_that_cannot_be_used_are_told_of(tmp_path):
+    model = write_model(tmp_path / "m.safetensors", scores={"dice/WT": 0.0})
+    assert info(model)["doubts"] == [
+        "finds nothing, or next to nothing, of WT: Dice 0.000 in its own validation"
+    ]
+
+    state = load_file(model)
+    next(iter(state.values())).view(-1)[0] = np.nan
+    save_file(state, model, {"volseg": json.dumps(read_checkpoint_header(model))})
+    with pytest.raises(VolsegError, match="NaN or infinite"):
+        info(model)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from volseg.errors import ConfigError, LabelError, SchemeError
+from volseg.errors import ConfigError, LabelError, SchemeError, shown
 
 #: The masks of a voxel are stored as the bits of a byte.
 MAX_REGIONS = 8
@@ -211,7 +211,7 @@ def get_scheme(name: str) -> LabelScheme:
         return LABEL_SCHEMES[SCHEME_ALIASES.get(name, name)]
     except KeyError:
         raise ConfigError(
-            f"unknown label scheme {name!r}; use one of {', '.join(LABEL_SCHEMES)}"
+            f"unknown label scheme {shown(name)}; use one of {', '.join(LABEL_SCHEMES)}"
         ) from None
 
 

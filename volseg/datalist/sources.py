@@ -67,6 +67,20 @@ def relation(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
     return "changed" if folders else "elsewhere"
 
 
+def is_of_others(record: Mapping[str, Any], case: Case) -> bool:
+    """Whether a result was made from none of the images of a case, as far as both can be told.
+
+    Args:
+        record: That of the result in a manifest.
+        case: The case that the result is taken for.
+    """
+    sources = record.get("sources") or ()
+    if not sources or not case.images or not all(path.is_file() for path in case.images):
+        return False
+    images = [path.absolute() for path in case.images]
+    return not any(_is_same(source, path) for source in sources for path in images)
+
+
 def _is_same(source: Mapping[str, Any], path: Path) -> bool:
     in_place = source["path"] == str(path)
     try:

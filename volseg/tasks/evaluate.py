@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from volseg.datalist import Case
 from volseg.errors import LabelError, OutputError
@@ -22,8 +23,10 @@ from volseg.tasks.pictures import draw_scored_samples
 from volseg.tasks.predictions import (
     Predicted,
     find_predictions,
+    made_of_others,
     missing_channels,
     prediction_scheme,
+    records_of,
 )
 from volseg.tasks.references import References, find_references, reference_schemes
 from volseg.tasks.scoring import CaseScores, Comparison, score_case
@@ -109,13 +112,14 @@ def evaluate(  # noqa: PLR0913  (an option each)
     _check_regions(comparisons)
     # One after the other: threads were measured, and are not faster.
     scored = [score_case(one) for one in track(comparisons, "scoring", len(comparisons))]
-    record = _record(predictions, cases, scored)
+    records = records_of(predictions)
+    record = _record(records, cases, scored)
     failures = tuple(
         (case.case_id, of_case.failure)
         for case, of_case in zip(cases, scored, strict=True)
         if of_case.failure
     )
-    notes = list(_notes(comparisons, record.table))
+    notes = [*_notes(comparisons, record.table), *made_of_others(records, cases)]
     about = {
         "predictions": str(predictions),
         "prediction_labels": predicted.name,
@@ -165,12 +169,14 @@ def _check_output(output: Path) -> None:
     check_outputs(output, _FILES)
 
 
-def _record(predictions: Path, cases: Sequence[Case], scored: Sequence[CaseScores]) -> ScoreRecord:
+def _record(
+    records: Mapping[str, Any], cases: Sequence[Case], scored: Sequence[CaseScores]
+) -> ScoreRecord:
     return ScoreRecord(
         ScoreTable.of(row for of_case in scored for row in of_case.rows),
         SliceTable.of(row for of_case in scored for row in of_case.slices),
         {case.case_id: case.groups for case in cases},
-        missing_channels(predictions, {case.case_id for case in cases}),
+        missing_channels(records, {case.case_id for case in cases}),
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from volseg.config import ExperimentConfig, load_config
 from volseg.datalist import Case, find_cases, read_data_list
-from volseg.datalist.manifests import read_manifests, unite
+from volseg.datalist.manifests import check_content, read_manifests, unite
 from volseg.datalist.names import LABEL, is_slice, read_name
 from volseg.datalist.stacks import is_mask
 from volseg.documents import read_json
@@ -177,7 +177,12 @@ def _stacks(cases: Iterable[Case]) -> dict[str, Any]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    return _results(read_json(path, DataListError))
+    try:
+        # What was done since it was written is in its journal.
+        found = [one.content for one in read_manifests(path.parent) if one.path.name == path.name]
+        return _results(found[0] if found else check_content(read_json(path, DataListError)))
+    except (OSError, ValueError) as error:
+        raise VolsegError(f"{error}; move it away") from None
 
 
 def _results(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,10 +190,11 @@ def _results(content: Mapping[str, Any]) -> dict[str, Any]:
     shard = {name: content[name] for name in ("shard", "finished") if name in content}
     return {
         **shard,
-        "cases": len(content["cases"]),
-        "failures": content["failures"],
+        "cases": len(content.get("cases", {})),
+        "failures": content.get("failures", {}),
         "labels": labels.get("name") if isinstance(labels, dict) else labels,
         "models": [model.get("path") for model in content.get("models", ())],
+        **({"doubts": content["doubts"]} if content.get("doubts") else {}),
         "device": content.get("device"),
         "volseg": content.get("volseg"),
     }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from volseg.datalist import Case
 from volseg.datalist.manifests import read_manifest
 from volseg.datalist.names import LABEL, is_nifti, is_slice, read_name, stem
-from volseg.errors import ConfigError, DataListError, LabelError
+from volseg.datalist.sources import is_of_others
+from volseg.errors import ConfigError, DataListError, LabelError, cut
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 
 _NAMES_SHOWN = 3
@@ -74,26 +76,38 @@ def _manifest_scheme(predictions: Path) -> LabelScheme:
     except FileNotFoundError:
         reason = "it has no manifest.json"
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ConfigError) as error:
-        reason = f"its manifest.json tells none: {error}"
+        reason = f"its manifest.json tells none: {cut(str(error), 300)}"
     raise LabelError(
         f"the label scheme of {predictions} is not known ({reason}); name it with labels, one of "
         f"{', '.join(LABEL_SCHEMES)}"
     )
 
 
-def missing_channels(predictions: Path, case_ids: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Channels that each case lacks, as `infer` noted it; only cases that lack one."""
+def records_of(predictions: Path) -> dict[str, dict[str, Any]]:
+    """What `infer` noted of each case; empty where it wrote none of the predictions."""
     try:
-        cases = read_manifest(predictions)["cases"]
-        noted = {case_id: cases[case_id].get("missing_channels", []) for case_id in cases}
+        return dict(read_manifest(predictions).get("cases", {}))
     # Predictions of another program have no manifest, or one of their own.
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError):
         return {}
-    return {
-        case_id: tuple(map(str, names))
-        for case_id, names in noted.items()
-        if case_id in case_ids and names
-    }
+
+
+def missing_channels(records: Mapping[str, Any], case_ids: Collection[str]) -> dict[str, list[str]]:
+    """Channels that each case lacks, as `infer` noted it; only cases that lack one."""
+    noted = {case_id: records[case_id].get("missing_channels") for case_id in records}
+    return {case_id: names for case_id, names in noted.items() if case_id in case_ids and names}
+
+
+def made_of_others(records: Mapping[str, Any], cases: Iterable[Case]) -> Iterator[str]:
+    """A sentence where predictions bear the names of cases, but were made from other images."""
+    others = [c for c in cases if c.case_id in records and is_of_others(records[c.case_id], c)]
+    if others:
+        first, more = others[0], f" and {len(others) - 1} more" if others[1:] else ""
+        made_of = records[first.case_id]["sources"][0]["path"]
+        yield (
+            f"the prediction of {first.case_id}{more} was made from other images than those of "
+            f"the reference ({made_of}, not {first.images[0]}): it may be of another patient"
+        )
 
 
 def find_predictions(
