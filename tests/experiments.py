@@ -38,7 +38,9 @@ def write_small_config(path: Path, data_list: Path, **sections: dict[str, object
         "network": {"name": "attention_unet", "widths": [4, 8]},
         "training": {"max_epochs": 2, "accelerator": "cpu"},
     }
-    changed = {name: values | sections.get(name, {}) for name, values in options.items()}
+    changed = {
+        name: options.get(name, {}) | sections.get(name, {}) for name in {**options, **sections}
+    }
     path.write_text(yaml.safe_dump({"labels": "brats2023"} | changed), encoding="utf-8")
     return path
 

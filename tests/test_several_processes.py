@@ -9,14 +9,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from experiments import write_small_config
 from safetensors.torch import load_file
 
+from volseg.checkpoint import load_checkpoint
 from volseg.config import load_config
+from volseg.datalist import read_data_list
+from volseg.metrics import ScoreRow, ScoreTable, region_overlaps
 from volseg.runs import find_checkpoints, read_metrics
 from volseg.tasks.fit import fit
+from volseg.training.cache import build_cache
+from volseg.training.entries import read_masks
+from volseg.training.views import decoded_masks
+from volseg.windows import on_scan_grid, segment
 
 DRIVEN = Path(__file__).with_name("driven.py")
 # Stops count as failures for torchrun, so its processes are told apart by their launcher.
@@ -37,6 +45,8 @@ def study(cohort: Path, tmp_path_factory) -> Path:
         data={"batch_size": 1},
         network={"dropout": 0.2},
         training={"ema": 0.9},
+        # Low enough that networks of six steps find something.
+        inference={"threshold": 0.011},
     )
     return folder
 
@@ -100,6 +110,29 @@ def test_one_process_has_the_scores_of_two(study, undisturbed, caplog):
         assert float(row[name]) == pytest.approx(float(other[name]), abs=1e-6)
     assert_same_weights(study / "alone", undisturbed)
     assert "the batch was 2 in 2 processes, and is 1 in 1 from here on" in caplog.messages
+
+
+def test_two_processes_score_to_the_bit_as_the_whole_scans_and_label_maps_are_scored(
+    study, undisturbed
+):
+    model = load_checkpoint(undisturbed)
+    config, network = model.config, model.network.eval()
+    _, validation = read_data_list(config.data.data_list).split(0)
+    expected = []
+    for case in build_cache(validation, config, study / "cache")[0]:
+        probabilities = segment(network, np.asarray(case.image), config, device="cpu")
+        whole = on_scan_grid(probabilities, case.affine, case.grid).numpy()
+        masks = decoded_masks(whole, config, case.grid.voxel_ml)
+        overlaps = region_overlaps(
+            np.stack(list(masks.values())), read_masks(case.case, config), list(masks)
+        )
+        expected += [
+            ScoreRow.of(case.case.case_id, *item, case.grid.voxel_ml) for item in overlaps.items()
+        ]
+
+    ScoreTable.of(expected).to_csv(study / "expected.csv")
+    assert len(expected) == 6
+    assert (study / "expected.csv").read_bytes() == (undisturbed / "scores.csv").read_bytes()
 
 
 def test_torchrun_trains_as_lightning_does_and_what_it_starts_again_goes_on(study, undisturbed):

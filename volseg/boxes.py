@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -46,3 +46,16 @@ def placed(
     whole = np.zeros(shape, part.dtype)
     whole[box] = part
     return whole
+
+
+def union(boxes: Iterable[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """Smallest box that holds all boxes.
+
+    Examples:
+        >>> union([(slice(2, 5),), (slice(4, 9),)])
+        (slice(2, 9, None),)
+    """
+    return tuple(
+        slice(min(side.start for side in sides), max(side.stop for side in sides))
+        for sides in zip(*boxes, strict=True)
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from volseg import memory
-from volseg.boxes import placed
+from volseg.boxes import placed, union
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.config.yaml_file import read_word
@@ -297,7 +297,7 @@ class Predictor:
             ResourceError: If the probabilities do not fit into memory.
         """
         # Outside the brain all is background, so two thirds of a scan need not be looked at.
-        box = _union(
+        box = union(
             covered(image.image.shape[1:], image.affine, case.grid)
             for image in case.images.values()
         )
@@ -404,14 +404,6 @@ class Predictor:
                 "volseg infer for many"
             )
         return finding.cases[0]
-
-
-def _union(boxes: Iterable[tuple[slice, ...]]) -> tuple[slice, ...]:
-    """Smallest box that holds all boxes."""
-    return tuple(
-        slice(min(side.start for side in sides), max(side.stop for side in sides))
-        for sides in zip(*boxes, strict=True)
-    )
 
 
 def _check_finite(probabilities: torch.Tensor, case: PreparedCase, model: Model) -> None:

@@ -84,7 +84,10 @@ def segment(
 
 
 def on_scan_grid(
-    probabilities: torch.Tensor, affine: npt.NDArray[np.float64], grid: Grid
+    probabilities: torch.Tensor,
+    affine: npt.NDArray[np.float64],
+    grid: Grid,
+    box: tuple[slice, ...] | None = None,
 ) -> torch.Tensor:
     """`transforms.to_original` in memory of the CPU, even where that of the GPU is short.
 
@@ -92,13 +95,16 @@ def on_scan_grid(
         probabilities: (R, I, J, K) on the preprocessed grid, on any device.
         affine: Affine of the preprocessed image.
         grid: Grid of the source files.
+        box: Part of the scan that is wanted; None: all.
 
     Returns:
-        float32 (R, *grid.shape) on the CPU.
+        float32 (R, *grid.shape), or of the shape of `box`, on the CPU.
     """
 
     def run(device: torch.device) -> torch.Tensor:
-        return to_original(probabilities.to(device), affine, grid).cpu()
+        whole = to_original(probabilities.to(device), affine, grid)
+        # A copy, so that a part does not keep the whole in memory.
+        return whole.cpu() if box is None else whole[(slice(None), *box)].contiguous().cpu()
 
     return _run_where_it_fits(run, probabilities.device)
 

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from volseg import memory, signals
+from volseg.boxes import placed
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
 from volseg.errors import DataListError, OutputError, SchemeError, VolsegError
@@ -62,6 +63,7 @@ class CachedCase:
         notes: What is odd about the grey values, and what was done about it.
         axis: Along which the planes of `image` are stored.
         bits_at: First voxel of the box of all regions, which `bits` are stored of.
+        reference_at: First voxel, on the grid of the source files, of `reference`.
     """
 
     case: Case
@@ -73,6 +75,7 @@ class CachedCase:
     notes: tuple[str, ...] = ()
     axis: int = 0
     bits_at: tuple[int, int, int] = (0, 0, 0)
+    reference_at: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def image(self) -> TissueArray:
@@ -83,11 +86,18 @@ class CachedCase:
     @property
     def bits(self) -> npt.NDArray[np.uint8]:
         """(I, J, K); bit r is set where the voxel lies in region r."""
-        box = self._array("bits")
-        ends = zip(self.bits_at, box.shape, strict=True)
-        bits = np.zeros(self.shape, np.uint8)
-        bits[tuple(slice(start, start + size) for start, size in ends)] = box
-        return bits
+        bits = self._array("bits")
+        return placed(bits, _box(self.bits_at, bits.shape), self.shape)
+
+    @property
+    def reference(self) -> npt.NDArray[np.uint8]:
+        """Bits as in `bits`, on the grid of the source files, within `reference_box`."""
+        return self._array("reference")
+
+    @property
+    def reference_box(self) -> tuple[slice, ...]:
+        """Part of the source files outside which no voxel lies in a region."""
+        return _box(self.reference_at, self.reference.shape)
 
     @property
     def foreground(self) -> npt.NDArray[np.int16]:
@@ -102,6 +112,10 @@ class CachedCase:
     def _array(self, name: str) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(self.entry / f"{name}.npy", mmap_mode="r")
         return array
+
+
+def _box(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
+    return tuple(slice(first, first + n) for first, n in zip(start, shape, strict=True))
 
 
 def build_cache(
@@ -213,9 +227,10 @@ def _open(entry: Path, case: Case) -> CachedCase | None:
             notes=tuple(meta["notes"]),
             axis=meta["axis"],
             bits_at=tuple(meta["bits_at"]),
+            reference_at=tuple(meta["reference_at"]),
         )
         # Mapping compares the size of each file with what its header says.
-        _ = found.image, found._array("bits"), found.foreground
+        _ = found.image, found._array("bits"), found.reference, found.foreground
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
     return found

@@ -255,6 +255,7 @@ class VolumeDataModule(pl.LightningDataModule):
         # signal by which Python would end them, and it would wait for them for ever.
         trainer: Any = self.trainer
         trainer.fit_loop.teardown()
+        trainer.lightning_module.scorer.close()
 
     def _rank(self) -> tuple[int, int]:
         if self.trainer is None:

@@ -1,8 +1,13 @@
-"""What the cache holds of a case, made of its scans: image, regions, some voxels of each region."""
+"""What the cache holds of a case, made of its scans: image, regions, some voxels of each region.
+
+Regions are kept twice, each time as the bits of a byte within their box: on the grid of the image,
+to train on, and on that of the scan, where they are the reference that a prediction is scored with.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,24 +36,28 @@ def prepare(
         VolsegError: If the case cannot be used.
     """
     done, missing = _prepared(case, config)
-    bits, foreground = _regions(case, config, done)
-    box = bounding_box(bits > 0)
+    masks, grid, start = _reference(case, config, done)
+    regions = preprocess_masks(masks, grid, done)
+    bits, bits_at = _packed(regions, (0, 0, 0))
+    reference, reference_at = _packed(masks, start)
     # A patch takes few planes where they are those of its thinnest axis.
     axis = 2 if config.spatial_dims == 2 else 0
     mask, values = pack(done.image, done.tissue, axis)
     arrays: dict[str, npt.NDArray[Any]] = {
         "image": values,
         "tissue": mask,
-        "bits": bits[box],
-        "foreground": foreground,
+        "bits": bits,
+        "reference": reference,
+        "foreground": _foreground(regions),
     }
     return arrays, {
         "affine": done.affine.tolist(),
         "grid_shape": list(done.grid.shape),
         "grid_affine": done.grid.affine.tolist(),
-        "shape": list(bits.shape),
+        "shape": list(regions.shape[1:]),
         "axis": axis,
-        "bits_at": [part.start for part in box],
+        "bits_at": bits_at,
+        "reference_at": reference_at,
         "missing": missing,
         "notes": done.notes,
     }
@@ -108,24 +117,31 @@ def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple
     return preprocess(images, options), images.missing
 
 
-def _regions(
+def _reference(
     case: Case, config: ExperimentConfig, done: Preprocessed
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int16]]:
-    """Bits (I, J, K) and foreground of the label map on the grid of a preprocessed image."""
+) -> tuple[npt.NDArray[np.bool_], Grid, list[int]]:
+    """Masks (R, *) of the part of a label map around all labels, its grid and its first voxel."""
     label_map, grid = read_reference(case)
     check_same_grid({"image": done.grid, f"label map of {case.case_id}": grid})
     # Only the box of the labels is worked on. A coarser voxel reaches that far beyond it.
     ratio = max(np.linalg.norm(done.affine[:3, :3], axis=0)) / min(grid.spacing_mm)
     box = bounding_box(label_map != 0, margin=math.ceil(ratio) + 2)
     labels = label_map[box]
-    moved = grid.affine @ scaling((1, 1, 1), [part.start for part in box])
+    start = [part.start for part in box]
     i, j, k = labels.shape
-    masks = _masks(labels, case, config)
-    regions = preprocess_masks(masks, Grid((i, j, k), moved), done)
-    bits = np.zeros(regions.shape[1:], np.uint8)
-    for number, region in enumerate(regions):
-        bits |= region.view(np.uint8) << number
-    return bits, _foreground(regions)
+    part = Grid((i, j, k), grid.affine @ scaling((1, 1, 1), start))
+    return _masks(labels, case, config), part, start
+
+
+def _packed(
+    masks: npt.NDArray[np.bool_], start: Sequence[int]
+) -> tuple[npt.NDArray[np.uint8], list[int]]:
+    """Bits of masks (R, I, J, K) within their box, and its first voxel if `start` is theirs."""
+    bits = np.zeros(masks.shape[1:], np.uint8)
+    for number, mask in enumerate(masks):
+        bits |= mask.view(np.uint8) << number
+    box = bounding_box(bits)
+    return bits[box], [first + part.start for first, part in zip(start, box, strict=True)]
 
 
 def _foreground(regions: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:

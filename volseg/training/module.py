@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,21 +20,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from volseg import signals
 from volseg.config import ExperimentConfig, TrainingConfig
 from volseg.losses import build_loss
-from volseg.metrics import (
-    ScoreRow,
-    ScoreTable,
-    SliceRow,
-    SliceTable,
-    region_overlaps,
-    slice_rows,
-)
+from volseg.metrics import ScoreTable, SliceTable
 from volseg.networks import build_network
 from volseg.overlay import figure_array, gallery
 from volseg.training.batches import unpacked_masks
 from volseg.training.cache import CachedCase
 from volseg.training.counts import EpochSums
-from volseg.training.entries import read_masks
-from volseg.training.views import axial, cached_view, decoded_masks
+from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box, scoring_threads
+from volseg.training.views import cached_view
 from volseg.windows import on_scan_grid, segment
 
 logger = logging.getLogger(__name__)
@@ -77,8 +72,7 @@ class SegmentationModule(pl.LightningModule):
             # Else several GPUs would wait for gradients that never come.
             self.averaged.requires_grad_(False)
         self.sums = EpochSums(self.regions, config.inference.threshold)
-        self.rows: list[ScoreRow] = []
-        self.slice_rows: list[SliceRow] = []
+        self.scorer = Scorer(1)
         # Those of all ranks, once a validation has ended.
         self.losses: dict[str, float] = {}
         self.table, self.slices = ScoreTable(), SliceTable()
@@ -122,7 +116,10 @@ class SegmentationModule(pl.LightningModule):
             )
 
     def on_validation_epoch_start(self) -> None:
-        self.rows, self.slice_rows, self.losses = [], [], {}
+        # `num_devices` is that of this node.
+        self.scorer.close()
+        self.scorer = Scorer(scoring_threads(self.trainer.num_devices))
+        self.losses = {}
         # Ranks agree in weights; running statistics of batch norm are of what each has seen.
         if self.trainer.world_size > 1:
             for buffer in self.best_network.buffers():
@@ -132,25 +129,21 @@ class SegmentationModule(pl.LightningModule):
         # A rank without a case goes along; after a signal the rest would be in vain.
         if batch is None or signals.received() is not None:
             return
-        image = np.asarray(batch.image)
-        network = self.best_network
-        probabilities = segment(network, image, self.config, device=self.device)
+        probabilities = self._segmented(batch)
         self.losses[batch.case.case_id] = self._case_loss(probabilities, batch)
-        original = on_scan_grid(probabilities, batch.affine, batch.grid).numpy()
-        masks = decoded_masks(original, self.config, batch.grid.voxel_ml)
-        self._score(batch, np.stack([masks[region] for region in self.regions]))
+        self.scorer.give(self._scoring(probabilities, batch))
         if batch.case.case_id in self.pictures:
             self._draw(batch, probabilities.cpu().numpy())
 
-    def _score(self, batch: CachedCase, prediction: npt.NDArray[np.bool_]) -> None:
-        case_id = batch.case.case_id
-        reference = read_masks(batch.case, self.config)
-        voxel_ml = batch.grid.voxel_ml if batch.case.has_size else None
-        overlaps = region_overlaps(prediction, reference, self.regions)
-        self.rows += [ScoreRow.of(case_id, *item, voxel_ml) for item in overlaps.items()]
-        if self.config.spatial_dims == 2:
-            predicted, expected = (axial(m, batch.grid.affine) for m in (prediction, reference))
-            self.slice_rows += slice_rows(case_id, predicted, expected, self.regions)
+    def _segmented(self, case: CachedCase) -> torch.Tensor:
+        image = np.asarray(case.image)
+        return segment(self.best_network, image, self.config, device=self.device)
+
+    def _scoring(self, probabilities: torch.Tensor, case: CachedCase) -> Callable[[], CaseScores]:
+        """The rest of a validation of a case, which needs no device."""
+        box = scored_box(case, self.config)
+        on_scan = on_scan_grid(probabilities, case.affine, case.grid, box).numpy()
+        return partial(score_case, case, on_scan, box, self.config)
 
     def _case_loss(self, probabilities: torch.Tensor, batch: CachedCase) -> float:
         """Loss on the whole case, at the spacing of the network."""
@@ -159,19 +152,20 @@ class SegmentationModule(pl.LightningModule):
         return float(self.loss(logits, unpacked_masks(bits, len(self.regions))[None]))
 
     def on_validation_epoch_end(self) -> None:
-        own = self.rows, self.slice_rows, self.losses
+        own = self.scorer.take(), self.losses
         gathered = [own]
         if self.trainer.world_size > 1:
             gathered *= self.trainer.world_size
             distributed.all_gather_object(gathered, own)
-        losses = {case: loss for _, _, part in gathered for case, loss in part.items()}
+        losses = {case: loss for _, part in gathered for case, loss in part.items()}
         # In the order of the cases, whatever the number of ranks.
         data: Any = self.trainer.datamodule
         place = {case.case.case_id: number for number, case in enumerate(data.validation)}
         self.losses = {case: losses[case] for case in sorted(losses, key=place.__getitem__)}
-        rows = [row for rows, _, _ in gathered for row in rows]
+        scores = [of_case for found, _ in gathered for of_case in found]
+        rows = [row for of_case in scores for row in of_case.rows]
         self.table = ScoreTable.of(sorted(rows, key=lambda row: place[row.case_id]))
-        slices = [row for _, rows, _ in gathered for row in rows]
+        slices = [row for of_case in scores for row in of_case.slices]
         self.slices = SliceTable.of(sorted(slices, key=lambda row: place[row.case_id]))
         # All that is logged is equal on all ranks already, being computed from what all have.
         self.log("val/loss", float(np.mean(list(self.losses.values()))))
@@ -203,6 +197,25 @@ class SegmentationModule(pl.LightningModule):
             global_step=self.global_step,
             dataformats="HWC",
         )
+
+    @torch.no_grad()
+    def seconds_of_case(self, case: CachedCase) -> float:
+        """Seconds that a validation takes for a case; on a GPU, scores are made beside it.
+
+        Nothing is recorded. The first call of a process takes longer than the others will.
+        """
+        training = self.training
+        self.eval()
+        start = time.perf_counter()
+        probabilities = self._segmented(case)
+        self._case_loss(probabilities, case)
+        score = self._scoring(probabilities, case)
+        segmented = time.perf_counter()
+        score()
+        end = time.perf_counter()
+        self.train(training)
+        beside = self.device.type != "cpu"
+        return max(segmented - start, end - segmented) if beside else end - start
 
     def configure_optimizers(self) -> dict[str, Any]:
         options = self.config.training

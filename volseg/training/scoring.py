@@ -1,0 +1,131 @@
+"""Scores of validation cases, made in threads while the network has the next case.
+
+On a GPU a case is segmented in less time than its scores take, and between two windows the
+processor waits. NumPy and cc3d let other threads run while they work, so no process is needed that
+would have to be sent the probabilities.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.boxes import placed, union
+from volseg.config import ExperimentConfig
+from volseg.metrics import ScoreRow, SliceRow, region_overlaps, slice_rows
+from volseg.ranks import cores
+from volseg.training.cache import CachedCase
+from volseg.training.datamodule import masks_of
+from volseg.training.views import axial, decoded_masks
+from volseg.transforms import covered
+
+_MOST_THREADS = 2
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """Rows of a case: one a region, and in 2D one a region and slice."""
+
+    rows: tuple[ScoreRow, ...]
+    slices: tuple[SliceRow, ...] = ()
+
+
+def scored_box(case: CachedCase, config: ExperimentConfig) -> tuple[slice, ...]:
+    """Part of the scan that scores need: outside it neither side holds a voxel of any region.
+
+    In 2D every slice has its score, so it is the whole scan.
+    """
+    if config.spatial_dims == 2:
+        return tuple(slice(0, size) for size in case.grid.shape)
+    boxes = [covered(case.shape, case.affine, case.grid)]
+    if case.reference.size:
+        boxes.append(case.reference_box)
+    return union(boxes)
+
+
+def score_case(
+    case: CachedCase,
+    probabilities: npt.NDArray[np.float32],
+    box: tuple[slice, ...],
+    config: ExperimentConfig,
+) -> CaseScores:
+    """Scores of a case on the grid of its files.
+
+    Args:
+        case: Holds the reference.
+        probabilities: (R, *) within `box` of the scan.
+        box: As `scored_box` gives it.
+        config: Names the regions, and says how probabilities are decoded.
+    """
+    regions, case_id = tuple(config.labels.regions), case.case.case_id
+    decoded = decoded_masks(probabilities, config, case.grid.voxel_ml)
+    prediction = np.stack([decoded[region] for region in regions])
+    reference = masks_of(reference_within(case, box), len(regions))
+    overlaps = region_overlaps(prediction, reference, regions)
+    voxel_ml = case.grid.voxel_ml if case.case.has_size else None
+    rows = tuple(ScoreRow.of(case_id, *item, voxel_ml) for item in overlaps.items())
+    if config.spatial_dims == 3:
+        return CaseScores(rows)
+    predicted, expected = (axial(masks, case.grid.affine) for masks in (prediction, reference))
+    return CaseScores(rows, tuple(slice_rows(case_id, predicted, expected, regions)))
+
+
+def reference_within(case: CachedCase, box: tuple[slice, ...]) -> npt.NDArray[np.uint8]:
+    """Bits of the reference in a part of the scan that holds all of them."""
+    inside = tuple(
+        slice(own.start - part.start, own.stop - part.start)
+        for own, part in zip(case.reference_box, box, strict=True)
+    )
+    shape = [part.stop - part.start for part in box]
+    return placed(case.reference, inside if case.reference.size else (slice(0, 0),) * 3, shape)
+
+
+def scoring_threads(processes: int = 1) -> int:
+    """Threads that score: the loaders of training are idle meanwhile, but the network is not.
+
+    Args:
+        processes: Training processes that share the cores.
+    """
+    return min(_MOST_THREADS, max(1, cores(processes) - 1))
+
+
+class Scorer:
+    """Scores cases in threads; what they find comes in the order in which they were given.
+
+    Args:
+        threads: How many. No case waits for one of them, so that memory stays bounded.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: deque[Future[CaseScores]] = deque()
+        self._found: list[CaseScores] = []
+
+    def give(self, score: Callable[[], CaseScores]) -> None:
+        """Call `score` in the next free thread; what an earlier one raised comes up here."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="scoring")
+        while len(self._waiting) >= self.threads:
+            self._found.append(self._waiting.popleft().result())
+        self._waiting.append(self._pool.submit(score))
+
+    def take(self) -> list[CaseScores]:
+        """What was found since the last time, in order, once all of it is."""
+        while self._waiting:
+            self._found.append(self._waiting.popleft().result())
+        found, self._found = self._found, []
+        self.close()
+        return found
+
+    def close(self) -> None:
+        """End the threads and forget what they found; what has not begun never does."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool, self._found = None, []
+        self._waiting.clear()
