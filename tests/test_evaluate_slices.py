@@ -124,10 +124,12 @@ def test_groups_of_the_list_and_missing_channels_of_the_manifest_are_compared(lg
 
 
 @pytest.mark.parametrize("cases", [None, ["a"], {"a": None}])
-def test_a_manifest_of_another_kind_names_no_missing_channels(lgg, cases):
+def test_a_manifest_of_another_kind_names_no_scheme_and_no_missing_channels(lgg, cases):
     (lgg[0] / "manifest.json").write_text(json.dumps({"labels": "lgg", "cases": cases}))
 
-    assert evaluate(*lgg).missing_channels == {}
+    with pytest.raises(LabelError, match="is no manifest of volseg"):
+        evaluate(*lgg)
+    assert evaluate(*lgg, labels="lgg").missing_channels == {}
 
 
 def test_with_a_known_size_of_a_voxel_a_stack_has_mm_and_ml(lgg, tmp_path):

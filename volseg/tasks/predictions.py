@@ -92,9 +92,11 @@ def records_of(predictions: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def missing_channels(records: Mapping[str, Any], case_ids: Collection[str]) -> dict[str, list[str]]:
+def missing_channels(
+    records: Mapping[str, Any], case_ids: Collection[str]
+) -> dict[str, tuple[str, ...]]:
     """Channels that each case lacks, as `infer` noted it; only cases that lack one."""
-    noted = {case_id: records[case_id].get("missing_channels") for case_id in records}
+    noted = {name: tuple(records[name].get("missing_channels", ())) for name in records}
     return {case_id: names for case_id, names in noted.items() if case_id in case_ids and names}
 
 
