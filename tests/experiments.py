@@ -7,14 +7,19 @@ from pathlib import Path
 
 import yaml
 
-CASE = {"image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "seg.nii"}
+CHANNELS = ("t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii")
 
 
 def write_experiment(folder: Path, **options: object) -> Path:
     """A config whose data list has the folds 0, 1 and 2; the scans are empty files."""
-    for name in (*CASE["image"], CASE["label"]):
-        (folder / name).touch()
-    cases = [CASE | {"case_id": f"c{n}", "patient_id": f"p{n}", "fold": n} for n in range(3)]
+    cases = []
+    for n, place in enumerate((".", "c1", "c2")):
+        (folder / place).mkdir(exist_ok=True)
+        names = [f"{place}/{name}" for name in (*CHANNELS, "seg.nii")]
+        for name in names:
+            (folder / name).touch()
+        case = {"case_id": f"c{n}", "patient_id": f"p{n}", "fold": n}
+        cases.append(case | {"image": names[:-1], "label": names[-1]})
     listed = {"volseg": 1, "name": "list", "channels": ["t1n", "t1c", "t2w", "t2f"]}
     (folder / "list.json").write_text(json.dumps(listed | {"data_root": ".", "training": cases}))
     config = {"labels": "brats2023", "data": {"data_list": "list.json"}, "slurm": {"gpus": 2}}

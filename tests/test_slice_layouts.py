@@ -32,7 +32,8 @@ from volseg.errors import ConfigError, DataListError
 from volseg.files import CURVES_FILE, METRICS_FILE, SAMPLES_FILE
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.tasks import compare_report
-from volseg.tasks.split import SplitOptions, read_values, split
+from volseg.tasks.label_maps import read_values
+from volseg.tasks.split import SplitOptions, split
 
 SHIPPED = Path(__file__).resolve().parents[1] / "data_lists"
 PERSON = "TCGA_CS_4941"

@@ -19,7 +19,7 @@ from volseg.boxes import placed, union
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.config.yaml_file import read_word
-from volseg.datalist import Case, Finding, find_scans
+from volseg.datalist import Case, Finding, Naming, find_scans
 from volseg.datalist.names import channel_of, is_slice
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
 from volseg.labels import LabelScheme, get_scheme
@@ -230,6 +230,7 @@ class Predictor:
         fold: int | None = None,
         data_root: Path | None = None,
         patient_regex: str | None = None,
+        naming: Naming | None = None,
     ) -> Finding:
         """Cases that can be segmented, in a folder or a data list; DataListError if none can.
 
@@ -237,11 +238,12 @@ class Predictor:
             scans: Folder of cases, folder of one case, or data list.
             fold: Only the cases of this fold of a data list.
             data_root: Folder that the paths of a data list start from; None: as the list says.
-            patient_regex: Tells the patient from the name of a 2D image.
+            patient_regex: Tells the patient from the name of a file.
+            naming: Which names files have that are not known.
         """
         try:
             return find_scans(
-                Path(scans), self.channels, fold, data_root, self.required, patient_regex
+                Path(scans), self.channels, fold, data_root, self.required, patient_regex, naming
             )
         except DataListError as error:
             if "missing channel" not in str(error):

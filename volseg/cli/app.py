@@ -85,9 +85,29 @@ PatientRegex = Annotated[
     typer.Option(
         "--patient-regex",
         metavar="REGEX",
-        help="Finds the patient in the name of a 2D image, as its first group, or with a / in its "
-        "path; the images of a patient are then one case.",
-        show_default="each image a case, but for slices in a folder for each patient",
+        help="Finds the patient in the name of a file, as its first group, or with a / in its "
+        "path; the 2D images of a patient are then one case.",
+        show_default="as the names of known data sets tell it",
+    ),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--name",
+        metavar="CHANNEL=GLOB",
+        help="Files of a channel whose names are not known, such as t1c='*MPRAGE_GD*'; again for "
+        "each other channel. Of globs that fit a name, the longest counts; what is left of the "
+        "name is the case, else the folder.",
+        show_default=False,
+    ),
+]
+LabelName = Annotated[
+    str | None,
+    typer.Option(
+        "--label-name",
+        metavar="SUFFIX",
+        help="End of the names of label maps without .nii.gz, such as _lesion.",
+        show_default="_seg and those of public data sets",
     ),
 ]
 DataRoot = Annotated[

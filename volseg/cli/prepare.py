@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from volseg.cli.app import (
+    EXIT_SOME_FAILED,
     EXIT_USER_ERROR,
     PREPARE,
     START,
     Config,
+    LabelName,
+    Names,
     Overrides,
     PatientRegex,
     app,
@@ -108,13 +111,16 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
             show_default="folds are drawn",
         ),
     ] = None,
+    names: Names = None,
+    label_name: LabelName = None,
 ) -> None:
     """Find cases in folders and share them out into folds by patient.
 
-    Knows the file names of BraTS 2017 to 2025, of the Medical Segmentation
-    Decathlon and of nnU-Net, and 2D slices (TIFF, PNG, JPEG, BMP): a folder for
-    each patient, as LGG on Kaggle, or folders of images and masks. Renames and
-    copies nothing. Each file that is left out is named with the reason.
+    Knows the file names of BraTS 2017 to 2025, of BIDS and public cohorts, of
+    the Medical Segmentation Decathlon and of nnU-Net, and 2D slices (TIFF, PNG,
+    JPEG, BMP): a folder for each patient, as LGG on Kaggle, or folders of images
+    and masks. Renames and copies nothing. What is left out is told with the
+    reason; the exit code is 3 where it is a case.
 
     Examples:
       volseg split BraTS2021_Training_Data -o brats2021.json
@@ -122,6 +128,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
       volseg split kaggle_3m -o lgg.json --table kaggle_3m/data.csv
       volseg split pairs -o pairs.json --patient-regex '(.+)_[0-9]+'
       volseg split folders -o list.json --patient-regex '([^/]+)/[^/]+$'
+      volseg split clinic -o list.json --name t1c='*MPRAGE_GD*' --label-name _lesion
     """
     from volseg.tasks.split import SplitOptions
     from volseg.tasks.split import split as run_split
@@ -132,8 +139,13 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
         table=table,
         group_columns=_words(group_columns),
         validation=_words(validate) or (),
+        names=tuple(names or ()),
+        label_name=label_name,
     )
-    print_split(run_split(folders, output, folds, labels, seed, _words(channels), options))
+    result = run_split(folders, output, folds, labels, seed, _words(channels), options)
+    print_split(result)
+    if result.finding.lost:
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _words(listed: str | None) -> tuple[str, ...] | None:

@@ -17,20 +17,23 @@ _OVERLAPS = ("dice", "iou", "precision", "recall")
 
 
 def print_split(result: SplitResult) -> None:
-    """Cases by layout, what was left out and why, label schemes, folds, what to beware of."""
+    """Cases by layout, what was left out and why, label schemes, folds, what to beware of.
+
+    Many files with one reason are one row, so that none hides the reason that matters.
+    """
     finding, cases = result.finding, result.data_list.training
     print_table("Cases found", ("layout", "cases"), sorted(finding.layouts.items()))
     if finding.skipped:
-        print_table(
-            "Left out", ("file or folder", "reason"), [(s.path, s.reason) for s in finding.skipped]
-        )
+        from volseg.datalist.left_out import table_rows
+
+        print_table("Left out", ("file or folder", "reason"), table_rows(finding.skipped))
     for sentence in (*result.decisions, *result.notes):
         say(sentence)
     say(f"{len(cases)} cases have a label map; {len(result.data_list.testing)} have none")
-    columns, rows = _folds(result)
-    print_table("Folds", columns, rows)
     for warning in result.warnings:
         print_table("WARNING", ("",), [(warning,)])
+    columns, rows = _folds(result)
+    print_table("Folds", columns, rows)
     say(f"Data list: {result.path}")
 
 

@@ -14,6 +14,8 @@ from volseg.cli.app import (
     USE,
     DataRoot,
     Fold,
+    LabelName,
+    Names,
     PatientRegex,
     app,
     fail_if_some_failed,
@@ -76,6 +78,8 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     fold: Fold = None,
     data_root: DataRoot = None,
     patient_regex: PatientRegex = None,
+    names: Names = None,
+    label_name: LabelName = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -113,8 +117,9 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         flags = {"--tta": tta is True, "--no-tta": tta is False, "--probabilities": probabilities}
         flags |= {"--overwrite": overwrite}
         named = {"--overlap": overlap, "--device": device, "--labels": labels, "--shard": shard}
-        named |= {"--patient-regex": patient_regex}
+        named |= {"--patient-regex": patient_regex, "--label-name": label_name}
         words = [*(overrides or ()), *as_words(flags, named)]
+        words += [f"--name={name}" for name in names or ()]
         from volseg.config import read_slurm
         from volseg.tasks.submit import InferCall, submit_infer
 
@@ -138,6 +143,8 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         data_root=data_root,
         overrides=tuple(overrides or ()),
         patient_regex=patient_regex,
+        names=tuple(names or ()),
+        label_name=label_name,
         shard=shard,
     )
     result = run_infer(scans, models, output, options, stop=lambda: signals.received() is not None)

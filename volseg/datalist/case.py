@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volseg.datalist.names import is_slice
+from volseg.datalist.names import is_slice, patient_key
 from volseg.errors import DataListError
 
 
@@ -101,6 +101,16 @@ class Finding:
         layouts = dict(sorted(Counter(kept.values()).items()))
         return cls(ordered, tuple(skipped), layouts, kept, tuple(notes))
 
+    @property
+    def lost(self) -> dict[str, str]:
+        """Reason of each case that was found and cannot be used, for want of a channel or so."""
+        usable = {case.case_id for case in self.cases}
+        return {
+            skipped.case_id: skipped.reason
+            for skipped in self.skipped
+            if skipped.case_id is not None and skipped.case_id not in usable
+        }
+
 
 @dataclass(frozen=True)
 class DataList:
@@ -136,3 +146,23 @@ class DataList:
                 f"data list {self.name!r} has no fold {fold}, but {folds}; choose one of them"
             )
         return cases
+
+
+def leaks(training: Iterable[Case], validation: Iterable[Case]) -> Iterator[str]:
+    """What is both trained and validated on: patients, and files of cases."""
+    patients: dict[str, Case] = {}
+    files: dict[Path, Case] = {}
+    for case in training:
+        patients.setdefault(patient_key(case.patient_id), case)
+        files |= dict.fromkeys((*case.images, *case.label), case)
+    for case in validation:
+        if other := patients.get(patient_key(case.patient_id)):
+            yield (
+                f"patient {case.patient_id} is on both sides: {other.case_id} is trained on, "
+                f"{case.case_id} validated on; give all cases of a patient one fold"
+            )
+        if shared := [path for path in (*case.images, *case.label) if path in files]:
+            yield (
+                f"{shared[0]} is on both sides: {files[shared[0]].case_id} is trained on, "
+                f"{case.case_id} validated on; list each scan once"
+            )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from volseg.datalist.case import Case
-from volseg.datalist.names import BRATS_TO_2022, WITH_T1CE
+from volseg.datalist.names import BRATS_TO_2022, MU_GLIOMA_POST, WITH_T1CE
 from volseg.datalist.stacks import LGG, NUMBERED, PAIRS
 from volseg.errors import LabelError
 from volseg.labels import LABEL_SCHEMES, schemes_fitting
@@ -26,6 +26,11 @@ _SCHEMES_BY_LAYOUT: Mapping[str, tuple[str, ...]] = {
     "BraTS-MEN": ("brats2023",),
     "BraTS-PED": ("brats2023", "brats2024-ped"),
     "BraTS-MEN-RT": ("men-rt",),
+    "UPENN-GBM": ("brats2021",),
+    "UCSF-PDGM": ("brats2021",),
+    "TCGA": ("brats2021",),
+    MU_GLIOMA_POST: ("brats2023", "brats2024-gli"),
+    "EGD": ("binary",),
     LGG: ("lgg",),
     NUMBERED: ("binary",),
     PAIRS: ("binary",),

@@ -6,12 +6,14 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 from volseg.config import CHANNELS
 from volseg.datalist import described
 from volseg.datalist.case import Case, Finding, Skipped
+from volseg.datalist.distinct import Found, distinct
 from volseg.datalist.left_out import nothing_usable, summaries
 from volseg.datalist.listing import read_data_list
 from volseg.datalist.names import (
@@ -21,10 +23,11 @@ from volseg.datalist.names import (
     is_nifti,
     is_slice,
     patient_of,
-    read_name,
-    read_numbered_name,
+    stem,
 )
+from volseg.datalist.naming import Naming
 from volseg.datalist.stacks import Wanted, find_stacks, is_mask, missing_channels
+from volseg.datalist.volumes import LONE_LABEL, NUMBERED, Files, group_volumes
 from volseg.datalist.written import written_by_volseg
 from volseg.errors import ConfigError, DataListError
 
@@ -36,14 +39,9 @@ _LABEL_FOLDERS = ("labelsTr", "labelsTs")
 _NO_IMAGE = "not .nii or .nii.gz, nor a 2D image"
 _SLICE_DESCRIBED = "2D image; of a data set with a dataset.json, only NIfTI files are read"
 _SLICE = "2D image beside NIfTI files; to use such images, give their folder alone"
-_UNKNOWN = "the name ends in no known channel (such as t1n, t1c, t2w, t2f) and not in seg"
-_NUMBERED = "a numbered channel, but no dataset.json says which"
-_LONE_LABEL = "label map without images"
 _TEST_LABELS = "label map of a test case, which is not used"
 _WRITTEN = "written by volseg"
 
-# Files of a case by what they hold; a 4D file stands under each of its channels.
-_Files = dict[str, list[Path]]
 _Reader = Callable[[Path], tuple[str, tuple[str, ...]]]
 
 
@@ -54,6 +52,7 @@ def find_scans(
     data_root: Path | None = None,
     required: Sequence[str] | None = None,
     patient_regex: str | None = None,
+    naming: Naming | None = None,
 ) -> Finding:
     """Cases to segment: in a folder, of one case folder, or in a data list.
 
@@ -64,15 +63,21 @@ def find_scans(
         data_root: Folder that the paths of a data list start from; None: as the list says.
         required: Those of `channels` that every case must have; None: all.
         patient_regex: As `find_cases` takes it.
+        naming: As `find_cases` takes it.
 
     Raises:
         ConfigError: If `patient_regex` is no regular expression.
         DataListError: If nothing usable is there, or a folder is asked for what only a list has.
     """
-    wanted = _wanted(channels, required, patient_regex, labelled=False)
+    wanted = _wanted(channels, required, patient_regex, naming, labelled=False)
     if path.suffix.lower() != ".json":
         check_list_is_not_needed(path, fold, data_root)
         return _find([path], wanted)
+    if patient_regex is not None or naming is not None:
+        raise DataListError(
+            f"{path} is a data list, which says which files are which channel of which patient; "
+            "leave --patient-regex, --name and --label-name out"
+        )
     listed = read_data_list(path, data_root)
     cases: list[Case] = []
     skipped: list[Skipped] = []
@@ -99,13 +104,16 @@ def find_cases(
     channels: Sequence[str] | None = None,
     required: Sequence[str] | None = None,
     patient_regex: str | None = None,
+    naming: Naming | None = None,
 ) -> Finding:
     """Find the cases in folders, at any depth, by the names of files; nothing is renamed.
 
-    Known are the names of BraTS 2017 to 2025 (a folder for each case, or all files in one), files
-    called by their channel in a folder called as the case, MSD, and nnU-Net. A folder may be that
-    of one case. Where there are no NIfTI cases, 2D images are slices of cases, as `find_stacks`
-    sorts them. Results and pictures that volseg wrote there are left out. No image is opened.
+    Known are the names of BraTS 2017 to 2025 (a folder for each case, or all files in one), of BIDS
+    and public cohorts, files called by their channel in a folder called as the case, MSD, and
+    nnU-Net. A folder may be that of one case. Where there are no NIfTI cases, 2D images are slices
+    of cases, as `find_stacks` sorts them. Results and pictures that volseg wrote there are left
+    out. No image is opened, but files of cases that bear one name are compared: copies are left
+    out, and different cases are called by their paths.
 
     Args:
         folders: Where to look. Of a case found twice, the first counts.
@@ -114,24 +122,27 @@ def find_cases(
             layout says, else one called "image".
         required: Those of `channels` that every case must have; a case then lists those that it
             has. None: all.
-        patient_regex: Is searched for in the names of 2D images, without their ending, or with a
-            `/` in it in their paths below the folder and its name; its group called `patient`, or
-            the first one, or the whole match is the patient.
+        patient_regex: Is searched for in the names of files, without their ending, or with a `/` in
+            it in their paths below the folder and its name; its group called `patient`, or the
+            first one, or the whole match is the patient. Where no file of a volume names one, the
+            name of the case and its folders, joined by `_`, may.
+        naming: Which names volumes have that are not known.
 
     Returns:
         Cases sorted by id; files and folders left out, each with its reason.
 
     Raises:
         ConfigError: If `patient_regex` is no regular expression.
-        DataListError: If a folder does not exist or holds no usable case.
+        DataListError: If a folder does not exist or holds no usable case, or `naming` fits no file.
     """
-    return _find(folders, _wanted(channels, required, patient_regex))
+    return _find(folders, _wanted(channels, required, patient_regex, naming))
 
 
 def _wanted(
     channels: Sequence[str] | None,
     required: Sequence[str] | None,
     patient_regex: str | None,
+    naming: Naming | None,
     *,
     labelled: bool = True,
 ) -> Wanted:
@@ -150,12 +161,13 @@ def _wanted(
         None if required is None else tuple(required),
         patient,
         labelled,
+        naming,
     )
 
 
 def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
-    cases: dict[str, Case] = {}
-    layout_of: dict[str, str] = {}
+    found: list[Found] = []
+    named: set[str] = set()
     skipped: list[Skipped] = []
     notes: list[str] = []
     for folder in folders:
@@ -164,15 +176,37 @@ def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
         skipped += search.all_skipped()
         notes += search.notes
         if not search.cases:
+            _check_naming(wanted, search.named, [folder])
             raise DataListError(nothing_usable(folder, search.all_skipped()))
-        for case, layout in search.cases:
-            first = cases.setdefault(case.case_id, case)
-            layout_of.setdefault(case.case_id, layout)
-            if first.images != case.images:
-                skipped.append(_duplicate(case, first))
-    for note in dict.fromkeys(notes):
+        found += search.cases
+        named |= search.named
+    _check_naming(wanted, named, folders)
+    kept, left_out, more = distinct(found)
+    notes = list(dict.fromkeys([*notes, *more]))
+    for note in notes:
         logger.info("%s", note)
-    return Finding.of(cases.values(), dict.fromkeys(skipped), layout_of, dict.fromkeys(notes))
+    layout_of = {one.case.case_id: one.layout for one in kept}
+    cases = [one.case for one in kept]
+    return Finding.of(cases, dict.fromkeys([*skipped, *left_out]), layout_of, notes)
+
+
+def _check_naming(wanted: Wanted, named: Collection[str], folders: Sequence[Path]) -> None:
+    """Raise DataListError if what the user says of names fits no file."""
+    for content, glob in wanted.naming.globs.items() if wanted.naming else ():
+        if content in named or (content == LABEL and not wanted.labelled):
+            continue
+        option = f"--label-name {glob}" if content == LABEL else f"--name {content}={glob}"
+        where = ", ".join(map(str, folders))
+        raise DataListError(f"{option} fits the name of no file below {where}; correct it")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Folder of a case or of several, the folder around the case, whether the first is its own."""
+
+    home: Path
+    container: Path
+    own: bool = False
 
 
 class _Search:
@@ -182,11 +216,14 @@ class _Search:
         self.wanted = wanted
         self.channels = wanted.channels or CHANNELS
         self.required = self.channels if wanted.required is None else wanted.required
-        self.cases: list[tuple[Case, str]] = []
+        self.cases: list[Found] = []
         self.skipped: list[Skipped] = []
         self.strays: list[tuple[str, Path]] = []
         self.slices: list[Path] = []
+        self.volumes: list[Path] = []
+        self.top = Path()
         self.notes: list[str] = []
+        self.named: set[str] = set()
         self.is_nifti = False
 
     def search(self, top: Path) -> None:
@@ -194,15 +231,17 @@ class _Search:
         if not top.is_dir():
             found = "is a file" if top.exists() else "does not exist"
             raise DataListError(f"{top} {found}; give a folder of scans")
+        self.top = top
         if top.name in _IMAGE_FOLDERS and (top.parent / described.FILE_NAME).is_file():
             self._search_described(top.parent, (top.name,))
         else:
             self._walk(top)
+            self._add_volumes()
             self._add_slices(top)
 
     def _walk(self, top: Path) -> None:
-        for path, folders, files in os.walk(top, followlinks=True, onerror=self._unreadable):
-            here = Path(path)
+        for folder, folders, files in os.walk(top, followlinks=True, onerror=self._unreadable):
+            here = Path(folder)
             folders[:] = [name for name in _visible(folders) if not self._is_loop(here / name)]
             self._leave_out_written(here, folders, files)
             if described.FILE_NAME in files:
@@ -210,14 +249,29 @@ class _Search:
                 parts = [name for name in _IMAGE_FOLDERS if name in folders]
                 done = self._search_described(here, parts)
                 folders[:] = [name for name in folders if name not in done]
-            paths = [here / name for name in _visible(files)]
-            self.slices += filter(lambda path: is_slice(path.name), paths)
-            others = [path for path in paths if not is_slice(path.name)]
-            named = self._sort(others, self._read_name)
-            for case_id, contents in named.items():
-                file_names = [path.name for paths in contents.values() for path in paths]
-                home = here if len(named) == 1 else None
-                self._add(case_id, contents, family_of(case_id, file_names), home=home)
+            for path in (here / name for name in _visible(files)):
+                if is_nifti(path.name):
+                    self.volumes.append(path)
+                elif is_slice(path.name):
+                    self.slices.append(path)
+                else:
+                    self.strays.append((_NO_IMAGE, path))
+
+    def _add_volumes(self) -> None:
+        naming = self.wanted.naming
+        found = group_volumes(self.volumes, self.top, self.channels, naming)
+        self.strays += found.strays
+        for group in found.groups:
+            self.named |= set(group.files)
+            files = [path.name for paths in group.files.values() for path in paths]
+            layout = family_of(group.case_id, files)
+            place = _Place(group.home, group.container, own=group.container != group.home)
+            self._add(group.case_id, group.files, layout, place)
+        if naming is not None and not self.cases and self.slices:
+            raise DataListError(
+                f"--name and --label-name are for NIfTI files, and {self.top} holds 2D images; "
+                "leave them out"
+            )
 
     def _leave_out_written(self, here: Path, folders: list[str], files: list[str]) -> None:
         """Take what volseg wrote out of the names in a folder: the next run would segment it."""
@@ -233,7 +287,10 @@ class _Search:
             self.strays += [(_SLICE, path) for path in self.slices]
             return
         found = find_stacks(self.slices, top, self.wanted)
-        self.cases += found.cases
+        self.cases += [
+            Found(case, layout, case.place if len(case.images) > 1 else case.place.parent, top, top)
+            for case, layout in found.cases
+        ]
         self.skipped += found.skipped
         self.strays += found.strays
         self.notes += found.notes
@@ -252,21 +309,16 @@ class _Search:
             self.skipped.append(Skipped(folder, "link to a folder that it lies in"))
         return loop
 
-    def _read_name(self, path: Path) -> tuple[str, tuple[str, ...]]:
-        case_id, contents = read_name(path.name, self.channels)
-        return case_id or path.parent.name, contents
-
-    def _sort(self, paths: Iterable[Path], read: _Reader) -> Mapping[str, _Files]:
-        """Files by case and content; those that no reader knows become strays."""
-        cases: dict[str, _Files] = defaultdict(lambda: defaultdict(list))
+    def _sort(self, paths: Iterable[Path], read: _Reader) -> Mapping[str, Files]:
+        """Files of a described data set by case and content; those not known become strays."""
+        cases: dict[str, Files] = defaultdict(lambda: defaultdict(list))
         for path in paths:
             if not is_nifti(path.name):
                 self.strays.append((_SLICE_DESCRIBED if is_slice(path.name) else _NO_IMAGE, path))
                 continue
             case_id, contents = read(path)
             if not contents:
-                reason = _NUMBERED if read_numbered_name(path.name) else _UNKNOWN
-                self.strays.append((reason, path))
+                self.strays.append((NUMBERED, path))
             for content in contents:
                 cases[case_id][content].append(path)
         return cases
@@ -293,8 +345,9 @@ class _Search:
                 self.strays += [(_TEST_LABELS, path) for path in labels]
                 labels = []
             named = self._sort([*paths, *labels], description.read_name)
+            place = _Place(folder, folder)
             for case_id, contents in named.items():
-                self._add(case_id, contents, description.layout, labels=description.labels)
+                self._add(case_id, contents, description.layout, place, description.labels)
         return (*_IMAGE_FOLDERS, *_LABEL_FOLDERS)
 
     def _files_in(self, folder: Path) -> list[Path]:
@@ -309,10 +362,10 @@ class _Search:
     def _add(
         self,
         case_id: str,
-        contents: _Files,
+        contents: Files,
         layout: str,
+        place: _Place,
         labels: str | None = None,
-        home: Path | None = None,
     ) -> None:
         """Keep a case that is complete and clear, else name what is wrong with it.
 
@@ -320,26 +373,54 @@ class _Search:
             case_id: The case.
             contents: Its files.
             layout: How they are named.
+            place: Where they lie.
             labels: Label scheme, where a `dataset.json` tells it.
-            home: Folder of this case alone, to be shown if the case is left out.
         """
         if set(contents) == {LABEL}:
-            self.strays += [(_LONE_LABEL, path) for path in contents[LABEL]]
+            self.strays += [(LONE_LABEL, path) for path in contents[LABEL]]
             return
         self.is_nifti = True
-        if problem := _problem(case_id, contents, self.channels, self.required):
-            first = next(iter(contents.values()))[0]
-            self.skipped.append(Skipped(home or first, problem, case_id))
+        files = {content: paths[0] for content, paths in contents.items()}
+        patients = self._patients(case_id, files.values(), place)
+        problem = _problem(case_id, contents, self.channels, self.required)
+        if problem or len(patients) != 1:
+            problem = problem or self._no_patient(case_id, patients)
+            shown = place.home if place.own else next(iter(files.values()))
+            self.skipped.append(Skipped(shown, problem, case_id))
             return
         label = tuple(contents.pop(LABEL, ()))
-        files = {channel: paths[0] for channel, paths in contents.items()}
+        files = {channel: path for channel, path in files.items() if channel != LABEL}
         # One file under several channels is 4D: it stays whole, in its own order.
         whole = len(set(files.values())) < len(files)
         channels = tuple(files if whole else (c for c in self.channels if c in files))
         images = tuple(dict.fromkeys(files[channel] for channel in channels))
         scheme = labels if label else None
-        case = Case(case_id, patient_of(case_id), images, channels, label, scheme)
-        self.cases.append((case, layout))
+        case = Case(case_id, patients[0], images, channels, label, scheme)
+        given = self.wanted.patient is not None
+        self.cases.append(Found(case, layout, place.home, place.container, self.top, given))
+
+    def _patients(self, case_id: str, files: Iterable[Path], place: _Place) -> list[str]:
+        """The patient by the pattern of the user, else by the name; several if files differ."""
+        if self.wanted.patient is None:
+            return [patient_of(case_id)]
+        above = self.top.parent
+        paths = [file.relative_to(above).parent / stem(file.name) for file in files]
+        joined = "_".join(place.home.relative_to(above).parts)
+        for names in (paths, [PurePath(case_id)], [PurePath(joined)]):
+            found = {patient for name in names if (patient := self.wanted.patient_of(name))}
+            if found:
+                return sorted(found)
+        return []
+
+    def _no_patient(self, case_id: str, patients: Sequence[str]) -> str:
+        assert self.wanted.patient is not None
+        pattern = repr(self.wanted.patient.pattern)
+        if not patients:
+            return (
+                f"case {case_id}: no patient is found in the name by {pattern}; correct the pattern"
+            )
+        found = ", ".join(patients)
+        return f"case {case_id}: its files name as patient {found}; correct the pattern"
 
 
 def _visible(names: Iterable[str]) -> list[str]:
@@ -348,7 +429,7 @@ def _visible(names: Iterable[str]) -> list[str]:
 
 
 def _problem(
-    case_id: str, contents: _Files, channels: Sequence[str], required: Sequence[str]
+    case_id: str, contents: Files, channels: Sequence[str], required: Sequence[str]
 ) -> str | None:
     if missing := missing_channels(contents, channels, required):
         return _missing(case_id, missing)
@@ -363,8 +444,3 @@ def _problem(
 
 def _missing(case_id: str, channels: Sequence[str]) -> str:
     return f"case {case_id}: missing channel {', '.join(channels)}; complete the case"
-
-
-def _duplicate(case: Case, first: Case) -> Skipped:
-    reason = f"case {case.case_id} is also in {first.images[0].parent}, which is used"
-    return Skipped(case.images[0].parent, reason)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from volseg.datalist.case import Skipped
 from volseg.datalist.names import is_nifti
+
+_FEW = 3
+_KINDS_SHOWN = 6
 
 
 def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> str:
@@ -16,9 +20,66 @@ def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> str:
         return (
             f"{path} holds no scans; give a folder of NIfTI files (.nii, .nii.gz) or of 2D images"
         )
-    found = "; ".join(f"{entry.path}: {entry.reason}" for entry in skipped[:3])
-    more = f"; and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    return f"{path} holds no usable case: {found}{more}"
+    return f"{path} holds no usable case: {in_words(skipped)}"
+
+
+def in_words(skipped: Sequence[Skipped]) -> str:
+    """What was left out and why, each kind of reason at least once.
+
+    Cases come first. Many entries of one kind are told by their number and the first of them.
+    """
+    kinds = list(_kinds(skipped).values())
+    if len(kinds) == 1:
+        found = "; ".join(": ".join(_told([entry])) for entry in skipped[:_FEW])
+        return found + (f"; and {len(skipped) - _FEW} more" if len(skipped) > _FEW else "")
+    told = [": ".join(_told(entries)) for entries in kinds[:_KINDS_SHOWN]]
+    left = sum(map(len, kinds[_KINDS_SHOWN:]))
+    return "; ".join([*told, *([f"and {left} more"] if left else [])])
+
+
+def table_rows(skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
+    """File or folder, and reason, for a table, cases first; many of one kind are one row."""
+    table = []
+    for entries in _kinds(skipped).values():
+        few = len(entries) <= _FEW
+        table += [_told([entry]) for entry in entries] if few else [_told(entries)]
+    return table
+
+
+def _told(entries: Sequence[Skipped]) -> tuple[str, str]:
+    """What the entries of one kind are, and the reason that they share."""
+    first = entries[0]
+    place = str(first.path)
+    if len(entries) == 1:
+        return place, first.reason
+    what = "cases" if first.case_id is not None else "files or folders"
+    reason = first.reason.removeprefix(f"case {first.case_id}: ")
+    return f"{len(entries)} {what}, such as {place}", reason
+
+
+def notes_in_words(notes: Mapping[str, Iterable[str]]) -> list[str]:
+    """Notes on cases, by `case_id`: a sentence for each note, with the cases that it is of."""
+    cases: dict[str, list[str]] = defaultdict(list)
+    for case_id, of_case in notes.items():
+        for note in of_case:
+            cases[note].append(case_id)
+    return [
+        f"{names[0]}: {note}"
+        if len(names) == 1
+        else f"{len(names)} cases, such as {names[0]}: {note}"
+        for note, names in cases.items()
+    ]
+
+
+def _kinds(skipped: Sequence[Skipped]) -> dict[tuple[bool, str], list[Skipped]]:
+    """Entries by kind of reason, cases first: what is the same without names and paths."""
+    kinds: dict[tuple[bool, str], list[Skipped]] = defaultdict(list)
+    for entry in sorted(skipped, key=lambda entry: entry.case_id is None):
+        reason = re.sub(r"^\d+ files, such as .*?: ", "", entry.reason)
+        for name in (str(entry.path), entry.path.name, entry.case_id):
+            reason = reason.replace(name, "...") if name else reason
+        kinds[entry.case_id is None, reason].append(entry)
+    return kinds
 
 
 def summaries(strays: Sequence[tuple[str, Path]]) -> list[Skipped]:

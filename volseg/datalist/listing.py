@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -15,9 +16,11 @@ from pydantic_core import ErrorDetails
 
 from volseg.config.section import Spacing
 from volseg.datalist.case import Case, DataList
-from volseg.datalist.names import is_slice
+from volseg.datalist.names import is_slice, patient_key, patient_of
 from volseg.documents import read_json
 from volseg.errors import DataListError, cut, listed, shown
+
+logger = logging.getLogger(__name__)
 
 _LONGEST = 400
 _Name = Annotated[str, Field(min_length=1)]
@@ -25,7 +28,7 @@ _Name = Annotated[str, Field(min_length=1)]
 
 def _file_name(name: str) -> str:
     # Results are called by the case: it must not lead out of their folder, nor hide them.
-    if name.startswith(".") or not {"/", "\\"}.isdisjoint(name):
+    if name.startswith(".") or not {"/", "\\"}.isdisjoint(name) or not name.isprintable():
         raise ValueError("a case is called by letters that a file name may hold, with no dot first")
     return name
 
@@ -100,6 +103,8 @@ def read_data_list(path: Path, data_root: Path | None = None) -> DataList:
             f"{(file.training or file.testing)[0].image[0]}: as data.data_root=FOLDER for fit and "
             "check, as --data-root FOLDER for infer and evaluate, or as data_root in the list"
         )
+    if doubt := _doubt(file.training):
+        logger.warning("%s: %s", path, doubt)
     root = _absolute(data_root or path.parent / (file.data_root or ""))
     return DataList(
         name=file.name,
@@ -230,19 +235,37 @@ def _inconsistencies(file: _File) -> Iterator[str]:
 
 def _patients_in_several_folds(entries: Sequence[_Entry]) -> Iterator[str]:
     """A patient who is trained on and validated on; no fold means trained on, always."""
-    folds: dict[str, dict[int | None, str]] = defaultdict(dict)
+    folds: dict[str, dict[int | None, _Entry]] = defaultdict(dict)
     for entry in entries:
-        folds[entry.patient_id].setdefault(entry.fold, entry.case_id)
-    for patient, case_of in folds.items():
-        if len(case_of) > 1:
-            found = ", ".join(
-                f"{case} in {'no fold' if fold is None else f'fold {fold}'}"
-                for fold, case in case_of.items()
-            )
+        folds[patient_key(entry.patient_id)].setdefault(entry.fold, entry)
+    for entry_of in folds.values():
+        if len(entry_of) > 1:
+            (first, *_) = entry_of.values()
             yield (
-                f"patient {patient} is in several folds: {found}; "
+                f"patient {first.patient_id} is in several folds: {_in_folds(entry_of)}; "
                 "give all cases of a patient one fold, or split again"
             )
+
+
+def _doubt(entries: Sequence[_Entry]) -> str | None:
+    """A warning if names tell that cases of two folds are of one patient, unlike the list."""
+    folds: dict[str, dict[int | None, _Entry]] = defaultdict(dict)
+    for entry in entries:
+        folds[patient_key(patient_of(entry.case_id))].setdefault(entry.fold, entry)
+    parted = [entry_of for entry_of in folds.values() if len(entry_of) > 1]
+    if not parted:
+        return None
+    return (
+        f"by their names, cases of {len(parted)} patients are in several folds, such as "
+        f"{_in_folds(parted[0])}; scores will be too good if they are of one person"
+    )
+
+
+def _in_folds(entry_of: Mapping[int | None, _Entry]) -> str:
+    return ", ".join(
+        f"{entry.case_id} in {'no fold' if fold is None else f'fold {fold}'}"
+        for fold, entry in entry_of.items()
+    )
 
 
 def _explain(detail: ErrorDetails) -> str:

@@ -14,21 +14,42 @@ CHANNEL_NAMES = {
     **dict.fromkeys(("t2", "t2w"), "t2w"),
     **dict.fromkeys(("t2f", "flair", "fla"), "t2f"),
 }
-_LABEL_NAMES = ("seg", "label", "gtv")
-# In the training data of BraTS 2020 the label map of one case bears this name.
-_MISNAMED_LABELS = {"w39_1998.09.19_segm": "BraTS20_Training_355"}
-
-# A whole token, since t1 is the beginning of t1ce.
-_LAST_TOKEN = re.compile(r"(?:(?P<case>.*?)[_.-]+)?(?P<token>[^_.-]+)")
 _NUMBERED = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
 _NEW_ID = re.compile(r"(?P<patient>BraTS-(?P<task>[a-z]+(?:-[a-z]+)*)-\d+)(?:-\d+)?", re.IGNORECASE)
 _OLD_ID = re.compile(r"BraTS(?:1[789]|20|202[012])_.+", re.IGNORECASE)
 _ID_2021 = re.compile(r"BraTS2021_(?P<number>\d{5})", re.IGNORECASE)
 _EXAMINATION_2017_TO_2019 = re.compile(r"(?P<patient>BraTS1[789]_.+)_\d+", re.IGNORECASE)
+# 2017 calls TCIA_101 what later years call TCIA01_101 or TCIA10_101, by the collection.
+_YEAR = re.compile(r"brats(?:1[789]|20)_(?:(?P<place>tcia)\d*_)?")
 # The second token is the institution, the last the date of the examination.
 _TCGA_ID = re.compile(r"(?P<patient>TCGA_(?P<institution>[^_]+)_[^_]+)(?:_\d{8})?")
+# Cohorts that number the examinations of a patient: pre- and postoperative, follow-up.
+_COHORTS = re.compile(
+    r"(?P<patient>(?P<cohort>UPENN-GBM|UCSF-PDGM|RHUH|EGD|TCGA)"
+    r"-(?P<number>(?:(?<=TCGA-)[a-z0-9]{2}-)?[a-z0-9]+))(?:[-_.].*)?",
+    re.IGNORECASE,
+)
+_BIDS_ID = re.compile(r"(?P<patient>sub-[a-z0-9]+)(?:_.*)?", re.IGNORECASE)
+# What tells examinations of a patient apart, at the end of a name.
+_NUMBER = r"[-_. ]?\d+[a-z]?(?:[-_.]\d)?"
+_TIME = re.compile(
+    r"(?:^|[-_. ]+)"
+    rf"(?:(?:ses|session|weeks?|wk|days?|months?|mo|visit|fu|timepoint|time|tp){_NUMBER}"
+    rf"|ses-[a-z0-9]+|baseline|follow-?up(?:{_NUMBER})?|visit|session"
+    r"|(?:pre|post)-?op(?:erative)?)$",
+    re.IGNORECASE,
+)
+# These alone may as well be what a data set calls its cases.
+_PERHAPS_TIME = re.compile(
+    rf"(?:^|[-_. ]+)(?:(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d"
+    rf"|(?:scan|exam|examination|study|v|t){_NUMBER}|scan|exam|study|pre|post|early|late)$",
+    re.IGNORECASE,
+)
+_MU_ID = re.compile(r"PatientID_\d+_Timepoint_\d+", re.IGNORECASE)
 
+MU_GLIOMA_POST = "MU-Glioma-Post"
 BRATS_TO_2022 = "BraTS 2017 to 2022"
+BIDS = "BIDS"
 WITH_T1CE = "other data sets with t1ce"
 OTHER = "other data sets"
 
@@ -65,35 +86,6 @@ def channel_of(name: str) -> str:
     return CHANNEL_NAMES.get(name.casefold(), name.casefold())
 
 
-def read_name(name: str, channels: Collection[str]) -> tuple[str, tuple[str, ...]]:
-    """Case and content of a NIfTI file that follows BraTS.
-
-    Args:
-        name: File name.
-        channels: Contrasts that are looked for; they may be others than the four we know.
-
-    Returns:
-        The case, empty if the file is called by its content alone, and the content: a channel,
-        `LABEL`, or nothing if the name does not say.
-
-    >>> read_name("BraTS-GLI-00002-000-t1c.nii.gz", ())
-    ('BraTS-GLI-00002-000', ('t1c',))
-    """
-    whole = stem(name)
-    if case := _MISNAMED_LABELS.get(whole.casefold()):
-        return case, (LABEL,)
-    match = _LAST_TOKEN.fullmatch(whole)
-    if match is None:
-        return whole, ()
-    token = match["token"].casefold()
-    if token in _LABEL_NAMES:
-        return match["case"] or "", (LABEL,)
-    channel = channel_of(token)
-    if token in CHANNEL_NAMES or channel in channels:
-        return match["case"] or "", (channel,)
-    return whole, ()
-
-
 def read_numbered_name(name: str) -> tuple[str, int] | None:
     """Case and channel number of a file named as nnU-Net does, or None.
 
@@ -105,23 +97,92 @@ def read_numbered_name(name: str) -> tuple[str, int] | None:
 
 
 def patient_of(case_id: str) -> str:
-    """The person: an id of BraTS or TCGA without time point or examination, else the case itself.
+    """The person: an id without time point or examination, else the case itself.
 
     BraTS 2023 released the gliomas of 2021 again under the same five digits, so both releases get
     one patient. To take two persons for one costs nothing; one for two would put the same head into
-    training and validation.
+    training and validation. Whether two patients are one, `patient_key` says.
 
     >>> patient_of("BraTS-GLI-00002-001"), patient_of("Brats18_2013_21_1")
     ('BraTS-GLI-00002', 'Brats18_2013_21')
     >>> patient_of("BraTS2021_00002"), patient_of("TCGA_CS_4941_19960909")
     ('BraTS-GLI-00002', 'TCGA_CS_4941')
+    >>> patient_of("UPENN-GBM-00001_21"), patient_of("sub-01_ses-2"), patient_of("p7_week-012")
+    ('UPENN-GBM-00001', 'sub-01', 'p7')
     """
     if match := _ID_2021.fullmatch(case_id):
         return f"BraTS-GLI-{match['number']}"
-    for known in (_NEW_ID, _EXAMINATION_2017_TO_2019, _TCGA_ID):
+    if _OLD_ID.fullmatch(case_id):
+        match = _EXAMINATION_2017_TO_2019.fullmatch(case_id)
+        return match["patient"] if match else case_id
+    if match := _COHORTS.fullmatch(case_id):
+        # The tables of UCSF-PDGM write 4 for 0004.
+        padded = match["cohort"].upper() == "UCSF-PDGM" and match["number"].isdecimal()
+        return f"{match['cohort']}-{int(match['number']):04}" if padded else match["patient"]
+    for known in (_NEW_ID, _TCGA_ID, _BIDS_ID):
         if match := known.fullmatch(case_id):
             return match["patient"]
-    return case_id
+    return _without_examination(case_id)
+
+
+def patient_key(patient_id: str) -> str:
+    """The same for all names of a patient that are known to be of one person.
+
+    BraTS 2017 to 2020 give a patient one name after a prefix of the year; letter case parts none.
+
+    >>> patient_key("Brats18_2013_21") == patient_key("BraTS19_2013_21")
+    True
+    """
+    key = patient_id.casefold()
+    if match := _YEAR.match(key):
+        place = f"{match['place']}_" if match["place"] else ""
+        return f"brats_{place}{key[match.end() :]}"
+    return key
+
+
+def _without_examination(case_id: str) -> str:
+    """The name without words at its end that say which examination it is, if any is left."""
+    shorter = case_id
+    while match := _TIME.search(shorter) or _PERHAPS_TIME.search(shorter):
+        ahead = shorter[: match.start()]
+        if not (_TIME.search(shorter) or any(sign.isdigit() for sign in ahead)):
+            break
+        shorter = ahead
+    return shorter or case_id
+
+
+def is_examination(name: str) -> bool:
+    """Whether a name says which examination of a patient it is, and nothing else.
+
+    >>> is_examination("week-000-1"), is_examination("Timepoint_2"), is_examination("patient_7")
+    (True, True, False)
+    """
+    return any(
+        (match := known.search(name)) and match.start() == 0 for known in (_TIME, _PERHAPS_TIME)
+    )
+
+
+#: Releases of which one holds patients of another, under names of its own.
+_RELEASES = (
+    (re.compile(r"BraTS1[789]_.+", re.IGNORECASE), "BraTS 2017 to 2019"),
+    (re.compile(r"BraTS20_.+", re.IGNORECASE), "BraTS 2020"),
+    (re.compile(r"BraTS202[12]_.+", re.IGNORECASE), "BraTS 2021"),
+    (re.compile(r"BraTS-GLI-.+", re.IGNORECASE), "BraTS-GLI of 2023 and later"),
+    (re.compile(r"BRATS_\d{3}"), "MSD"),
+    (re.compile(r"UPENN-GBM-.+", re.IGNORECASE), "UPENN-GBM"),
+    (re.compile(r"UCSF-PDGM-.+", re.IGNORECASE), "UCSF-PDGM"),
+    (re.compile(r"TCGA[-_].+", re.IGNORECASE), "TCGA"),
+    (re.compile(r"PatientID_\d+_.+", re.IGNORECASE), "MU-Glioma-Post"),
+)
+
+
+def release_of(case_id: str) -> str | None:
+    """The release of a case, if others hold the same patients under other names, or None.
+
+    >>> release_of("Brats18_2013_21_1"), release_of("BraTS-PED-00001-000")
+    ('BraTS 2017 to 2019', None)
+    """
+    return next((name for known, name in _RELEASES if known.fullmatch(case_id)), None)
 
 
 def institution_of(case_id: str) -> str | None:
@@ -143,7 +204,8 @@ def read_slice_name(stem: str, folder: str) -> tuple[str, int] | None:
     ('TCGA_CS_4941_19960909', 3)
     """
     case_id, _, number = stem.rpartition("_")
-    known = case_id == folder or (_TCGA_ID.fullmatch(case_id) and patient_of(case_id) != case_id)
+    tcga = _TCGA_ID.fullmatch(case_id)
+    known = case_id == folder or (tcga and tcga["patient"] != case_id)
     return (case_id, int(number)) if known and case_id and number.isdecimal() else None
 
 
@@ -155,6 +217,12 @@ def family_of(case_id: str, file_names: Collection[str]) -> str:
     """
     if match := _NEW_ID.fullmatch(case_id):
         return f"BraTS-{match['task'].upper()}"
+    if match := _COHORTS.fullmatch(case_id):
+        return match["cohort"].upper()
+    if _MU_ID.fullmatch(case_id):
+        return MU_GLIOMA_POST
     if _OLD_ID.fullmatch(case_id):
         return BRATS_TO_2022
-    return WITH_T1CE if any(stem(n).casefold().endswith("t1ce") for n in file_names) else OTHER
+    if any(stem(n).casefold().endswith("t1ce") for n in file_names):
+        return WITH_T1CE
+    return BIDS if _BIDS_ID.fullmatch(case_id) else OTHER

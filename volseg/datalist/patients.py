@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.datalist.case import Case
+from volseg.datalist.same import join_patients
 from volseg.documents import read_rows
 from volseg.errors import DataListError
 
@@ -111,13 +112,15 @@ def add_groups(cases: Iterable[Case], table: PatientTable) -> tuple[tuple[Case, 
     """Cases with what the table says of their patients in `groups`, and a sentence about it.
 
     A row is that of a case if it bears the name of its patient, or the beginning of the name of the
-    case up to one of `_-.`; of several, the longest counts.
+    case up to one of `_-.`, in any letter case; of several, the longest counts. Cases of one row
+    are of one patient.
 
     Raises:
         DataListError: If no row is of any case.
     """
     cases = tuple(cases)
-    row_of = {case.case_id: _row(case, table.rows) for case in cases}
+    names = {name.casefold(): name for name in table.rows}
+    row_of = {case.case_id: _row(case, names) for case in cases}
     used = {row for row in row_of.values() if row is not None}
     if not used:
         raise DataListError(
@@ -125,6 +128,7 @@ def add_groups(cases: Iterable[Case], table: PatientTable) -> tuple[tuple[Case, 
             f"patients are {_some(sorted({case.patient_id for case in cases}))}; "
             "name patients in the table as in the data"
         )
+    cases, _ = join_patients(cases, {name: row for name, row in row_of.items() if row is not None})
     grouped = tuple(
         case if row is None else replace(case, groups={**case.groups, **table.rows[row]})
         for case, row in zip(cases, row_of.values(), strict=True)
@@ -140,10 +144,11 @@ def add_groups(cases: Iterable[Case], table: PatientTable) -> tuple[tuple[Case, 
     return grouped, sentence
 
 
-def _row(case: Case, names: Collection[str]) -> str | None:
-    """Name of the row of a case."""
+def _row(case: Case, names: Mapping[str, str]) -> str | None:
+    """Name of the row of a case; `names` has all of them by their lower case."""
     beginnings = (case.case_id[: border.start()] for border in re.finditer("[-_.]", case.case_id))
-    fitting = [name for name in (case.patient_id, case.case_id, *beginnings) if name in names]
+    known = [name.casefold() for name in (case.patient_id, case.case_id, *beginnings)]
+    fitting = [names[name] for name in known if name in names]
     return max(fitting, key=len, default=None)
 
 

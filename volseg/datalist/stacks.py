@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 
 from volseg.datalist.case import Case, Skipped
 from volseg.datalist.names import institution_of, patient_of, read_slice_name
+from volseg.datalist.naming import Naming
 
 LGG = "LGG (TCGA slices)"
 NUMBERED = "numbered slices in a folder for each case"
@@ -46,17 +47,19 @@ class Wanted:
     Attributes:
         channels: What images hold, in this order; None: what their layout says.
         required: Channels that must be there; None: all.
-        patient: Finds the patient in the name of a slice; with a `/`, in its path.
+        patient: Finds the patient in the name of a file; with a `/`, in its path.
         labelled: Whether an image must have a mask if others beside it have one.
+        naming: Which names volumes have that are not known.
     """
 
     channels: tuple[str, ...] | None = None
     required: tuple[str, ...] | None = None
     patient: re.Pattern[str] | None = None
     labelled: bool = True
+    naming: Naming | None = None
 
     def patient_of(self, path: PurePath) -> str | None:
-        """Patient of a slice by the name of its file, or its path, if `patient` finds one."""
+        """Patient of a file by its name, or its path, if `patient` finds one."""
         if self.patient is None:
             return None
         by_path = "/" in self.patient.pattern

@@ -119,6 +119,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         for case, of_case in zip(cases, scored, strict=True)
         if of_case.failure
     )
+    failures += tuple(references.lost.items())
     notes = [*_notes(comparisons, record.table), *made_of_others(records, cases)]
     about = {
         "predictions": str(predictions),

@@ -17,6 +17,7 @@ from volseg import memory, signals
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, DataList, read_data_list
+from volseg.datalist.case import leaks
 from volseg.errors import ConfigError, DataListError
 from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SAMPLES_FILE
 from volseg.metrics.record import SUMMARY_FILE
@@ -237,7 +238,7 @@ def choose_cases(
     """Cases to train and to validate on.
 
     Raises:
-        DataListError: If a side is empty.
+        DataListError: If a side is empty, or a patient or a file is on both.
     """
     training, validation = data_list.split(config.data.fold)
     if not training or (config.data.fold is not None and not validation):
@@ -246,6 +247,8 @@ def choose_cases(
             f"fold {config.data.fold} of {config.data.data_list} leaves {len(training)} cases to "
             f"train and {len(validation)} to validate on; it has the folds {folds}"
         )
+    for problem in leaks(training, validation):
+        raise DataListError(f"data list {config.data.data_list}: {problem}")
     return training, validation
 
 

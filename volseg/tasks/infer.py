@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from volseg import memory
-from volseg.datalist import Case
+from volseg.datalist import Case, Naming
 from volseg.datalist.conventions import cases_in_words
 from volseg.datalist.manifests import Shard
 from volseg.datalist.sources import read_sources
@@ -22,7 +22,7 @@ from volseg.errors import VolsegError
 from volseg.inference import Predictor, PreparedCase, ScoredCase
 from volseg.progress import track
 from volseg.ranks import cores
-from volseg.tasks.manifest import ManifestWriter, lost_cases
+from volseg.tasks.manifest import ManifestWriter
 from volseg.tasks.places import check_places
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ class InferOptions:
         fold: Only the cases of this fold of a data list.
         data_root: Folder that the paths of a data list start from; None: as the list says.
         overrides: Words such as `inference.window_batch=2`, in place of what the models say.
-        patient_regex: Tells the patient from the name of a 2D image.
+        patient_regex: Tells the patient from the name of a file.
+        names: `CHANNEL=GLOB` of channels whose files have names that are not known.
+        label_name: End of the names of label maps, which are no images, if it is not known.
         shard: `K/N`: only share K of N of the cases; other processes may do the other shares at
             the same time, into the same folder. None: every case.
     """
@@ -59,6 +61,8 @@ class InferOptions:
     data_root: Path | None = None
     overrides: tuple[str, ...] = ()
     patient_regex: str | None = None
+    names: tuple[str, ...] = ()
+    label_name: str | None = None
     shard: str | None = None
 
 
@@ -139,7 +143,8 @@ def infer(
         labels=options.labels,
         overrides=options.overrides,
     )
-    finding = predictor.find(scans, options.fold, options.data_root, options.patient_regex)
+    naming = Naming.parse(options.names, options.label_name)
+    finding = predictor.find(scans, options.fold, options.data_root, options.patient_regex, naming)
     check_places(scans, finding.cases, output, predictor.regions, shard)
     manifest = ManifestWriter(output, predictor, options, finding)
     if shard.number == 1:
@@ -158,7 +163,7 @@ def infer(
     waiting = [case for case in mine if case.case_id not in there]
     with manifest.writing():
         outcome = _segment_all(waiting, predictor, manifest, stop)
-    lost = lost_cases(finding) if shard.number == 1 else {}
+    lost = finding.lost if shard.number == 1 else {}
     path = manifest.path if outcome.stopped else manifest.finish()
     empty = tuple(r for r in scheme.regions if outcome.done and r not in outcome.found)
     if empty:

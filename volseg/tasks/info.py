@@ -12,8 +12,9 @@ import numpy as np
 
 from volseg.config import ExperimentConfig, load_config
 from volseg.datalist import Case, find_cases, read_data_list
+from volseg.datalist.contents import read_name
 from volseg.datalist.manifests import check_content, read_manifests, unite
-from volseg.datalist.names import LABEL, is_slice, read_name
+from volseg.datalist.names import LABEL, is_slice
 from volseg.datalist.stacks import is_mask
 from volseg.documents import read_json
 from volseg.errors import DataListError, VolsegError
@@ -262,7 +263,7 @@ def _scan(path: Path) -> dict[str, Any]:
 
 def _may_be_label_map(path: Path, header: Any) -> bool:
     # infer writes its label maps as bytes and calls them by the case alone.
-    return LABEL in read_name(path.name, ())[1] or header.get_data_dtype() == np.uint8
+    return LABEL in read_name(path.name, ()).contents or header.get_data_dtype() == np.uint8
 
 
 def _slice(path: Path) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class ManifestWriter:
         self.content[BEGUN] = dict(begun)
         # What the search found wrong is the same for all shards: the first tells of it.
         if self.shard.number == 1:
-            self.content[FAILURES] |= lost_cases(self.finding)
+            self.content[FAILURES] |= self.finding.lost
             self.content["skipped"] = [
                 {"path": str(skipped.path), "reason": skipped.reason}
                 for skipped in self.finding.skipped
@@ -274,16 +274,6 @@ class ManifestWriter:
         left_out = [] if self.content[BEGUN] else [BEGUN]
         _replace(self.path, json.dumps(_without(self.content, left_out), indent=2))
         journal.remove(self.path)
-
-
-def lost_cases(finding: Finding) -> dict[str, str]:
-    """Reason for each case that was found but cannot be read, for want of a channel or the like."""
-    usable = {case.case_id for case in finding.cases}
-    return {
-        skipped.case_id: skipped.reason
-        for skipped in finding.skipped
-        if skipped.case_id is not None and skipped.case_id not in usable
-    }
 
 
 def _inputs(case: Case, sources: Sequence[Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from volseg.datalist import Case
+from volseg.datalist.contents import read_name
 from volseg.datalist.manifests import read_manifest
-from volseg.datalist.names import LABEL, is_nifti, is_slice, read_name, stem
+from volseg.datalist.names import LABEL, is_nifti, is_slice, stem
 from volseg.datalist.sources import is_of_others
 from volseg.errors import ConfigError, DataListError, LabelError, cut
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
@@ -242,8 +243,8 @@ def _by_number(name: str) -> list[int | str]:
 
 def case_of(path: Path) -> str:
     """Case of a label map called `<case_id>`, `<case_id>-seg`, or `seg` in the folder of a case."""
-    case_id, content = read_name(path.name, ())
-    return (case_id or path.parent.name) if LABEL in content else stem(path.name)
+    read = read_name(path.name, ())
+    return (read.case or path.parent.name) if LABEL in read.contents else stem(path.name)
 
 
 def slice_of(name: str) -> str:

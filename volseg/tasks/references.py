@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from volseg.datalist import Case, Finding, find_cases, read_data_list
+from volseg.datalist.contents import read_name
 from volseg.datalist.conventions import cases_in_words, group_cases, tell_schemes
 from volseg.datalist.finding import DATA_LIST, check_list_is_not_needed
-from volseg.datalist.names import LABEL, family_of, patient_of, read_name
+from volseg.datalist.names import LABEL, family_of, patient_of
 from volseg.errors import DataListError, LabelError
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
+from volseg.tasks.label_maps import read_values
 from volseg.tasks.predictions import case_of, nifti_files, slice_files, slice_of
-from volseg.tasks.split import decisions_in_words, read_values
+from volseg.tasks.split import decisions_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +30,13 @@ class References:
         found: The cases; of images no more is needed than their names.
         problems: Why a case cannot be scored, by `case_id`.
         not_asked_for: Cases of a data list that are in another fold.
+        lost: Why cases of slices with masks cannot be used at all.
     """
 
     found: Finding
     problems: dict[str, str] = field(default_factory=dict)
     not_asked_for: frozenset[str] = frozenset()
+    lost: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_references(reference: Path, fold: int | None, data_root: Path | None) -> References:
@@ -66,7 +70,7 @@ def _labelled_in_folder(folder: Path) -> References:
         found = Finding.of((), (), {})
     cases = [case for case in found.cases if case.label]
     # Scoring needs no images: label maps beside missing or incomplete images count as well.
-    files = [path for path in nifti_files(folder) if LABEL in read_name(path.name, ())[1]]
+    files = [path for path in nifti_files(folder) if LABEL in read_name(path.name, ()).contents]
     if not (cases or files):
         files = [path for path in nifti_files(folder) if path.parent == folder]
     known = {path.resolve() for case in cases for path in case.label}
@@ -80,10 +84,14 @@ def _labelled_in_folder(folder: Path) -> References:
         alone = _stacks_of_masks(folder)
     references = _merged([*cases, *alone], found)
     usable = {case.case_id for case in references.found.cases}
+    lost = {}
     for skipped in found.skipped:
         if skipped.case_id is not None and skipped.case_id not in usable:
             logger.warning("left out of the reference: %s: %s", skipped.path, skipped.reason)
-    return references
+            # A volume whose label map is there was taken above; of the others none is missed.
+            if not nifti_files(skipped.path if skipped.path.is_dir() else skipped.path.parent):
+                lost[skipped.case_id] = f"reference: {skipped.reason}"
+    return replace(references, lost=lost)
 
 
 def _stacks_of_masks(folder: Path) -> list[Case]:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
-import numpy as np
-
-from volseg import memory
 from volseg.config import CHANNELS
 from volseg.config.section import SPACINGS_MM
 from volseg.datalist import (
     Case,
     DataList,
     Finding,
+    Naming,
     Skipped,
     add_groups,
     assign_folds,
@@ -37,25 +34,23 @@ from volseg.datalist.conventions import (
     tell_schemes,
     values_in_words,
 )
+from volseg.datalist.doubts import perhaps_one_patient, unknown_patients, unmatched_releases
+from volseg.datalist.left_out import in_words
 from volseg.datalist.patients import FILE_NAME
-from volseg.datalist.stacks import WITHOUT_PATIENT
+from volseg.datalist.same import image_keys, join_patients
 from volseg.errors import (
     ConfigError,
     DataListError,
-    GeometryError,
     LabelError,
     OutputError,
-    VolsegError,
 )
 from volseg.files import atomic_write, make_output
 from volseg.labels import get_scheme
 from volseg.ownership import check_no_inputs
-from volseg.progress import track
-from volseg.scans import read_grid, read_reference, read_reference_grid
+from volseg.tasks.label_maps import LabelMap, empty_regions, read_label_maps
 
 logger = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
 _REMEDY = f"say it with --labels NAME, or with --labels {FROM_CONFIG} if the config is to say it"
 
 
@@ -64,11 +59,13 @@ class SplitOptions:
     """What the user knows beyond the names of files.
 
     Attributes:
-        patient_regex: Finds the patient in the name of a 2D image; see `find_cases`.
+        patient_regex: Finds the patient in the names of files; see `find_cases`.
         spacing_mm: Size of a voxel of 2D slices along columns, rows and slices; None: not known.
         table: CSV file with a row for each patient; see `read_patient_table`.
         group_columns: Columns of `table` to list; None: those that group patients.
         validation: Patients of fold 0, all others being in fold 1; empty: folds are drawn.
+        names: `CHANNEL=GLOB` of channels whose files have names that are not known.
+        label_name: Ending of the names of label maps, if it is not known.
     """
 
     patient_regex: str | None = None
@@ -76,6 +73,8 @@ class SplitOptions:
     table: Path | None = None
     group_columns: tuple[str, ...] | None = None
     validation: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    label_name: str | None = None
 
 
 DEFAULTS = SplitOptions()
@@ -90,7 +89,7 @@ class SplitResult:
         finding: The listed cases, and all that was left out.
         data_list: The list.
         decisions: A sentence for each group of cases: its label scheme, and what told it.
-        notes: Sentences about patients and their table.
+        notes: Sentences about patients, their table, and odd cases.
         warnings: What makes scores on this list doubtful.
         tumour_slices: Slices with any label but 0 of each labelled case, where there are stacks.
     """
@@ -102,14 +101,6 @@ class SplitResult:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     tumour_slices: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _LabelMap:
-    """What a label map holds: its values, and the number of slices with any of them but 0."""
-
-    values: Values
-    tumour_slices: int
 
 
 def split(
@@ -146,12 +137,18 @@ def split(
     asked = get_scheme(labels).name if labels and labels != FROM_CONFIG else labels
     _check_options(options)
     _check_output(output, folders, options)
-    found = find_cases(folders, channels, patient_regex=options.patient_regex)
+    naming = Naming.parse(options.names, options.label_name)
+    found = find_cases(folders, channels, None, options.patient_regex, naming)
+    found, unlisted = _listable(found)
     cases, notes = _completed(found.cases, folders, options)
-    found, tumour_slices, values, unreadable = _readable(replace(found, cases=cases))
+    found, label_maps, unreadable = _readable(replace(found, cases=cases))
+    found, same, warnings = _joined(found, label_maps)
+    values = {name: one.values for name, one in label_maps.items()}
+    stacks = any(case.is_stack for case in found.cases)
+    tumour_slices = {name: one.tumour_slices for name, one in label_maps.items() if stacks}
     groups, schemes = _schemes(found, values, asked)
     labelled, misfits = _check_values(found.cases, values, schemes)
-    skipped = [*unreadable, *misfits]
+    skipped = [*unlisted, *unreadable, *misfits]
     if not labelled:
         raise DataListError(_no_label_maps(found, skipped))
     decisions = decisions_in_words(
@@ -165,14 +162,18 @@ def split(
             else _in_folds(labelled, folds, seed, tumour_slices)
         )
     except DataListError as error:
-        raise DataListError(_with_lost_cases(error, (*found.skipped, *skipped))) from None
+        raise DataListError(_explained(error, (*found.skipped, *skipped), same)) from None
     data_list = DataList(output.stem, _channels((*training, *testing), channels), training, testing)
     with atomic_write(output) as temporary:
         write_data_list(temporary, data_list, _root(folders))
     table = options.table or _table_beside(found.cases, folders)
     left_out = [entry for entry in found.skipped if not _is_table(entry, table)]
     listed = Finding.of((*training, *testing), (*left_out, *skipped), found.layout_of, found.notes)
-    warnings = _warnings(listed, training, options)
+    warnings += empty_regions({case.case_id: values[case.case_id] for case in labelled}, schemes)
+    warnings += _doubts(listed, training, options)
+    for warning in warnings:
+        logger.warning("%s", warning)
+    notes = (*notes, *same, *found.notes)
     return SplitResult(output, listed, data_list, decisions, notes, warnings, tumour_slices)
 
 
@@ -195,21 +196,59 @@ def _check_options(options: SplitOptions) -> None:
         )
 
 
-def _readable(
-    found: Finding,
-) -> tuple[Finding, dict[str, int], dict[str, Values], list[Skipped]]:
-    """Cases that can be read, their slices with tumour, the values of label maps; the others."""
-    read = _read((case for case in found.cases if case.label or case.is_stack), _read_case)
-    label_maps = {name: one for name, one in read.items() if isinstance(one, _LabelMap)}
+def _listable(found: Finding) -> tuple[Finding, list[Skipped]]:
+    """Cases whose names can stand in a data list, which is UTF-8, and the others."""
+    kept, unlisted = [], []
+    for case in found.cases:
+        try:
+            "".join([case.case_id, *map(str, (*case.images, *case.label))]).encode()
+            kept.append(case)
+        except UnicodeError:
+            reason = "its name is not UTF-8, as a data list is; rename its files and folders"
+            unlisted.append(_left_out(case, reason))
+    return replace(found, cases=tuple(kept)), unlisted
+
+
+def _readable(found: Finding) -> tuple[Finding, dict[str, LabelMap], list[Skipped]]:
+    """Cases that can be read, and their label maps; the others."""
+    read = read_label_maps(case for case in found.cases if case.label or case.is_stack)
+    label_maps = {name: one for name, one in read.items() if isinstance(one, LabelMap)}
     lost = {name: reason for name, reason in read.items() if isinstance(reason, str)}
     unreadable = [
         _left_out(case, lost[case.case_id]) for case in found.cases if case.case_id in lost
     ]
     cases = tuple(case for case in found.cases if case.case_id not in lost)
-    stacks = any(case.is_stack for case in cases)
-    tumour_slices = {name: one.tumour_slices for name, one in label_maps.items() if stacks}
-    values = {name: one.values for name, one in label_maps.items()}
-    return replace(found, cases=cases), tumour_slices, values, unreadable
+    return replace(found, cases=cases), label_maps, unreadable
+
+
+def _joined(
+    found: Finding, label_maps: Mapping[str, LabelMap]
+) -> tuple[Finding, tuple[str, ...], tuple[str, ...]]:
+    """Cases in which the same scan under two names is of one patient; notes and warnings of it."""
+    cases = found.cases
+    keys = {name: one.key for name, one in label_maps.items() if one.key is not None}
+    labelled = [case for case in cases if case.label]
+    patients = len({case.patient_id for case in labelled})
+    if patients > 2 and len(keys) == len(labelled) and len(set(keys.values())) == 1:
+        # Then names are all that tells patients apart.
+        warning = (
+            f"the label maps of all {len(labelled)} cases are the same, voxel by voxel: copies of "
+            "one scan, or placeholders; scores on this list say nothing of other scans"
+        )
+        return found, (), (warning,)
+    cases, pairs = join_patients(cases, keys)
+    cases, more = join_patients(cases, image_keys(cases))
+    notes = [
+        f"{_pairs(number)}, such as {first} and {second}: the same {what}, so taken for one patient"
+        for what, joined in (("label map", pairs), ("images", more))
+        if (number := len(joined))
+        for first, second in joined[:1]
+    ]
+    return replace(found, cases=cases), tuple(notes), ()
+
+
+def _pairs(number: int) -> str:
+    return "1 pair of cases" if number == 1 else f"{number} pairs of cases"
 
 
 def _schemes(
@@ -221,47 +260,6 @@ def _schemes(
     readable = [case for case in found.cases if case.case_id in values]
     groups = group_cases(readable, values, found.layout_of)
     return groups, tell_schemes(groups, _REMEDY)
-
-
-def read_values(cases: Iterable[Case]) -> dict[str, Values | str]:
-    """Values of each label map, by case, or why it cannot be read."""
-    read = _read((case for case in cases if case.label), _read_label_map)
-    return {name: one.values if isinstance(one, _LabelMap) else one for name, one in read.items()}
-
-
-def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T | str]:
-    """What `read_one` gives, by case, or why it cannot be read."""
-
-    def attempt(case: Case) -> _T | str:
-        try:
-            with memory.in_words(f"case {case.case_id}"):
-                return read_one(case)
-        except VolsegError as error:
-            return str(error)
-
-    by_id = {case.case_id: case for case in cases}
-    # Decompression lets go of Python's lock, so threads are enough.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = zip(by_id, pool.map(attempt, by_id.values()), strict=True)
-        return dict(track(read, "reading label maps", len(by_id)))
-
-
-def _read_label_map(case: Case) -> _LabelMap:
-    label_map, _ = read_reference(case)
-    values = frozenset(np.flatnonzero(np.bincount(label_map.ravel(), minlength=256)).tolist())
-    return _LabelMap(values, int(label_map.any(axis=(0, 1)).sum()))
-
-
-def _read_case(case: Case) -> _LabelMap | None:
-    """Its label map; of slices, the images must be of one size, and that of their masks."""
-    # The headers of volumes are looked at by `check`.
-    grid = read_grid(case, case.channels) if case.is_stack else None
-    if grid is not None and case.label and grid.shape != (size := read_reference_grid(case).shape):
-        sizes = [" x ".join(map(str, shape[:2])) for shape in (grid.shape, size)]
-        raise GeometryError(
-            f"images have {sizes[0]} pixels, but their masks {sizes[1]}; give masks of that size"
-        )
-    return _read_label_map(case) if case.label else None
 
 
 def _completed(
@@ -314,19 +312,13 @@ def _in_folds(
     return assign_folds(cases, folds, seed, tumour_slices, strata)
 
 
-def _warnings(listed: Finding, training: Sequence[Case], options: SplitOptions) -> tuple[str, ...]:
-    if options.patient_regex is not None:
-        return ()
-    unknown = sum(listed.layout_of[case.case_id] in WITHOUT_PATIENT for case in training)
-    if not unknown:
-        return ()
-    warning = (
-        f"no patient is known for {unknown} images: each counts as a patient of its own. "
-        "Neighbouring slices of one person may then lie in training and in validation, and scores "
-        "will be too good. If the names of files tell the patient, say how: --patient-regex REGEX"
-    )
-    logger.warning("%s", warning)
-    return (warning,)
+def _doubts(listed: Finding, training: Sequence[Case], options: SplitOptions) -> tuple[str, ...]:
+    """What makes it doubtful that the folds part patients."""
+    doubts = [unmatched_releases(training)]
+    if options.patient_regex is None:
+        doubts.append(unknown_patients(training, listed.layout_of))
+        doubts.append(perhaps_one_patient(training, listed.layout_of))
+    return tuple(doubt for doubt in doubts if doubt)
 
 
 def _left_out(case: Case, reason: str) -> Skipped:
@@ -370,20 +362,27 @@ def decisions_in_words(groups: Iterable[Group], schemes: Mapping[str, str]) -> t
 
 
 def _no_label_maps(found: Finding, skipped: Sequence[Skipped]) -> str:
+    """That no case can be trained on, and all that was left out, with the reason of each kind."""
+    left_out = [*skipped, *found.skipped]
+    told = f" (left out: {in_words(left_out)})" if left_out else ""
     if skipped:
         number = cases_in_words(len(skipped))
-        return f"none of {number} has a usable label map; the first problem: {skipped[0].reason}"
+        first = skipped[0].reason
+        return f"none of {number} has a usable label map; the first problem: {first}{told}"
     number = cases_in_words(len(found.cases))
-    return f"none of {number} has a label map; volseg infer takes folders without a data list"
-
-
-def _with_lost_cases(error: DataListError, skipped: Iterable[Skipped]) -> str:
-    """The error, and the cases that are not there because they were left out."""
-    lost = [entry for entry in skipped if entry.case_id is not None]
-    left_out = (
-        f" ({cases_in_words(len(lost))} left out, the first: {lost[0].reason})" if lost else ""
+    names = "; --label-name says how the names of label maps end" if left_out else ""
+    return (
+        f"none of {number} has a label map{told}; volseg infer takes folders without a data list"
+        f"{names}"
     )
-    return f"{error}{left_out}"
+
+
+def _explained(error: DataListError, skipped: Iterable[Skipped], same: Iterable[str]) -> str:
+    """The error, with the cases that were left out and those that became one patient."""
+    lost = [entry for entry in skipped if entry.case_id is not None]
+    told = [f"{cases_in_words(len(lost))} left out, the first: {lost[0].reason}"] if lost else []
+    told += same
+    return f"{error} ({'; '.join(told)})" if told else str(error)
 
 
 def _channels(cases: Iterable[Case], wanted: Sequence[str] | None) -> tuple[str, ...]:

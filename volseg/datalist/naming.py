@@ -1,0 +1,129 @@
+"""Names of files that only the user knows: which channel, and which ending a label map has."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+
+from volseg.datalist.contents import Reading, read_name
+from volseg.datalist.names import CHANNEL_NAMES, LABEL, stem
+from volseg.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the user says of names; for what it names, no other name counts.
+
+    Attributes:
+        channels: Glob of the files of each channel, in which `*` is any text and `?` one sign. With
+            a `/` in it, it is compared with the path below the folder, else with the name of the
+            file, with or without `.nii.gz`. Of globs that match, that with most letters counts.
+        label: Ending of the names of label maps, without `.nii.gz`, or such a glob.
+
+    Raises:
+        ConfigError: If a channel is called otherwise here, or a glob is empty.
+    """
+
+    channels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        for channel, glob in self.channels.items():
+            if CHANNEL_NAMES.get(channel, channel) != channel:
+                known = CHANNEL_NAMES[channel]
+                raise ConfigError(f"channel {channel!r} is called {known!r} here; name {known}")
+            if not channel or not glob.strip("*"):
+                raise ConfigError(
+                    f"--name {channel}={glob} names no files; give CHANNEL=GLOB, such as "
+                    "t1c='*MPRAGE_GD*'"
+                )
+        for glob, times in Counter(self.channels.values()).items():
+            if times > 1:
+                raise ConfigError(f"--name says {glob} of {times} channels; give each its own glob")
+        if self.label is not None and not self.label.strip("*_-. "):
+            raise ConfigError(f"--label-name {self.label!r} is empty; give one such as _tumor")
+
+    @classmethod
+    def parse(cls, names: Sequence[str], label: str | None = None) -> Naming | None:
+        """What `--name CHANNEL=GLOB` and `--label-name` say; None if nothing.
+
+        Raises:
+            ConfigError: If one is written otherwise, or two name one channel.
+        """
+        channels: dict[str, str] = {}
+        for name in names:
+            channel, equals, glob = name.partition("=")
+            if not equals:
+                raise ConfigError(
+                    f"--name is {name!r}, expected CHANNEL=GLOB; give one such as t1c='*MPRAGE_GD*'"
+                )
+            if channel in channels:
+                raise ConfigError(f"--name names {channel} twice; give one glob for each channel")
+            channels[channel] = glob
+        return cls(channels, label) if channels or label is not None else None
+
+    @property
+    def globs(self) -> dict[str, str]:
+        """Glob of each content, without the ending `.nii.gz`."""
+        globs = {channel: stem(glob) for channel, glob in self.channels.items()}
+        if self.label is not None:
+            label = stem(self.label)
+            globs[LABEL] = label if "*" in label or "?" in label else f"*{label}"
+        return globs
+
+    def read(self, path: PurePath, read: Reading) -> Reading:
+        """What a file is, which the names that are known say to be `read`.
+
+        Args:
+            path: From the folder that was searched on.
+            read: As `read_name` says.
+        """
+        whole = stem(path.name)
+        fitting: dict[str, str] = {}
+        for content, glob in self.globs.items():
+            text = (path.parent / whole).as_posix() if "/" in glob else whole
+            if _compiled(glob).fullmatch(text):
+                fitting[content] = glob
+        if not fitting:
+            return self._unless_named_otherwise(read)
+        most = max(map(_letters, fitting.values()))
+        best = [content for content, glob in fitting.items() if _letters(glob) == most]
+        if len(best) > 1:
+            return Reading(whole, problem=f"--name and --label-name call it {' and '.join(best)}")
+        return Reading(_case(whole, fitting[best[0]].rpartition("/")[2]), (best[0],))
+
+    def _unless_named_otherwise(self, read: Reading) -> Reading:
+        taken = [content for content in read.contents if content in self.globs]
+        if not taken:
+            return replace(read, other=None) if read.other and read.other[1] in self.globs else read
+        option = "--label-name" if taken[0] == LABEL else "--name"
+        return Reading(read.case, problem=f"{option} names other files as {taken[0]}")
+
+
+def _letters(glob: str) -> int:
+    return len(re.sub(r"[*?]", "", glob))
+
+
+def _compiled(glob: str) -> re.Pattern[str]:
+    parts = (
+        ".*" if sign == "*" else "." if sign == "?" else re.escape(sign)
+        for sign in re.split(r"([*?])", glob)
+    )
+    return re.compile("".join(parts), re.IGNORECASE | re.DOTALL)
+
+
+def _case(whole: str, glob: str) -> str:
+    """What is left of a name: the text before what the glob says, else the text after it."""
+    core = glob.strip("*")
+    match = re.fullmatch(
+        f"(?P<before>.*?)(?:{_compiled(core).pattern})(?P<after>.*)", whole, re.IGNORECASE
+    )
+    if match is None:
+        return ""
+    left = match["before"].strip("_.- ") or match["after"].strip("_.- ")
+    bids = re.match(r"sub-[a-z0-9]+(_ses-[a-z0-9]+)?(?=_|$)", left, re.IGNORECASE)
+    read = read_name(left, ())
+    return bids[0] if bids else read.case if read.contents else left
