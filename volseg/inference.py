@@ -18,6 +18,7 @@ from volseg import memory
 from volseg.boxes import placed, union
 from volseg.checkpoint import Model, load_checkpoint
 from volseg.config import ExperimentConfig, PreprocessingConfig
+from volseg.config.training import checked_overlap
 from volseg.config.yaml_file import read_word
 from volseg.datalist import Case, Finding, Naming, find_scans
 from volseg.datalist.names import channel_of, is_slice
@@ -34,6 +35,9 @@ from volseg.windows import on_scan_grid, refused_precision, segment
 logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
+
+# Times as long as by default.
+_SLOW = 8
 
 # Share of the tissue beyond which a result is hardly right.
 _HARDLY = 0.5
@@ -154,7 +158,7 @@ class Predictor:
         models: Model file or run folder, or several.
         device: `auto` (a CUDA GPU if there is one, else the CPU), or a device of torch.
         tta: Mean over mirrored copies; None: as each model says.
-        overlap: Of neighbouring windows, in [0, 1); None: as each model says.
+        overlap: Of neighbouring windows, in [0, 0.9]; None: as each model says.
         labels: Name of the label scheme to write; None: that of the first model.
         overrides: Words such as `inference.window_batch=2`, in place of what the models say.
 
@@ -178,8 +182,11 @@ class Predictor:
         labels: str | None = None,
         overrides: Sequence[str] = (),
     ) -> None:
-        if overlap is not None and not 0 <= overlap < 1:
-            raise ConfigError(f"overlap is {overlap}; it must be at least 0 and less than 1")
+        if overlap is not None:
+            try:
+                checked_overlap(overlap)
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
         self.device, self.tta, self.overlap = _available(device), tta, overlap
         paths = [models] if isinstance(models, str | os.PathLike) else models
         self.models = tuple(_overridden(load_checkpoint(path), overrides) for path in paths)
@@ -203,7 +210,7 @@ class Predictor:
         # What holds of every case.
         refused = (refused_precision(model.config, self.device.type) for model in self.models)
         self.notes = tuple(dict.fromkeys(note for note in refused if note))
-        for note in (*self.doubts, *self.notes):
+        for note in (*self.doubts, *self.notes, *_slow_options(self.models, overlap)):
             logger.warning("%s", note)
         for model in self.models:
             model.network.to(self.device)
@@ -445,6 +452,20 @@ def _overridden(model: Model, words: Sequence[str]) -> Model:
         options["inference"][option] = read_word(text, word)
     where = f"{model.path} with {' '.join(words)}"
     return replace(model, config=ExperimentConfig.from_dict(options, where)) if words else model
+
+
+def _slow_options(models: Sequence[Model], overlap: float | None) -> list[str]:
+    """What takes many times as long as by default, in words."""
+    options = [(model.config, model.config.inference.overlap) for model in models]
+    most = max(
+        ((1 - (given if overlap is None else overlap)) ** -config.spatial_dims)
+        / 2**config.spatial_dims
+        for config, given in options
+    )
+    return [
+        f"the windows overlap so far that they take {most:.0f} times as long as at an overlap "
+        "of 0.5"
+    ] * (most >= _SLOW)
 
 
 def _check_same_regions(models: Sequence[Model]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: Slices are small: a network of slices is given at least so many in one forward pass.
 SLICES_A_PASS = 16
+# A scan of 240 x 240 x 155 voxels has 27 windows of 128 at an overlap of 0.5, and 9,500 of 16.
+_MOST_WINDOWS = 100_000
 
 
 @torch.inference_mode()
@@ -44,20 +47,24 @@ def segment(
         image: Preprocessed image (C, I, J, K), float16 or float32.
         config: Config of the model: window, blending, precision, and the two options below.
         device: Where the network runs.
-        overlap: Share of a window that the next one covers, in [0, 1); None: as in `config`.
+        overlap: Share of a window that the next one covers, in [0, 0.9]; None: as in `config`.
         tta: Mean over the copies mirrored along every set of axes; None: as in `config`.
 
     Returns:
         float32 probabilities (R, I, J, K), on `device` or, where its memory is short, on the CPU.
 
     Raises:
-        ConfigError: If not even one pass of windows fits into the memory of the GPU.
+        ConfigError: If not even one pass of windows fits into the memory of the GPU, or there would
+            be more than 100,000 windows.
     """
     device, inference = torch.device(device), config.inference
     slices = config.spatial_dims == 2
     # A copy, since torch cannot wrap the read-only memory map of a cached case.
     volume = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.array(image))
     batch = volume.permute(3, 0, 1, 2) if slices else volume[None]
+
+    share = inference.overlap if overlap is None else overlap
+    _check_number(tuple(batch.shape[2:]), config.window_size, share)
 
     def run(accumulator: torch.device) -> torch.Tensor:
         return sliding_window_inference(
@@ -66,7 +73,7 @@ def segment(
             roi_size=config.window_size,
             sw_batch_size=max(inference.window_batch, SLICES_A_PASS if slices else 1),
             predictor=_WindowPass(network, config, device, tta),
-            overlap=inference.overlap if overlap is None else overlap,
+            overlap=share,
             mode=inference.blending,
             sw_device=device,
             device=accumulator,
@@ -81,6 +88,21 @@ def segment(
             "inference.window_size, or use the CPU"
         ) from None
     return probabilities.permute(1, 2, 3, 0) if slices else probabilities[0]
+
+
+def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -> None:
+    """Refuse, with ConfigError, windows so small or so close that nobody would see their end."""
+    steps = [max(1, int(size * (1 - overlap))) for size in window]
+    number = math.prod(
+        math.ceil(max(0, length - size) / step) + 1
+        for length, size, step in zip(shape, window, steps, strict=True)
+    )
+    if number > _MOST_WINDOWS:
+        raise ConfigError(
+            f"{number:,} windows of {list(window)} voxels would cover an image of {list(shape)} at "
+            f"an overlap of {overlap:g}, but at most {_MOST_WINDOWS:,} are segmented; lower the "
+            "overlap or raise inference.window_size"
+        )
 
 
 def on_scan_grid(

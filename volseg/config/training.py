@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from volseg.config.section import (
     Float,
@@ -94,13 +94,30 @@ class TrainingConfig(Section):
     seed: NonNegativeInt = 0
 
 
+#: Of neighbouring windows, where a voxel of a volume lies in 1000 of them instead of 8.
+MOST_OVERLAP = 0.9
+
+
+def checked_overlap(overlap: float) -> float:
+    """The overlap of windows, if the time that it takes is bearable; else ValueError."""
+    if not 0 <= overlap <= MOST_OVERLAP:
+        why = ""
+        if MOST_OVERLAP < overlap < 1:
+            windows = f"{(1 - overlap) ** -3:,.0f} windows"
+            why = f", since a voxel of a volume would lie in {windows}, and in 8 at 0.5"
+        raise ValueError(
+            f"overlap is {overlap}; it must be at least 0 and at most {MOST_OVERLAP}{why}"
+        )
+    return overlap
+
+
 class InferenceConfig(Section):
     """Sliding window and clean-up; `volseg infer` can override each."""
 
     window_size: tuple[PositiveInt, ...] | None = Field(
         None, min_length=2, max_length=3, description="voxels; null: the patch size"
     )
-    overlap: Share = 0.5
+    overlap: Annotated[Float, AfterValidator(checked_overlap)] = 0.5
     blending: Literal["gaussian", "constant"] = "gaussian"
     window_batch: PositiveInt = Field(1, description="windows a forward pass")
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_word)] = Field(

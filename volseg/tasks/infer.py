@@ -36,7 +36,7 @@ class InferOptions:
 
     Args:
         tta: Mean over mirrored copies; None: as the models say.
-        overlap: Of neighbouring windows, in [0, 1); None: as the models say.
+        overlap: Of neighbouring windows, in [0, 0.9]; None: as the models say.
         probabilities: Also write a float32 map for each region.
         device: `auto`, or a device of torch.
         overwrite: Do finished cases again.

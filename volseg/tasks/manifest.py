@@ -223,7 +223,8 @@ class ManifestWriter:
             with contextlib.suppress(OutputError):
                 self._write()
             raise
-        self._write()
+        if journal.path_of(self.path).exists():
+            self._write()
 
     def finish(self) -> Path:
         """Mark a shard as finished and merge the shards if all are; the manifest to look at."""
