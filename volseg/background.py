@@ -88,12 +88,15 @@ def background_of(channel: Volume) -> Background:
 def tissue_of(channel: Volume, background: Background) -> Mask:
     """Mask (I, J, K) of what is not background.
 
-    A range of values is background where it hangs together with the border of the scan, so that
-    dark tissue stays.
+    Where tissue may have the values of background, background is what hangs together with the
+    border of the scan.
     """
-    if not background.is_smeared:
-        return np.asarray(channel != background.value)
-    near = (channel >= background.low) & (channel <= background.high)
+    if background.is_smeared:
+        near = (channel >= background.low) & (channel <= background.high)
+    else:
+        near = channel == background.value
+        if background.value in (0, channel.min(), channel.max()):
+            return np.asarray(~near)
     parts = cc3d.connected_components(near, connectivity=6)
     outside = np.zeros(int(parts.max()) + 1, np.bool_)
     outside[np.unique(_border(parts))] = True

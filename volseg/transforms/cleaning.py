@@ -109,11 +109,12 @@ def _without_far_voxels(channel: Channel) -> Channel:
         return channel
     far, low, high = found
     values, places = channel.values.copy(order="K"), np.nonzero(far)
-    furthest = values[places][np.argmax(abs(values[places].astype(np.float64)))]
-    values[places] = np.clip(values[places], low, high)
+    outliers = values[places]
+    furthest = outliers[np.argmax(abs(outliers.astype(np.float64)))]
+    values[places] = np.clip(outliers, low, high)
     note = (
-        f"{len(places[0])} voxels lie far outside the others, up to {furthest:.6g}: taken as "
-        f"{low:.6g} or {high:.6g}, between which 99 % lie"
+        f"{len(outliers)} of its voxels, up to {furthest:.6g}, lie far outside the others: taken "
+        f"into the range of 99 % of them, {low:.6g} to {high:.6g}"
     )
     return replace(channel, values=values, notes=(*channel.notes, note))
 
