@@ -263,6 +263,12 @@ def trained_on_phantoms(scratch: Path, shape: tuple[int, int, int], window: list
     return fit(load_config(scratch / "config.yaml"), scratch / "run").model
 
 
+def our_sides(*, small: bool) -> list[str]:
+    """Those of `OURS` to run; bf16 where the CPU computes in it, else `infer` stays in float32."""
+    left_out = "" if cpu_computes_in_bf16() else "volseg, bf16"
+    return ["volseg"] if small else [name for name in OURS if name != left_out]
+
+
 def main(arguments: argparse.Namespace, scratch: Path) -> None:
     small = arguments.small
     shape = (80, 80, 52) if small else (240, 240, 155)
@@ -274,14 +280,11 @@ def main(arguments: argparse.Namespace, scratch: Path) -> None:
     path = arguments.model or trained_on_phantoms(scratch, shape, window)
     comparison = Comparison(cases, load_checkpoint(path), window, scratch)
     python = sys.executable if small else peers.python()
-    sides = {name: comparison.volseg(name) for name in (["volseg"] if small else OURS)}
+    sides = {name: comparison.volseg(name) for name in our_sides(small=small)}
     if not small:
         sides["nnU-Net"] = comparison.nnunet(python)
     sides["MONAI"] = comparison.monai(python)
     chosen = {name: side for name, side in sides.items() if name not in arguments.without}
-    if not cpu_computes_in_bf16():
-        # Imitated, it takes some thirty times as long, so `infer` would compute in float32.
-        chosen.pop("volseg, bf16", None)
     costs = in_turn(chosen, 1 if small else arguments.rounds)
 
     rows = []

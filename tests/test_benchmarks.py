@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,16 @@ def test_a_comparison_runs_and_prints_its_ratios(name, capsys):
     assert len(table) > 2
     with capsys.disabled():
         print(f"\n{name}, small:\n{done.stdout}")
+
+
+@pytest.mark.parametrize("computes", [True, False])
+def test_bf16_is_compared_where_the_processor_computes_in_it(monkeypatch, computes):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    infer = importlib.import_module("infer")
+    monkeypatch.setattr(infer, "cpu_computes_in_bf16", lambda: computes)
+
+    assert ("volseg, bf16" in infer.our_sides(small=False)) is computes
+    assert infer.our_sides(small=True) == ["volseg"]
 
 
 def test_the_memory_of_a_program_is_its_own(tmp_path):

@@ -845,6 +845,24 @@ def test_the_last_epoch_is_validated_whatever_validate_every_says(experiment, tm
         assert line.startswith(f"{words} WT {float(row[f'{kind}/dice/WT']):.3f}, TC ")
 
 
+def test_early_stopping_counts_validations_and_not_epochs(experiment, tmp_path):
+    # The rate is so low that no validation is better than the first, after the second epoch.
+    config = changed(
+        experiment,
+        training={
+            **{"max_epochs": 20, "validate_every": 2, "early_stopping": 2},
+            **{"learning_rate": 1e-12, "warmup_epochs": 0},
+        },
+    )
+
+    fit(config, tmp_path / "run")
+
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    validated = [int(row["epoch"]) for row in rows if row["val/dice/WT"]]
+    assert validated == [2, 4, 6]
+    assert len(rows) == 6
+
+
 def test_an_interrupt_reaches_the_caller_and_the_log_tells_how_to_go_on(
     experiment, tmp_path, monkeypatch, caplog
 ):

@@ -121,7 +121,9 @@ class InferenceConfig(Section):
     blending: Literal["gaussian", "constant"] = "gaussian"
     window_batch: PositiveInt = Field(1, description="windows a forward pass")
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_word)] = Field(
-        "auto", description="auto: as in training; bf16: faster on a CPU that computes in it"
+        "auto",
+        description="auto: as in training; bf16: faster on a CPU that computes in it, and 32 on "
+        "any other",
     )
     tta: bool = Field(False, description="mean over mirrored copies")
     threshold: Annotated[Float, Field(gt=0, lt=1)] = Field(0.5, description="of a probability")
