@@ -55,8 +55,9 @@ def perhaps_one_patient(cases: Iterable[Case], layout_of: Mapping[str, str]) -> 
             continue
         if match := _COUNTED.fullmatch(case.case_id):
             counted[match["patient"]].append(case.case_id)
-        if not case.is_stack and case.place.parent.name != case.case_id:
-            beside[case.place.parent.parent].append(case.case_id)
+        if not case.is_stack:
+            home = case.images[0].parent
+            beside[home.parent if home.name == case.case_id else home].append(case.case_id)
     groups = [names for names in counted.values() if 1 < len(names) <= _MOST]
     folders = [names for names in beside.values() if len(names) > 1]
     if not groups and len(beside) >= _FOLDERS and all(len(n) <= _MOST for n in beside.values()):

@@ -74,21 +74,28 @@ def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T
 
 def _read_label_map(case: Case) -> LabelMap:
     label_map, _ = read_reference(case)
-    counts = np.bincount(label_map.ravel(order="K"), minlength=256)
+    flat = label_map.ravel(order="K")
+    # Few voxels are labelled: to work on these alone is many times faster.
+    places = np.flatnonzero(flat)
+    labels = flat[places]
+    counts = np.bincount(labels, minlength=256)
+    counts[0] = flat.size - places.size
     values = frozenset(np.flatnonzero(counts).tolist())
-    labelled = int(counts[1:].sum())
-    key = _key(label_map, values) if labelled >= _EVIDENCE else None
+    key = _key(label_map.shape, places, labels) if labels.size >= _EVIDENCE else None
     return LabelMap(values, int(label_map.any(axis=(0, 1)).sum()), key)
 
 
-def _key(label_map: npt.NDArray[np.uint8], values: Values) -> str:
-    """A hash of where the labels are, their integers counted in the order in which they occur."""
-    flat = label_map.ravel(order="K")
-    first = sorted(values, key=lambda value: int(np.argmax(flat == value)))
+def _key(
+    shape: tuple[int, ...], places: npt.NDArray[np.intp], labels: npt.NDArray[np.uint8]
+) -> str:
+    """A hash of which voxels are labelled, integers being counted in the order they occur in."""
+    found, first = np.unique(labels, return_index=True)
     rank = np.zeros(256, np.uint8)
-    rank[first] = np.arange(len(first))
-    shape = str(label_map.shape).encode()
-    return hashlib.blake2b(shape + rank[flat].tobytes(), digest_size=16).hexdigest()
+    rank[found[np.argsort(first)]] = np.arange(found.size)
+    digest = hashlib.blake2b(str(shape).encode(), digest_size=16)
+    digest.update(places.tobytes())
+    digest.update(rank[labels].tobytes())
+    return digest.hexdigest()
 
 
 def _read_case(case: Case) -> LabelMap | None:
