@@ -32,7 +32,7 @@ def tumour(seed: int, *, enhancing: int = 3) -> np.ndarray:
 
 
 def add_case(home: Path, stem: str, label_map: np.ndarray | None, *, image: bytes = b"") -> None:
-    """A case whose images are no images, and its label map; a stem ends with the sign before t1n."""
+    """A case of files that are no images, and a label map; `stem` is what stands before t1n."""
     home.mkdir(parents=True, exist_ok=True)
     for name in FOUR:
         (home / f"{stem}{name}.nii.gz").write_bytes(image + f"{home}{stem}{name}".encode())
