@@ -27,7 +27,8 @@ _SLAB = 1 / 4
 # Shares of the scale of a channel: the 99.5th percentile of how far it is from its background.
 _EQUAL = 1e-3  # nearer than this is background, up to rounding
 _RIPPLE = 0.03  # around tissue, ripples reach as far as this
-_OVERSHOOT = 0.15  # and as far as this on the side where no tissue is
+_OVERSHOOT = 0.15  # and as far as this on the side where no tissue is,
+_FAINT = 0.01  # though many of them, as they fade out, not even this far
 
 # Shares of the border that a value must fill: to be background at all, and with room for error.
 _EXACT, _ROUGH = 0.1, 0.3
@@ -154,7 +155,8 @@ def _with_ripples(sample: Volume, value: float, low: float, high: float) -> tupl
     above = 2 * np.count_nonzero(distances > 0) >= distances.size
     beyond = abs(distances[(distances < 0) == above])  # where no tissue is, or but little
     overshot = np.count_nonzero(beyond <= _OVERSHOOT * scale)
-    one_sided = overshot >= 0.9 * beyond.size
+    faint = np.count_nonzero(beyond <= _FAINT * scale)
+    one_sided = overshot >= 0.9 * beyond.size and faint >= 0.3 * overshot
     ripples = max(np.count_nonzero(abs(distances) <= _EQUAL * scale), overshot * one_sided)
     if ripples <= _SMEARED * distances.size:
         return low, high
