@@ -406,6 +406,15 @@ def test_channels_may_be_given_by_their_older_names(tmp_path, thresholds):
         predictor.predict({"t1": images["t1"], "t1n": images["t1"]})
 
 
+def test_one_file_for_two_channels_is_refused(tmp_path, thresholds):
+    folder = write_case(tmp_path)
+    files = {c: folder / f"BraTS2021_00001_{suffix}.nii.gz" for c, suffix in SUFFIXES.items()}
+    files["t1n"] = folder / ".." / folder.name / files["t1c"].name
+
+    with pytest.raises(DataListError, match="one file is given for two of the channels t1n t1c"):
+        Predictor("m", device="cpu").predict(files)
+
+
 def test_options_of_a_model_can_be_overridden(tmp_path, thresholds):
     words = ["inference.min_component_mm3={ET: 8.5}", "inference.window_size=[8,8,8]"]
     words += ["inference.precision=32"]
@@ -665,6 +674,15 @@ def test_a_model_that_counts_twice_is_told_of(tmp_path, caplog):
     said = f"{second} and {first} are the same model, which so counts twice"
     assert predictor.doubts == (said,)
     assert said in caplog.messages
+
+
+def test_options_of_the_first_model_count_and_those_of_others_are_told_of(thresholds):
+    one = tiny_config(inference={"threshold": 0.4})
+    thresholds(one, tiny_config(inference={"threshold": 0.6}), one)
+
+    said = [d for d in Predictor(["a", "b", "c"], device="cpu").doubts if "threshold" in d]
+
+    assert said == ["inference.threshold is 0.6 in b, but that of the first model counts, 0.4"]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,20 @@ def test_a_single_voxel_moved_two_voxels_of_three_mm_is_six_mm_away():
     assert hausdorff_95(prediction, reference, (1.0, 1.0, 3.0)) == 6.0
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("shear", [0.3, -1.4])
+def test_axes_that_are_not_perpendicular_are_measured_along_their_steps(seed, shear):
+    """Beside every distance of every pair of surface voxels, in mm of the world."""
+    steps = np.array([[1.0, shear, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 2.5]])
+    masks = blob(seed, (12, 14, 10)), blob(seed + 9, (12, 14, 10))
+    surfaces = [np.argwhere(mask & ~binary_erosion(mask)) @ steps.T for mask in masks]
+    between = np.linalg.norm(surfaces[0][:, None] - surfaces[1][None], axis=2)
+    expected = max(np.percentile(between.min(axis=axis), 95) for axis in (0, 1))
+
+    assert hausdorff_95(*masks, steps) == pytest.approx(expected)
+    assert hausdorff_95(*masks, np.diag([1.0, 1.0, 2.5])) == hausdorff_95(*masks, (1.0, 1.0, 2.5))
+
+
 def test_the_percentile_interpolates_and_the_larger_direction_counts():
     # A row of 21 voxels and one of 31: 0 mm one way, and 21 times 0 mm, then 1 to 10 mm the other.
     # 95 % of the 31 distances is rank 28.5 when counted from 0: between 8 mm and 9 mm.

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,13 @@ import torch
 from volseg import memory
 from volseg.boxes import placed, union
 from volseg.checkpoint import Model, load_checkpoint
-from volseg.config import ExperimentConfig, PreprocessingConfig
+from volseg.config import PreprocessingConfig
 from volseg.config.training import checked_overlap
-from volseg.config.yaml_file import read_word
 from volseg.datalist import Case, Finding, Naming, find_scans
 from volseg.datalist.names import channel_of, is_slice
-from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError
-from volseg.labels import LabelScheme, get_scheme
+from volseg.ensemble import check_regions_of_scheme, check_same_regions, doubts_of, overridden
+from volseg.errors import CheckpointError, ConfigError, DataListError
+from volseg.labels import get_scheme
 from volseg.nifti import CaseImages, Grid, write_label_map, write_probabilities
 from volseg.postprocess import decode
 from volseg.scans import read_images
@@ -189,13 +189,13 @@ class Predictor:
                 raise ConfigError(str(error)) from None
         self.device, self.tta, self.overlap = _available(device), tta, overlap
         paths = [models] if isinstance(models, str | os.PathLike) else models
-        self.models = tuple(_overridden(load_checkpoint(path), overrides) for path in paths)
+        self.models = tuple(overridden(load_checkpoint(path), overrides) for path in paths)
         if not self.models:
             raise CheckpointError("no model is given; give the model file of a run")
-        _check_same_regions(self.models)
+        check_same_regions(self.models)
         first = self.models[0].config
         self.scheme = get_scheme(labels) if labels else first.labels
-        _check_regions_of_scheme(self.scheme, first.labels)
+        check_regions_of_scheme(self.scheme, first.labels)
         self.binary = set(self.scheme.labels) == {1}
         self.regions = tuple(first.labels.regions)
         self.channels = tuple(
@@ -206,7 +206,7 @@ class Predictor:
             for data in (model.config.data for model in self.models)
         ]
         self.required = tuple(name for name in self.channels if any(name in n for n in needs))
-        self.doubts = tuple(_doubts(self.models))
+        self.doubts = tuple(doubts_of(self.models))
         # What holds of every case.
         refused = (refused_precision(model.config, self.device.type) for model in self.models)
         self.notes = tuple(dict.fromkeys(note for note in refused if note))
@@ -405,6 +405,11 @@ class Predictor:
                 raise DataListError(
                     f"{' '.join(images)} are the channels {' '.join(channels)}; give each once"
                 )
+            if len({path.resolve() for path in paths}) < len(paths):
+                raise DataListError(
+                    f"one file is given for two of the channels {' '.join(images)}; give each its "
+                    "own"
+                )
             return Case(name, name, paths, channels)
         finding = self.find(images)
         if len(finding.cases) != 1:
@@ -428,32 +433,6 @@ def _check_finite(probabilities: torch.Tensor, case: PreparedCase, model: Model)
     )
 
 
-def _doubts(models: Sequence[Model]) -> Iterator[str]:
-    """Why the results may be of no use, as far as the models themselves tell."""
-    first: dict[str, Model] = {}
-    for model in models:
-        yield from (f"{model.path} {doubt}" for doubt in model.doubts)
-        other = first.setdefault(model.sha256, model)
-        if other is not model:
-            yield f"{model.path} and {other.path} are the same model, which so counts twice"
-
-
-def _overridden(model: Model, words: Sequence[str]) -> Model:
-    """The model with other options of its `inference` section."""
-    options = model.config.to_dict()
-    for word in words:
-        key, equals, text = word.partition("=")
-        section, _, option = key.partition(".")
-        if section != "inference" or not (option and equals):
-            raise ConfigError(
-                f"option {word!r} is not of the form inference.KEY=VALUE; "
-                "only how a trained model is used can be changed"
-            )
-        options["inference"][option] = read_word(text, word)
-    where = f"{model.path} with {' '.join(words)}"
-    return replace(model, config=ExperimentConfig.from_dict(options, where)) if words else model
-
-
 def _slow_options(models: Sequence[Model], overlap: float | None) -> list[str]:
     """What takes many times as long as by default, in words."""
     options = [(model.config, model.config.inference.overlap) for model in models]
@@ -466,26 +445,6 @@ def _slow_options(models: Sequence[Model], overlap: float | None) -> list[str]:
         f"the windows overlap so far that they take {most:.0f} times as long as at an overlap "
         "of 0.5"
     ] * (most >= _SLOW)
-
-
-def _check_same_regions(models: Sequence[Model]) -> None:
-    first = models[0]
-    for model in models[1:]:
-        if set(model.config.labels.regions) != set(first.config.labels.regions):
-            raise CheckpointError(
-                f"{model.path} has the regions {' '.join(model.config.labels.regions)}, but "
-                f"{first.path} has {' '.join(first.config.labels.regions)}; an ensemble needs "
-                "models of the same regions"
-            )
-
-
-def _check_regions_of_scheme(scheme: LabelScheme, trained: LabelScheme) -> None:
-    missing = [region for region in scheme.regions if region not in trained.regions]
-    if missing:
-        raise LabelError(
-            f"label scheme {scheme.name!r} needs {' '.join(scheme.regions)}, but the model, of "
-            f"scheme {trained.name!r}, gives {' '.join(trained.regions)}; choose another scheme"
-        )
 
 
 def _available(name: str) -> torch.device:

@@ -26,7 +26,7 @@ _REACH = 4
 def hausdorff_95(
     prediction: Mask,
     reference: Mask,
-    spacing_mm: Sequence[float],
+    spacing_mm: npt.ArrayLike,
     penalty_mm: float = HD95_PENALTY_MM,
 ) -> float:
     """95th percentile of the Hausdorff distance, the larger one of the two directions.
@@ -40,7 +40,8 @@ def hausdorff_95(
     Args:
         prediction: Predicted mask, any number of spatial axes.
         reference: Reference mask, same shape.
-        spacing_mm: Distance of neighbouring voxels along each axis.
+        spacing_mm: Distance of neighbouring voxels along each axis; where axes are not
+            perpendicular, a matrix whose columns are the steps along them.
         penalty_mm: Value when exactly one mask is empty.
 
     Returns:
@@ -53,14 +54,15 @@ def hausdorff_95(
         [1] `monai.metrics.compute_hausdorff_distance(percentile=95, spacing=...)`
     """
     check_masks(prediction, reference)
-    if len(spacing_mm) != prediction.ndim:
-        raise ValueError(f"{prediction.ndim} spacings are needed, got {tuple(spacing_mm)}")
+    steps = np.asarray(spacing_mm, dtype=np.float64)
+    if steps.shape not in {(prediction.ndim,), (prediction.ndim, prediction.ndim)}:
+        raise ValueError(f"{prediction.ndim} spacings are needed, got {tuple(steps.tolist())}")
     box = bounding_box(prediction | reference)
     predicted, expected = (_surface(mask[box]) for mask in (prediction, reference))
     if not (predicted.any() and expected.any()):
         return penalty_mm if predicted.any() or expected.any() else 0.0
     return max(
-        float(np.percentile(_distances(here, there, spacing_mm), 95))
+        float(np.percentile(_distances(here, there, steps), 95))
         for here, there in ((predicted, expected), (expected, predicted))
     )
 
@@ -77,7 +79,7 @@ def _surface(mask: Mask) -> Mask:
     return padded & ~inner.reshape(padded.shape)
 
 
-def _distances(here: Mask, there: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
+def _distances(here: Mask, there: Mask, steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Distance of each voxel of `here` to the nearest voxel of `there`, in mm, in no order.
 
     Those beyond the 95th percentile may be infinite instead.
@@ -88,14 +90,14 @@ def _distances(here: Mask, there: Mask, spacing_mm: Sequence[float]) -> npt.NDAr
     needed = min(left.size, int(0.95 * (left.size - 1)) + 2)
     found, flat = 0, there.ravel()
     # Most voxels have a neighbour so near that a look around finds it sooner than a tree.
-    for step, distance in _near(here.strides, spacing_mm):
+    for step, distance in _near(here.strides, steps):
         left = left[~flat[left + step]]
         distances[found : distances.size - left.size] = distance
         found = distances.size - left.size
         if found >= needed:
             return distances
     asked, known = (
-        np.stack(np.unravel_index(voxels, here.shape), axis=-1) * spacing_mm
+        _in_mm(np.stack(np.unravel_index(voxels, here.shape), axis=-1), steps)
         for voxels in (left, np.flatnonzero(flat))
     )
     # A plain tree is built faster than a balanced one, and is not slower to ask.
@@ -104,14 +106,23 @@ def _distances(here: Mask, there: Mask, spacing_mm: Sequence[float]) -> npt.NDAr
     return distances
 
 
-def _near(strides: Sequence[int], spacing_mm: Sequence[float]) -> list[tuple[int, float]]:
+def _in_mm(
+    voxels: npt.NDArray[np.integer], steps: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Indices (n, axes) as millimetres along perpendicular axes."""
+    return voxels @ steps.T if steps.ndim == 2 else voxels * steps
+
+
+def _near(strides: Sequence[int], steps: npt.NDArray[np.float64]) -> list[tuple[int, float]]:
     """Steps in memory to the voxels around one, and their distances in mm, nearest first.
 
     They end where voxels more than `_REACH` away along an axis would have to come.
     """
     axes = len(strides)
     around = np.indices((2 * _REACH + 1,) * axes).reshape(axes, -1).T - _REACH
-    distances = np.linalg.norm(around * spacing_mm, axis=1)
+    distances = np.linalg.norm(_in_mm(around, steps), axis=1)
     order = np.argsort(distances, kind="stable")
-    order = order[distances[order] < (_REACH + 1) * min(spacing_mm)]
+    # From one plane of voxels to the next, which is less than a step where that is oblique.
+    planes = steps if steps.ndim == 1 else 1 / np.linalg.norm(np.linalg.inv(steps), axis=1)
+    order = order[distances[order] < (_REACH + 1) * planes.min()]
     return list(zip((around @ strides)[order].tolist(), distances[order].tolist(), strict=True))

@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from volseg.errors import GeometryError
 
+# Cosine of the angle of two axes, up to which it is a right one, as rounded in float32.
+_PERPENDICULAR = 1e-4
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -31,6 +34,17 @@ class Grid:
         """Distance of neighbouring voxels along each axis, in mm."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(i), float(j), float(k)
+
+    @property
+    def steps_mm(self) -> npt.NDArray[np.float64]:
+        """Steps from voxel to voxel in mm: (3,), or (3, 3) by column, where axes are oblique.
+
+        Most grids are turned at most, and their axes are perpendicular; those of a sheared affine
+        are not, and two voxels then are not as far apart as their spacing makes believe.
+        """
+        steps, spacing = self.affine[:3, :3], np.array(self.spacing_mm)
+        cosines = (steps.T @ steps) / np.outer(spacing, spacing) - np.eye(3)
+        return steps if abs(cosines).max() > _PERPENDICULAR else spacing
 
     @property
     def voxel_ml(self) -> float:

@@ -126,7 +126,7 @@ def score_label_maps(
             region,
             overlaps[region],
             voxel_ml,
-            hausdorff_95(one, other, grid.spacing_mm) if case.has_size else None,
+            hausdorff_95(one, other, grid.steps_mm) if case.has_size else None,
         )
         for region, one, other in zip(regions, predicted, expected, strict=True)
     ]
