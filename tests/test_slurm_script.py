@@ -145,6 +145,27 @@ def test_what_would_break_the_script_is_refused(words, message):
         read_slurm([words])
 
 
+@pytest.mark.parametrize("name", ["r\nscancel --me", "r\r", "r\x1b[2J", "r\u2028echo"])
+def test_a_path_that_would_begin_a_command_is_refused(tmp_path, monkeypatch, name):
+    options = read_slurm(["gpus=0"])
+
+    def scripts_in(folder):
+        yield lambda: fit_script(options, folder, cpus=1, words=[])
+        yield lambda: infer_script(options, folder, cpus=1, words=[], shards=1)
+
+    (tmp_path / name).mkdir()
+    for write in scripts_in(tmp_path / name):
+        with pytest.raises(ConfigError, match="holds a new line or another character") as error:
+            write()
+        assert len(str(error.value).splitlines()) == 1
+    with pytest.raises(ConfigError, match="cannot stand in a job script; rename it"):
+        infer_script(options, Path("r"), cpus=1, words=[name], shards=1)
+    monkeypatch.chdir(tmp_path / name)
+    for write in scripts_in(Path("r")):
+        with pytest.raises(ConfigError, match="cannot stand in a job script; rename it"):
+            write()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -13,17 +13,19 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import volseg
 from volseg.config import SlurmConfig
+from volseg.errors import ConfigError, shown
 from volseg.files import CONFIG_FILE
 
 #: Folder of the script and the logs in that of the results.
 FOLDER, SCRIPT = "slurm", "job.sh"
 
 _SIGNAL = "USR1@120"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _TASK = "$SLURM_ARRAY_TASK_ID"
 
 _RESUME = """\
@@ -85,7 +87,11 @@ def fit_script(
         cpus: Cores a process.
         words: Options of the config for this job, as `key=value`.
         folds: Folds of a job array; none for one run.
+
+    Raises:
+        ConfigError: If a path or an option holds a new line, which would begin a command.
     """
+    _check_lines([run, run.resolve(), Path.cwd(), *words])
     place = f"{shlex.quote(str(run))}/fold{_TASK}" if folds else shlex.quote(str(run))
     arguments = [
         f'fit {shlex.quote(str(run / FOLDER / CONFIG_FILE))} -o "$run"',
@@ -110,10 +116,23 @@ def infer_script(
         cpus: Cores a task.
         words: Arguments of `volseg infer`, without `--shard`.
         shards: Number of tasks.
+
+    Raises:
+        ConfigError: As `fit_script`.
     """
+    _check_lines([output, output.resolve(), Path.cwd(), *words])
     arguments = [shlex.join(["infer", *words]), f'--shard "{_TASK}/{shards}"']
     start = _start(options, output, cpus, f"1-{shards}") + "\n"
     return start + _call(options, "", arguments) + _CASES + _RESTART
+
+
+def _check_lines(texts: Iterable[str | Path]) -> None:
+    for text in map(str, texts):
+        if _CONTROL.search(text):
+            raise ConfigError(
+                f"{shown(text)} holds a new line or another character that cannot stand in a job "
+                "script; rename it"
+            )
 
 
 def log_pattern(options: SlurmConfig, folder: Path, *, array: bool) -> str:

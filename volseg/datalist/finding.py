@@ -300,7 +300,7 @@ class _Search:
         return self.skipped + summaries(self.strays)
 
     def _unreadable(self, error: OSError) -> None:
-        reason = f"folder cannot be read ({error.strerror})"
+        reason = f"folder cannot be read ({error.strerror or error})"
         self.skipped.append(Skipped(Path(error.filename), reason))
 
     def _is_loop(self, folder: Path) -> bool:

@@ -30,7 +30,7 @@ from volseg import memory, signals
 from volseg.boxes import placed
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
-from volseg.errors import DataListError, OutputError, SchemeError, VolsegError
+from volseg.errors import DataListError, OutputError, SchemeError, VolsegError, reason
 from volseg.files import make_folder
 from volseg.nifti import Grid
 from volseg.progress import track
@@ -242,7 +242,7 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
         stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
     except OSError as error:
         raise DataListError(
-            f"{error.filename} cannot be read ({error.strerror}); check data.data_root"
+            f"{error.filename} cannot be read ({reason(error)}); check data.data_root"
         ) from None
     scheme = case_scheme(case, config)
     depends_on: dict[str, Any] = {
@@ -270,7 +270,7 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
         _put_in_place(unfinished, entry, case)
     except OSError as error:
         raise OutputError(
-            f"cache {folder} cannot be written ({error.strerror}); "
+            f"cache {folder} cannot be written ({reason(error)}); "
             "free some space or set data.cache_dir to another folder"
         ) from None
     finally:

@@ -19,7 +19,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from torch import distributed
 
-from volseg.errors import CheckpointError
+from volseg.errors import CheckpointError, reason
 from volseg.files import atomic_write
 from volseg.runs import CHECKPOINTS, checkpoint_path, find_checkpoints
 
@@ -101,7 +101,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read ({error.strerror})") from None
+        raise CheckpointError(f"checkpoint {path} cannot be read ({reason(error)})") from None
     written = memoryview(content)[:-_DIGEST_BYTES]
     if hashlib.sha256(written).digest() != content[-_DIGEST_BYTES:]:
         raise CheckpointError(f"checkpoint {path} is damaged (its digest is another)")
