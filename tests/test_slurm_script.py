@@ -404,7 +404,7 @@ def test_folds_become_tasks_without_those_that_are_finished(experiment):
     assert "#SBATCH --array=0,1,2\n" in more.stdout
     refused = run(*words)
     assert refused.exit_code == 2
-    assert "r/fold1 already holds a run; go on with --resume or choose another" in refused.stderr
+    assert "r/fold1 already holds a run; resume it with: volseg fit" in refused.stderr
 
 
 def test_mistakes_are_found_before_the_queue(experiment):
@@ -423,7 +423,7 @@ def test_mistakes_are_found_before_the_queue(experiment):
     refused("gone.pth does not exist", weights, error=CheckpointError)
     refused("holds no checkpoint; start the run", error=CheckpointError, resume=True)
     checkpoint_in(Path("r"))
-    refused("r already holds a run; go on with --resume or choose", error=OutputError)
+    refused("r already holds a run; resume it with: volseg fit", error=OutputError)
     shutil.rmtree("r")
     Path("r").mkdir()
     Path("r/model.safetensors").touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import itertools
 import json
 import logging
@@ -1236,3 +1237,20 @@ def test_sums_of_an_epoch_do_not_depend_on_where_it_was_stopped():
 
     assert torch.equal(together, whole.losses)
     assert whole.loss.item() == pytest.approx(losses.mean().item(), rel=1e-6)
+
+
+def test_a_disk_that_is_full_under_tensorboard_is_told_of_in_a_sentence(
+    experiment, tmp_path, monkeypatch
+):
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def full(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+
+    said = r"run cannot be written \(No space left on device\); free some space, then resume with"
+    with pytest.raises(OutputError, match=said) as error:
+        fit(changed(experiment, training={"max_epochs": 1}), tmp_path / "run")
+
+    assert "\n" not in str(error.value)

@@ -27,6 +27,7 @@ from volseg.progress import clock
 from volseg.ranks import RankLost, rank, restarts
 from volseg.runs import find_checkpoints, note_end, open_run, read_metrics, resume_command
 from volseg.tasks.pictures import draw_samples
+from volseg.training.board import full_disk_in_words
 from volseg.training.cache import build_cache
 from volseg.training.datamodule import VolumeDataModule
 from volseg.training.epoch_log import best_row, draw_curves
@@ -115,11 +116,12 @@ def fit(
     drawn = data.validation[:: trainer.world_size][:_PICTURES]
     module.pictures = tuple(case.case.case_id for case in drawn)
     _announce(module, data, trainer)
-    if trainer.is_global_zero:
-        # Other ranks may be here before the first has written it.
-        written = (run / CONFIG_FILE).read_text(encoding="utf-8")
-        trainer.loggers[0].experiment.add_text("config", f"```yaml\n{written}```")
-    _train(trainer, module, data, run, resume=resume)
+    with full_disk_in_words(run, resume_command(run)):
+        if trainer.is_global_zero:
+            # Other ranks may be here before the first has written it.
+            written = (run / CONFIG_FILE).read_text(encoding="utf-8")
+            trainer.loggers[0].experiment.add_text("config", f"```yaml\n{written}```")
+        _train(trainer, module, data, run, resume=resume)
     if trainer.is_global_zero:
         draw_curves(run)
         _tell_scores(run, data, config, trainer.strategy.root_device)
