@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from safetensors.torch import load_file
 from volseg import signals
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, load_config
+from volseg.metrics import ScoreTable
 from volseg.runs import find_checkpoints, read_metrics
 from volseg.tasks.compare import compare
 from volseg.tasks.fit import fit
@@ -207,21 +210,122 @@ def test_a_run_killed_behind_its_last_checkpoint_has_a_model(experiment, tmp_pat
     assert load_checkpoint(result.model).scores["epoch"] == 1
 
 
-@pytest.mark.parametrize("method", ["training_step", "validation_step"])
-def test_a_run_stopped_at_its_limit_of_time_goes_on(experiment, tmp_path, monkeypatch, method):
-    # Too little time for a second batch: the epoch is cut short, and validated.
-    short, long = (changed(experiment, training={"max_time": time}) for time in (1, 1e6))
-    signal_in(monkeypatch, SegmentationModule, method, {1})
+@pytest.fixture
+def clock(monkeypatch):
+    """Readings of the clock that limits of time look at: `clock["now"]`; a case takes no time."""
+    readings = {"now": 0.0}
+    stand_in = SimpleNamespace(monotonic=lambda: readings["now"])
+    monkeypatch.setattr("volseg.training.limits.time", stand_in)
+    monkeypatch.setattr("volseg.tasks.fit.time", stand_in)
+    monkeypatch.setattr(SegmentationModule, "seconds_of_case", lambda *_: 0.0)
+    return readings
 
-    with pytest.raises(signals.Stopped, match="after 1 steps"):
-        fit(short, tmp_path / "run")
-    monkeypatch.undo()
+
+def at_call(monkeypatch, method: str, number: int, act) -> None:
+    """Act at one call of a method of the module."""
+    original, calls = getattr(SegmentationModule, method), itertools.count(1)
+
+    def watched(self, *arguments):
+        if next(calls) == number:
+            act()
+        return original(self, *arguments)
+
+    monkeypatch.setattr(SegmentationModule, method, watched)
+
+
+@pytest.mark.parametrize("step", [1, 4, 8])
+def test_an_epoch_cut_short_by_max_time_is_validated_and_resumed_as_if_it_never_was(
+    experiment, undisturbed, tmp_path, monkeypatch, clock, step
+):
+    run, model = tmp_path / "run", tmp_path / "run" / "model.safetensors"
+    limited = changed(experiment, training={"max_time": 100})
+    before = []
+
+    def late():
+        clock["now"] = 95
+        before.append(model.read_bytes() if model.exists() else None)
+
+    with monkeypatch.context() as patch:
+        at_call(patch, "training_step", step, late)
+        result = fit(limited, run)
+
+    last = read_metrics(run / "metrics.csv")[-1]
+    assert (last["step"], bool(last["val/dice/WT"])) == (str(step), True)
+    assert load_checkpoint(result.model).scores["cases"] == 2
+    other = model.read_bytes() + b"!"
+    model.write_bytes(other)
+    clock["now"] = 0
+    with monkeypatch.context() as patch:
+        signal_in(patch, SegmentationModule, "training_step", {1})
+        with pytest.raises(signals.Stopped):
+            fit(limited, run, resume=True)
+    assert model.read_bytes() == (before[0] or other)
+    signals.forget()
+    fit(limited, run, resume=True)
+
+    assert_same(run, undisturbed)
+
+
+@pytest.mark.parametrize("method", ["training_step", "validation_step"])
+def test_a_run_stopped_at_its_limit_of_time_goes_on(
+    experiment, undisturbed, tmp_path, monkeypatch, method, clock
+):
+    short, long = (changed(experiment, training={"max_time": time}) for time in (1, 100))
+
+    with monkeypatch.context() as patch:
+        signal_in(patch, SegmentationModule, method, {1})
+        with pytest.raises(signals.Stopped, match="after 1 steps"):
+            fit(short, tmp_path / "run")
     signals.forget()
     fit(long, tmp_path / "run", resume=True)
 
+    assert_same(tmp_path / "run", undisturbed)
+
+
+def test_where_max_time_is_near_after_a_validation_there_is_no_other_batch(
+    experiment, tmp_path, monkeypatch, clock
+):
+    def slow():
+        clock["now"] = 40  # and 1.2 x (1 + 2 samples of 2 cases) x 40 s for another one
+
+    at_call(monkeypatch, "validation_step", 1, slow)
+    fit(changed(experiment, training={"max_time": 100, "max_epochs": 9}), tmp_path / "run")
+
     rows = read_metrics(tmp_path / "run" / "metrics.csv")
-    assert [row["step"] for row in rows] == ["3", "6", "9"]
-    assert [bool(row["val/dice/WT"]) for row in rows] == [False, True, True]
+    assert [(row["step"], bool(row["val/dice/WT"])) for row in rows] == [("3", False), ("6", True)]
+    (newest, _) = find_checkpoints(tmp_path / "run")
+    assert newest.name == "step-00000006.ckpt"
+
+
+def test_a_validation_that_leaves_no_time_to_train_is_known_before_the_first_batch(
+    experiment, tmp_path, monkeypatch, clock
+):
+    # 1.2 x (1 + 2 samples of 2 cases) x 2 cases x 20 s, where the first call takes longer.
+    seconds = iter([50.0, 20.0])
+    monkeypatch.setattr(SegmentationModule, "seconds_of_case", lambda *_: next(seconds))
+
+    fit(changed(experiment, training={"max_time": 105}), tmp_path / "run")
+
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert [(row["step"], bool(row["val/dice/WT"])) for row in rows] == [("1", True)]
+
+
+def test_early_stopping_that_is_changed_on_resume_is_kept_to(experiment, tmp_path, monkeypatch):
+    # No validation is better than the first.
+    monkeypatch.setattr(ScoreTable, "means", lambda *_: {"WT": 0.5})
+    config = changed(experiment, training={"max_epochs": 9, "validate_every": 1})
+    epochs = []
+    for patience in (1, 1, 3, 2, None):
+        limited = changed(config, training={"early_stopping": patience})
+        if patience is None:
+            signal_in(monkeypatch, SegmentationModule, "training_step", {2})
+            with pytest.raises(signals.Stopped):
+                fit(limited, tmp_path / "run", resume=True)
+        else:
+            fit(limited, tmp_path / "run", resume=bool(epochs))
+        epochs.append(len(read_metrics(tmp_path / "run" / "metrics.csv")))
+
+    assert epochs == [2, 2, 4, 4, 4]
 
 
 def test_a_stop_ends_a_comparison_and_not_one_training_of_it(experiment, tmp_path, monkeypatch):

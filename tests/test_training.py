@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
+import io
 import itertools
 import json
 import logging
@@ -26,13 +28,20 @@ from volseg import signals
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.datalist import Case, DataList, read_data_list, write_data_list
-from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError, OutputError
-from volseg.metrics import Overlap
+from volseg.errors import (
+    CheckpointError,
+    ConfigError,
+    DataListError,
+    LabelError,
+    OutputError,
+    TrainingError,
+)
+from volseg.metrics import Overlap, ScoreTable
 from volseg.runs import find_checkpoints, read_metrics
 from volseg.tasks.fit import FitResult, best_scores, cache_folder, fit
 from volseg.training import cache as cache_module
 from volseg.training.cache import CachedCase, build_cache, read_cached
-from volseg.training.checkpoints import read_checkpoint
+from volseg.training.checkpoints import newest_good, read_checkpoint
 from volseg.training.counts import EpochSums
 from volseg.training.datamodule import (
     EpochSampler,
@@ -43,9 +52,11 @@ from volseg.training.datamodule import (
     loader_workers,
 )
 from volseg.training.entries import read_masks
-from volseg.training.module import SegmentationModule, rate_factor
+from volseg.training.epoch_log import best_row, standing
+from volseg.training.limits import TimeLimit
+from volseg.training.module import SegmentationModule
 from volseg.training.report import missing_channel_lines, read_scores, score_lines
-from volseg.training.stopping import TimeLimit
+from volseg.training.schedule import changes, rate_factor
 from volseg.training.views import axial
 
 
@@ -499,7 +510,7 @@ def test_tensorboard_shows_losses_scores_pictures_and_the_config(run):
 def test_the_files_of_scores_are_those_of_the_kept_model(run):
     document = json.loads((run / "scores.json").read_text())
     rows = read_metrics(run / "metrics.csv")
-    best = max(rows, key=lambda row: float(row["val/dice/mean"]))
+    best = best_row(rows)
 
     assert document["network"] == "unet"
     assert document["epoch"] == int(best["epoch"])
@@ -732,6 +743,65 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_so(run, experiment, tmp_pa
     torch.testing.assert_close(weights, whole, rtol=0, atol=0)
 
 
+def with_digest(content: bytes) -> bytes:
+    return content + hashlib.sha256(content).digest()
+
+
+def saved(state: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is damaged"),
+        (b"PK and no archive", "is damaged"),
+        (saved({"weights": torch.zeros(3)})[:-100], "is damaged"),
+        (saved(Path("an object")), "is damaged"),
+        (saved([1, 2]), "is not one of a training by volseg"),
+        (saved({"state_dict": {}, "global_step": "3"}), "is not one of a training by volseg"),
+    ],
+)
+def test_a_checkpoint_of_other_content_is_passed_over(
+    run, experiment, tmp_path, caplog, content, said
+):
+    foreign = shutil.copytree(run, tmp_path / "run")
+    newest, _ = find_checkpoints(foreign)
+    newest.write_bytes(with_digest(content))
+
+    with caplog.at_level(logging.INFO):
+        path, found = newest_good(foreign)
+
+    assert (path.name, found["global_step"]) == ("step-00000003.ckpt", 3)
+    (warning,) = [text for text in caplog.messages if "passed over" in text]
+    assert f"{newest.name} {said}" in warning
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: {k: v for k, v in state.items() if "0" not in k}, "of another network"),
+        (lambda state: {k: v[:1] if v.ndim else v for k, v in state.items()}, "of another"),
+        (lambda state: {k: v * torch.nan for k, v in state.items()}, "that are not finite"),
+    ],
+)
+def test_a_checkpoint_whose_weights_cannot_be_used_is_passed_over(
+    run, experiment, tmp_path, caplog, change, said
+):
+    foreign = shutil.copytree(run, tmp_path / "run")
+    newest, _ = find_checkpoints(foreign)
+    found = dict(read_checkpoint(newest))
+    newest.write_bytes(with_digest(saved(found | {"state_dict": change(found["state_dict"])})))
+
+    fit(experiment, foreign, resume=True)
+
+    (warning,) = [text for text in caplog.messages if "passed over" in text]
+    assert f"{newest.name} holds weights {said}" in warning
+    assert read_metrics(foreign / "metrics.csv")[-1]["epoch"] == "2"
+
+
 def test_a_checkpoint_that_has_changed_in_any_byte_is_found(run, tmp_path):
     content = find_checkpoints(run)[0].read_bytes()
     path = tmp_path / "changed.ckpt"
@@ -807,12 +877,12 @@ def test_training_ends_before_max_time_and_is_validated(experiment, tmp_path, mo
     )
     seconds = itertools.count()
     clock = SimpleNamespace(monotonic=lambda: next(seconds), perf_counter=time.perf_counter)
-    for module in ("training.stopping", "training.epoch_log", "tasks.fit"):
+    for module in ("training.limits", "training.epoch_log", "tasks.fit"):
         monkeypatch.setattr(f"volseg.{module}.time", clock)
 
     result = fit(config, tmp_path / "short")
 
-    # Every look at the clock takes a second: 60 less 10 for the files and 6 for a validation.
+    # Every look at the clock takes a second: 60 less 10 for the files and some for a validation.
     rows = read_metrics(tmp_path / "short" / "metrics.csv")
     assert 45 <= next(seconds) <= 60
     assert int(rows[-1]["step"]) > 20
@@ -820,14 +890,113 @@ def test_training_ends_before_max_time_and_is_validated(experiment, tmp_path, mo
     assert load_checkpoint(result.model).scores["epoch"] == int(rows[-1]["epoch"])
 
 
-def test_a_loss_that_is_no_number_any_more_is_warned_of(experiment, tmp_path, caplog):
-    config = changed(experiment, training={"max_epochs": 1, "learning_rate": 1e30})
+def test_a_training_whose_loss_is_no_number_any_more_ends_without_a_model(experiment, tmp_path):
+    config = changed(experiment, training={"max_epochs": 9, "learning_rate": 1e30})
 
-    with caplog.at_level("WARNING", logger="volseg"):
+    with pytest.raises(TrainingError, match=r"loss is nan in epoch 1, .* without a model; start"):
         fit(config, tmp_path / "run")
 
-    (warning,) = [text for text in caplog.messages if "learns nothing more" in text]
-    assert warning.startswith("the training loss is nan")
+    assert find_checkpoints(tmp_path / "run") == []
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "options", "what"),
+    [
+        ("network", {}, "weights of the network are not finite"),
+        ("averaged", {"ema": 0.5}, "weights of the network are not finite"),
+        # Not even looked at where nothing is validated.
+        ("network", {"validate_every": 3}, "weights of the network are not finite"),
+    ],
+)
+def test_weights_that_are_no_numbers_take_the_place_of_no_good_ones(
+    experiment, tmp_path, monkeypatch, part, options, what
+):
+    config, run = changed(experiment, training={"max_epochs": 3} | options), tmp_path / "run"
+    average = SegmentationModule.move_average
+
+    def spoil(module):
+        average(module)
+        # The last step of the second epoch, whose loss was still a number.
+        if module.global_step == 6:
+            parameter = next(getattr(module, part).parameters())
+            parameter.data.view(-1)[0] = float("nan")
+
+    monkeypatch.setattr(SegmentationModule, "move_average", spoil)
+    with pytest.raises(TrainingError, match=f"{what} in epoch 2") as error:
+        fit(config, run)
+
+    rows = read_metrics(run / "metrics.csv")
+    assert [row["epoch"] for row in rows] == ["1"]
+    assert [path.name for path in find_checkpoints(run)] == ["step-00000003.ckpt"]
+    if "validate_every" not in options:
+        assert f"the last good model of epoch 1 is {run / 'model.safetensors'}" in str(error.value)
+        assert load_checkpoint(run).scores["epoch"] == 1
+
+
+def test_a_stop_by_a_signal_saves_no_weights_that_are_no_numbers(experiment, tmp_path, monkeypatch):
+    def spoil(module):
+        signal.raise_signal(signal.SIGTERM)
+        next(module.network.parameters()).data.view(-1)[0] = float("inf")
+
+    monkeypatch.setattr(SegmentationModule, "move_average", spoil)
+    signals.hold()
+    try:
+        with pytest.raises(TrainingError, match="weights of the network are not finite"):
+            fit(experiment, tmp_path / "run")
+    finally:
+        signals.forget()
+
+    assert find_checkpoints(tmp_path / "run") == []
+
+
+def test_of_equal_scores_the_lower_loss_is_kept(experiment, tmp_path, monkeypatch):
+    losses = iter([0.9, 0.9, 0.7, 0.7, 0.8, 0.8])
+    monkeypatch.setattr(ScoreTable, "means", lambda *_: {"WT": 0.0})
+    monkeypatch.setattr(SegmentationModule, "_case_loss", lambda *_: next(losses))
+
+    result = fit(changed(experiment, training={"max_epochs": 3}), tmp_path / "run")
+
+    rows = read_metrics(tmp_path / "run" / "metrics.csv")
+    assert [row["val/loss"] for row in rows] == ["0.9", "0.7", "0.8"]
+    assert load_checkpoint(result.model).scores["epoch"] == 2
+    assert best_row(rows) == rows[1]
+
+
+@pytest.mark.parametrize(
+    ("score", "other"),
+    [
+        ((0.5, 0.9), (0.4, 0.1)),
+        ((0.0, 0.8), (0.0, 0.9)),
+        ((0.0, 0.8), (0.0, float("nan"))),
+        ((0.0, float("nan")), (float("nan"), 0.1)),
+        # Equal in the table, which has six digits.
+        ((0.12345670, 0.8), (0.12345674, 0.9)),
+    ],
+)
+def test_a_model_stands_above_another_by_dice_and_then_by_loss(score, other):
+    assert standing(*score) > standing(*other)
+
+
+@pytest.mark.parametrize("epochs", [20, 5])
+def test_a_changed_number_of_epochs_tells_what_becomes_of_the_learning_rate(experiment, epochs):
+    config = changed(
+        experiment,
+        data={"batches_per_epoch": 5},
+        training={"max_epochs": epochs, "schedule": "poly", "learning_rate": 0.01},
+    )
+    checkpoint = {"processes": 1, "max_epochs": 10, "global_step": 25}
+
+    (change,) = changes(checkpoint, config, 1)
+
+    rates = {10: 0.01 * 0.5**0.9, 20: 0.01 * 0.75**0.9, 5: 0.0}
+    assert change == (
+        f"training.max_epochs was 10 and is {epochs}, and the learning rate follows it: from here "
+        f"on {rates[epochs]:.3g}, where it would have been {rates[10]:.3g}"
+    )
+    constant = changed(config, training={"schedule": "constant"})
+    assert list(changes(checkpoint, constant, 1)) == []
+    assert list(changes({"processes": 1, "global_step": 25}, config, 1)) == []
 
 
 def test_the_last_epoch_is_validated_whatever_validate_every_says(experiment, tmp_path, caplog):
@@ -908,18 +1077,21 @@ def test_only_the_first_of_several_processes_prints_the_result(monkeypatch, tmp_
 
 
 def test_time_is_left_to_segment_the_samples_once_more(monkeypatch):
-    seconds = iter([100.0, 110.0])
+    seconds = iter([100.0, 110.0, 110.0])
     monkeypatch.setattr(
-        "volseg.training.stopping.time", SimpleNamespace(monotonic=lambda: next(seconds))
+        "volseg.training.limits.time", SimpleNamespace(monotonic=lambda: next(seconds))
     )
-    trainer = SimpleNamespace(datamodule=SimpleNamespace(validation=[None] * 12), world_size=2)
-    limit = TimeLimit(1000, started=0)
+    trainer = SimpleNamespace(
+        datamodule=SimpleNamespace(validation=[None] * 12), world_size=2, should_stop=False
+    )
+    limit = TimeLimit(1000, started=0, keeper=None)
 
     limit.on_validation_start(trainer, None)
     limit.on_validation_end(trainer, None)
 
     # Six cases a rank took 10 s; another 5 s for three of them, and a fifth more of it all.
     assert limit.validation == pytest.approx(18)
+    assert not trainer.should_stop
 
 
 def test_each_case_is_validated_by_one_rank_and_one_without_a_case_goes_along(experiment, cached):

@@ -89,6 +89,10 @@ class CheckpointError(VolsegError):
     """A model file or a checkpoint is damaged, of another kind, or does not fit."""
 
 
+class TrainingError(VolsegError):
+    """A training went wrong, and more of it would be in vain."""
+
+
 class OutputError(VolsegError):
     """A result cannot be written."""
 

@@ -111,7 +111,13 @@ def fit(
     # Before the cache, which takes long, so that weights that do not fit are found at once.
     module = new_module(config, resume=resume)
     data, failures = _prepare(training, validation, config, cache)
-    trainer = build_trainer(config, run, validate=bool(data.validation), started=start)
+    trainer = build_trainer(
+        config,
+        run,
+        validate=bool(data.validation),
+        started=start,
+        shapes={name: tensor.shape for name, tensor in module.state_dict().items()},
+    )
     # Rank 0 alone draws, and these are the first of its cases.
     drawn = data.validation[:: trainer.world_size][:_PICTURES]
     module.pictures = tuple(case.case.case_id for case in drawn)

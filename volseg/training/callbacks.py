@@ -9,17 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 
 from volseg.checkpoint import save_checkpoint
 from volseg.config import ExperimentConfig
-from volseg.files import MODEL_FILE
+from volseg.files import MODEL_FILE, atomic_write
 from volseg.metrics import ScoreRecord
+from volseg.metrics.record import SCORE_FILES
 from volseg.training.datamodule import TrainingLoader
-from volseg.training.module import BEST_SCORE, TRAINING_SCORES, SegmentationModule
+from volseg.training.epoch_log import standing
+from volseg.training.module import BEST_SCORE, LOSS, TRAINING_SCORES, SegmentationModule
 from volseg.training.stopping import in_last_epoch
 
 logger = logging.getLogger(__name__)
+
+# Where a checkpoint holds the files of the best model, by name.
+_FILES = "kept_files"
+# What every validated model beats.
+_NONE = (-1.0, -math.inf)
 
 
 class Throughput(Callback):
@@ -109,33 +117,59 @@ class KeepBestModel(Callback):
     def __init__(self, run: Path, config: ExperimentConfig) -> None:
         self.run = run
         self.config = config
-        self.best = -1.0
+        self.best = _NONE
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best[0], "loss": -self.best[1]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        # Runs of the first versions did not note the loss.
+        self.best = state_dict["best"], -state_dict.get("loss", -math.inf)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        score = trainer.callback_metrics.get(BEST_SCORE)
-        if trainer.sanity_checking or score is None or float(score) <= self.best:
+        found = trainer.callback_metrics
+        if BEST_SCORE not in found:
             return
-        self.best = float(score)
+        score = standing(float(found[BEST_SCORE]), float(found[LOSS]))
+        if score <= self.best:
+            return
+        self.best = score
         if trainer.is_global_zero:
             self._write_model(trainer, _ours(pl_module))
             self._write_scores(trainer, _ours(pl_module))
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        is_cut = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if trainer.should_stop and is_cut and trainer.is_global_zero:
+            # What its validation finds may take the place of these. A run that goes on has them
+            # again, as one whose epoch was never cut short.
+            checkpoint[_FILES] = {
+                name: torch.frombuffer(bytearray((self.run / name).read_bytes()), dtype=torch.uint8)
+                for name in (MODEL_FILE, *SCORE_FILES)
+                if (self.run / name).is_file()
+            }
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.is_global_zero:
+            for name, content in checkpoint.get(_FILES, {}).items():
+                with atomic_write(self.run / name) as temporary:
+                    temporary.write_bytes(content.numpy().tobytes())
+
     # Before the last checkpoint: a run that is killed behind that one has nothing more to do.
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.best < 0 and trainer.is_global_zero and in_last_epoch(trainer):
+        if self.best == _NONE and trainer.is_global_zero and in_last_epoch(trainer):
             self._write_model(trainer, _ours(pl_module))
 
     def _write_model(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
         scores = {
             name.removeprefix("val/"): round(float(value), 6)
             for name, value in trainer.callback_metrics.items()
-            if name.startswith("val/")
+            # JSON has no numbers that are not finite.
+            if name.startswith("val/") and math.isfinite(value)
         }
         scores |= {"epoch": trainer.current_epoch + 1, "cases": len(module.table.cases("scored"))}
         state = module.best_network.state_dict()
@@ -147,7 +181,6 @@ class KeepBestModel(Callback):
         about = {
             "network": self.config.network.name,
             "epoch": trainer.current_epoch + 1,
-            # JSON has no numbers that are not finite.
             "losses": {c: x if math.isfinite(x) else None for c, x in module.losses.items()},
         }
         record = ScoreRecord(

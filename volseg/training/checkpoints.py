@@ -22,11 +22,23 @@ from torch import distributed
 from volseg.errors import CheckpointError, reason
 from volseg.files import atomic_write
 from volseg.runs import CHECKPOINTS, checkpoint_path, find_checkpoints
+from volseg.training.finite import StopNotFinite, all_finite
 
 logger = logging.getLogger(__name__)
 
 _KEPT = 2
 _DIGEST_BYTES = hashlib.sha256().digest_size
+# What a training needs of a checkpoint, and what it has to be.
+_PARTS = {
+    "state_dict": Mapping,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "loops": Mapping,
+    "callbacks": Mapping,
+    "epoch_sums": Mapping,
+    "global_step": int,
+    "processes": int,
+}
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -34,7 +46,14 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     Its digest ends the file. What torch wrote holds checksums as well, but not of every byte, and
     torch does not look at them.
+
+    Args:
+        shapes: Of the weights that a good one holds, by name; None: any.
     """
+
+    def __init__(self, shapes: Mapping[str, torch.Size] | None = None) -> None:
+        super().__init__()
+        self.shapes = shapes
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -59,7 +78,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         problem = None
         if not distributed.is_initialized() or distributed.get_rank() == 0:
             try:
-                chosen[0], found = newest_good(Path(path))
+                chosen[0], found = newest_good(Path(path), self.shapes)
             except CheckpointError as error:
                 problem = error
         if distributed.is_initialized():
@@ -69,8 +88,14 @@ class WholeCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(chosen[0]) if found is None else found
 
 
-def newest_good(run: Path) -> tuple[Path, Mapping[str, Any]]:
+def newest_good(
+    run: Path, shapes: Mapping[str, torch.Size] | None = None
+) -> tuple[Path, Mapping[str, Any]]:
     """The newest checkpoint of a run that can be read, and what it holds; names those passed over.
+
+    Args:
+        run: Folder of the run.
+        shapes: Of the weights that it must hold, by name; None: any.
 
     Raises:
         CheckpointError: If none can be read.
@@ -79,6 +104,8 @@ def newest_good(run: Path) -> tuple[Path, Mapping[str, Any]]:
     for path in find_checkpoints(run):
         try:
             found = read_checkpoint(path)
+            if shapes is not None and _shapes(found["state_dict"]) != shapes:
+                raise CheckpointError(f"checkpoint {path} holds weights of another network")
         except CheckpointError as error:
             problems.append(str(error))
             continue
@@ -92,11 +119,16 @@ def newest_good(run: Path) -> tuple[Path, Mapping[str, Any]]:
     )
 
 
+def _shapes(weights: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(tensor, "shape", None) for name, tensor in weights.items()}
+
+
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """What a checkpoint holds, on the CPU.
 
     Raises:
-        CheckpointError: If it cannot be read, is cut short, or has changed in any byte.
+        CheckpointError: If it cannot be read, is cut short, has changed in any byte, or is not one
+            of a training that can be resumed.
     """
     try:
         content = path.read_bytes()
@@ -105,25 +137,42 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     written = memoryview(content)[:-_DIGEST_BYTES]
     if hashlib.sha256(written).digest() != content[-_DIGEST_BYTES:]:
         raise CheckpointError(f"checkpoint {path} is damaged (its digest is another)")
-    # torch finds the end of what it wrote by itself.
-    found: Mapping[str, Any] = torch.load(
-        io.BytesIO(content), map_location="cpu", weights_only=True
-    )
+    try:
+        # torch finds the end of what it wrote by itself.
+        found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds, by what was written there
+        raise CheckpointError(f"checkpoint {path} is damaged ({reason(error)})") from None
+    if not isinstance(found, Mapping) or not all(
+        isinstance(found.get(name), kind) for name, kind in _PARTS.items()
+    ):
+        raise CheckpointError(f"checkpoint {path} is not one of a training by volseg")
+    if not all_finite(found["state_dict"]):
+        raise CheckpointError(f"checkpoint {path} holds weights that are not finite")
     return found
 
 
 class KeepCheckpoints(Checkpoint):
-    """Saves after each epoch, and keeps the newest two."""
+    """Saves after each epoch, and keeps the newest two.
 
-    def __init__(self, run: Path) -> None:
+    Args:
+        run: Folder of the run.
+        finite: Keeps weights from being saved that would take the place of good ones.
+    """
+
+    def __init__(self, run: Path, finite: StopNotFinite) -> None:
         self.run = run
+        self.finite = finite
+        #: Set when this epoch is cut short: the checkpoint in its middle is the one to resume from.
+        self.epoch_is_cut = False
 
     # Lightning runs a `Checkpoint` after all other callbacks, so it knows of what they found.
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.save(trainer)
+        if not self.epoch_is_cut:
+            self.save(trainer)
 
     def save(self, trainer: pl.Trainer) -> Path:
         """Save; all ranks call this together."""
+        self.finite.check(trainer)
         path = checkpoint_path(self.run, trainer.global_step)
         trainer.save_checkpoint(path)
         if trainer.is_global_zero:

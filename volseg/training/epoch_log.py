@@ -18,7 +18,7 @@ from volseg.files import CURVES_FILE, METRICS_FILE, atomic_write
 from volseg.overlay import curves, optional_picture, save_figure
 from volseg.progress import clock
 from volseg.runs import read_metrics
-from volseg.training.module import BEST_SCORE, SCORES, SLICE_SCORES, TRAINING_SCORES
+from volseg.training.module import BEST_SCORE, LOSS, SCORES, SLICE_SCORES, TRAINING_SCORES
 
 logger = logging.getLogger(__name__)
 
@@ -53,23 +53,17 @@ class EpochLog(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         validated = trainer.current_epoch in self._validated
         row: dict[str, Any] = {
-            name: f"{metrics[name]:.6g}"
+            name: _in_table(metrics[name])
             for name in self.columns
             if name in metrics and (validated or not name.startswith("val/"))
         }
-        row["train/loss"] = f"{metrics['train/loss_epoch']:.6g}"
-        row["learning_rate"] = f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}"
+        row["train/loss"] = _in_table(metrics["train/loss_epoch"])
+        row["learning_rate"] = _in_table(trainer.optimizers[0].param_groups[0]["lr"])
         row["epoch"] = trainer.current_epoch + 1
         row["step"] = trainer.global_step
         row["seconds"] = f"{self.before + time.monotonic() - self.start:.1f}"
         self._write([*read_metrics(self.path), row])
         logger.info("%s", self._line(trainer, row))
-        if not math.isfinite(metrics["train/loss_epoch"]):
-            logger.warning(
-                "the training loss is %s, so the network learns nothing more; start again with a "
-                "lower training.learning_rate, or with training.precision=32",
-                row["train/loss"],
-            )
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         with (
@@ -104,10 +98,30 @@ class EpochLog(Callback):
         )
 
 
+def standing(dice: float, loss: float) -> tuple[float, float]:
+    """What orders the models of a run: validated mean Dice, and of equals the lower loss.
+
+    Both as the table of epochs has them, so that all who look there find the model that was kept.
+
+    >>> standing(0.0, 0.7) > standing(0.0, 0.9)
+    True
+    """
+    dice, loss = float(_in_table(dice)), float(_in_table(loss))
+    return dice if math.isfinite(dice) else -1.0, -loss if math.isfinite(loss) else -math.inf
+
+
 def best_row(rows: Sequence[dict[str, str]]) -> dict[str, str] | None:
-    """Row of the epoch whose model was kept: the first with the highest validated mean Dice."""
+    """Row of the epoch whose model was kept: the first of the highest `standing`."""
     validated = [row for row in rows if row.get(BEST_SCORE)]
-    return max(validated, key=lambda row: float(row[BEST_SCORE]), default=None)
+    return max(
+        validated,
+        key=lambda row: standing(float(row[BEST_SCORE]), float(row.get(LOSS) or math.inf)),
+        default=None,
+    )
+
+
+def _in_table(number: float) -> str:
+    return f"{number:.6g}"
 
 
 class Curves(Callback):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,7 +17,7 @@ from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from volseg import signals
-from volseg.config import ExperimentConfig, TrainingConfig
+from volseg.config import ExperimentConfig
 from volseg.losses import build_loss
 from volseg.metrics import ScoreTable, SliceTable
 from volseg.networks import build_network
@@ -26,6 +25,7 @@ from volseg.overlay import figure_array, gallery
 from volseg.training.batches import unpacked_masks
 from volseg.training.cache import CachedCase
 from volseg.training.counts import EpochSums
+from volseg.training.schedule import changes, rate_factor
 from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box, scoring_threads
 from volseg.training.views import cached_view
 from volseg.windows import on_scan_grid, segment
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 #: Name of the score that chooses the best epoch.
 BEST_SCORE = "val/dice/mean"
+#: Of equals, the lower one does.
+LOSS = "val/loss"
 #: Of patient volumes.
 SCORES = ("dice", "iou", "precision", "recall")
 #: Of the patches of an epoch.
@@ -102,18 +104,14 @@ class SegmentationModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["epoch_sums"] = self.sums.of_all_ranks(self.trainer.strategy).state_dict()
         checkpoint["processes"] = self.trainer.world_size
+        checkpoint["max_epochs"] = self.config.training.max_epochs
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.global_rank > 0:
             return
         self.sums.load_state_dict(checkpoint["epoch_sums"])
-        before, now = checkpoint["processes"], self.trainer.world_size
-        if before != now:
-            each = self.config.data.batch_size
-            logger.warning(
-                "the batch was %d in %d processes, and is %d in %d from here on",
-                *(before * each, before, now * each, now),
-            )
+        for change in changes(checkpoint, self.config, self.trainer.world_size):
+            logger.warning("%s", change)
 
     def on_validation_epoch_start(self) -> None:
         # `num_devices` is that of this node.
@@ -168,7 +166,7 @@ class SegmentationModule(pl.LightningModule):
         slices = [row for of_case in scores for row in of_case.slices]
         self.slices = SliceTable.of(sorted(slices, key=lambda row: place[row.case_id]))
         # All that is logged is equal on all ranks already, being computed from what all have.
-        self.log("val/loss", float(np.mean(list(self.losses.values()))))
+        self.log(LOSS, float(np.mean(list(self.losses.values()))))
         for score in SCORES:
             self.log_by_region(f"val/{score}", self.table.means(score))
         summary = self.slices.summary()
@@ -243,21 +241,3 @@ class SegmentationModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-
-def rate_factor(step: int, steps_per_epoch: int, options: TrainingConfig) -> float:
-    """Learning rate at a step as a share of the configured one.
-
-    A linear warm-up, then a decay over what is left: half a cosine, or `(1 - t) ** 0.9` as
-    nnU-Net has it, or none.
-    """
-    total = options.max_epochs * steps_per_epoch
-    warmup = min(round(options.warmup_epochs * steps_per_epoch), total - 1)
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    done = min(1.0, (step - warmup) / (total - warmup))
-    if options.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * done))
-    if options.schedule == "poly":
-        return (1 - done) ** 0.9
-    return 1.0

@@ -1,4 +1,4 @@
-"""Training ends before its last epoch: at a limit of time, or by a signal, all ranks together.
+"""Training ends before its last epoch by a signal, all ranks together.
 
 What ranks do they do in step, so one alone can neither save nor leave: the others would wait for it
 for ever. Each notes what it knows, and at the end of a batch, where all meet, they agree.
@@ -7,19 +7,14 @@ for ever. Each notes what it knows, and at the end of a batch, where all meet, t
 from __future__ import annotations
 
 import logging
-import math
-import time
-from functools import cache
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback
-from torch import distributed
 
 from volseg import signals
-from volseg.overlay import SAMPLES
 from volseg.runs import resume_command
+from volseg.training.agreement import on_any_rank
 from volseg.training.checkpoints import KeepCheckpoints
 
 logger = logging.getLogger(__name__)
@@ -28,26 +23,9 @@ logger = logging.getLogger(__name__)
 _VALIDATION = "epoch_loop.val_loop.batch_progress"
 
 
-def on_any_rank(flag: bool) -> bool:
-    """Whether `flag` is set on any rank; all ranks ask at the same places."""
-    if not distributed.is_initialized():
-        return flag
-    asked = torch.tensor([int(flag)])
-    distributed.all_reduce(asked, op=distributed.ReduceOp.MAX, group=_cpu_ranks())
-    return bool(asked.item())
-
-
 def in_last_epoch(trainer: pl.Trainer) -> bool:
     """Whether training ends with this epoch, as far as known now."""
     return bool(trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs)
-
-
-@cache
-def _cpu_ranks() -> Any:
-    """Ranks that meet on the CPU, so that nobody waits for what a GPU still has to do."""
-    if distributed.get_backend() == "gloo":
-        return distributed.group.WORLD
-    return distributed.new_group(backend="gloo")
 
 
 class StopBySignal(Callback):
@@ -127,44 +105,3 @@ class StopBySignal(Callback):
             f"stopped after {trainer.global_step} steps; resume with: "
             f"{resume_command(self.keeper.run)}"
         )
-
-
-class TimeLimit(Callback):
-    """Ends training early enough that the last validation and the model are done in time.
-
-    Args:
-        seconds: From `started` on.
-        started: Reading of `time.monotonic`.
-    """
-
-    def __init__(self, seconds: float, started: float) -> None:
-        self.end = started + seconds
-        # Before one was timed, a validation is taken to need a tenth of the time.
-        self.validation = 0.1 * seconds
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"validation": self.validation}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.validation = state_dict["validation"]
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.validation_start = time.monotonic()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # The samples are segmented once more, after training, by one rank.
-        data: Any = trainer.datamodule
-        samples = min(SAMPLES, len(data.validation)) / math.ceil(
-            len(data.validation) / trainer.world_size
-        )
-        # A fifth more than it took.
-        self.validation = 1.2 * (1 + samples) * (time.monotonic() - self.validation_start)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
-    ) -> None:
-        # Ten seconds for the files.
-        late = time.monotonic() + self.validation + 10 > self.end
-        if on_any_rank(late) and not trainer.should_stop:
-            logger.info("max_time is near: training ends here")
-            trainer.should_stop = True

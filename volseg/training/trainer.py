@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import (
     Callback,
-    EarlyStopping,
     LearningRateMonitor,
     TQDMProgressBar,
 )
@@ -30,15 +31,21 @@ from volseg.training.callbacks import (
 )
 from volseg.training.checkpoints import KeepCheckpoints, WholeCheckpointIO
 from volseg.training.epoch_log import Curves, EpochLog
+from volseg.training.finite import StopNotFinite
 from volseg.training.hardware import on_cuda, processes, resolve_precision
-from volseg.training.module import BEST_SCORE
-from volseg.training.stopping import StopBySignal, TimeLimit
+from volseg.training.limits import StopEarly, TimeLimit
+from volseg.training.stopping import StopBySignal
 
 logger = logging.getLogger(__name__)
 
 
 def build_trainer(
-    config: ExperimentConfig, run: Path, *, validate: bool, started: float
+    config: ExperimentConfig,
+    run: Path,
+    *,
+    validate: bool,
+    started: float,
+    shapes: Mapping[str, torch.Size] | None = None,
 ) -> pl.Trainer:
     """Trainer that writes into the folder `run`.
 
@@ -47,10 +54,13 @@ def build_trainer(
         run: Folder of the run; exists.
         validate: Whether there are cases to validate on.
         started: Reading of `time.monotonic` that `training.max_time` counts from.
+        shapes: Of the weights that a checkpoint of this run holds, by name; None: any.
     """
     options = config.training
     terminal = sys.stderr.isatty()
+    finite = StopNotFinite(run)
     callbacks: list[Callback] = [
+        finite,
         MovingAverage(),
         Throughput(config.data.batch_size),
         TrainingScores(),
@@ -59,15 +69,15 @@ def build_trainer(
         Curves(run),
         KeepBestModel(run, config),
     ]
-    if validate and options.early_stopping is not None:
-        callbacks.append(EarlyStopping(BEST_SCORE, mode="max", patience=options.early_stopping))
+    if validate:
+        callbacks.append(StopEarly(options.early_stopping))
+    keeper = KeepCheckpoints(run, finite)
     if options.max_time is not None:
-        callbacks.append(TimeLimit(options.max_time, started))
+        callbacks.append(TimeLimit(options.max_time, started, keeper))
     callbacks.append(ValidateLast())
     if terminal:
         callbacks.append(TQDMProgressBar())
     # Last, so that what they save knows of what the others found.
-    keeper = KeepCheckpoints(run)
     callbacks += [StopBySignal(keeper), keeper]
     devices, nodes = processes(options)
     precision = resolve_precision(options)
@@ -93,7 +103,7 @@ def build_trainer(
         use_distributed_sampler=False,
         logger=TensorBoardLogger(run, name=LOGS, version="", filename_suffix=EVENTS_ENDING),
         callbacks=callbacks,
-        plugins=[WholeCheckpointIO()],
+        plugins=[WholeCheckpointIO(shapes)],
         enable_progress_bar=terminal,
         enable_model_summary=False,
         log_every_n_steps=min(50, config.data.batches_per_epoch),

@@ -1,0 +1,76 @@
+"""A training whose loss or weights are not finite any more ends, and its last good model stays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from volseg.errors import TrainingError
+from volseg.files import METRICS_FILE, MODEL_FILE
+from volseg.runs import read_metrics
+from volseg.training.agreement import on_any_rank
+from volseg.training.epoch_log import best_row
+from volseg.training.hardware import resolve_precision
+from volseg.training.module import SegmentationModule
+
+
+class StopNotFinite(Callback):
+    """Ends a training that learns nothing more, before anything is made of its weights.
+
+    To come before all that validate, write or save. Mixed precision in 16 bits skips steps whose
+    gradients are too large; that is no reason.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.check(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.check(trainer)
+
+    def check(self, trainer: pl.Trainer) -> None:
+        """Raise TrainingError if a number is not finite; all ranks call this together."""
+        module: Any = trainer.lightning_module
+        problem = _problem(module)
+        if on_any_rank(problem is not None):
+            raise TrainingError(
+                f"{problem or 'the training loss of another rank is not finite'} in epoch "
+                f"{trainer.current_epoch + 1}, so the network learns nothing more and the training "
+                f"ends here, {_kept(self.run)}; start a new run with a lower "
+                f"training.learning_rate than {module.config.training.learning_rate:g}"
+                + _or_float32(module)
+            )
+
+
+def all_finite(tensors: Mapping[str, Any]) -> bool:
+    """Whether all numbers of a state are finite."""
+    found = (x for x in tensors.values() if torch.is_tensor(x) and x.is_floating_point())
+    return all(bool(torch.isfinite(tensor).all()) for tensor in found)
+
+
+def _problem(module: SegmentationModule) -> str | None:
+    loss = float(module.sums.losses[0])
+    if not math.isfinite(loss):
+        return f"the training loss is {loss}"
+    return None if all_finite(module.state_dict()) else "weights of the network are not finite"
+
+
+def _kept(run: Path) -> str:
+    row = best_row(read_metrics(run / METRICS_FILE))
+    if not (run / MODEL_FILE).is_file():
+        return "without a model"
+    of_epoch = f"of epoch {row['epoch']} " if row else ""
+    return f"where the last good model {of_epoch}is {run / MODEL_FILE}"
+
+
+def _or_float32(module: SegmentationModule) -> str:
+    mixed = resolve_precision(module.config.training) != "32-true"
+    return " or with training.precision=32" if mixed else ""

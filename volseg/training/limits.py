@@ -1,0 +1,119 @@
+"""Training ends before its last epoch: at a limit of time, or since it gets no better."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from volseg.overlay import SAMPLES
+from volseg.training.agreement import on_any_rank
+from volseg.training.checkpoints import KeepCheckpoints
+from volseg.training.module import BEST_SCORE
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_FOR_FILES = 10
+
+
+class TimeLimit(Callback):
+    """Ends training early enough that the last validation and the model are done in time.
+
+    An epoch that it cuts short is validated, and resumed where it was cut, as if it never had been.
+
+    Args:
+        seconds: From `started` on.
+        started: Reading of `time.monotonic`.
+        keeper: Saves.
+    """
+
+    def __init__(self, seconds: float, started: float, keeper: KeepCheckpoints) -> None:
+        self.end = started + seconds
+        self.keeper = keeper
+        #: Seconds that a validation takes, and the samples after it.
+        self.validation = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Before the first batch: the first validation may be the last as well.
+        data, module = _data(trainer), trainer.lightning_module
+        if mine := data.validation[trainer.global_rank :: trainer.world_size]:
+            # The first call pays for set-up.
+            each = min(module.seconds_of_case(mine[0]) for _ in range(2))
+            self.validation = self._with_samples(each * len(mine), trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validation_start = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        took = time.monotonic() - self.validation_start
+        self.validation = self._with_samples(took, trainer)
+        # Another batch would end in the same validation once more.
+        self._end_if_late(trainer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        is_cut = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if self._end_if_late(trainer) and is_cut:
+            self.keeper.save(trainer)
+            self.keeper.epoch_is_cut = True
+
+    def _end_if_late(self, trainer: pl.Trainer) -> bool:
+        """Whether training ends now for want of time."""
+        late = time.monotonic() + self.validation + _SECONDS_FOR_FILES > self.end
+        if not on_any_rank(late) or trainer.should_stop:
+            return False
+        logger.info("max_time is near: training ends here")
+        trainer.should_stop = True
+        return True
+
+    @staticmethod
+    def _with_samples(validation: float, trainer: pl.Trainer) -> float:
+        """Seconds with the samples, which one rank segments once more after training."""
+        cases = len(_data(trainer).validation)
+        samples = min(SAMPLES, cases) / math.ceil(cases / trainer.world_size)
+        # A fifth more than it took.
+        return 1.2 * (1 + samples) * validation
+
+
+def _data(trainer: Any) -> Any:
+    return trainer.datamodule
+
+
+class StopEarly(Callback):
+    """Ends training after so many validations without a better mean Dice.
+
+    It counts without a limit as well, so that one that is set later is kept.
+
+    Args:
+        patience: How many; None: no limit.
+    """
+
+    def __init__(self, patience: int | None) -> None:
+        self.patience = patience
+        self.best = -1.0
+        self.since = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "since": self.since}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.since = state_dict["best"], state_dict["since"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._end_if_no_better(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        score = float(trainer.callback_metrics[BEST_SCORE])
+        self.since = 0 if score > self.best else self.since + 1
+        self.best = max(self.best, score)
+        self._end_if_no_better(trainer)
+
+    def _end_if_no_better(self, trainer: pl.Trainer) -> None:
+        if self.patience is not None and self.since >= self.patience:
+            logger.info("no better mean Dice in %d validations: training ends here", self.since)
+            trainer.should_stop = True

@@ -1,0 +1,56 @@
+"""The learning rate over a training, and what changes where a run is resumed otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from volseg.config import ExperimentConfig, TrainingConfig
+
+
+def rate_factor(step: int, steps_per_epoch: int, options: TrainingConfig) -> float:
+    """Learning rate at a step as a share of the configured one.
+
+    A linear warm-up, then a decay over what is left: half a cosine, or `(1 - t) ** 0.9` as
+    nnU-Net has it, or none.
+    """
+    total = options.max_epochs * steps_per_epoch
+    warmup = min(round(options.warmup_epochs * steps_per_epoch), total - 1)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = min(1.0, (step - warmup) / (total - warmup))
+    if options.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done))
+    if options.schedule == "poly":
+        return (1 - done) ** 0.9
+    return 1.0
+
+
+def changes(
+    checkpoint: Mapping[str, Any], config: ExperimentConfig, processes: int
+) -> Iterator[str]:
+    """What goes on otherwise than before the checkpoint, a sentence each.
+
+    Args:
+        checkpoint: That the run is resumed from.
+        config: That it is resumed with.
+        processes: That train together now.
+    """
+    before, batch = checkpoint["processes"], config.data.batch_size
+    if before != processes:
+        yield (
+            f"the batch was {before * batch} in {before} processes, and is "
+            f"{processes * batch} in {processes} from here on"
+        )
+    options = config.training
+    # Checkpoints of the first versions do not tell.
+    epochs = checkpoint.get("max_epochs", options.max_epochs)
+    planned = options.model_copy(update={"max_epochs": epochs})
+    place = checkpoint["global_step"], config.data.batches_per_epoch
+    rates = [options.learning_rate * rate_factor(*place, of) for of in (planned, options)]
+    if rates[0] != rates[1]:
+        yield (
+            f"training.max_epochs was {epochs} and is {options.max_epochs}, and the learning rate "
+            f"follows it: from here on {rates[1]:.3g}, where it would have been {rates[0]:.3g}"
+        )
