@@ -280,6 +280,44 @@ def test_a_patient_of_one_name_in_two_places_is_used_twice_unless_it_is_a_copy(t
     assert copy.reason.startswith("case patient_8 is also in ")
 
 
+@pytest.mark.parametrize("split_apart", [True, False])
+def test_folders_of_patients_given_one_by_one_tell_the_patient(tmp_path, split_apart):
+    tops = [tmp_path / "scans" / f"Patient-00{n}" for n in range(3)]
+    for top in tops:
+        for visit in ("week-000", "week-012"):
+            add_case(top / visit, "", None)
+
+    found = find_cases(tops if split_apart else [tmp_path / "scans"])
+
+    assert {(case.case_id, case.patient_id) for case in found.cases} == {
+        (f"{top.name}_{visit}", top.name) for top in tops for visit in ("week-000", "week-012")
+    }
+
+
+def test_cases_called_by_a_word_and_a_number_are_no_examinations_of_a_site(tmp_path):
+    for site in ("siteA", "siteB"):
+        for number in range(11):
+            add_case(tmp_path / "scans" / site / f"scan_{number}", "", None)
+
+    found = find_cases([tmp_path / "scans"])
+
+    # What is called alike in both may be one person; nothing else is joined.
+    assert len({case.case_id for case in found.cases}) == 22
+    assert {case.patient_id for case in found.cases} == {f"scan_{n}" for n in range(11)}
+
+
+def test_each_of_two_lost_visits_of_one_name_is_counted(tmp_path):
+    for patient in ("P1", "P2", "P3"):
+        add_case(tmp_path / "scans" / patient / "week-000", "", None)
+        if patient != "P1":
+            (tmp_path / "scans" / patient / "week-000" / "t1c.nii.gz").unlink()
+
+    found = find_cases([tmp_path / "scans"])
+
+    assert [case.case_id for case in found.cases] == ["P1_week-000"]
+    assert set(found.lost) == {"P2_week-000", "P3_week-000"}
+
+
 def test_of_copies_that_with_a_label_map_is_used(tmp_path):
     for part, label in (("a", None), ("b", tumour(0))):
         add_case(tmp_path / part / "X", "X_", label)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from volseg.datalist.contents import read_name
 from volseg.datalist.names import LABEL, channel_of, read_numbered_name, stem
 from volseg.documents import read_json
 from volseg.errors import DataListError
@@ -67,7 +68,7 @@ def read_description(path: Path, image_names: Collection[str]) -> Description:
     content = read_json(path, DataListError, "it")
     try:
         numbered = content["channel_names"] if "channel_names" in content else content["modality"]
-        names = {_integer(number): channel_of(name) for number, name in numbered.items()}
+        names = {_integer(number): _channel(name) for number, name in numbered.items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         raise DataListError("names no channels under 'modality' or 'channel_names'") from None
     numbers = [read_numbered_name(name) for name in image_names]
@@ -77,6 +78,12 @@ def read_description(path: Path, image_names: Collection[str]) -> Description:
         channels=tuple(names[number] for number in sorted(names)),
         labels=_scheme_of(content.get("labels")),
     )
+
+
+def _channel(name: str) -> str:
+    """Channel by the name that the file gives it, such as `T1_post`; one not known stays."""
+    read = read_name(name, ())
+    return read.contents[0] if read.contents and not read.case else channel_of(name)
 
 
 def _scheme_of(labels: Any) -> str | None:

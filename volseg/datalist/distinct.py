@@ -6,12 +6,12 @@ import filecmp
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.datalist.case import Case, Skipped
-from volseg.datalist.names import is_examination, patient_key, patient_of
+from volseg.datalist.names import is_examination, may_be_examination, patient_key, patient_of
 
 # What as many folders have in common is hardly the name of a patient, nor is a small number.
 _SHARED = 3
@@ -42,30 +42,38 @@ class Found:
     given: bool = False
 
 
-def distinct(found: Sequence[Found]) -> tuple[list[Found], list[Skipped], list[str]]:
-    """Cases that each bear a name of their own, copies and cases that cannot be told apart, notes.
+def distinct(
+    found: Sequence[Found], skipped: Iterable[Skipped]
+) -> tuple[list[Found], list[Skipped], list[str]]:
+    """Cases that each bear a name of their own; all that is left out; notes.
 
     A case whose files are those of another of its name, byte by byte, is a copy. Where different
     cases bear one name, each is called by the path below the folder that was searched. Names of a
     patient that are known to be of one person become one.
+
+    Args:
+        found: The cases.
+        skipped: What was left out before.
     """
+    skipped = list(dict.fromkeys(skipped))
+    base = _base(found)
     named: dict[str, list[Found]] = defaultdict(list)
     for one in found:
         named[one.case.case_id].append(one)
-    base = _base(found)
     sizes = Counter(one.container for one in found)
     kept: list[Found] = []
-    skipped: list[Skipped] = []
+    copies: list[Skipped] = []
     for members in named.values():
         says_who = _says_who(members, sizes)
         originals: list[Found] = []
         for of_one_patient in _by_patient(members, says_who=says_who):
-            used, copies = _without_copies(of_one_patient)
+            used, left_out = _without_copies(of_one_patient)
             originals += used
-            skipped += copies
+            copies += left_out
         kept += _called_apart(originals, base, says_who=says_who)
     kept, unclear = _with_names_of_files(kept)
-    return _in_one_spelling(kept), [*skipped, *unclear], _notes(kept)
+    lost = _lost_apart(skipped, set(named), base)
+    return _in_one_spelling(kept), [*lost, *copies, *unclear], _notes(kept)
 
 
 def _base(found: Sequence[Found]) -> Path:
@@ -83,10 +91,12 @@ def _says_who(members: Sequence[Found], sizes: Mapping[Path, int]) -> bool:
     name = members[0].case.case_id
     if is_examination(name):
         return False
-    if _PATIENT.fullmatch(name) or patient_of(name) != name or len(members) == 1:
+    if _PATIENT.fullmatch(name) or patient_of(name) != name:
         return True
-    few = all(sizes[one.container] <= _MOST for one in members)
-    return not (few and (_SMALL_NUMBER.fullmatch(name) or len(members) >= _SHARED))
+    if any(sizes[one.container] > _MOST for one in members) or len(sizes) == 1:
+        return True
+    shared = len(members) >= _SHARED or (len(members) > 1 and _SMALL_NUMBER.fullmatch(name))
+    return not (shared or may_be_examination(name))
 
 
 def _by_patient(members: Sequence[Found], *, says_who: bool) -> list[list[Found]]:
@@ -134,10 +144,11 @@ def _are_equal(files: Sequence[Path], others: Sequence[Path]) -> bool:
 
 def _called_apart(members: Sequence[Found], base: Path, *, says_who: bool) -> list[Found]:
     """Cases of one name: as they are, or called by their paths where the name does not do."""
+    tops = {one.top for one in members}
     apart = []
     for one in members:
-        inside = one.container != base and one.container.is_relative_to(base)
-        of_folder = inside and not says_who
+        # Of one folder that was searched, nobody knows whether it is a patient.
+        of_folder = not says_who and (one.container != one.top or len(tops) > 1)
         case = one.case
         if of_folder and not one.given:
             case = replace(case, patient_id=patient_of(one.container.name))
@@ -147,10 +158,30 @@ def _called_apart(members: Sequence[Found], base: Path, *, says_who: bool) -> li
     return apart
 
 
+def _lost_apart(skipped: Iterable[Skipped], used: Collection[str], base: Path) -> list[Skipped]:
+    """What was left out, each case with a name of its own where others bear the same."""
+    skipped = list(skipped)
+    times = Counter(entry.case_id for entry in skipped)
+    times.update(used)
+    return [
+        replace(entry, case_id=_joined(_folder(entry.path), base, entry.case_id))
+        if entry.case_id is not None and times[entry.case_id] > 1
+        else entry
+        for entry in skipped
+    ]
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
 def _path_id(one: Found, base: Path) -> str:
+    return _joined(one.home, base, one.case.case_id)
+
+
+def _joined(home: Path, base: Path, name: str) -> str:
     """Name of a case after the folders that it lies in."""
-    parts = list(one.home.relative_to(base).parts) if one.home.is_relative_to(base) else []
-    name = one.case.case_id
+    parts = list(home.relative_to(base).parts) if home.is_relative_to(base) else []
     return "_".join(parts if parts[-1:] == [name] else [*parts, name])
 
 

@@ -21,7 +21,10 @@ _FOLDERS = 3
 
 def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, str]) -> str | None:
     """A warning where names of images tell no patient."""
-    unknown = sum(layout_of[case.case_id] in WITHOUT_PATIENT for case in cases)
+    unknown = sum(
+        layout_of[case.case_id] in WITHOUT_PATIENT and case.patient_id == case.case_id
+        for case in cases
+    )
     if not unknown:
         return None
     return (

@@ -181,13 +181,13 @@ def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
         found += search.cases
         named |= search.named
     _check_naming(wanted, named, folders)
-    kept, left_out, more = distinct(found)
+    kept, skipped, more = distinct(found, skipped)
     notes = list(dict.fromkeys([*notes, *more]))
     for note in notes:
         logger.info("%s", note)
     layout_of = {one.case.case_id: one.layout for one in kept}
     cases = [one.case for one in kept]
-    return Finding.of(cases, dict.fromkeys([*skipped, *left_out]), layout_of, notes)
+    return Finding.of(cases, skipped, layout_of, notes)
 
 
 def _check_naming(wanted: Wanted, named: Collection[str], folders: Sequence[Path]) -> None:

@@ -32,6 +32,7 @@ _COHORTS = re.compile(
 _BIDS_ID = re.compile(r"(?P<patient>sub-[a-z0-9]+)(?:_.*)?", re.IGNORECASE)
 # What tells examinations of a patient apart, at the end of a name.
 _NUMBER = r"[-_. ]?\d+[a-z]?(?:[-_.]\d)?"
+_DATE = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d"
 _TIME = re.compile(
     r"(?:^|[-_. ]+)"
     rf"(?:(?:ses|session|weeks?|wk|days?|months?|mo|visit|fu|timepoint|time|tp){_NUMBER}"
@@ -39,10 +40,10 @@ _TIME = re.compile(
     r"|(?:pre|post)-?op(?:erative)?)$",
     re.IGNORECASE,
 )
-# These alone may as well be what a data set calls its cases.
+# These may as well be what a data set calls its cases.
 _PERHAPS_TIME = re.compile(
-    rf"(?:^|[-_. ]+)(?:(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d"
-    rf"|(?:scan|exam|examination|study|v|t){_NUMBER}|scan|exam|study|pre|post|early|late)$",
+    rf"(?:^|[-_. ]+)(?:{_DATE}|(?:scan|exam|examination|study|v|t|mri?){_NUMBER}"
+    r"|scan|exam|study|pre|post|early|late)$",
     re.IGNORECASE,
 )
 _MU_ID = re.compile(r"PatientID_\d+_Timepoint_\d+", re.IGNORECASE)
@@ -154,12 +155,22 @@ def _without_examination(case_id: str) -> str:
 def is_examination(name: str) -> bool:
     """Whether a name says which examination of a patient it is, and nothing else.
 
-    >>> is_examination("week-000-1"), is_examination("Timepoint_2"), is_examination("patient_7")
+    >>> is_examination("week-000-1"), is_examination("2019-03-04"), is_examination("scan_1")
     (True, True, False)
     """
-    return any(
-        (match := known.search(name)) and match.start() == 0 for known in (_TIME, _PERHAPS_TIME)
-    )
+    match = _TIME.search(name)
+    whole = re.fullmatch(rf"{_DATE}|t\d{{1,2}}", name, re.IGNORECASE)
+    return (match is not None and match.start() == 0) or whole is not None
+
+
+def may_be_examination(name: str) -> bool:
+    """Whether a name may say that, or be what a data set calls its cases.
+
+    >>> may_be_examination("scan_1"), may_be_examination("MR2"), may_be_examination("patient_7")
+    (True, True, False)
+    """
+    match = _PERHAPS_TIME.search(name)
+    return match is not None and match.start() == 0
 
 
 #: Releases of which one holds patients of another, under names of its own.
