@@ -591,6 +591,55 @@ def test_rotations_turn_one_axis_towards_another():
     assert np.allclose(both @ [0, 0, 1], [1, 0, 0])
 
 
+@pytest.mark.parametrize(
+    ("spacing_mm", "angles"),
+    [
+        ((1, 1, 5), [20.0, 0, 0]),
+        ((1, 1, 5), [0, 0, 20.0]),
+        ((2, 1, 3), [8.0, -12.0, 20.0]),
+        ((1, 3), [20.0]),
+    ],
+)
+def test_a_rotation_is_one_in_mm(spacing_mm, angles):
+    shape = (40, 42, 28)[: len(spacing_mm)]
+    spacing = np.array(spacing_mm, float)
+    options = AugmentationConfig(rotate=0.5, scale=0, elastic=0, rotate_degrees=1)
+    transform = RandomWarp(options, spacing_mm)
+    transform.R = Drawn(np.array(angles), 1.0)
+    # Each voxel tells where it lies, in mm from the centre.
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"))
+    across = (len(spacing), *[1] * len(shape))
+    centre = (np.array(shape) - 1).reshape(across) / 2
+    places = (index - centre) * spacing.reshape(across)
+    given = {"image": torch.from_numpy(places).float(), "mask": torch.zeros(1, *shape)}
+
+    shown = transform(given)["image"].numpy()
+
+    # Points in mm, turned about each axis in turn by sines and cosines written out.
+    turned = places.copy()
+    planes = {1: [(0, 1)], 3: [(1, 2), (0, 2), (0, 1)]}[len(angles)]
+    for (one, other), angle in zip(planes, np.deg2rad(angles), strict=True):
+        a, b = turned[one].copy(), turned[other].copy()
+        turned[one] = math.cos(angle) * a - math.sin(angle) * b
+        turned[other] = math.sin(angle) * a + math.cos(angle) * b
+    inside = (abs(turned) < centre * spacing.reshape(across) - spacing.max()).all(axis=0)
+    assert inside.mean() > 0.3
+    assert np.allclose(shown[:, inside], turned[:, inside], atol=1e-3)
+
+
+def test_a_warp_reaches_as_many_mm_along_all_axes():
+    shape = (40, 40, 12)
+    transform = RandomWarp(
+        AugmentationConfig(rotate=0, scale=0, elastic=1, elastic_range=5, elastic_spacing=20),
+        (1, 1, 5),
+    )
+
+    field = transform.set_random_state(0)._displacement(shape, np.array([1.0, 1, 5]))
+
+    assert 3 < field[0].abs().max() <= 5
+    assert 0.6 < field[2].abs().max() <= 1  # voxels of 5 mm
+
+
 def test_rotation_and_scaling_have_probabilities_of_their_own():
     dot = torch.zeros(1, 15, 15)
     dot[0, 7, 7] = 1  # the centre stays, turned or not, and grows when scaled

@@ -60,8 +60,12 @@ class AugmentationConfig(Section):
     scale: Probability = Field(0.2, description="of a change of size")
     scale_range: tuple[Positive, Positive] = Field((0.8, 1.25), description="smallest, largest")
     elastic: Probability = Field(0.0, description="of a smooth random displacement")
-    elastic_range: NonNegative = Field(6.0, description="largest displacement, in voxels")
-    elastic_spacing: Positive = Field(24.0, description="voxels between control points")
+    elastic_range: NonNegative = Field(
+        6.0, description="largest displacement, in voxels of the finest axis"
+    )
+    elastic_spacing: Positive = Field(
+        24.0, description="between control points, in the same voxels"
+    )
     intensity_scale: Probability = Field(0.3, description="of a factor for each channel")
     intensity_shift: Probability = Field(0.3, description="of an offset for each channel")
     intensity_range: NonNegative = Field(

@@ -48,6 +48,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             config.augmentation,
             config.spatial_dims,
             None if fill is None else config.data.channels.index(fill),
+            config.data.spacing_mm[: config.spatial_dims],
         )
         # A slice is a patch of thickness one.
         self.patch_size = (*config.data.patch_size, 1)[:3]

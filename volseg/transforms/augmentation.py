@@ -6,7 +6,7 @@ grey values change in place, channel by channel, in the one copy that `WithinTis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,12 @@ _SHADING_POINTS = 3
 _NEGLIGIBLE = 1e-6
 
 
-def augmentation(config: AugmentationConfig, spatial_dims: int, fill: int | None = None) -> Compose:
+def augmentation(
+    config: AugmentationConfig,
+    spatial_dims: int,
+    fill: int | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> Compose:
     """Random changes of a training patch; those with probability 0 are left out.
 
     First the patch is mirrored, rotated, scaled and warped, then the grey values of the image
@@ -33,6 +38,7 @@ def augmentation(config: AugmentationConfig, spatial_dims: int, fill: int | None
         config: Probability and strength of each change.
         spatial_dims: 2 or 3.
         fill: Number of the channel that replaces a dropped one; None: zeros do.
+        spacing_mm: Of a patch, along each axis; None: the same along all.
 
     Returns:
         Transform of `{"image": (C, *), "mask": (R, *), "tissue": (1, *)}`, which it leaves as they
@@ -40,7 +46,7 @@ def augmentation(config: AugmentationConfig, spatial_dims: int, fill: int | None
         Where there is no `tissue`, it is what is not 0 in every channel.
     """
     c = config
-    spatial: list[Any] = [RandomFlip(c.flip, spatial_dims), RandomWarp(c)]
+    spatial: list[Any] = [RandomFlip(c.flip, spatial_dims), RandomWarp(c, spacing_mm)]
     spread = c.intensity_range
     intensity: list[Any] = [
         RandomChange(c.bias_field, partial(_shade, largest=c.bias_field_range)),

@@ -52,11 +52,18 @@ class RandomWarp(RandomizableTransform):
 
     MONAI's has one probability for all. The image is interpolated linearly, and once; masks take
     the nearest voxel; `tissue` is where the image shows any; what comes from outside is 0.
+
+    Args:
+        config: Probability and strength of each.
+        spacing_mm: Of a patch, so that angles and lengths are those in mm; None: all the same.
     """
 
-    def __init__(self, config: AugmentationConfig) -> None:
+    def __init__(
+        self, config: AugmentationConfig, spacing_mm: Sequence[float] | None = None
+    ) -> None:
         super().__init__(max(config.rotate, config.scale, config.elastic))
         self.config = config
+        self.spacing_mm = spacing_mm
 
     def __call__(self, data: Sample) -> Sample:
         shape = data["image"].shape[1:]
@@ -68,21 +75,27 @@ class RandomWarp(RandomizableTransform):
         warped = self.R.rand() < self.config.elastic
         if not degrees.any() and not warped:
             return data if scale == 1 else _with_tissue(data, partial(_scaled, scale=scale))
-        matrix = rotation(degrees) / scale
+        # Of a voxel along each axis, in voxels of the finest one.
+        lengths = np.divide(self.spacing_mm or np.ones(len(shape)), min(self.spacing_mm or [1]))
+        matrix = rotation(degrees) * (lengths / lengths[:, None]) / scale
         if not warped:
             return _with_tissue(data, Moved(shape, matrix))
-        displacement = self._displacement(shape)
+        displacement = self._displacement(shape, lengths)
         return _with_tissue(data, Moved(shape, matrix, displacement, self.config.elastic_range))
 
-    def _displacement(self, shape: Sequence[int]) -> torch.Tensor:
+    def _displacement(self, shape: Sequence[int], lengths: npt.NDArray[np.float64]) -> torch.Tensor:
         """Smooth field (axes, *shape) in voxels, from random vectors at control points.
 
-        Splines between control points, as Ronneberger et al. warp (MICCAI 2015, section 3.1).
+        Splines between control points, as Ronneberger et al. warp (MICCAI 2015, section 3.1). In
+        mm, the points lie as far apart along all axes, and vectors are as long.
         """
-        points = [max(2, round(size / self.config.elastic_spacing) + 1) for size in shape]
+        spacing, largest = self.config.elastic_spacing, self.config.elastic_range
+        sizes = np.multiply(shape, lengths)
+        points = [max(2, round(size / spacing) + 1) for size in sizes]
         result = empty((len(shape), *shape))
-        for field, controls in zip(result, control_points(self.R, len(shape), points), strict=True):
-            torch.mul(smooth_field(controls, shape), self.config.elastic_range, out=field)
+        fields = control_points(self.R, len(shape), points)
+        for field, controls, length in zip(result, fields, lengths, strict=True):
+            torch.mul(smooth_field(controls, shape), largest / length, out=field)
         return result
 
 
