@@ -70,6 +70,19 @@ def test_a_list_of_mixed_conventions_bears_the_scheme_of_each_case(tmp_path, sca
     assert result.finding.layouts["BraTS-GLI"] == 3
 
 
+def test_a_scheme_that_leaves_out_all_label_maps_that_tell_is_refused(tmp_path):
+    """Of five with a 3 for the enhancing tumour, the two without one would stay."""
+    for number, values in enumerate([(1, 2, 3), (1, 2), (2,)]):
+        add_case(tmp_path / "scans", f"BraTS2021_0000{number}", *values)
+
+    with pytest.raises(LabelError, match="hold the values 0 1 2 3, which fit brats2023"):
+        split([tmp_path / "scans"], tmp_path / "list.json", folds=2)
+    with pytest.raises(LabelError, match=r"--labels brats2021 is contradicted: .* fit brats2023"):
+        split([tmp_path / "scans"], tmp_path / "list.json", folds=2, labels="brats2021")
+    result = split([tmp_path / "scans"], tmp_path / "list.json", folds=2, labels="brats2023")
+    assert len(result.data_list.training) == 3
+
+
 def test_the_same_folder_and_seed_give_the_same_bytes(tmp_path, scans):
     first = split([scans], tmp_path / "a" / "list.json", folds=2)
     second = split([scans], tmp_path / "b" / "list.json", folds=2)

@@ -10,7 +10,7 @@ from volseg.datalist.case import Case
 from volseg.datalist.names import BRATS_TO_2022, MU_GLIOMA_POST, WITH_T1CE
 from volseg.datalist.stacks import LGG, NUMBERED, PAIRS
 from volseg.errors import LabelError
-from volseg.labels import LABEL_SCHEMES, schemes_fitting
+from volseg.labels import LABEL_SCHEMES, get_scheme, schemes_fitting
 
 #: `labels` that leaves the meaning of the label maps to the config, which may define its own.
 FROM_CONFIG = "config"
@@ -107,7 +107,8 @@ def _scheme_of(group: Group) -> str | None:
     if 2 * len(fitting) < len(group.values) or not group.schemes:
         return None
     if len(group.schemes) == 1:
-        return group.schemes[0]
+        scheme = group.schemes[0]
+        return None if schemes_meant(scheme, group.values.values()) else scheme
     seen = _union(fitting)
     possible = schemes_fitting(seen)
     first, second = (LABEL_SCHEMES[name] for name in group.schemes)
@@ -119,6 +120,29 @@ def _scheme_of(group: Group) -> str | None:
     if second.name not in possible or (compatible and "brats2021" in possible):
         return None
     return second.name
+
+
+def schemes_meant(scheme: str, values: Iterable[Values]) -> list[str]:
+    """Schemes with the same regions that fit all label maps, where `scheme` does not.
+
+    Left out one by one, the label maps that contradict it would take all that tells with them: of
+    2021 with a 3 for the enhancing tumour, those without one would stay.
+
+    >>> schemes_meant("brats2021", [frozenset({0, 1, 2, 3}), frozenset({0, 2})])
+    ['brats2023', 'msd']
+    >>> schemes_meant("brats2021", [frozenset({0, 1, 2, 3}), frozenset({0, 4})])
+    []
+    """
+    own = get_scheme(scheme)
+    # One that no scheme explains says nothing of the others.
+    seen = _union(of_case for of_case in values if schemes_fitting(of_case))
+    if seen - {0} <= own.labels.keys():
+        return []
+    return [
+        name
+        for name in schemes_fitting(seen)
+        if LABEL_SCHEMES[name].regions.keys() == own.regions.keys()
+    ]
 
 
 def values_in_words(values: Iterable[Values]) -> str:

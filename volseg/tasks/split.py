@@ -31,6 +31,7 @@ from volseg.datalist.conventions import (
     Values,
     cases_in_words,
     group_cases,
+    schemes_meant,
     tell_schemes,
     values_in_words,
 )
@@ -256,6 +257,13 @@ def _schemes(
 ) -> tuple[list[Group], dict[str, str]]:
     """Cases by what tells their label scheme, and the scheme of each."""
     if asked is not None:
+        meant = [] if asked == FROM_CONFIG else schemes_meant(asked, values.values())
+        if meant:
+            raise LabelError(
+                f"--labels {asked} is contradicted: the label maps hold the values "
+                f"{values_in_words(values.values())}, which all fit {' or '.join(meant)}; say "
+                "the scheme that they are in, or correct the label maps that are not"
+            )
         return [Group("as asked for", (), values)], dict.fromkeys(values, asked)
     readable = [case for case in found.cases if case.case_id in values]
     groups = group_cases(readable, values, found.layout_of)
