@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -12,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-import volseg.tasks.check
-from volseg.config import ExperimentConfig
+import volseg.tasks.trial
+from volseg.config import ExperimentConfig, idle_options, load_config
 from volseg.datalist import Case
 from volseg.errors import ConfigError
 from volseg.nifti import Grid
 from volseg.tasks.check import check
+from volseg.tasks.fit import fit
+from volseg.tasks.submit import submit_fit
 from volseg.training.cache import CachedCase
 from volseg.training.module import SegmentationModule
 
@@ -68,7 +71,7 @@ def test_the_size_of_the_cache_is_that_of_the_files_of_an_entry(tmp_path):
         {"labels": "brats2023", "data": {"data_list": "list.json"}, "network": {"name": "unet"}}
     )
 
-    facts = dict(volseg.tasks.check._cache_facts(config, case, seconds=0.5, total=2_500_000))
+    facts = dict(volseg.tasks.trial._cache_facts(config, case, seconds=0.5, total=2_500_000))
 
     assert facts["cache"] == "about 2.5 GB in runs/cache"
     assert facts["preprocessed"] == "a: 2 x 3 x 4, 0.5 s a case"
@@ -178,7 +181,7 @@ def test_an_error_of_the_trial_joins_the_problems_found_before(config, monkeypat
     def refuse(*_):
         raise ConfigError("network swin_unetr needs einops; pip install einops")
 
-    monkeypatch.setattr(volseg.tasks.check, "new_module", refuse)
+    monkeypatch.setattr(volseg.tasks.trial, "new_module", refuse)
     missing = first_file(config, "t1c")
     missing.unlink()
 
@@ -226,7 +229,7 @@ def test_the_clock_waits_for_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: events.append(str(device)))
     monkeypatch.setattr(time, "perf_counter", lambda: events.append("clock") or 1.0)
 
-    now = volseg.tasks.check._now
+    now = volseg.tasks.trial._now
 
     assert (now(torch.device("cuda")), now(torch.device("cpu"))) == (1.0, 1.0)
     assert events == ["cuda", "clock", "clock"]
@@ -246,3 +249,66 @@ def test_weights_that_the_encoder_cannot_use_are_a_problem(config):
         "encoder weights no.pt cannot be read (No such file or directory); "
         "correct network.encoder_weights",
     )
+
+
+def empty_labels(config: Path, values: tuple[int, ...] = (1, 2, 3)) -> None:
+    """Take labels out of every label map."""
+    for path in (config.parent / "scans").rglob("*-seg.nii.gz"):
+        image = nib.load(path)
+        label_map = np.asarray(image.dataobj).copy()
+        label_map[np.isin(label_map, values)] = 0
+        nib.save(nib.Nifti1Image(label_map, None, image.header), path)
+
+
+def notes(config: Path, *words: str) -> list[str]:
+    return [value for name, value in check(config, words).facts if name == "note"]
+
+
+def test_regions_that_no_label_map_shows_are_noted(config):
+    empty_labels(config, (3,))
+
+    assert notes(config) == ["ET in none of 4 label maps that were read"]
+
+
+def test_validation_counts_in_the_estimate(config, monkeypatch):
+    seconds = iter([9.0, 5.0])
+    monkeypatch.setattr(SegmentationModule, "seconds_of_case", lambda *_: next(seconds))
+    monkeypatch.setattr(volseg.tasks.trial, "_step", lambda *_: (0.1, 1.0))
+
+    words = ["training.max_epochs=100", "training.validate_every=30", "data.batches_per_epoch=10"]
+    facts = dict(check(config, words).facts)
+
+    # 1000 steps of 0.1 s; after the epochs 30, 60, 90 and 100 two cases of 5 s.
+    assert facts["validation"] == "5.00 s a case, 4 times 2 cases"
+    assert facts["training"] == "about 2 min 20 s for 100 epochs, 29% of it validation"
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (["training.momentum=0.9"], "training.momentum=0.9 is for sgd, and training.optimizer is"),
+        (["loss.focal_gamma=3"], "loss.focal_gamma=3 is of the focal loss, whose weight is 0"),
+        (["training.warmup_epochs=2"], "training.warmup_epochs=2 is longer than the training of 2"),
+        (["training.validate_every=3"], "training.validate_every=3 is more than 2 epochs"),
+    ],
+)
+def test_options_without_effect_are_noted(config, words, note):
+    (said,) = idle_options(load_config(config, words))
+
+    assert said.startswith(note)
+    assert idle_options(load_config(config)) == []
+
+
+def test_early_stopping_without_a_validation_is_refused_by_check_fit_and_submission(
+    config, tmp_path
+):
+    words = ["data.fold=null", "training.early_stopping=3"]
+    said = "training.early_stopping is 3, but data.fold is null"
+
+    (problem,) = check(config, words).problems
+    assert problem.startswith(said)
+    experiment = load_config(config, words)
+    for refuse in (fit, partial(submit_fit, dry_run=True)):
+        with pytest.raises(ConfigError, match=said):
+            refuse(experiment, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

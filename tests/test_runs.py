@@ -131,6 +131,18 @@ def test_a_finished_run_has_ended_until_its_limits_are_others(experiment):
     assert not has_ended(Path("r"), load_config(Path("small.yaml"), ["training.max_epochs=9"]))
 
 
+def test_fewer_epochs_than_a_run_has_trained_are_refused(experiment):
+    begin(Path("r"), experiment, steps=(3,), rows=1)
+    table = Path("r/metrics.csv")
+    table.write_text(table.read_text() + "5,2,3,4,5,6\n")
+    data_list = read_data_list(experiment.data.data_list)
+    as_many, fewer = (load_config("small.yaml", [f"training.max_epochs={n}"]) for n in (5, 4))
+
+    check_run(Path("r"), as_many, data_list, resume=True)
+    with pytest.raises(CheckpointError, match=r"trained 5 epochs, but training\.max_epochs is 4"):
+        check_run(Path("r"), fewer, data_list, resume=True)
+
+
 def test_a_fold_killed_in_its_first_checkpoint_begins_anew(experiment):
     begin(Path("r/fold0"), with_fold(experiment, 0))
     Path("r/fold0/checkpoints/.0123abcd-step-00000003.ckpt").touch()

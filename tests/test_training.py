@@ -999,6 +999,25 @@ def test_a_changed_number_of_epochs_tells_what_becomes_of_the_learning_rate(expe
     assert list(changes({"processes": 1, "global_step": 25}, config, 1)) == []
 
 
+def test_a_model_that_finds_nothing_or_had_nothing_to_learn_is_told_of(
+    experiment, tmp_path, monkeypatch, caplog
+):
+    drawn = CachedCase.foreground.fget
+    never_et = np.array([0, 0, -1])[:, None, None]
+    monkeypatch.setattr(CachedCase, "foreground", property(lambda c: drawn(c) | never_et))
+    config = changed(experiment, training={"max_epochs": 1}, inference={"threshold": 0.999})
+
+    with caplog.at_level(logging.WARNING, "volseg"):
+        fit(config, tmp_path / "run")
+
+    first, *doubts = caplog.messages
+    assert first == "ET in none of 2 training cases: nothing of it can be learned"
+    assert doubts == read_scores(tmp_path / "run" / "scores.json")["doubts"]
+    assert doubts[0] == (
+        "WT is in no prediction, but in the reference of 2 of 2 cases: nothing of it was found"
+    )
+
+
 def test_the_last_epoch_is_validated_whatever_validate_every_says(experiment, tmp_path, caplog):
     config = changed(experiment, training={"max_epochs": 3, "validate_every": 2})
 

@@ -229,6 +229,12 @@ def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataLi
             f"the run in {run} has another {', '.join(changed)} than this config; "
             f"resume it as it was started, with: {resume_command(run)}, or start a new run with -o"
         )
+    trained = max((int(row["epoch"]) for row in read_metrics(run / METRICS_FILE)), default=0)
+    if trained > config.training.max_epochs:
+        raise CheckpointError(
+            f"the run in {run} has trained {trained} epochs, but training.max_epochs is "
+            f"{config.training.max_epochs}; give {trained} or more, or start a new run with -o"
+        )
 
 
 def _check_same_preprocessing(run: Path, config: ExperimentConfig) -> None:

@@ -6,6 +6,7 @@ are reported at once. Nothing here imports torch, so a config is checked in a bl
 
 from volseg.config.data import AugmentationConfig, DataConfig
 from volseg.config.experiment import ExperimentConfig, load_config, write_config
+from volseg.config.idle import check_options, idle_options
 from volseg.config.network import (
     AttentionUNetConfig,
     DeepLabV3PlusConfig,
@@ -44,6 +45,8 @@ __all__ = [
     "SwinUNETRConfig",
     "TrainingConfig",
     "UNetConfig",
+    "check_options",
+    "idle_options",
     "load_config",
     "read_slurm",
     "write_config",

@@ -15,7 +15,7 @@ import torch
 
 from volseg import memory, signals
 from volseg.checkpoint import load_checkpoint
-from volseg.config import ExperimentConfig
+from volseg.config import ExperimentConfig, check_options, idle_options
 from volseg.datalist import Case, DataList, read_data_list
 from volseg.datalist.case import leaks
 from volseg.errors import ConfigError, DataListError
@@ -33,7 +33,12 @@ from volseg.training.datamodule import VolumeDataModule
 from volseg.training.epoch_log import best_row, draw_curves
 from volseg.training.hardware import check_hardware
 from volseg.training.module import SegmentationModule
-from volseg.training.report import missing_channel_lines, read_scores, score_lines
+from volseg.training.report import (
+    missing_channel_lines,
+    read_scores,
+    regions_missing,
+    score_lines,
+)
 from volseg.training.trainer import build_trainer, join_again
 from volseg.training.views import segmented_view
 
@@ -104,6 +109,7 @@ def fit(
     data_list = data_list or read_data_list(config.data.data_list, config.data.data_root)
     training, validation = choose_cases(data_list, config)
     cache = cache_folder(config, run)
+    check_options(config)
     check_hardware(config.training)
     open_run(run, config, data_list, resume=resume)
     resume = resume and bool(find_checkpoints(run))
@@ -222,6 +228,8 @@ def _tell_scores(
         return
     for line in score_lines(scores, config.data.fill_missing):
         logger.info("%s", line)
+    for doubt in scores.get("doubts", ()):
+        logger.warning("%s", doubt)
     picture, model = run / SAMPLES_FILE, run / MODEL_FILE
     if picture.exists() and picture.stat().st_mtime >= model.stat().st_mtime:
         return
@@ -313,5 +321,11 @@ def _announce(module: SegmentationModule, data: VolumeDataModule, trainer: pl.Tr
         lines, warning = missing_channel_lines(data.training, data.validation, module.config)
         for line in lines:
             logger.info("%s", line)
-        if warning:
-            logger.warning("%s", warning)
+        held = [(case.foreground[:, 0, 0] >= 0).tolist() for case in data.training]
+        if missing := regions_missing(module.config, held):
+            logger.warning(
+                "%s in none of %d training cases: nothing of it can be learned",
+                *(", ".join(missing), len(held)),
+            )
+        for sentence in filter(None, (warning, *idle_options(module.config))):
+            logger.warning("%s", sentence)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from volseg.config import ExperimentConfig, SlurmConfig, write_config
+from volseg.config import ExperimentConfig, SlurmConfig, check_options, write_config
 from volseg.datalist import DataList, read_data_list
 from volseg.documents import read_bytes
 from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError, reason, shown
@@ -86,6 +86,7 @@ def submit_fit(
         _check_files(data_list)
     array: tuple[int, ...] = ()
     if folds is None:
+        check_options(config)
         check_cases(data_list, config.data.fold)
         check_run(run, config, data_list, resume=resume)
     else:

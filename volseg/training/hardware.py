@@ -63,6 +63,14 @@ def processes(options: TrainingConfig) -> tuple[Any, int]:
     return options.devices, options.nodes
 
 
+def world_size(options: TrainingConfig) -> int:
+    """Number of processes that would train together here."""
+    devices, nodes = processes(options)
+    if devices == "auto":
+        devices = torch.cuda.device_count() if on_cuda(options) else 1
+    return int(devices) * nodes
+
+
 def resolve_precision(options: TrainingConfig) -> Any:
     """Precision in Lightning's words: as `segment` has it too, mixed on a GPU alone."""
     dtype = mixed_dtype(options.precision, "cuda" if on_cuda(options) else "cpu")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,17 @@ def missing_channel_lines(
         more = len(lines) - _CASES_SHOWN
         lines[_CASES_SHOWN:] = [f"and {more} more cases that lack channels"]
     return lines, None if config.augmentation.channel_dropout else _unprepared(training)
+
+
+def regions_missing(config: ExperimentConfig, held: Sequence[Sequence[bool]]) -> list[str]:
+    """Regions of which no case has a voxel.
+
+    Args:
+        config: Names the regions.
+        held: For each case, whether it has a voxel of each region; of no case, none is missing.
+    """
+    of_regions = zip(config.labels.regions, zip(*held, strict=True), strict=bool(held))
+    return [region for region, of_cases in of_regions if not any(of_cases)]
 
 
 def _unprepared(training: Iterable[CachedCase]) -> str:

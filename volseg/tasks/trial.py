@@ -1,0 +1,182 @@
+"""A trial of a training on this machine: cases prepared, steps taken, a case validated, timed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from volseg import memory, signals
+from volseg.config import ExperimentConfig, TrainingConfig
+from volseg.datalist import Case
+from volseg.errors import VolsegError
+from volseg.progress import clock
+from volseg.tasks.fit import new_module
+from volseg.training.cache import CachedCase, build_cache
+from volseg.training.datamodule import PatchDataset
+from volseg.training.hardware import on_cuda, resolve_precision, world_size
+from volseg.training.module import SegmentationModule
+
+_CASES = 2
+_STEPS = 3
+_VALIDATED = 2
+
+
+def try_training(
+    config: ExperimentConfig, cases: Sequence[Case], total: int, validated: int
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Preprocess a few cases, train a few steps with one batch of them, and validate one.
+
+    Args:
+        config: The experiment.
+        cases: Some that can be read.
+        total: Number of all cases.
+        validated: Number of those that it validates on.
+
+    Returns:
+        Facts, by name, and problems.
+    """
+    facts: list[tuple[str, str]] = []
+    problems: list[str] = []
+    with _temporary_folder() as folder:
+        try:
+            start = time.perf_counter()
+            ready, failures = build_cache(cases[:_CASES], config, folder)
+            each = (time.perf_counter() - start) / len(cases[:_CASES])
+            problems += [of_case(case_id, reason) for case_id, reason in failures]
+            if ready:
+                facts += _cache_facts(config, ready[0], each, total)
+                size = " x ".join(map(str, config.data.patch_size))
+                batch = f"a batch of {config.data.batch_size} patches of {size} voxels"
+                with memory.in_words(batch, "lower data.batch_size or data.patch_size"):
+                    facts += _steps(config, ready, validated)
+        except VolsegError as error:
+            problems.append(str(error))
+    return facts, problems
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """A folder that goes with the block, also where Ctrl-C ends it."""
+    folder = Path(tempfile.mkdtemp())
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        with signals.removing(remove):
+            yield folder
+    finally:
+        remove()
+
+
+def _cache_facts(
+    config: ExperimentConfig, case: CachedCase, seconds: float, total: int
+) -> list[tuple[str, str]]:
+    size = case.stored_bytes * total / 1e9
+    shape = " x ".join(map(str, case.shape))
+    return [
+        ("preprocessed", f"{case.case.case_id}: {shape}, {seconds:.1f} s a case"),
+        ("cache", f"about {size:.1f} GB in {config.data.cache_dir or 'runs/cache'}"),
+    ]
+
+
+def _steps(
+    config: ExperimentConfig, cases: Sequence[CachedCase], validated: int
+) -> list[tuple[str, str]]:
+    """Train on one batch, a few times, and validate a case: shapes, time, memory."""
+    device = torch.device("cuda" if on_cuda(config.training) else "cpu")
+    module = new_module(config).to(device)
+    samples = PatchDataset(cases, config)
+    start = time.perf_counter()
+    loader = DataLoader(samples, config.data.batch_size, sampler=range(config.data.batch_size))
+    batch = {name: x.to(device) for name, x in next(iter(loader)).items()}
+    loading = time.perf_counter() - start
+    optimizer = module.configure_optimizers()["optimizer"]
+    steps = [_step(module, optimizer, batch) for _ in range(_STEPS)]
+    # The first step pays for set-up.
+    step = min(seconds for seconds, _ in steps)
+    training = config.training.max_epochs * config.data.batches_per_epoch * step
+    parameters = sum(p.numel() for p in module.network.parameters()) / 1e6
+    return [
+        ("network", f"{config.network.name}, {parameters:.2f} M parameters, on {device}"),
+        ("batch", f"image {tuple(batch['image'].shape)}, mask {tuple(batch['mask'].shape)}"),
+        ("loss", " -> ".join(f"{loss:.4f}" for _, loss in steps)),
+        ("step", f"{step:.2f} s to train, {loading:.2f} s to load with one process"),
+        ("memory", _peak_memory(device)),
+        *_estimate(config.training, training, _validation(module, cases[0]), validated),
+    ]
+
+
+def _validation(module: SegmentationModule, case: CachedCase) -> float:
+    """Seconds that a validation takes for a case; the first time pays for set-up."""
+    return min(module.seconds_of_case(case) for _ in range(_VALIDATED))
+
+
+def _estimate(
+    options: TrainingConfig, training: float, each: float, validated: int
+) -> list[tuple[str, str]]:
+    """What validation and the whole training take.
+
+    Args:
+        options: Of the training.
+        training: Seconds of all steps.
+        each: Seconds that a validation takes for a case.
+        validated: Number of cases to validate on.
+    """
+    # After the last epoch in any case.
+    times = math.ceil(options.max_epochs / options.validate_every) if validated else 0
+    validation = times * math.ceil(validated / world_size(options)) * each
+    total = training + validation
+    share = f", {validation / total:.0%} of it validation" if validated else ", without validation"
+    words = f"about {clock(total)} for {options.max_epochs} epochs{share}"
+    if options.max_time is not None and total > options.max_time:
+        words += f"; max_time ends the run after {clock(options.max_time)}"
+    of_cases = f"{each:.2f} s a case, {times} times {validated} cases"
+    return [*([("validation", of_cases)] if validated else []), ("training", words)]
+
+
+def _step(
+    module: SegmentationModule, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor]
+) -> tuple[float, float]:
+    """Seconds and loss of one training step, in the order in which Lightning takes it."""
+    autocast = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    dtype = autocast.get(resolve_precision(module.config.training))
+    start = _now(module.device)
+    with torch.autocast(module.device.type, dtype=dtype, enabled=dtype is not None):
+        loss = module.loss(module.network(batch["image"]), batch["mask"])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    module.move_average()
+    return _now(module.device) - start, float(loss.detach())
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, once a GPU has done what it was told: it is told faster than it works."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _peak_memory(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB of the GPU"
+    if sys.platform == "win32":
+        return "not measured on Windows"
+    import resource
+
+    # Bytes on macOS, KiB elsewhere.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB"
+
+
+def of_case(case_id: str, problem: str) -> str:
+    """A problem, with the case named."""
+    return problem if case_id in problem else f"case {case_id}: {problem}"
