@@ -148,6 +148,30 @@ def test_defaults_in_the_help_are_the_true_ones():
 # Words become arguments
 
 
+NAMED = ["--name", "t1c=*GD*", "--name", "t1n=*T1*", "--label-name", "_lesion"]
+
+
+def test_infer_passes_what_the_user_says_of_names(stand_in):
+    task = stand_in("infer", infer_result())
+
+    run("infer", "scans", "-m", "a", "-o", "out", *NAMED)
+
+    options = task.args[3]
+    assert (options.names, options.label_name) == (("t1c=*GD*", "t1n=*T1*"), "_lesion")
+
+
+def test_a_job_of_infer_is_given_what_the_user_says_of_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("scans").mkdir()
+    Path("a.safetensors").touch()
+    job = ["--slurm", "shards=2", "--dry-run"]
+
+    script = run("infer", "scans", "-m", "a.safetensors", "-o", "out", *NAMED, *job).output
+
+    assert "'--name=t1c=*GD*' '--name=t1n=*T1*'" in script
+    assert "--label-name=_lesion" in script
+
+
 def test_split_passes_folders_and_options(stand_in):
     task = stand_in("split", DataListError("enough"))
 
@@ -161,6 +185,8 @@ def test_split_passes_folders_and_options(stand_in):
     words = ["--patient-regex", "^p", "--spacing", "1,1,5.5", "--table", "a.csv"]
     run("split", "one", "-o", "list.json", *words, "--group-columns", "sex,grade")
     assert task.args[6] == SplitOptions("^p", (1, 1, 5.5), Path("a.csv"), ("sex", "grade"))
+    run("split", "one", "-o", "list.json", *NAMED)
+    assert task.args[6] == SplitOptions(names=("t1c=*GD*", "t1n=*T1*"), label_name="_lesion")
     assert run("split", "one", "-o", "list.json", "--spacing", "1,x").exit_code == 2
 
 

@@ -202,6 +202,14 @@ def test_a_row_of_a_table_is_one_patient(tmp_path):
     assert {case.groups["grade"] for case in result.data_list.training} == {"2", "3"}
 
 
+def test_a_patient_is_held_out_by_any_of_the_names(tmp_path):
+    scans = add(tmp_path / "scans", "Brats18_2013_1_1", "BraTS19_2013_1_1", "BraTS19_2013_2_1")
+
+    held_out = run_split(scans, validation=("brats19_2013_1",)).data_list.split(0)[1]
+
+    assert {case.case_id for case in held_out} == {"Brats18_2013_1_1", "BraTS19_2013_1_1"}
+
+
 @pytest.mark.parametrize(
     ("case_ids", "warning"),
     [

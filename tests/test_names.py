@@ -221,6 +221,7 @@ def test_where_no_name_tells_it_post_is_refused(tmp_path):
         (("TCGA_CS_4941_19960909", "TCGA_CS_4941"), "tcga_cs_4941"),
         (("TCGA-02-0006_1996.08.23", "TCGA-02-0006"), "tcga-02-0006"),
         (("P7_20190304", "P7_2020-01-02", "P7_baseline", "P7_visit2", "P7_fu1", "p7"), "p7"),
+        (("M\u00fcller_baseline", "Mu\u0308ller_visit1"), "m\u00fcller"),
         (("100001_time1", "100001_time2"), "100001"),
     ],
 )
@@ -445,6 +446,25 @@ def test_a_name_that_fits_no_file_or_two_channels_alike_is_refused(tmp_path):
         find_cases([tmp_path], naming=Naming({}, "drawn"))
     with pytest.raises(ConfigError, match=r"--name says \*t1ce of 2 channels; give each its own"):
         Naming({"t1n": "*t1ce", "t1c": "*t1ce"})
+
+
+def test_a_channel_that_is_named_must_be_looked_for(tmp_path):
+    touch(tmp_path, *cohort("P7_{t1,t1ce,t2,flair,ADC_map}"))
+    naming = Naming({"adc": "*ADC_map"})
+
+    with pytest.raises(ConfigError, match="--name says which files are adc, which is not looked"):
+        find_cases([tmp_path], naming=naming)
+    assert cases_in(tmp_path, channels=("t1n", "adc"), naming=naming)["P7"].channels == (
+        "t1n",
+        "adc",
+    )
+
+
+def test_2d_images_have_no_such_names(tmp_path):
+    (tmp_path / "1.png").touch()
+
+    with pytest.raises(DataListError, match=r"are for NIfTI files, and .* holds 2D images"):
+        find_cases([tmp_path], naming=Naming({"t1c": "*x*"}))
 
 
 @pytest.mark.parametrize(

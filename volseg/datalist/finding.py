@@ -148,8 +148,15 @@ def _wanted(
 ) -> Wanted:
     for channel in (*(channels or ()), *(required or ())):
         if CHANNEL_NAMES.get(channel, channel) != channel:
-            known = CHANNEL_NAMES[channel]
-            raise DataListError(f"channel {channel!r} is called {known!r} here; ask for {known}")
+            ours = CHANNEL_NAMES[channel]
+            raise DataListError(f"channel {channel!r} is called {ours!r} here; ask for {ours}")
+    known = {*CHANNELS, *(channels or ())}
+    for channel in naming.channels if naming else ():
+        if channel not in known:
+            raise ConfigError(
+                f"--name says which files are {channel}, which is not looked for; name it with "
+                "--channels too, or leave it out"
+            )
     try:
         patient = None if patient_regex is None else re.compile(patient_regex)
     except re.error as error:

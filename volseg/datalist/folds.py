@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from volseg.datalist.case import Case
+from volseg.datalist.names import patient_key
 from volseg.errors import DataListError
 
 
@@ -76,14 +77,14 @@ def hold_out(cases: Sequence[Case], names: Sequence[str]) -> tuple[Case, ...]:
     Raises:
         DataListError: If a name is unknown, or no patient is left to train on.
     """
-    patient_of = {case.case_id: case.patient_id for case in cases}
-    patient_of |= {patient: patient for patient in patient_of.values()}
-    if unknown := [name for name in names if name not in patient_of]:
+    patient_of = {patient_key(case.case_id): case.patient_id for case in cases}
+    patient_of |= {patient_key(patient): patient for patient in patient_of.values()}
+    if unknown := [name for name in names if patient_key(name) not in patient_of]:
         raise DataListError(
             f"{', '.join(unknown)} to validate on: no such patient or case with a label map; "
-            f"they are called as {next(iter(patient_of))}"
+            f"they are called as {cases[0].patient_id}"
         )
-    held_out = {patient_of[name] for name in names}
+    held_out = {patient_of[patient_key(name)] for name in names}
     if held_out >= set(patient_of.values()):
         raise DataListError("every patient is to be validated on; leave some to train on")
     return tuple(replace(case, fold=int(case.patient_id not in held_out)) for case in cases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection
 
 LABEL = "label map"
@@ -129,12 +130,13 @@ def patient_of(case_id: str) -> str:
 def patient_key(patient_id: str) -> str:
     """The same for all names of a patient that are known to be of one person.
 
-    BraTS 2017 to 2020 give a patient one name after a prefix of the year; letter case parts none.
+    BraTS 2017 to 2020 give a patient one name after a prefix of the year; neither letter case nor
+    the way in which a system stores an accent parts any.
 
     >>> patient_key("Brats18_2013_21") == patient_key("BraTS19_2013_21")
     True
     """
-    key = patient_id.casefold()
+    key = unicodedata.normalize("NFC", patient_id).casefold()
     if match := _YEAR.match(key):
         place = f"{match['place']}_" if match["place"] else ""
         return f"brats_{place}{key[match.end() :]}"

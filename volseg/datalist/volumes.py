@@ -95,8 +95,9 @@ def group_volumes(
     known = {path: reading for path, reading in readings.items() if reading.contents}
     groups: dict[tuple[Path, str], Group] = {}
     below = _contents_below(known, top)
+    homes = {folder: _home(folder, top, below) for folder in {path.parent for path in known}}
     for path, reading in known.items():
-        home = _home(path.parent, top, below)
+        home = homes[path.parent]
         case_id = reading.case or home.name
         group = groups.setdefault((home, case_id), Group(case_id, home, bool(reading.case)))
         group.named &= bool(reading.case)
@@ -166,11 +167,14 @@ def _of_one_case(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
 
 def _contents_below(read: Mapping[Path, Reading], top: Path) -> dict[Path, set[str]]:
     """What lies in each folder, at any depth."""
-    below: dict[Path, set[str]] = defaultdict(set)
+    beside: dict[Path, set[str]] = defaultdict(set)
     for path, reading in read.items():
-        for folder in path.parents:
-            below[folder].update(reading.contents)
-            if folder == top:
+        beside[path.parent].update(reading.contents)
+    below: dict[Path, set[str]] = defaultdict(set)
+    for folder, contents in beside.items():
+        for above in (folder, *folder.parents):
+            below[above] |= contents
+            if above == top:
                 break
     return below
 
