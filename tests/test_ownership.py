@@ -349,7 +349,7 @@ def test_nothing_else_replaces_or_removes_files():
         "runs.py",  # logs for TensorBoard, which the ending of their names tells
         "checkpoints.py",  # which `is_checkpoint` tells
         "journal.py",  # what its manifest holds
-        "check.py",  # a temporary folder
+        "trial.py",  # a temporary folder
         "manifest.py",  # results and manifests, which records tell
     }
     pattern = re.compile(

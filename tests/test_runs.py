@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from volseg.datalist import read_data_list, write_data_list
 from volseg.errors import CheckpointError, OutputError
 from volseg.runs import (
     check_run,
+    check_same_experiment,
     checkpoint_path,
     find_checkpoints,
     has_ended,
@@ -172,3 +174,28 @@ def test_going_on_with_a_run_is_submitted_without_torch(experiment):
 
     assert done.stdout.startswith("#!/bin/bash")
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("name", ["seg.nii", "t2w.nii"])
+def test_a_run_belongs_to_the_images_and_label_maps_that_it_began_with(experiment, name):
+    for file in (*CASE["image"], CASE["label"]):
+        Path(file).write_bytes(bytes(3_000_000))
+    data_list = read_data_list(experiment.data.data_list)
+    open_run(Path("r"), experiment, data_list, resume=False)
+    checkpoint_path(Path("r"), 1).parent.mkdir()
+    checkpoint_path(Path("r"), 1).touch()
+
+    os.utime(name, (0, 0))
+    check_run(Path("r"), experiment, data_list, resume=True)
+    # Of the large image, its end is read, where a compressed file always changes.
+    Path(name).write_bytes(bytes(2_999_999) + b"!")
+
+    said = "2 cases of 2, such as c0, hold other images or label maps now than when the run in r"
+    with pytest.raises(CheckpointError, match=said):
+        open_run(Path("r"), experiment, data_list, resume=True)
+    with pytest.raises(CheckpointError, match=said):
+        check_same_experiment(Path("r"), experiment, data_list)
+    Path(name).unlink()  # what is gone is told of where it is read
+    open_run(Path("r"), experiment, data_list, resume=True)
+    Path(name).write_bytes(bytes(3_000_000))
+    open_run(Path("r"), experiment, data_list, resume=True)

@@ -18,6 +18,8 @@ from typing import Any
 
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.datalist import DataList, read_data_list, write_data_list
+from volseg.datalist.conventions import cases_in_words
+from volseg.datalist.sources import case_marks
 from volseg.documents import read_json, read_table
 from volseg.errors import CheckpointError, OutputError, VolsegError, reason
 from volseg.files import (
@@ -135,7 +137,8 @@ def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume
     remove_unfinished(run / CHECKPOINTS, is_checkpoint)
     if not resume:
         _clear(run)
-    _describe(run, config, data_list)
+    before = _noted(run).get("sources") if resume else None
+    _describe(run, config, data_list, before if isinstance(before, dict) else {})
 
 
 def check_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool) -> None:
@@ -229,11 +232,26 @@ def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataLi
             f"the run in {run} has another {', '.join(changed)} than this config; "
             f"resume it as it was started, with: {resume_command(run)}, or start a new run with -o"
         )
+    _check_same_images(run, data_list)
     trained = max((int(row["epoch"]) for row in read_metrics(run / METRICS_FILE)), default=0)
     if trained > config.training.max_epochs:
         raise CheckpointError(
             f"the run in {run} has trained {trained} epochs, but training.max_epochs is "
             f"{config.training.max_epochs}; give {trained} or more, or start a new run with -o"
+        )
+
+
+def _check_same_images(run: Path, data_list: DataList) -> None:
+    """Refuse cases whose files hold other things than when the run began."""
+    before = _noted(run).get("sources")
+    if not isinstance(before, dict):
+        return  # runs of the first versions did not note it
+    now = case_marks(case for case in data_list.training if case.case_id in before)
+    changed = sorted(case_id for case_id, mark in now.items() if mark != before[case_id])
+    if changed:
+        raise CheckpointError(
+            f"{cases_in_words(len(changed))} of {len(before)}, such as {changed[0]}, hold other "
+            f"images or label maps now than when the run in {run} began; start a new run with -o"
         )
 
 
@@ -282,8 +300,11 @@ def has_ended(run: Path, config: ExperimentConfig) -> bool:
     return all(getattr(before, limit) == getattr(now, limit) for limit in _LIMITS)
 
 
-def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
-    """What one needs to know to repeat the run."""
+def _describe(
+    run: Path, config: ExperimentConfig, data_list: DataList, sources: Mapping[str, Any]
+) -> None:
+    """What one needs to know to repeat the run; `sources` is what was noted of its cases before."""
+    new = case_marks(case for case in data_list.training if case.case_id not in sources)
     root = config.data.data_root or common_root(data_list)
     environment: dict[str, Any] = {
         "versions": {name: version(name) for name in _PACKAGES},
@@ -292,6 +313,7 @@ def _describe(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
         "seed": config.training.seed,
         "preprocessing": config.preprocessing.digest,
         "git": _git_state(),
+        "sources": {**new, **sources},
     }
     # First, since it tells that the folder is ours.
     _write_json(run / ENVIRONMENT, environment)

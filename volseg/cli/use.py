@@ -99,6 +99,8 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
 
     A case that fails is named and the others go on; the exit code is then 3.
     Results that exist are kept, so a stopped run goes on when called again.
+    Those of images that have changed are made again; those of another patient
+    of the same name, of other models or options are refused.
 
     N processes share the cases with --shard 1/N to --shard N/N, at the same
     time or in turn, on any machines that write to the same folder. The result

@@ -1,10 +1,11 @@
-"""The files that a result was made from, so that it is kept for these and for no others."""
+"""The files that a result or a run was made from, so that it is kept for these and no others."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,9 @@ from volseg.datalist.case import Case
 from volseg.documents import open_regular
 
 _BLOCK_BYTES = 2**20
+# Of a large image of a run, which has hundreds, parts are read: its ends and some in between.
+_WHOLE_BYTES, _PART_BYTES, _PARTS = 2**24, 2**14, 16
+_READERS = 8
 
 Relation = Literal["same", "moved", "changed", "elsewhere"]
 
@@ -92,6 +96,42 @@ def _is_same(source: Mapping[str, Any], path: Path) -> bool:
         return bool(_source(path)["sha256"] == source["sha256"])
     except OSError:
         return in_place
+
+
+def case_marks(cases: Iterable[Case]) -> dict[str, str]:
+    """For each case, a text that is another once an image or the label map holds other things.
+
+    Label maps are read whole, as are small images. Of larger ones their size and parts are read; a
+    compressed file that changes anywhere changes at its end. Where the files lie, and when they
+    were written, does not count. A case of which a file cannot be read has no mark.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        marks = pool.map(lambda case: (case.case_id, _case_mark(case)), cases)
+        return {case_id: mark for case_id, mark in marks if mark is not None}
+
+
+def _case_mark(case: Case) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        for path in case.images:
+            _add_file(digest, path, _PART_BYTES * _PARTS)
+        for path in case.label:
+            _add_file(digest, path, _WHOLE_BYTES)
+    except OSError:
+        return None
+    return digest.hexdigest()[:16]
+
+
+def _add_file(digest: Any, path: Path, whole_bytes: int) -> None:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(f"{size} ".encode())
+        if size <= whole_bytes:
+            digest.update(file.read())
+            return
+        for number in range(_PARTS):
+            file.seek((size - _PART_BYTES) * number // (_PARTS - 1))
+            digest.update(file.read(_PART_BYTES))
 
 
 def _relation_without_sources(record: Mapping[str, Any], case: Case, result: Path) -> Relation:

@@ -113,8 +113,9 @@ def infer(
     image, in the folder `<case>`, or beside the manifest where a case is a single slice.
 
     Results that exist are kept unless `options.overwrite`: each is written whole or not at all, so
-    a stopped run goes on. A case that fails is named with its reason and the others go on. A place
-    that cannot be written ends the run, since every case after it would fail as well.
+    a stopped run goes on. What they were made from is compared; see `choose_kept`. A case that
+    fails is named with its reason and the others go on. A place that cannot be written ends the
+    run, since every case after it would fail as well.
 
     The shards of `options.shard` give together what one process gives. Each writes a manifest of
     its own, and the last one to finish merges them. Cases that the search could not use are named
@@ -132,7 +133,7 @@ def infer(
         ConfigError: If `options.shard` is no share.
         DataListError: If there is no case.
         OutputError: If results cannot be written, would replace an input, or would lie among
-            results in another label scheme.
+            results in another label scheme, of other images, models or options.
     """
     shard = Shard.parse(options.shard)
     predictor = Predictor(
