@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+import torch
+from test_inference import tiny_config
+
+from volseg.checkpoint import load_checkpoint
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
 from volseg.metrics.doubts import doubts
+from volseg.networks import build_network
+from volseg.training.callbacks import KeepBestModel
 
 FOUND, MISSED, ALARM, EMPTY = Overlap(8, 1, 1), Overlap(0, 0, 9), Overlap(0, 9, 0), Overlap(0, 0, 0)
 BESIDE = Overlap(0, 5, 9)
@@ -35,3 +42,23 @@ def test_a_region_of_which_the_scores_say_little(overlaps, said):
     found = doubts(table(*overlaps, failed=2))
 
     assert (found == ()) if said is None else (said in found[0] and len(found) == 1)
+
+
+def test_a_model_keeps_what_its_mean_hides(tmp_path):
+    """Of three cases one has no ET: a model that finds nothing of it has a mean of 0.333."""
+    path = tmp_path / "model.safetensors"
+    config = tiny_config()
+    network = build_network(config.network, 4, 3, (16, 16, 16))
+    trainer = SimpleNamespace(
+        callback_metrics={"val/dice/ET": torch.tensor(1 / 3)}, current_epoch=0
+    )
+    module = SimpleNamespace(table=table(MISSED, MISSED, EMPTY), best_network=network)
+
+    KeepBestModel(tmp_path, config)._write_model(trainer, module)
+
+    (doubt,) = load_checkpoint(path).doubts
+    assert doubt.startswith("by its own validation: ET is in no prediction, but in the reference")
+    module.table = table(FOUND, FOUND, EMPTY)
+    KeepBestModel(tmp_path, config)._write_model(trainer, module)
+    assert load_checkpoint(path).doubts == ()
+    assert "doubts" not in load_checkpoint(path).scores

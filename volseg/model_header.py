@@ -113,14 +113,21 @@ def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]
     known = {region: value for region, value in dice.items() if isinstance(value, int | float)}
     if not known:
         return ("was not validated, so how well it segments is not known",)
-    little = {region: value for region, value in known.items() if value < LITTLE_DICE}
-    if not little:
-        return ()
-    values = ", ".join(f"{value:.3f}" for value in little.values())
-    return (
-        f"finds nothing, or next to nothing, of {', '.join(little)}: Dice {values} in its own "
-        "validation",
-    )
+    told = scores.get("doubts")
+    sentences = [str(one) for one in told] if isinstance(told, list) else []
+    found = [f"by its own validation: {cut(sentence, 200)}" for sentence in sentences]
+    little = {
+        region: value
+        for region, value in known.items()
+        if value < LITTLE_DICE and not any(one.startswith(f"{region} ") for one in sentences)
+    }
+    if little:
+        values = ", ".join(f"{value:.3f}" for value in little.values())
+        found.append(
+            f"finds nothing, or next to nothing, of {', '.join(little)}: Dice {values} in its own "
+            "validation"
+        )
+    return tuple(found)
 
 
 def describe_scheme(scheme: LabelScheme) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from volseg.checkpoint import save_checkpoint
 from volseg.config import ExperimentConfig
 from volseg.files import MODEL_FILE, atomic_write
 from volseg.metrics import ScoreRecord
+from volseg.metrics.doubts import doubts
 from volseg.metrics.record import SCORE_FILES
 from volseg.training.datamodule import TrainingLoader
 from volseg.training.epoch_log import standing
@@ -165,13 +166,16 @@ class KeepBestModel(Callback):
             self._write_model(trainer, _ours(pl_module))
 
     def _write_model(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
-        scores = {
+        scores: dict[str, Any] = {
             name.removeprefix("val/"): round(float(value), 6)
             for name, value in trainer.callback_metrics.items()
             # JSON has no numbers that are not finite.
             if name.startswith("val/") and math.isfinite(value)
         }
         scores |= {"epoch": trainer.current_epoch + 1, "cases": len(module.table.cases("scored"))}
+        # A mean counts cases without a region as 1, and hides that nothing of it was found.
+        if said := doubts(module.table):
+            scores["doubts"] = list(said)
         state = module.best_network.state_dict()
         save_checkpoint(self.run / MODEL_FILE, state, self.config, scores)
 
