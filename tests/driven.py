@@ -1,9 +1,10 @@
 """`volseg`, disturbed as the file in VOLSEG_PLAN says: a rank that is slow, killed or fails.
 
 The plan is JSON, a list of `{"rank": 1, "steps": [3, 8], "do": "TERM"}`. `do` is the name of a
-signal that the process sends itself at the beginning of these steps, `raise`, or `sleep`, which
-takes `seconds` at every step. What is done once is noted beside the plan, so that a run that takes
-the same step again is not disturbed again.
+signal that the process sends itself at the beginning of these steps, `raise`, `wait`, which ends
+when a signal comes from elsewhere, or `sleep`, which takes `seconds` at every step. What is done
+once is noted beside the plan, so that a run that takes the same step again is not disturbed again;
+a job that was given back to the queue never waits.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ def disturb(plan: Path, step: int) -> None:
 def act(what: str) -> None:
     if what == "raise":
         raise ValueError("the plan says so")
+    if what == "wait":
+        while not (signals.received() or os.environ.get("SLURM_RESTART_COUNT")):
+            time.sleep(0.05)
+        return
     os.kill(os.getpid(), signal.Signals[f"SIG{what}"])
 
 

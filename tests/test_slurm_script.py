@@ -359,7 +359,7 @@ def heavy_after(words):
     script = f"import sys\nfrom volseg import cli\ntry:\n    cli.app({words})\nexcept SystemExit:\n"
     script += "    print({'torch', 'monai', 'pytorch_lightning'} & set(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=600
     )
     assert done.stdout.startswith("#!/bin/bash")
     return done.stdout.splitlines()[-1]
@@ -572,7 +572,7 @@ def test_a_signal_that_comes_while_python_ends_does_not_change_the_exit_code():
         "sys.argv = ['volseg', 'fit', 'gone.yaml']\nmain()\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], check=False, timeout=600)
 
     assert done.returncode == 2
 

@@ -1,9 +1,7 @@
 """The command `volseg`, also as `python -m volseg`."""
 
-import os
+import signal
 import sys
-
-from volseg import signals
 
 # What can be stopped in good order and go on when it is called again.
 _STOPPABLE = {"fit", "infer", "compare"}
@@ -12,14 +10,20 @@ _NOTE = "\nstopping as soon as all is saved; Ctrl-C again ends at once\n"
 
 def main() -> None:
     """Entry point of the command `volseg`."""
-    # Before anything that takes time: a signal that comes during imports waits for its turn.
+    # Without a traceback, until something can be said: each import takes time.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import os
+
+    from volseg import signals
+
+    # Before anything that takes long: a signal that comes during imports waits for its turn.
     stoppable = bool(_STOPPABLE & set(sys.argv[1:2]))
     if stoppable:
         # Of several processes, Lightning's and those of a launcher, the first tells.
         alone = all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
         signals.hold(_NOTE if alone else "")
-    else:
-        signals.leave_at_once()
+    # All, until there is something to save.
+    signals.leave_at_once()
     # Threads of torch that wait for each other spin by default, and on cores that other processes
     # use as well, such as the loaders of `fit`, a step took six times as long. Read at its import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

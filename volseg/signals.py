@@ -66,10 +66,16 @@ def hold(note: str = "") -> None:
 def leave_at_once() -> None:
     """From now on Ctrl-C ends this process at once, with a line and without a traceback.
 
-    For commands that have nothing to save. KeyboardInterrupt would come out of the middle of an
+    For commands that have nothing to save yet. KeyboardInterrupt would come out of the middle of an
     import as another error, and be shown and forgotten where Python cannot raise.
     """
     signal.signal(signal.SIGINT, _leave)
+
+
+def note_interrupts() -> None:
+    """From now on there is something to save: where `leave_at_once` was said, Ctrl-C is noted."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, _note)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from volseg import signals
 from volseg.cli.app import (
     EXIT_SOME_FAILED,
     TRAIN,
@@ -94,6 +95,7 @@ def fit(
 
     from volseg.tasks.fit import fit as run_fit
 
+    signals.note_interrupts()
     result = run_fit(experiment, folder, resume=resume, data_list=data_list)
     if result.rank == 0:
         if result.scores:
@@ -250,6 +252,7 @@ def compare(
     """
     from volseg.tasks.compare import compare as run_compare
 
+    signals.note_interrupts()
     overrides = [word for word in sources if "=" in word and not Path(word).exists()]
     paths = [Path(word) for word in sources if word not in overrides]
     result = run_compare(paths, output, overrides)

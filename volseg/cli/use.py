@@ -134,6 +134,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     from volseg.tasks.infer import InferOptions
     from volseg.tasks.infer import infer as run_infer
 
+    signals.note_interrupts()
     options = InferOptions(
         tta=tta,
         overlap=overlap,
