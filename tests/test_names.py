@@ -381,6 +381,14 @@ def test_the_label_map_of_another_patient_is_given_to_no_one(tmp_path):
     assert reasons(tmp_path) == {"scan_seg.nii.gz": "label map without images"}
 
 
+def test_a_label_map_that_may_be_of_either_of_two_cases_is_given_to_neither(tmp_path):
+    images = cohort("images_{2018,2021}/P7/P7_{t1,t1ce,t2,flair}")
+    touch(tmp_path, *images, "labels/P7_seg")
+
+    assert {case.label for case in cases_in(tmp_path).values()} == {()}
+    assert "label map of one of several cases of its name, in" in reasons(tmp_path)["P7_seg.nii.gz"]
+
+
 def test_two_runs_of_a_channel_are_refused_by_name(tmp_path):
     touch(tmp_path, *cohort("sub-01/anat/sub-01_{run-1_T1w,run-2_T1w,ce-gd_T1w,T2w,FLAIR}"))
 
