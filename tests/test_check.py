@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from functools import partial
@@ -16,7 +17,7 @@ import torch
 import volseg.tasks.trial
 from volseg.config import ExperimentConfig, idle_options, load_config
 from volseg.datalist import Case
-from volseg.errors import ConfigError
+from volseg.errors import ConfigError, DataListError
 from volseg.nifti import Grid
 from volseg.tasks.check import check
 from volseg.tasks.fit import fit
@@ -60,6 +61,20 @@ def test_a_good_experiment_has_facts_and_no_problems(config):
     assert facts["grids"] == "48 x 56 x 40 at 2 x 2 x 2 mm"
     assert facts["batch"] == "image (2, 4, 16, 16, 16), mask (2, 3, 16, 16, 16)"
     assert {"step", "memory", "training", "network", "cache"} <= set(facts)
+
+
+def test_a_scan_in_training_and_in_validation_is_refused(config):
+    path = config.parent / "list.json"
+    listed = json.loads(path.read_text(encoding="utf-8"))
+    first, second = {case["fold"]: case for case in listed["training"]}.values()
+    second["image"] = first["image"]
+    path.write_text(json.dumps(listed), encoding="utf-8")
+
+    found = "is on both sides: .* is trained on, .* validated on; list each scan once"
+    assert any(re.search(found, problem) for problem in check(config).problems)
+    with pytest.raises(DataListError, match=found):
+        fit(load_config(config), config.parent / "run")
+    assert not (config.parent / "run").exists()
 
 
 def test_the_size_of_the_cache_is_that_of_the_files_of_an_entry(tmp_path):

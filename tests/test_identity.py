@@ -440,6 +440,19 @@ def test_notes_on_cases_are_grouped():
     assert notes_in_words(notes) == ["2 cases, such as a: odd", "a: old"]
 
 
+def test_what_headers_of_label_maps_leave_open_is_a_note_with_the_number_of_cases(tmp_path):
+    scans = add(tmp_path / "scans", "A", "B")
+    for path in scans.rglob("*seg.nii.gz"):
+        image = nibabel.load(path)
+        image.set_sform(np.eye(4), 0)
+        image.set_qform(np.eye(4), 0)
+        nibabel.save(image, path)
+
+    assert run_split(scans).notes == (
+        "label map of 2 cases, such as A: qform_code and sform_code are 0: orientation LAS assumed",
+    )
+
+
 def test_a_reference_of_slices_that_is_lost_is_named(tmp_path):
     for case_id, masks in (("p1", (1, 2)), ("p2", (1,))):
         (tmp_path / case_id).mkdir()

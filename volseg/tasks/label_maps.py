@@ -34,11 +34,13 @@ class LabelMap:
         tumour_slices: Number of slices with any of them but 0.
         key: The same for label maps that are equal voxel by voxel, whatever integers they bear;
             None where few voxels are labelled.
+        notes: What its header leaves open.
     """
 
     values: Values
     tumour_slices: int
     key: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_label_maps(cases: Iterable[Case]) -> dict[str, LabelMap | str | None]:
@@ -73,7 +75,7 @@ def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T
 
 
 def _read_label_map(case: Case) -> LabelMap:
-    label_map, _ = read_reference(case)
+    label_map, grid = read_reference(case)
     flat = label_map.ravel(order="K")
     # Few voxels are labelled: to work on these alone is many times faster.
     places = np.flatnonzero(flat)
@@ -82,7 +84,7 @@ def _read_label_map(case: Case) -> LabelMap:
     counts[0] = flat.size - places.size
     values = frozenset(np.flatnonzero(counts).tolist())
     key = _key(label_map.shape, places, labels) if labels.size >= _EVIDENCE else None
-    return LabelMap(values, int(label_map.any(axis=(0, 1)).sum()), key)
+    return LabelMap(values, int(label_map.any(axis=(0, 1)).sum()), key, grid.notes)
 
 
 def _key(

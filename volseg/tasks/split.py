@@ -36,7 +36,7 @@ from volseg.datalist.conventions import (
     values_in_words,
 )
 from volseg.datalist.doubts import perhaps_one_patient, unknown_patients, unmatched_releases
-from volseg.datalist.left_out import in_words
+from volseg.datalist.left_out import in_words, notes_in_words
 from volseg.datalist.patients import FILE_NAME
 from volseg.datalist.same import image_keys, join_patients
 from volseg.errors import (
@@ -174,7 +174,8 @@ def split(
     warnings += _doubts(listed, training, options)
     for warning in warnings:
         logger.warning("%s", warning)
-    notes = (*notes, *same, *found.notes)
+    odd = notes_in_words({name: one.notes for name, one in label_maps.items()})
+    notes = (*notes, *same, *found.notes, *(f"label map of {note}" for note in odd))
     return SplitResult(output, listed, data_list, decisions, notes, warnings, tumour_slices)
 
 
