@@ -950,6 +950,16 @@ def test_a_stop_by_a_signal_saves_no_weights_that_are_no_numbers(experiment, tmp
     assert find_checkpoints(tmp_path / "run") == []
 
 
+def test_all_ranks_end_where_the_numbers_of_one_are_not_finite(experiment, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("volseg.training.finite.on_any_rank", lambda own: asked.append(own) or True)
+
+    with pytest.raises(TrainingError, match="the training loss of another rank is not finite"):
+        fit(experiment, tmp_path / "run")
+
+    assert asked == [False]
+
+
 def test_of_equal_scores_the_lower_loss_is_kept(experiment, tmp_path, monkeypatch):
     losses = iter([0.9, 0.9, 0.7, 0.7, 0.8, 0.8])
     monkeypatch.setattr(ScoreTable, "means", lambda *_: {"WT": 0.0})
