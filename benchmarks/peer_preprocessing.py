@@ -42,7 +42,7 @@ def halved(image: Any) -> Any:
     """Image at 2 mm, 0 where less than half of a voxel is tissue."""
     shape = [-(-size // 2) for size in image.shape[1:]]
     target = {"dst_affine": image.affine @ DOUBLED, "spatial_size": shape}
-    tissue = RESAMPLE((image != 0).float(), **target) >= 0.5 - 1e-5
+    tissue = RESAMPLE((image != 0).float(), **target) >= 0.45  # of eighths, as rounded
     return RESAMPLE(image, **target) * tissue
 
 

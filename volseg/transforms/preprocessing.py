@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from volseg.background import Mask, Volume
+from volseg.background import Mask
 from volseg.boxes import bounding_box
 from volseg.config import PreprocessingConfig
 from volseg.nifti import CaseImages, Grid
@@ -86,16 +86,21 @@ def preprocess(
     block = [channel.cut(box) for channel in channels]
     sizes = [axis.stop - axis.start for axis in box]
     shape, affine = target_grid(sizes, old, options.spacing_mm, options.spatial_dims)
+    ras = old @ nib.orientations.inv_ornt_aff(nib.io_orientation(old), sizes)
     image = np.empty((len(block), *shape), dtype)
     is_scored = options.intensity == "zscore"
 
     def fill(target: npt.NDArray[Any], channel: Channel) -> Mask:
-        mask = channel.mask()
-        if keeps and target.dtype == np.float32:
-            values, tissue = target, _upright(mask, old)  # no copy beside it
-            values[...] = _upright(channel.values, old)
-        else:
-            values, share = _moved(channel.values, mask, old, affine, shape)
+        upright = _upright(channel.values, old)
+        alike = keeps and target.dtype == np.float32
+        values = target if alike else np.empty(upright.shape, np.float32)
+        values[...] = upright
+        tissue = values != 0
+        if channel.tissue is not None:
+            tissue[...] = _upright(channel.tissue, old)
+        if not keeps:
+            share = moved(tissue[None], ras, affine, shape)[0]
+            values = moved(values[None], ras, affine, shape)[0]
             tissue = share >= _HALF if is_scored else share > 0
             values *= tissue
         if is_scored:
@@ -157,17 +162,6 @@ def _profiles(channel: Channel) -> list[Mask]:
         together |= plane
     found = [outer, together.any(axis=1), together.any(axis=0)]
     return [found[place] for place in np.argsort(order)]
-
-
-def _moved(
-    channel: Volume, mask: Mask, old: Affine, new: Affine, shape: Sequence[int]
-) -> tuple[npt.NDArray[np.float32], Volume]:
-    """float32 copy of a channel on the new grid, in order of its axes, and its share of tissue."""
-    ras = old @ nib.orientations.inv_ornt_aff(nib.io_orientation(old), channel.shape)
-    values, tissue = _upright(channel, old).astype(np.float32, order="C"), _upright(mask, old)
-    if values.shape == tuple(shape) and np.array_equal(ras, new):
-        return values, tissue
-    return moved(values[None], ras, new, shape)[0], moved(tissue[None], ras, new, shape)[0]
 
 
 def _upright(channel: npt.NDArray[Any], affine: Affine) -> npt.NDArray[Any]:
