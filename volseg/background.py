@@ -38,6 +38,14 @@ _CERTAIN = 0.25
 _SMEARED = 0.01
 
 
+#: Volume of tissue that no brain has.
+LARGEST_BRAIN_ML = 2500
+UNCERTAIN = (
+    "no value fills the border of the scan, so all but 0 is taken for tissue; strip the skull, or "
+    "train with data.background"
+)
+
+
 @dataclass(frozen=True)
 class Background:
     """What fills the outside of a channel.
@@ -68,6 +76,26 @@ class Background:
     def is_certain(self) -> bool:
         """Whether it fills the border."""
         return self.share >= _CERTAIN
+
+
+def described(background: Background) -> str:
+    """What a reader should know of a background, in words; '' where it is just 0."""
+    if background.is_plain:
+        return "" if background.is_certain else UNCERTAIN
+    told = f"background is {background.value:.6g}"
+    if background.is_smeared:
+        told += f", with ripples from {background.low:.3g} to {background.high:.3g}"
+    return f"{told}: taken as 0"
+
+
+def not_stripped(tissue_ml: float) -> str:
+    """That tissue is larger than a brain, in words, or ''."""
+    if tissue_ml <= LARGEST_BRAIN_ML:
+        return ""
+    return (
+        f"tissue measures {tissue_ml:.0f} ml, and no brain more than {LARGEST_BRAIN_ML}: the skull "
+        "does not seem to be stripped; strip it, unless the model was trained with it"
+    )
 
 
 def background_of(channel: Volume) -> Background:

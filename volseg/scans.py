@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg import nifti, slices
+from volseg.background import background_of, described, not_stripped, thinned
 from volseg.datalist import Case
 from volseg.errors import DataListError
 from volseg.nifti import CaseImages, Grid
@@ -72,6 +74,29 @@ def read_reference_grid(case: Case) -> Grid:
         return slices.read_stack_label_grid(case.label, case.spacing_mm)
     what = ["label map"]
     return nifti.read_case_grid(case.case_id, case.label, what, what)
+
+
+def grey_value_notes(case: Case) -> list[str]:
+    """What is odd about the background of a case of volumes, a clause each.
+
+    Raises:
+        VolsegError: If it cannot be read.
+    """
+    if case.is_stack:
+        return []
+    images = read_images(case, case.channels)
+    about: dict[str, list[str]] = {}
+    share = 0.0
+    for name, channel in zip(case.channels, images.array, strict=True):
+        background = background_of(channel)
+        about.setdefault(described(background), []).append(name)
+        sample = thinned(channel)
+        inside = (sample < background.low) | (sample > background.high)
+        share = max(share, float(inside.mean()))
+    notes = [f"{', '.join(names)}: {note}" for note, names in about.items() if note]
+    grid = images.grid
+    too_large = not_stripped(share * math.prod(grid.shape) * grid.voxel_ml)
+    return [*notes, too_large] if too_large else notes
 
 
 def _filled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,12 @@ from volseg.progress import track
 from volseg.scans import read_grid, read_reference_grid
 from volseg.tasks.fit import choose_cases
 from volseg.tasks.trial import of_case, try_training
-from volseg.training.entries import case_scheme, read_masks
+from volseg.training.entries import case_scheme, notes_on, read_masks
 from volseg.training.hardware import check_hardware
-from volseg.training.report import regions_missing
+from volseg.training.report import notes_in_words, regions_missing
 
 _LABEL_MAPS = 5
+_GREY_VALUES = 4
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     facts += [("note", note) for note in (*notes, *idle_options(config))]
     problems += wrong_labels.values()
     good = [case for case in good if case.case_id not in wrong_labels]
+    facts += _notes(_grey_values(good, config))
     # Without a usable fold, `fit` would not come as far as a step.
     if good and (validation or config.data.fold is None):
         more_facts, more_problems = try_training(config, good, len(cases), len(validation))
@@ -111,15 +114,18 @@ def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str, Seq
     return f"{shape} at {spacing} mm", "", notes
 
 
-def _notes(of_case: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
-    """What headers leave open, each once, with the number of cases and the first."""
-    cases: dict[str, list[str]] = {}
-    for case_id, notes in of_case.items():
-        for note in notes:
-            cases.setdefault(note, []).append(case_id)
-    for note, names in cases.items():
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield "note", f"{names[0]}{more}: {note}"
+def _notes(of_cases: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """What headers and grey values leave open."""
+    return [("note", sentence) for sentence in notes_in_words(of_cases)]
+
+
+def _grey_values(cases: Sequence[Case], config: ExperimentConfig) -> dict[str, Sequence[str]]:
+    """What is odd about the grey values of some cases, from the first to the last of them."""
+    notes: dict[str, Sequence[str]] = {}
+    for case in cases[:: len(cases) // _GREY_VALUES + 1]:
+        with contextlib.suppress(VolsegError):
+            notes[case.case_id] = notes_on(case, config)
+    return notes
 
 
 def _read_labels(

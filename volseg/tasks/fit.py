@@ -35,6 +35,7 @@ from volseg.training.hardware import check_hardware
 from volseg.training.module import SegmentationModule
 from volseg.training.report import (
     missing_channel_lines,
+    notes_in_words,
     read_scores,
     regions_missing,
     score_lines,
@@ -49,6 +50,7 @@ _NEEDS_LESS = (
     "lower data.batch_size, data.patch_size or data.workers, or use a machine with more memory"
 )
 _FAILURES_SHOWN = 20
+_NOTES = 20
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,8 @@ def _prepare(
             logger.error("case %s is left out: %s", case_id, reason)
         if len(failures) > _FAILURES_SHOWN:
             logger.error("and %d more cases are left out", len(failures) - _FAILURES_SHOWN)
+        for sentence in notes_in_words({one.case.case_id: one.notes for one in ready})[:_NOTES]:
+            logger.warning("%s", sentence)
     wanted = {case.case_id for case in validation}
     data = VolumeDataModule(
         config,

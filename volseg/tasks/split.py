@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections import Counter
@@ -44,14 +45,18 @@ from volseg.errors import (
     DataListError,
     LabelError,
     OutputError,
+    VolsegError,
 )
 from volseg.files import atomic_write, make_output
 from volseg.labels import get_scheme
 from volseg.ownership import check_no_inputs
+from volseg.scans import grey_value_notes
 from volseg.tasks.label_maps import LabelMap, empty_regions, read_label_maps
 
 logger = logging.getLogger(__name__)
 
+# Cases whose grey values are looked at.
+_LOOKED_AT = 4
 _REMEDY = f"say it with --labels NAME, or with --labels {FROM_CONFIG} if the config is to say it"
 
 
@@ -172,11 +177,22 @@ def split(
     listed = Finding.of((*training, *testing), (*left_out, *skipped), found.layout_of, found.notes)
     warnings += empty_regions({case.case_id: values[case.case_id] for case in labelled}, schemes)
     warnings += _doubts(listed, training, options)
+    warnings += _odd_backgrounds(labelled)
     for warning in warnings:
         logger.warning("%s", warning)
     odd = notes_in_words({name: one.notes for name, one in label_maps.items()})
     notes = (*notes, *same, *found.notes, *(f"label map of {note}" for note in odd))
     return SplitResult(output, listed, data_list, decisions, notes, warnings, tumour_slices)
+
+
+def _odd_backgrounds(cases: Sequence[Case]) -> tuple[str, ...]:
+    """What is odd about the backgrounds of some cases, from the first to the last of them."""
+    found: dict[str, str] = {}
+    for case in cases[:: len(cases) // _LOOKED_AT + 1]:
+        with contextlib.suppress(VolsegError):
+            for note in grey_value_notes(case):
+                found.setdefault(note.partition(": ")[2] or note, f"case {case.case_id}: {note}")
+    return tuple(found.values())
 
 
 def _check_output(output: Path, folders: Sequence[Path], options: SplitOptions) -> None:

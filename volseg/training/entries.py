@@ -63,6 +63,16 @@ def prepare(
     }
 
 
+def notes_on(case: Case, config: ExperimentConfig) -> tuple[str, ...]:
+    """What is odd about the grey values of a case, as preprocessing tells it.
+
+    Raises:
+        VolsegError: If the case cannot be used.
+    """
+    done, _ = _prepared(case, config)
+    return done.notes
+
+
 def case_scheme(case: Case, config: ExperimentConfig) -> LabelScheme:
     """Label scheme of a case: its own, else that of the config.
 

@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from volseg.background import Background, Mask, Volume, background_of, tissue_of
+from volseg.background import (
+    UNCERTAIN,
+    Background,
+    Mask,
+    Volume,
+    background_of,
+    described,
+    tissue_of,
+)
 from volseg.config import PreprocessingConfig
 from volseg.ranks import side_by_side
 from volseg.transforms.intensity import check_range, far_outside
@@ -81,13 +89,6 @@ def _cleaned(volume: Volume, name: str, options: PreprocessingConfig) -> tuple[C
     return channel, limit
 
 
-#: Note on a channel of which it is not known what is tissue.
-UNCERTAIN = (
-    "no value fills the border of the scan, so all but 0 is taken for tissue; strip the skull, or "
-    "train with data.background"
-)
-
-
 def _with_background_0(
     volume: Volume, background: Background, options: PreprocessingConfig
 ) -> Channel:
@@ -97,10 +98,7 @@ def _with_background_0(
     if options.intensity_range is None:
         values -= np.float32(background.value)
     values *= tissue
-    told = f"background is {background.value:.6g}"
-    if background.is_smeared:
-        told += f", with ripples from {background.low:.3g} to {background.high:.3g}"
-    return Channel(values, tissue, notes=(f"{told}: taken as 0",))
+    return Channel(values, tissue, notes=(described(background),))
 
 
 def _without_far_voxels(channel: Channel) -> Channel:

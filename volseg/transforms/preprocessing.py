@@ -15,19 +15,19 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from volseg.background import Mask
+from volseg.background import UNCERTAIN, Mask, not_stripped
 from volseg.boxes import bounding_box
 from volseg.config import PreprocessingConfig
 from volseg.nifti import CaseImages, Grid
 from volseg.ranks import side_by_side
-from volseg.transforms.cleaning import UNCERTAIN, Channel, cleaned, together
+from volseg.transforms.cleaning import Channel, cleaned, together
 from volseg.transforms.intensity import standardise, to_unit_range
 from volseg.transforms.resampling import Affine, moved, ratios, scaling, target_grid
 
 # The weights of a voxel that is half covered may add up to a little less than a half.
 _HALF = 0.5 - 1e-5
-# Volume of tissue, and share of a scan that is tissue, above which something is odd.
-_LARGEST_BRAIN_ML, _FULL = 2500, 0.95
+# Share of a scan that is tissue above which something is odd.
+_FULL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,11 +182,8 @@ def _notes(
         return together(options.channels, known)
     notes = together(options.channels, channels)
     share = tissue_ml / (math.prod(images.grid.shape) * images.grid.voxel_ml)
-    if tissue_ml > _LARGEST_BRAIN_ML:
-        notes.append(
-            f"tissue measures {tissue_ml:.0f} ml, and no brain more than {_LARGEST_BRAIN_ML}: the "
-            "skull does not seem to be stripped; strip it, unless the model was trained with it"
-        )
+    if too_large := not_stripped(tissue_ml):
+        notes.append(too_large)
     elif share > _FULL and not any(UNCERTAIN in note for note in notes):
         notes.append(f"tissue fills {share:.0%} of the scan: its background is cut off or unknown")
     return notes
