@@ -214,6 +214,18 @@ def test_a_run_that_finds_nothing_is_told_of(run, tmp_path):
     assert "works: WT" not in lines_of(result)
 
 
+def test_runs_that_were_scored_against_other_references_are_told_of(run, tmp_path):
+    first, second = run("one", FIVE), run("two", FIVE)
+    scores = json.loads((second / "scores.json").read_text())
+    scores["cases"]["c"]["regions"]["WT"]["reference_voxels"] += 1
+    (second / "scores.json").write_text(json.dumps(scores))
+
+    told = lines_of(compare([first, second], tmp_path / "out"))
+
+    assert "- The runs were scored against different references of c, which hold other" in told
+    assert "different references" not in lines_of(compare([first, run("x", FIVE)], tmp_path / "b"))
+
+
 def test_two_examinations_of_a_patient_count_once(run):
     cases = {"BraTS-GLI-00001-000": 9, "BraTS-GLI-00001-001": 5, "BraTS-GLI-00002-000": 8}
 

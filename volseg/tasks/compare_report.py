@@ -72,6 +72,12 @@ def notes(comparison: Comparison) -> Iterator[str]:
         yield f"{patients}: p cannot fall below {smallest_p(len(comparison.patients)):g}."
     for case, reason in comparison.left_out.items():
         yield f"Left out: {case} ({reason})."
+    if others := comparison.other_references:
+        more = f" and {len(others) - 1} more" if others[1:] else ""
+        yield (
+            f"The runs were scored against different references of {others[0]}{more}, which hold "
+            "other numbers of voxels: their scores do not compare."
+        )
     for run in comparison.runs:
         if not run.ended:
             yield f"The training of {run.name} has not come to its end; this is its best so far."

@@ -47,6 +47,7 @@ class ScoredRun:
         patients: Patient of each case that its data list names.
         ended: False where a training was stopped or still goes on, as far as known.
         doubts: What its scores do not say, such as that it finds nothing.
+        reference_voxels: Of each case and region, where its scores say.
     """
 
     name: str
@@ -61,6 +62,7 @@ class ScoredRun:
     patients: Mapping[str, str] = field(default_factory=dict)
     ended: bool = True
     doubts: tuple[str, ...] = ()
+    reference_voxels: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     @property
     def model(self) -> Path | None:
@@ -127,6 +129,16 @@ class Comparison:
             for region in self.regions
             for score in SCORES
         }
+
+    @property
+    def other_references(self) -> tuple[str, ...]:
+        """Cases of which two runs were scored against references of another size."""
+        sizes: dict[tuple[str, str], set[int]] = {}
+        for run in self.runs:
+            for place, voxels in run.reference_voxels.items():
+                sizes.setdefault(place, set()).add(voxels)
+        cases = {case: None for (case, _), found in sizes.items() if len(found) > 1}
+        return tuple(case for case in cases if case in self.cases)
 
     def loss(self, run: ScoredRun) -> float | None:
         """Mean of the validation losses of the cases, or None where one is not known."""
@@ -199,6 +211,12 @@ def _parsed(told: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
         patients=_patients(folder),
         ended=is_finished(folder) or not find_checkpoints(folder),
         doubts=_doubts(told),
+        reference_voxels={
+            (case_id, region): voxels
+            for case_id, case in told["cases"].items()
+            for region, values in case["regions"].items()
+            if isinstance(voxels := values.get("reference_voxels"), int)
+        },
     )
 
 
