@@ -1,6 +1,7 @@
 import csv
 import json
 import logging
+import os
 import re
 import shutil
 
@@ -284,6 +285,26 @@ def _of_one_patient(folder, value):
         write(folder / "BraTS-GLI-00007-000" / f"BraTS-GLI-00007-000-{channel}.nii", image)
     write(folder / "BraTS-GLI-00007-000" / "BraTS-GLI-00007-000-seg.nii", tumour(enhancing=3))
     return folder
+
+
+def test_predictions_of_an_older_scan_are_told_of(tmp_path):
+    """One of four images was replaced in place since the prediction was made."""
+    reference = _of_one_patient(tmp_path / "site", 1)
+    (case,) = find_cases([reference]).cases
+    predictions = tmp_path / "predictions"
+    write(predictions / f"{case.case_id}.nii.gz", tumour(enhancing=3))
+    record = {"sources": read_sources(case), "output": f"{case.case_id}.nii.gz"}
+    manifest = {"labels": "brats2023", "cases": {case.case_id: record}}
+    (predictions / "manifest.json").write_text(json.dumps(manifest))
+    os.utime(case.images[0], (0, 0))
+    told = evaluate(predictions, reference, tmp_path / "scores").notes
+    assert not any("older scan" in note for note in told)
+
+    write(case.images[1], np.full((16, 16, 12), 5, np.int16))
+
+    said = f"the prediction of {case.case_id} was made before {case.images[1]} changed, so it is of"
+    told = evaluate(predictions, reference, tmp_path / "scores").notes
+    assert [note.startswith(said) for note in told if "older scan" in note] == [True]
 
 
 @pytest.mark.parametrize(("value", "is_told"), [(1, False), (2, True)])

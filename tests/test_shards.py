@@ -28,7 +28,7 @@ from volseg.inference import Predictor
 from volseg.tasks import manifest as writing
 from volseg.tasks.infer import InferOptions, infer
 from volseg.tasks.info import info
-from volseg.tasks.predictions import missing_channels, prediction_scheme
+from volseg.tasks.predictions import prediction_scheme, records_of
 
 NAMES = [f"BraTS2021_0000{n}" for n in range(1, 6)]
 
@@ -517,7 +517,7 @@ def test_another_scheme_is_merged_when_all_is_made_again(five, model, output):
     assert manifests_in(output) == ["manifest-1-of-2.json", "manifest.json"]
     with pytest.raises(LabelError, match="have not yet made all old results again"):
         prediction_scheme(output, None)
-    assert missing_channels(output, NAMES) == {}
+    assert records_of(output) == {}
     with pytest.raises(OutputError, match="'brats2021', but this run writes 'brats2023'"):
         run(five, model, output, shard="2/2", labels="brats2023")
     run(five, model, output, shard="2/2", **new)

@@ -85,6 +85,14 @@ def is_of_others(record: Mapping[str, Any], case: Case) -> bool:
     return not any(_is_same(source, path) for source in sources for path in images)
 
 
+def changed_since(record: Mapping[str, Any], case: Case) -> Path | None:
+    """An image of a case that a result was made from and that holds other things now, if any."""
+    images = {str(path.absolute()): path for path in case.images}
+    sources = [source for source in record.get("sources") or () if source["path"] in images]
+    changed = (source for source in sources if not _is_same(source, Path(source["path"])))
+    return next((images[source["path"]] for source in changed), None)
+
+
 def _is_same(source: Mapping[str, Any], path: Path) -> bool:
     in_place = source["path"] == str(path)
     try:

@@ -13,7 +13,7 @@ from volseg.datalist import Case
 from volseg.datalist.contents import read_name
 from volseg.datalist.manifests import read_manifest
 from volseg.datalist.names import LABEL, is_nifti, is_slice, stem
-from volseg.datalist.sources import is_of_others
+from volseg.datalist.sources import changed_since, is_of_others
 from volseg.errors import ConfigError, DataListError, LabelError, cut
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 
@@ -102,8 +102,21 @@ def missing_channels(
 
 
 def made_of_others(records: Mapping[str, Any], cases: Iterable[Case]) -> Iterator[str]:
-    """A sentence where predictions bear the names of cases, but were made from other images."""
-    others = [c for c in cases if c.case_id in records and is_of_others(records[c.case_id], c)]
+    """Sentences where predictions bear the names of cases, but were made from other images."""
+    known = [case for case in cases if case.case_id in records]
+    stale = {c.case_id: path for c in known if (path := changed_since(records[c.case_id], c))}
+    if stale:
+        name, path = next(iter(stale.items()))
+        more = f" and {len(stale) - 1} more" if stale.keys() - {name} else ""
+        yield (
+            f"the prediction of {name}{more} was made before {path} changed, so it is of an older "
+            "scan; segment it again with volseg infer"
+        )
+    others = [
+        case
+        for case in known
+        if case.case_id not in stale and is_of_others(records[case.case_id], case)
+    ]
     if others:
         first, more = others[0], f" and {len(others) - 1} more" if others[1:] else ""
         made_of = records[first.case_id]["sources"][0]["path"]
