@@ -189,7 +189,7 @@ def test_where_all_label_maps_are_the_same_names_part_patients_and_it_is_said(tm
     result = run_split(tmp_path / "scans")
 
     assert len(patients(result)) == 3
-    assert result.warnings[0].startswith("the label maps of all 4 cases are the same, voxel by")
+    assert result.warnings[0].startswith("all 4 cases have the same label map: copies of one scan")
 
 
 def test_a_row_of_a_table_is_one_patient(tmp_path):
@@ -491,12 +491,16 @@ def test_label_maps_and_regions_that_are_empty_are_counted(values, warnings):
 
 
 def test_split_warns_where_all_label_maps_are_empty(tmp_path):
+    noise = np.random.default_rng(0).bytes(5000)
     for case_id in "ABC":
         add_case(tmp_path / "scans" / case_id, f"{case_id}_", np.zeros((4, 4, 4), np.uint8))
+        for path in (tmp_path / "scans" / case_id).glob("*_t*"):
+            path.write_bytes(noise)
 
-    (warning,) = run_split(tmp_path / "scans").warnings
+    same, empty = run_split(tmp_path / "scans").warnings
 
-    assert warning.startswith("all 3 label maps are empty (0 everywhere): nothing can be learnt")
+    assert same.startswith("all 3 cases have the same images: copies of one scan, or placeholders")
+    assert empty.startswith("all 3 label maps are empty (0 everywhere): nothing can be learnt")
 
 
 # Data lists

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -244,25 +244,31 @@ def _joined(
 ) -> tuple[Finding, tuple[str, ...], tuple[str, ...]]:
     """Cases in which the same scan under two names is of one patient; notes and warnings of it."""
     cases = found.cases
-    keys = {name: one.key for name, one in label_maps.items() if one.key is not None}
     labelled = [case for case in cases if case.label]
-    patients = len({case.patient_id for case in labelled})
-    if patients > 2 and len(keys) == len(labelled) and len(set(keys.values())) == 1:
-        # Then names are all that tells patients apart.
-        warning = (
-            f"the label maps of all {len(labelled)} cases are the same, voxel by voxel: copies of "
-            "one scan, or placeholders; scores on this list say nothing of other scans"
-        )
-        return found, (), (warning,)
-    cases, pairs = join_patients(cases, keys)
-    cases, more = join_patients(cases, image_keys(cases))
-    notes = [
-        f"{_pairs(number)}, such as {first} and {second}: the same {what}, so taken for one patient"
-        for what, joined in (("label map", pairs), ("images", more))
-        if (number := len(joined))
-        for first, second in joined[:1]
+    by_label = {name: one.key for name, one in label_maps.items() if one.key is not None}
+    notes, all_same = [], []
+    for what, keys, members in (
+        ("label map", by_label, labelled),
+        ("images", image_keys(cases), cases),
+    ):
+        if _are_one(keys, members):
+            all_same.append(what)
+            continue
+        cases, pairs = join_patients(cases, keys)
+        for first, second in pairs[:1]:
+            told = f"{_pairs(len(pairs))}, such as {first} and {second}"
+            notes.append(f"{told}: the same {what}, so taken for one patient")
+    warnings = [
+        f"all {len(found.cases)} cases have the same {' and the same '.join(all_same)}: copies of "
+        "one scan, or placeholders; scores on this list say nothing of other scans"
     ]
-    return replace(found, cases=cases), tuple(notes), ()
+    return replace(found, cases=cases), tuple(notes), tuple(warnings if all_same else ())
+
+
+def _are_one(keys: Mapping[str, Hashable], cases: Sequence[Case]) -> bool:
+    """Whether cases of three patients or more are all the same: then names alone part patients."""
+    patients = {case.patient_id for case in cases}
+    return len(patients) > 2 and len({keys.get(case.case_id, case) for case in cases}) == 1
 
 
 def _pairs(number: int) -> str:
