@@ -16,9 +16,9 @@ import logging
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,21 @@ from volseg import memory, signals
 from volseg.boxes import placed
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case
+from volseg.documents import read_json
 from volseg.errors import DataListError, OutputError, SchemeError, VolsegError, reason
 from volseg.files import make_folder
 from volseg.nifti import Grid
 from volseg.progress import track
 from volseg.ranks import cores
+from volseg.training.arrays import Form, is_whole, mapped, write_arrays
 from volseg.training.entries import case_scheme, prepare
 from volseg.training.tissue import TissueArray
 
 logger = logging.getLogger(__name__)
 
 # To be raised when entries written by an older version must not be read any more.
-_FORMAT = 5
+_FORMAT = 6
+_META = "meta.json"
 # A hidden name of an entry, and what tells apart those who build it.
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
 
@@ -64,6 +67,7 @@ class CachedCase:
         axis: Along which the planes of `image` are stored.
         bits_at: First voxel of the box of all regions, which `bits` are stored of.
         reference_at: First voxel, on the grid of the source files, of `reference`.
+        forms: Type and shape of each array, by name.
     """
 
     case: Case
@@ -76,6 +80,7 @@ class CachedCase:
     axis: int = 0
     bits_at: tuple[int, int, int] = (0, 0, 0)
     reference_at: tuple[int, int, int] = (0, 0, 0)
+    forms: Mapping[str, Form] = field(default_factory=dict)
 
     @property
     def image(self) -> TissueArray:
@@ -110,8 +115,7 @@ class CachedCase:
         return sum(path.stat().st_size for path in self.entry.iterdir())
 
     def _array(self, name: str) -> npt.NDArray[Any]:
-        array: npt.NDArray[Any] = np.load(self.entry / f"{name}.npy", mmap_mode="r")
-        return array
+        return mapped(self.entry / f"{name}.npy", self.forms[name])
 
 
 def _box(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
@@ -215,9 +219,12 @@ def read_cached(case: Case, config: ExperimentConfig, folder: Path) -> CachedCas
 
 def _open(entry: Path, case: Case) -> CachedCase | None:
     try:
-        meta = json.loads((entry / "meta.json").read_text(encoding="utf-8"))
+        meta = _read_meta(entry / _META)
+        forms = {name: (dtype, tuple(shape)) for name, (dtype, shape) in meta["forms"].items()}
+        if not all(is_whole(entry / f"{name}.npy", form) for name, form in forms.items()):
+            return None
         grid = Grid(tuple(meta["grid_shape"]), np.array(meta["grid_affine"]))
-        found = CachedCase(
+        return CachedCase(
             case=case,
             entry=entry,
             affine=np.array(meta["affine"]),
@@ -228,12 +235,26 @@ def _open(entry: Path, case: Case) -> CachedCase | None:
             axis=meta["axis"],
             bits_at=tuple(meta["bits_at"]),
             reference_at=tuple(meta["reference_at"]),
+            forms=forms,
         )
-        # Mapping compares the size of each file with what its header says.
-        _ = found.image, found._array("bits"), found.reference, found.foreground
-    except (OSError, EOFError, ValueError, KeyError, TypeError):
+    except (OSError, DataListError):
         return None
-    return found
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    """What `_write_meta` wrote; DataListError if it cannot be read or has changed."""
+    content = read_json(path, DataListError)
+    if not isinstance(content, dict) or content.pop("sha256", None) != _sha256(content):
+        raise DataListError(f"{path} is damaged; remove its folder")
+    return content
+
+
+def _write_meta(path: Path, meta: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps({**meta, "sha256": _sha256(meta)}), encoding="utf-8")
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _entry_name(case: Case, config: ExperimentConfig) -> str:
@@ -254,8 +275,7 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
         "labels": dict(scheme.labels),
         "sources": stats,
     }
-    digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-    return f"{case.case_id}-{digest[:20]}"
+    return f"{case.case_id}-{_sha256(depends_on)[:20]}"
 
 
 def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
@@ -264,9 +284,8 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
     unfinished = folder / f".{entry.name}-{secrets.token_hex(4)}"
     try:
         unfinished.mkdir()
-        for name, array in arrays.items():
-            np.save(unfinished / f"{name}.npy", np.ascontiguousarray(array))
-        (unfinished / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+        forms = write_arrays(unfinished, arrays)
+        _write_meta(unfinished / _META, {**meta, "forms": forms})
         _put_in_place(unfinished, entry, case)
     except OSError as error:
         raise OutputError(
