@@ -146,6 +146,15 @@ def test_a_qform_that_is_none_is_noted(tmp_path):
     assert read_one(path).notes == ("t1c: qform and sform differ: the sform is used",)
 
 
+@pytest.mark.parametrize("offset", [np.inf, np.nan])
+def test_a_qform_beyond_all_numbers_is_noted_without_a_warning_of_numpy(tmp_path, offset):
+    path = save_raw(tmp_path / "t1c.nii", sform_code=1, qform_code=1, qoffset_x=offset)
+
+    assert read_one(path).notes == ("t1c: qform and sform differ: the sform is used",)
+    with pytest.raises(ImageError, match="degenerate affine"):
+        read_one(save_raw(path, sform_code=0, qform_code=1, qoffset_x=offset, pixdim=[1] * 8))
+
+
 def test_a_note_of_several_channels_is_one(tmp_path):
     files = [save_raw(tmp_path / f"{n}.nii", sform_code=0, qform_code=0) for n in "ab"]
 

@@ -218,16 +218,20 @@ def parse_yaml(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """Reads plain data; a short text cannot become a large value, and no key is there twice."""
 
-    most_nodes = 100_000
+    most_nodes = 10_000
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.nodes = 0
+        self.nodes = self.depth = 0
         self.sizes: dict[int, int] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         before, is_alias = self.nodes, self.check_event(yaml.AliasEvent)
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise ValueError(f"it has more than {_DEEPEST} levels")
         node: Any = super().compose_node(parent, index)
+        self.depth -= 1
         # What an alias stands for counts anew; what is not whole yet would hold itself.
         self.nodes += self.sizes.get(id(node), self.most_nodes) if is_alias else 1
         if self.nodes > self.most_nodes:

@@ -29,7 +29,7 @@ from volseg.datalist.naming import Naming
 from volseg.datalist.stacks import Wanted, find_stacks, is_mask, missing_channels
 from volseg.datalist.volumes import LONE_LABEL, NUMBERED, Files, group_volumes
 from volseg.datalist.written import written_by_volseg
-from volseg.errors import ConfigError, DataListError
+from volseg.errors import ConfigError, DataListError, cut
 
 logger = logging.getLogger(__name__)
 
@@ -343,7 +343,7 @@ class _Search:
             return ()
         if missing := [name for name in self.required if name not in description.channels]:
             found = ", ".join(description.channels)
-            reason = f"names the channels {found}, but not {', '.join(missing)}"
+            reason = f"names the channels {cut(found, 100)}, but not {', '.join(missing)}"
             self.skipped.append(Skipped(file, reason))
             return (*_IMAGE_FOLDERS, *_LABEL_FOLDERS)
         for part, paths in images.items():

@@ -76,7 +76,8 @@ def check_spacing(grid: Grid, header: Any, where: str) -> None:
 
 def _affine(header: Any) -> Affine:
     try:
-        return np.array(header.get_best_affine(), dtype=np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return np.array(header.get_best_affine(), dtype=np.float64)
     except (HeaderDataError, ValueError):  # a quaternion longer than 1
         return np.full((4, 4), np.nan)
 
@@ -101,10 +102,10 @@ def _notes(header: Any, shape: tuple[int, int, int], affine: Affine, mm: float) 
         yield f"qform_code and sform_code are 0: orientation {orientation} assumed"
     if by_sform and by_qform:
         qform = np.full((4, 4), np.nan)
-        with contextlib.suppress(HeaderDataError, ValueError):
-            qform = np.array(header.get_qform(), dtype=np.float64)
-        qform[:3] *= mm
         with np.errstate(invalid="ignore", over="ignore"):
+            with contextlib.suppress(HeaderDataError, ValueError):
+                qform = np.array(header.get_qform(), dtype=np.float64)
+            qform[:3] *= mm
             distance = displacement_mm(shape, qform, affine)
         if not distance <= _DISAGREE_MM:
             apart = f"lie {distance:.3g} mm apart" if np.isfinite(distance) else "differ"

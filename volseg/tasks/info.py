@@ -255,10 +255,18 @@ def _scan(path: Path) -> dict[str, Any]:
         "dtype": str(header.get_data_dtype()),
         "qform_code": int(header["qform_code"]),
         "sform_code": int(header["sform_code"]),
-        "units": list(header.get_xyzt_units()),
+        "units": _units(header),
         "affine": [[float(value) for value in row] for row in grid.affine],
         **_values(lambda: read_label_map(path)[0], _may_be_label_map(path, header)),
     }
+
+
+def _units(header: Any) -> list[str]:
+    """Units of length and time, as the header names them."""
+    try:
+        return list(header.get_xyzt_units())
+    except KeyError:  # there is no such unit
+        return ["unknown", "unknown"]
 
 
 def _may_be_label_map(path: Path, header: Any) -> bool:

@@ -19,6 +19,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from torch import distributed
 
+from volseg.documents import open_regular
 from volseg.errors import CheckpointError, reason
 from volseg.files import atomic_write
 from volseg.runs import CHECKPOINTS, checkpoint_path, find_checkpoints
@@ -131,7 +132,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             of a training that can be resumed.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read ({reason(error)})") from None
     written = memoryview(content)[:-_DIGEST_BYTES]

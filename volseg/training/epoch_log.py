@@ -44,7 +44,7 @@ class EpochLog(Callback):
         # Rows of epochs that are done again after a resume go.
         rows = read_metrics(self.path)
         kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
-        self.before = float(kept[-1]["seconds"]) if kept else 0.0
+        self.before = float(kept[-1].get("seconds") or 0) if kept else 0.0
         self._write(kept)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -18,8 +18,9 @@ import numpy.typing as npt
 from volseg.background import UNCERTAIN, Mask, not_stripped
 from volseg.boxes import bounding_box
 from volseg.config import PreprocessingConfig
+from volseg.memory import require
 from volseg.nifti import CaseImages, Grid
-from volseg.ranks import side_by_side
+from volseg.ranks import cores, side_by_side
 from volseg.transforms.cleaning import Channel, cleaned, together
 from volseg.transforms.intensity import standardise, to_unit_range
 from volseg.transforms.resampling import Affine, moved, ratios, scaling, target_grid
@@ -78,6 +79,7 @@ def preprocess(
 
     Raises:
         ImageError: If grey values lie outside `options.intensity_range`.
+        ResourceError: If the memory does not hold the case at the wanted spacing.
     """
     keeps = bool((ratios(images.grid.affine, options.spacing_mm, options.spatial_dims) == 1).all())
     channels = cleaned(images.array, options)
@@ -87,6 +89,7 @@ def preprocess(
     sizes = [axis.stop - axis.start for axis in box]
     shape, affine = target_grid(sizes, old, options.spacing_mm, options.spatial_dims)
     ras = old @ nib.orientations.inv_ornt_aff(nib.io_orientation(old), sizes)
+    _require_memory(len(block), shape, np.dtype(dtype).itemsize, options.spacing_mm)
     image = np.empty((len(block), *shape), dtype)
     is_scored = options.intensity == "zscore"
 
@@ -114,6 +117,20 @@ def preprocess(
     tissue = np.logical_or.reduce(side_by_side(fill, image, block))
     done = Preprocessed(image, tissue, affine, images.grid)
     return replace(done, notes=tuple(_notes(images, options, channels, done.tissue_ml)))
+
+
+def _require_memory(
+    channels: int, shape: Sequence[int], itemsize: int, spacing_mm: Sequence[float]
+) -> None:
+    """Refuse a grid far larger than that of the scan before memory for it is asked for."""
+    # Beside the result, a channel at work has its values, the shares of tissue, and a mask.
+    each = channels * (itemsize + 1) + 9 * min(cores(), channels)
+    require(
+        math.prod(shape) * each,
+        f"{channels} channels of {' x '.join(map(str, shape))} voxels, as many as there are at "
+        f"{' x '.join(f'{mm:g}' for mm in spacing_mm)} mm,",
+        "train a model of larger voxels, or use a machine or a job with more memory",
+    )
 
 
 def preprocess_masks(
