@@ -8,10 +8,16 @@ import pytest
 from scipy import ndimage
 
 from volseg.background import background_of, tissue_of
-from volseg.config import PreprocessingConfig
+from volseg.config import PreprocessingConfig, load_config
+from volseg.datalist import read_data_list
 from volseg.nifti import CaseImages, Grid
+from volseg.phantoms import make_cohort
+from volseg.tasks.check import check
+from volseg.tasks.fit import _prepare
+from volseg.tasks.split import split
 from volseg.transforms import preprocess
 from volseg.transforms.cleaning import cleaned
+from volseg.transforms.resampling import moved
 from volseg.transforms.warping import rotation
 
 SHAPE = (26, 24, 22)
@@ -299,3 +305,46 @@ def test_a_bright_lesion_is_not_taken_for_hot_voxels():
 
     assert done.notes == ()
     assert done.image[0].max() > 15
+
+
+# Where it is said
+
+
+def test_split_check_and_fit_say_what_is_odd_about_grey_values(tmp_path, caplog):
+    folders = make_cohort(tmp_path / "scans", cases=4, shape=(24, 28, 20), spacing_mm=8.0)
+    for folder in folders:
+        for file in folder.glob("*-t1n.nii.gz"):
+            image = nib.load(file)
+            values = np.asarray(image.dataobj).astype(np.float32)
+            nib.save(nib.Nifti1Image(np.where(values == 0, -1, values), image.affine), file)
+
+    result = split([tmp_path / "scans"], tmp_path / "list.json", folds=2, labels="brats2023")
+
+    told = "t1n: background is -1: taken as 0"
+    assert [warning for warning in result.warnings if told in warning] == [
+        f"case {folders[0].name}: {told}"
+    ]
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"labels: brats2023\ndata: {{data_list: {tmp_path / 'list.json'}, spacing_mm: [8, 8, 8], "
+        "patch_size: [16, 16, 16], batch_size: 2}\n"
+        "network: {name: unet, widths: [4, 8]}\ntraining: {accelerator: cpu}\n"
+    )
+    notes = [value for name, value in check(config).facts if name == "note"]
+    assert f"{folders[0].name} and 3 more: {told}" in notes
+    cases = read_data_list(tmp_path / "list.json").training
+    _prepare(cases[:2], cases[2:], load_config(config), tmp_path / "cache")
+    assert f"{cases[0].case_id} and 3 more: {told}" in caplog.messages
+
+
+def test_rounding_errors_of_a_grid_leave_no_weights():
+    array = np.zeros((1, 8, 8, 8), np.float32)
+    array[0, 4] = 1e6
+    half = np.diag([0.5, 1, 1, 1])
+    half[0, 3] = 1e-9
+
+    values = moved(array, np.eye(4), half, (15, 8, 8))[0, :, 0, 0]
+
+    # Midway between two voxels it is half of each, and elsewhere not even 0.001.
+    assert np.flatnonzero(values).tolist() == [7, 8, 9]
+    assert np.allclose(values[7:10], [5e5, 1e6, 5e5])

@@ -32,6 +32,7 @@ from volseg.nifti import Grid
 from volseg.scans import read_images
 from volseg.slices import read_stack_label_map
 from volseg.transforms import covered, preprocess, to_original
+from volseg.transforms.warping import rotation
 from volseg.windows import segment
 
 SUFFIXES = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
@@ -648,6 +649,45 @@ def test_slices_are_not_given_by_channel(tmp_path, bright):
 
     with pytest.raises(DataListError, match=r"p1_0\.png is a 2D image, which holds all channels"):
         Predictor("model", device="cpu").predict(images)
+
+
+def test_one_array_has_one_label_map_under_all_headers(tmp_path, thresholds):
+    """Slices of 3 mm, interpolated to 1 mm and back."""
+    thresholds(tiny_config(inference={"min_component_mm3": {"ET": 9, "TC": 9, "WT": 9}}))
+    case = write_case(tmp_path)
+    turn, further = np.eye(4), np.diag([1.0000001, 1.0000001, 1.0000001, 1])
+    turn[:3, :3] = rotation(np.array([7.0, -3, 2]))
+    back = np.linalg.inv(further)
+    found = {}
+    headers = {"straight": np.eye(4), "oblique": turn, "more": further, "less": back}
+    for header, by in headers.items():
+        folder = tmp_path / header / "a"
+        folder.mkdir(parents=True)
+        for file in case.iterdir():
+            image = nib.load(file)
+            thick = np.diag([-1.0, -1, 3, 1])
+            nib.save(nib.Nifti1Image(np.asarray(image.dataobj), by @ thick), folder / file.name)
+        images = {name: next(folder.glob(f"*_{end}.nii.gz")) for name, end in SUFFIXES.items()}
+        found[header] = Predictor("model", device="cpu").predict(images).label_map
+
+    straight = found.pop("straight")
+    assert set(np.unique(straight)) >= {0, 2}
+    for header, label_map in found.items():
+        assert np.array_equal(label_map, straight), header
+
+
+def test_a_result_that_fills_the_brain_is_told_of(tmp_path, bright, caplog):
+    case = write_stack(tmp_path / "p1", slices=1)
+    image = np.asarray(Image.open(case.images[0])).copy()
+    image[1:-1, 1:-1] = 255
+    image[1, 1] = 40
+    Image.fromarray(image).save(case.images[0])
+
+    (_, note) = Predictor("model", device="cpu").predict(case).notes
+
+    # Of 18 x 10 voxels of tissue, all but one are marked.
+    assert note.startswith("the result fills 99% of the tissue: look at it")
+    assert f"p1: {note}" in caplog.messages
 
 
 # Several models

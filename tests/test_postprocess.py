@@ -207,3 +207,12 @@ def test_only_the_largest_component_of_the_regions_named_is_kept():
     assert np.array_equal(masks["WT"], _mask((6, 6, 6), large))
     # What lay in the component that is gone went with it.
     assert np.array_equal(masks["TC"], _mask((6, 6, 6), np.s_[0, 0, 0:1]))
+
+
+def test_a_component_of_just_the_least_volume_stays_whatever_a_header_rounds():
+    mask = np.zeros((4, 4, 4), bool)
+    mask[1:3, 1:3, 1:3] = True
+
+    for voxel_mm3 in (1.0, 1 - 4e-7, 1 + 4e-7):
+        assert remove_small_components(mask, 8, voxel_mm3).any()
+    assert not remove_small_components(mask, 9, 1.0).any()

@@ -30,8 +30,8 @@ def remove_small_components(
         return mask.copy()
     components = cc3d.connected_components(mask, connectivity=26)
     volumes_mm3 = np.bincount(components.ravel()) * voxel_mm3
-    # A voxel of 0.1 x 0.1 x 0.1 mm is not quite 0.001 mm3 in floating point.
-    stays = volumes_mm3 >= minimum_mm3 * (1 - 1e-9)
+    # Headers keep some seven digits of the size of a voxel, and of an oblique grid less.
+    stays = volumes_mm3 >= minimum_mm3 * (1 - 1e-5)
     stays[0] = False
     return stays[components]
 

@@ -122,7 +122,7 @@ def _notes(of_cases: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
 def _grey_values(cases: Sequence[Case], config: ExperimentConfig) -> dict[str, Sequence[str]]:
     """What is odd about the grey values of some cases, from the first to the last of them."""
     notes: dict[str, Sequence[str]] = {}
-    for case in cases[:: len(cases) // _GREY_VALUES + 1]:
+    for case in cases[:: -(-len(cases) // _GREY_VALUES) or 1]:
         with contextlib.suppress(VolsegError):
             notes[case.case_id] = notes_on(case, config)
     return notes

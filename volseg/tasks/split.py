@@ -188,7 +188,7 @@ def split(
 def _odd_backgrounds(cases: Sequence[Case]) -> tuple[str, ...]:
     """What is odd about the backgrounds of some cases, from the first to the last of them."""
     found: dict[str, str] = {}
-    for case in cases[:: len(cases) // _LOOKED_AT + 1]:
+    for case in cases[:: -(-len(cases) // _LOOKED_AT) or 1]:
         with contextlib.suppress(VolsegError):
             for note in grey_value_notes(case):
                 found.setdefault(note.partition(": ")[2] or note, f"case {case.case_id}: {note}")
