@@ -20,8 +20,9 @@ from monai.transforms import (
 )
 from scipy import ndimage
 
+from volseg import memory
 from volseg.config import AugmentationConfig, PreprocessingConfig
-from volseg.errors import ImageError
+from volseg.errors import ImageError, ResourceError
 from volseg.nifti import CaseImages, Grid, read_case
 from volseg.transforms import preprocess, preprocess_masks, to_original
 from volseg.transforms.augmentation import augmentation
@@ -786,3 +787,14 @@ def test_a_dropped_channel_is_replaced_by_the_one_that_stands_in_for_missing_one
     }
 
     assert seen == {(1, 2, 3), (2, 2, 3), (1, 2, 2), (2, 2, 2)}
+
+
+def test_a_grid_far_larger_than_the_scan_is_refused_with_what_it_takes(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10**9)
+    wide = case(brain((100, 100, 60)), np.diag([20.0, 20, 20, 1]))
+
+    with pytest.raises(
+        ResourceError,
+        match=r"^2 channels of .* voxels, as many as there are at 0\.5 x 0\.5 x 0\.5 mm, would",
+    ):
+        preprocess(wide, spaced(0.5, 0.5, 0.5))
