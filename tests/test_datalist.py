@@ -679,6 +679,14 @@ def test_what_is_no_list_is_refused(tmp_path, content):
         read_data_list(path)
 
 
+def test_a_key_that_is_no_text_of_any_encoding_is_refused(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps(LIST | {"\udcfc": 1}), encoding="utf-8")
+
+    with pytest.raises(DataListError, match="is not a valid data list:\n  it: "):
+        read_data_list(path)
+
+
 def test_what_a_list_holds_in_the_wrong_place_is_quoted_in_a_line(tmp_path):
     path = tmp_path / "list.json"
     entry = LIST["training"][0] | {"case_id": 5, "x" * 900: 1, "fold": "many words " * 900}

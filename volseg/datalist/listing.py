@@ -270,8 +270,9 @@ def _in_folds(entry_of: Mapping[int | None, _Entry]) -> str:
 
 def _explain(detail: ErrorDetails) -> str:
     """One mistake found by pydantic, as `place: what was found`."""
-    *outer, last = detail["loc"]
-    place = cut(".".join(map(str, detail["loc"])), 100)
+    # A key that is no text has no place.
+    *outer, last = detail["loc"] or ("it",)
+    place = cut(".".join(map(str, detail["loc"])) or "it", 100)
     if detail["type"] == "missing":
         return f"{place}: missing; add it"
     if detail["type"] == "extra_forbidden":
