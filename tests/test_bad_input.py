@@ -55,7 +55,10 @@ def add_labelled(scans, name, number):
     """A case like no other, since cases with the same voxels are of one patient."""
     folder = write_case(scans, name)
     for channel in ("t1", "t1ce", "t2", "flair"):
-        change(file_of(scans, channel, name), lambda array: array + number * (array > 0))
+        change(
+            file_of(scans, channel, name),
+            lambda array: np.where(array, array + number, 0).astype(array.dtype),
+        )
     image = nib.load(folder / f"{name}_t1.nii.gz")
     label_map = np.zeros(image.shape, np.uint8)
     label_map[5:12, 6:13, 4 : 9 + number], label_map[6:9, 7:9, 5:7] = 2, 4
