@@ -384,14 +384,26 @@ def test_a_name_that_is_not_utf_8_is_one_case_lost(tmp_path):
     assert len(read_data_list(tmp_path / "x.json").training) == 2
 
 
-def test_a_name_with_control_characters_is_one_case_lost(tmp_path):
-    add(tmp_path / "scans", "A", "x\x1b[2Jy")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("x\x1b[2Jy", "the name holds control or invisible characters; rename the files"),
+        ("x\u202ey", "the name holds control or invisible characters; rename the files"),
+        ("x\\y", "the name holds a slash or backslash; rename the files"),
+    ],
+)
+def test_a_name_that_no_list_may_hold_is_one_case_lost_and_the_list_can_be_read(
+    tmp_path, name, reason
+):
+    scans = add(tmp_path / "scans", "A", "B", name)
 
-    found = find_cases([tmp_path / "scans"])
+    found = find_cases([scans])
+    listed = run_split(scans)
 
-    assert [case.case_id for case in found.cases] == ["A"]
-    assert list(found.lost) == ["x\x1b[2Jy"]
-    assert "the name holds control characters; rename the files" in found.skipped[0].reason
+    assert [case.case_id for case in found.cases] == ["A", "B"]
+    assert list(found.lost) == list(listed.finding.lost) == [name]
+    assert reason in found.skipped[0].reason
+    assert len(read_data_list(listed.path).training) == 2
 
 
 def test_a_refusal_shows_every_kind_of_file_that_was_left_out(tmp_path):
@@ -551,5 +563,5 @@ def test_a_control_character_in_the_name_of_a_listed_case_is_refused(tmp_path):
     content = {"volseg": 1, "name": "x", "channels": ["t1n"], "data_root": ".", "training": [entry]}
     (tmp_path / "list.json").write_text(json.dumps(content))
 
-    with pytest.raises(DataListError, match=r"training.0.case_id: .* a case is called by letters"):
+    with pytest.raises(DataListError, match=r"training.0.case_id: .* holds control or invisible"):
         read_data_list(tmp_path / "list.json")

@@ -223,6 +223,8 @@ def test_where_no_name_tells_it_post_is_refused(tmp_path):
         (("P7_20190304", "P7_2020-01-02", "P7_baseline", "P7_visit2", "P7_fu1", "p7"), "p7"),
         (("M\u00fcller_baseline", "Mu\u0308ller_visit1"), "m\u00fcller"),
         (("100001_time1", "100001_time2"), "100001"),
+        (("ReMIND-001-preop", "ReMIND-001-intraop", "ReMIND-001-post_op2"), "remind-001"),
+        (("P7_pretreatment", "P7-post-surgery", "P7_month3", "P7_M12", "P7_recurrence"), "p7"),
     ],
 )
 def test_examinations_of_a_patient_have_one_patient(cases, patient):

@@ -11,7 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.datalist.case import Case, Skipped
-from volseg.datalist.names import is_examination, may_be_examination, patient_key, patient_of
+from volseg.datalist.names import (
+    is_examination,
+    may_be_examination,
+    patient_key,
+    patient_of,
+    unfit_name,
+)
 
 # What as many folders have in common is hardly the name of a patient, nor is a small number.
 _SHARED = 3
@@ -192,8 +198,8 @@ def _with_names_of_files(found: Sequence[Found]) -> tuple[list[Found], list[Skip
     skipped = []
     for one in found:
         name = one.case.case_id
-        if any(ord(sign) < 32 or ord(sign) == 127 for sign in name):
-            reason = "the name holds control characters; rename the files"
+        if unfit := unfit_name(name):
+            reason = f"the name {unfit}; rename the files"
         elif times[name] > 1:
             reason = f"{times[name]} cases would be called so; rename the folders of all but one"
         else:

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from volseg.config.section import Spacing
 from volseg.datalist.case import Case, DataList
-from volseg.datalist.names import is_slice, patient_key, patient_of
+from volseg.datalist.names import is_slice, patient_key, patient_of, unfit_name
 from volseg.documents import read_json
 from volseg.errors import DataListError, cut, listed, shown
 
@@ -27,9 +27,8 @@ _Name = Annotated[str, Field(min_length=1)]
 
 
 def _file_name(name: str) -> str:
-    # Results are called by the case: it must not lead out of their folder, nor hide them.
-    if name.startswith(".") or not {"/", "\\"}.isdisjoint(name) or not name.isprintable():
-        raise ValueError("a case is called by letters that a file name may hold, with no dot first")
+    if unfit := unfit_name(name):
+        raise ValueError(f"the name {unfit}; call a case by letters that a file name may hold")
     return name
 
 

@@ -36,15 +36,18 @@ _NUMBER = r"[-_. ]?\d+[a-z]?(?:[-_.]\d)?"
 _DATE = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d"
 _TIME = re.compile(
     r"(?:^|[-_. ]+)"
-    rf"(?:(?:ses|session|weeks?|wk|days?|months?|mo|visit|fu|timepoint|time|tp){_NUMBER}"
-    rf"|ses-[a-z0-9]+|baseline|follow-?up(?:{_NUMBER})?|visit|session"
-    r"|(?:pre|post)-?op(?:erative)?)$",
+    rf"(?:(?:ses|session|weeks?|wk|days?|months?|mo|years?|yr|visit|fu|timepoint|time|tp){_NUMBER}"
+    rf"|ses-[a-z0-9]+|baseline|follow[-_]?up(?:{_NUMBER})?|fu|visit|session|nadir"
+    rf"|recurrence|recurrent|progression"
+    rf"|(?:pre|post|intra|inter)[-_]?(?:op|operative|operation|surg|surgery|surgical|resection"
+    rf"|treatment|tx|rt|radiation|radiotherapy|chemo|chemotherapy|therapy)(?:{_NUMBER})?)$",
     re.IGNORECASE,
 )
 # These may as well be what a data set calls its cases.
 _PERHAPS_TIME = re.compile(
     rf"(?:^|[-_. ]+)(?:{_DATE}|(?:scan|exam|examination|study|v|t|mri?){_NUMBER}"
-    r"|scan|exam|study|pre|post|early|late)$",
+    rf"|scan|exam|study|pre|post|intra|early|late|initial|first|last|final|base|bl|diagnosis"
+    rf"|[dwmy]\d{{1,3}}|op(?:{_NUMBER})?)$",
     re.IGNORECASE,
 )
 _MU_ID = re.compile(r"PatientID_\d+_Timepoint_\d+", re.IGNORECASE)
@@ -54,6 +57,23 @@ BRATS_TO_2022 = "BraTS 2017 to 2022"
 BIDS = "BIDS"
 WITH_T1CE = "other data sets with t1ce"
 OTHER = "other data sets"
+
+
+def unfit_name(case_id: str) -> str:
+    """Why a case cannot be called so, since results are called by it; '' if it can.
+
+    A name must not lead out of the folder of results, nor hide them, nor show otherwise than it is.
+
+    >>> unfit_name("BraTS-GLI-00002-000"), unfit_name("..")
+    ('', 'begins with a dot')
+    """
+    if case_id.startswith("."):
+        return "begins with a dot"
+    if not {"/", "\\"}.isdisjoint(case_id):
+        return "holds a slash or backslash"
+    # Of a name that is not UTF-8, the bytes stand for themselves; data lists refuse it.
+    bytes_left_out = re.sub("[\udc80-\udcff]", "", case_id)
+    return "" if bytes_left_out.isprintable() else "holds control or invisible characters"
 
 
 def is_nifti(name: str) -> bool:
