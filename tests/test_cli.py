@@ -239,7 +239,10 @@ def test_a_data_list_that_is_named_when_a_run_is_resumed_is_read(stand_in, exper
     ("words", "said"),
     [
         (["r"], "r is a folder, but a config (.yaml) is expected; if it is that of a run, resume"),
-        (["--resume", "r", "-o", "s"], "--resume r goes on in that folder, but -o is s; leave out"),
+        (
+            ["--resume", "r", "-o", "s"],
+            "--resume r writes into that folder, but -o is s; leave out",
+        ),
         (["--resume", "."], ". holds no run, as it has no config.yaml; check the path"),
     ],
 )

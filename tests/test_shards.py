@@ -435,7 +435,7 @@ def test_a_result_put_there_by_hand_is_refused_by_its_shard(scans, model, output
     shutil.copy(of_one / f"{NAMES[1]}.nii.gz", output)
 
     run(scans, model, output, shard="1/2")
-    with pytest.raises(OutputError, match="but no manifest tells that volseg made it"):
+    with pytest.raises(OutputError, match="but no manifest lists it as a result of volseg"):
         run(scans, model, output, shard="2/2")
 
 

@@ -91,7 +91,7 @@ sys.exit(3)
         ["bash", "-c", command, sys.executable, program],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

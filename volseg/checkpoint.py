@@ -60,7 +60,7 @@ class Model:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why the model may be of no use, as its own scores tell."""
+        """Why the model may be of no use, by its own scores."""
         return doubts(self.scores, tuple(self.config.labels.regions))
 
 
@@ -111,7 +111,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     Raises:
         CheckpointError: If the file is missing, damaged, of another kind, newer than this volseg,
             contradicts itself, or if its weights do not fit its config or cannot be used.
-        MemoryLimitError: If the network does not fit into memory.
+        ResourceError: If the network does not fit into memory.
     """
     header = read_model_header(path)
     # Before anything is allocated: the config of a damaged file may ask for any size.
@@ -138,7 +138,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
 
 
 def read_checkpoint_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a model file tells of itself, without its weights; see `ModelHeader.content`.
+    """What a model file says of itself, without its weights; see `ModelHeader.content`.
 
     Raises:
         CheckpointError: If the file is missing, damaged, of another kind, newer than this volseg,
@@ -193,8 +193,8 @@ def _check_values(
     written = header.content.get("weights_sha256")
     if written not in (None, _weights_sha256(tensors, header.content["shared"])):
         raise CheckpointError(
-            f"the weights in {header.file} are not those that volseg wrote there, as their "
-            "checksum tells; copy the file again, or write changed weights with save_checkpoint"
+            f"the weights in {header.file} are not those that volseg wrote there: their checksum "
+            "differs; copy the file again, or write changed weights with save_checkpoint"
         )
 
 

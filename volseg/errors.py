@@ -8,6 +8,7 @@
     ├── LabelError        label values outside the label scheme
     │   └── SchemeError   integers that another label scheme may define
     ├── CheckpointError   a model file or a checkpoint
+    ├── TrainingError     a training whose numbers are not finite any more
     ├── OutputError       a place that cannot be written
     └── ResourceError     more memory than there is
 
@@ -80,8 +81,8 @@ class SchemeError(LabelError):
         if self.fitting:
             remedy = f"say {' or '.join(self.fitting)} {options}, or {remedy}"
         return LabelError(
-            f"{outcome}, since one label map tells of all: {self.problem} (case {case_id}); "
-            f"{remedy}"
+            f"{outcome}, since the others may be in that scheme too: {self.problem} "
+            f"(case {case_id}); {remedy}"
         )
 
 

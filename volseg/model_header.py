@@ -104,7 +104,7 @@ def read_model_header(path: str | os.PathLike[str]) -> ModelHeader:
 
 
 def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]:
-    """Why a model may be of no use, as the scores of its own validation tell.
+    """Why a model may be of no use, by the scores of its own validation.
 
     >>> doubts({"dice/WT": 0.9, "dice/ET": 0.0}, ["WT", "ET"])
     ('finds nothing, or next to nothing, of ET: Dice 0.000 in its own validation',)
@@ -190,7 +190,7 @@ def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         author = cut(str(content.get("volseg")), 40)
         raise CheckpointError(
             f"{file} has format {found}, written by volseg {author}, but volseg "
-            f" {volseg.__version__} reads formats up to {FORMAT}; update volseg"
+            f"{volseg.__version__} reads formats up to {FORMAT}; update volseg"
         )
     try:
         return dict(fitting(_Schema, content))
@@ -206,7 +206,7 @@ def _no_header(file: Path, why: str) -> CheckpointError:
 
 
 def _check_agreement(file: Path, content: Mapping[str, Any], config: ExperimentConfig) -> None:
-    """Refuse a file whose config says other than the file itself: one of them is not true."""
+    """Refuse a file whose config says other than the file itself: one of the two is wrong."""
     told = {
         "labels": (_in_order(content["labels"]), "labels", describe_scheme(config.labels)),
         "channels": (content["channels"], "data.channels", list(config.data.channels)),

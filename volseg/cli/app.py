@@ -87,7 +87,7 @@ PatientRegex = Annotated[
         metavar="REGEX",
         help="Finds the patient in the name of a file, as its first group, or with a / in its "
         "path; the 2D images of a patient are then one case.",
-        show_default="as the names of known data sets tell it",
+        show_default="by the names of known data sets",
     ),
 ]
 Names = Annotated[

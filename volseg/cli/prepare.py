@@ -119,7 +119,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
     Knows the file names of BraTS 2017 to 2025, of BIDS and public cohorts, of
     the Medical Segmentation Decathlon and of nnU-Net, and 2D slices (TIFF, PNG,
     JPEG, BMP): a folder for each patient, as LGG on Kaggle, or folders of images
-    and masks. Renames and copies nothing. What is left out is told with the
+    and masks. Renames and copies nothing. What is left out is listed with the
     reason; the exit code is 3 where it is a case.
 
     Examples:

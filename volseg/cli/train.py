@@ -121,7 +121,7 @@ def _experiment(
         )
     if output is not None and output.resolve() != given.resolve():
         raise ConfigError(
-            f"--resume {given} goes on in that folder, but -o is {output}; leave out -o"
+            f"--resume {given} writes into that folder, but -o is {output}; leave out -o"
         )
     return given, *recorded(given, overrides)
 

@@ -32,8 +32,8 @@ class PreprocessingOptions(Section):
     )
     background: Share = Field(
         0.0,
-        description="voxels that stay at or below this share of the 99.5th percentile in every "
-        "channel are background, as those at 0 always are",
+        description="voxels at or below this share of the 99.5th percentile in all channels are "
+        "background; 0: the value that fills the border of a channel is",
     )
     intensity: Literal["zscore", "unit"] = Field(
         "zscore",

@@ -201,7 +201,7 @@ def _with_names_of_files(found: Sequence[Found]) -> tuple[list[Found], list[Skip
         if unfit := unfit_name(name):
             reason = f"the name {unfit}; rename the files"
         elif times[name] > 1:
-            reason = f"{times[name]} cases would be called so; rename the folders of all but one"
+            reason = f"{times[name]} cases would have this name; rename the folders of all but one"
         else:
             kept.append(one)
             continue

@@ -1,4 +1,4 @@
-"""What makes it doubtful that folds part patients: said of names that cannot tell it."""
+"""What makes it doubtful that folds part patients: said of names that do not show it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, str]) -> str
     return (
         f"no patient is known for {unknown} images: each counts as a patient of its own. "
         "Neighbouring slices of one person may then lie in training and in validation, and scores "
-        "will be too good. If the names of files tell the patient, say how: --patient-regex REGEX"
+        "will be too good. If file names contain the patient, say how: --patient-regex REGEX"
     )
 
 
@@ -70,5 +70,5 @@ def perhaps_one_patient(cases: Iterable[Case], layout_of: Mapping[str, str]) -> 
     first, second, *_ = groups[0]
     return (
         f"cases such as {first} and {second} count as different patients; if they are examinations "
-        "of one, say how names tell the patient: --patient-regex REGEX"
+        "of one, say how to find the patient in names: --patient-regex REGEX"
     )

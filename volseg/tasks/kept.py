@@ -132,8 +132,8 @@ def _check_ours(output: Path, present: Sequence[Case], known: Collection[str]) -
         if case.case_id not in known:
             place = next(path for path in places if path != output and path.exists())
             raise OutputError(
-                f"{place} is there already, but no manifest tells that volseg made it; move it "
-                "away, or choose another folder with -o"
+                f"{place} is there already, but no manifest lists it as a result of volseg; "
+                "move it away, or choose another folder with -o"
             )
 
 

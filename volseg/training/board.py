@@ -19,7 +19,7 @@ def full_disk_in_words(run: Path, resume: str) -> Iterator[None]:
 
     Args:
         run: Folder of the run.
-        resume: Command that goes on with it.
+        resume: Command that resumes it.
     """
     before = threading.excepthook
 

@@ -29,9 +29,9 @@ def in_last_epoch(trainer: pl.Trainer) -> bool:
 
 
 class StopBySignal(Callback):
-    """After SIGTERM or SIGUSR1, saves at the end of the batch and raises `signals.Stopped`.
+    """After a signal, saves at the end of the batch and raises `signals.Stopped`.
 
-    A signal during a validation ends it, and the run goes on with that validation.
+    A signal during a validation ends it, and a resumed run begins with that validation.
 
     Args:
         keeper: Saves.

@@ -43,7 +43,7 @@ def augmentation(
     Returns:
         Transform of `{"image": (C, *), "mask": (R, *), "tissue": (1, *)}`, which it leaves as they
         are. The image becomes float32; masks keep their type, and so may be bits of one channel.
-        Where there is no `tissue`, it is what is not 0 in every channel.
+        Where there is no `tissue`, it is what is not 0 in any channel.
     """
     c = config
     spatial: list[Any] = [RandomFlip(c.flip, spatial_dims), RandomWarp(c, spacing_mm)]

@@ -37,7 +37,7 @@ class Preprocessed:
 
     Attributes:
         image: float16 or float32 (C, I, J, K), axes pointing to R, A and S; 0 outside the tissue.
-        tissue: Mask (I, J, K) of what is not background in every channel.
+        tissue: Mask (I, J, K) of what is tissue in any channel.
         affine: Voxel to world of `image`, (4, 4), mm.
         grid: Grid of the source files.
         notes: What is odd about the grey values, and what was done about it, a sentence each.
