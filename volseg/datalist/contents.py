@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +14,16 @@ UNKNOWN = "the name ends in no known channel (such as t1n, t1c, t2w, t2f) and no
 # In the training data of BraTS 2020 the label map of one case bears this name.
 _MISNAMED_LABELS = {"w39_1998.09.19_segm": "BraTS20_Training_355"}
 
-_TOKEN = re.compile(r"\+[A-Za-z]*|[^_.\-\s+]+")
+# A sign before or after the agent says whether it was given: T1 +C, T1 C-.
+_TOKEN = re.compile(
+    r"\+[a-z]*|(?<=[_\s])-(?:c|ce|gd|gad|km|cm)(?![^_.\-\s])"
+    r"|(?:t1w?)?(?:c|ce|gd|gad|gado|contrast|km|cm)-(?![^_.\s])|[^_.\-\s+]+",
+    re.IGNORECASE,
+)
 _T1 = re.compile(
     r"(?P<before>c|ce|gd|gad|post|pre)?(?:t1(?:wi?)?(?:mprage)?|mprage)"
-    r"(?P<after>n|c|ce|gd|gad|gado|gadolinium|post|postgd|postcontrast|contrast|pre|precontrast|cm|km)?"
+    r"(?P<after>n|(?:c|ce|gd|gad|gado|km|cm)-"
+    r"|c|ce|gd|gad|gado|gadolinium|post|postgd|postcontrast|contrast|pre|precontrast|cm|km)?"
 )
 _T2 = re.compile(r"t2(?:wi?)?")
 _FLAIR = re.compile(r"t2f|fla|flair|t2(?:wi?)?flair|flairt2w?")
@@ -27,12 +34,18 @@ _AFTER_CONTRAST = frozenset((
     "enhanced", "cm", "km", "gbca", "+", "+c", "+ce", "+gd", "+gad", "+contrast", "+km", "+cm",
 ))
 _NATIVE = frozenset((
-    "n", "pre", "precontrast", "pregd", "native", "noncontrast", "nonenhanced", "unenhanced",
+    "n", "pre", "precontrast", "pregd", "prece", "native", "noncontrast", "nonenhanced",
+    "unenhanced", "nocontrast", "nogd", "nogad", "noce", "wocontrast", "-c", "-ce", "-gd", "-gad",
+    "-km", "-cm", "c-", "ce-", "gd-", "gad-", "gado-", "contrast-", "km-", "cm-",
 ))
 # fmt: on
-_NEGATION = frozenset(("no", "non", "without", "wo"))
+_NEGATION = frozenset(("no", "non", "without", "wo", "before"))
 _AROUND = frozenset(("with", "agent"))
 _WORDS = _AFTER_CONTRAST | _NATIVE | _NEGATION | _AROUND
+# These tell of an agent wherever they stand; "post" does, unless a time or a number follows.
+_APART = _AFTER_CONTRAST - {"c", "cm", "km", "+", "post", "enhanced"}
+_NO_TIME_AFTER = re.compile(r"[a-z]\w*")
+_AFTER_TIME = re.compile(r"(?:op|surg|resec|treat|tx|rt|radi|chemo|therap|mortem)\w*")
 # Before T1 these may as well say when the patient was examined.
 _OF_TIME = frozenset(("post", "pre"))
 _NOT_BEFORE = frozenset(("n", "c", "+"))
@@ -73,12 +86,14 @@ class Reading:
         problem: Why it does not, if there is more to say than that no word is known.
         other: Another case and content that the same words may mean: `P7_post_T1` may be T1 after
             contrast of P7, or T1 without it of the examination P7_post.
+        doubt: Why this may be T1 after contrast, unless that lies beside it: `Gd_7_T1`.
     """
 
     case: str
     contents: tuple[str, ...] = ()
     problem: str = ""
     other: tuple[str, str] | None = None
+    doubt: str = ""
 
 
 def read_name(name: str, channels: Collection[str]) -> Reading:
@@ -91,8 +106,9 @@ def read_name(name: str, channels: Collection[str]) -> Reading:
         name: File name.
         channels: Contrasts that are looked for; they may be others than the four we know.
 
-    >>> read_name("BraTS-GLI-00002-000-t1c.nii.gz", ())
-    Reading(case='BraTS-GLI-00002-000', contents=('t1c',), problem='', other=None)
+    >>> read = read_name("BraTS-GLI-00002-000-t1c.nii.gz", ())
+    >>> read.case, read.contents
+    ('BraTS-GLI-00002-000', ('t1c',))
     >>> read_name("sub-01_ses-2_ce-gadolinium_T1w.nii", ()).contents
     ('t1c',)
     """
@@ -110,6 +126,37 @@ def read_name(name: str, channels: Collection[str]) -> Reading:
     if channel in channels or words.texts[-1] in CHANNEL_NAMES:
         return Reading(words.before(len(words.texts) - 1), (channel,))
     return Reading(whole)
+
+
+def read_folder(name: str, read: Reading) -> Reading:
+    """What a file that is read as T1 without contrast agent is, by the name of its folder.
+
+    >>> read_folder("postcontrast", Reading("", ("t1n",))).doubt
+    "T1 in a folder 'postcontrast', a word of contrast agent"
+    """
+    if read.contents != ("t1n",) or read.other is not None or read.doubt:
+        return read
+    of_folder = read_name(name, ())
+    if of_folder.contents == ("t1c",) and not of_folder.case:
+        return Reading(read.case, ("t1c",))
+    words = _Words(name).texts
+    if words != ["post"] and _agent_apart(words) != "t1c":
+        return read
+    return replace(read, doubt=f"T1 in a folder {name!r}, a word of contrast agent")
+
+
+def _agent_apart(words: Sequence[str]) -> str | None:
+    """What words that need not be beside T1 say of the contrast agent, as `_agent` does."""
+    told = [word for word in words if word in _APART | _NATIVE | _NEGATION]
+    for word, after in itertools.pairwise(words):
+        if word == "post" and _NO_TIME_AFTER.fullmatch(after) and not _AFTER_TIME.fullmatch(after):
+            told.append(word)
+    return _agent(told)
+
+
+def is_bids(name: str) -> bool:
+    """Whether a file is named as BIDS does, so that its name says all of the contrast agent."""
+    return _BIDS.fullmatch(stem(name)) is not None
 
 
 class _Words:
@@ -226,7 +273,12 @@ def _read_t1(words: _Words, end: int, after: Sequence[str]) -> Reading:
         found = " ".join([*ahead, *words.texts[start:]])
         return Reading(words.whole, problem=f"{found!r} says both with and without contrast agent")
     reading = _single(words, start, agent or "t1n")
-    if reading.problem or not ahead:
+    if reading.problem:
+        return reading
+    if agent is None and _agent_apart(words.texts[: start + 1]) == "t1c":
+        doubt = "the name says T1 and, apart from it, a word of contrast agent"
+        return replace(reading, doubt=doubt)
+    if not ahead:
         return reading
     case = words.before(start - len(ahead))
     if set(ahead) <= _OF_TIME:

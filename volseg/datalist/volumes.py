@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volseg.datalist.contents import UNKNOWN, Reading, read_name
+from volseg.datalist.contents import UNKNOWN, Reading, is_bids, read_folder, read_name
 from volseg.datalist.names import LABEL, read_numbered_name, stem
 from volseg.datalist.naming import Naming
 
@@ -117,7 +117,17 @@ def _read(path: Path, top: Path, channels: Collection[str], naming: Naming | Non
     read = read_name(path.name, channels)
     if stem(path.name).casefold() == "mask" and any(map(_EGD.fullmatch, path.parts)):
         read = Reading("", (LABEL,))
+    if not is_bids(path.name):
+        read = read_folder(_folder_of_contents(path, top), read)
     return read if naming is None else naming.read(path.relative_to(top), read)
+
+
+def _folder_of_contents(path: Path, top: Path) -> str:
+    """Name of the folder that may say what a file is: the one above `anat`, `nifti` and the like."""
+    folder = path.parent
+    while folder.name.casefold() in _KINDS and folder != top:
+        folder = folder.parent
+    return folder.name
 
 
 def _reason(path: Path, reading: Reading) -> str:
@@ -131,7 +141,17 @@ def _decided(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
     clear = [one for one in read.values() if one.contents and one.other is None]
     cases = {one.case for one in clear if one.contents != (LABEL,)}
     held = {(one.case, one.contents) for one in read.values() if one.contents}
-    return {path: _decide(one, cases, held) for path, one in read.items()}
+    decided = {path: _decide(one, cases, held) for path, one in read.items()}
+    after = {one.case for one in decided.values() if one.contents == ("t1c",)}
+    return {
+        path: Reading(
+            one.case,
+            problem=f"{one.doubt}; if it is T1 without the agent, say so by --name t1n=GLOB",
+        )
+        if one.doubt and one.case not in after
+        else one
+        for path, one in decided.items()
+    }
 
 
 def _decide(
