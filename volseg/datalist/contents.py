@@ -273,12 +273,10 @@ def _read_t1(words: _Words, end: int, after: Sequence[str]) -> Reading:
         found = " ".join([*ahead, *words.texts[start:]])
         return Reading(words.whole, problem=f"{found!r} says both with and without contrast agent")
     reading = _single(words, start, agent or "t1n")
-    if reading.problem:
-        return reading
     if agent is None and _agent_apart(words.texts[: start + 1]) == "t1c":
         doubt = "the name says T1 and, apart from it, a word of contrast agent"
-        return replace(reading, doubt=doubt)
-    if not ahead:
+        return reading if reading.problem else replace(reading, doubt=doubt)
+    if reading.problem or not ahead:
         return reading
     case = words.before(start - len(ahead))
     if set(ahead) <= _OF_TIME:

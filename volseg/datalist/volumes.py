@@ -123,7 +123,7 @@ def _read(path: Path, top: Path, channels: Collection[str], naming: Naming | Non
 
 
 def _folder_of_contents(path: Path, top: Path) -> str:
-    """Name of the folder that may say what a file is: the one above `anat`, `nifti` and the like."""
+    """Name of the folder that may say what a file is: that above `anat`, `nifti` and so on."""
     folder = path.parent
     while folder.name.casefold() in _KINDS and folder != top:
         folder = folder.parent
