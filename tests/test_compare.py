@@ -494,6 +494,27 @@ def test_scores_of_another_kind_are_refused(run, tmp_path, text):
         compare([run("one", FIVE), folder], tmp_path / "out")
 
 
+@pytest.mark.parametrize(("score", "value"), [("dice", 2), ("iou", -0.1), ("recall", 1.5)])
+def test_a_score_that_none_can_be_is_refused_and_named(run, tmp_path, score, value):
+    first, second = run("one", FIVE), run("two", FIVE)
+    scores = json.loads((second / "scores.json").read_text())
+    scores["cases"]["c"]["regions"]["WT"][score] = value
+    (second / "scores.json").write_text(json.dumps(scores))
+
+    with pytest.raises(DataListError, match=rf"two/scores\.json is not .*WT\.{score}.*{value}"):
+        compare([first, second], tmp_path / "out")
+
+
+def test_thousands_of_patients_are_compared(run, tmp_path):
+    # 2^1025 is no number of a computer any more.
+    tenths = {f"p{n}": 1 + n % 9 for n in range(1025)}
+    first, second = run("one", tenths), run("two", {case: 10 - t for case, t in tenths.items()})
+
+    rows = rows_of(compare([first, second], tmp_path / "out").output / "pairs.csv")
+
+    assert [(row["n_patients"], float(row["smallest_p"])) for row in rows] == [("1025", 2.0**-1024)]
+
+
 def test_options_without_a_config_are_refused(run, tmp_path):
     with pytest.raises(ConfigError, match=r"training\.seed=1 changes options of configs, but only"):
         compare([run("one", FIVE), run("two", FIVE)], tmp_path / "out", ["training.seed=1"])

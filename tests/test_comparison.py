@@ -70,6 +70,21 @@ def test_no_p_value_falls_below_the_smallest():
         assert paired_p(rising, [0] * n) == pytest.approx(smallest_p(n))
 
 
+def test_three_thousand_patients_are_compared():
+    generator = np.random.default_rng(2)
+    scores = generator.random(3000)
+    runs = {
+        "a": {f"p{n}": score for n, score in enumerate(scores)},
+        "b": {f"p{n}": score for n, score in enumerate(scores + 0.01 + 0.02 * scores**2)},
+    }
+
+    (pair,) = compare_pairs({"WT": runs})
+
+    assert (pair.n, smallest_p(pair.n)) == (3000, 0.0)
+    assert pair.p < 1e-300 and pair.p == pair.p_holm
+    assert pair.mean_difference == pytest.approx(-0.01 - 0.02 * np.mean(scores**2))
+
+
 def test_many_patients_are_tested_without_complaint():
     generator = np.random.default_rng(1)
     first = np.round(generator.random(80), 1)

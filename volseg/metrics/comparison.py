@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -123,10 +124,11 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
 def smallest_p(n: int) -> float:
     """Smallest two-sided p-value that a signed-rank test of `n` pairs can give: `2 / 2^n`.
 
-    >>> smallest_p(5), smallest_p(1)
-    (0.0625, 1.0)
+    >>> smallest_p(5), smallest_p(1), smallest_p(3000)
+    (0.0625, 1.0, 0.0)
     """
-    return min(1.0, 2.0 / 2.0**n)
+    # 2^1024 is beyond all numbers; one that small is 0.
+    return min(1.0, math.ldexp(2.0, -n))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

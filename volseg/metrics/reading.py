@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from volseg.documents import fitting, read_json
 from volseg.errors import DataListError
 
 
+_Score = Annotated[float, Field(ge=0, le=1)]
+_Number = Annotated[float, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0)]
+
+
 class _Open(BaseModel):
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
 class _Mean(_Open):
-    mean: float | None
+    mean: _Score | None
 
 
 class _Dice(_Open):
@@ -24,14 +29,16 @@ class _Dice(_Open):
 
 
 class _Group(_Dice):
-    n: int
+    n: _Count
 
 
 class _Values(_Open):
-    dice: float | None
-    iou: float | None
-    recall: float | None
-    precision: float | None
+    dice: _Score | None
+    iou: _Score | None
+    recall: _Score | None
+    precision: _Score | None
+    prediction_voxels: _Count | None = None
+    reference_voxels: _Count | None = None
 
 
 class _Case(_Open):
@@ -44,7 +51,7 @@ class _Document(_Open):
     cases: dict[str, _Case]
     network: str | None = None
     losses: dict[str, float | None] | None = None
-    slices: dict[str, dict[str, dict[str, float | None]]] | None = None
+    slices: dict[str, dict[str, dict[str, _Number | None]]] | None = None
     missing_channels: dict[str, list[str]] | None = None
     group_scores: dict[str, dict[str, dict[str, _Group]]] | None = None
     missing: list[str] = []
