@@ -510,9 +510,10 @@ def test_thousands_of_patients_are_compared(run, tmp_path):
     tenths = {f"p{n}": 1 + n % 9 for n in range(1025)}
     first, second = run("one", tenths), run("two", {case: 10 - t for case, t in tenths.items()})
 
-    rows = rows_of(compare([first, second], tmp_path / "out").output / "pairs.csv")
+    (row,) = rows_of(compare([first, second], tmp_path / "out").output / "pairs.csv")
 
-    assert [(row["n_patients"], float(row["smallest_p"])) for row in rows] == [("1025", 2.0**-1024)]
+    assert row["n_patients"] == "1025"
+    assert float(row["smallest_p"]) < 1e-300
 
 
 def test_options_without_a_config_are_refused(run, tmp_path):

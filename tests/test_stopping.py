@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import multiprocessing
 import os
 import signal
+from multiprocessing.synchronize import SemLock
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +19,7 @@ from safetensors.torch import load_file
 from volseg import signals
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, load_config
+from volseg.errors import ResourceError
 from volseg.metrics import ScoreTable
 from volseg.runs import find_checkpoints, read_metrics
 from volseg.tasks.compare import compare
@@ -351,6 +354,28 @@ def test_no_loader_process_is_left_behind_by_a_stop_in_a_validation(
         fit(changed(experiment, data={"workers": 1}), tmp_path / "run")
 
     # Python would wait for it, for ever.
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("made", [0, 4, 9])
+def test_without_room_for_locks_loader_processes_are_refused_in_words_alone(monkeypatch, made):
+    # As many locks as there is room for; the rest of the iterator is never made.
+    begin = SemLock.__init__
+
+    def with_little_room(lock, *arguments, **options):
+        nonlocal made
+        made -= 1
+        if made < 0:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        begin(lock, *arguments, **options)
+
+    monkeypatch.setattr(SemLock, "__init__", with_little_room)
+    loader = TrainingLoader([1, 2], num_workers=1, worker_init_fn=datamodule._end_with_parent)
+
+    # What torch would say of the rest is an error of its own here.
+    with pytest.raises(ResourceError, match=r"\(Read-only file system\); set data.workers=0, or"):
+        next(iter(loader))
+
     assert multiprocessing.active_children() == []
 
 

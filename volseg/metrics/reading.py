@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from volseg.documents import fitting, read_json
 from volseg.errors import DataListError
 
-
 _Score = Annotated[float, Field(ge=0, le=1)]
 _Number = Annotated[float, Field(ge=0)]
 _Count = Annotated[int, Field(ge=0)]

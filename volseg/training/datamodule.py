@@ -6,6 +6,7 @@ was drawn before. So runs repeat, and one that resumes goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,11 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from volseg import signals
 from volseg.config import ExperimentConfig
+from volseg.errors import ResourceError, reason
 from volseg.ranks import cores
 from volseg.training.batches import collate, on_gpu, sample_of, unpacked
 from volseg.training.cache import CachedCase
@@ -150,6 +153,29 @@ class EpochSampler(Sampler[int]):
         return iter(numbers[done:])
 
 
+class _BatchesOfWorkers(_MultiProcessingDataLoaderIter):
+    """Ends without a traceback where it could not be made whole."""
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):
+            super().__del__()
+
+
+@contextlib.contextmanager
+def _no_processes_in_words() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        problem = reason(error)
+    else:
+        return
+    # Outside of `except`, so that what was half made ends here.
+    raise ResourceError(
+        f"the processes that load data cannot be started ({problem}); set data.workers=0, or give "
+        "them room in /dev/shm, in Docker by --shm-size"
+    )
+
+
 class TrainingLoader(DataLoader[dict[str, torch.Tensor]]):
     """Adds up the seconds that one waits for a batch, and goes on within an epoch."""
 
@@ -158,7 +184,7 @@ class TrainingLoader(DataLoader[dict[str, torch.Tensor]]):
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         # Between its start and `worker_init_fn`, a signal would end a worker.
-        with signals.blocked():
+        with signals.blocked(), _no_processes_in_words():
             batches = super().__iter__()
         while True:
             start = time.perf_counter()
@@ -168,6 +194,12 @@ class TrainingLoader(DataLoader[dict[str, torch.Tensor]]):
                 return
             self.batches += 1
             yield batch
+
+    def _get_iterator(self) -> Any:
+        if not self.num_workers:
+            return super()._get_iterator()
+        self.check_worker_number_rationality()
+        return _BatchesOfWorkers(self)
 
     def state_dict(self) -> dict[str, int]:
         """Batches of this epoch that were handed out; Lightning saves it in a checkpoint."""
