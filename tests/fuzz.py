@@ -3,7 +3,8 @@
     python tests/fuzz.py --count 10000 --seed 1
 
 Each file is made from a good one by a number, so that a failure can be made again with --only. The
-readers work in a process of its own, whose memory is limited, and each has a few seconds.
+readers work in a process of its own, whose memory is limited, and each has a few seconds of a core,
+however busy the machine is; one that waits for ever ends after minutes.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 import mutations as m
 from good_files import Kind, make_kinds
 
-SECONDS, MEGABYTES = 10, 1500
+SECONDS, MINUTES, MEGABYTES = 10, 5, 1500
 _LONGEST_LINE, _MOST_LINES = 1000, 15
 
 
@@ -42,19 +43,19 @@ class TooSlow(BaseException):
 
 @contextlib.contextmanager
 def limited() -> Iterator[None]:
-    """A few seconds, after which the reader is stopped."""
+    """A few seconds of work, after which the reader is stopped."""
 
     def stop(*_: object) -> None:
         raise TooSlow
 
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    # In a library that does not come back, Python sees no signal.
-    faulthandler.dump_traceback_later(2 * SECONDS, exit=True)
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    # In a library that does not come back, Python sees no signal; and who waits does no work.
+    faulthandler.dump_traceback_later(60 * MINUTES, exit=True)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.cancel_dump_traceback_later()
 
 
