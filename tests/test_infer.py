@@ -605,6 +605,161 @@ def test_a_folder_of_masks_that_volseg_did_not_write_is_no_result(patients, slic
         run(patients, slice_model, output, overwrite=True)
 
 
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("options", [{}, {"overwrite": True}])
+def test_a_map_that_volseg_did_not_write_is_not_replaced(scans, model, output, before, options):
+    if before:
+        run(scans, model, output)
+    output.mkdir(parents=True, exist_ok=True)
+    (output / f"{NAMES[1]}_WT.nii.gz").write_bytes(b"drawn by hand")
+
+    with pytest.raises(OutputError, match=r"00002_WT\.nii\.gz is there already, but no manifest"):
+        run(scans, model, output, probabilities=True, **options)
+
+    assert (output / f"{NAMES[1]}_WT.nii.gz").read_bytes() == b"drawn by hand"
+
+
+def test_a_case_that_fails_when_made_again_leaves_maps_of_the_user(scans, model, output):
+    run(scans, model, output)
+    (output / f"{NAMES[1]}_WT.nii.gz").write_bytes(b"drawn by hand")
+    (scans / NAMES[1] / f"{NAMES[1]}_t2.nii.gz").write_bytes(b"damaged")
+
+    assert list(run(scans, model, output).failures) == [NAMES[1]]
+
+    assert f"{NAMES[1]}.nii.gz" not in files_in(output)
+    assert (output / f"{NAMES[1]}_WT.nii.gz").read_bytes() == b"drawn by hand"
+
+
+def test_maps_of_an_older_scan_go_when_the_case_is_made_again_without(scans, model, output):
+    run(scans / NAMES[0], model, output, probabilities=True)
+    replace_scan(scans / NAMES[0] / f"{NAMES[0]}_t2.nii.gz")
+
+    assert run(scans / NAMES[0], model, output).done == (NAMES[0],)
+
+    assert files_in(output) == [f"{NAMES[0]}.nii.gz", "manifest.json"]
+
+
+@pytest.mark.parametrize("how", ["edited", "cut", "map"])
+def test_a_result_that_is_not_as_it_was_written_is_refused_and_stays(scans, model, output, how):
+    run(scans, model, output, probabilities=True)
+    path = output / (f"{NAMES[1]}_WT.nii.gz" if how == "map" else f"{NAMES[1]}.nii.gz")
+    path.write_bytes(path.read_bytes()[:60] if how == "cut" else b"corrected by hand")
+    changed = path.read_bytes()
+    replace_scan(scans / NAMES[2] / f"{NAMES[2]}_t2.nii.gz")
+
+    result = run(scans, model, output)
+
+    assert list(result.failures) == [NAMES[1]]
+    assert f"{path} is not as volseg wrote it, but was edited or" in result.failures[NAMES[1]]
+    assert (result.done, result.kept) == ((NAMES[2],), (NAMES[0],))
+    assert path.read_bytes() == changed
+    assert NAMES[1] in manifest_of(output)["cases"]
+    path.unlink()
+    assert run(scans, model, output, probabilities=True).failures == {}
+    path.write_bytes(changed)
+    assert len(run(scans, model, output, overwrite=True).done) == len(NAMES)
+
+
+def test_results_that_were_copied_are_kept(scans, model, output, tmp_path):
+    run(scans, model, output)
+    copied = Path(shutil.copytree(output, tmp_path / "copied", copy_function=shutil.copy))
+
+    assert run(scans, model, copied).kept == tuple(NAMES)
+
+
+def test_a_mask_that_was_edited_is_refused(patients, slice_model, output):
+    run(patients, slice_model, output)
+    mask = next((output / PATIENTS[0]).iterdir())
+    Image.new("L", (48, 48), 255).save(mask)
+    edited = mask.read_bytes()
+
+    result = run(patients, slice_model, output)
+
+    assert (list(result.failures), mask.read_bytes()) == ([PATIENTS[0]], edited)
+
+
+def test_a_scan_that_was_replaced_with_its_size_and_time_is_segmented_again(scans, model, output):
+    run(scans, model, output)
+    path = scans / NAMES[1] / f"{NAMES[1]}_t2.nii.gz"
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[4] ^= 1  # the time within gzip
+    path.with_name("new").write_bytes(content)
+    path.with_name("new").replace(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert run(scans, model, output).done == (NAMES[1],)
+
+
+def test_kept_results_are_not_read(scans, model, output, monkeypatch):
+    run(scans, model, output)
+
+    def read(path):
+        raise AssertionError(path)
+
+    monkeypatch.setattr("volseg.datalist.sources.open_regular", read)
+
+    assert run(scans, model, output).kept == tuple(NAMES)
+
+
+def test_a_scan_that_is_written_while_it_is_read_is_no_source_of_a_result(
+    scans, model, output, monkeypatch
+):
+    prepare = Predictor.prepare
+
+    def replaced(self, case):
+        prepared = prepare(self, case)
+        if case.case_id == NAMES[0]:
+            replace_scan(case.images[0])
+        return prepared
+
+    monkeypatch.setattr(Predictor, "prepare", replaced)
+
+    result = run(scans, model, output)
+
+    assert "was written while it was read" in result.failures[NAMES[0]]
+    assert result.done == tuple(NAMES[1:])
+
+
+def test_headers_are_looked_at_before_files_are_read_whole(scans, model, output, monkeypatch):
+    for path in (scans / NAMES[0]).iterdir():
+        path.write_bytes(b"no image")
+    read = []
+    monkeypatch.setattr("volseg.tasks.infer.read_sources", lambda case: read.append(case) or [])
+
+    result = run(scans / NAMES[0], model, output)
+
+    assert (list(result.failures), read) == ([NAMES[0]], [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"cases": {}, "failures": {}, "note": "mine"}',
+        '{"cases": {}, "models": [], "labels": {}}',
+    ],
+)
+@pytest.mark.parametrize("shard", [None, "1/2"])
+def test_a_manifest_of_another_program_is_not_replaced(scans, model, output, text, shard):
+    output.mkdir(parents=True)
+    (output / "manifest.json").write_text(text)
+
+    with pytest.raises(OutputError, match=r"manifest\.json is no manifest of volseg; move it away"):
+        run(scans, model, output, shard=shard)
+
+    assert (output / "manifest.json").read_text() == text
+
+
+def test_a_journal_without_its_manifest_is_not_removed(scans, model, output):
+    output.mkdir(parents=True)
+    (output / "manifest.journal").write_text("Monday: rain")
+
+    with pytest.raises(OutputError, match=r"manifest\.journal is there without manifest\.json"):
+        run(scans, model, output)
+
+    assert (output / "manifest.journal").read_text() == "Monday: rain"
+
+
 def test_a_result_that_is_a_link_is_not_replaced(scans, model, output, tmp_path):
     run(scans, model, output)
     result = output / f"{NAMES[0]}.nii.gz"
@@ -662,7 +817,7 @@ def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
         run(scans, model, output)
     monkeypatch.undo()
     assert (f"{NAMES[1]}.nii.gz" in files_in(output)) == (at == "after the result")
-    assert read_manifest(output)["begun"] == {NAMES[1]: f"{NAMES[1]}.nii.gz"}
+    assert read_manifest(output)["begun"] == {NAMES[1]: [f"{NAMES[1]}.nii.gz"]}
     assert list(read_manifest(output)["cases"]) == NAMES[:1]
     assert written_by_volseg(output, files_in(output)) >= {*files_in(output)}
 

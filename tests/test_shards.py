@@ -92,10 +92,12 @@ def results_in(folder):
 
 
 def told_by(folder):
-    """The text of manifest.json, but for seconds."""
+    """The text of manifest.json, but for seconds and the times of files."""
     content = json.loads((folder / "manifest.json").read_text())
     for record in content["cases"].values():
         del record["seconds"]
+        for noted in record["files"]:
+            del noted["time_ns"], noted["changed_ns"]
     return json.dumps(content, indent=2)
 
 
@@ -427,6 +429,21 @@ def test_a_failure_is_of_its_shard_alone(scans, model, output):
     assert (again.done, again.kept) == ((NAMES[1],), (NAMES[4],))
     assert manifests_in(output) == ["manifest.json"]
     assert json.loads((output / "manifest.json").read_text())["failures"] == {}
+
+
+def test_a_result_that_was_edited_stays_a_failure_when_shards_are_merged(five, model, output):
+    run(five, model, output)
+    edited = output / "BraTS2021_00002.nii.gz"
+    edited.write_bytes(b"corrected by hand")
+
+    second = run(five, model, output, shard="2/2")
+    first = run(five, model, output, shard="1/2")
+
+    assert ("edited" in second.failures["BraTS2021_00002"], dict(first.failures)) == (True, {})
+    assert edited.read_bytes() == b"corrected by hand"
+    manifest = json.loads((output / "manifest.json").read_text())
+    assert list(manifest["failures"]) == ["BraTS2021_00002"]
+    assert manifests_in(output) == ["manifest.json"]
 
 
 def test_a_result_put_there_by_hand_is_refused_by_its_shard(scans, model, output, of_one):

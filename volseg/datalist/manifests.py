@@ -19,6 +19,8 @@ from volseg.files import MANIFEST_FILE
 
 # Of several 100,000 slices, each a case.
 _MOST_BYTES = 2**29
+# What `infer` of all versions tells.
+_ALWAYS = {"models", "labels", journal.RECORDS}
 _NAME = re.compile(r"manifest-([1-9][0-9]*)-of-([1-9][0-9]*)\.json")
 
 Item = TypeVar("Item")
@@ -100,8 +102,8 @@ class Manifest:
         return dict(self.content.get(journal.FAILURES, {}))
 
     @property
-    def begun(self) -> dict[str, str]:
-        """Output of each case that may have a result, but has no record of it."""
+    def begun(self) -> dict[str, str | list[str]]:
+        """Files of each case that may have a result, but has no record of it."""
         return dict(self.content.get(journal.BEGUN, {}))
 
     @property
@@ -127,11 +129,18 @@ class _Source(_Loose):
     sha256: str
 
 
+class _File(_Loose):
+    file: str
+    bytes: int
+    sha256: str
+
+
 class _Record(_Loose):
     inputs: dict[str, str] | list[str] = []
     sources: list[_Source] = []
     output: str = ""
     probabilities: list[str] = []
+    files: list[_File] = []
     models: list[str] = []
     settings: dict[str, Any] = {}
     missing_channels: list[str] = []
@@ -142,9 +151,22 @@ class _Content(_Loose):
 
     cases: dict[str, _Record] = {}
     failures: dict[str, str] = {}
-    begun: dict[str, str] = {}
+    begun: dict[str, str | list[str]] = {}
     skipped: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
+
+
+def names_told(content: Mapping[str, Any], case_id: str) -> set[str]:
+    """Names, in the folder of the results, of what a manifest tells that volseg wrote of a case."""
+    record = content.get(journal.RECORDS, {}).get(case_id, {})
+    begun = content.get(journal.BEGUN, {}).get(case_id, [])
+    names = {*record.get("probabilities", ()), *([begun] if isinstance(begun, str) else begun)}
+    return names | {record["output"]} if "output" in record else names
+
+
+def is_of_infer(content: Mapping[str, Any]) -> bool:
+    """Whether what could be a manifest is one of `infer`: other programs have manifests too."""
+    return isinstance(content.get("volseg"), str) and content.keys() >= _ALWAYS
 
 
 def check_content(content: Any) -> dict[str, Any]:
@@ -184,7 +206,7 @@ def unite(manifests: Sequence[Manifest]) -> dict[str, Any]:
     united: dict[str, Any] = {"skipped": []}
     cases: dict[str, Any] = {}
     failures: dict[str, str] = {}
-    begun: dict[str, str] = {}
+    begun: dict[str, str | list[str]] = {}
     for one in manifests:
         for case_id in (*one.cases, *one.failures, *one.begun):
             for part in (cases, failures, begun):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 from volseg.datalist.case import Case
 from volseg.documents import open_regular
+from volseg.errors import ImageError
 
 _BLOCK_BYTES = 2**20
 # Of a large image of a run, which has hundreds, parts are read: its ends and some in between.
@@ -21,32 +22,78 @@ Relation = Literal["same", "moved", "changed", "elsewhere"]
 
 
 def read_sources(case: Case) -> list[dict[str, Any]]:
-    """Path, size, time of change and SHA-256 of each image of a case; OSError if one is not read.
+    """What is noted of each image of a case, see `mark`; OSError if one is not read."""
+    return [{"path": str(path.absolute()), **mark(path)} for path in case.images]
 
-    The time is taken first, so that what is replaced meanwhile shows as changed.
+
+def restated(sources: Iterable[Mapping[str, Any]], case: Case) -> list[dict[str, Any]]:
+    """What is noted of images whose content is that of `sources`, none being read."""
+    found = zip(sources, case.images, states(case.images), strict=True)
+    return [{**old, "path": str(path.absolute()), **state} for old, path, state in found]
+
+
+def states(paths: Iterable[Path]) -> list[dict[str, int]]:
+    """Size and times of files, see `mark`; OSError if one is not there."""
+    return [_state(path.stat()) for path in paths]
+
+
+def check_unchanged(
+    case: Case, before: Sequence[Mapping[str, int]], sources: Iterable[Mapping[str, Any]]
+) -> None:
+    """Refuse images that were written while they were read: none knows what the result is of.
+
+    Args:
+        case: The case.
+        before: `states` of its images before they were read.
+        sources: What `read_sources` told after that.
+
+    Raises:
+        ImageError: If one was.
     """
-    return [_source(path) for path in case.images]
+    for path, state, source in zip(case.images, before, sources, strict=True):
+        if any(source[name] != value for name, value in state.items()):
+            raise ImageError(f"{path} was written while it was read; segment it again")
 
 
-def _source(path: Path) -> dict[str, Any]:
+def mark(path: Path) -> dict[str, Any]:
+    """Size, times and SHA-256 of a file; OSError if it cannot be read.
+
+    The times are those of its content, which programs that copy it can set, and of its entry in the
+    file system, which they cannot. They are taken first, so that what is written meanwhile shows.
+    """
     digest = hashlib.sha256()
     with open_regular(path) as file:
         found = os.fstat(file.fileno())
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
+    return {**_state(found), "sha256": digest.hexdigest()}
+
+
+def has_mark(path: Path, noted: Mapping[str, Any]) -> bool:
+    """Whether a file holds what it held when `mark` noted it; it is read if its times are others.
+
+    Raises:
+        OSError: If it is not there or cannot be read.
+    """
+    state = _state(path.stat())
+    if all(noted.get(name) == value for name, value in state.items()):
+        return True
+    return state["bytes"] == noted["bytes"] and bool(mark(path)["sha256"] == noted["sha256"])
+
+
+def _state(found: os.stat_result) -> dict[str, int]:
     return {
-        "path": str(path.absolute()),
         "bytes": found.st_size,
         "time_ns": found.st_mtime_ns,
-        "sha256": digest.hexdigest(),
+        "changed_ns": found.st_ctime_ns,
     }
 
 
 def relation(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
     """What the images of a case are to those that a result was made from.
 
-    Files are read only where their place or their time of change is another. Images that are gone
-    are taken for the same: it is the result of these all the same.
+    Files are read only where their place or one of their times is another. Images that are gone are
+    taken for the same: it is the result of these all the same.
 
     Args:
         record: That of the result in a manifest.
@@ -54,21 +101,38 @@ def relation(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
         result: A file of the result.
 
     Returns:
-        "same" files; "moved", the same content in another place; "changed", other content in the
-        same place; "elsewhere", other content in another place, such as another patient's.
+        "same" files; "moved", the same content in another place or with other times; "changed",
+        other content in the same place; "elsewhere", other content in another place, such as
+        another patient's.
     """
     sources = record.get("sources")
     if not sources:
         return _relation_without_sources(record, case, result)
-    before = [Path(source["path"]) for source in sources]
     now = [path.absolute() for path in case.images]
-    spacing_mm = list(case.spacing_mm) if case.spacing_mm else None
-    if len(now) == len(sources) and all(map(_is_same, sources, now)):
+    is_untouched = _are_untouched(sources, now)
+    if is_untouched or (len(now) == len(sources) and all(map(_is_same, sources, now))):
+        spacing_mm = list(case.spacing_mm) if case.spacing_mm else None
         if record.get("spacing_mm") != spacing_mm:
             return "changed"
-        return "same" if before == now else "moved"
-    folders = {path.parent for path in before} & {path.parent for path in now}
+        # Of what is gone, there is nothing else to note.
+        return "same" if is_untouched or not all(path.exists() for path in now) else "moved"
+    folders = {Path(source["path"]).parent for source in sources} & {path.parent for path in now}
     return "changed" if folders else "elsewhere"
+
+
+def _are_untouched(sources: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> bool:
+    """Whether files have the places and times that were noted, none being read."""
+    if [source["path"] for source in sources] != [str(path) for path in paths]:
+        return False
+    try:
+        found = states(paths)
+    except OSError:
+        return False
+    return all(
+        source.get(name) == value
+        for source, state in zip(sources, found, strict=True)
+        for name, value in state.items()
+    )
 
 
 def is_of_others(record: Mapping[str, Any], case: Case) -> bool:
@@ -96,12 +160,9 @@ def changed_since(record: Mapping[str, Any], case: Case) -> Path | None:
 def _is_same(source: Mapping[str, Any], path: Path) -> bool:
     in_place = source["path"] == str(path)
     try:
-        found = path.stat()
-        if found.st_size != source["bytes"]:
-            return False
-        if in_place and found.st_mtime_ns == source["time_ns"]:
-            return True
-        return bool(_source(path)["sha256"] == source["sha256"])
+        # Files of other places may have the same times: those of a copy.
+        noted = source if in_place else {name: source[name] for name in ("bytes", "sha256")}
+        return has_mark(path, noted)
     except OSError:
         return in_place
 

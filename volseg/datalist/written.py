@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from volseg.datalist.manifests import is_manifest, read_manifests, unite
+from volseg.datalist.manifests import is_manifest, names_told, read_manifests, unite
 from volseg.ownership import PICTURES
 
 
@@ -25,9 +25,8 @@ def _results(folder: Path, manifests: set[str]) -> set[str]:
     """The manifests of `infer` and what they tell of."""
     try:
         united = unite(read_manifests(folder))
-        records = united["cases"].values()
-        results = {name for one in records for name in (one["output"], *one["probabilities"])}
-        results |= {*united.get("begun", {}).values()}
+        told_of = {*united["cases"], *united.get("begun", {})}
+        results = {name for case_id in told_of for name in names_told(united, case_id)}
     # Other programs have manifests too.
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()

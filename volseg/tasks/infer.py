@@ -17,7 +17,7 @@ from volseg import memory
 from volseg.datalist import Case, Naming
 from volseg.datalist.conventions import cases_in_words
 from volseg.datalist.manifests import Shard
-from volseg.datalist.sources import read_sources
+from volseg.datalist.sources import check_unchanged, read_sources, states
 from volseg.errors import VolsegError
 from volseg.inference import Predictor, PreparedCase, ScoredCase
 from volseg.progress import track
@@ -161,10 +161,13 @@ def infer(
     kept = tuple(case.case_id for case in mine if case.case_id in there)
     if kept:
         logger.info("%s already there and kept", cases_in_words(len(kept)))
-    waiting = [case for case in mine if case.case_id not in there]
+    refused = dict(manifest.kept.refused)
+    for case_id, why in refused.items():
+        logger.error("%s failed: %s", case_id, why)
+    waiting = [case for case in mine if case.case_id not in {*there, *refused}]
     with manifest.writing():
         outcome = _segment_all(waiting, predictor, manifest, stop)
-    lost = finding.lost if shard.number == 1 else {}
+    lost: dict[str, str] = finding.lost if shard.number == 1 else {}
     path = manifest.path if outcome.stopped else manifest.finish()
     empty = tuple(r for r in scheme.regions if outcome.done and r not in outcome.found)
     if empty:
@@ -175,7 +178,7 @@ def infer(
             cases_in_words(len(outcome.done)),
         )
     return InferResult(
-        tuple(outcome.done), kept, lost | outcome.failures, path, outcome.stopped, empty
+        tuple(outcome.done), kept, lost | refused | outcome.failures, path, outcome.stopped, empty
     )
 
 
@@ -215,7 +218,7 @@ def _segment_all(
 
 
 class _Preparer:
-    """Notes what is in the images of a case, then reads and preprocesses them."""
+    """Reads and preprocesses the images of a case, and notes what was in them."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
@@ -224,8 +227,14 @@ class _Preparer:
     def prepare(self, case: Case) -> PreparedCase:
         # What cannot be read here, the predictor cannot read either, and says so in its words.
         with contextlib.suppress(OSError):
-            self.sources[case.case_id] = read_sources(case)
-        return self.predictor.prepare(case)
+            before = states(case.images)
+        prepared = self.predictor.prepare(case)
+        # They are read whole: only once their headers are those of images that fit into memory.
+        with contextlib.suppress(OSError):
+            sources = read_sources(case)
+            check_unchanged(case, before, sources)
+            self.sources[case.case_id] = sources
+        return prepared
 
 
 @dataclass(frozen=True)

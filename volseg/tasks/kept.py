@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from volseg.datalist import Case
 from volseg.datalist.conventions import cases_in_words
-from volseg.datalist.sources import Relation, relation
+from volseg.datalist.manifests import names_told
+from volseg.datalist.sources import Relation, has_mark, relation
 from volseg.errors import OutputError
 from volseg.tasks.places import are_there, home, results
 
@@ -67,11 +70,13 @@ class Kept:
         cases: Their cases.
         moved: Those whose images lie elsewhere now, unchanged.
         changed: Cases whose result, if there is one, does not stay.
+        refused: Why cases are not done: what is there is not as volseg wrote it.
     """
 
     cases: frozenset[str] = frozenset()
     moved: tuple[Case, ...] = ()
     changed: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def choose_kept(
@@ -98,9 +103,8 @@ def choose_kept(
             or, unless `overwrite`, a result of other images of a case of the same name, or one of
             other models or options.
     """
-    records, begun = known.get("cases", {}), known.get("begun", {})
-    present = [case for case in cases if _any_there(output, case)]
-    _check_ours(output, present, {*records, *begun})
+    records = known.get("cases", {})
+    present = [case for case in cases if _check_ours(output, case, maps, known)]
     if overwrite:
         return Kept(changed=frozenset(case.case_id for case in cases))
     finished = [case for case in present if case.case_id in records]
@@ -109,32 +113,52 @@ def choose_kept(
         for case in finished
     }
     _check_same_cases(output, finished, records, relations)
-    changed = frozenset(name for name, found in relations.items() if found == "changed")
+    refused = {
+        case.case_id: f"{path} is not as volseg wrote it, but was edited or damaged; move it away, "
+        "or have it replaced with --overwrite"
+        for case in finished
+        if (path := _edited(output, records[case.case_id]))
+    }
+    finished = [case for case in finished if case.case_id not in refused]
+    changed = frozenset(c.case_id for c in finished if relations[c.case_id] == "changed")
     for name in sorted(changed):
         logger.info("%s: its images have changed since, so it is segmented again", name)
     kept = [c for c in finished if c.case_id not in changed and are_there(output, c, maps)]
     _check_made(output, kept, records, made)
     moved = tuple(case for case in kept if relations[case.case_id] == "moved")
-    return Kept(frozenset(case.case_id for case in kept), moved, changed)
+    return Kept(frozenset(case.case_id for case in kept), moved, changed, refused)
 
 
-def _any_there(output: Path, case: Case) -> bool:
-    places = [*results(output, case, ()), home(output, case)]
-    return any(path.exists() or path.is_symlink() for path in places if path != output)
+def _check_ours(output: Path, case: Case, maps: Sequence[str], known: Mapping[str, Any]) -> bool:
+    """Whether anything lies where the result of a case belongs; OutputError if it is not ours."""
+    folder = home(output, case)
+    places = [*([folder] if folder != output else []), *results(output, case, maps)]
+    there = [path for path in places if os.path.lexists(path)]
+    link = next((path for path in there if path.is_symlink()), None)
+    if link is not None:
+        raise OutputError(f"{link} is a link, which is not replaced; use another folder")
+    told = names_told(known, case.case_id)
+    other = next((path for path in there if path.relative_to(output).parts[0] not in told), None)
+    if other is not None:
+        raise OutputError(
+            f"{other} is there already, but no manifest lists it as a result of volseg; "
+            "move it away, or choose another folder with -o"
+        )
+    return bool(there)
 
 
-def _check_ours(output: Path, present: Sequence[Case], known: Collection[str]) -> None:
-    for case in present:
-        places = [home(output, case), *results(output, case, ())]
-        link = next((path for path in places[1:] if path.is_symlink()), None)
-        if link is not None:
-            raise OutputError(f"{link} is a link, which is not replaced; use another folder")
-        if case.case_id not in known:
-            place = next(path for path in places if path != output and path.exists())
-            raise OutputError(
-                f"{place} is there already, but no manifest lists it as a result of volseg; "
-                "move it away, or choose another folder with -o"
-            )
+def _edited(output: Path, record: Mapping[str, Any]) -> Path | None:
+    """A file of a result that is there and does not hold what was written into it."""
+    for noted in record.get("files", ()):
+        path = output / noted["file"]
+        # What is gone is made again.
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                if not has_mark(path, noted):
+                    return path
+            except PermissionError:
+                return path
+    return None
 
 
 def _check_same_cases(

@@ -14,8 +14,18 @@ import volseg
 from volseg.config import ExperimentConfig
 from volseg.datalist import Case, Finding, journal
 from volseg.datalist.journal import BEGUN, FAILURES, RECORDS
-from volseg.datalist.manifests import Manifest, Shard, labels_of, read_manifests, text_of, unite
-from volseg.datalist.sources import read_sources
+from volseg.datalist.manifests import (
+    Manifest,
+    Shard,
+    is_manifest,
+    is_of_infer,
+    labels_of,
+    names_told,
+    read_manifests,
+    text_of,
+    unite,
+)
+from volseg.datalist.sources import mark, restated
 from volseg.errors import OutputError, reason
 from volseg.files import MANIFEST_FILE, atomic_write, make_folder, remove_unfinished
 from volseg.inference import Prediction, Predictor
@@ -28,6 +38,8 @@ if TYPE_CHECKING:
     from volseg.tasks.infer import InferOptions
 
 logger = logging.getLogger(__name__)
+
+_OTHER = "or choose another folder with -o"
 
 
 class ManifestWriter:
@@ -61,6 +73,8 @@ class ManifestWriter:
         self.probabilities, self.overwrite = options.probabilities, options.overwrite
         self.before = _read(output)
         self.kept = Kept()
+        # Names of files that earlier runs wrote of a case.
+        self.told: dict[str, set[str]] = {}
         root = options.data_root
         self.content: dict[str, Any] = {
             "volseg": volseg.__version__,
@@ -101,6 +115,7 @@ class ManifestWriter:
         """
         known = unite(self.before)
         cases, mine = known.get(RECORDS, {}), self.shard.share(self.names)
+        self.told = {name: names_told(known, name) for name in mine}
         there = self._choose(known)
         self._check_labels(set(cases) - (set(self.names) - there))
         begun = known.get(BEGUN, {})
@@ -119,8 +134,9 @@ class ManifestWriter:
                 {"path": str(skipped.path), "reason": skipped.reason}
                 for skipped in self.finding.skipped
             ]
+        self.content[FAILURES] |= self.kept.refused
         for case in self.kept.moved:
-            sources = _inputs(case, read_sources(case))
+            sources = _inputs(case, restated(cases[case.case_id]["sources"], case))
             self.content[RECORDS][case.case_id] = cases[case.case_id] | sources
         make_folder(self.output, "choose another with -o")
         self._remove_unfinished()
@@ -164,8 +180,8 @@ class ManifestWriter:
     def add_failure(self, case: Case, why: str) -> None:
         """Record a failure; a result to be replaced goes, or it would pass for a new one."""
         if case.case_id in self.kept.changed or case.case_id in self.content[BEGUN]:
-            self._tell(BEGUN, case, results(self.output, case, ())[0].name)
-            for path in results(self.output, case, self.regions):
+            self._tell(BEGUN, case, sorted(self.told[case.case_id]))
+            for path in [*results(self.output, case, ()), *self._maps_told(case)]:
                 _remove(path, "an old result of a case that failed now")
             if (folder := home(self.output, case)) != self.output:
                 with contextlib.suppress(OSError):
@@ -185,7 +201,11 @@ class ManifestWriter:
         """
         result, *others = results(self.output, case, ())
         output = home(self.output, case).name if others else result.name
-        self._tell(BEGUN, case, output)
+        new = {output} | {path.name for path in self._map_places(case, self.maps)}
+        self._tell(BEGUN, case, sorted(self.told[case.case_id] | new))
+        for path in self._maps_told(case):
+            if path.name not in new:
+                _remove(path, "a map of an old result")
         maps = prediction.save_probabilities(self.output) if self.probabilities else []
         if case.is_stack:
             prediction.save_slices(home(self.output, case))
@@ -198,6 +218,7 @@ class ManifestWriter:
             **_inputs(case, sources),
             "output": output,
             "probabilities": [path.name for path in maps],
+            "files": self._marks([result, *others, *maps]),
             "models": self.made.models,
             "settings": self.made.settings,
             "resolved": self.made.resolved,
@@ -207,6 +228,26 @@ class ManifestWriter:
             "notes": list(prediction.notes),
         }
         self._tell(RECORDS, case, record)
+
+    def _map_places(self, case: Case, regions: Sequence[str]) -> list[Path]:
+        return results(self.output, case, regions)[len(results(self.output, case, ())) :]
+
+    def _maps_told(self, case: Case) -> list[Path]:
+        """Maps of probabilities that an earlier run wrote of a case."""
+        told = self.told[case.case_id]
+        return [path for path in self._map_places(case, self.regions) if path.name in told]
+
+    def _marks(self, written: Iterable[Path]) -> list[dict[str, Any]]:
+        """What tells later whether somebody changed what was written."""
+        try:
+            return [
+                {"file": path.relative_to(self.output).as_posix(), **mark(path)} for path in written
+            ]
+        except OSError as error:
+            raise OutputError(
+                f"{error.filename or self.output} was written and cannot be read "
+                f"({reason(error)}); choose another folder with -o"
+            ) from None
 
     def _tell(self, part: str, case: Case, told: object) -> None:
         """Note what became of a case, at once on disk and in what the end will write."""
@@ -257,7 +298,10 @@ class ManifestWriter:
         whole = _without(self.content | {BEGUN: united.get(BEGUN)}, left_out) | {
             "options": self.content["options"] | {"shard": None},
             "cases": self._in_order(united["cases"]),
-            "failures": self._in_order(_without(united["failures"], there)),
+            # A case that has a record and failed: what is there is not what was written.
+            "failures": self._in_order(
+                _without(united["failures"], there - united["cases"].keys())
+            ),
             "skipped": united["skipped"],
         }
         _replace(self.output / MANIFEST_FILE, json.dumps(whole, indent=2))
@@ -311,7 +355,21 @@ def _read(output: Path) -> list[Manifest]:
         ) from None
     except ValueError as error:
         raise OutputError(f"{error}; move it away") from None
+    for one in manifests:
+        if not is_of_infer(one.content):
+            raise OutputError(f"{one.path} is no manifest of volseg; move it away, {_OTHER}")
+    _check_journals(output, {one.path for one in manifests})
     return manifests
+
+
+def _check_journals(output: Path, manifests: Collection[Path]) -> None:
+    """Refuse a file that is called as a journal, without the manifest that is written before it."""
+    for path in output.glob(f"*{journal.ENDING}") if output.is_dir() else ():
+        if is_manifest(path.name) and path.with_suffix(".json") not in manifests:
+            raise OutputError(
+                f"{path} is there without {path.stem}.json, whose journal it could be; move it "
+                f"away, {_OTHER}"
+            )
 
 
 def _replace(path: Path, text: str) -> None:
