@@ -18,7 +18,7 @@ from volseg.datalist import Case, DataList, find_cases, find_scans, read_data_li
 from volseg.datalist.case import leaks
 from volseg.datalist.left_out import in_words, notes_in_words, table_rows
 from volseg.errors import DataListError
-from volseg.tasks.label_maps import empty_regions
+from volseg.tasks.label_maps import empty_regions, read_label_maps
 from volseg.tasks.references import find_references
 from volseg.tasks.split import SplitOptions, SplitResult, split
 
@@ -165,6 +165,104 @@ def test_the_same_images_under_two_names_are_one_patient(tmp_path):
 
     assert patients(result) == {frozenset("AB"), frozenset("C")}
     assert "such as A and B: the same images" in result.notes[0]
+
+
+def test_one_image_of_the_same_bytes_is_enough(tmp_path):
+    scans = add(tmp_path / "scans", "A", "B", "C")
+    for case_id in "AB":
+        noise = np.random.default_rng(0).bytes(5000)
+        (scans / case_id / f"{case_id}_t1c.nii.gz").write_bytes(noise)
+
+    assert patients(run_split(scans)) == {frozenset("AB"), frozenset("C")}
+
+
+def test_an_image_that_all_cases_share_joins_none_and_is_told_of(tmp_path):
+    scans = add(tmp_path / "scans", "A", "B", "C")
+    for case_id in "ABC":
+        noise = np.random.default_rng(0).bytes(5000)
+        (scans / case_id / f"{case_id}_t1c.nii.gz").write_bytes(noise)
+
+    result = run_split(scans)
+
+    assert len(patients(result)) == 3
+    assert result.warnings[0].startswith("all 3 cases have the same images: copies of one scan")
+
+
+STORED = {
+    "float32, packed": lambda image: (image.get_fdata().astype(np.float32), image.affine),
+    "brighter": lambda image: ((image.get_fdata() * 1.3).astype(np.float32), image.affine),
+    "mirrored": lambda image: (
+        np.ascontiguousarray(image.get_fdata()[::-1]).astype(np.int16),
+        image.affine @ np.array([[-1, 0, 0, 23], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
+    ),
+    "axes permuted": lambda image: (
+        np.ascontiguousarray(image.get_fdata().transpose(2, 0, 1)).astype(np.int16),
+        image.affine[:, [2, 0, 1, 3]],
+    ),
+}
+
+
+@pytest.mark.parametrize("change", STORED.values(), ids=STORED.keys())
+def test_a_scan_that_is_stored_otherwise_and_whose_label_map_was_corrected_is_one_patient(
+    tmp_path, change
+):
+    scans = tmp_path / "scans"
+    random = np.random.default_rng(0)
+    label_map = np.zeros((24, 20, 16), np.uint8)
+    label_map[8:15, 9:14, 5:10] = 1
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    for case_id in "ABC":
+        (scans / case_id).mkdir(parents=True)
+        noise = random.integers(1, 900, (4, *label_map.shape), np.int16)
+        for name, voxels in zip((*FOUR, "seg"), (*noise, label_map), strict=True):
+            path = scans / case_id / f"{case_id}_{name}.nii.gz"
+            nibabel.save(nibabel.Nifti1Image(voxels, affine), path)
+        label_map = label_map.copy()
+        label_map[8, 9, 5 + "ABC".index(case_id)] = 0  # each differs, and all are alike
+    (scans / "D").mkdir()
+    for name in (*FOUR, "seg"):
+        voxels, turned = change(nibabel.load(scans / "A" / f"A_{name}.nii.gz"))
+        if name == "seg":
+            voxels = (voxels > 0).astype(np.uint8)
+            voxels[tuple(np.argwhere(voxels)[-1])] = 0
+        nibabel.save(nibabel.Nifti1Image(voxels, turned), scans / "D" / f"D_{name}.nii")
+
+    result = run_split(scans)
+
+    assert patients(result) == {frozenset("AD"), frozenset("B"), frozenset("C")}
+    assert "such as A and D: the same image, though stored otherwise" in result.notes[0]
+
+
+def test_a_label_map_that_was_mirrored_and_turned_has_the_same_outline(tmp_path):
+    label_map = np.zeros((6, 7, 8), np.uint8)
+    label_map[0:4, 1:6, 2:8] = 1
+    turned = label_map[::-1].transpose(2, 0, 1)
+    nibabel.save(nibabel.Nifti1Image(label_map, np.diag([-1, 1, 1, 1])), tmp_path / "a.nii")
+    columns = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(turned, columns.astype(float)), tmp_path / "b.nii")
+    cases = [Case(name, name, (), ("t1n",), (tmp_path / f"{name}.nii",)) for name in "ab"]
+
+    one, two = read_label_maps(cases).values()
+
+    # 4 x 5 x 6 voxels with their centre at 1.5, 3 and 4.5; i is stored from right to left.
+    assert one.outline == pytest.approx(
+        (np.log(120), 3.5, 3, 4.5, (15 / 12) ** 0.5, 2**0.5, (35 / 12) ** 0.5)
+    )
+    assert two.outline == pytest.approx(one.outline)
+
+
+def test_a_label_map_is_the_same_in_pieces_as_in_one(monkeypatch, tmp_path):
+    add_case(tmp_path / "a", "a_", tumour(0))
+    case = Case("a", "a", (), ("t1n",), (tmp_path / "a" / "a_seg.nii.gz",))
+    whole = read_label_maps([case])
+
+    monkeypatch.setattr("volseg.tasks.label_maps._PIECE", 10_000)
+    assert read_label_maps([case]) == whole
+    monkeypatch.setattr("volseg.tasks.label_maps._PIECE", 100)
+    parted = read_label_maps([case])["a"]
+
+    assert (parted.values, parted.outline) == (whole["a"].values, whole["a"].outline)
+    assert parted.tumour_slices == whole["a"].tumour_slices == 8
 
 
 def test_the_same_slice_under_two_names_is_one_patient_but_an_empty_slice_is_not(tmp_path):

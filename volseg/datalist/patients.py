@@ -128,7 +128,9 @@ def add_groups(cases: Iterable[Case], table: PatientTable) -> tuple[tuple[Case, 
             f"patients are {_some(sorted({case.patient_id for case in cases}))}; "
             "name patients in the table as in the data"
         )
-    cases, _ = join_patients(cases, {name: row for name, row in row_of.items() if row is not None})
+    cases, _ = join_patients(
+        cases, {name: {row} for name, row in row_of.items() if row is not None}
+    )
     grouped = tuple(
         case if row is None else replace(case, groups={**case.groups, **table.rows[row]})
         for case, row in zip(cases, row_of.values(), strict=True)

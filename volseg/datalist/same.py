@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,25 +18,30 @@ _SMALLEST = 1 << 12
 _UNIFORM = 0.99
 
 
-def image_keys(cases: Iterable[Case]) -> dict[str, Hashable]:
-    """What is the same for cases whose images hold the same bytes; not of all cases.
+def image_keys(cases: Iterable[Case]) -> dict[str, frozenset[Hashable]]:
+    """What is the same for cases of which an image holds the same bytes; not of all cases.
 
     Files are compared by size, and those of one size by samples of 64 KiB, so that thousands of
-    volumes take seconds. Images of a few bytes, or of one value, are no evidence.
+    volumes take seconds. Images of a few bytes, or of one value, are no evidence. A stack is
+    compared as a whole.
     """
-    by_size: dict[tuple[int, ...], list[Case]] = defaultdict(list)
+    by_size: dict[tuple[int, ...], list[tuple[Case, Sequence[Path]]]] = defaultdict(list)
     for case in cases:
-        try:
-            sizes = tuple(path.stat().st_size for path in case.images)
-        except OSError:
-            continue
-        if sum(sizes) >= _SMALLEST:
-            by_size[sizes].append(case)
-    keys: dict[str, Hashable] = {}
+        files: list[Sequence[Path]] = [[path] for path in case.images]
+        for paths in [case.images] if case.is_stack else files:
+            try:
+                sizes = tuple(path.stat().st_size for path in paths)
+            except OSError:
+                continue
+            if sum(sizes) >= _SMALLEST:
+                by_size[sizes].append((case, paths))
+    keys: dict[str, set[Hashable]] = defaultdict(set)
     for sizes, members in by_size.items():
-        if len(members) > 1:
-            keys |= {case.case_id: key for case in members if (key := _key(case.images, sizes))}
-    return keys
+        if len({case.case_id for case, _ in members}) > 1:
+            for case, paths in members:
+                if key := _key(paths, sizes):
+                    keys[case.case_id].add(key)
+    return {case_id: frozenset(of_case) for case_id, of_case in keys.items()}
 
 
 def _key(paths: Sequence[Path], sizes: Sequence[int]) -> Hashable:
@@ -65,13 +70,13 @@ def _samples(path: Path, size: int) -> bytes:
 
 
 def join_patients(
-    cases: Sequence[Case], keys: Mapping[str, Hashable]
+    cases: Sequence[Case], keys: Mapping[str, Collection[Hashable]]
 ) -> tuple[tuple[Case, ...], list[tuple[str, str]]]:
-    """Cases in which those with one key are of one patient, with all other cases of theirs.
+    """Cases in which those that share a key are of one patient, with all other cases of theirs.
 
     Args:
         cases: Some of them.
-        keys: By `case_id`; a case without one is joined to none.
+        keys: Of each case, by `case_id`; a case without one is joined to none.
 
     Returns:
         The cases in the given order, and two cases of each pair of patients that were joined.
@@ -80,13 +85,12 @@ def join_patients(
     first: dict[Hashable, Case] = {}
     joined = []
     for case in cases:
-        if case.case_id not in keys:
-            continue
-        other = first.setdefault(keys[case.case_id], case)
-        one, two = sorted((_root(patient_of, case), _root(patient_of, other)))
-        if one != two:
-            patient_of[two] = one
-            joined.append((other.case_id, case.case_id))
+        for key in sorted(keys.get(case.case_id, ()), key=repr):
+            other = first.setdefault(key, case)
+            one, two = sorted((_root(patient_of, case), _root(patient_of, other)))
+            if one != two:
+                patient_of[two] = one
+                joined.append((other.case_id, case.case_id))
     return tuple(replace(case, patient_id=_root(patient_of, case)) for case in cases), joined
 
 

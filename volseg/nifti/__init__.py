@@ -4,7 +4,7 @@ Input files are only ever read. What is written lies on the grid of the input to
 is written whole or not at all.
 """
 
-from volseg.nifti.grid import Grid, check_same_grid
+from volseg.nifti.grid import Grid, check_same_grid, orientation
 from volseg.nifti.reading import (
     CaseImages,
     check_values,
@@ -20,6 +20,7 @@ __all__ = [
     "Grid",
     "check_same_grid",
     "check_values",
+    "orientation",
     "read_case",
     "read_case_grid",
     "read_header",

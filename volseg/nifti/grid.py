@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
@@ -50,6 +51,11 @@ class Grid:
     def voxel_ml(self) -> float:
         """Volume of a voxel, in ml."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+
+def orientation(grid: Grid) -> npt.NDArray[np.float64]:
+    """How axes are turned to go right, forward and up: for each its new place and 1 or -1."""
+    return np.asarray(nib.orientations.io_orientation(grid.affine))
 
 
 def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> list[str]:

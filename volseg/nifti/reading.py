@@ -114,19 +114,35 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
     """
     file = look(path, str(path), volumes=1)
     values = file.values(file.read()[0]).transpose(2, 1, 0)
+    if values.dtype == np.uint8:
+        return values, file.grid
+    label_map = np.empty(values.shape[::-1], np.uint8).transpose(2, 1, 0)
+    bad, first = 0, values[:0, 0, 0]
+    # Slice by slice, since label maps may fill much of the memory.
+    for number in range(values.shape[2]):
+        wrong = _round(values[..., number], label_map[..., number])
+        first = first if bad else wrong
+        bad += wrong.size
+    if bad:
+        raise LabelError(
+            f"{path} holds {first[0]} and {bad - 1} more such voxels, but a label map "
+            "holds integers from 0 to 255; give the label map, not an image or a probability"
+        )
+    return label_map, file.grid
+
+
+def _round(values: npt.NDArray[Any], labels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """Write a slice of values as `labels`; returns the values that are none."""
     with np.errstate(invalid="ignore"):
-        label_map = values.astype(np.uint8, copy=False)
-    if np.array_equal(label_map, values):
-        return label_map, file.grid
+        labels[...] = values.astype(np.uint8)
+    if np.array_equal(labels, values):
+        return values[:0, 0]
     # Scaling by a header leaves a rounding error.
     bad = ~np.isfinite(values) | (abs(values - np.rint(values)) > 1e-3)
     bad |= (values < -0.5) | (values > 255.5)
-    if bad.any():
-        raise LabelError(
-            f"{path} holds {values[bad][0]} and {bad.sum() - 1} more such voxels, but a label map "
-            "holds integers from 0 to 255; give the label map, not an image or a probability"
-        )
-    return np.rint(values).astype(np.uint8), file.grid
+    with np.errstate(invalid="ignore"):
+        labels[...] = np.rint(values).astype(np.uint8)
+    return values[bad]
 
 
 def check_values(volume: npt.NDArray[Any], where: str) -> None:

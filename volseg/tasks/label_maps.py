@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +18,14 @@ from volseg.datalist import Case
 from volseg.datalist.conventions import FROM_CONFIG, Values
 from volseg.errors import GeometryError, VolsegError
 from volseg.labels import get_scheme
+from volseg.nifti import Grid, orientation
 from volseg.progress import track
 from volseg.scans import read_grid, read_reference, read_reference_grid
 
 _T = TypeVar("_T")
 # Two persons may have the same few voxels labelled by chance.
 _EVIDENCE = 100
+_PIECE = 2**24
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,15 @@ class LabelMap:
         key: The same for label maps that are equal voxel by voxel, whatever integers they bear;
             None where few voxels are labelled.
         notes: What its header leaves open.
+        outline: Logarithm of the number of labelled voxels, their centre and spread along the axes
+            right, forward and up, in voxels; None where few are labelled, and of slices.
     """
 
     values: Values
     tumour_slices: int
     key: str | None = None
     notes: tuple[str, ...] = ()
+    outline: tuple[float, ...] | None = None
 
 
 def read_label_maps(cases: Iterable[Case]) -> dict[str, LabelMap | str | None]:
@@ -76,28 +82,67 @@ def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T
 
 def _read_label_map(case: Case) -> LabelMap:
     label_map, grid = read_reference(case)
-    flat = label_map.ravel(order="K")
-    # Few voxels are labelled: to work on these alone is many times faster.
-    places = np.flatnonzero(flat)
-    labels = flat[places]
-    counts = np.bincount(labels, minlength=256)
-    counts[0] = flat.size - places.size
-    values = frozenset(np.flatnonzero(counts).tolist())
-    key = _key(label_map.shape, places, labels) if labels.size >= _EVIDENCE else None
-    return LabelMap(values, int(label_map.any(axis=(0, 1)).sum()), key, grid.notes)
+    stored = label_map.transpose(2, 1, 0)  # the order of the file
+    flat = stored.reshape(-1)
+    held = _Held(stored.shape)
+    for start in range(0, flat.size, _PIECE):
+        held.add(flat[start : start + _PIECE], start)
+    values = frozenset(np.flatnonzero(held.counts).tolist())
+    key = outline = None
+    if held.labelled >= _EVIDENCE:
+        key = held.digest.hexdigest()
+        outline = None if case.is_stack else _outline(held, grid)
+    tumour_slices = sum(bool(plane.any()) for plane in stored)
+    return LabelMap(values, tumour_slices, key, grid.notes, outline)
 
 
-def _key(
-    shape: tuple[int, ...], places: npt.NDArray[np.intp], labels: npt.NDArray[np.uint8]
-) -> str:
-    """A hash of which voxels are labelled, integers being counted in the order they occur in."""
-    found, first = np.unique(labels, return_index=True)
-    rank = np.zeros(256, np.uint8)
-    rank[found[np.argsort(first)]] = np.arange(found.size)
-    digest = hashlib.blake2b(str(shape).encode(), digest_size=16)
-    digest.update(places.tobytes())
-    digest.update(rank[labels].tobytes())
-    return digest.hexdigest()
+class _Held:
+    """What a label map (K, J, I) holds, added up in pieces so that no copy of it is made.
+
+    Attributes:
+        counts: Voxels of each value.
+        digest: A hash of which voxels are labelled, integers being counted in the order they
+            occur in.
+        sums: Of the K, J and I of labelled voxels, and of their squares.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.counts = np.zeros(256, np.int64)
+        self.digest = hashlib.blake2b(str(shape).encode(), digest_size=16)
+        self.sums = np.zeros((2, 3))
+        self._rank = np.zeros(256, np.uint8)
+
+    @property
+    def labelled(self) -> int:
+        """Number of voxels that are not 0."""
+        return int(self.counts[1:].sum())
+
+    def add(self, piece: npt.NDArray[np.uint8], start: int) -> None:
+        """Add the voxels from `start` on."""
+        # Few voxels are labelled: to work on these alone is many times faster.
+        places = np.flatnonzero(piece)
+        labels = piece[places]
+        self.counts[0] += piece.size - places.size
+        places += start
+        found, first = np.unique(labels, return_index=True)
+        for label in found[np.argsort(first)]:
+            self._rank[label] = self._rank[label] or self._rank.max() + 1
+        self.counts += np.bincount(labels, minlength=256)
+        self.digest.update(places.tobytes())
+        self.digest.update(self._rank[labels].tobytes())
+        for axis, indices in enumerate(np.unravel_index(places, self.shape)):
+            self.sums[:, axis] += indices.sum(), np.square(indices, dtype=np.float64).sum()
+
+
+def _outline(held: _Held, grid: Grid) -> tuple[float, ...]:
+    """Volume, centre and spread of what is labelled, whichever way the axes are stored."""
+    mean, squares = held.sums[:, ::-1] / held.labelled
+    spread = np.sqrt(np.maximum(squares - mean**2, 0))
+    turned = orientation(grid)
+    mean = np.where(turned[:, 1] < 0, np.array(grid.shape) - 1 - mean, mean)
+    order = np.argsort(turned[:, 0])
+    return (math.log(held.labelled), *mean[order].tolist(), *spread[order].tolist())
 
 
 def _read_case(case: Case) -> LabelMap | None:

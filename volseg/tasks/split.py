@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -52,6 +52,7 @@ from volseg.labels import get_scheme
 from volseg.ownership import check_no_inputs
 from volseg.scans import grey_value_notes
 from volseg.tasks.label_maps import LabelMap, empty_regions, read_label_maps
+from volseg.tasks.likeness import alike
 
 logger = logging.getLogger(__name__)
 
@@ -245,16 +246,18 @@ def _joined(
     """Cases in which the same scan under two names is of one patient; notes and warnings of it."""
     cases = found.cases
     labelled = [case for case in cases if case.label]
-    by_label = {name: one.key for name, one in label_maps.items() if one.key is not None}
+    by_label = {name: {one.key} for name, one in label_maps.items() if one.key is not None}
     notes, all_same = [], []
     for what, keys, members in (
         ("label map", by_label, labelled),
         ("images", image_keys(cases), cases),
+        ("image, though stored otherwise", _keys_of_pairs(alike(labelled, label_maps)), labelled),
     ):
-        if _are_one(keys, members):
+        shared = _shared_by_all(keys, members)
+        if shared:
             all_same.append(what)
-            continue
-        cases, pairs = join_patients(cases, keys)
+        own = {name: set(of_case) - shared for name, of_case in keys.items()}
+        cases, pairs = join_patients(cases, own)
         for first, second in pairs[:1]:
             told = f"{_pairs(len(pairs))}, such as {first} and {second}"
             notes.append(f"{told}: the same {what}, so taken for one patient")
@@ -265,10 +268,21 @@ def _joined(
     return replace(found, cases=cases), tuple(notes), tuple(warnings if all_same else ())
 
 
-def _are_one(keys: Mapping[str, Hashable], cases: Sequence[Case]) -> bool:
-    """Whether cases of three patients or more are all the same: then names alone part patients."""
-    patients = {case.patient_id for case in cases}
-    return len(patients) > 2 and len({keys.get(case.case_id, case) for case in cases}) == 1
+def _shared_by_all(
+    keys: Mapping[str, Collection[Hashable]], cases: Sequence[Case]
+) -> set[Hashable]:
+    """Keys of all cases of three patients or more: of these, names alone part patients."""
+    if len({case.patient_id for case in cases}) < 3:
+        return set()
+    return set.intersection(*(set(keys.get(case.case_id, ())) for case in cases))
+
+
+def _keys_of_pairs(pairs: Iterable[tuple[Case, Case]]) -> dict[str, set[Hashable]]:
+    keys: dict[str, set[Hashable]] = {}
+    for one, two in pairs:
+        for case in (one, two):
+            keys.setdefault(case.case_id, set()).add((one.case_id, two.case_id))
+    return keys
 
 
 def _pairs(number: int) -> str:
