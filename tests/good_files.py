@@ -273,7 +273,8 @@ def _models(folder: Path, add: Any, on: Any) -> None:
     import torch
     from test_inference import write_model
 
-    from volseg.checkpoint import load_checkpoint, read_checkpoint_header
+    from volseg.checkpoint import load_checkpoint
+    from volseg.model_header import read_model_header
     from volseg.tasks.info import info
 
     folder.mkdir()
@@ -285,7 +286,7 @@ def _models(folder: Path, add: Any, on: Any) -> None:
 
     name = "model.safetensors"
     add(name, folder, name, (m.model_changed,), on(name, model), on(name, info),
-        on(name, read_checkpoint_header), info)  # fmt: skip
+        on(name, read_model_header), info)  # fmt: skip
 
 
 def _runs(folder: Path, add: Any, on: Any) -> None:

@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import volseg
-from volseg.checkpoint import load_checkpoint, read_checkpoint_header, save_checkpoint
+from volseg.checkpoint import load_checkpoint, save_checkpoint
 from volseg.config import ExperimentConfig, SlurmConfig
 from volseg.errors import CheckpointError, OutputError
+from volseg.model_header import read_model_header
 from volseg.networks import build_network
 
 SCORES = {"dice/WT": 0.91, "dice/mean": 0.8, "epoch": 12}
@@ -47,7 +48,7 @@ def model_path(tmp_path):
 
 def _with_header(path, change):
     """Rewrite a model file with its header changed by hand."""
-    header = read_checkpoint_header(path)
+    header = read_model_header(path).content
     change(header)
     save_file(load_file(path), path, {"volseg": json.dumps(header)})
 
@@ -92,7 +93,7 @@ def test_the_header_can_be_read_without_volseg(model_path):
     )
     assert "slurm" not in header["config"]
     assert "not for clinical use" in header["disclaimer"]
-    assert header == read_checkpoint_header(model_path)
+    assert header == read_model_header(model_path).content
 
 
 def test_the_same_model_gives_the_same_bytes(model_path, tmp_path):
@@ -121,7 +122,7 @@ def test_a_tensor_under_two_names_is_stored_once(tmp_path):
     save_checkpoint(path, state | {"another.name": state[name]}, config, {})
 
     assert "another.name" not in load_file(path)
-    assert read_checkpoint_header(path)["shared"] == {"another.name": name}
+    assert read_model_header(path).content["shared"] == {"another.name": name}
 
 
 def test_a_network_with_shared_tensors_is_read_back(tmp_path):
@@ -222,7 +223,7 @@ def test_weights_that_do_not_fit_the_config_are_refused(model_path):
 
 def test_a_missing_weight_is_refused(model_path):
     state = load_file(model_path)
-    metadata = {"volseg": json.dumps(read_checkpoint_header(model_path))}
+    metadata = {"volseg": json.dumps(read_model_header(model_path).content)}
     state.pop(next(iter(state)))
     save_file(state, model_path, metadata)
 
@@ -234,7 +235,7 @@ def _with_weights(path, change):
     """Rewrite a model file with its weights changed by hand."""
     state = load_file(path)
     change(state)
-    save_file(state, path, {"volseg": json.dumps(read_checkpoint_header(path))})
+    save_file(state, path, {"volseg": json.dumps(read_model_header(path).content)})
 
 
 def _first(state, ending=".weight"):
@@ -339,7 +340,7 @@ def test_a_model_of_an_earlier_volseg_has_no_checksum_and_is_read(model_path):
 def test_a_file_that_contradicts_its_config_is_refused_with_both_named(model_path, change, message):
     _with_header(model_path, lambda header: header.update(change))
 
-    for read in (load_checkpoint, read_checkpoint_header):
+    for read in (load_checkpoint, read_model_header):
         with pytest.raises(CheckpointError, match=f"contradicts itself: {message}"):
             read(model_path)
 
@@ -376,7 +377,7 @@ def test_the_order_of_regions_survives_under_the_name_of_a_shipped_scheme(tmp_pa
 def test_a_header_of_another_form_is_refused_in_one_short_sentence(model_path, header):
     save_file(load_file(model_path), model_path, {"volseg": header})
 
-    for read in (load_checkpoint, read_checkpoint_header):
+    for read in (load_checkpoint, read_model_header):
         with pytest.raises(CheckpointError, match=r"is not as volseg writes it|formats up") as e:
             read(model_path)
         assert len(str(e.value)) < 600

@@ -19,7 +19,6 @@ from test_inference import write_case, write_model
 
 import volseg
 from volseg import inference
-from volseg.checkpoint import read_checkpoint_header
 from volseg.config import CHANNELS
 from volseg.datalist import Case, DataList, find_cases, journal, write_data_list
 from volseg.datalist.manifests import read_manifest
@@ -27,6 +26,7 @@ from volseg.datalist.written import written_by_volseg
 from volseg.errors import CheckpointError, DataListError, OutputError
 from volseg.inference import Prediction, Predictor
 from volseg.labels import get_scheme
+from volseg.model_header import read_model_header
 from volseg.slices import mask_paths, read_stack_label_map
 from volseg.tasks import manifest as manifest_module
 from volseg.tasks.infer import InferOptions, _read_ahead, infer
@@ -980,7 +980,7 @@ def test_a_model_with_a_weight_that_is_no_number_segments_nothing(scans, output,
     path = write_model(tmp_path / "nan.safetensors")
     state = load_file(path)
     next(iter(state.values())).view(-1)[0] = np.nan
-    save_file(state, path, {"volseg": json.dumps(read_checkpoint_header(path))})
+    save_file(state, path, {"volseg": json.dumps(read_model_header(path).content)})
 
     with pytest.raises(CheckpointError, match="NaN or infinite"):
         run(scans, path, output)

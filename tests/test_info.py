@@ -13,11 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_inference import oblique, tiny_config, write_case, write_model
 
-from volseg.checkpoint import read_checkpoint_header
 from volseg.config import write_config
 from volseg.datalist import DataList, find_cases, write_data_list
 from volseg.errors import CheckpointError, DataListError, ImageError, VolsegError
 from volseg.metrics.table import ScoreRow, ScoreTable
+from volseg.model_header import read_model_header
 from volseg.tasks.info import info
 
 
@@ -342,6 +342,6 @@ def test_a_model_that_finds_nothing_and_one_that_cannot_be_used_are_told_of(tmp_
 
     state = load_file(model)
     next(iter(state.values())).view(-1)[0] = np.nan
-    save_file(state, model, {"volseg": json.dumps(read_checkpoint_header(model))})
+    save_file(state, model, {"volseg": json.dumps(read_model_header(model).content)})
     with pytest.raises(VolsegError, match="NaN or infinite"):
         info(model)

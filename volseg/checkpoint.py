@@ -137,16 +137,6 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
     )
 
 
-def read_checkpoint_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a model file says of itself, without its weights; see `ModelHeader.content`.
-
-    Raises:
-        CheckpointError: If the file is missing, damaged, of another kind, newer than this volseg,
-            or contradicts itself.
-    """
-    return dict(read_model_header(path).content)
-
-
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
