@@ -845,12 +845,12 @@ def test_a_journal_whose_last_line_was_cut_is_read_up_to_there(scans, model, out
 def test_what_a_killed_process_was_writing_goes(patients, slice_model, output):
     run(patients, slice_model, output)
     for name in ("manifest.json", f"{PATIENTS[0]}_WT.nii.gz", "notes.txt"):
-        (output / f".0123abcd-{name}").touch()
-    write_images(output / f".0123abcd-{PATIENTS[0]}", [f"{PATIENTS[0]}_1.tif"])
+        (output / f".volseg-0123abcd-{name}").touch()
+    write_images(output / f".volseg-0123abcd-{PATIENTS[0]}", [f"{PATIENTS[0]}_1.tif"])
 
     run(patients, slice_model, output)
 
-    assert files_in(output) == [".0123abcd-notes.txt", *PATIENTS, "manifest.json"]
+    assert files_in(output) == [".volseg-0123abcd-notes.txt", *PATIENTS, "manifest.json"]
 
 
 @pytest.mark.parametrize(

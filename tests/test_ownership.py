@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from volseg.cli import app
 from volseg.config import load_config, write_config
-from volseg.datalist import read_data_list
+from volseg.datalist import read_data_list, write_data_list
 from volseg.errors import OutputError
 from volseg.files import atomic_write, check_outputs, make_output, remove
 from volseg.metrics.groups import GroupTable
@@ -23,7 +23,7 @@ from volseg.metrics.record import ScoreRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
 from volseg.overlay import save_figure
-from volseg.ownership import check_no_inputs, is_log, is_ours
+from volseg.ownership import check_no_inputs, is_data_list, is_log, is_ours
 from volseg.runs import check_run, open_run
 from volseg.slices import write_masks
 from volseg.tasks.evaluate import evaluate
@@ -138,13 +138,61 @@ def test_split_replaces_a_data_list_and_no_other_json(cohort, tmp_path):
     path = tmp_path / "list.json"
     path.write_text('{"training": [], "name": "of another program"}')
 
-    with pytest.raises(OutputError, match=r"list\.json is there already and volseg did not"):
+    with pytest.raises(OutputError, match=r"list\.json is there already and is no data list as"):
         split([cohort / "scans"], path, folds=2)
     path.unlink()
     split([cohort / "scans"], path, folds=2)
     split([cohort / "scans"], path, folds=3)
 
     assert {case.fold for case in read_data_list(path).training} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("version", ["new", "old"])
+@pytest.mark.parametrize("edit", ["fold", "layout", "note"])
+def test_split_does_not_replace_a_data_list_that_was_edited(cohort, tmp_path, version, edit):
+    path = tmp_path / "list.json"
+    split([cohort / "scans"], path, folds=2)
+    content = json.loads(path.read_text())
+    if version == "old":  # without a digest
+        del content["sha256"]
+        path.write_text(re.sub(r'"sha256": "[0-9a-f]{64}",\n', "", path.read_text()))
+        if edit == "fold":
+            pytest.skip("not told from a list of an older version")
+    assert is_data_list(path)
+    edited = {
+        "fold": path.read_text().replace('"fold": 1', '"fold": 0'),
+        "layout": json.dumps(content, indent=1),
+        "note": path.read_text().replace("{\n", '{\n"description":  "mine",\n', 1),
+    }[edit]
+    path.write_text(edited)
+    read_data_list(path)
+
+    with pytest.raises(OutputError, match=r"is no data list as volseg split wrote it; choose"):
+        split([cohort / "scans"], path, folds=2)
+
+    assert path.read_text() == edited
+
+
+@pytest.mark.parametrize("name", ["scores.json", "environment.json", "data_list.json", "m.json"])
+def test_split_does_not_replace_what_other_commands_wrote(cohort, tmp_path, experiment, name):
+    config = load_config(experiment)
+    run = tmp_path / "run"
+    open_run(run, config, read_data_list(config.data.data_list), resume=False)
+    ScoreRecord(ScoreTable.of([]), SliceTable.of([])).write(run, {})
+    (run / "m.json").write_text('{"volseg": 1, "training": "of mine"}')
+    before = contents(run)
+
+    with pytest.raises(OutputError, match=rf"{name} is (there already|the data list of a run)"):
+        split([cohort / "scans"], run / name, folds=2)
+
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("name", ["scores.json", "environment.json", "other.json"])
+def test_a_document_of_the_user_that_names_volseg_is_not_ours(tmp_path, name):
+    (tmp_path / name).write_text('{"volseg": "notes of mine", "todo": [1, 2]}')
+
+    assert not is_ours(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "scores.json", "config.yaml", "tensorboard"])
@@ -192,7 +240,7 @@ def test_beginning_anew_removes_what_the_run_wrote_and_nothing_else(tmp_path, ex
     log.write_text("of another program")
     log.with_name(f"{log.name}.volseg").write_text("of the run")
     (run / "metrics.csv").write_text("epoch,step,seconds,learning_rate,train/loss,val/loss\n")
-    unfinished = run / "checkpoints" / ".0123abcd-step-00000003.ckpt"
+    unfinished = run / "checkpoints" / ".volseg-0123abcd-step-00000003.ckpt"
     unfinished.touch()
 
     open_run(run, config, data_list, resume=False)
@@ -223,6 +271,7 @@ def test_a_run_of_the_older_version_is_known_by_its_environment(tmp_path, experi
     shutil.rmtree("old/checkpoints")
     Path("old/environment.json").write_text('{"versions": {"volseg": "0.1.0"}, "python": "3"}')
     write_config(Path("old/config.yaml"), config)
+    write_data_list(Path("old/data_list.json"), data_list, Path())
 
     check_run(Path("old"), config, data_list, resume=False)
     Path("old/environment.json").unlink()
@@ -313,8 +362,9 @@ def test_masks_replace_masks_and_what_is_hidden_among_them_stays(tmp_path):
 
 def test_unfinished_files_of_the_same_name_go_and_others_stay(tmp_path):
     for name in (
+        ".volseg-0123abcd-scores.json",
+        ".volseg-0123abcd-notes.txt",
         ".0123abcd-scores.json",
-        ".0123abcd-notes.txt",
         ".scores.json",
         ".git-scores.json",
     ):
@@ -323,7 +373,12 @@ def test_unfinished_files_of_the_same_name_go_and_others_stay(tmp_path):
     make_output(tmp_path, ["scores.json"])
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *(".0123abcd-notes.txt", ".git-scores.json", ".scores.json"),
+        *(
+            ".0123abcd-scores.json",
+            ".git-scores.json",
+            ".scores.json",
+            ".volseg-0123abcd-notes.txt",
+        ),
     ]
 
 

@@ -147,7 +147,7 @@ def test_fewer_epochs_than_a_run_has_trained_are_refused(experiment):
 
 def test_a_fold_killed_in_its_first_checkpoint_begins_anew(experiment):
     begin(Path("r/fold0"), with_fold(experiment, 0))
-    Path("r/fold0/checkpoints/.0123abcd-step-00000003.ckpt").touch()
+    Path("r/fold0/checkpoints/.volseg-0123abcd-step-00000003.ckpt").touch()
 
     fit_folds(experiment, Path("r"), "0", resume=True, program=["bash", "-c", 'echo "$@" >calls'])
 

@@ -267,14 +267,14 @@ def test_of_several_processes_the_first_tells_and_the_others_their_errors(monkey
 
 
 def test_what_a_killed_process_began_to_write_goes_and_nothing_else(tmp_path):
-    begun = tmp_path / ".0123abcd-metrics.csv"
+    begun = tmp_path / ".volseg-0123abcd-metrics.csv"
     kept = [tmp_path / name for name in ("metrics.csv", ".bashrc", ".0123-a", ".0123abcg-a")]
     for path in (begun, *kept):
         path.touch()
-    (tmp_path / ".0123abcd-folder").mkdir()
+    (tmp_path / ".volseg-0123abcd-folder").mkdir()
 
     remove_unfinished(tmp_path, {"metrics.csv"}.__contains__)
 
     assert not begun.exists()
     assert all(path.exists() for path in kept)
-    assert (tmp_path / ".0123abcd-folder").exists()
+    assert (tmp_path / ".volseg-0123abcd-folder").exists()

@@ -823,7 +823,10 @@ def test_what_else_lies_among_the_checkpoints_is_no_checkpoint_and_stays(run, ex
     others = [checkpoint.with_name(name) for name in ("step-best.ckpt", "step-3.ckpt", "a.ckpt")]
     for other in others:
         other.touch()
-    begun = [checkpoint.with_name(".0123abcd-step-00000006.ckpt"), part / ".0123abcd-metrics.csv"]
+    begun = [
+        checkpoint.with_name(".volseg-0123abcd-step-00000006.ckpt"),
+        part / ".volseg-0123abcd-metrics.csv",
+    ]
     for path in begun:
         path.touch()
 

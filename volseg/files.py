@@ -26,7 +26,7 @@ CURVES_FILE, SAMPLES_FILE = "curves.png", "samples.png"
 #: What `infer` made from what, beside its results.
 MANIFEST_FILE = "manifest.json"
 
-_UNFINISHED = re.compile(r"\.[0-9a-f]{8}-(?P<name>.+)")
+_UNFINISHED = re.compile(r"\.volseg-[0-9a-f]{8}-(?P<name>.+)")
 _CHOOSE = "choose another with -o"
 
 
@@ -80,7 +80,7 @@ def cannot_write(path: Path, error: Exception) -> OutputError:
 def unfinished_path(path: Path) -> Path:
     """Another name for what will become `path` when it is whole."""
     # Hidden, so that no search for cases finds it; random, since two jobs may write at a time.
-    return path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    return path.with_name(f".volseg-{secrets.token_hex(4)}-{path.name}")
 
 
 @contextlib.contextmanager

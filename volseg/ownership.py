@@ -7,8 +7,10 @@ known by their manifest.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,13 @@ _TEXTS = {
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
 }
+# What a JSON file of this name holds beside the version of volseg, a key at least; all others that
+# are written are data lists.
+_DOCUMENTS = {
+    "scores.json": {"cases", "summary"},
+    "environment.json": {"versions"},
+}
+_DIGEST, _CASES = "sha256", ("training", "testing")
 _JOB = "job_id"
 _MODEL = re.compile(rb'.{8}\{"__metadata__":\{"volseg":', re.DOTALL)
 _DRAWN = re.compile(rb"\x89PNG.{,64}tEXtSoftware\x00(volseg|Matplotlib)", re.DOTALL)
@@ -106,12 +115,14 @@ def _reader_of(path: Path) -> Callable[[Path], bool]:
     """What tells whether the file at `path` is ours."""
     if path.name in _TEXTS:
         return _is_text
+    if path.name in _DOCUMENTS:
+        return _is_document
     if path.name == _JOB:
         return _is_job
     if is_checkpoint(path.name):
         return Path.is_file
     readers = {
-        ".json": _is_document,
+        ".json": is_data_list,
         ".yaml": _is_config,
         ".safetensors": _is_model,
         ".png": _is_picture,
@@ -129,10 +140,50 @@ def _is_job(path: Path) -> bool:
     return read_bytes(path, 100).strip().isdigit() and is_ours(path.with_name("job.sh"))
 
 
+def data_list_text(content: Mapping[str, Any]) -> str:
+    """Text of a data list, a line for each case, with a digest that tells whether it was edited."""
+    text = _lines(content)
+    return text.replace("{\n", f"{{\n{_seal(text)}", 1)
+
+
+def is_data_list(path: Path) -> bool:
+    """Whether a file is a data list as volseg wrote it, unchanged since.
+
+    Lists of older versions, which have no digest, are known by their form.
+    """
+    if path.is_symlink():
+        return False
+    try:
+        text = read_bytes(path).decode()
+        content = read_json(path, OutputError)
+    except (OSError, ValueError, VolsegError):
+        return False
+    if not isinstance(content, dict) or content.get("volseg") != 1 or "training" not in content:
+        return False
+    seal = content.pop(_DIGEST, None)
+    return text == (_lines(content) if seal is None else data_list_text(content))
+
+
+def _lines(content: Mapping[str, Any]) -> str:
+    lines = [
+        f"{json.dumps(key)}: {_array(value) if key in _CASES else json.dumps(value)}"
+        for key, value in content.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _array(entries: Any) -> str:
+    return "[" + ",".join(f"\n{json.dumps(entry)}" for entry in entries) + "]"
+
+
+def _seal(text: str) -> str:
+    return f'"{_DIGEST}": "{hashlib.sha256(text.encode()).hexdigest()}",\n'
+
+
 def _is_document(path: Path) -> bool:
     """Whether it names volseg as all our documents do, those of older versions among the last."""
     content = read_json(path, OutputError)
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not content.keys() & _DOCUMENTS[path.name]:
         return False
     versions = content.get("versions")
     of_versions: Any = versions.get("volseg") if isinstance(versions, dict) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import os
 from collections import Counter, defaultdict
@@ -19,6 +18,7 @@ from volseg.datalist.case import Case, DataList
 from volseg.datalist.names import is_slice, patient_key, patient_of, unfit_name
 from volseg.documents import read_json
 from volseg.errors import DataListError, cut, listed, shown
+from volseg.ownership import data_list_text
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ class _File(_Strict):
     data_root: _Name | None
     training: list[_Entry]
     testing: list[_Entry] = []
+    # Of the list as volseg wrote it; whoever edits it need not care.
+    sha256: Any = None
     # What the Decathlon format also has; for other readers.
     description: Any = None
     reference: Any = None
@@ -127,7 +129,7 @@ def write_data_list(path: Path, data_list: DataList, data_root: Path) -> None:
         OSError: If the file cannot be written.
     """
     root = _absolute(data_root)
-    head = {
+    content: dict[str, Any] = {
         "name": data_list.name,
         "volseg": 1,
         "tensorImageSize": "4D",
@@ -135,11 +137,9 @@ def write_data_list(path: Path, data_list: DataList, data_root: Path) -> None:
         "channels": data_list.channels,
         "data_root": _relative(root, _absolute(path.parent)),
     }
-    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     for key, cases in (("training", data_list.training), ("testing", data_list.testing)):
-        entries = [json.dumps(_entry(case, data_list.channels, root)) for case in cases]
-        lines.append(f'"{key}": [' + ",".join(f"\n{entry}" for entry in entries) + "]")
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8", newline="\n")
+        content[key] = [_entry(case, data_list.channels, root) for case in cases]
+    path.write_text(data_list_text(content), encoding="utf-8", newline="\n")
 
 
 def _entry(case: Case, channels: Sequence[str], root: Path) -> dict[str, Any]:

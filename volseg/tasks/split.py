@@ -49,7 +49,8 @@ from volseg.errors import (
 )
 from volseg.files import atomic_write, make_output
 from volseg.labels import get_scheme
-from volseg.ownership import check_no_inputs
+from volseg.ownership import check_no_inputs, is_data_list, is_ours
+from volseg.runs import ENVIRONMENT
 from volseg.scans import grey_value_notes
 from volseg.tasks.label_maps import LabelMap, empty_regions, read_label_maps
 from volseg.tasks.likeness import alike
@@ -201,6 +202,13 @@ def _check_output(output: Path, folders: Sequence[Path], options: SplitOptions) 
     if output.suffix.lower() != ".json":
         raise OutputError(f"{output} does not end in .json, as a data list does; name it so")
     check_no_inputs([output], [*folders, *([options.table] if options.table else [])])
+    remedy = "choose another name with -o, or move it away"
+    if output.exists() and not output.is_dir() and not is_data_list(output):
+        raise OutputError(
+            f"{output} is there already and is no data list as volseg split wrote it; {remedy}"
+        )
+    if output.exists() and is_ours(output.with_name(ENVIRONMENT)):
+        raise OutputError(f"{output} is the data list of a run; {remedy}")
     make_output(output.parent, [output.name])
 
 
