@@ -237,6 +237,45 @@ def test_dark_tissue_within_the_brain_is_not_taken_for_ripples():
     assert tissue[24:26, 22:24, 20:22].all()
 
 
+def padded(array: np.ndarray, inner: float, outer: float, by: int = 4) -> np.ndarray:
+    """Background `inner`, and around that a frame of `outer`."""
+    framed = np.where(array == 0, inner, array)
+    middle = np.zeros(array.shape, bool)
+    middle[(slice(None), *(slice(by, -by),) * 3)] = True
+    return np.where(middle | (array != 0), framed, outer)
+
+
+@pytest.mark.parametrize("inner, outer", [(-1, 0), (-1024, 0), (0, -1), (0, -1000), (7, -3)])
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_a_background_around_another_one_is_background(inner, outer, dtype):
+    array = np.pad(head(), [(0, 0), *[(3, 3)] * 3])
+
+    done = preprocess(case(padded(array, inner, outer).astype(dtype)), options())
+
+    assert np.array_equal(done.image, preprocess(case(array), options()).image)
+    assert done.notes == (f"t1n, t1c: background is {inner}, and {outer} around that: taken as 0",)
+
+
+def test_a_background_of_two_values_side_by_side_is_background():
+    array = head()
+    halves = np.where(array == 0, -3, array)
+    halves[:, :13][array[:, :13] == 0] = 0
+
+    found = preprocess(case(halves), options())
+
+    assert np.array_equal(found.image, preprocess(case(array), options()).image)
+
+
+def test_a_drawing_of_few_values_keeps_them_all():
+    array = (head(channels=1) != 0) * 100
+    array[0, 10:16, 9:15, 8:14] = 200
+
+    done = preprocess(case(array), options())
+
+    assert np.count_nonzero(done.tissue) == np.count_nonzero(array)
+    assert done.notes == ()
+
+
 # Where nothing tells
 
 
@@ -299,12 +338,49 @@ def test_a_hot_voxel_changes_nothing_but_itself(value, count, stack):
 
 def test_a_bright_lesion_is_not_taken_for_hot_voxels():
     array = head().astype(np.float32)
-    array[0, 12:14, 12:14, 10:12] = 20000
+    array[0, 12:14, 12:14, 10:12] = 5000
 
     done = preprocess(case(array), options())
 
     assert done.notes == ()
-    assert done.image[0].max() > 15
+    assert done.image[0].max() > 10
+
+
+def test_a_hot_line_and_text_in_a_corner_change_little_and_are_noted():
+    array = head((60, 50, 44)).astype(np.float32)
+    expected = preprocess(case(array), options()).image[0].astype(float)
+    line, text = array.copy(), array.copy()
+    line[0, :, 25, 22] = np.where(array[0, :, 25, 22] != 0, 30000, 0)
+    text[0, 1:11, 1:3, 1:3] = 32000
+    length = np.count_nonzero(array[0, :, 25, 22])
+
+    of_line, of_text = (preprocess(case(one), options()) for one in (line, text))
+
+    assert np.count_nonzero(abs(of_line.image[0] - expected) > 0.05) <= length
+    assert of_line.notes[0].startswith(f"t1n: {length} of its voxels, up to 30000, lie far outside")
+    box = [np.flatnonzero(array[0].any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    brain = of_text.image[0][tuple(slice(used[0] - 1, used[-1]) for used in box)]
+    assert abs(brain - expected).max() < 0.1
+    assert of_text.notes[0].startswith("t1n: 40 of its voxels, up to 32000, lie far outside")
+    assert of_text.notes[1].endswith(
+        "empty planes part its tissue: something beside the brain, "
+        "such as text, or slices that are lost; look at the scan"
+    )
+
+
+def test_many_voxels_far_outside_stay_and_are_noted():
+    array = head((60, 50, 44), 1).astype(np.float32)
+    plane = np.where(array[0, 28] != 0, 30000, 0)
+    share = np.count_nonzero(plane) / np.count_nonzero(array)
+    array[0, 28] = plane
+
+    (note,) = preprocess(case(array), options()).notes
+
+    assert 0.01 < share < 0.05
+    assert note == (
+        f"t1n: {np.count_nonzero(plane)} of its voxels, up to 30000, lie far outside the others: "
+        f"{share:.1%} of the tissue, so they stay, and make all else dark; look at it"
+    )
 
 
 # Where it is said

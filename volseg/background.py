@@ -14,6 +14,7 @@ from typing import Any
 import cc3d
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 Volume = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -36,7 +37,10 @@ _EXACT, _ROUGH = 0.1, 0.3
 _CERTAIN = 0.25
 # Share of ripples among what is not background; measured, 0.1 % at most in scans without.
 _SMEARED = 0.01
-
+# A second value within the first one: its share of what the first leaves (one value fills 2 % of a
+# brain at most), as many voxels may be almost like it, so much of the outer face it fills, and as
+# much of what is left then may be one value.
+_SECOND, _ALMOST, _FACE, _FLAT = 0.05, 0.5, 0.5, 0.2
 
 #: Volume of tissue that no brain has.
 LARGEST_BRAIN_ML = 2500
@@ -55,17 +59,28 @@ class Background:
         low: Least value that may be background.
         high: Largest one; both are `value` but where ripples surround the tissue.
         share: Of the border that is background.
+        around: Value that fills the border where `value` fills what lies within it, as where a
+            scan was padded; None: `value` fills the border.
     """
 
     value: float
     low: float
     high: float
     share: float
+    around: float | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether background is just what is 0."""
-        return self.value == self.low == self.high == 0
+        return self.value == self.low == self.high == 0 and self.around is None
+
+    def holds(self, values: Volume) -> Mask:
+        """Which of some values may be background."""
+        if self.is_smeared:
+            held = (values >= self.low) & (values <= self.high)
+        else:
+            held = values == self.value
+        return np.asarray(held if self.around is None else held | (values == self.around))
 
     @property
     def is_smeared(self) -> bool:
@@ -85,6 +100,8 @@ def described(background: Background) -> str:
     told = f"background is {background.value:.6g}"
     if background.is_smeared:
         told += f", with ripples from {background.low:.3g} to {background.high:.3g}"
+    if background.around is not None:
+        told += f", and {background.around:.6g} around that"
     return f"{told}: taken as 0"
 
 
@@ -109,6 +126,9 @@ def background_of(channel: Volume) -> Background:
             return Background(0.0, 0.0, 0.0, float((border == 0).mean()))
     else:
         low, high = value, value
+        if (inner := _second(channel, sample, value)) is not None:
+            share = float(np.isin(border, (inner, value)).mean())
+            return Background(inner, inner, inner, share, around=value)
     low, high = _with_ripples(sample, value, low, high)
     inside = (border >= low) & (border <= high)
     return Background(value, low, high, float(inside.mean()))
@@ -120,17 +140,20 @@ def tissue_of(channel: Volume, background: Background) -> Mask:
     Where tissue may have the values of background, background is what hangs together with the
     border of the scan.
     """
-    if background.is_smeared:
-        near = (channel >= background.low) & (channel <= background.high)
-    else:
-        near = channel == background.value
-        if background.value in (0, channel.min(), channel.max()):
-            return np.asarray(~near)
+    near = background.holds(channel)
+    is_one = background.low == background.high and background.around is None
+    if is_one and background.value in (0, channel.min(), channel.max()):
+        return np.asarray(~near)
+    return ~_outside(near)
+
+
+def _outside(near: Mask) -> Mask:
+    """What hangs together with the border of a volume, of what is near to background."""
     parts = cc3d.connected_components(near, connectivity=6)
     outside = np.zeros(int(parts.max()) + 1, np.bool_)
     outside[np.unique(_border(parts))] = True
     outside[0] = False  # what is not near
-    return np.asarray(~outside[parts])
+    return np.asarray(outside[parts])
 
 
 def thinned(volume: Volume) -> Volume:
@@ -155,6 +178,29 @@ def _scale(distances: npt.NDArray[np.float64]) -> float:
 def _distances(sample: Volume, value: float) -> npt.NDArray[np.float64]:
     """How far what differs from `value` is from it."""
     return sample[sample != value].astype(np.float64) - value
+
+
+def _second(channel: Volume, sample: Volume, first: float) -> float | None:
+    """The value that fills much of what lies within a background of one value, and its outside."""
+    rest = sample[sample != first]
+    if not rest.size:
+        return None
+    values, counts = np.unique(rest, return_counts=True)
+    value, count = float(values[counts.argmax()]), int(counts.max())
+    if count < _SECOND * rest.size or count == rest.size:
+        return None
+    near = abs(rest.astype(np.float64) - value) <= _RIPPLE * _scale(_distances(rest, value))
+    others = counts.sum() - count
+    is_flat = np.delete(counts, counts.argmax()).max() > _FLAT * others  # as a drawing is
+    if is_flat or np.count_nonzero(near) > (1 + _ALMOST) * count:
+        return None
+    within = channel != first
+    face = within & ~ndimage.binary_erosion(within, border_value=False)
+    filled = channel == value
+    if np.count_nonzero(face & filled) < _FACE * np.count_nonzero(face):
+        return None
+    held = np.count_nonzero(_outside(~within | filled) & filled)
+    return value if held > _FACE * np.count_nonzero(filled) else None
 
 
 def _is_noise(border: Volume, sample: Volume, value: float) -> bool:

@@ -90,9 +90,7 @@ def grey_value_notes(case: Case) -> list[str]:
     for name, channel in zip(case.channels, images.array, strict=True):
         background = background_of(channel)
         about.setdefault(described(background), []).append(name)
-        sample = thinned(channel)
-        inside = (sample < background.low) | (sample > background.high)
-        share = max(share, float(inside.mean()))
+        share = max(share, float(1 - background.holds(thinned(channel)).mean()))
     notes = [f"{', '.join(names)}: {note}" for note, names in about.items() if note]
     grid = images.grid
     too_large = not_stripped(share * math.prod(grid.shape) * grid.voxel_ml)

@@ -24,7 +24,7 @@ from volseg.training.hardware import check_hardware
 from volseg.training.report import notes_in_words, regions_missing
 
 _LABEL_MAPS = 5
-_GREY_VALUES = 4
+_GREY_VALUES = 8
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ from volseg.tasks.likeness import alike
 logger = logging.getLogger(__name__)
 
 # Cases whose grey values are looked at.
-_LOOKED_AT = 4
+_LOOKED_AT = 8
 _REMEDY = f"say it with --labels NAME, or with --labels {FROM_CONFIG} if the config is to say it"
 
 

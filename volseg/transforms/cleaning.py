@@ -105,15 +105,16 @@ def _without_far_voxels(channel: Channel) -> Channel:
     found = far_outside(channel.values, channel.tissue)
     if found is None:
         return channel
-    far, low, high = found
-    values, places = channel.values.copy(order="K"), np.nonzero(far)
-    outliers = values[places]
+    places = np.nonzero(found.mask)
+    outliers = channel.values[places]
     furthest = outliers[np.argmax(abs(outliers.astype(np.float64)))]
-    values[places] = np.clip(outliers, low, high)
-    note = (
-        f"{len(outliers)} of its voxels, up to {furthest:.6g}, lie far outside the others: taken "
-        f"into the range of 99 % of them, {low:.6g} to {high:.6g}"
-    )
+    note = f"{found.count} of its voxels, up to {furthest:.6g}, lie far outside the others: "
+    if not found.are_few:
+        note += f"{found.share:.1%} of the tissue, so they stay, and make all else dark; look at it"
+        return replace(channel, notes=(*channel.notes, note))
+    values = channel.values.copy(order="K")
+    values[places] = np.clip(outliers, found.low, found.high)
+    note += f"taken into the range of 96 % of them, {found.low:.6g} to {found.high:.6g}"
     return replace(channel, values=values, notes=(*channel.notes, note))
 
 

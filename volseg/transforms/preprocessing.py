@@ -83,7 +83,7 @@ def preprocess(
     """
     keeps = bool((ratios(images.grid.affine, options.spacing_mm, options.spatial_dims) == 1).all())
     channels = cleaned(images.array, options)
-    box = _box(channels, margin=0 if keeps else 1)
+    box, gap = _box(channels, margin=0 if keeps else 1)
     old = images.grid.affine @ scaling((1, 1, 1), [axis.start for axis in box])
     block = [channel.cut(box) for channel in channels]
     sizes = [axis.stop - axis.start for axis in box]
@@ -116,7 +116,13 @@ def preprocess(
 
     tissue = np.logical_or.reduce(side_by_side(fill, image, block))
     done = Preprocessed(image, tissue, affine, images.grid)
-    return replace(done, notes=tuple(_notes(images, options, channels, done.tissue_ml)))
+    notes = _notes(images, options, channels, done.tissue_ml)
+    if gap and not images.slices:
+        notes.append(
+            f"{gap} empty planes part its tissue: something beside the brain, such as text, or "
+            "slices that are lost; look at the scan"
+        )
+    return replace(done, notes=tuple(notes))
 
 
 def _require_memory(
@@ -150,18 +156,19 @@ def preprocess_masks(
     return np.asarray(moved(masks, grid.affine, target.affine, target.image.shape[1:]) >= _HALF)
 
 
-def _box(channels: Sequence[Channel], margin: int) -> tuple[slice, ...]:
-    """Box of the tissue, and so many voxels around it; all if there is none."""
+def _box(channels: Sequence[Channel], margin: int) -> tuple[tuple[slice, ...], int]:
+    """Box of the tissue, and so many voxels around it, all if there is none; empty planes in it."""
     if channels[0].within is not None:
-        return bounding_box(channels[0].within, margin)
+        return bounding_box(channels[0].within, margin), 0
     profiles = side_by_side(_profiles, channels)
-    box = []
+    box, gap = [], 0
     shape = channels[0].values.shape
     for lines, size in zip(zip(*profiles, strict=True), shape, strict=True):
         used = np.flatnonzero(np.any(lines, axis=0))
         low, high = (int(used[0]), int(used[-1]) + 1) if used.size else (0, size)
         box.append(slice(max(low - margin, 0), min(high + margin, size)))
-    return tuple(box)
+        gap = max(gap, high - low - used.size) if used.size else gap
+    return tuple(box), gap
 
 
 def _profiles(channel: Channel) -> list[Mask]:
