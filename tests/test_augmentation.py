@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -148,14 +150,14 @@ def test_a_smooth_field_is_that_of_torch(shape):
 
 def test_blur_is_that_of_scipy(image):
     found = image.clone()
-    _blur(found, random(), (0.8, 0.8))
+    _blur(found, random(), (0.8, 0.8), [1.0] * (image.ndim - 1))
 
     inner = (slice(None), *[slice(7, -7)] * (image.ndim - 1))
     expected = [ndimage.gaussian_filter(c, 0.8, truncate=8) for c in image.double().numpy()]
     assert np.allclose(found[inner], np.array(expected)[inner], atol=1e-4)
     # At the border, weights of what is outside go to what is inside.
     ones = torch.ones_like(image)
-    _blur(ones, random(), (0.8, 0.8))
+    _blur(ones, random(), (0.8, 0.8), [1.0] * (ones.ndim - 1))
     assert torch.allclose(ones, torch.ones(()), atol=1e-5)
 
 
@@ -182,10 +184,38 @@ def test_contrast_is_that_of_monai(image, factor):
     assert torch.allclose(found, expected, atol=1e-4)
 
 
+def test_blur_is_as_wide_in_mm_along_all_axes():
+    point = torch.zeros(1, 21, 21, 9)
+    point[0, 10, 10, 4] = 1
+
+    _blur(point, random(), (2.0, 2.0), [1.0, 1.0, 5.0])
+
+    along_i, along_k = point[0, :, 10, 4], point[0, 10, 10]
+    assert along_i[8] / along_i[10] == pytest.approx(
+        math.exp(-0.5), rel=1e-3
+    )  # 2 mm, one deviation
+    assert along_k[5] / along_k[4] == pytest.approx(math.exp(-(2.5**2) / 2), rel=1e-3)  # 5 mm
+
+
+def test_low_resolution_keeps_an_axis_that_is_coarser_already():
+    image = torch.rand(1, 20, 20, 8)
+    coarser = image.clone()
+
+    _coarsen(coarser, random(), (0.5, 0.5), [1.0, 1.0, 5.0])
+
+    assert coarser.shape == image.shape
+    slices = image.clone()
+    for number in range(8):
+        one = slices[:, ..., number].contiguous()
+        _coarsen(one, random(), (0.5, 0.5), [1.0, 1.0])
+        slices[..., number] = one
+    assert torch.allclose(coarser, slices, atol=1e-6)
+
+
 @pytest.mark.parametrize("zoom", [0.5, 0.73, 1.0])
 def test_low_resolution_is_that_of_monai(image, zoom):
     found = image.clone()
-    _coarsen(found, random(), (zoom, zoom))
+    _coarsen(found, random(), (zoom, zoom), [1.0] * (image.ndim - 1))
 
     mode = "bilinear" if image.ndim == 3 else "trilinear"
     theirs = RandSimulateLowResolution(1, upsample_mode=mode, zoom_range=(zoom, zoom))

@@ -245,7 +245,7 @@ def padded(array: np.ndarray, inner: float, outer: float, by: int = 4) -> np.nda
     return np.where(middle | (array != 0), framed, outer)
 
 
-@pytest.mark.parametrize("inner, outer", [(-1, 0), (-1024, 0), (0, -1), (0, -1000), (7, -3)])
+@pytest.mark.parametrize(("inner", "outer"), [(-1, 0), (-1024, 0), (0, -1), (0, -1000), (7, -3)])
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_a_background_around_another_one_is_background(inner, outer, dtype):
     array = np.pad(head(), [(0, 0), *[(3, 3)] * 3])
@@ -264,6 +264,15 @@ def test_a_background_of_two_values_side_by_side_is_background():
     found = preprocess(case(halves), options())
 
     assert np.array_equal(found.image, preprocess(case(array), options()).image)
+
+
+def test_a_saturated_channel_keeps_its_brightest_voxels():
+    array = np.clip(head() / 2, 0, 254).astype(np.uint8)
+    array[head() == 0] = 255
+
+    assert np.count_nonzero(preprocess(case(array), options()).tissue) == np.count_nonzero(
+        head()[0]
+    )
 
 
 def test_a_drawing_of_few_values_keeps_them_all():

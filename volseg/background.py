@@ -40,7 +40,7 @@ _SMEARED = 0.01
 # A second value within the first one: its share of what the first leaves (one value fills 2 % of a
 # brain at most), as many voxels may be almost like it, so much of the outer face it fills, and as
 # much of what is left then may be one value.
-_SECOND, _ALMOST, _FACE, _FLAT = 0.05, 0.5, 0.5, 0.2
+_SECOND, _ALMOST, _FACE, _FLAT = 0.05, 0.1, 0.75, 0.2
 
 #: Volume of tissue that no brain has.
 LARGEST_BRAIN_ML = 2500
@@ -187,7 +187,8 @@ def _second(channel: Volume, sample: Volume, first: float) -> float | None:
         return None
     values, counts = np.unique(rest, return_counts=True)
     value, count = float(values[counts.argmax()]), int(counts.max())
-    if count < _SECOND * rest.size or count == rest.size:
+    # Of a channel that is saturated, the largest value is tissue.
+    if count < _SECOND * rest.size or value == values[-1]:
         return None
     near = abs(rest.astype(np.float64) - value) <= _RIPPLE * _scale(_distances(rest, value))
     others = counts.sum() - count
@@ -200,7 +201,7 @@ def _second(channel: Volume, sample: Volume, first: float) -> float | None:
     if np.count_nonzero(face & filled) < _FACE * np.count_nonzero(face):
         return None
     held = np.count_nonzero(_outside(~within | filled) & filled)
-    return value if held > _FACE * np.count_nonzero(filled) else None
+    return value if held > np.count_nonzero(filled) / 2 else None
 
 
 def _is_noise(border: Volume, sample: Volume, value: float) -> bool:

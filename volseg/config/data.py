@@ -72,15 +72,22 @@ class AugmentationConfig(Section):
         0.15, description="largest change, in standard deviations; of the range for intensity unit"
     )
     bias_field: Probability = Field(0.0, description="of smooth shading, another in each channel")
-    bias_field_range: NonNegative = Field(0.4, description="largest logarithm of its factor")
+    bias_field_range: NonNegative = Field(
+        0.4,
+        description="largest logarithm of its factor; it changes over the length of a patch",
+    )
     noise: Probability = Field(0.1, description="of Gaussian noise")
     noise_std: NonNegative = Field(0.1, description="largest standard deviation of the noise")
     blur: Probability = Field(0.1, description="of Gaussian blur")
-    blur_sigma: tuple[Positive, Positive] = Field((0.5, 1.0), description="range, in voxels")
+    blur_sigma: tuple[Positive, Positive] = Field(
+        (0.5, 1.0), description="range, in voxels of the finest axis"
+    )
     contrast: Probability = Field(0.15, description="of a stretch about the mean")
     contrast_range: tuple[Positive, Positive] = Field((0.75, 1.25), description="range of factors")
     low_resolution: Probability = Field(0.1, description="of down- and upsampling")
-    low_resolution_range: tuple[Positive, Positive] = Field((0.5, 1.0), description="range of zoom")
+    low_resolution_range: tuple[Positive, Positive] = Field(
+        (0.5, 1.0), description="range of zoom of the finest axis; one that is coarser is kept"
+    )
     gamma: Probability = Field(0.15, description="of a gamma curve")
     gamma_range: tuple[Positive, Positive] = Field((0.7, 1.5), description="range of exponents")
     channel_dropout: Probability = Field(

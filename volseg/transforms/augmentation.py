@@ -16,7 +16,14 @@ from monai.transforms import Compose, RandomizableTransform
 from torch.nn import functional
 
 from volseg.config import AugmentationConfig
-from volseg.transforms.axes import control_points, empty, multiplied, smooth_field, weights_between
+from volseg.transforms.axes import (
+    control_points,
+    empty,
+    multiplied,
+    smooth_field,
+    voxel_lengths,
+    weights_between,
+)
 from volseg.transforms.warping import RandomFlip, RandomWarp, Sample, as_float
 
 _SHADING_POINTS = 3
@@ -47,15 +54,17 @@ def augmentation(
     """
     c = config
     spatial: list[Any] = [RandomFlip(c.flip, spatial_dims), RandomWarp(c, spacing_mm)]
-    spread = c.intensity_range
+    spread, lengths = c.intensity_range, voxel_lengths(spacing_mm, spatial_dims)
     intensity: list[Any] = [
         RandomChange(c.bias_field, partial(_shade, largest=c.bias_field_range)),
         RandomChange(c.noise, partial(_add_noise, largest_std=c.noise_std)),
-        RandomChange(c.blur, partial(_blur, sigmas=c.blur_sigma)),
+        RandomChange(c.blur, partial(_blur, sigmas=c.blur_sigma, lengths=lengths)),
         RandomChange(c.contrast, partial(_stretch, factors=c.contrast_range)),
         RandomChange(c.intensity_scale, partial(_scale, spread=spread)),
         RandomChange(c.intensity_shift, partial(_shift, spread=spread)),
-        RandomChange(c.low_resolution, partial(_coarsen, zooms=c.low_resolution_range)),
+        RandomChange(
+            c.low_resolution, partial(_coarsen, zooms=c.low_resolution_range, lengths=lengths)
+        ),
         RandomChange(c.gamma, partial(_gamma, exponents=c.gamma_range)),
         RandomDropout(c.channel_dropout, fill),
     ]
@@ -141,13 +150,18 @@ def _add_noise(image: torch.Tensor, random: np.random.RandomState, largest_std: 
         channel.add_(noise.normal_(generator=generator), alpha=std)
 
 
-def _blur(image: torch.Tensor, random: np.random.RandomState, sigmas: tuple[float, float]) -> None:
-    """Gaussian blur, as a product with a band matrix along each axis."""
+def _blur(
+    image: torch.Tensor,
+    random: np.random.RandomState,
+    sigmas: tuple[float, float],
+    lengths: Sequence[float],
+) -> None:
+    """Gaussian blur, in mm as wide along all axes: a product with a band matrix along each."""
     sigma = random.uniform(*sigmas)
     matrices = []
-    for size in image.shape[1:]:
+    for size, length in zip(image.shape[1:], lengths, strict=True):
         places = torch.arange(size)
-        weights = torch.exp(-(((places[:, None] - places) / sigma) ** 2) / 2)
+        weights = torch.exp(-(((places[:, None] - places) / (sigma / length)) ** 2) / 2)
         weights[weights < _NEGLIGIBLE] = 0
         matrices.append(weights / weights.sum(dim=1, keepdim=True))
     for channel in image:
@@ -175,12 +189,20 @@ def _shift(image: torch.Tensor, random: np.random.RandomState, spread: float) ->
 
 
 def _coarsen(
-    image: torch.Tensor, random: np.random.RandomState, zooms: tuple[float, float]
+    image: torch.Tensor,
+    random: np.random.RandomState,
+    zooms: tuple[float, float],
+    lengths: Sequence[float],
 ) -> None:
-    """Take the nearest voxels of a coarser grid, and interpolate them linearly."""
+    """Take the nearest voxels of a coarser grid, and interpolate them linearly.
+
+    An axis whose voxels are as long as the coarser ones stays as it is.
+    """
     zoom = random.uniform(*zooms)
     shape = image.shape[1:]
-    coarse = [max(1, round(size * zoom)) for size in shape]
+    # Beyond 1, the zoom is of the same size along all axes.
+    factors = [min(zoom * length, max(zoom, 1)) for length in lengths]
+    coarse = [max(1, round(size * f)) for size, f in zip(shape, factors, strict=True)]
     weights = [
         weights_between(few, size, "bilinear", False).T
         for few, size in zip(coarse, shape, strict=True)

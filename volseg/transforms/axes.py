@@ -20,6 +20,12 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> torch.Tens
     return torch.from_numpy(np.empty(tuple(shape), dtype))
 
 
+def voxel_lengths(spacing_mm: Sequence[float] | None, spatial_dims: int) -> list[float]:
+    """Of a voxel along each axis, in voxels of the finest one; without a spacing, all the same."""
+    spacing = spacing_mm or [1.0] * spatial_dims
+    return [length / min(spacing) for length in spacing]
+
+
 def control_points(
     random: np.random.RandomState, fields: int, points: Sequence[int]
 ) -> torch.Tensor:

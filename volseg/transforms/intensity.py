@@ -15,8 +15,8 @@ from volseg.errors import ImageError
 Volume = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-# Times as far from the median as so many percent of the voxels on its side. Measured in 44 scans:
-# 6.3 times as far as 98 %, 12.7 as 95 % at most. The latter holds where a whole slice is too bright.
+# Times as far from the median as so many percent of the voxels are. Measured in 44 scans: 6.3 times
+# as far as 98 %, 12.7 as 95 % at most. The latter serves where a whole slice is too bright.
 _FAR = {99.5: 20, 98.0: 20, 95.0: 40}
 # More voxels, and more than this share of the tissue, are left as they are.
 _FEWEST, _FEW = 3, 0.01

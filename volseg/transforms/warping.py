@@ -13,7 +13,7 @@ from monai.transforms import RandomizableTransform
 from torch.nn import functional
 
 from volseg.config import AugmentationConfig
-from volseg.transforms.axes import control_points, empty, multiplied, smooth_field
+from volseg.transforms.axes import control_points, empty, multiplied, smooth_field, voxel_lengths
 
 Sample = dict[str, torch.Tensor]
 
@@ -75,8 +75,7 @@ class RandomWarp(RandomizableTransform):
         warped = self.R.rand() < self.config.elastic
         if not degrees.any() and not warped:
             return data if scale == 1 else _with_tissue(data, partial(_scaled, scale=scale))
-        # Of a voxel along each axis, in voxels of the finest one.
-        lengths = np.divide(self.spacing_mm or np.ones(len(shape)), min(self.spacing_mm or [1]))
+        lengths = np.array(voxel_lengths(self.spacing_mm, len(shape)))
         matrix = rotation(degrees) * (lengths / lengths[:, None]) / scale
         if not warped:
             return _with_tissue(data, Moved(shape, matrix))
