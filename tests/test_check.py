@@ -13,8 +13,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import volseg.tasks.trial
+from volseg.cli import app
 from volseg.config import ExperimentConfig, idle_options, load_config
 from volseg.datalist import Case
 from volseg.errors import ConfigError, DataListError
@@ -282,7 +284,22 @@ def notes(config: Path, *words: str) -> list[str]:
 def test_regions_that_no_label_map_shows_are_noted(config):
     empty_labels(config, (3,))
 
-    assert notes(config) == ["ET in none of 4 label maps that were read"]
+    said = "ET in none of 4 label maps that were read: if no other shows it, nothing of it can be"
+    assert check(config).warnings == (f"{said} learned",)
+    done = CliRunner().invoke(app, ["check", str(config)])
+    assert done.exit_code == 0
+    assert said in " ".join(done.output.split())
+    assert "No problem was found" not in done.output
+
+
+def test_label_maps_that_are_all_empty_are_a_problem(config):
+    empty_labels(config, (1, 2, 3))
+
+    done = CliRunner().invoke(app, ["check", str(config)])
+
+    assert done.exit_code == 2
+    assert "all 4 label maps that were read are empty" in done.output
+    assert "No problem was found" not in done.output
 
 
 def test_validation_counts_in_the_estimate(config, monkeypatch):

@@ -626,7 +626,7 @@ def test_configs_are_trained_compared_and_not_trained_again(experiments, tmp_pat
     # What would be another experiment is refused, before anything is trained.
     with pytest.raises(CheckpointError, match=r"another training\.seed than this config"):
         compare(experiments, output, ["training.seed=3"])
-    with pytest.raises(CheckpointError, match=r"another section inference than this config"):
+    with pytest.raises(CheckpointError, match=r"another inference\.threshold than this config"):
         compare(experiments, output, ["inference.threshold=0.4"])
     assert trainer.calls == []
 

@@ -133,6 +133,24 @@ def test_a_finished_run_has_ended_until_its_limits_are_others(experiment):
     assert not has_ended(Path("r"), load_config(Path("small.yaml"), ["training.max_epochs=9"]))
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "is_refused"),
+    [("threshold", 0.4, True), ("tta", "true", True), ("window_batch", 4, False)],
+)
+def test_a_run_does_not_go_on_with_validations_of_another_kind(
+    experiment, option, value, is_refused
+):
+    begin(Path("r"), experiment, steps=(3,), rows=1)
+    data_list = read_data_list(experiment.data.data_list)
+    now = load_config("small.yaml", [f"inference.{option}={value}"])
+
+    if is_refused:
+        with pytest.raises(CheckpointError, match=rf"another inference\.{option} than"):
+            check_run(Path("r"), now, data_list, resume=True)
+    else:
+        check_run(Path("r"), now, data_list, resume=True)
+
+
 def test_fewer_epochs_than_a_run_has_trained_are_refused(experiment):
     begin(Path("r"), experiment, steps=(3,), rows=1)
     table = Path("r/metrics.csv")

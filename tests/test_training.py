@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import errno
 import hashlib
@@ -9,11 +10,14 @@ import io
 import itertools
 import json
 import logging
+import os
 import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,7 +60,9 @@ from volseg.training.epoch_log import best_row, standing
 from volseg.training.limits import TimeLimit
 from volseg.training.module import SegmentationModule
 from volseg.training.report import missing_channel_lines, read_scores, score_lines
+from volseg.training.restoring import misfit
 from volseg.training.schedule import changes, rate_factor
+from volseg.training.trainer import build_trainer
 from volseg.training.views import axial
 
 
@@ -802,6 +808,65 @@ def test_a_checkpoint_whose_weights_cannot_be_used_is_passed_over(
     assert read_metrics(foreign / "metrics.csv")[-1]["epoch"] == "2"
 
 
+def test_what_only_looks_like_a_checkpoint_is_passed_over_and_left_alone(
+    run, experiment, tmp_path, caplog
+):
+    foreign = shutil.copytree(run, tmp_path / "run")
+    newest, _ = find_checkpoints(foreign)
+    found = dict(read_checkpoint(newest))
+    newest.write_bytes(with_digest(saved(found | {"loops": {}})))
+    folder, pipe = (newest.with_name(f"step-9999999{n}.ckpt") for n in (8, 9))
+    folder.mkdir()
+    os.mkfifo(pipe)
+
+    fit(experiment, foreign, resume=True)
+
+    assert [text for text in caplog.messages if "ckpt" in text and "going on" not in text] == [
+        f"{pipe} is called like a checkpoint, but is no file; left alone",
+        f"{folder} is called like a checkpoint, but is no file; left alone",
+        f"checkpoint {newest} is not one of this training (its part loops is another); passed over",
+    ]
+    assert folder.is_dir()
+    assert pipe.is_fifo()
+    names = [path.name for path in find_checkpoints(foreign)]
+    assert names == ["step-00000006.ckpt", "step-00000003.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("pytorch-lightning_version",), 7),
+        (("max_epochs",), "2"),
+        (("epoch_sums", "voxels"), torch.zeros(2, 1, dtype=torch.int64)),
+        (("callbacks",), {}),
+        (("callbacks", "KeepBestModel", "best"), "0.5"),
+        (("callbacks", "StopEarly", "since"), None),
+        (("lr_schedulers",), []),
+        (("lr_schedulers", 0, "last_epoch"), -1),
+        (("optimizer_states", 0), {}),
+        (("optimizer_states", 0, "param_groups", 0, "lr"), None),
+        (("optimizer_states", 0, "param_groups", 0, "params"), [0]),
+        (("optimizer_states", 0, "state"), {}),
+        (("optimizer_states", 0, "state", 0, "exp_avg"), torch.zeros(1)),
+        (("loops", "fit_loop", "epoch_progress"), 3),
+        (("loops", "fit_loop", "epoch_loop.batch_progress", "current", "ready"), "3"),
+        (("loops", "fit_loop", "state_dict", "combined_loader"), "3"),
+        (("kept_files",), {"../scores.json": torch.zeros(1, dtype=torch.uint8)}),
+    ],
+)
+def test_a_part_of_a_checkpoint_that_a_training_cannot_go_on_with_is_named(
+    run, experiment, tmp_path, place, value
+):
+    trainer = build_trainer(experiment, tmp_path, validate=True, started=0)
+    trainer.strategy.connect(SegmentationModule(experiment))
+    found = copy.deepcopy(dict(read_checkpoint(find_checkpoints(run)[0])))
+    assert misfit(found, trainer) is None
+
+    reduce(getitem, place[:-1], found)[place[-1]] = value
+
+    assert ".".join(map(str, place)).startswith(misfit(found, trainer))
+
+
 def test_a_checkpoint_that_has_changed_in_any_byte_is_found(run, tmp_path):
     content = find_checkpoints(run)[0].read_bytes()
     path = tmp_path / "changed.ckpt"
@@ -901,6 +966,21 @@ def test_a_training_whose_loss_is_no_number_any_more_ends_without_a_model(experi
 
     assert find_checkpoints(tmp_path / "run") == []
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_loss_that_is_no_number_ends_a_long_epoch_in_its_midst(experiment, tmp_path, monkeypatch):
+    monkeypatch.setattr("volseg.training.finite._BATCHES", 2)
+    steps = []
+    average = SegmentationModule.move_average
+    monkeypatch.setattr(
+        SegmentationModule, "move_average", lambda module: steps.append(1) or average(module)
+    )
+    config = changed(experiment, data={"batches_per_epoch": 9}, training={"learning_rate": 1e30})
+
+    with pytest.raises(TrainingError, match="the training loss is nan in epoch 1"):
+        fit(config, tmp_path / "run")
+
+    assert len(steps) < 9
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ _FREE = {
     *("data.data_list", "data.data_root", "data.workers", "data.cache_dir"),
     *("training.max_epochs", "training.max_time", "training.early_stopping"),
     *("training.validate_every", "training.accelerator", "training.devices", "training.nodes"),
+    "inference.window_batch",
 }
 # Of a run that is finished, these may be changed, and it then goes on.
 _LIMITS = ("max_epochs", "max_time", "early_stopping", "validate_every")
@@ -63,8 +64,17 @@ def checkpoint_path(run: Path, steps: int) -> Path:
 
 def find_checkpoints(run: Path) -> list[Path]:
     """Checkpoints of a run, newest first; what else lies in their folder is left alone."""
-    files = (run / CHECKPOINTS).glob("step-*.ckpt")
-    return sorted((file for file in files if is_checkpoint(file.name)), reverse=True)
+    return [path for path in _like_checkpoints(run) if path.is_file()]
+
+
+def odd_checkpoints(run: Path) -> list[Path]:
+    """What is called like a checkpoint of a run, but is no file; it is left alone."""
+    return [path for path in _like_checkpoints(run) if not path.is_file()]
+
+
+def _like_checkpoints(run: Path) -> list[Path]:
+    paths = (run / CHECKPOINTS).glob("step-*.ckpt")
+    return sorted((path for path in paths if is_checkpoint(path.name)), reverse=True)
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
@@ -221,9 +231,7 @@ def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataLi
     changed = [
         key
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-        and key not in _FREE
-        and not key.startswith(("inference.", "slurm."))
+        if before.get(key) != now.get(key) and key not in _FREE and not key.startswith("slurm.")
     ]
     if _cases(read_data_list(run / DATA_LIST_FILE)) != _cases(data_list):
         changed.append("data list")

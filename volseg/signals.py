@@ -33,8 +33,8 @@ class _State:
     """Of the handlers, of which a process has one set."""
 
     received: signal.Signals | None = None
-    #: Reading of `time.monotonic` at the first SIGTERM.
-    terminated: float | None = None
+    #: Whether SIGTERM has come.
+    terminated = False
     #: Shown at the first Ctrl-C.
     note = ""
 
@@ -132,21 +132,20 @@ def forget() -> None:
     for number in STOPPING:
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, default)
-    _state.received = _state.terminated = None
+    _state.received, _state.terminated = None, False
 
 
 def _note(number: int, _: FrameType | None) -> None:
-    now = time.monotonic()
-    if number == signal.SIGTERM and _state.terminated is not None:
-        if now - _state.terminated >= _SECONDS_OF_ONE_REQUEST:
-            _end(number)
-        return
+    if number == signal.SIGTERM and _state.terminated:
+        return  # the same request
     _state.received = _state.received or signal.Signals(number)
     if number == signal.SIGTERM:
-        _state.terminated = now
-    if number == signal.SIGINT:
+        _state.terminated = True
+        time.sleep(_SECONDS_OF_ONE_REQUEST)
+    if number in (signal.SIGTERM, signal.SIGINT):
         # By the system from now on, which does not wait until Python has a turn.
         signal.signal(number, signal.SIG_DFL)
+    if number == signal.SIGINT:
         _tell(_state.note)
 
 
@@ -164,8 +163,3 @@ def _tell(words: str) -> None:
     shown = "\x1b[?25h\r" if os.isatty(2) else ""
     with contextlib.suppress(OSError):
         os.write(2, f"{shown}{words}".encode())
-
-
-def _end(number: int) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)

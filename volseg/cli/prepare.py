@@ -182,4 +182,6 @@ def check(config: Config, overrides: Overrides = None) -> None:
         complain(f"and {len(result.problems) - _PROBLEMS_SHOWN} more problems")
     if result.problems:
         raise typer.Exit(EXIT_USER_ERROR)
-    say("No problem was found.")
+    for warning in result.warnings:
+        say(f"Warning: {warning}")
+    say("Nothing stops this training." if result.warnings else "No problem was found.")

@@ -34,10 +34,12 @@ class CheckResult:
     Attributes:
         facts: Name and value of what is worth knowing, in order.
         problems: Everything that would go wrong, a sentence each; empty if all is well.
+        warnings: What may go wrong.
     """
 
     facts: tuple[tuple[str, str], ...]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
@@ -76,9 +78,10 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     facts += _notes({case.case_id: notes for case, (*_, notes) in zip(cases, found, strict=True)})
     problems += [problem for _, problem, _ in found if problem]
     good = [case for case, (_, problem, _) in zip(cases, found, strict=True) if not problem]
-    wrong_labels, notes = _read_labels(good, config)
-    facts += [("note", note) for note in (*notes, *idle_options(config))]
-    problems += wrong_labels.values()
+    wrong_labels, held = _read_labels(good, config)
+    problems += [*wrong_labels.values(), *_nothing_to_learn(held)]
+    warnings = list(_regions_to_miss(config, held))
+    facts += [("note", note) for note in idle_options(config)]
     good = [case for case in good if case.case_id not in wrong_labels]
     facts += _notes(_grey_values(good, config))
     # Without a usable fold, `fit` would not come as far as a step.
@@ -86,7 +89,7 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
         more_facts, more_problems = try_training(config, good, len(cases), len(validation))
         facts += more_facts
         problems += more_problems
-    return CheckResult(tuple(facts), tuple(dict.fromkeys(problems)))
+    return CheckResult(tuple(facts), tuple(dict.fromkeys(problems)), tuple(warnings))
 
 
 def _problem(checked: Callable[[], object]) -> Iterator[str]:
@@ -130,8 +133,8 @@ def _grey_values(cases: Sequence[Case], config: ExperimentConfig) -> dict[str, S
 
 def _read_labels(
     cases: Iterable[Case], config: ExperimentConfig
-) -> tuple[dict[str, str], list[str]]:
-    """What is wrong with label maps, by case, and regions that none shows; some are read.
+) -> tuple[dict[str, str], list[list[bool]]]:
+    """What is wrong with label maps, by case, and which regions each shows; some are read.
 
     Those of the first cases of each scheme.
     """
@@ -148,6 +151,21 @@ def _read_labels(
                 held.append([bool(mask.any()) for mask in read_masks(case, config)])
         except VolsegError as error:
             problems[case.case_id] = of_case(case.case_id, str(error))
+    return problems, held
+
+
+def _nothing_to_learn(held: Sequence[Sequence[bool]]) -> Iterator[str]:
+    if held and not any(map(any, held)):
+        yield (
+            f"all {len(held)} label maps that were read are empty, so that there is nothing to "
+            "learn; check that they are those of the images, and the label scheme"
+        )
+
+
+def _regions_to_miss(config: ExperimentConfig, held: Sequence[Sequence[bool]]) -> Iterator[str]:
     missing = regions_missing(config, held)
-    notes = [f"{', '.join(missing)} in none of {len(held)} label maps that were read"]
-    return problems, notes if missing else []
+    if missing and any(map(any, held)):
+        yield (
+            f"{', '.join(missing)} in none of {len(held)} label maps that were read: if no other "
+            "shows it, nothing of it can be learned"
+        )

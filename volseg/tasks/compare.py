@@ -11,8 +11,8 @@ from pathlib import Path
 from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, load_config
 from volseg.cost import machine_in_words, measure_costs
-from volseg.datalist import DataList, read_data_list
-from volseg.errors import CheckpointError, ConfigError, VolsegError
+from volseg.datalist import read_data_list
+from volseg.errors import ConfigError, VolsegError
 from volseg.files import CONFIG_FILE, MODEL_FILE, check_outputs, make_output
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.overlay import save_figure
@@ -167,7 +167,7 @@ def _expected(source: _Source, config: ExperimentConfig) -> ScoredRun:
     data_list = read_data_list(config.data.data_list, config.data.data_root)
     _, validation = choose_cases(data_list, config)
     if is_finished(source.folder) or find_checkpoints(source.folder):
-        _check_same(source.folder, config, data_list)
+        check_same_experiment(source.folder, config, data_list)
     else:
         new_module(config)
     regions = tuple(config.labels.regions)
@@ -175,16 +175,6 @@ def _expected(source: _Source, config: ExperimentConfig) -> ScoredRun:
         case.case_id: {region: {} for region in regions} for case in validation
     }
     return ScoredRun(source.name, source.folder, config.network.name, cases, {}, regions)
-
-
-def _check_same(folder: Path, config: ExperimentConfig, data_list: DataList) -> None:
-    """Refuse to take or go on with a run of another experiment, or with other scores."""
-    check_same_experiment(folder, config, data_list)
-    if load_config(folder / CONFIG_FILE).inference != config.inference:
-        raise CheckpointError(
-            f"the run in {folder} was validated with another section inference than this "
-            "config; choose another -o"
-        )
 
 
 def _trained(

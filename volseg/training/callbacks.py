@@ -21,12 +21,11 @@ from volseg.metrics.record import SCORE_FILES
 from volseg.training.datamodule import TrainingLoader
 from volseg.training.epoch_log import standing
 from volseg.training.module import BEST_SCORE, LOSS, TRAINING_SCORES, SegmentationModule
+from volseg.training.restoring import KEPT_FILES
 from volseg.training.stopping import in_last_epoch
 
 logger = logging.getLogger(__name__)
 
-# Where a checkpoint holds the files of the best model, by name.
-_FILES = "kept_files"
 # What every validated model beats.
 _NONE = (-1.0, -math.inf)
 
@@ -146,7 +145,7 @@ class KeepBestModel(Callback):
         if trainer.should_stop and is_cut and trainer.is_global_zero:
             # What its validation finds may take the place of these. A run that goes on has them
             # again, as one whose epoch was never cut short.
-            checkpoint[_FILES] = {
+            checkpoint[KEPT_FILES] = {
                 name: torch.frombuffer(bytearray((self.run / name).read_bytes()), dtype=torch.uint8)
                 for name in (MODEL_FILE, *SCORE_FILES)
                 if (self.run / name).is_file()
@@ -156,7 +155,7 @@ class KeepBestModel(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if trainer.is_global_zero:
-            for name, content in checkpoint.get(_FILES, {}).items():
+            for name, content in checkpoint.get(KEPT_FILES, {}).items():
                 with atomic_write(self.run / name) as temporary:
                     temporary.write_bytes(content.numpy().tobytes())
 

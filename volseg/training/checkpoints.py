@@ -22,8 +22,9 @@ from torch import distributed
 from volseg.documents import open_regular
 from volseg.errors import CheckpointError, reason
 from volseg.files import atomic_write
-from volseg.runs import CHECKPOINTS, checkpoint_path, find_checkpoints
+from volseg.runs import CHECKPOINTS, checkpoint_path, find_checkpoints, odd_checkpoints
 from volseg.training.finite import StopNotFinite, all_finite
+from volseg.training.restoring import misfit
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def __init__(self, shapes: Mapping[str, torch.Size] | None = None) -> None:
         super().__init__()
         self.shapes = shapes
+        #: What has to be able to go on from it; None: nothing.
+        self.trainer: pl.Trainer | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -79,7 +82,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         problem = None
         if not distributed.is_initialized() or distributed.get_rank() == 0:
             try:
-                chosen[0], found = newest_good(Path(path), self.shapes)
+                chosen[0], found = newest_good(Path(path), self.shapes, self.trainer)
             except CheckpointError as error:
                 problem = error
         if distributed.is_initialized():
@@ -90,23 +93,32 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 def newest_good(
-    run: Path, shapes: Mapping[str, torch.Size] | None = None
+    run: Path,
+    shapes: Mapping[str, torch.Size] | None = None,
+    trainer: pl.Trainer | None = None,
 ) -> tuple[Path, Mapping[str, Any]]:
     """The newest checkpoint of a run that can be read, and what it holds; names those passed over.
 
     Args:
         run: Folder of the run.
         shapes: Of the weights that it must hold, by name; None: any.
+        trainer: That is to go on from it; None: any.
 
     Raises:
         CheckpointError: If none can be read.
     """
     problems = []
+    for path in odd_checkpoints(run):
+        logger.warning("%s is called like a checkpoint, but is no file; left alone", path)
     for path in find_checkpoints(run):
         try:
             found = read_checkpoint(path)
             if shapes is not None and _shapes(found["state_dict"]) != shapes:
                 raise CheckpointError(f"checkpoint {path} holds weights of another network")
+            if trainer is not None and (part := misfit(found, trainer)):
+                raise CheckpointError(
+                    f"checkpoint {path} is not one of this training (its part {part} is another)"
+                )
         except CheckpointError as error:
             problems.append(str(error))
             continue

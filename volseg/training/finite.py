@@ -19,6 +19,9 @@ from volseg.training.epoch_log import best_row
 from volseg.training.hardware import resolve_precision
 from volseg.training.module import SegmentationModule
 
+# Batches between two looks at the loss.
+_BATCHES = 50
+
 
 class StopNotFinite(Callback):
     """Ends a training that learns nothing more, before anything is made of its weights.
@@ -30,6 +33,15 @@ class StopNotFinite(Callback):
     def __init__(self, run: Path) -> None:
         self.run = run
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *arguments: Any
+    ) -> None:
+        # An epoch may last hours. To look at each batch would let a GPU wait for it.
+        batch_index = arguments[-1]
+        if (batch_index + 1) % _BATCHES == 0:
+            module: Any = pl_module
+            self._refuse(_of_loss(module), trainer)
+
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.check(trainer)
 
@@ -39,7 +51,10 @@ class StopNotFinite(Callback):
     def check(self, trainer: pl.Trainer) -> None:
         """Raise TrainingError if a number is not finite; all ranks call this together."""
         module: Any = trainer.lightning_module
-        problem = _problem(module)
+        self._refuse(_problem(module), trainer)
+
+    def _refuse(self, problem: str | None, trainer: pl.Trainer) -> None:
+        module: Any = trainer.lightning_module
         if on_any_rank(problem is not None):
             raise TrainingError(
                 f"{problem or 'the training loss of another rank is not finite'} in epoch "
@@ -56,10 +71,14 @@ def all_finite(tensors: Mapping[str, Any]) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in found)
 
 
-def _problem(module: SegmentationModule) -> str | None:
+def _of_loss(module: SegmentationModule) -> str | None:
     loss = float(module.sums.losses[0])
-    if not math.isfinite(loss):
-        return f"the training loss is {loss}"
+    return None if math.isfinite(loss) else f"the training loss is {loss}"
+
+
+def _problem(module: SegmentationModule) -> str | None:
+    if problem := _of_loss(module):
+        return problem
     return None if all_finite(module.state_dict()) else "weights of the network are not finite"
 
 

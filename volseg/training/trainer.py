@@ -86,6 +86,7 @@ def build_trainer(
             "training.precision=%s: mixed precision is for a CUDA GPU, so float32 is used",
             options.precision,
         )
+    checkpoints = WholeCheckpointIO(shapes)
     trainer = pl.Trainer(
         accelerator=options.accelerator,
         devices=devices,
@@ -103,11 +104,12 @@ def build_trainer(
         use_distributed_sampler=False,
         logger=TensorBoardLogger(run, name=LOGS, version="", filename_suffix=EVENTS_ENDING),
         callbacks=callbacks,
-        plugins=[WholeCheckpointIO(shapes)],
+        plugins=[checkpoints],
         enable_progress_bar=terminal,
         enable_model_summary=False,
         log_every_n_steps=min(50, config.data.batches_per_epoch),
     )
+    checkpoints.trainer = trainer
     # Its handler of SIGTERM waits for other ranks, which may wait for this one, and a mask would
     # not keep it from being called: any thread of a library may take the signal.
     trainer._signal_connector.register_signal_handlers = lambda: None

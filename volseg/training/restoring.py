@@ -1,0 +1,140 @@
+"""Whether a training can go on with what a checkpoint holds: known before anything takes it over.
+
+What Lightning and torch take over piece by piece they do not look at first: a part that is missing
+would end the command with a traceback, or be left as it is without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from packaging.version import InvalidVersion, Version
+
+from volseg.files import MODEL_FILE
+from volseg.metrics.record import SCORE_FILES
+
+#: Where a checkpoint holds the files of the best model, by name.
+KEPT_FILES = "kept_files"
+
+_VERSION = "pytorch-lightning_version"
+# What checkpoints of the first versions may lack.
+_MAY_LACK = {"loss", "max_epochs", "StopEarly"}
+# What the optimizers note of a parameter once they have changed it.
+_NOTED = {
+    "adamw": {"step", "exp_avg", "exp_avg_sq"},
+    "adam": {"step", "exp_avg", "exp_avg_sq"},
+    "sgd": {"momentum_buffer"},
+}
+
+
+def misfit(checkpoint: Mapping[str, Any], trainer: Any) -> str | None:
+    """The first part of a checkpoint that is not as this training would write it, or None.
+
+    Args:
+        checkpoint: What was read, with weights that fit.
+        trainer: The trainer that is to take it over, with its module.
+    """
+    try:
+        Version(checkpoint[_VERSION])
+    except (KeyError, TypeError, InvalidVersion):
+        return _VERSION
+    return (
+        _other(checkpoint, _expected(trainer))
+        or _other_state(checkpoint, trainer.lightning_module)
+        or _other_batches(checkpoint["loops"]["fit_loop"])
+        or _other_files(checkpoint.get(KEPT_FILES, {}))
+    )
+
+
+def _expected(trainer: Any) -> dict[str, Any]:
+    """What a checkpoint of this training begins with."""
+    module = trainer.lightning_module
+    made = module.configure_optimizers()
+    states = {callback.state_key: callback.state_dict() for callback in trainer.callbacks}
+    return {
+        "global_step": 0,
+        "processes": 0,
+        "max_epochs": 0,
+        "epoch_sums": module.sums.state_dict(),
+        "loops": {"fit_loop": trainer.fit_loop.state_dict()},
+        "callbacks": {key: state for key, state in states.items() if state},
+        "optimizer_states": [{"param_groups": made["optimizer"].state_dict()["param_groups"]}],
+        "lr_schedulers": [made["lr_scheduler"]["scheduler"].state_dict()],
+    }
+
+
+def _other(found: Any, expected: Any, place: str = "") -> str | None:
+    """Where `found` is of another form than `expected`; it may hold more."""
+    keys: Sequence[Any] = ()
+    if isinstance(expected, Mapping):
+        fits = isinstance(found, Mapping) and found.keys() >= expected.keys() - _MAY_LACK
+        keys = [key for key in expected if fits and key in found]
+    elif isinstance(expected, list | tuple):
+        fits = isinstance(found, list | tuple) and len(found) == len(expected)
+        keys = range(len(expected))
+    else:
+        fits = _is_alike(found, expected)
+    if not fits:
+        return place
+    inner = (_other(found[key], expected[key], f"{place}.{key}".lstrip(".")) for key in keys)
+    return next(filter(None, inner), None)
+
+
+def _is_alike(found: Any, expected: Any) -> bool:
+    if isinstance(expected, torch.Tensor):
+        return _is_tensor(found, expected.shape, floating=expected.is_floating_point())
+    if isinstance(expected, bool):
+        return isinstance(found, bool)
+    if isinstance(expected, int):
+        return type(found) is int and found >= 0
+    if isinstance(expected, float):
+        return isinstance(found, Real)
+    return True
+
+
+def _is_tensor(found: Any, shape: Sequence[int], *, floating: bool) -> bool:
+    is_of_shape = isinstance(found, torch.Tensor) and found.shape == torch.Size(shape)
+    return is_of_shape and found.is_floating_point() == floating
+
+
+def _other_state(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> str | None:
+    """What the optimizer noted of the parameters, where it is not of these."""
+    state = checkpoint["optimizer_states"][0].get("state")
+    config: Any = module.config
+    name = config.training.optimizer
+    parameters = list(module.network.parameters())
+    if not isinstance(state, Mapping) or (checkpoint["global_step"] and not state):
+        return "optimizer_states.0.state"
+    for number, noted in state.items():
+        known = type(number) is int and 0 <= number < len(parameters)
+        if not (known and isinstance(noted, Mapping) and noted.keys() >= _NOTED[name]):
+            return f"optimizer_states.0.state.{number}"
+        shapes = (torch.Size(), parameters[number].shape)
+        for key in _NOTED[name]:
+            value = noted[key]
+            if value is None and name == "sgd":
+                continue
+            if not _is_tensor(value, shapes[key != "step"], floating=True):
+                return f"optimizer_states.0.state.{number}.{key}"
+    return None
+
+
+def _other_batches(loop: Mapping[str, Any]) -> str | None:
+    """How far the loader came in its epoch, where that is not told as it tells it."""
+    loaders = loop["state_dict"].get("combined_loader", [])
+    place = "loops.fit_loop.state_dict.combined_loader"
+    return _other(loaders, [{"batches": 0}] if loaders else [], place)
+
+
+def _other_files(files: Any) -> str | None:
+    """Files of the best model, where they are others or no bytes."""
+    known = (MODEL_FILE, *SCORE_FILES)
+    fits = isinstance(files, Mapping) and all(
+        name in known and isinstance(content, torch.Tensor) and content.dtype == torch.uint8
+        for name, content in files.items()
+    )
+    return None if fits else KEPT_FILES
