@@ -19,7 +19,7 @@ import volseg.tasks.trial
 from volseg.cli import app
 from volseg.config import ExperimentConfig, idle_options, load_config
 from volseg.datalist import Case
-from volseg.errors import ConfigError, DataListError
+from volseg.errors import ConfigError, DataListError, ResourceError
 from volseg.nifti import Grid
 from volseg.tasks.check import check
 from volseg.tasks.fit import fit
@@ -290,6 +290,35 @@ def test_regions_that_no_label_map_shows_are_noted(config):
     assert done.exit_code == 0
     assert said in " ".join(done.output.split())
     assert "No problem was found" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("data.batch_size=100000000", "a batch of 100000000 patches of 16 x 16 x 16 voxels would"),
+        ("data.patch_size=[64000,64000,64000]", "a batch of 2 patches of 64000 x 64000 x 64000"),
+        ("inference.window_size=[64000,64000,64000]", "a window of 64000 x 64000 x 64000 voxels"),
+    ],
+)
+def test_batches_that_memory_cannot_hold_are_refused_before_they_are_made(config, word, said):
+    (problem,) = check(config, [word]).problems
+
+    assert problem.startswith(said)
+    assert re.search(
+        r"would take [\d,.]+ GB of memory, but [\d.]+ GB are available; lower", problem
+    )
+    with pytest.raises(ResourceError, match=re.escape(problem.split(", but")[0])):
+        fit(load_config(config, [word]), config.parent / "run")
+    assert not (config.parent / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["data.batch_size=99999999999", "data.batches_per_epoch=9999999999", "data.workers=100000"],
+)
+def test_numbers_beyond_all_sense_are_mistakes_of_the_config(config, word):
+    with pytest.raises(ConfigError, match=f"{word.split('=')[0]}: input should be .* or equal to"):
+        load_config(config, [word])
 
 
 def test_label_maps_that_are_all_empty_are_a_problem(config):

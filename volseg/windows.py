@@ -13,6 +13,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from torch import nn
 
+from volseg import memory
 from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError
 from volseg.nifti import Grid
@@ -64,14 +65,17 @@ def segment(
     batch = volume.permute(3, 0, 1, 2) if slices else volume[None]
 
     share = inference.overlap if overlap is None else overlap
-    _check_number(tuple(batch.shape[2:]), config.window_size, share)
+    number = _check_number(tuple(batch.shape[2:]), config.window_size, share) * len(batch)
+    at_once = max(inference.window_batch, SLICES_A_PASS if slices else 1)
+    if device.type == "cpu":
+        _check_memory(min(at_once, number), config)
 
     def run(accumulator: torch.device) -> torch.Tensor:
         return sliding_window_inference(
             # Half the bytes go to the GPU, and become float32 there.
             batch.to(accumulator).float(),
             roi_size=config.window_size,
-            sw_batch_size=max(inference.window_batch, SLICES_A_PASS if slices else 1),
+            sw_batch_size=at_once,
             predictor=_WindowPass(network, config, device, tta),
             overlap=share,
             mode=inference.blending,
@@ -90,8 +94,8 @@ def segment(
     return probabilities.permute(1, 2, 3, 0) if slices else probabilities[0]
 
 
-def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -> None:
-    """Refuse, with ConfigError, windows so small or so close that nobody would see their end."""
+def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -> int:
+    """Number of windows; ConfigError if they are so many that nobody would see their end."""
     steps = [max(1, int(size * (1 - overlap))) for size in window]
     number = math.prod(
         math.ceil(max(0, length - size) / step) + 1
@@ -103,6 +107,17 @@ def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -
             f"an overlap of {overlap:g}, but at most {_MOST_WINDOWS:,} are segmented; lower the "
             "overlap or raise inference.window_size"
         )
+    return number
+
+
+def _check_memory(windows: int, config: ExperimentConfig) -> None:
+    """Refuse, with ResourceError, more windows at once than memory holds."""
+    values = len(config.data.channels) + len(config.labels.regions)
+    memory.require(
+        4 * windows * math.prod(config.window_size) * values,
+        f"{windows} windows of {list(config.window_size)} voxels at once",
+        "lower inference.window_batch or inference.window_size",
+    )
 
 
 def on_scan_grid(

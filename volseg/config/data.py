@@ -36,7 +36,7 @@ class DataConfig(PreprocessingOptions):
         "share of slices that are sure to show one",
     )
     workers: NonNegativeInt | None = Field(
-        None, description="loader processes; null: one less than the cores, 8 at most"
+        None, le=256, description="loader processes; null: one less than the cores, 8 at most"
     )
     cache_dir: str | None = Field(
         None,

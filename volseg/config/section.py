@@ -23,7 +23,9 @@ NonNegative = Annotated[Float, Field(ge=0)]
 SPACINGS_MM = (0.05, 20.0)
 Spacing = Annotated[Float, Field(ge=SPACINGS_MM[0], le=SPACINGS_MM[1])]
 Int = Annotated[int, BeforeValidator(_number)]
-PositiveInt = Annotated[Int, Field(gt=0)]
+#: So that the product of two is a size that Python can count.
+MOST = 2**31 - 1
+PositiveInt = Annotated[Int, Field(gt=0, le=MOST)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]
 
 

@@ -21,6 +21,7 @@ from volseg.tasks.fit import choose_cases
 from volseg.tasks.trial import of_case, try_training
 from volseg.training.entries import case_scheme, notes_on, read_masks
 from volseg.training.hardware import check_hardware
+from volseg.training.need import check_memory
 from volseg.training.report import notes_in_words, regions_missing
 
 _LABEL_MAPS = 5
@@ -59,9 +60,11 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     config = load_config(config_path, overrides)
     data_list = read_data_list(config.data.data_list, config.data.data_root)
     facts = [("config", str(config_path)), ("labels", config.labels.name)]
+    too_much = list(_problem(partial(check_memory, config)))
     problems = [
         *_problem(partial(check_options, config)),
         *_problem(partial(check_hardware, config.training)),
+        *too_much,
     ]
     try:
         training, validation = choose_cases(data_list, config)
@@ -85,7 +88,7 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
     good = [case for case in good if case.case_id not in wrong_labels]
     facts += _notes(_grey_values(good, config))
     # Without a usable fold, `fit` would not come as far as a step.
-    if good and (validation or config.data.fold is None):
+    if good and not too_much and (validation or config.data.fold is None):
         more_facts, more_problems = try_training(config, good, len(cases), len(validation))
         facts += more_facts
         problems += more_problems

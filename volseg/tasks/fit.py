@@ -33,6 +33,7 @@ from volseg.training.datamodule import VolumeDataModule
 from volseg.training.epoch_log import best_row, draw_curves
 from volseg.training.hardware import check_hardware
 from volseg.training.module import SegmentationModule
+from volseg.training.need import REMEDY, check_memory
 from volseg.training.report import (
     missing_channel_lines,
     notes_in_words,
@@ -46,9 +47,6 @@ from volseg.training.views import segmented_view
 logger = logging.getLogger(__name__)
 
 _PICTURES = 2
-_NEEDS_LESS = (
-    "lower data.batch_size, data.patch_size or data.workers, or use a machine with more memory"
-)
 _FAILURES_SHOWN = 20
 _NOTES = 20
 
@@ -99,6 +97,7 @@ def fit(
             weights for the encoder cannot be used.
         ConfigError: If `data.cache_dir` names an environment variable that is not set, or this
             machine lacks the devices of `training`.
+        ResourceError: If a batch is more than its memory can hold.
         DataListError: If no case is left to train or to validate on.
         RankLost: If another rank failed or was killed.
         Stopped: If a signal that `signals.hold` notes has come; the run can be resumed.
@@ -113,6 +112,7 @@ def fit(
     cache = cache_folder(config, run)
     check_options(config)
     check_hardware(config.training)
+    check_memory(config)
     open_run(run, config, data_list, resume=resume)
     resume = resume and bool(find_checkpoints(run))
     pl.seed_everything(config.training.seed, workers=True, verbose=False)
@@ -202,7 +202,7 @@ def _train(
     try:
         join_again(trainer)
         # `WholeCheckpointIO` finds the checkpoint in the folder.
-        with memory.in_words("training", _NEEDS_LESS):
+        with memory.in_words("training", REMEDY):
             trainer.fit(module, data, ckpt_path=run if resume else None)
     except SystemExit:
         # So Lightning ends after Ctrl-C.

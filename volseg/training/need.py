@@ -1,0 +1,39 @@
+"""Memory that a training is sure to need, refused before any of it is taken."""
+
+from __future__ import annotations
+
+import math
+
+from volseg import memory
+from volseg.config import ExperimentConfig
+from volseg.training.hardware import on_cuda
+
+#: What to do where it is short.
+REMEDY = "lower data.batch_size, data.patch_size or data.workers, or use a machine with more memory"
+
+
+def check_memory(config: ExperimentConfig) -> None:
+    """Refuse batches and windows that this machine cannot hold.
+
+    It is the least that they take: what a network keeps of a batch depends on its kind.
+
+    Raises:
+        ResourceError: If they take more than there is.
+    """
+    data = config.data
+    channels, regions = len(data.channels), len(config.labels.regions)
+    on_gpu = on_cuda(config.training)
+    # For a GPU, images of 16 bits and masks of 8 for all regions; else both and the logits.
+    each = 2 * channels + 1 if on_gpu else 4 * (channels + 2 * regions)
+    what = f"a batch of {data.batch_size} patches of {_in_words(data.patch_size)} voxels"
+    memory.require(data.batch_size * math.prod(data.patch_size) * each, what, REMEDY)
+    if data.fold is not None and not on_gpu:
+        memory.require(
+            math.prod(config.window_size) * 4 * (channels + regions),
+            f"a window of {_in_words(config.window_size)} voxels",
+            "lower inference.window_size",
+        )
+
+
+def _in_words(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
