@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -97,6 +98,31 @@ sys.exit(3)
 
     assert (done.returncode, done.stderr) == (3, "")
     assert (tmp_path / "done").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk to be full")
+@pytest.mark.parametrize(
+    ("words", "redirected", "code"),
+    [
+        ("--version", ">&-", 0),
+        ("--version", ">/dev/full", 2),
+        ("--help", ">/dev/full", 2),
+        ("info nowhere", "2>&-", 2),
+        ("info nowhere", ">&- 2>/dev/full <&-", 2),
+    ],
+)
+def test_streams_that_are_closed_or_full_leave_no_traceback(words, redirected, code):
+    done = subprocess.run(
+        ["bash", "-c", f'"$0" -m volseg {words} {redirected}', sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    said = "Error: stdout cannot be written (No space left on device); send it"
+    assert done.returncode == code
+    assert done.stderr.startswith(said) if redirected == ">/dev/full" else done.stderr == ""
 
 
 def test_what_is_no_utf_8_cannot_be_written_and_is_named(tmp_path):

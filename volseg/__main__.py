@@ -28,7 +28,9 @@ def main() -> None:
     # use as well, such as the loaders of `fit`, a step took six times as long. Read at its import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from volseg.cli import app
+    from volseg.cli.terminal import open_closed
 
+    open_closed()
     try:
         app()
     finally:

@@ -16,8 +16,8 @@ from volseg.cli.log import configure_logging
 from volseg.cli.tables import (
     print_table,
 )
-from volseg.cli.terminal import put, visible
-from volseg.errors import VolsegError
+from volseg.cli.terminal import put, visible, written
+from volseg.errors import OutputError, VolsegError
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
@@ -26,6 +26,15 @@ EXIT_SOME_FAILED = 3
 
 class _Commands(TyperGroup):
     """Turns an error that the user can repair into one line and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click's, also where the help or the version cannot be written."""
+        try:
+            with written(sys.stdout):
+                return super().main(*args, **kwargs)
+        except OutputError as error:
+            complain(str(error))
+            sys.exit(EXIT_USER_ERROR)
 
     def invoke(self, ctx: Any) -> Any:
         try:

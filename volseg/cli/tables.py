@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from volseg.cli.terminal import console, put, visible
+from volseg.cli.terminal import console, put, visible, written
 
 if TYPE_CHECKING:
     from volseg.tasks.compare import CompareResult
@@ -208,7 +208,8 @@ def print_table(
     for row in rows:
         cells = ([str(cell)] if not lines else str(cell).split("\n") for cell in row)
         table.add_row(*("\n".join(escape(visible(line)) for line in cell) for cell in cells))
-    console(sys.stdout).print(table)
+    with written(sys.stdout):
+        console(sys.stdout).print(table)
 
 
 def number(value: float | None, digits: int) -> str:

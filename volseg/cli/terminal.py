@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
+import sys
+from collections.abc import Iterator
 from typing import Any, TextIO
 
+from volseg.errors import OutputError, reason
+
+_NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NEW_LINE = re.compile(r"\n(?!  )")
 
 
@@ -29,11 +36,46 @@ def visible(text: str) -> str:
 
 
 def put(text: str, stream: TextIO) -> None:
-    """Print a line; once its reader has gone, as in `volseg split ... | head -1`, to nowhere."""
-    try:
+    """Print a line; once its reader has gone, as in `volseg split ... | head -1`, to nowhere.
+
+    Raises:
+        OutputError: If stdout cannot be written, since the disk is full.
+    """
+    with written(stream):
         print(text, file=stream, flush=True)
+
+
+@contextlib.contextmanager
+def written(stream: TextIO) -> Iterator[None]:
+    """As `put`, for a block that prints to a stream."""
+    try:
+        yield
     except BrokenPipeError:
         hush(stream)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _NO_SPACE:
+            raise
+        hush(stream)  # else what waits to be written fails once more when Python ends
+        # What cannot be said on stderr cannot be complained of either.
+        if stream is not sys.stderr:
+            raise OutputError(
+                f"stdout cannot be written ({reason(error)}); send it where there is space"
+            ) from None
+
+
+def open_closed() -> None:
+    """Let streams that the caller has closed, as `volseg ... >&-` does, lead to nowhere.
+
+    Python has none then, and the next file that is opened would get what is printed by C code.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            try:
+                os.fstat(number)
+            except OSError:  # else another file has it already
+                os.dup2(nowhere, number)
+            setattr(sys, name, open(nowhere, "w" if name != "stdin" else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def hush(stream: TextIO) -> None:
