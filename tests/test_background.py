@@ -9,11 +9,13 @@ from scipy import ndimage
 
 from volseg.background import background_of, tissue_of
 from volseg.config import PreprocessingConfig, load_config
-from volseg.datalist import read_data_list
-from volseg.nifti import CaseImages, Grid
+from volseg.datalist import Case, read_data_list
+from volseg.errors import ImageError
+from volseg.nifti import CaseImages, Grid, read_first_slices
 from volseg.phantoms import make_cohort
 from volseg.tasks.check import check
 from volseg.tasks.fit import _prepare
+from volseg.tasks.grey_values import telling
 from volseg.tasks.split import split
 from volseg.transforms import preprocess
 from volseg.transforms.cleaning import cleaned
@@ -420,6 +422,59 @@ def test_split_check_and_fit_say_what_is_odd_about_grey_values(tmp_path, caplog)
     cases = read_data_list(tmp_path / "list.json").training
     _prepare(cases[:2], cases[2:], load_config(config), tmp_path / "cache")
     assert f"{cases[0].case_id} and 3 more: {told}" in caplog.messages
+
+
+def test_split_and_check_find_the_few_cases_whose_background_is_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("volseg.tasks.grey_values._OF_ALL", 4)
+    folders = make_cohort(tmp_path / "scans", cases=8, shape=(24, 28, 20), spacing_mm=8.0)
+    for folder in (folders[1], folders[5]):  # not among the four that are read of eight
+        (file,) = folder.glob("*-t1c.nii.gz")
+        image = nib.load(file)
+        values = np.asarray(image.dataobj).astype(np.float32)
+        nib.save(nib.Nifti1Image(np.where(values == 0, -1, values), image.affine), file)
+
+    result = split([tmp_path / "scans"], tmp_path / "list.json", folds=2, labels="brats2023")
+
+    names = folders[1].name, folders[5].name
+    told = "t1c: background is -1: taken as 0"
+    assert result.warnings == (
+        f"case {names[0]}: {told}",
+        f"in 2 of 8 cases, such as {names[0]} and {names[1]}, "
+        "another value than 0 fills the first slice",
+    )
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"labels: brats2023\ndata: {{data_list: {tmp_path / 'list.json'}, spacing_mm: [8, 8, 8], "
+        "patch_size: [16, 16, 16], batch_size: 2}\n"
+        "network: {name: unet, widths: [4, 8]}\ntraining: {accelerator: cpu}\n"
+    )
+    assert any(told in value for name, value in check(config).facts if name == "note")
+
+
+def test_cases_to_look_at_are_some_of_all_and_one_of_each_odd_kind(monkeypatch):
+    monkeypatch.setattr("volseg.tasks.grey_values._OF_ALL", 4)
+    cases = [Case(str(n), str(n), (), ("t1n",)) for n in range(12)]
+    odd = {"1": ("-1",), "2": ("-1",), "4": ("none",), "9": ("5",)}
+
+    assert [one.case_id for one in telling(cases, odd)] == ["0", "3", "6", "9", "1", "4"]
+    assert [one.case_id for one in telling(cases[:2], {})] == ["0", "1"]
+
+
+def test_only_the_beginning_of_a_file_is_read_for_its_first_slice(tmp_path):
+    volume = np.zeros((40, 30, 20), np.int16)
+    volume[..., 0] = np.arange(30)
+    volume[..., 1:] = np.random.default_rng(0).integers(0, 9999, (40, 30, 19))
+    path = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+    (found,) = read_first_slices("a", [path], ["t1n"])
+
+    assert np.array_equal(found.T, volume[..., 0])
+    path.write_bytes(whole[:100])
+    with pytest.raises(ImageError, match=r"case a: .*a\.nii\.gz is (a )?truncated"):
+        read_first_slices("a", [path], ["t1n"])
 
 
 def test_rounding_errors_of_a_grid_leave_no_weights():

@@ -487,6 +487,7 @@ def test_a_name_that_is_not_utf_8_is_one_case_lost(tmp_path):
     [
         ("x\x1b[2Jy", "the name holds control or invisible characters; rename the files"),
         ("x\u202ey", "the name holds control or invisible characters; rename the files"),
+        ("x" * 201, "the name is longer than 200 bytes; rename the files"),
         ("x\\y", "the name holds a slash or backslash; rename the files"),
     ],
 )

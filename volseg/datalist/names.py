@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Collection
 
 LABEL = "label map"
+# File systems hold names of 255 bytes, and results have endings.
+_LONGEST_NAME = 200
 
 #: Names of the four contrasts in BraTS of all years, MSD, nnU-Net, Slicer and BraTS Toolkit.
 CHANNEL_NAMES = {
@@ -69,6 +71,8 @@ def unfit_name(case_id: str) -> str:
     """
     if case_id.startswith("."):
         return "begins with a dot"
+    if len(case_id.encode(errors="surrogateescape")) > _LONGEST_NAME:
+        return f"is longer than {_LONGEST_NAME} bytes"
     if not {"/", "\\"}.isdisjoint(case_id):
         return "holds a slash or backslash"
     # Of a name that is not UTF-8, the bytes stand for themselves; data lists refuse it.

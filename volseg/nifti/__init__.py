@@ -10,6 +10,7 @@ from volseg.nifti.reading import (
     check_values,
     read_case,
     read_case_grid,
+    read_first_slices,
     read_header,
     read_label_map,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "orientation",
     "read_case",
     "read_case_grid",
+    "read_first_slices",
     "read_header",
     "read_label_map",
     "write_label_map",

@@ -139,6 +139,33 @@ def look(path: Path, where: str, volumes: int) -> Stored:
     return Stored(path, where, header, (i, j, k, volumes), dtype, grid)
 
 
+def read_first_slice(path: Path, where: str, volumes: int) -> npt.NDArray[Any]:
+    """Grey values (J, I) of the first slice of a file; what is behind it is not unpacked.
+
+    Args:
+        path: The file.
+        where: Names it in errors.
+        volumes: What it must hold.
+
+    Raises:
+        ImageError: If it is missing, damaged, no NIfTI or of another kind.
+    """
+    with _opened(path, where) as stream:
+        content = stream.read(max(_HEADER_CLASSES))
+        header = _header(content, where)
+        shape, dtype = _check_stored(header, where, volumes)
+        i, j, k = shape[:3]
+        start, size = _start(header, where), i * j
+        end = start + size * dtype.itemsize
+        if end > _SLACK:  # else it is not worth asking
+            require(4 * end, where)
+        content += stream.read(max(0, end - len(content)))
+    _check_length(len(content), end, where)
+    voxels = np.frombuffer(content, dtype, size, start).reshape(j, i)
+    file = Stored(path, where, header, (i, j, k, volumes), dtype, grid_of(header, where))
+    return file.values(voxels.astype(dtype.newbyteorder("="), copy=False))
+
+
 def _start(header: Any, where: str) -> int:
     """Bytes before the first voxel; ImageError if the header gives a number that cannot be."""
     given, least = float(header["vox_offset"]), int(header.single_vox_offset)

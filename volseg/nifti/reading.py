@@ -16,7 +16,7 @@ from volseg.errors import GeometryError, ImageError, LabelError
 from volseg.memory import require
 from volseg.nifti.geometry import grid_of
 from volseg.nifti.grid import Grid, check_same_grid
-from volseg.nifti.header import Stored, look, read_raw_header
+from volseg.nifti.header import Stored, look, read_first_slice, read_raw_header
 from volseg.ranks import cores
 
 
@@ -93,6 +93,14 @@ def read_case_grid(
     sources = _sources(case_id, images, file_channels, channels)
     files = _look(case_id, images, file_channels, sources)
     return _common_grid(case_id, channels, sources, {p: f.grid for p, f in files.items()})
+
+
+def read_first_slices(
+    case_id: str, images: Sequence[Path], file_channels: Sequence[str]
+) -> list[npt.NDArray[Any]]:
+    """The first slice (J, I) of each file of a case; errors are those of `read_case`."""
+    volumes = len(file_channels) if len(images) == 1 else 1
+    return [read_first_slice(path, f"case {case_id}: {path}", volumes) for path in images]
 
 
 def read_header(path: Path) -> tuple[Grid, Any]:

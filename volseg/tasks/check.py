@@ -18,6 +18,7 @@ from volseg.nifti import check_same_grid
 from volseg.progress import track
 from volseg.scans import read_grid, read_reference_grid
 from volseg.tasks.fit import choose_cases
+from volseg.tasks.grey_values import borders, telling
 from volseg.tasks.trial import of_case, try_training
 from volseg.training.entries import case_scheme, notes_on, read_masks
 from volseg.training.hardware import check_hardware
@@ -25,7 +26,6 @@ from volseg.training.need import check_memory
 from volseg.training.report import notes_in_words, regions_missing
 
 _LABEL_MAPS = 5
-_GREY_VALUES = 8
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ def _notes(of_cases: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
 
 
 def _grey_values(cases: Sequence[Case], config: ExperimentConfig) -> dict[str, Sequence[str]]:
-    """What is odd about the grey values of some cases, from the first to the last of them."""
+    """What is odd about the grey values of some cases, and of those whose first slices are odd."""
     notes: dict[str, Sequence[str]] = {}
-    for case in cases[:: -(-len(cases) // _GREY_VALUES) or 1]:
+    for case in telling(cases, borders(cases)):
         with contextlib.suppress(VolsegError):
             notes[case.case_id] = notes_on(case, config)
     return notes

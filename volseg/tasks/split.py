@@ -52,13 +52,12 @@ from volseg.labels import get_scheme
 from volseg.ownership import check_no_inputs, is_data_list, is_ours
 from volseg.runs import ENVIRONMENT
 from volseg.scans import grey_value_notes
+from volseg.tasks.grey_values import borders, odd_borders, telling
 from volseg.tasks.label_maps import LabelMap, empty_regions, read_label_maps
 from volseg.tasks.likeness import alike
 
 logger = logging.getLogger(__name__)
 
-# Cases whose grey values are looked at.
-_LOOKED_AT = 8
 _REMEDY = f"say it with --labels NAME, or with --labels {FROM_CONFIG} if the config is to say it"
 
 
@@ -188,13 +187,14 @@ def split(
 
 
 def _odd_backgrounds(cases: Sequence[Case]) -> tuple[str, ...]:
-    """What is odd about the backgrounds of some cases, from the first to the last of them."""
+    """What is odd about the backgrounds of cases, of which some are read whole."""
     found: dict[str, str] = {}
-    for case in cases[:: -(-len(cases) // _LOOKED_AT) or 1]:
+    odd = borders(cases)
+    for case in telling(cases, odd):
         with contextlib.suppress(VolsegError):
             for note in grey_value_notes(case):
                 found.setdefault(note.partition(": ")[2] or note, f"case {case.case_id}: {note}")
-    return tuple(found.values())
+    return (*found.values(), *odd_borders(odd, len(cases)))
 
 
 def _check_output(output: Path, folders: Sequence[Path], options: SplitOptions) -> None:
