@@ -1025,3 +1025,10 @@ def test_outside_the_box_that_an_image_covers_all_is_background(tmp_path, orient
     reached = to_original(everywhere, done.affine, images.grid)[0].numpy() > 0
     assert box == bounding_box(reached)
     assert reached[box].all()
+
+
+def test_the_name_of_an_image_with_nul_is_refused(tmp_path):
+    predictor = Predictor(write_model(tmp_path / "m.safetensors"), device="cpu")
+
+    with pytest.raises(DataListError, match="no file can have a name with NUL"):
+        predictor.predict({"t1n": "a\0b", "t1c": "c", "t2w": "d", "t2f": "e"})

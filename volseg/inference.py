@@ -22,7 +22,7 @@ from volseg.config.training import checked_overlap
 from volseg.datalist import Case, Finding, Naming, find_scans
 from volseg.datalist.names import channel_of, is_slice
 from volseg.ensemble import check_regions_of_scheme, check_same_regions, doubts_of, overridden
-from volseg.errors import CheckpointError, ConfigError, DataListError
+from volseg.errors import CheckpointError, ConfigError, DataListError, shown
 from volseg.labels import get_scheme
 from volseg.nifti import CaseImages, Grid, write_label_map, write_probabilities
 from volseg.postprocess import decode
@@ -404,6 +404,11 @@ class Predictor:
             if len(set(channels)) < len(channels):
                 raise DataListError(
                     f"{' '.join(images)} are the channels {' '.join(channels)}; give each once"
+                )
+            if any("\0" in str(path) for path in paths):
+                raise DataListError(
+                    f"images are {shown(list(map(str, paths)))}, but no file can have a name with "
+                    "NUL; correct it"
                 )
             if len({path.resolve() for path in paths}) < len(paths):
                 raise DataListError(
