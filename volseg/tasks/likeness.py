@@ -22,7 +22,7 @@ from volseg.tasks.label_maps import LabelMap
 
 # Label maps are alike up to these: logarithm of the volume, centre and spread in voxels.
 _TOLERANCE = np.array([0.1, *[4.0] * 3, *[3.0] * 3])
-# Correlation of grey values; between two persons 0.8 at most, measured.
+# Correlation of grey values; T1 of two persons in one space: 0.91 at most among eight BraTS cases.
 _SAME = 0.98
 
 
