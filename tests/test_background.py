@@ -418,10 +418,10 @@ def test_split_check_and_fit_say_what_is_odd_about_grey_values(tmp_path, caplog)
         "network: {name: unet, widths: [4, 8]}\ntraining: {accelerator: cpu}\n"
     )
     notes = [value for name, value in check(config).facts if name == "note"]
-    assert f"{folders[0].name} and 3 more: {told}" in notes
+    assert f"4 cases, such as {folders[0].name}: {told}" in notes
     cases = read_data_list(tmp_path / "list.json").training
     _prepare(cases[:2], cases[2:], load_config(config), tmp_path / "cache")
-    assert f"{cases[0].case_id} and 3 more: {told}" in caplog.messages
+    assert f"4 cases, such as {cases[0].case_id}: {told}" in caplog.messages
 
 
 def test_split_and_check_find_the_few_cases_whose_background_is_another(tmp_path, monkeypatch):

@@ -91,6 +91,8 @@ def test_the_size_of_the_cache_is_that_of_the_files_of_an_entry(tmp_path):
     facts = dict(volseg.tasks.trial._cache_facts(config, case, seconds=0.5, total=2_500_000))
 
     assert facts["cache"] == "about 2.5 GB in runs/cache"
+    facts = dict(volseg.tasks.trial._cache_facts(config, case, seconds=0.5, total=20_000))
+    assert facts["cache"] == "about 20 MB in runs/cache"
     assert facts["preprocessed"] == "a: 2 x 3 x 4, 0.5 s a case"
 
 

@@ -208,7 +208,8 @@ def test_a_run_that_finds_nothing_is_told_of(run, tmp_path):
     )
 
     said = (
-        "collapsed: WT is never met, but in the reference of 5 of 5 cases: nothing of it was found."
+        "collapsed: WT is predicted only elsewhere: no voxel of it agrees with the reference in "
+        "any of the 5 cases that have it."
     )
     assert f"- {said}" in lines_of(result)
     assert "works: WT" not in lines_of(result)

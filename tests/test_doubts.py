@@ -30,8 +30,14 @@ def table(*overlaps, failed=0):
         ([FOUND, FOUND, EMPTY], None),
         ([], None),
         ([MISSED, MISSED], "ET is in no prediction, but in the reference of 2 of 2 cases: nothing"),
-        ([MISSED, BESIDE], "ET is never met, but in the reference of 2 of 2 cases: nothing of it"),
-        ([MISSED, ALARM], "ET is never met, but in the reference of 1 of 2 cases: nothing of it"),
+        (
+            [MISSED, BESIDE],
+            "only elsewhere: no voxel of it agrees with the reference in any of the 2",
+        ),
+        (
+            [MISSED, ALARM],
+            "only in other cases: no voxel of it agrees with the reference in the case",
+        ),
         ([MISSED, EMPTY, EMPTY], "was found; 2 of 3 cases without it on both sides count 1"),
         ([EMPTY, EMPTY], "ET is in no reference of 2 cases, so that its scores say only in how "),
         ([EMPTY, ALARM], "in how many of them none was predicted: 1"),

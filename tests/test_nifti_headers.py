@@ -218,7 +218,7 @@ def test_a_scan_that_the_memory_does_not_hold_is_refused_with_what_it_takes(tmp_
     # 4 channels of 120 voxels of two bytes.
     with pytest.raises(ResourceError, match=r"^case a: 4 channels of 4 x 5 x 6 voxels would take"):
         read_case("a", files, ["1", "2", "3", "4"], ["1", "2", "3", "4"])
-    with pytest.raises(ResourceError, match=r"a\.nii would take .* 0\.00 GB are available; use"):
+    with pytest.raises(ResourceError, match=r"a\.nii would take .* 0\.0 MB are available; use"):
         read_label_map(save(files[0], ramp(dtype=np.float64)))
 
 

@@ -147,6 +147,13 @@ def test_split_replaces_a_data_list_and_no_other_json(cohort, tmp_path):
     assert {case.fold for case in read_data_list(path).training} == {0, 1, 2}
 
 
+@pytest.mark.parametrize("cases", [5, None, {"a": 1}, "a"])
+def test_a_document_whose_cases_are_no_list_is_no_data_list_of_ours(tmp_path, cases):
+    (tmp_path / "a.json").write_text(json.dumps({"volseg": 1, "training": cases}))
+
+    assert not is_data_list(tmp_path / "a.json")
+
+
 @pytest.mark.parametrize("version", ["new", "old"])
 @pytest.mark.parametrize("edit", ["fold", "layout", "note"])
 def test_split_does_not_replace_a_data_list_that_was_edited(cohort, tmp_path, version, edit):

@@ -23,8 +23,9 @@ _OUT = re.compile(
     "|unable to allocate|can't start new thread|failed to map segment",
     re.IGNORECASE,
 )
-# How torch tells that processes cannot share more memory.
-_NOT_SHARED = re.compile("shared memory|</?torch_", re.IGNORECASE)
+# How torch tells that processes cannot share more memory: of workers that the system ended, and
+# where there is none, or no space (12, 28), for a file that they share.
+_NOT_SHARED = re.compile(r"workers are out of shared memory|</?torch_\w+>.*\((12|28)\)")
 _SHARED = Path("/dev/shm")
 _REMEDY = "use a machine or a job with more memory, or raise its limit"
 
@@ -43,7 +44,7 @@ def require(wanted: int, what: str, remedy: str = _REMEDY) -> None:
     there = available()
     if there is not None and wanted > there:
         raise ResourceError(
-            f"{what} would take {_gigabytes(wanted)} of memory, but {_gigabytes(there)} are "
+            f"{what} would take {size_in_words(wanted)} of memory, but {size_in_words(there)} are "
             f"available; {remedy}"
         )
 
@@ -67,7 +68,7 @@ def in_words(what: str, remedy: str = _REMEDY) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not _OUT.search(str(error)):
             raise
         there = None if "CUDA" in str(error) else available()
-        left = "" if there is None else f" with {_gigabytes(there)} available"
+        left = "" if there is None else f" with {size_in_words(there)} available"
         raise ResourceError(f"{what}: memory ran out{left} ({reason(error)}); {remedy}") from None
 
 
@@ -151,10 +152,12 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _gigabytes(size: int) -> str:
+def size_in_words(size: int) -> str:
     """Bytes in words.
 
-    >>> _gigabytes(5_400_000_000), _gigabytes(20_000_000), _gigabytes(3 * 10**18)
-    ('5.4 GB', '0.02 GB', '3,000,000,000 GB')
+    >>> size_in_words(5_400_000_000), size_in_words(20_000_000), size_in_words(3 * 10**18)
+    ('5.4 GB', '20 MB', '3,000,000,000 GB')
     """
-    return f"{size / 1e9:,.2f} GB" if size < 1e9 else f"{size / 1e9:,.{int(size < 1e11)}f} GB"
+    if size < 1e9:
+        return f"{size / 1e6:.{int(size < 1e7)}f} MB"
+    return f"{size / 1e9:,.{int(size < 1e11)}f} GB"

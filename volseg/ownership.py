@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from volseg.documents import MOST_BYTES_YAML, open_regular, read_bytes, read_json
+from volseg.documents import MOST_BYTES_YAML, open_regular, parse_yaml, read_bytes, read_json
 from volseg.errors import OutputError, VolsegError
 
 #: Ends the name of a log for TensorBoard, which tells it from those of other programs.
@@ -166,13 +166,14 @@ def is_data_list(path: Path) -> bool:
 
 def _lines(content: Mapping[str, Any]) -> str:
     lines = [
-        f"{json.dumps(key)}: {_array(value) if key in _CASES else json.dumps(value)}"
+        f"{json.dumps(key)}: "
+        f"{_array(value) if key in _CASES and isinstance(value, list) else json.dumps(value)}"
         for key, value in content.items()
     ]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def _array(entries: Any) -> str:
+def _array(entries: list[Any]) -> str:
     return "[" + ",".join(f"\n{json.dumps(entry)}" for entry in entries) + "]"
 
 
@@ -194,10 +195,10 @@ def _is_config(path: Path) -> bool:
     """Whether it is a config with every option as `write_config` writes it, unchanged since."""
     text = read_bytes(path, MOST_BYTES_YAML).decode("utf-8", "replace")
     try:
-        content = yaml.safe_load(text)
-        written = yaml.safe_dump(content, sort_keys=False)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        content = parse_yaml(text)
+    except ValueError:
         return False
+    written = yaml.safe_dump(content, sort_keys=False)
     return isinstance(content, dict) and content.keys() >= _SECTIONS and written == text
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from volseg.datalist import journal
-from volseg.documents import check_regular, parse_json
-from volseg.errors import ConfigError, reason, shown
+from volseg.documents import check_regular, fitting, parse_json
+from volseg.errors import ConfigError, reason
 from volseg.files import MANIFEST_FILE
 
 # Of several 100,000 slices, each a case.
@@ -171,13 +171,7 @@ def is_of_infer(content: Mapping[str, Any]) -> bool:
 
 def check_content(content: Any) -> dict[str, Any]:
     """The content of a manifest, if it is one; else ValueError, in a line."""
-    try:
-        _Content.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "it"
-        raise ValueError(f"{place} is {shown(first['input'])}: {first['msg']}") from None
-    return dict(content)
+    return dict(fitting(_Content, content))
 
 
 def read_manifests(folder: Path) -> list[Manifest]:

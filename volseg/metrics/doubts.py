@@ -28,6 +28,20 @@ def doubts(table: ScoreTable) -> tuple[str, ...]:
     )
 
 
+def _of_none_found(region: str, rows: Sequence[ScoreRow], there: Sequence[ScoreRow]) -> str:
+    if not any(row.prediction_voxels for row in rows):
+        return (
+            f"{region} is in no prediction, but in the reference of {len(there)} of {len(rows)} "
+            "cases: nothing of it was found"
+        )
+    beside = any(row.prediction_voxels for row in there)
+    having = "the case that has" if len(there) == 1 else f"any of the {len(there)} cases that have"
+    return (
+        f"{region} is predicted only {'elsewhere' if beside else 'in other cases'}: no voxel of it "
+        f"agrees with the reference in {having} it"
+    )
+
+
 def _of_region(region: str, rows: Sequence[ScoreRow]) -> Iterator[str]:
     there = [row for row in rows if row.reference_voxels]
     empty = [row for row in rows if not (row.reference_voxels or row.prediction_voxels)]
@@ -38,9 +52,7 @@ def _of_region(region: str, rows: Sequence[ScoreRow]) -> Iterator[str]:
             f"many of them none was predicted: {len(empty)}"
         )
     elif there and not any(row.dice for row in there):
-        found = "in no prediction" if not any(r.prediction_voxels for r in rows) else "never met"
-        sentence = f"{region} is {found}, but in the reference of {len(there)} of {len(rows)} cases"
-        yield f"{sentence}: nothing of it was found" + (f"; {counts_as_one}" if empty else "")
+        yield _of_none_found(region, rows, there) + (f"; {counts_as_one}" if empty else "")
     elif rows and 2 * len(empty) >= len(rows):
         mean = float(np.mean([row.dice for row in there]))
         yield f"{region}: {counts_as_one}; the mean Dice of those that have it is {mean:.3f}"

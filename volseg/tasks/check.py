@@ -13,6 +13,7 @@ from pathlib import Path
 from volseg import memory
 from volseg.config import ExperimentConfig, check_options, idle_options, load_config
 from volseg.datalist import Case, read_data_list
+from volseg.datalist.left_out import notes_in_words
 from volseg.errors import VolsegError
 from volseg.nifti import check_same_grid
 from volseg.progress import track
@@ -23,7 +24,7 @@ from volseg.tasks.trial import of_case, try_training
 from volseg.training.entries import case_scheme, notes_on, read_masks
 from volseg.training.hardware import check_hardware
 from volseg.training.need import check_memory
-from volseg.training.report import notes_in_words, regions_missing
+from volseg.training.report import regions_missing
 
 _LABEL_MAPS = 5
 

@@ -18,6 +18,7 @@ from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, check_options, idle_options
 from volseg.datalist import Case, DataList, read_data_list
 from volseg.datalist.case import leaks
+from volseg.datalist.left_out import notes_in_words
 from volseg.errors import ConfigError, DataListError
 from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SAMPLES_FILE
 from volseg.metrics.record import SUMMARY_FILE
@@ -36,7 +37,6 @@ from volseg.training.module import SegmentationModule
 from volseg.training.need import REMEDY, check_memory
 from volseg.training.report import (
     missing_channel_lines,
-    notes_in_words,
     read_scores,
     regions_missing,
     score_lines,

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from volseg import memory, signals
 from volseg.config import ExperimentConfig, TrainingConfig
 from volseg.datalist import Case
+from volseg.datalist.conventions import cases_in_words
 from volseg.errors import VolsegError
 from volseg.progress import clock
 from volseg.tasks.fit import new_module
@@ -79,11 +80,11 @@ def _temporary_folder() -> Iterator[Path]:
 def _cache_facts(
     config: ExperimentConfig, case: CachedCase, seconds: float, total: int
 ) -> list[tuple[str, str]]:
-    size = case.stored_bytes * total / 1e9
+    size = memory.size_in_words(case.stored_bytes * total)
     shape = " x ".join(map(str, case.shape))
     return [
         ("preprocessed", f"{case.case.case_id}: {shape}, {seconds:.1f} s a case"),
-        ("cache", f"about {size:.1f} GB in {config.data.cache_dir or 'runs/cache'}"),
+        ("cache", f"about {size} in {config.data.cache_dir or 'runs/cache'}"),
     ]
 
 
@@ -135,10 +136,11 @@ def _estimate(
     validation = times * math.ceil(validated / world_size(options)) * each
     total = training + validation
     share = f", {validation / total:.0%} of it validation" if validated else ", without validation"
-    words = f"about {clock(total)} for {options.max_epochs} epochs{share}"
+    epochs = "1 epoch" if options.max_epochs == 1 else f"{options.max_epochs} epochs"
+    words = f"about {clock(total)} for {epochs}{share}"
     if options.max_time is not None and total > options.max_time:
         words += f"; max_time ends the run after {clock(options.max_time)}"
-    of_cases = f"{each:.2f} s a case, {times} times {validated} cases"
+    of_cases = f"{each:.2f} s a case, {times} times {cases_in_words(validated)}"
     return [*([("validation", of_cases)] if validated else []), ("training", words)]
 
 
@@ -167,14 +169,14 @@ def _now(device: torch.device) -> float:
 
 def _peak_memory(device: torch.device) -> str:
     if device.type == "cuda":
-        return f"{torch.cuda.max_memory_allocated() / 1e9:.1f} GB of the GPU"
+        return f"{memory.size_in_words(torch.cuda.max_memory_allocated())} of the GPU"
     if sys.platform == "win32":
         return "not measured on Windows"
     import resource
 
     # Bytes on macOS, KiB elsewhere.
     unit = 1 if sys.platform == "darwin" else 1024
-    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB"
+    return memory.size_in_words(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def of_case(case_id: str, problem: str) -> str:

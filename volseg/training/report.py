@@ -16,18 +16,6 @@ _VALUES_SHOWN = 10
 _PATIENTS_IN_GROUP = 2
 
 
-def notes_in_words(of_case: Mapping[str, Sequence[str]]) -> list[str]:
-    """Notes on cases, each once, with the first case and the number of others."""
-    cases: dict[str, list[str]] = {}
-    for case_id, notes in of_case.items():
-        for note in notes:
-            cases.setdefault(note, []).append(case_id)
-    return [
-        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {note}"
-        for note, names in cases.items()
-    ]
-
-
 def read_scores(path: Path) -> dict[str, Any] | None:
     """Scores of the kept model, as they stand in `scores.json`; None if there are none."""
     try:
