@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,32 @@ def test_a_run_belongs_to_the_images_and_label_maps_that_it_began_with(experimen
         open_run(Path("r"), experiment, data_list, resume=True)
     with pytest.raises(CheckpointError, match=said):
         check_same_experiment(Path("r"), experiment, data_list)
-    Path(name).unlink()  # what is gone is told of where it is read
-    open_run(Path("r"), experiment, data_list, resume=True)
     Path(name).write_bytes(bytes(3_000_000))
     open_run(Path("r"), experiment, data_list, resume=True)
+
+
+def test_a_run_goes_on_with_the_cases_that_it_began_with(experiment):
+    for file in (*CASE["image"], CASE["label"]):
+        Path(file).write_bytes(bytes(100))
+    data_list = read_data_list(experiment.data.data_list)
+    last = data_list.training[-1]
+    alone = replace(last, label=(Path("other.nii").absolute(),))
+    data_list = replace(data_list, training=(*data_list.training[:-1], alone))
+    runs = {"without": Path("a"), "with": Path("b")}
+    for there, run in runs.items():
+        if there == "with":
+            Path("other.nii").write_bytes(bytes(100))
+        open_run(run, experiment, data_list, resume=False)
+        checkpoint_path(run, 1).parent.mkdir()
+        checkpoint_path(run, 1).touch()
+
+    check_run(Path("b"), experiment, data_list, resume=True)
+    said = f"1 case of 2, such as {last.case_id}, can be read now, but could not when the run in a"
+    with pytest.raises(CheckpointError, match=said):
+        open_run(Path("a"), experiment, data_list, resume=True)
+
+    Path("other.nii").unlink()
+    open_run(Path("a"), experiment, data_list, resume=True)
+    said = f"1 case of 2, such as {last.case_id}, cannot be read now, but could when the run in b"
+    with pytest.raises(CheckpointError, match=said):
+        open_run(Path("b"), experiment, data_list, resume=True)

@@ -55,6 +55,7 @@ _FREE = {
 }
 # Of a run that is finished, these may be changed, and it then goes on.
 _LIMITS = ("max_epochs", "max_time", "early_stopping", "validate_every")
+_READABLE = "make their files readable again (see data.data_root), or "
 
 
 def checkpoint_path(run: Path, steps: int) -> Path:
@@ -250,17 +251,26 @@ def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataLi
 
 
 def _check_same_images(run: Path, data_list: DataList) -> None:
-    """Refuse cases whose files hold other things than when the run began."""
+    """Refuse cases whose files hold other things than when the run began, are gone or came since.
+
+    The best model is chosen by scores, which compare only over the same cases.
+    """
     before = _noted(run).get("sources")
     if not isinstance(before, dict):
         return  # runs of the first versions did not note it
-    now = case_marks(case for case in data_list.training if case.case_id in before)
-    changed = sorted(case_id for case_id, mark in now.items() if mark != before[case_id])
-    if changed:
-        raise CheckpointError(
-            f"{cases_in_words(len(changed))} of {len(before)}, such as {changed[0]}, hold other "
-            f"images or label maps now than when the run in {run} began; start a new run with -o"
-        )
+    now = case_marks(data_list.training)
+    others = {name for name in before.keys() & now.keys() if now[name] != before[name]}
+    # A case that could not be read when the run began has no mark, and was left out.
+    for cases, how, remedy in (
+        (before.keys() - now.keys(), "cannot be read now, but could", _READABLE),
+        (now.keys() - before.keys(), "can be read now, but could not", ""),
+        (others, "hold other images or label maps now than", ""),
+    ):
+        if cases:
+            raise CheckpointError(
+                f"{cases_in_words(len(cases))} of {len(data_list.training)}, such as {min(cases)}, "
+                f"{how} when the run in {run} began; {remedy}start a new run with -o"
+            )
 
 
 def _check_same_preprocessing(run: Path, config: ExperimentConfig) -> None:
