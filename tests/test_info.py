@@ -227,8 +227,13 @@ def test_the_manifest_of_results_tells_cases_and_scheme(tmp_path):
     assert told["kind"] == "results of volseg infer"
     assert (told["cases"], told["failures"]) == (2, {"c": "broken"})
     assert (told["labels"], told["models"]) == ("lgg", ["m.safetensors"])
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"labels": "binary"}))
-    assert info(tmp_path / "manifest.json")["labels"] == "binary"
+    assert "mixed" not in told
+    cases = {"a": {"models": ["x"]}, "b": {"models": ["y"]}}
+    changed = manifest | {"labels": "binary", "cases": cases}
+    (tmp_path / "manifest.json").write_text(json.dumps(changed))
+    told = info(tmp_path / "manifest.json")
+    assert told["labels"] == "binary"
+    assert told["mixed"] == ("1 of 2, such as that of b, were made by another model than that of a")
 
 
 def test_a_folder_of_results_or_scores_tells_what_its_file_tells(tmp_path):

@@ -25,8 +25,9 @@ from volseg.tasks.predictions import (
     find_predictions,
     made_of_others,
     missing_channels,
+    not_alike,
+    noted_of,
     prediction_scheme,
-    records_of,
 )
 from volseg.tasks.references import References, find_references, reference_schemes
 from volseg.tasks.scoring import CaseScores, Comparison, score_case
@@ -98,8 +99,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
     Raises:
         DataListError: If there is nothing to compare.
         LabelError: If the scheme of the predictions or of the reference is not known, a label map
-            contradicts it, or the two share no region.
-        OutputError: If the scores cannot be written.
+    X
     """
     _check_output(output)
     predicted = prediction_scheme(predictions, labels)
@@ -107,12 +107,14 @@ def evaluate(  # noqa: PLR0913  (an option each)
     cases = references.found.cases
     files, unknown = find_predictions(predictions, cases)
     without_reference = tuple(name for name in unknown if name not in references.not_asked_for)
+    noted = noted_of(predictions)
+    _check_alike(predictions, noted, files)
     expected = reference_schemes(reference, references.found, predicted, reference_labels)
     comparisons = _compare(references, files, predicted, expected, slices)
     _check_regions(comparisons)
     # One after the other: threads were measured, and are not faster.
     scored = [score_case(one) for one in track(comparisons, "scoring", len(comparisons))]
-    records = records_of(predictions)
+    records = noted.get("cases", {})
     record = _record(records, cases, scored)
     failures = tuple(
         (case.case_id, of_case.failure)
@@ -168,6 +170,18 @@ def _check_output(output: Path) -> None:
             f"{output} holds a run, whose scores would be replaced; choose another with -o"
         )
     check_outputs(output, _FILES)
+
+
+def _check_alike(
+    predictions: Path, noted: Mapping[str, Any], files: Mapping[str, Predicted]
+) -> None:
+    """Refuse one mean over results of different models or options, with OutputError."""
+    there = [case_id for case_id, prediction in files.items() if prediction.paths]
+    if how := not_alike(noted, there):
+        raise OutputError(
+            f"the predictions in {predictions} do not belong together: {how}; let volseg infer "
+            "--overwrite run to its end, or evaluate those of each model in a folder of their own"
+        )
 
 
 def _record(

@@ -27,6 +27,7 @@ from volseg.runs import read_metrics
 from volseg.slices import read_stack_label_map
 from volseg.slices.bitmap import read_form
 from volseg.slurm import FOLDER
+from volseg.tasks.predictions import not_alike
 from volseg.tasks.submit import job_of
 
 RESULTS = "results of volseg infer"
@@ -188,6 +189,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 def _results(content: Mapping[str, Any]) -> dict[str, Any]:
     labels = content.get("labels")
+    mixed = not_alike(content, {*content.get("cases", {}), *content.get("begun", {})})
     shard = {name: content[name] for name in ("shard", "finished") if name in content}
     return {
         **shard,
@@ -196,6 +198,7 @@ def _results(content: Mapping[str, Any]) -> dict[str, Any]:
         "labels": labels.get("name") if isinstance(labels, dict) else labels,
         "models": [model.get("path") for model in content.get("models", ())],
         **({"doubts": content["doubts"]} if content.get("doubts") else {}),
+        **({"mixed": mixed} if mixed else {}),
         "device": content.get("device"),
         "volseg": content.get("volseg"),
     }

@@ -11,11 +11,13 @@ from typing import Any
 
 from volseg.datalist import Case
 from volseg.datalist.contents import read_name
+from volseg.datalist.journal import BEGUN, RECORDS
 from volseg.datalist.manifests import read_manifest
 from volseg.datalist.names import LABEL, is_nifti, is_slice, stem
 from volseg.datalist.sources import changed_since, is_of_others
 from volseg.errors import ConfigError, DataListError, LabelError, cut
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
+from volseg.tasks.kept import Made
 
 _NAMES_SHOWN = 3
 _MASK_ENDING = re.compile(r"[-_](mask|seg|label)$", re.IGNORECASE)
@@ -84,13 +86,40 @@ def _manifest_scheme(predictions: Path) -> LabelScheme:
     )
 
 
-def records_of(predictions: Path) -> dict[str, dict[str, Any]]:
-    """What `infer` noted of each case; empty where it wrote none of the predictions."""
+def noted_of(predictions: Path) -> dict[str, Any]:
+    """What `infer` noted of its results; empty where it wrote none of the predictions."""
     try:
-        return dict(read_manifest(predictions).get("cases", {}))
+        return read_manifest(predictions)
     # Predictions of another program have no manifest, or one of their own.
     except (OSError, ValueError):
         return {}
+
+
+def not_alike(noted: Mapping[str, Any], case_ids: Collection[str]) -> str | None:
+    """How results of these cases are not all of the same models and options, in words.
+
+    So it is where `infer --overwrite` was stopped, or different models were given different cases.
+    """
+    begun = sorted(set(noted.get(BEGUN, ())).intersection(case_ids))
+    if begun:
+        more = f" and {len(begun) - 1} more" if begun[1:] else ""
+        return f"volseg infer began to write that of {begun[0]}{more}, but has not noted its end"
+    records = noted.get(RECORDS, {})
+    known = [
+        (name, records[name]) for name in sorted(case_ids) if "models" in records.get(name, ())
+    ]
+    if not known:
+        return None
+    first, record = known[0]
+    made = Made(record["models"], record.get("settings", {}), record.get("resolved", ()))
+    others = {name: how for name, of in known if (how := made.other(of))}
+    if not others:
+        return None
+    name, how = next(iter(others.items()))
+    return (
+        f"{len(others)} of {len(known)}, such as that of {name}, were made "
+        f"{how.partition(' (')[0]} than that of {first}"
+    )
 
 
 def missing_channels(
