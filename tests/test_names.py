@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from volseg.datalist import Case, Naming, find_cases
+from volseg.datalist import Case, Naming, find_cases, find_scans
 from volseg.datalist.contents import read_name
 from volseg.datalist.names import LABEL, is_examination, patient_key, patient_of
 from volseg.errors import ConfigError, DataListError
@@ -498,6 +498,92 @@ def test_the_user_says_which_names_channels_have(tmp_path, pattern, case_ids):
         assert ["GD" in path.name for path in case.images] == [False, True, False, False]
 
 
+PROTOCOL = {"t1c": "*POST_GAD*", "t1n": "T1_AX*", "t2w": "*T2_AX*", "t2f": "*FLAIR*"}
+PROTOCOL_NAMES = (
+    "MRHR_FLAIR_AX_Si_MRHR_FLAIR_AX_SE_IR_5_tir2d1_21_fla",
+    "MRHR_T2_AX_Si_MRHR_T2_AX_SE_2_tse2d1_11_t2",
+    "MRHR_T1_AX_POST_GAD_Si_MRHR_T1_AX_POST_GAD_SE_13_se2d1r_t1c",
+    "T1_AX_Si_T1_AX_SE_10_se2d1_t1",
+)
+
+
+@pytest.mark.parametrize(
+    ("globs", "folders", "below", "case_ids"),
+    [
+        (PROTOCOL, ("P7",), "", {"P7"}),
+        (PROTOCOL, ("P7",), "P7", {"P7"}),
+        (PROTOCOL, ("P7", "P8"), "", {"P7", "P8"}),
+        (PROTOCOL, ("P7/anat",), "", {"P7"}),
+        (PROTOCOL, ("P7/one", "P8/one"), "", {"P7_one", "P8_one"}),
+        ({"t1c": "*_t1c.nii.gz", "t1n": "*_T1.nii*", "t2w": "*_t2", "t2f": "*fla.*gz"}, ("P7",), "",
+         {"P7"}),
+        ({"t1c": "*POST_GAD*"}, ("P7",), "", {"P7"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("find", [find_cases, find_scans])
+def test_files_called_by_protocol_are_one_case_called_by_the_folder(
+    tmp_path, find, globs, folders, below, case_ids
+):
+    touch(tmp_path, *(f"{folder}/{name}" for folder in folders for name in PROTOCOL_NAMES))
+    top = tmp_path / below
+
+    finding = find(top if find is find_scans else [top], naming=Naming(globs))
+
+    assert {case.case_id for case in finding.cases} == case_ids
+    for case in finding.cases:
+        assert [path.name.split(".")[0].rpartition("_")[2] for path in case.images] == [
+            "t1", "t1c", "t2", "fla"
+        ]  # fmt: skip
+    assert not finding.skipped
+    assert [note.partition(" are ")[2] for note in finding.notes] == [
+        "taken for one case, called by its folder"
+    ]
+
+
+def test_what_is_left_of_names_is_no_case_without_a_number(tmp_path):
+    touch(tmp_path, *cohort("scans/MRHR_{MPRAGE_GD,MPRAGE,T2_tse,dark-fluid}"))
+
+    assert set(cases_in(tmp_path, naming=Naming(SERIES))) == {"scans"}
+    assert not find_cases([tmp_path], naming=Naming(SERIES)).notes
+
+
+@pytest.mark.parametrize("patient", ["TCGA-FG-669", "P"])
+def test_files_of_two_patients_are_not_one_case(tmp_path, patient):
+    touch(
+        tmp_path, *cohort(f"{patient}1_{{MPRAGE_GD,MPRAGE}}", f"{patient}2_{{T2_tse,dark-fluid}}")
+    )
+
+    with pytest.raises(DataListError, match=rf"case {patient}1: missing channel t2w, t2f"):
+        find_cases([tmp_path], naming=Naming(SERIES))
+
+
+def test_names_from_which_no_case_is_left_are_refused_with_what_each_glob_fits(tmp_path):
+    touch(tmp_path, *(f"P7/{name}" for name in (*PROTOCOL_NAMES, "COR_T2_AX_b")))
+    touch(tmp_path, *cohort("P8_{MPRAGE_GD,MPRAGE,T2_tse,dark-fluid}"))
+
+    with pytest.raises(DataListError) as refusal:
+        find_cases([tmp_path / "P7"], naming=Naming(PROTOCOL))
+
+    told = str(refusal.value)
+    assert "P7: case P7: what is left of the names differs from channel to channel: " in told
+    assert "--name t2w=*T2_AX* fits COR_T2_AX_b.nii.gz and 1 more" in told
+    assert (
+        "--name t2f=*FLAIR* fits MRHR_FLAIR_AX_Si_MRHR_FLAIR_AX_SE_IR_5_tir2d1_21_fla.nii.gz"
+        in (told)
+    )
+
+
+def test_a_case_that_lacks_a_channel_does_not_hide_one_that_is_complete(tmp_path):
+    touch(
+        tmp_path, *cohort("P1_{MPRAGE_GD,MPRAGE,T2_tse,dark-fluid}", "P2_{MPRAGE_GD,MPRAGE,T2_tse}")
+    )
+
+    finding = find_cases([tmp_path], naming=Naming(SERIES))
+
+    assert [case.case_id for case in finding.cases] == ["P1"]
+    assert [entry.case_id for entry in finding.skipped] == ["P2"]
+
+
 def test_what_the_user_names_counts_instead_of_names_that_are_known(tmp_path):
     touch(tmp_path, *cohort("P7_{t1,t1ce,t1ce_sharp,t2,flair,seg,drawn}"))
     naming = Naming({"t1c": "*_sharp"}, "_drawn")
@@ -521,6 +607,8 @@ def test_a_name_that_fits_no_file_or_two_channels_alike_is_refused(tmp_path):
 
     with pytest.raises(DataListError, match=r"--name t1c=\*XYZ\* fits the name of no file below"):
         find_cases([tmp_path], naming=Naming({"t1c": "*XYZ*"}))
+    with pytest.raises(DataListError, match=r"correct it, as '\*t1c\*' if it is a part of names"):
+        find_cases([tmp_path], naming=Naming({"t1c": "t1c"}))
     with pytest.raises(DataListError, match=r"--label-name \*drawn fits the name of no file below"):
         find_cases([tmp_path], naming=Naming({}, "drawn"))
     with pytest.raises(ConfigError, match=r"--name says \*t1ce of 2 channels; give each its own"):

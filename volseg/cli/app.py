@@ -105,8 +105,8 @@ Names = Annotated[
         "--name",
         metavar="CHANNEL=GLOB",
         help="Files of a channel whose names are not known, such as t1c='*MPRAGE_GD*'; again for "
-        "each other channel. Of globs that fit a name, the longest counts; what is left of the "
-        "name is the case, else the folder.",
+        "each other channel. Of globs that fit a name, the longest counts. Files of a folder, "
+        "one for each channel, are one case; of more, what is left of the name is the case.",
         show_default=False,
     ),
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from volseg.datalist.case import Case, Skipped
 from volseg.datalist.names import (
+    NUMBERED_PATIENT,
     is_examination,
     may_be_examination,
     patient_key,
@@ -22,7 +23,6 @@ from volseg.datalist.names import (
 # What as many folders have in common is hardly the name of a patient, nor is a small number.
 _SHARED = 3
 _SMALL_NUMBER = re.compile(r"\d{1,3}")
-_PATIENT = re.compile(r"(?:pat|patient(?:id)?|subj?|subject|case|p|id)[-_ ]?\d+", re.IGNORECASE)
 # A folder of more cases is not that of a patient, but of a site or a part of the data.
 _MOST = 10
 
@@ -97,7 +97,7 @@ def _says_who(members: Sequence[Found], sizes: Mapping[Path, int]) -> bool:
     name = members[0].case.case_id
     if is_examination(name):
         return False
-    if _PATIENT.fullmatch(name) or patient_of(name) != name:
+    if NUMBERED_PATIENT.fullmatch(name) or patient_of(name) != name:
         return True
     if any(sizes[one.container] > _MOST for one in members) or len(sizes) == 1:
         return True

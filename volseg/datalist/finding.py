@@ -204,7 +204,8 @@ def _check_naming(wanted: Wanted, named: Collection[str], folders: Sequence[Path
             continue
         option = f"--label-name {glob}" if content == LABEL else f"--name {content}={glob}"
         where = ", ".join(map(str, folders))
-        raise DataListError(f"{option} fits the name of no file below {where}; correct it")
+        part = "" if "*" in glob else f", as '*{glob}*' if it is a part of names"
+        raise DataListError(f"{option} fits the name of no file below {where}; correct it{part}")
 
 
 @dataclass(frozen=True)
@@ -268,8 +269,10 @@ class _Search:
         naming = self.wanted.naming
         found = group_volumes(self.volumes, self.top, self.channels, naming)
         self.strays += found.strays
+        self.skipped += found.refused
+        self.notes += found.notes
+        self.named |= found.held
         for group in found.groups:
-            self.named |= set(group.files)
             files = [path.name for paths in group.files.values() for path in paths]
             layout = family_of(group.case_id, files)
             place = _Place(group.home, group.container, own=group.container != group.home)

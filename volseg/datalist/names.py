@@ -54,6 +54,11 @@ _PERHAPS_TIME = re.compile(
 )
 _MU_ID = re.compile(r"PatientID_\d+_Timepoint_\d+", re.IGNORECASE)
 
+#: Names that count patients.
+NUMBERED_PATIENT = re.compile(
+    r"(?:pat|patient(?:id)?|subj?|subject|case|p|id)[-_ ]?\d+", re.IGNORECASE
+)
+
 MU_GLIOMA_POST = "MU-Glioma-Post"
 BRATS_TO_2022 = "BraTS 2017 to 2022"
 BIDS = "BIDS"

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from volseg.datalist.contents import Reading, read_name
-from volseg.datalist.names import CHANNEL_NAMES, LABEL, stem
-from volseg.errors import ConfigError
+from volseg.datalist.names import (
+    CHANNEL_NAMES,
+    LABEL,
+    NUMBERED_PATIENT,
+    OTHER,
+    family_of,
+    patient_key,
+    patient_of,
+    stem,
+)
+from volseg.errors import ConfigError, cut
 
 
 @dataclass(frozen=True)
@@ -82,18 +91,14 @@ class Naming:
             read: As `read_name` says.
         """
         whole = stem(path.name)
-        fitting: dict[str, str] = {}
-        for content, glob in self.globs.items():
-            text = (path.parent / whole).as_posix() if "/" in glob else whole
-            if _compiled(glob).fullmatch(text):
-                fitting[content] = glob
+        fitting = {content: glob for content, glob in self.globs.items() if _fits(glob, path)}
         if not fitting:
             return self._unless_named_otherwise(read)
         most = max(map(_letters, fitting.values()))
         best = [content for content, glob in fitting.items() if _letters(glob) == most]
         if len(best) > 1:
             return Reading(whole, problem=f"--name and --label-name call it {' and '.join(best)}")
-        return Reading(_case(whole, fitting[best[0]].rpartition("/")[2]), (best[0],))
+        return Reading(_case(path.name, fitting[best[0]].rpartition("/")[2]), (best[0],))
 
     def _unless_named_otherwise(self, read: Reading) -> Reading:
         taken = [content for content in read.contents if content in self.globs]
@@ -101,6 +106,66 @@ class Naming:
             return replace(read, other=None) if read.other and read.other[1] in self.globs else read
         option = "--label-name" if taken[0] == LABEL else "--name"
         return Reading(read.case, problem=f"{option} names other files as {taken[0]}")
+
+
+def of_one_case(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
+    """Readings by which the files of a folder are one case, called by the folder; or none.
+
+    They are where no two are of one channel, unless the names agree on a case or tell of several
+    patients. So lie the series of an examination, each called by a protocol. What has no digit in
+    it, such as `MRHR`, is no case.
+    """
+    channels = [one.contents for one in read.values() if one.contents != (LABEL,)]
+    cases = {one.case for one in read.values()}
+    agreed = len(cases) == 1 and any(re.search(r"\d|^sub-", case) for case in cases)
+    patients = {patient_key(patient_of(case)) for case in cases if _is_of_a_patient(case)}
+    if len(read) < 2 or len(set(channels)) < max(1, len(channels)):
+        return {}
+    if agreed or len(patients) > 1:
+        return {}
+    return {path: Reading("", one.contents) for path, one in read.items()}
+
+
+def _is_of_a_patient(case: str) -> bool:
+    return family_of(case, ()) != OTHER or NUMBERED_PATIENT.fullmatch(case) is not None
+
+
+def not_told_apart(read: Mapping[Path, Reading], naming: Naming) -> str:
+    """Why the files of a folder, of which two are of one channel, are no cases; "" if they may be.
+
+    Of files that make up cases, there is no case in whose channels all are, and more cases than
+    files of any channel: what is left of the names differs from channel to channel.
+    """
+    files: dict[str, list[Path]] = defaultdict(list)
+    held: dict[str, set[str]] = defaultdict(set)
+    for path, one in read.items():
+        if one.contents != (LABEL,):
+            files[one.contents[0]].append(path)
+            held[one.case].add(one.contents[0])
+    most = max(map(len, files.values()), default=0)
+    if (
+        most < 2
+        or len(held) <= most
+        or any(len(of_case) == len(files) for of_case in held.values())
+    ):
+        return ""
+    told = []
+    for content, paths in files.items():
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        glob = naming.channels.get(content)
+        by = f"--name {content}={glob} fits" if glob else f"{content} by its name is"
+        told.append(f"{by} {cut(paths[0].name, 60)}{more}")
+    return (
+        f"what is left of the names differs from channel to channel: {', '.join(told)}; give "
+        "patterns that fit one file each, or a folder for each case"
+    )
+
+
+def _fits(glob: str, path: PurePath) -> bool:
+    """Whether a glob fits a file, with or without its ending."""
+    pattern = _compiled(glob)
+    names = (path.with_name(stem(path.name)), path)
+    return any(pattern.fullmatch(p.as_posix() if "/" in glob else p.name) for p in names)
 
 
 def _letters(glob: str) -> int:
@@ -115,15 +180,15 @@ def _compiled(glob: str) -> re.Pattern[str]:
     return re.compile("".join(parts), re.IGNORECASE | re.DOTALL)
 
 
-def _case(whole: str, glob: str) -> str:
+def _case(name: str, glob: str) -> str:
     """What is left of a name: the text before what the glob says, else the text after it."""
     core = glob.strip("*")
     match = re.fullmatch(
-        f"(?P<before>.*?)(?:{_compiled(core).pattern})(?P<after>.*)", whole, re.IGNORECASE
+        f"(?P<before>.*?)(?:{_compiled(core).pattern})(?P<after>.*)", name, re.IGNORECASE
     )
     if match is None:
         return ""
-    left = match["before"].strip("_.- ") or match["after"].strip("_.- ")
+    left = match["before"].strip("_.- ") or stem(match["after"]).strip("_.- ")
     bids = re.match(r"sub-[a-z0-9]+(_ses-[a-z0-9]+)?(?=_|$)", left, re.IGNORECASE)
     read = read_name(left, ())
     return bids[0] if bids else read.case if read.contents else left

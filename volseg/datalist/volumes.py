@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from volseg.datalist.case import Skipped
 from volseg.datalist.contents import UNKNOWN, Reading, is_bids, read_folder, read_name
 from volseg.datalist.names import LABEL, read_numbered_name, stem
-from volseg.datalist.naming import Naming
+from volseg.datalist.naming import Naming, not_told_apart, of_one_case
 
 NUMBERED = "a numbered channel, but no dataset.json says which"
 LONE_LABEL = "label map without images"
@@ -65,10 +66,13 @@ class Group:
 
 @dataclass
 class Volumes:
-    """NIfTI files in groups, and those that were left out, each after the reason."""
+    """NIfTI files in groups, those left out, each after the reason, notes, and all contents."""
 
     groups: list[Group] = field(default_factory=list)
     strays: list[tuple[str, Path]] = field(default_factory=list)
+    refused: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)
 
 
 def group_volumes(
@@ -87,15 +91,16 @@ def group_volumes(
     for members in _by_folder(paths).values():
         read = {path: _read(path, top, channels, naming) for path in members}
         readings |= _decided(read)
-        if naming is not None:
-            readings |= _of_one_case({path: readings[path] for path in members})
     for path, reading in readings.items():
         if not reading.contents:
             found.strays.append((_reason(path, reading), path))
     known = {path: reading for path, reading in readings.items() if reading.contents}
+    found.held = {content for reading in known.values() for content in reading.contents}
     groups: dict[tuple[Path, str], Group] = {}
     below = _contents_below(known, top)
     homes = {folder: _home(folder, top, below) for folder in {path.parent for path in known}}
+    if naming is not None:
+        known = _with_names_given(known, homes, naming, found)
     for path, reading in known.items():
         home = homes[path.parent]
         case_id = reading.case or home.name
@@ -172,17 +177,30 @@ def _decide(
     return Reading(one.case, problem=f"a word of the name may mean {said}")
 
 
-def _of_one_case(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
-    """Readings in which files that share neither name nor content are of their folder.
-
-    So lie the series of an examination, each called by a number and a protocol.
-    """
-    named = {path: one for path, one in read.items() if one.contents}
-    contents = {one.contents for one in named.values()}
-    cases = {one.case for one in named.values()}
-    if len(named) < 2 or not len(contents) == len(cases) == len(named):
-        return {}
-    return {path: Reading("", one.contents) for path, one in named.items()}
+def _with_names_given(
+    known: Mapping[Path, Reading], homes: Mapping[Path, Path], naming: Naming, found: Volumes
+) -> dict[Path, Reading]:
+    """Readings in which the files that the user names, and those beside them, make up cases."""
+    beside: dict[Path, dict[Path, Reading]] = defaultdict(dict)
+    for path, reading in known.items():
+        beside[homes[path.parent]][path] = reading
+    kept: dict[Path, Reading] = {}
+    called: dict[Path, int] = {}
+    for home, read in beside.items():
+        named = any(one.contents[0] in naming.globs for one in read.values())
+        of_folder = of_one_case(read) if named else {}
+        if named and (problem := not_told_apart(read, naming)):
+            name = home.name
+            found.refused.append(Skipped(home, f"case {name}: {problem}", name))
+            continue
+        if len({one.case for one in read.values()}) > 1 and of_folder:
+            called[home] = len(of_folder)
+        kept |= {**read, **of_folder}
+    if called:
+        home, number = next(iter(called.items()))
+        where = f"{number} files of {home}" + f" and of {len(called) - 1} more" * (len(called) > 1)
+        found.notes.append(f"by --name, {where} are taken for one case, called by its folder")
+    return kept
 
 
 def _contents_below(read: Mapping[Path, Reading], top: Path) -> dict[Path, set[str]]:
