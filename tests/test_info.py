@@ -56,6 +56,32 @@ def test_a_run_that_has_just_begun_has_no_model(tmp_path):
     told = info(tmp_path)
 
     assert (told["model"], told["epochs"], told["last_epoch"]) == (None, 0, {})
+    assert "state" not in told
+
+
+@pytest.mark.parametrize(("noted", "state"), [({}, "not finished; "), ({"finished": True}, "fin")])
+def test_a_run_tells_whether_it_is_finished_and_how_it_is_resumed(tmp_path, noted, state):
+    write_config(tmp_path / "config.yaml", tiny_config())
+    (tmp_path / "environment.json").write_text(json.dumps({"versions": {}, **noted}))
+
+    told = info(tmp_path)["state"]
+
+    assert told.startswith(state)
+    assert told.endswith(f"with: volseg fit --resume {tmp_path}") == (not noted)
+
+
+def test_a_run_without_a_model_tells_how_it_gets_one(tmp_path):
+    write_config(tmp_path / "config.yaml", tiny_config())
+
+    said = (
+        f"has no model yet, .*; if it was stopped, resume it with: volseg fit --resume {tmp_path}"
+    )
+    with pytest.raises(CheckpointError, match=said):
+        read_model_header(tmp_path)
+    (tmp_path / "fold1").mkdir()
+    write_model(tmp_path / "fold1" / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"holds the runs of folds, .* such as .*/fold1,"):
+        read_model_header(tmp_path)
 
 
 def test_a_run_whose_job_has_not_begun_tells_of_the_job(tmp_path, monkeypatch):

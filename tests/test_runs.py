@@ -173,6 +173,20 @@ def test_a_fold_killed_in_its_first_checkpoint_begins_anew(experiment):
     assert "--resume" not in Path("calls").read_text()
 
 
+def test_the_cases_of_folds_that_are_finished_are_read_once(experiment, monkeypatch):
+    for fold in (0, 1):
+        begin(Path(f"r/fold{fold}"), with_fold(experiment, fold), finished=True)
+        noted = Path(f"r/fold{fold}/environment.json")
+        noted.write_text(json.dumps({**json.loads(noted.read_text()), "sources": {}}))
+    calls = []
+    monkeypatch.setattr("volseg.tasks.folds.case_marks", lambda cases: calls.append(cases) or {})
+
+    result = fit_folds(experiment, Path("r"), "0,1", resume=True, program=["false"])
+
+    assert len(result.kept) == 2
+    assert len(calls) == 1
+
+
 def test_a_finished_fold_without_its_checkpoints_is_kept(experiment):
     begin(Path("r/fold0"), with_fold(experiment, 0), finished=True)
 

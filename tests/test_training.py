@@ -646,13 +646,20 @@ def test_a_stopped_run_goes_on_and_ends_like_one_never_stopped(run, experiment, 
     assert [row["epoch"] for row in read_metrics(part / "metrics.csv")] == ["1", "2"]
 
 
-def test_resuming_a_finished_run_changes_nothing(run, experiment):
+def test_resuming_a_finished_run_changes_nothing_and_says_so(run, experiment, caplog):
     model, metrics = (run / name for name in ("model.safetensors", "metrics.csv"))
     before = model.read_bytes(), metrics.read_bytes()
     samples = (run / "samples.png").stat().st_mtime_ns
 
-    result = fit(experiment, run, resume=True)
+    with caplog.at_level(logging.INFO, "volseg"):
+        result = fit(experiment, run, resume=True)
 
+    assert caplog.messages[-1] == (
+        "this run is finished (2 of 2 epochs): nothing was trained; "
+        f"to train longer: volseg fit --resume {run} training.max_epochs=N"
+    )
+    assert not any("Dice" in message for message in caplog.messages)
+    assert not result.trained
     assert (model.read_bytes(), metrics.read_bytes()) == before
     assert (run / "samples.png").stat().st_mtime_ns == samples
     assert result.scores == best_scores(read_metrics(metrics))

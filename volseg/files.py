@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -67,6 +68,11 @@ def atomic_write(path: Path, *, known: bool = False) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)
+
+
+def resume_command(run: Path) -> str:
+    """The command that resumes a run, ready to be pasted."""
+    return f"volseg fit --resume {shlex.quote(str(run))}"
 
 
 def cannot_write(path: Path, error: Exception) -> OutputError:

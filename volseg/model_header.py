@@ -15,7 +15,7 @@ import volseg
 from volseg.config import ExperimentConfig
 from volseg.documents import check_regular, fitting, open_regular, parse_json
 from volseg.errors import CheckpointError, ConfigError, cut, reason, shown
-from volseg.files import MODEL_FILE
+from volseg.files import CONFIG_FILE, MODEL_FILE, resume_command
 from volseg.labels import LabelScheme
 
 FORMAT = 1
@@ -141,18 +141,32 @@ def describe_scheme(scheme: LabelScheme) -> dict[str, Any]:
 
 def model_file(path: str | os.PathLike[str]) -> Path:
     """Model file at `path` or in the run folder `path`; CheckpointError if there is none."""
-    file = Path(path)
+    file = given = Path(path)
     try:
         if file.is_dir():
             file = file / MODEL_FILE
         check_regular(file)
     except FileNotFoundError:
+        if (given / CONFIG_FILE).is_file():
+            raise _no_model_yet(given) from None
         raise CheckpointError(f"{file} does not exist; give the {MODEL_FILE} of a run") from None
     except OSError as error:
         raise CheckpointError(
             f"{shown(str(file))} cannot be read ({reason(error)}); give the {MODEL_FILE} of a run"
         ) from None
     return file
+
+
+def _no_model_yet(run: Path) -> CheckpointError:
+    if folds := sorted(run.glob(f"fold*/{MODEL_FILE}")):
+        return CheckpointError(
+            f"{run} holds the runs of folds, but one run is expected; give one of them, such as "
+            f"{folds[0].parent}, or several, each by -m"
+        )
+    return CheckpointError(
+        f"the run in {run} has no model yet, as it did not come to its first validation; "
+        f"if it was stopped, resume it with: {resume_command(run)}"
+    )
 
 
 def _refuse_other_kinds(file: Path) -> None:

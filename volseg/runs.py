@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import platform
-import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
@@ -34,6 +33,7 @@ from volseg.files import (
     make_output,
     remove,
     remove_unfinished,
+    resume_command,
 )
 from volseg.metrics.record import SCORE_FILES
 from volseg.ownership import is_checkpoint, is_log, is_ours
@@ -98,11 +98,6 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def resume_command(run: Path) -> str:
-    """The command that resumes a run, ready to be pasted."""
-    return f"volseg fit --resume {shlex.quote(str(run))}"
-
-
 def recorded(run: Path, overrides: Sequence[str] = ()) -> tuple[ExperimentConfig, DataList]:
     """Experiment and cases of a run that is to be resumed, as its folder holds them.
 
@@ -152,8 +147,17 @@ def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume
     _describe(run, config, data_list, before if isinstance(before, dict) else {})
 
 
-def check_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool) -> None:
+def check_run(
+    run: Path,
+    config: ExperimentConfig,
+    data_list: DataList,
+    *,
+    resume: bool,
+    marks: Callable[[], Mapping[str, str]] | None = None,
+) -> None:
     """Refuse a folder that cannot be trained into, or whose run cannot go on.
+
+    Arguments as in `check_same_experiment`, and whether the run is to be resumed.
 
     Raises:
         OutputError: If the folder holds a run already.
@@ -166,7 +170,7 @@ def check_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resum
             raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint; {remedy}")
         resume = False  # it was stopped before its first checkpoint, and begins anew
     if resume:
-        check_same_experiment(run, config, data_list)
+        check_same_experiment(run, config, data_list, marks)
         _check_same_preprocessing(run, config)
     elif held:
         remedy = f"resume it with: {resume_command(run)}, or choose" if checkpoints else "choose"
@@ -221,8 +225,20 @@ def common_root(data_list: DataList) -> Path:
     return Path(os.path.commonpath([path.parent for path in files]))
 
 
-def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataList) -> None:
+def check_same_experiment(
+    run: Path,
+    config: ExperimentConfig,
+    data_list: DataList,
+    marks: Callable[[], Mapping[str, str]] | None = None,
+) -> None:
     """Refuse to go on with a run under another config or data list.
+
+    Args:
+        run: The folder.
+        config: The experiment.
+        data_list: Its cases.
+        marks: Gives the marks of the cases, of which every label map is read, for callers that
+            check several runs of one list.
 
     Raises:
         CheckpointError: If an option that decides the result, or a case, is another.
@@ -241,7 +257,7 @@ def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataLi
             f"the run in {run} has another {', '.join(changed)} than this config; "
             f"resume it as it was started, with: {resume_command(run)}, or start a new run with -o"
         )
-    _check_same_images(run, data_list)
+    _check_same_images(run, data_list, marks)
     trained = max((int(row["epoch"]) for row in read_metrics(run / METRICS_FILE)), default=0)
     if trained > config.training.max_epochs:
         raise CheckpointError(
@@ -250,7 +266,9 @@ def check_same_experiment(run: Path, config: ExperimentConfig, data_list: DataLi
         )
 
 
-def _check_same_images(run: Path, data_list: DataList) -> None:
+def _check_same_images(
+    run: Path, data_list: DataList, marks: Callable[[], Mapping[str, str]] | None
+) -> None:
     """Refuse cases whose files hold other things than when the run began, are gone or came since.
 
     The best model is chosen by scores, which compare only over the same cases.
@@ -258,7 +276,7 @@ def _check_same_images(run: Path, data_list: DataList) -> None:
     before = _noted(run).get("sources")
     if not isinstance(before, dict):
         return  # runs of the first versions did not note it
-    now = case_marks(data_list.training)
+    now = marks() if marks else case_marks(data_list.training)
     others = {name for name in before.keys() & now.keys() if now[name] != before[name]}
     # A case that could not be read when the run began has no mark, and was left out.
     for cases, how, remedy in (

@@ -26,7 +26,7 @@ from volseg.cli.tables import (
     print_validation,
     say,
 )
-from volseg.files import MODEL_FILE
+from volseg.files import MODEL_FILE, resume_command
 
 if TYPE_CHECKING:
     from volseg.config import ExperimentConfig
@@ -98,7 +98,7 @@ def fit(
     signals.note_interrupts()
     result = run_fit(experiment, folder, resume=resume, data_list=data_list)
     if result.rank == 0:
-        if result.scores:
+        if result.scores and result.trained:
             print_validation(result.scores)
         say(f"Model: {result.model}")
     fail_if_some_failed(result.failures)
@@ -110,7 +110,7 @@ def _experiment(
     """Run folder, experiment and, of a run that is resumed from its folder alone, its cases."""
     from volseg.config import load_config
     from volseg.errors import ConfigError
-    from volseg.runs import recorded, resume_command
+    from volseg.runs import recorded
 
     if not given.is_dir():
         return output or Path("runs") / given.stem, load_config(given, overrides), None

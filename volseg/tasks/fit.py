@@ -20,13 +20,13 @@ from volseg.datalist import Case, DataList, read_data_list
 from volseg.datalist.case import leaks
 from volseg.datalist.left_out import notes_in_words
 from volseg.errors import ConfigError, DataListError
-from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SAMPLES_FILE
+from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SAMPLES_FILE, resume_command
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.networks import load_encoder_weights
 from volseg.overlay import optional_picture
 from volseg.progress import clock
 from volseg.ranks import RankLost, rank, restarts
-from volseg.runs import find_checkpoints, note_end, open_run, read_metrics, resume_command
+from volseg.runs import find_checkpoints, note_end, open_run, read_metrics
 from volseg.tasks.pictures import draw_samples
 from volseg.training.board import full_disk_in_words
 from volseg.training.cache import build_cache
@@ -62,6 +62,7 @@ class FitResult:
         failures: `(case_id, reason)` of cases that were left out.
         seconds: How long it took.
         rank: Number of this process; where several train, one is to tell of it, rank 0.
+        trained: Whether a step was taken; none is where a finished run is resumed.
     """
 
     run: Path
@@ -70,6 +71,7 @@ class FitResult:
     failures: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
     rank: int = 0
+    trained: bool = True
 
 
 def fit(
@@ -138,12 +140,22 @@ def fit(
         _train(trainer, module, data, run, resume=resume)
     if trainer.is_global_zero:
         draw_curves(run)
-        _tell_scores(run, data, config, trainer.strategy.root_device)
+        _tell_scores(run, data, config, trainer.strategy.root_device, new=module.trained)
     seconds = time.monotonic() - start
     note_end(run, seconds)
-    logger.info("trained in %s; the model is %s", clock(seconds), run / MODEL_FILE)
-    scores = best_scores(read_metrics(run / METRICS_FILE))
-    return FitResult(run, run / MODEL_FILE, scores, failures, seconds, trainer.global_rank)
+    rows = read_metrics(run / METRICS_FILE)
+    if module.trained:
+        logger.info("trained in %s; the model is %s", clock(seconds), run / MODEL_FILE)
+    else:
+        logger.info(
+            "this run is finished (%d of %d epochs): nothing was trained; to train longer: %s",
+            *(len(rows), config.training.max_epochs),
+            f"{resume_command(run)} training.max_epochs=N",
+        )
+    return FitResult(
+        *(run, run / MODEL_FILE, best_scores(rows), failures, seconds, trainer.global_rank),
+        trained=module.trained,
+    )
 
 
 def new_module(config: ExperimentConfig, *, resume: bool = False) -> SegmentationModule:
@@ -224,15 +236,20 @@ def _train(
 
 
 def _tell_scores(
-    run: Path, data: VolumeDataModule, config: ExperimentConfig, device: torch.device
+    run: Path,
+    data: VolumeDataModule,
+    config: ExperimentConfig,
+    device: torch.device,
+    *,
+    new: bool,
 ) -> None:
-    """Log the scores of the cases and draw the best, median and worst of them."""
+    """Log the scores of the cases, if they are new, and draw the best, median and worst of them."""
     scores = read_scores(run / SUMMARY_FILE)
     if scores is None or not data.validation:
         return
-    for line in score_lines(scores, config.data.fill_missing):
+    for line in score_lines(scores, config.data.fill_missing) if new else ():
         logger.info("%s", line)
-    for doubt in scores.get("doubts", ()):
+    for doubt in scores.get("doubts", ()) if new else ():
         logger.warning("%s", doubt)
     picture, model = run / SAMPLES_FILE, run / MODEL_FILE
     if picture.exists() and picture.stat().st_mtime >= model.stat().st_mtime:

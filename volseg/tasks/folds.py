@@ -8,21 +8,22 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
 from volseg import signals
 from volseg.config import ExperimentConfig, write_config
 from volseg.datalist import DataList, read_data_list
+from volseg.datalist.sources import case_marks
 from volseg.errors import ConfigError, DataListError, OutputError
-from volseg.files import CONFIG_FILE, atomic_write, check_outputs, make_output
+from volseg.files import CONFIG_FILE, atomic_write, check_outputs, make_output, resume_command
 from volseg.runs import (
     check_run,
     check_same_experiment,
     find_checkpoints,
     has_ended,
     is_held,
-    resume_command,
 )
 
 logger = logging.getLogger(__name__)
@@ -153,14 +154,15 @@ def folds_to_do(
         raise OutputError(f"{run} holds a run itself; choose another -o for the folds")
     check_outputs(run, [CONFIG_FILE])
     waiting = []
+    marks = cache(lambda: case_marks(data_list.training))
     for fold in folds:
         folder = fold_folder(run, fold)
         of_fold = with_fold(config, fold)
         check_cases(data_list, fold)
         if resume and has_ended(folder, of_fold):
-            check_same_experiment(folder, of_fold, data_list)
+            check_same_experiment(folder, of_fold, data_list, marks)
             continue
-        check_run(folder, of_fold, data_list, resume=resume and is_held(folder))
+        check_run(folder, of_fold, data_list, resume=resume and is_held(folder), marks=marks)
         waiting.append(fold)
     return tuple(waiting)
 

@@ -18,12 +18,12 @@ from volseg.datalist.names import LABEL, is_slice
 from volseg.datalist.stacks import is_mask
 from volseg.documents import read_json
 from volseg.errors import DataListError, VolsegError
-from volseg.files import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, MODEL_FILE
+from volseg.files import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, MODEL_FILE, resume_command
 from volseg.labels import schemes_fitting
 from volseg.metrics.reading import read_summary
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.nifti import read_header, read_label_map
-from volseg.runs import read_metrics
+from volseg.runs import ENVIRONMENT, is_finished, read_metrics
 from volseg.slices import read_stack_label_map
 from volseg.slices.bitmap import read_form
 from volseg.slurm import FOLDER
@@ -126,6 +126,9 @@ def _run(path: Path) -> dict[str, Any]:
         last = rows[-1] if rows else {}
         told["epochs"] = len(rows)
         told["last_epoch"] = {name: float(value) for name, value in last.items() if value}
+    if (path / ENVIRONMENT).is_file():
+        again = f"not finished; if it was stopped, resume it with: {resume_command(path)}"
+        told["state"] = "finished" if is_finished(path) else again
     model = path / MODEL_FILE
     told["model"] = info(model) if model.is_file() else None
     return told

@@ -73,6 +73,8 @@ class SegmentationModule(pl.LightningModule):
         if self.averaged is not None:
             # Else several GPUs would wait for gradients that never come.
             self.averaged.requires_grad_(False)
+        #: Whether a step was taken: a run that is finished takes none when it is resumed.
+        self.trained = False
         self.sums = EpochSums(self.regions, config.inference.threshold)
         self.scorer = Scorer(1)
         # Those of all ranks, once a validation has ended.
@@ -87,6 +89,7 @@ class SegmentationModule(pl.LightningModule):
     def training_step(self, batch: dict[str, torch.Tensor], batch_index: int) -> torch.Tensor:
         # What is drawn in a step, such as dropped units, depends on the step and the rank alone: so
         # the position of a stopped run says what the generators will draw when it goes on.
+        self.trained = True
         place = [self.config.training.seed, self.global_step, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
         logits = self.network(batch["image"])
