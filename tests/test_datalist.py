@@ -173,6 +173,38 @@ def test_what_is_left_out_is_named_with_its_reason(tmp_path):
     assert [s.case_id for s in finding.skipped if s.case_id] == ["B", "C", "D"]
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("T1.mha", "a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK"),
+        ("T1.NRRD", "a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK"),
+        ("T1.mgz", "a scan, but not NIfTI; convert it to .nii.gz, such as with nibabel"),
+        ("1.dcm", "DICOM; convert it to NIfTI, such as with dcm2niix"),
+        ("1.IMA", "DICOM; convert it to NIfTI, such as with dcm2niix"),
+        ("1.3.12.2.1107.5.2", "DICOM; convert it to NIfTI, such as with dcm2niix"),
+        ("scans.tar.gz", "packed; unpack it, or pack images as .nii.gz"),
+        ("README.md", "not .nii or .nii.gz, nor a 2D image"),
+    ],
+)
+def test_scans_of_other_formats_are_told_with_the_remedy(tmp_path, name, reason):
+    brats(tmp_path, "A")
+    touch(tmp_path, name)
+
+    assert reasons(find_cases([tmp_path])) == {name: reason}
+
+
+def test_scans_of_other_formats_are_told_before_files_that_are_none(tmp_path):
+    touch(tmp_path, "LICENSE", "README.md", "a.csv", "P7/a.mhd", *(f"P7/{n}.dcm" for n in range(3)))
+
+    with pytest.raises(DataListError) as refusal:
+        find_cases([tmp_path])
+
+    told = str(refusal.value)
+    assert told.index("3 files, such as 0.dcm: DICOM; convert") < told.index("not .nii or .nii.gz")
+    assert told.index("a.mhd: a scan, but not NIfTI; convert") < told.index("not .nii or .nii.gz")
+    assert "3 files or folders, such as" in told
+
+
 def test_an_incomplete_case_among_flat_files_is_shown_by_a_file(tmp_path):
     brats(tmp_path, "A")
     touch(tmp_path / "A", "B-t1c.nii.gz")

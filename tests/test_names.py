@@ -573,6 +573,38 @@ def test_names_from_which_no_case_is_left_are_refused_with_what_each_glob_fits(t
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (PROTOCOL_NAMES, "4 files of P7 were read as 4 cases that each lack channels; if they are"),
+        (("MRHR_T2", "MRHR_FLAIR", "AX_T1", "AX_T1_gd"), "4 files of P7 were read as 2 cases"),
+        (("1_T1_gd", "2_T1_gd", "1x_T2", "2x_T2"), "4 files of P7 were read as 4 cases"),
+        (("3_tirm", "T1_mpr"), "no known channel (such as t1n, t1c, t2w, t2f) and not in seg; if"),
+    ],
+)
+def test_where_names_are_not_understood_the_refusal_is_short_and_says_how_to_name_files(
+    tmp_path, names, told
+):
+    touch(tmp_path, *(f"P7/{name}" for name in names))
+
+    with pytest.raises(DataListError) as refusal:
+        find_cases([tmp_path / "P7"])
+
+    assert told in str(refusal.value)
+    assert str(refusal.value).endswith(
+        "name the files: --name t1c='*GLOB*' --name t2w='*GLOB*' and so on"
+    )
+    assert "complete the case" not in str(refusal.value)
+    assert len(str(refusal.value).replace(str(tmp_path), "")) < 300
+
+
+def test_cases_of_one_folder_that_all_lack_the_same_are_told_one_by_one(tmp_path):
+    touch(tmp_path, *cohort("scans/P{1,2}_{t1,t1ce,t2}"))
+
+    with pytest.raises(DataListError, match=r"case P1: missing channel t2f; .*case P2: missing"):
+        find_cases([tmp_path])
+
+
 def test_a_case_that_lacks_a_channel_does_not_hide_one_that_is_complete(tmp_path):
     touch(
         tmp_path, *cohort("P1_{MPRAGE_GD,MPRAGE,T2_tse,dark-fluid}", "P2_{MPRAGE_GD,MPRAGE,T2_tse}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -14,7 +15,7 @@ from volseg.config import CHANNELS
 from volseg.datalist import described
 from volseg.datalist.case import Case, Finding, Skipped
 from volseg.datalist.distinct import Found, distinct
-from volseg.datalist.left_out import nothing_usable, summaries
+from volseg.datalist.left_out import no_image, nothing_usable, of_one_case_perhaps, summaries
 from volseg.datalist.listing import read_data_list
 from volseg.datalist.names import (
     CHANNEL_NAMES,
@@ -25,9 +26,9 @@ from volseg.datalist.names import (
     patient_of,
     stem,
 )
-from volseg.datalist.naming import Naming
+from volseg.datalist.naming import Naming, of_several_patients
 from volseg.datalist.stacks import Wanted, find_stacks, is_mask, missing_channels
-from volseg.datalist.volumes import LONE_LABEL, NUMBERED, Files, group_volumes
+from volseg.datalist.volumes import LONE_LABEL, NUMBERED, Files, Group, group_volumes
 from volseg.datalist.written import written_by_volseg
 from volseg.errors import ConfigError, DataListError, cut
 
@@ -36,7 +37,6 @@ logger = logging.getLogger(__name__)
 DATA_LIST = "data list"
 _IMAGE_FOLDERS = ("imagesTr", "imagesTs")
 _LABEL_FOLDERS = ("labelsTr", "labelsTs")
-_NO_IMAGE = "not .nii or .nii.gz, nor a 2D image"
 _SLICE_DESCRIBED = "2D image; of a data set with a dataset.json, only NIfTI files are read"
 _SLICE = "2D image beside NIfTI files; to use such images, give their folder alone"
 _TEST_LABELS = "label map of a test case, which is not used"
@@ -263,7 +263,7 @@ class _Search:
                 elif is_slice(path.name):
                     self.slices.append(path)
                 else:
-                    self.strays.append((_NO_IMAGE, path))
+                    self.strays.append((no_image(path.name), path))
 
     def _add_volumes(self) -> None:
         naming = self.wanted.naming
@@ -272,7 +272,10 @@ class _Search:
         self.skipped += found.refused
         self.notes += found.notes
         self.named |= found.held
+        apart = self._read_apart(found.groups)
         for group in found.groups:
+            if group.home in apart:
+                continue
             files = [path.name for paths in group.files.values() for path in paths]
             layout = family_of(group.case_id, files)
             place = _Place(group.home, group.container, own=group.container != group.home)
@@ -282,6 +285,27 @@ class _Search:
                 f"--name and --label-name are for NIfTI files, and {self.top} holds 2D images; "
                 "leave them out"
             )
+
+    def _read_apart(self, groups: Sequence[Group]) -> set[Path]:
+        """Folders whose files were read as several cases and may be one, which leaves them out."""
+        beside: dict[Path, dict[str, list[str]]] = defaultdict(dict)
+        for group in groups:
+            channels = [name for name, paths in group.files.items() if name != LABEL for _ in paths]
+            beside[group.home][group.case_id] = channels
+        apart: set[Path] = set()
+        for home, cases in beside.items():
+            held = list(itertools.chain(*cases.values()))
+            single = len(held) == len(cases) and len(set(held)) > 1
+            once = len(cases) > 1 and len(set(held)) == len(held)
+            perhaps_one = (single or once) and not of_several_patients(cases)
+            if perhaps_one and all(map(self._lacks, cases.values())):
+                apart.add(home)
+                self.skipped.append(of_one_case_perhaps(home, len(held), len(cases)))
+        self.is_nifti |= bool(apart)
+        return apart
+
+    def _lacks(self, held: Sequence[str]) -> bool:
+        return bool(missing_channels(held, self.channels, self.required))
 
     def _leave_out_written(self, here: Path, folders: list[str], files: list[str]) -> None:
         """Take what volseg wrote out of the names in a folder: the next run would segment it."""
@@ -324,7 +348,8 @@ class _Search:
         cases: dict[str, Files] = defaultdict(lambda: defaultdict(list))
         for path in paths:
             if not is_nifti(path.name):
-                self.strays.append((_SLICE_DESCRIBED if is_slice(path.name) else _NO_IMAGE, path))
+                known = is_slice(path.name)
+                self.strays.append((_SLICE_DESCRIBED if known else no_image(path.name), path))
                 continue
             case_id, contents = read(path)
             if not contents:

@@ -5,10 +5,26 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from volseg.datalist.case import Skipped
+from volseg.datalist.contents import UNKNOWN
 from volseg.datalist.names import is_nifti
+
+NO_IMAGE = "not .nii or .nii.gz, nor a 2D image"
+_DICOM = "DICOM; convert it to NIfTI, such as with dcm2niix"
+_OTHER_FORMAT = "a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK"
+_MRI_FORMAT = "a scan, but not NIfTI; convert it to .nii.gz, such as with nibabel"
+_PACKED = "packed; unpack it, or pack images as .nii.gz"
+_FORMATS = {
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), _DICOM),
+    **dict.fromkeys((".mha", ".mhd", ".nrrd", ".nhdr", ".vtk", ".hdr", ".img"), _OTHER_FORMAT),
+    **dict.fromkeys((".mgz", ".mgh", ".mnc", ".par"), _MRI_FORMAT),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"), _PACKED),
+}
+# Names of DICOM files without an ending are their numbers, such as 1.3.12.2.1107.5.2.
+_DICOM_NAME = re.compile(r"DICOMDIR|\d+(?:\.\d+){5,}")
+_NAME_IT = "--name t1c='*GLOB*' --name t2w='*GLOB*' and so on"
 
 _FEW = 3
 _KINDS_SHOWN = 6
@@ -20,13 +36,38 @@ def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> str:
         return (
             f"{path} holds no scans; give a folder of NIfTI files (.nii, .nii.gz) or of 2D images"
         )
-    return f"{path} holds no usable case: {in_words(skipped)}"
+    told = in_words(skipped)
+    unknown = any(UNKNOWN in entry.reason for entry in skipped) and _NAME_IT not in told
+    hint = f"; if these are images of a case, name the files: {_NAME_IT}" if unknown else ""
+    return f"{path} holds no usable case: {told}{hint}"
+
+
+def no_image(name: str) -> str:
+    """Why a file that is neither NIfTI nor a 2D image is left out; of scans, what to do.
+
+    >>> no_image("P7_T1.nrrd")
+    'a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK'
+    """
+    ending = PurePath(name).suffix.lower()
+    if name.lower().endswith(".tar.gz"):
+        return _PACKED
+    return _DICOM if _DICOM_NAME.fullmatch(name) else _FORMATS.get(ending, NO_IMAGE)
+
+
+def of_one_case_perhaps(home: Path, files: int, cases: int) -> Skipped:
+    """Files of a folder that were read as several cases, each without some channel."""
+    reason = (
+        f"{files} files of {home.name} were read as {cases} cases that each lack channels; if they "
+        f"are one case, name the files: {_NAME_IT}"
+    )
+    return Skipped(home, reason, home.name)
 
 
 def in_words(skipped: Sequence[Skipped]) -> str:
     """What was left out and why, each kind of reason at least once.
 
-    Cases come first. Many entries of one kind are told by their number and the first of them.
+    Cases come first, then scans, and last files that are none. Many entries of one kind are told by
+    their number and the first of them.
     """
     kinds = list(_kinds(skipped).values())
     if len(kinds) == 1:
@@ -72,14 +113,20 @@ def notes_in_words(notes: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def _kinds(skipped: Sequence[Skipped]) -> dict[tuple[bool, str], list[Skipped]]:
-    """Entries by kind of reason, cases first: what is the same without names and paths."""
+    """Entries by kind of reason, cases first, then scans: the same without names and paths."""
     kinds: dict[tuple[bool, str], list[Skipped]] = defaultdict(list)
-    for entry in sorted(skipped, key=lambda entry: entry.case_id is None):
+    for entry in sorted(skipped, key=_rank):
         reason = re.sub(r"^\d+ files, such as .*?: ", "", entry.reason)
         for name in (str(entry.path), entry.path.name, entry.case_id):
             reason = reason.replace(name, "...") if name else reason
         kinds[entry.case_id is None, reason].append(entry)
     return kinds
+
+
+def _rank(entry: Skipped) -> tuple[bool, bool, bool]:
+    """Cases, scans that can be converted, other files, and those that are no scans."""
+    scan = any(entry.reason.endswith(reason) for reason in _FORMATS.values())
+    return entry.case_id is None, not scan, entry.reason.endswith(NO_IMAGE)
 
 
 def summaries(strays: Sequence[tuple[str, Path]]) -> list[Skipped]:

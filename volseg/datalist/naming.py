@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
@@ -118,16 +118,23 @@ def of_one_case(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
     channels = [one.contents for one in read.values() if one.contents != (LABEL,)]
     cases = {one.case for one in read.values()}
     agreed = len(cases) == 1 and any(re.search(r"\d|^sub-", case) for case in cases)
-    patients = {patient_key(patient_of(case)) for case in cases if _is_of_a_patient(case)}
     if len(read) < 2 or len(set(channels)) < max(1, len(channels)):
         return {}
-    if agreed or len(patients) > 1:
+    if agreed or of_several_patients(cases):
         return {}
     return {path: Reading("", one.contents) for path, one in read.items()}
 
 
-def _is_of_a_patient(case: str) -> bool:
-    return family_of(case, ()) != OTHER or NUMBERED_PATIENT.fullmatch(case) is not None
+def of_several_patients(cases: Iterable[str]) -> bool:
+    """Whether names of cases are known to be of patients, and of more than one.
+
+    >>> of_several_patients(["P1", "P2"]), of_several_patients(["MRHR", "MRHR_T1_AX", "P1"])
+    (True, False)
+    """
+    named = [
+        case for case in cases if family_of(case, ()) != OTHER or NUMBERED_PATIENT.fullmatch(case)
+    ]
+    return len({patient_key(patient_of(case)) for case in named}) > 1
 
 
 def not_told_apart(read: Mapping[Path, Reading], naming: Naming) -> str:
