@@ -455,6 +455,7 @@ def test_demo_shows_its_steps_its_scores_and_its_picture(monkeypatch):
     assert re.search(r"WT +┃ TC", output)
     assert re.search(r"0.900 +│ 0.800", output)
     assert "Picture: here/demo.png" in output
+    assert output.endswith("with scans of your own:  volseg split FOLDER -o list.json\n")
 
 
 def test_info_is_read_by_people_and_by_programs(stand_in):
@@ -486,8 +487,14 @@ def test_failed_cases_are_named_and_exit_with_3(stand_in):
     result = run("infer", "scans", "-m", "m", "-o", "out")
 
     assert result.exit_code == 3
-    assert "1 case segmented, 2 were there already" in result.stdout
-    assert re.search(r"d +│ t1c in d.nii is constant", result.stdout)
+    assert "1 case segmented, 1 failed; results and manifest.json are in out\n" in result.stdout
+    assert result.stdout.endswith("Failed, for the reasons above and in the manifest: d\n")
+
+
+def test_where_all_results_were_there_no_case_counts_as_segmented(stand_in):
+    stand_in("infer", infer_result(done=(), kept=("b",)))
+
+    assert run("infer", "scans", "-m", "m", "-o", "out").stdout.startswith("no new case segmented;")
 
 
 def test_a_bug_keeps_its_traceback(stand_in):

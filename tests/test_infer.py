@@ -1016,6 +1016,7 @@ def test_what_a_model_says_against_itself_is_said_and_recorded(scans, output, tm
 
     said = f"{model} finds nothing, or next to nothing, of ET: Dice 0.000 in its own validation"
     assert said in caplog.messages
+    assert "train longer" in caplog.messages[caplog.messages.index(said) + 1]
     assert manifest_of(output)["doubts"] == [said]
 
 
@@ -1160,6 +1161,11 @@ def test_a_foreign_manifest_is_not_replaced(scans, model, output):
 
     with pytest.raises(OutputError, match=r"manifest\.json is no manifest of volseg"):
         run(scans, model, output)
+
+
+def test_scans_that_are_not_there_are_told_of_before_the_model_is_read(tmp_path, output):
+    with pytest.raises(DataListError, match=r"nowhere does not exist; give a folder of scans or"):
+        run(tmp_path / "nowhere", tmp_path / "none.safetensors", output)
 
 
 def test_a_model_that_is_none_is_refused(scans, tmp_path, output):

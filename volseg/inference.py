@@ -212,6 +212,11 @@ class Predictor:
         self.notes = tuple(dict.fromkeys(note for note in refused if note))
         for note in (*self.doubts, *self.notes, *_slow_options(self.models, overlap)):
             logger.warning("%s", note)
+        if any(model.doubts for model in self.models):
+            logger.warning(
+                "look at the results before they are used; if they are of no use, train longer "
+                "(volseg fit --resume RUN training.max_epochs=N) or use another model"
+            )
         for model in self.models:
             model.network.to(self.device)
 

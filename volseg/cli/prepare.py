@@ -49,6 +49,7 @@ def demo(
     result = run_demo(output, on_step=say)
     print_table("Mean Dice", result.dice, [[number(dice, 3) for dice in result.dice.values()]])
     say(f"Picture: {result.picture}")
+    say("Next, with scans of your own:  volseg split FOLDER -o list.json")
 
 
 @app.command(rich_help_panel=PREPARE)

@@ -11,6 +11,7 @@ import typer
 
 from volseg import signals
 from volseg.cli.app import (
+    EXIT_SOME_FAILED,
     USE,
     DataRoot,
     Fold,
@@ -18,7 +19,6 @@ from volseg.cli.app import (
     Names,
     PatientRegex,
     app,
-    fail_if_some_failed,
 )
 from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, tell_of_job
 from volseg.cli.tables import (
@@ -26,6 +26,9 @@ from volseg.cli.tables import (
     say,
 )
 from volseg.cli.terminal import put
+
+# Of cases that failed, named at the end.
+_NAMES = 20
 
 
 @app.command(rich_help_panel=USE)
@@ -151,13 +154,18 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         shard=shard,
     )
     result = run_infer(scans, models, output, options, stop=lambda: signals.received() is not None)
-    kept = f", {len(result.kept)} were there already" if result.kept else ""
-    done = cases_in_words(len(result.done))
-    say(f"{done} segmented{kept}; results and {result.manifest.name} are in {output}")
+    done = cases_in_words(len(result.done)) if result.done or not result.kept else "no new case"
+    failed = f", {len(result.failures)} failed" if result.failures else ""
+    say(f"{done} segmented{failed}; results and {result.manifest.name} are in {output}")
     if result.stopped:
         say("stopped by a signal; called again, it does the rest")
         raise typer.Exit(signals.exit_code())
-    fail_if_some_failed(result.failures)
+    if result.failures:
+        # Each was named with its reason when it failed.
+        names = list(result.failures)
+        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+        say(f"Failed, for the reasons above and in the manifest: {', '.join(names[:_NAMES])}{more}")
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 @app.command(rich_help_panel=USE)

@@ -18,7 +18,7 @@ from volseg.datalist import Case, Naming
 from volseg.datalist.conventions import cases_in_words
 from volseg.datalist.manifests import Shard
 from volseg.datalist.sources import check_unchanged, read_sources, states
-from volseg.errors import VolsegError
+from volseg.errors import DataListError, VolsegError
 from volseg.inference import Predictor, PreparedCase, ScoredCase
 from volseg.progress import track
 from volseg.ranks import cores
@@ -136,6 +136,9 @@ def infer(
             results in another label scheme, of other images, models or options.
     """
     shard = Shard.parse(options.shard)
+    if not scans.exists():
+        # Before the models, which take longer to read.
+        raise DataListError(f"{scans} does not exist; give a folder of scans or a data list")
     predictor = Predictor(
         models,
         options.device,
