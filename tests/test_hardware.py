@@ -84,5 +84,21 @@ def test_processes_other_than_those_of_the_job_are_refused(monkeypatch):
     assert "ntasks-per-node=2" in said
 
 
-def test_processes_on_cpus_are_as_many_as_one_likes():
-    check_hardware(TrainingConfig(devices=8))
+@pytest.mark.parametrize(("here", "most"), [(2, 8), (16, 16)])
+def test_more_processes_than_cores_are_refused(here, most, monkeypatch):
+    monkeypatch.setattr("volseg.training.hardware.cores", lambda: here)
+
+    check_hardware(TrainingConfig(devices=most))
+    assert refused(devices=most + 1) == (
+        f"training.devices is {most + 1}, and without a GPU each is a process on the {here} cores "
+        f"that can be used here; set training.devices={most} or fewer, or auto"
+    )
+
+
+def test_processes_that_a_launcher_started_are_its_own_business(monkeypatch):
+    monkeypatch.setattr("volseg.training.hardware.cores", lambda: 1)
+    job = {"NTASKS": "16", "NTASKS_PER_NODE": "16", "JOB_NAME": "unet"}
+    for name, value in (job | dict.fromkeys(("NODEID", "PROCID", "LOCALID"), "0")).items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+
+    check_hardware(TrainingConfig(devices=16, accelerator="cpu"))

@@ -877,7 +877,10 @@ def test_a_case_of_a_data_list_needs_only_the_channels_of_the_model(tmp_path, th
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"device": "toaster"}, r"device 'toaster' cannot be used \(.*\); use auto or cpu"),
+        ({"device": "toaster"}, "device is 'toaster'; use auto, cpu, cuda, cuda:N or mps"),
+        ({"device": "meta"}, "device is 'meta'; use auto, cpu, cuda, cuda:N or mps"),
+        ({"device": "cpu:7"}, "device is 'cpu:7'; use auto, cpu, cuda, cuda:N or mps"),
+        ({"device": "cuda:99"}, r"device 'cuda:99' cannot be used \(.{9,200}\); use auto or cpu"),
         ({"device": "cpu", "overlap": 1.0}, r"overlap is 1\.0; it must be"),
         ({"device": "cpu", "labels": "brats1999"}, "unknown label scheme 'brats1999'"),
     ],

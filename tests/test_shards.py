@@ -28,7 +28,7 @@ from volseg.inference import Predictor
 from volseg.tasks import manifest as writing
 from volseg.tasks.infer import InferOptions, infer
 from volseg.tasks.info import info
-from volseg.tasks.predictions import prediction_scheme, records_of
+from volseg.tasks.predictions import noted_of, prediction_scheme
 
 NAMES = [f"BraTS2021_0000{n}" for n in range(1, 6)]
 
@@ -534,7 +534,7 @@ def test_another_scheme_is_merged_when_all_is_made_again(five, model, output):
     assert manifests_in(output) == ["manifest-1-of-2.json", "manifest.json"]
     with pytest.raises(LabelError, match="have not yet made all old results again"):
         prediction_scheme(output, None)
-    assert records_of(output) == {}
+    assert noted_of(output) == {}
     with pytest.raises(OutputError, match="'brats2021', but this run writes 'brats2023'"):
         run(five, model, output, shard="2/2", labels="brats2023")
     run(five, model, output, shard="2/2", **new)
@@ -593,3 +593,16 @@ def test_names_that_no_shard_writes_are_no_manifests(tmp_path):
     assert not any(manifests.is_manifest(path.name) for path in tmp_path.iterdir())
     with pytest.raises(FileNotFoundError):
         read_manifest(tmp_path)
+
+
+def test_what_a_shard_that_was_killed_while_it_merged_was_writing_goes(scans, model, output):
+    run(scans, model, output, shard="1/2")
+    (output / ".volseg-0123abcd-manifest.json").touch()
+    (output / ".volseg-0123abcd-manifest-1-of-2.json").touch()
+
+    run(scans, model, output, shard="2/2")
+
+    hidden = [path.name for path in output.iterdir() if path.name.startswith(".")]
+    assert hidden == [".volseg-0123abcd-manifest-1-of-2.json"]
+    run(scans, model, output, shard="1/2")
+    assert not [path.name for path in output.iterdir() if path.name.startswith(".")]

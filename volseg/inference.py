@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from volseg.config.training import checked_overlap
 from volseg.datalist import Case, Finding, Naming, find_scans
 from volseg.datalist.names import channel_of, is_slice
 from volseg.ensemble import check_regions_of_scheme, check_same_regions, doubts_of, overridden
-from volseg.errors import CheckpointError, ConfigError, DataListError, shown
+from volseg.errors import CheckpointError, ConfigError, DataListError, cut, shown
 from volseg.labels import get_scheme
 from volseg.nifti import CaseImages, Grid, write_label_map, write_probabilities
 from volseg.postprocess import decode
@@ -156,7 +157,7 @@ class Predictor:
 
     Args:
         models: Model file or run folder, or several.
-        device: `auto` (a CUDA GPU if there is one, else the CPU), or a device of torch.
+        device: `auto` (a CUDA GPU if there is one, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
         tta: Mean over mirrored copies; None: as each model says.
         overlap: Of neighbouring windows, in [0, 0.9]; None: as each model says.
         labels: Name of the label scheme to write; None: that of the first model.
@@ -460,10 +461,14 @@ def _slow_options(models: Sequence[Model], overlap: float | None) -> list[str]:
 def _available(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    # Torch knows more, on some of which nothing is computed.
+    if not re.fullmatch(r"cpu|mps|cuda(:[0-9]{1,4})?", str(name)):
+        raise ConfigError(f"device is {shown(name)}; use auto, cpu, cuda, cuda:N or mps")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        detail = str(error).splitlines()[0]
+        # Torch goes on to list all that it was built with.
+        detail = cut(str(error).splitlines()[0].partition(". ")[0], 200)
         raise ConfigError(f"device {name!r} cannot be used ({detail}); use auto or cpu") from None
     return device

@@ -38,7 +38,7 @@ class InferOptions:
         tta: Mean over mirrored copies; None: as the models say.
         overlap: Of neighbouring windows, in [0, 0.9]; None: as the models say.
         probabilities: Also write a float32 map for each region.
-        device: `auto`, or a device of torch.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         overwrite: Do finished cases again.
         labels: Name of the label scheme to write; None: that of the first model.
         fold: Only the cases of this fold of a data list.

@@ -163,7 +163,9 @@ class ManifestWriter:
         """Remove what a killed process left of these very results."""
         mine = self.shard.share(self.finding.cases)
         places = [path for case in mine for path in results(self.output, case, self.regions)]
-        names = {path.name for path in places if path.parent == self.output} | {self.path.name}
+        names = {path.name for path in places if path.parent == self.output}
+        # A shard merges all into one, too. Where nothing can be locked, those of others stay.
+        names |= {self.path.name, MANIFEST_FILE}
         names |= {home(self.output, case).name for case in mine}
         remove_unfinished(self.output, lambda name: name.removesuffix("-old") in names)
 

@@ -8,15 +8,18 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from volseg.config import TrainingConfig
 from volseg.errors import ConfigError, reason
-from volseg.ranks import launched_by_torchrun
+from volseg.ranks import cores, launched_by_torchrun
 from volseg.windows import mixed_dtype
 
 # How further nodes are told of the first one where nothing has started processes on them.
 _BY_HAND = ("MASTER_ADDR", "NODE_RANK")
+# So many processes may share fewer cores, as they do where several are tried on a small machine.
+_FEW = 8
 
 
 def check_hardware(options: TrainingConfig) -> None:
@@ -47,6 +50,9 @@ def check_hardware(options: TrainingConfig) -> None:
             f"training.devices={devices} and training.nodes={nodes} do not fit the processes that "
             f"were started here ({reason(error)}); change one or the other"
         ) from None
+    # Whoever started the processes has decided how many there are.
+    if not environment.creates_processes_externally and (problem := _crowd(trainer)):
+        raise ConfigError(problem)
     by_itself = isinstance(environment, LightningEnvironment)
     if nodes > 1 and by_itself and not any(name in os.environ for name in _BY_HAND):
         raise ConfigError(
@@ -102,6 +108,16 @@ def _missing_devices(options: TrainingConfig) -> str | None:
     return (
         f"training.devices is {devices}, but {count} GPU{'s' * (count > 1)} can be used here; "
         f"set training.devices={count}, or auto"
+    )
+
+
+def _crowd(trainer: pl.Trainer) -> str | None:
+    most = max(_FEW, cores())
+    if not isinstance(trainer.accelerator, CPUAccelerator) or trainer.num_devices <= most:
+        return None
+    return (
+        f"training.devices is {trainer.num_devices}, and without a GPU each is a process on the "
+        f"{cores()} cores that can be used here; set training.devices={most} or fewer, or auto"
     )
 
 
