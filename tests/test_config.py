@@ -209,6 +209,10 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ),
         ({"loss": {"dice": 0, "bce": 0}}, "loss: dice, bce and focal are all 0; give one a weight"),
         (
+            {"data": {"data_list": "a.json", "spacing_mm": [1, 1, 21]}},
+            "data.spacing_mm.2: input should be less than or equal to 20, got 21",
+        ),
+        (
             {"training": {"devices": "some"}},
             "training.devices: give 'auto' or a whole number above 0, got 'some'",
         ),

@@ -40,6 +40,8 @@ def explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
             text = f"give a path, got {shown(found)}"
         case "value_error":
             text = detail["msg"].removeprefix("Value error, ")
+        case "too_short" if len(found) >= detail["ctx"]["min_length"]:
+            text = ""  # pydantic counts the valid items alone, and has named the others
         case _:
             text = detail["msg"].replace("tuple", "list").replace("Tuple", "List")
             text = text[0].lower() + text[1:]
