@@ -162,7 +162,7 @@ def test_a_missing_channel_leaves_a_case_out_of_the_list(scans, tmp_path):
 
     result = run("split", scans, "-o", tmp_path / "list.json")
 
-    assert_refused(result, "1 patients", "cannot fill 5 folds")
+    assert_refused(result, "1 case left out (case BraTS2021_0000", "), and 1 patient with")
     assert files_in(tmp_path) == ["scans"]
 
 

@@ -118,7 +118,9 @@ def test_a_regex_that_finds_no_patient_is_refused(tmp_path):
     )
     assert code == 2
     assert "no patient is found in the name by '(Q)'; correct the pattern" in told
-    with pytest.raises(DataListError, match=r"1 patients .* case B1: no patient is found in"):
+    with pytest.raises(
+        DataListError, match=r"^2 cases left out .* case B1: no patient .*, and 1 patient with"
+    ):
         run_split(tmp_path / "scans", patient_regex="(A)")
 
 
@@ -313,7 +315,7 @@ def test_a_patient_is_held_out_by_any_of_the_names(tmp_path):
     [
         (("Brats18_2013_1_1", "BraTS2021_00000"), "BraTS 2017 to 2019, BraTS 2021 are combined"),
         (("BraTS19_CBICA_AAB_1", "BraTS20_Training_001"), "BraTS 2017 to 2019, BraTS 2020 are"),
-        (("BraTS2021_00000", "BraTS-GLI-00003-000"), "which are matched by number alone"),
+        (("BraTS2021_00000", "BraTS-GLI-00003-000"), "which names match by number alone"),
         (("UPENN-GBM-00001_11", "BraTS-GLI-00003-000"), "BraTS-GLI of 2023 and later, UPENN-GBM"),
         (("P7_1", "P7_2"), "cases such as P7_1 and P7_2 count as different patients; if they are"),
         (("BraTS-GLI-00003-000", "BraTS-MEN-00003-000"), None),
@@ -325,6 +327,8 @@ def test_what_names_cannot_tell_is_warned_of(tmp_path, case_ids, warning):
 
     assert bool(result.warnings) is bool(warning)
     assert not warning or warning in result.warnings[0]
+    if warning and "P7" not in warning:
+        assert "in a data list or with --patient-regex, or use one release" in result.warnings[0]
 
 
 def test_folders_that_may_be_patients_are_warned_of(tmp_path):

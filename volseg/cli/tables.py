@@ -17,7 +17,7 @@ _OVERLAPS = ("dice", "iou", "precision", "recall")
 
 
 def print_split(result: SplitResult) -> None:
-    """Cases by layout, what was left out and why, label schemes, folds, what to beware of.
+    """Cases by layout, what was left out and why, label schemes, folds; warnings are in the log.
 
     Many files with one reason are one row, so that none hides the reason that matters.
     """
@@ -30,8 +30,6 @@ def print_split(result: SplitResult) -> None:
     for sentence in (*result.decisions, *result.notes):
         say(sentence)
     say(f"{len(cases)} cases have a label map; {len(result.data_list.testing)} have none")
-    for warning in result.warnings:
-        print_table("WARNING", ("",), [(warning,)])
     columns, rows = _folds(result)
     print_table("Folds", columns, rows)
     say(f"Data list: {result.path}")

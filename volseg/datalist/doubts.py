@@ -40,11 +40,12 @@ def unmatched_releases(cases: Iterable[Case]) -> str | None:
     if len(releases) < 2:
         return None
     by_number = {"BraTS 2021", "BraTS-GLI of 2023 and later"} == set(releases)
-    how = "are matched by number alone" if by_number else "cannot be matched"
+    how = "names match by number alone" if by_number else "names cannot tell"
     return (
         f"{', '.join(releases)} are combined: one may hold patients of another under other names, "
         f"which {how}. The same person may then lie in training and in validation, and scores will "
-        "be too good. Use one of them, or the table of names that comes with the later one"
+        "be too good; give the patient of each case in a data list or with --patient-regex, or use "
+        "one release"
     )
 
 

@@ -44,8 +44,9 @@ def assign_folds(
     sizes = Counter(case.patient_id for case in cases)
     if len(sizes) < folds:
         remedy = f"use --folds {len(sizes)}" if len(sizes) > 1 else "add scans of other patients"
+        patients_of = "patient" if len(sizes) == 1 else "patients"
         raise DataListError(
-            f"{len(sizes)} patients with a label map cannot fill {folds} folds; {remedy}"
+            f"{len(sizes)} {patients_of} with a label map cannot fill {folds} folds; {remedy}"
         )
     weight_of: dict[str, float] = defaultdict(float)
     stratum_of: dict[str, str] = {}

@@ -430,12 +430,14 @@ def _no_label_maps(found: Finding, skipped: Sequence[Skipped]) -> str:
     )
 
 
-def _explained(error: DataListError, skipped: Iterable[Skipped], same: Iterable[str]) -> str:
-    """The error, with the cases that were left out and those that became one patient."""
+def _explained(error: DataListError, skipped: Iterable[Skipped], same: Sequence[str]) -> str:
+    """The error, after the cases that were left out, before those that became one patient."""
     lost = [entry for entry in skipped if entry.case_id is not None]
-    told = [f"{cases_in_words(len(lost))} left out, the first: {lost[0].reason}"] if lost else []
-    told += same
-    return f"{error} ({'; '.join(told)})" if told else str(error)
+    told = f"{error} ({'; '.join(same)})" if same else str(error)
+    if not lost:
+        return told
+    which = "" if len(lost) == 1 else "the first of them, "
+    return f"{cases_in_words(len(lost))} left out ({which}{lost[0].reason}), and {told}"
 
 
 def _channels(cases: Iterable[Case], wanted: Sequence[str] | None) -> tuple[str, ...]:
