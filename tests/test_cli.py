@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -18,8 +19,8 @@ from volseg import cli, signals
 from volseg.__main__ import main
 from volseg.cli.log import PlainLog
 from volseg.config import CHANNELS
-from volseg.datalist import Case, DataList, Finding, Skipped
-from volseg.errors import DataListError
+from volseg.datalist import Case, DataList, Finding, Skipped, read_data_list
+from volseg.errors import DataListError, OutputError
 from volseg.metrics.overlap import Overlap
 from volseg.metrics.surface import HD95_PENALTY_MM
 from volseg.metrics.table import ScoreRow, ScoreTable
@@ -222,6 +223,32 @@ def test_fit_resumes_a_run_from_its_folder_alone(stand_in, experiment):
     assert task.options["resume"]
     assert [case.case_id for case in task.options["data_list"].training] == ["c0", "c1", "c2"]
     assert task.options["data_list"].training[0].images[0] == Path("t1n.nii").absolute()
+
+
+@pytest.mark.parametrize(
+    ("run_folder", "words"), [("r", ["--slurm", "defaults"]), ("r/fold0", ["--folds", "all"])]
+)
+def test_a_run_that_other_processes_resume_keeps_its_data_list(
+    experiment, monkeypatch, run_folder, words
+):
+    told = []
+
+    def task(config, *_, **options):
+        told.append(config)
+        raise OutputError("not now")
+
+    monkeypatch.setattr("volseg.tasks.submit.submit_fit", task)
+    monkeypatch.setattr("volseg.tasks.folds.fit_folds", task)
+    run_in(Path(run_folder))
+    if run_folder != "r":
+        shutil.copy(Path(run_folder, "config.yaml"), "r")
+    Path("list.json").unlink()
+
+    run("fit", "--resume", "r", *words)
+
+    (config,) = told
+    assert config.data.data_list == Path(run_folder, "data_list.json")
+    assert len(read_data_list(config.data.data_list, config.data.data_root).training) == 3
 
 
 def test_a_data_list_that_is_named_when_a_run_is_resumed_is_read(stand_in, experiment):

@@ -98,13 +98,16 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def recorded(run: Path, overrides: Sequence[str] = ()) -> tuple[ExperimentConfig, DataList]:
+def recorded(
+    run: Path, overrides: Sequence[str] = (), *, by_path: bool = False
+) -> tuple[ExperimentConfig, DataList]:
     """Experiment and cases of a run that is to be resumed, as its folder holds them.
 
     Args:
         run: The folder.
         overrides: Words `key=value`. Of those that name a data list or its root, the list is read
-            that the config names; else the one in the folder.
+            that the config names; else the one in the folder, or in that of its first fold.
+        by_path: The experiment names that list, for other processes, which read it by its config.
 
     Raises:
         CheckpointError: If the folder holds no run.
@@ -115,9 +118,14 @@ def recorded(run: Path, overrides: Sequence[str] = ()) -> tuple[ExperimentConfig
     config = load_config(run / CONFIG_FILE, overrides)
     elsewhere = {"data.data_list", "data.data_root"} & {word.split("=")[0] for word in overrides}
     # The folder of several folds has a config alone.
-    if elsewhere or not (run / DATA_LIST_FILE).is_file():
+    lists = (run / DATA_LIST_FILE, *sorted(run.glob(f"fold*/{DATA_LIST_FILE}")))
+    kept = next((path for path in lists if path.is_file()), None)
+    if elsewhere or kept is None:
         return config, read_data_list(config.data.data_list, config.data.data_root)
-    return config, read_data_list(run / DATA_LIST_FILE)
+    if by_path:
+        data = config.data.model_copy(update={"data_list": kept, "data_root": None})
+        config = config.model_copy(update={"data": data})
+    return config, read_data_list(kept)
 
 
 def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool) -> None:

@@ -84,7 +84,9 @@ def fit(
       volseg fit configs/brats_unet.yaml --slurm nodes=2,gpus=4,time=24:00:00
       volseg fit configs/brats_unet.yaml --folds all --slurm partition=gpu
     """
-    folder, experiment, data_list = _experiment(config, run, overrides or [], resume=resume)
+    folder, experiment, data_list = _experiment(
+        config, run, overrides or [], resume=resume, by_path=slurm is not None or folds is not None
+    )
     if slurm is not None:
         _submit_fit(experiment, folder, folds, slurm, resume=resume, dry_run=dry_run)
         return
@@ -105,7 +107,7 @@ def fit(
 
 
 def _experiment(
-    given: Path, output: Path | None, overrides: list[str], *, resume: bool
+    given: Path, output: Path | None, overrides: list[str], *, resume: bool, by_path: bool
 ) -> tuple[Path, ExperimentConfig, DataList | None]:
     """Run folder, experiment and, of a run that is resumed from its folder alone, its cases."""
     from volseg.config import load_config
@@ -123,7 +125,7 @@ def _experiment(
         raise ConfigError(
             f"--resume {given} writes into that folder, but -o is {output}; leave out -o"
         )
-    return given, *recorded(given, overrides)
+    return given, *recorded(given, overrides, by_path=by_path)
 
 
 def _submit_fit(
