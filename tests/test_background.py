@@ -357,6 +357,18 @@ def test_a_bright_lesion_is_not_taken_for_hot_voxels():
     assert done.image[0].max() > 10
 
 
+def test_a_bright_lesion_in_even_tissue_is_not_taken_for_hot_voxels():
+    array = np.where(head() != 0, 100, 0).astype(np.float32)
+    array[0, ::2] *= 1.05
+    array[0, 12:14, 12:14, 10:12] = 400  # 59 times as far from the median as 98 % of the voxels are
+    tissue = array[0][array[0] != 0]
+
+    done = preprocess(case(array), options())
+
+    assert done.notes == ()
+    assert done.image[0].max() == pytest.approx((400 - tissue.mean()) / tissue.std(), rel=1e-3)
+
+
 def test_a_hot_line_and_text_in_a_corner_change_little_and_are_noted():
     array = head((60, 50, 44)).astype(np.float32)
     expected = preprocess(case(array), options()).image[0].astype(float)
