@@ -278,29 +278,41 @@ def test_a_folder_that_is_its_own_reference_is_told_of(folders):
     assert not any("every prediction equals" in note for note in other.notes)
 
 
+def _noted(folders, records, **others):
+    manifest = {"labels": "brats2021", "cases": records}
+    (folders[0] / "manifest.json").write_text(json.dumps(manifest | others))
+
+
+ALIKE = {"models": ["x"], "resolved": [{"tta": False}]}
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"models": ["y"]}, "1 of 2, such as that of b, were made by another model than that of a"),
         ({"resolved": [{"tta": True}]}, "were made with other options than that of a"),
-        (None, "began to write that of b, but has not noted its end"),
     ],
 )
-def test_one_mean_over_results_of_two_models_is_refused(folders, changed, said):
-    """So `infer --overwrite` leaves them when it is stopped midway."""
-    alike = {"models": ["x"], "resolved": [{"tta": False}]}
-    records = {"a": alike, "b": alike, "of no reference": alike | {"models": ["z"]}}
-    manifest = {"labels": "brats2021", "cases": records}
-    (folders[0] / "manifest.json").write_text(json.dumps(manifest))
-    assert score(evaluate(*folders, **BOTH_2021), "b", "WT").dice == 1
+def test_one_mean_over_results_of_two_models_is_told_of(folders, changed, said):
+    """So `infer --overwrite` leaves them when it is stopped midway, and so are those of folds."""
+    records = {"a": ALIKE, "b": ALIKE, "of no reference": ALIKE | {"models": ["z"]}}
+    _noted(folders, records)
+    assert not any("several models" in note for note in evaluate(*folders, **BOTH_2021).notes)
 
-    told = {"begun": {"b": ["b.nii.gz"]}} if changed is None else {}
-    records |= {} if changed is None else {"b": alike | changed}
-    (folders[0] / "manifest.json").write_text(json.dumps(manifest | told))
+    _noted(folders, records | {"b": ALIKE | changed})
+    (note,) = [n for n in evaluate(*folders, **BOTH_2021).notes if "several models" in n]
 
-    with pytest.raises(OutputError, match=f"do not belong together: .*{said}"):
-        evaluate(folders[0], folders[1], folders[2].parent / "new", **BOTH_2021)
-    assert not (folders[2].parent / "new").exists()
+    assert said in note
+    assert note in json.loads((folders[2] / "scores.json").read_text())["notes"]
+
+
+def test_a_folder_with_a_result_in_work_is_not_scored(folders):
+    _noted(folders, {"a": ALIKE, "b": ALIKE}, begun={"b": ["b.nii.gz"]})
+
+    with pytest.raises(OutputError, match=r"is not complete: .* that of b, but has not noted its"):
+        evaluate(*folders, **BOTH_2021)
+
+    assert not folders[2].exists()
 
 
 def _of_one_patient(folder, value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from volseg.tasks.pictures import draw_scored_samples
 from volseg.tasks.predictions import (
     Predicted,
     find_predictions,
+    half_written,
     made_of_others,
     missing_channels,
     not_alike,
@@ -108,7 +109,9 @@ def evaluate(  # noqa: PLR0913  (an option each)
     files, unknown = find_predictions(predictions, cases)
     without_reference = tuple(name for name in unknown if name not in references.not_asked_for)
     noted = noted_of(predictions)
-    _check_alike(predictions, noted, files)
+    there = [case_id for case_id, prediction in files.items() if prediction.paths]
+    if how := half_written(noted, there):
+        raise OutputError(f"{predictions} is not complete: {how}; call volseg infer again")
     expected = reference_schemes(reference, references.found, predicted, reference_labels)
     comparisons = _compare(references, files, predicted, expected, slices)
     _check_regions(comparisons)
@@ -122,7 +125,11 @@ def evaluate(  # noqa: PLR0913  (an option each)
         if of_case.failure
     )
     failures += tuple(references.lost.items())
-    notes = [*_notes(comparisons, record.table), *made_of_others(records, cases)]
+    notes = [
+        *_notes(comparisons, record.table),
+        *made_of_others(records, cases),
+        *_note_on_models(noted, there),
+    ]
     about = {
         "predictions": str(predictions),
         "prediction_labels": predicted.name,
@@ -163,6 +170,15 @@ def _notes(comparisons: Sequence[Comparison], table: ScoreTable) -> Iterator[str
         )
 
 
+def _note_on_models(noted: Mapping[str, Any], there: Collection[str]) -> Iterator[str]:
+    """Whether one mean is over predictions of several models, as of the folds of a training."""
+    if how := not_alike(noted, there):
+        yield (
+            f"predictions of several models or options have one mean: {how}; where they are not "
+            "those of different folds, let volseg infer --overwrite run to its end"
+        )
+
+
 def _check_output(output: Path) -> None:
     """Refuse a folder in which scores would replace something else, with OutputError."""
     if is_held(output):
@@ -170,18 +186,6 @@ def _check_output(output: Path) -> None:
             f"{output} holds a run, whose scores would be replaced; choose another with -o"
         )
     check_outputs(output, _FILES)
-
-
-def _check_alike(
-    predictions: Path, noted: Mapping[str, Any], files: Mapping[str, Predicted]
-) -> None:
-    """Refuse one mean over results of different models or options, with OutputError."""
-    there = [case_id for case_id, prediction in files.items() if prediction.paths]
-    if how := not_alike(noted, there):
-        raise OutputError(
-            f"the predictions in {predictions} do not belong together: {how}; let volseg infer "
-            "--overwrite run to its end, or evaluate those of each model in a folder of their own"
-        )
 
 
 def _record(

@@ -27,7 +27,7 @@ from volseg.runs import ENVIRONMENT, is_finished, read_metrics
 from volseg.slices import read_stack_label_map
 from volseg.slices.bitmap import read_form
 from volseg.slurm import FOLDER
-from volseg.tasks.predictions import not_alike
+from volseg.tasks.predictions import half_written, not_alike
 from volseg.tasks.submit import job_of
 
 RESULTS = "results of volseg infer"
@@ -192,7 +192,8 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 def _results(content: Mapping[str, Any]) -> dict[str, Any]:
     labels = content.get("labels")
-    mixed = not_alike(content, {*content.get("cases", {}), *content.get("begun", {})})
+    cases = {*content.get("cases", {}), *content.get("begun", {})}
+    mixed = half_written(content, cases) or not_alike(content, cases)
     shard = {name: content[name] for name in ("shard", "finished") if name in content}
     return {
         **shard,

@@ -95,15 +95,20 @@ def noted_of(predictions: Path) -> dict[str, Any]:
         return {}
 
 
+def half_written(noted: Mapping[str, Any], case_ids: Collection[str]) -> str | None:
+    """Which results of these cases `infer` was writing when it was killed, in words."""
+    begun = sorted(set(noted.get(BEGUN, ())).intersection(case_ids))
+    if not begun:
+        return None
+    more = f" and {len(begun) - 1} more" if begun[1:] else ""
+    return f"volseg infer began to write that of {begun[0]}{more}, but has not noted its end"
+
+
 def not_alike(noted: Mapping[str, Any], case_ids: Collection[str]) -> str | None:
     """How results of these cases are not all of the same models and options, in words.
 
-    So it is where `infer --overwrite` was stopped, or different models were given different cases.
+    So it is where `infer --overwrite` was stopped, and where each fold was given its own model.
     """
-    begun = sorted(set(noted.get(BEGUN, ())).intersection(case_ids))
-    if begun:
-        more = f" and {len(begun) - 1} more" if begun[1:] else ""
-        return f"volseg infer began to write that of {begun[0]}{more}, but has not noted its end"
     records = noted.get(RECORDS, {})
     known = [
         (name, records[name]) for name in sorted(case_ids) if "models" in records.get(name, ())
