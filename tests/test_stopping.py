@@ -59,7 +59,7 @@ def changed(config: ExperimentConfig, **sections: dict) -> ExperimentConfig:
 def _without_pictures():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("tasks.fit._tell_scores", "tasks.fit.draw_curves"):
-            patch.setattr(f"volseg.{name}", lambda *_: None)
+            patch.setattr(f"volseg.{name}", lambda *_, **__: None)
         patch.setattr("volseg.training.epoch_log.draw_curves", lambda *_: None)
         patch.setattr(SegmentationModule, "_draw", lambda *_: None)
         yield
