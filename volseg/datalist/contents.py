@@ -378,9 +378,8 @@ def _entity_words(entities: dict[str, str]) -> list[str]:
 
 def _bids_label(case: str, suffix: str, entities: dict[str, str]) -> Reading:
     of_what = [entities[name] for name in ("label", "desc", "seg", "atlas") if name in entities]
-    tumour = any(_TUMOUR.search(value) for value in of_what) or bool(
-        (_LABELS.fullmatch(suffix) or _MASKS.fullmatch(suffix))["tumour"]  # type: ignore[index]
-    )
+    named = _LABELS.fullmatch(suffix) or _MASKS.fullmatch(suffix)
+    tumour = any(_TUMOUR.search(value) for value in of_what) or bool(named and named["tumour"])
     if tumour or (_LABELS.fullmatch(suffix) and set(of_what) <= _BY_HAND):
         return Reading(case, (LABEL,))
     said = f" ({', '.join(of_what)})" if of_what else ""
