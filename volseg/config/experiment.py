@@ -147,7 +147,10 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or not key:
-            raise ConfigError(f"override {shown(word)} is not of the form section.key=value")
+            raise ConfigError(
+                f"override {shown(word)} is not of the form section.key=value; "
+                "write it as training.max_epochs=5"
+            )
         _set(options, key.split("."), read_word(text, word), word)
     return ExperimentConfig.from_dict(options, where=str(path))
 
@@ -161,7 +164,10 @@ def _set(options: dict[str, Any], keys: list[str], value: object, word: str) -> 
     for key in keys[:-1]:
         inner = options.setdefault(key, {})
         if not isinstance(inner, dict):
-            raise ConfigError(f"override {shown(word)}: {cut(key, 40)} is not a section")
+            raise ConfigError(
+                f"override {shown(word)}: {cut(key, 40)} is not a section; "
+                "name an option of a section, as training.max_epochs=5"
+            )
         options = inner
     options[keys[-1]] = value
 
