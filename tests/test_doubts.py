@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_inference import tiny_config
+from tiny_models import tiny_config
 
 from volseg.checkpoint import load_checkpoint
 from volseg.metrics import Overlap, ScoreRow, ScoreTable

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_inference import write_case, write_model
+from tiny_models import OF_SLICES, write_model
+from tiny_scans import PATIENTS, write_case, write_images
 
 import volseg
 from volseg import inference
@@ -180,30 +181,10 @@ def test_labels_are_those_that_were_asked_for(scans, model, output):
 
 # Slices
 
-PATIENTS = ["TCGA_CS_0001_20000101", "TCGA_DU_0002_20000101"]
-OF_SLICES = {
-    "labels": "lgg",
-    "data": {
-        "data_list": "l",
-        "channels": ["t1n", "t2f", "t1c"],
-        "patch_size": [16, 16],
-        "fill_missing": "t2f",
-    },
-}
-
 
 @pytest.fixture(scope="module")
 def slice_model(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("model") / "model.safetensors", **OF_SLICES)
-
-
-def write_images(folder, names, channels=3):
-    """8-bit images of 18 columns and 14 rows."""
-    folder.mkdir(parents=True, exist_ok=True)
-    random = np.random.default_rng(0)
-    for name in names:
-        values = random.integers(1, 255, (14, 18, channels)).astype(np.uint8)
-        Image.fromarray(values).save(folder / name)
 
 
 @pytest.fixture

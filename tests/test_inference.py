@@ -15,29 +15,25 @@ from monai.transforms import (
     NormalizeIntensityd,
     Orientationd,
 )
-from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from PIL import Image
+from tiny_models import tiny_config, write_model
+from tiny_scans import CORE, ENHANCING, SUFFIXES, WHOLE, oblique, write_case
 
 import volseg
 from volseg import inference, windows
 from volseg.boxes import bounding_box
-from volseg.checkpoint import Model, save_checkpoint
+from volseg.checkpoint import Model
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.datalist import Case
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError, ResourceError
 from volseg.inference import Predictor
 from volseg.labels import get_scheme
-from volseg.networks import build_network
 from volseg.nifti import Grid
 from volseg.scans import read_images
 from volseg.slices import read_stack_label_map
 from volseg.transforms import covered, preprocess, to_original
 from volseg.transforms.warping import rotation
 from volseg.windows import segment
-
-SUFFIXES = {"t1n": "t1", "t1c": "t1ce", "t2w": "t2", "t2f": "flair"}
-#: Boxes of a tumour in voxels of the RAS volume, which no flip maps onto itself.
-WHOLE, CORE, ENHANCING = np.s_[5:11, 6:13, 4:9], np.s_[6:10, 7:11, 5:8], np.s_[6:8, 8:10, 6:8]
 
 
 class Thresholds(torch.nn.Module):
@@ -60,51 +56,6 @@ class Ramp(torch.nn.Module):
         return logits
 
 
-def tiny_config(patch=(16, 16, 16), **sections):
-    options = {
-        "labels": "brats2021",
-        "data": {"data_list": "list.json", "patch_size": list(patch)},
-        "network": {"name": "unet", "widths": [4, 8], "residual_units": 0},
-    }
-    return ExperimentConfig.from_dict(options | sections)
-
-
-def write_model(path, seed=0, scores=None, **sections):
-    """A model with random weights."""
-    torch.manual_seed(seed)
-    config = tiny_config(**sections)
-    network = build_network(
-        config.network,
-        len(config.data.channels),
-        len(config.labels.regions),
-        config.data.patch_size,
-    )
-    save_checkpoint(path, network.state_dict(), config, scores or {})
-    return path
-
-
-def write_case(folder, case_id="BraTS2021_00001", orientation="LPS", affine=None):
-    """Four channels of a brain with a tumour, in BraTS 2021 names; returns the case folder."""
-    points = np.moveaxis(np.indices((20, 22, 18)), 0, -1)
-    brain = (((points - (10, 11, 9)) / (8, 9, 7)) ** 2).sum(-1) <= 1
-    random = np.random.default_rng(0)
-    (folder / case_id).mkdir(parents=True)
-    for channel, suffix in SUFFIXES.items():
-        array = np.where(brain, random.integers(90, 110, brain.shape), 0)
-        bright = {"t2f": WHOLE, "t1c": CORE, "t2w": ENHANCING}.get(channel)
-        if bright is not None:
-            array[bright] = 400
-        in_ras = np.diag([1.0, 1.0, 1.0, 1.0]) if affine is None else affine
-        image = nib.Nifti1Image(array.astype(np.int16), in_ras)
-        turn = ornt_transform(io_orientation(in_ras), axcodes2ornt(orientation))
-        image = image.as_reoriented(turn)
-        image.set_qform(image.affine, 1)
-        image.set_sform(image.affine, 2)
-        image.header.set_xyzt_units("mm", "sec")
-        nib.save(image, folder / case_id / f"{case_id}_{suffix}.nii.gz")
-    return folder / case_id
-
-
 def in_ras(path):
     return np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj)
 
@@ -113,14 +64,6 @@ def expected_label_map():
     label_map = np.zeros((20, 22, 18), np.uint8)
     label_map[WHOLE], label_map[CORE], label_map[ENHANCING] = 2, 1, 4
     return label_map
-
-
-def oblique():
-    angle = np.deg2rad(12)
-    affine = np.eye(4)
-    affine[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    affine[:3, 3] = (-11.5, 7.25, 3.125)
-    return affine
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_inference import oblique, tiny_config, write_case, write_model
+from tiny_models import tiny_config, write_model
+from tiny_scans import oblique, write_case
 
 from volseg.config import write_config
 from volseg.datalist import DataList, find_cases, write_data_list

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nifti_files import LPS, SHAPE, ramp, save, save_raw
 
 from volseg.errors import GeometryError, ImageError, LabelError, OutputError
 from volseg.nifti import (
@@ -26,31 +27,10 @@ from volseg.nifti import (
     write_probabilities,
 )
 
-SHAPE = (4, 5, 6)
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0]) + np.outer([0, 1, 0, 0], [0, 0, 0, 239.0])
 GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
 )
-
-
-def ramp(shape=SHAPE, dtype=np.int16):
-    return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-
-
-def save(path: Path, array=None, affine=LPS) -> Path:
-    nib.save(nib.Nifti1Image(ramp() if array is None else array, affine), path)
-    return path
-
-
-def save_raw(path: Path, **fields) -> Path:
-    """A NIfTI with fields of its header as given, also where nibabel would repair them."""
-    image = nib.Nifti1Image(ramp(), LPS)
-    image.header["scl_slope"], image.header["scl_inter"], image.header["vox_offset"] = 1, 0, 352
-    for name, value in fields.items():
-        image.header[name] = value
-    path.write_bytes(image.header.binaryblock + bytes(4) + ramp().tobytes(order="F"))
-    return path
 
 
 def read_one(path: Path):

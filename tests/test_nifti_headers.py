@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from isal import igzip
-from test_nifti import LPS, SHAPE, ramp, save, save_raw
+from nifti_files import LPS, SHAPE, ramp, save, save_raw
 
 from volseg import memory
 from volseg.errors import GeometryError, ImageError, ResourceError

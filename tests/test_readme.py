@@ -7,10 +7,10 @@ import inspect
 import re
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from pages import README, ROOT, blocks, parse
 from typer.main import get_command
 
 from volseg.cli import app
@@ -18,8 +18,6 @@ from volseg.config import ExperimentConfig, NetworkConfig, SlurmConfig, load_con
 from volseg.labels import LABEL_SCHEMES
 from volseg.tasks.submit import submit_fit
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / ".github" / "CONTRIBUTING.md",
@@ -27,11 +25,6 @@ DOCUMENTS = [
     *sorted((ROOT / "data_lists").glob("*.md")),
     *sorted((ROOT / "configs").glob("*.yaml")),
 ]
-
-
-def blocks(language, text=README):
-    """Code blocks of a Markdown text."""
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def commands_in(path):
@@ -47,12 +40,6 @@ COMMANDS = [
     for path in DOCUMENTS
     for command in commands_in(path)
 ]
-
-
-def parse(command):
-    """Context of a command line, as the real command reads it, or an error."""
-    name, *words = shlex.split(command)[1:]
-    return get_command(app).commands[name].make_context(name, words)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -16,8 +16,8 @@ from threading import Barrier
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_infer import OF_SLICES, PATIENTS, write_images
-from test_inference import write_case, write_model
+from tiny_models import OF_SLICES, write_model
+from tiny_scans import PATIENTS, write_case, write_images
 from typer.testing import CliRunner
 
 from volseg.cli import app

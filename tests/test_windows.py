@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 import pytest
-from test_inference import tiny_config, write_model
+from tiny_models import tiny_config, write_model
 from torch import nn
 
 from volseg.config import ExperimentConfig
