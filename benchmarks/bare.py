@@ -25,16 +25,16 @@ from pathlib import Path
 import torch
 from side_by_side import machine, options, print_table
 
-from volseg.checkpoint import save_checkpoint
 from volseg.config import ExperimentConfig, load_config
-from volseg.datalist import find_cases
+from volseg.finding.folders import find_cases
+from volseg.inference.windows import mixed_dtype
+from volseg.model_file import save_checkpoint
 from volseg.phantoms import make_cohort
 from volseg.tasks.fit import fit
 from volseg.tasks.infer import infer
 from volseg.tasks.split import split
 from volseg.training.epoch_log import read_metrics
 from volseg.training.module import SegmentationModule
-from volseg.windows import mixed_dtype
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = 3  # of a timed run; in the first, workers start and kernels are chosen

@@ -30,22 +30,24 @@ import numpy as np
 import peers
 from side_by_side import Cost, in_turn, machine, median, options, print_table, ratios, run
 
+from volseg.cases.case import Case
+from volseg.cases.data_list import read_data_list
+from volseg.cases.reading import read_reference
 from volseg.config import CHANNELS, ExperimentConfig, load_config
-from volseg.datalist import Case, read_data_list
-from volseg.nifti import read_header, write_label_map
+from volseg.images.nifti import read_header
+from volseg.images.nifti_writing import write_label_map
 from volseg.phantoms import make_cohort
-from volseg.scans import read_reference
 from volseg.tasks.split import split
-from volseg.training.cache import CachedCase, read_cached
-from volseg.training.entries import case_scheme
+from volseg.training.cache.cases import CachedCase, read_cached
+from volseg.training.cache.entries import case_scheme
 
 DATASET = "Dataset137_BraTS"
 BUILD = """\
 import sys
 from pathlib import Path
 from volseg.config import load_config
-from volseg.datalist import read_data_list
-from volseg.training.cache import build_cache
+from volseg.cases.data_list import read_data_list
+from volseg.training.cache.cases import build_cache
 config = load_config(Path(sys.argv[1]))
 _, failures = build_cache(read_data_list(config.data.data_list).training, config, Path(sys.argv[2]))
 sys.exit(str(failures) if failures else 0)

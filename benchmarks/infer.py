@@ -29,16 +29,17 @@ import peers
 import torch
 from side_by_side import HERE, Cost, in_turn, machine, median, options, print_table, ratios, run
 
-from volseg.checkpoint import Model, load_checkpoint
+from volseg.cases.case import Case
+from volseg.cases.reading import read_reference
 from volseg.config import load_config
-from volseg.datalist import Case, find_cases
+from volseg.finding.folders import find_cases
+from volseg.inference.windows import cpu_computes_in_bf16
 from volseg.labels import get_scheme
 from volseg.metrics import region_overlaps
+from volseg.model_file import Model, load_checkpoint
 from volseg.phantoms import make_cohort
-from volseg.scans import read_reference
 from volseg.tasks.fit import fit
 from volseg.tasks.split import split
-from volseg.windows import cpu_computes_in_bf16
 
 OURS = {
     "volseg": [],

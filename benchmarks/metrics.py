@@ -36,10 +36,10 @@ from side_by_side import (
     ratios,
 )
 
-from volseg.datalist import find_cases
+from volseg.cases.reading import read_reference
+from volseg.finding.folders import find_cases
 from volseg.labels import LabelScheme, get_scheme
 from volseg.phantoms import make_phantom
-from volseg.scans import read_reference
 
 TOLERANCE = 1e-4  # mm, or share of 1
 SHAPE, SMALL_SHAPE = (240, 240, 155), (72, 72, 48)

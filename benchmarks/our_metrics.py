@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import worker
 
-from volseg.datalist import Case
+from volseg.cases.case import Case
+from volseg.evaluation.scoring import Comparison, score_label_maps
+from volseg.images.grid import Grid
 from volseg.labels import get_scheme
-from volseg.nifti import Grid
-from volseg.tasks.scoring import Comparison, score_label_maps
 
 
 def main():

@@ -14,9 +14,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 import worker
 
+from volseg.cases.data_list import read_data_list
 from volseg.config import load_config
-from volseg.datalist import read_data_list
-from volseg.training.cache import build_cache
+from volseg.training.cache.cases import build_cache
 from volseg.training.datamodule import PatchDataset, VolumeDataModule
 
 

@@ -34,7 +34,7 @@ from side_by_side import (
 )
 
 from volseg.config import CHANNELS
-from volseg.datalist import find_cases
+from volseg.finding.folders import find_cases
 from volseg.phantoms import make_cohort
 
 # MONAI resamples with coordinates in float32: half a voxel is so to about 1e-5, a value to 1e-3.

@@ -54,11 +54,12 @@ from scaling_table import (
 )
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
+from volseg.cases.case import Case
+from volseg.cases.data_list import read_data_list
 from volseg.config import ExperimentConfig, load_config
-from volseg.datalist import Case, read_data_list
 from volseg.phantoms import make_cohort
 from volseg.tasks.split import split
-from volseg.training.cache import CachedCase, build_cache
+from volseg.training.cache.cases import CachedCase, build_cache
 from volseg.training.datamodule import PatchDataset, VolumeDataModule
 from volseg.training.epoch_log import read_metrics
 from volseg.training.module import SegmentationModule

@@ -62,7 +62,7 @@ def _image(path: Path, array: Any) -> None:
 
 
 def _scans(folder: Path, add: Any, on: Any) -> None:
-    from volseg.nifti import read_case, read_case_grid, read_header, read_label_map
+    from volseg.images.nifti import read_case, read_case_grid, read_header, read_label_map
     from volseg.tasks.info import info
 
     def image(path: Path) -> None:
@@ -94,7 +94,8 @@ def _scans(folder: Path, add: Any, on: Any) -> None:
 def _pictures(folder: Path, add: Any, on: Any) -> None:
     from PIL import Image
 
-    from volseg.slices import read_stack, read_stack_grid, read_stack_label_map
+    from volseg.images.slice_masks import read_stack_label_map
+    from volseg.images.slice_stack import read_stack, read_stack_grid
     from volseg.tasks.info import info
 
     def stack(path: Path) -> None:
@@ -126,11 +127,12 @@ def _pictures(folder: Path, add: Any, on: Any) -> None:
 
 
 def _texts(folder: Path, add: Any, on: Any) -> None:
+    from volseg.cases.data_list import read_data_list
+    from volseg.cases.patient_table import read_patient_table
     from volseg.config import load_config, read_slurm
-    from volseg.datalist import find_cases, read_data_list
-    from volseg.datalist.patients import read_patient_table
+    from volseg.finding.folders import find_cases
+    from volseg.slurm.submission import job_of
     from volseg.tasks.info import info
-    from volseg.tasks.submit import job_of
 
     def config(path: Path) -> None:
         read = load_config(path)
@@ -181,18 +183,18 @@ def _texts(folder: Path, add: Any, on: Any) -> None:
 
 def find(place: Path) -> None:
     """A search for cases in a folder that holds none, or holds results."""
-    from volseg.datalist import find_cases
     from volseg.errors import DataListError
+    from volseg.finding.folders import find_cases
 
     with contextlib.suppress(DataListError):
         find_cases([place])
 
 
 def _results(folder: Path, add: Any, on: Any) -> None:
-    from volseg.datalist.manifests import read_manifest, read_manifests
-    from volseg.tasks.compare_runs import read_run
+    from volseg.comparison.runs import read_run
+    from volseg.inference.manifest_writer import _read as manifests_to_take_over
+    from volseg.results.manifest import read_manifest, read_manifests
     from volseg.tasks.info import info
-    from volseg.tasks.manifest import _read as manifests_to_take_over
     from volseg.training.report import read_scores, score_lines
 
     def manifest(place: Path) -> None:
@@ -273,7 +275,7 @@ def _models(folder: Path, add: Any, on: Any) -> None:
     import torch
     from tiny_models import write_model
 
-    from volseg.checkpoint import load_checkpoint
+    from volseg.model_file import load_checkpoint
     from volseg.model_header import read_model_header
     from volseg.tasks.info import info
 
@@ -293,7 +295,7 @@ def _runs(folder: Path, add: Any, on: Any) -> None:
     import torch
 
     from volseg.config import load_config
-    from volseg.runs import find_checkpoints, has_ended, is_finished, is_held, read_metrics
+    from volseg.runs.folder import find_checkpoints, has_ended, is_finished, is_held, read_metrics
     from volseg.tasks.info import info
     from volseg.training.checkpoints import WholeCheckpointIO, newest_good
     from volseg.training.epoch_log import best_row
@@ -337,9 +339,9 @@ def _runs(folder: Path, add: Any, on: Any) -> None:
 
 
 def _cache(folder: Path, add: Any, on: Any) -> None:
+    from volseg.cases.case import Case
     from volseg.config import load_config
-    from volseg.datalist import Case
-    from volseg.training.cache import build_cache
+    from volseg.training.cache.cases import build_cache
 
     scans = folder / "cached"
     generator = np.random.default_rng(0)

@@ -17,10 +17,11 @@ from scipy import ndimage
 from torch.nn import functional
 from torch.utils.data import default_collate
 
+from volseg.cases.data_list import read_data_list
+from volseg.cases.reading import read_images
 from volseg.config import CHANNELS, AugmentationConfig, ExperimentConfig, PreprocessingConfig
-from volseg.datalist import find_cases, read_data_list
-from volseg.scans import read_images
-from volseg.training.cache import build_cache
+from volseg.finding.folders import find_cases
+from volseg.training.cache.cases import build_cache
 from volseg.training.datamodule import PatchDataset, VolumeDataModule, cut, masks_of
 from volseg.transforms import preprocess
 from volseg.transforms.augmentation import (

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from volseg.background import background_of, tissue_of
+from volseg.cases.case import Case
+from volseg.cases.data_list import read_data_list
 from volseg.config import PreprocessingConfig, load_config
-from volseg.datalist import Case, read_data_list
 from volseg.errors import ImageError
-from volseg.nifti import CaseImages, Grid, read_first_slices
+from volseg.images.background import background_of, tissue_of
+from volseg.images.grid import Grid
+from volseg.images.nifti import CaseImages, read_first_slices
 from volseg.phantoms import make_cohort
+from volseg.survey.grey_values import telling
 from volseg.tasks.check import check
 from volseg.tasks.fit import _prepare
-from volseg.tasks.grey_values import telling
 from volseg.tasks.split import split
 from volseg.transforms import preprocess
 from volseg.transforms.cleaning import cleaned
@@ -437,7 +439,7 @@ def test_split_check_and_fit_say_what_is_odd_about_grey_values(tmp_path, caplog)
 
 
 def test_split_and_check_find_the_few_cases_whose_background_is_another(tmp_path, monkeypatch):
-    monkeypatch.setattr("volseg.tasks.grey_values._OF_ALL", 4)
+    monkeypatch.setattr("volseg.survey.grey_values._OF_ALL", 4)
     folders = make_cohort(tmp_path / "scans", cases=8, shape=(24, 28, 20), spacing_mm=8.0)
     for folder in (folders[1], folders[5]):  # not among the four that are read of eight
         (file,) = folder.glob("*-t1c.nii.gz")
@@ -464,7 +466,7 @@ def test_split_and_check_find_the_few_cases_whose_background_is_another(tmp_path
 
 
 def test_cases_to_look_at_are_some_of_all_and_one_of_each_odd_kind(monkeypatch):
-    monkeypatch.setattr("volseg.tasks.grey_values._OF_ALL", 4)
+    monkeypatch.setattr("volseg.survey.grey_values._OF_ALL", 4)
     cases = [Case(str(n), str(n), (), ("t1n",)) for n in range(12)]
     odd = {"1": ("-1",), "2": ("-1",), "4": ("none",), "9": ("5",)}
 

@@ -10,11 +10,11 @@ import torch
 from experiments import write_small_config
 from safetensors.torch import load_file
 
+from volseg.cases.data_list import read_data_list
 from volseg.config import load_config
-from volseg.datalist import read_data_list
 from volseg.tasks.fit import fit
 from volseg.training.batches import unpacked, unpacked_masks
-from volseg.training.cache import build_cache
+from volseg.training.cache.cases import build_cache
 from volseg.training.datamodule import VolumeDataModule
 
 # There is no GPU to pin memory for.

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from volseg.boxes import bounding_box
+from volseg.images.boxes import bounding_box
 
 MASKS = arrays(bool, (3, 4, 2))
 

@@ -16,16 +16,18 @@ import pytest
 from filelock import FileLock
 
 from volseg import signals
+from volseg.cases.case import Case
+from volseg.cases.data_list import read_data_list
+from volseg.cases.reading import read_images
 from volseg.config import AugmentationConfig, ExperimentConfig, PreprocessingConfig
-from volseg.datalist import Case, find_cases, read_data_list
 from volseg.errors import LabelError, OutputError
-from volseg.nifti import CaseImages
-from volseg.scans import read_images
-from volseg.training import cache
-from volseg.training.cache import build_cache, read_cached
+from volseg.finding.folders import find_cases
+from volseg.images.nifti import CaseImages
+from volseg.training.cache import cases as cache
+from volseg.training.cache.cases import build_cache, read_cached
+from volseg.training.cache.entries import read_masks
+from volseg.training.cache.packed_tissue import TissueArray, pack
 from volseg.training.datamodule import PatchDataset, cut
-from volseg.training.entries import read_masks
-from volseg.training.tissue import TissueArray, pack
 from volseg.transforms import preprocess, preprocess_masks
 
 NO_CHANGES = {
@@ -133,7 +135,8 @@ def test_preprocessing_gets_nothing_from_a_config_but_what_names_an_entry(
     case = read_data_list(config.data.data_list).training[0]
     given = []
     monkeypatch.setattr(
-        "volseg.training.entries.preprocess", lambda *args: given.append(args) or preprocess(*args)
+        "volseg.training.cache.entries.preprocess",
+        lambda *args: given.append(args) or preprocess(*args),
     )
     build_cache([case], config, tmp_path)
     assert read_cached(case, config, tmp_path)

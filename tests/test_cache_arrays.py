@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from volseg.errors import DataListError
-from volseg.training.arrays import is_whole, mapped, write_arrays
-from volseg.training.cache import _read_meta, _write_meta
+from volseg.training.cache.arrays import is_whole, mapped, write_arrays
+from volseg.training.cache.cases import _read_meta, _write_meta
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (0, 2), (1,), (2, 0, 7)])

@@ -16,15 +16,15 @@ import torch
 from typer.testing import CliRunner
 
 import volseg.tasks.trial
+from volseg.cases.case import Case
 from volseg.cli import app
 from volseg.config import ExperimentConfig, idle_options, load_config
-from volseg.datalist import Case
 from volseg.errors import ConfigError, DataListError, ResourceError
-from volseg.nifti import Grid
+from volseg.images.grid import Grid
+from volseg.slurm.submission import submit_fit
 from volseg.tasks.check import check
 from volseg.tasks.fit import fit
-from volseg.tasks.submit import submit_fit
-from volseg.training.cache import CachedCase
+from volseg.training.cache.cases import CachedCase
 from volseg.training.module import SegmentationModule
 
 

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import volseg
-from volseg.checkpoint import load_checkpoint, save_checkpoint
 from volseg.config import ExperimentConfig, SlurmConfig
 from volseg.errors import CheckpointError, OutputError
+from volseg.model_file import load_checkpoint, save_checkpoint
 from volseg.model_header import read_model_header
 from volseg.networks import build_network
 
@@ -408,7 +408,7 @@ def test_a_config_of_any_size_allocates_nothing_before_the_weights_are_looked_at
         header["config"]["network"]["widths"] = [20_000, 40_000]
 
     _with_header(model_path, widen)
-    monkeypatch.setattr("volseg.checkpoint.build_network", lambda *_: pytest.fail("was built"))
+    monkeypatch.setattr("volseg.model_file.build_network", lambda *_: pytest.fail("was built"))
 
     with pytest.raises(CheckpointError, match="do not fit the network unet of its config"):
         load_checkpoint(model_path)

@@ -17,10 +17,12 @@ from typer.testing import CliRunner
 import volseg
 from volseg import cli, signals
 from volseg.__main__ import main
+from volseg.cases.case import Case, DataList, Finding, Skipped
+from volseg.cases.data_list import read_data_list
 from volseg.cli.log import PlainLog
 from volseg.config import CHANNELS
-from volseg.datalist import Case, DataList, Finding, Skipped, read_data_list
 from volseg.errors import DataListError, OutputError
+from volseg.inference.options import InferOptions
 from volseg.metrics.overlap import Overlap
 from volseg.metrics.surface import HD95_PENALTY_MM
 from volseg.metrics.table import ScoreRow, ScoreTable
@@ -28,7 +30,7 @@ from volseg.tasks.check import CheckResult
 from volseg.tasks.demo import DemoResult
 from volseg.tasks.evaluate import EvaluateResult
 from volseg.tasks.fit import FitResult
-from volseg.tasks.infer import InferOptions, InferResult
+from volseg.tasks.infer import InferResult
 from volseg.tasks.split import SplitOptions, SplitResult
 
 HEAVY = (
@@ -237,8 +239,8 @@ def test_a_run_that_other_processes_resume_keeps_its_data_list(
         told.append(config)
         raise OutputError("not now")
 
-    monkeypatch.setattr("volseg.tasks.submit.submit_fit", task)
-    monkeypatch.setattr("volseg.tasks.folds.fit_folds", task)
+    monkeypatch.setattr("volseg.slurm.submission.submit_fit", task)
+    monkeypatch.setattr("volseg.runs.folds.fit_folds", task)
     run_in(Path(run_folder))
     if run_folder != "r":
         shutil.copy(Path(run_folder, "config.yaml"), "r")

@@ -15,18 +15,19 @@ import torch
 from typer.testing import CliRunner
 
 import volseg.tasks.compare as task
-from volseg.checkpoint import Model, load_checkpoint, save_checkpoint
+from volseg.cases.case import Case, DataList
+from volseg.cases.data_list import write_data_list
 from volseg.cli import app
+from volseg.comparison.cost import count_multiply_adds, machine_in_words, measure_costs
+from volseg.comparison.figure import RUN_COLOURS, comparison_figure
+from volseg.comparison.runs import line_up, read_run
 from volseg.config import ExperimentConfig, load_config
-from volseg.cost import count_multiply_adds, machine_in_words, measure_costs
-from volseg.datalist import Case, DataList, write_data_list
 from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError, VolsegError
+from volseg.figures.saving import figure_array
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
+from volseg.model_file import Model, load_checkpoint, save_checkpoint
 from volseg.networks import build_network
-from volseg.overlay import figure_array
 from volseg.tasks.compare import CompareResult, compare
-from volseg.tasks.compare_picture import RUN_COLOURS, comparison_figure
-from volseg.tasks.compare_runs import line_up, read_run
 from volseg.tasks.fit import FitResult, fit
 from volseg.training.epoch_log import EpochLog
 
@@ -344,7 +345,7 @@ def test_a_network_is_timed_in_what_infer_computes_in(monkeypatch, computes, exp
             seen.append(super().forward(image).dtype)
             return image
 
-    monkeypatch.setattr("volseg.windows.cpu_computes_in_bf16", lambda: computes)
+    monkeypatch.setattr("volseg.inference.windows.cpu_computes_in_bf16", lambda: computes)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     options = config_of(2).to_dict()
     options["inference"]["precision"] = "bf16"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from volseg.metrics.comparison import (
+from volseg.comparison.statistics import (
     compare_pairs,
     describe,
     holm,

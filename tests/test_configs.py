@@ -8,8 +8,8 @@ import pytest
 import torch
 import yaml
 
+from volseg.cases.data_list import read_data_list
 from volseg.config import load_config
-from volseg.datalist import read_data_list
 from volseg.losses import build_loss
 from volseg.networks import NETWORKS, build_network
 

@@ -6,7 +6,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
-from volseg.overlay import REGION_COLOURS, curves
+from volseg.figures.colours import REGION_COLOURS
+from volseg.figures.curves import curves
 from volseg.training.epoch_log import best_row, draw_curves, read_metrics
 
 ROWS = [

@@ -13,18 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import load_decathlon_datalist
 
-from volseg.datalist import (
-    Case,
-    DataList,
-    assign_folds,
-    find_cases,
-    find_scans,
-    read_data_list,
-    write_data_list,
-)
-from volseg.datalist.conventions import Group, tell_schemes
-from volseg.datalist.names import family_of, patient_of
+from volseg.cases.case import Case, DataList
+from volseg.cases.data_list import read_data_list, write_data_list
+from volseg.cases.folds import assign_folds
+from volseg.cases.names import family_of, patient_of
 from volseg.errors import DataListError, LabelError
+from volseg.finding.folders import find_cases, find_scans
+from volseg.survey.schemes import Group, tell_schemes
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 OLD = ("t1", "t1ce", "t2", "flair")

@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 from pages import blocks, parse
 
 from volseg.config import SlurmConfig
-from volseg.slurm import fit_script
+from volseg.slurm.script import fit_script
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docker"

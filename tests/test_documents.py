@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from volseg.documents import (
+from volseg.errors import ConfigError
+from volseg.files.documents import (
     check_regular,
     open_regular,
     parse_json,
@@ -20,7 +21,7 @@ from volseg.documents import (
     read_table,
     read_yaml,
 )
-from volseg.errors import ConfigError, cut, listed, reason, shown
+from volseg.words import cut, listed, reason, shown
 
 READERS = {"json": read_json, "yaml": read_yaml, "csv": read_table}
 

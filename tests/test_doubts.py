@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_models import tiny_config
 
-from volseg.checkpoint import load_checkpoint
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
 from volseg.metrics.doubts import doubts
+from volseg.model_file import load_checkpoint
 from volseg.networks import build_network
 from volseg.training.callbacks import KeepBestModel
 

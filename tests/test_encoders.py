@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from volseg.checkpoint import load_checkpoint, save_checkpoint
 from volseg.config import DeepLabV3PlusConfig, ExperimentConfig, PSPNetConfig
 from volseg.errors import CheckpointError
+from volseg.model_file import load_checkpoint, save_checkpoint
 from volseg.networks import build_network, load_encoder_weights
 from volseg.networks.encoders import build_encoder
 

@@ -12,9 +12,11 @@ import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 from scipy.ndimage import binary_dilation, find_objects
 
-from volseg.datalist import Case, DataList, find_cases, write_data_list
-from volseg.datalist.sources import read_sources
+from volseg.cases.case import Case, DataList
+from volseg.cases.data_list import write_data_list
+from volseg.cases.sources import read_sources
 from volseg.errors import ConfigError, DataListError, LabelError, OutputError
+from volseg.finding.folders import find_cases
 from volseg.labels import get_scheme
 from volseg.tasks.evaluate import evaluate
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from volseg.cases.case import Case, DataList
+from volseg.cases.data_list import write_data_list
 from volseg.cli import app
-from volseg.datalist import Case, DataList, write_data_list
 from volseg.errors import DataListError, LabelError
-from volseg.slices import read_stack_label_map, write_masks
+from volseg.images.slice_masks import read_stack_label_map, write_masks
 from volseg.tasks.evaluate import evaluate
 
 LGG = {"labels": "lgg", "reference_labels": "lgg"}

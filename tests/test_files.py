@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from volseg.errors import OutputError
-from volseg.files import atomic_write, make_folder
+from volseg.files.writing import atomic_write, make_folder
 
 
 def test_a_file_appears_only_when_its_block_ends_well(tmp_path):

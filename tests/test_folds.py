@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from volseg import cli
 from volseg.config import load_config
 from volseg.errors import DataListError, OutputError
-from volseg.tasks.folds import FoldsResult, fit_folds
-from volseg.tasks.submit import submit_fit
+from volseg.runs.folds import FoldsResult, fit_folds
+from volseg.slurm.submission import submit_fit
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_ctrl_c_ends_all_folds_and_tells_each_once(experiment, program, also):
 @pytest.mark.parametrize(("stopped", "code"), [(None, 3), (75, 75)])
 def test_fit_of_folds_tells_what_became_of_each(experiment, monkeypatch, stopped, code):
     result = FoldsResult((Path("r/fold0"),), (), (("fold1", "ended with code 1"),), stopped)
-    monkeypatch.setattr("volseg.tasks.folds.fit_folds", lambda *_, **__: result)
+    monkeypatch.setattr("volseg.runs.folds.fit_folds", lambda *_, **__: result)
 
     done = CliRunner().invoke(cli.app, ["fit", str(experiment), "-o", "r", "--folds", "0,1"])
 

@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from volseg.cases.case import Case, DataList, leaks
+from volseg.cases.data_list import read_data_list, write_data_list
 from volseg.cli import app
-from volseg.datalist import Case, DataList, find_cases, find_scans, read_data_list, write_data_list
-from volseg.datalist.case import leaks
-from volseg.datalist.left_out import in_words, notes_in_words, table_rows
 from volseg.errors import DataListError
-from volseg.tasks.label_maps import empty_regions, read_label_maps
-from volseg.tasks.references import find_references
+from volseg.evaluation.references import find_references
+from volseg.finding.folders import find_cases, find_scans
+from volseg.finding.skipped import in_words, notes_in_words, table_rows
+from volseg.survey.label_maps import empty_regions, read_label_maps
 from volseg.tasks.split import SplitOptions, SplitResult, split
 
 FOUR = ("t1n", "t1c", "t2w", "t2f")
@@ -258,9 +259,9 @@ def test_a_label_map_is_the_same_in_pieces_as_in_one(monkeypatch, tmp_path):
     case = Case("a", "a", (), ("t1n",), (tmp_path / "a" / "a_seg.nii.gz",))
     whole = read_label_maps([case])
 
-    monkeypatch.setattr("volseg.tasks.label_maps._PIECE", 10_000)
+    monkeypatch.setattr("volseg.survey.label_maps._PIECE", 10_000)
     assert read_label_maps([case]) == whole
-    monkeypatch.setattr("volseg.tasks.label_maps._PIECE", 100)
+    monkeypatch.setattr("volseg.survey.label_maps._PIECE", 100)
     parted = read_label_maps([case])["a"]
 
     assert (parted.values, parted.outline) == (whole["a"].values, whole["a"].outline)

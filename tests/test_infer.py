@@ -19,18 +19,22 @@ from tiny_models import OF_SLICES, write_model
 from tiny_scans import PATIENTS, write_case, write_images
 
 import volseg
-from volseg import inference
+from volseg.cases.case import Case, DataList
+from volseg.cases.data_list import write_data_list
 from volseg.config import CHANNELS
-from volseg.datalist import Case, DataList, find_cases, journal, write_data_list
-from volseg.datalist.manifests import read_manifest
-from volseg.datalist.written import written_by_volseg
 from volseg.errors import CheckpointError, DataListError, OutputError
-from volseg.inference import Prediction, Predictor
+from volseg.finding.folders import find_cases
+from volseg.finding.own_results import written_by_volseg
+from volseg.images.slice_masks import mask_paths, read_stack_label_map
+from volseg.inference import manifest_writer as manifest_module
+from volseg.inference import predictor as inference
+from volseg.inference.options import InferOptions
+from volseg.inference.predictor import Prediction, Predictor
 from volseg.labels import get_scheme
 from volseg.model_header import read_model_header
-from volseg.slices import mask_paths, read_stack_label_map
-from volseg.tasks import manifest as manifest_module
-from volseg.tasks.infer import InferOptions, _read_ahead, infer
+from volseg.results import journal
+from volseg.results.manifest import read_manifest
+from volseg.tasks.infer import _read_ahead, infer
 
 NAMES = ["BraTS2021_00001", "BraTS2021_00002", "BraTS2021_00003"]
 
@@ -677,7 +681,7 @@ def test_kept_results_are_not_read(scans, model, output, monkeypatch):
     def read(path):
         raise AssertionError(path)
 
-    monkeypatch.setattr("volseg.datalist.sources.open_regular", read)
+    monkeypatch.setattr("volseg.cases.sources.open_regular", read)
 
     assert run(scans, model, output).kept == tuple(NAMES)
 

@@ -20,20 +20,21 @@ from tiny_models import tiny_config, write_model
 from tiny_scans import CORE, ENHANCING, SUFFIXES, WHOLE, oblique, write_case
 
 import volseg
-from volseg import inference, windows
-from volseg.boxes import bounding_box
-from volseg.checkpoint import Model
+from volseg.cases.case import Case
+from volseg.cases.reading import read_images
 from volseg.config import ExperimentConfig, PreprocessingConfig
-from volseg.datalist import Case
 from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError, ResourceError
-from volseg.inference import Predictor
+from volseg.images.boxes import bounding_box
+from volseg.images.grid import Grid
+from volseg.images.slice_masks import read_stack_label_map
+from volseg.inference import predictor as inference
+from volseg.inference import windows
+from volseg.inference.predictor import Predictor
+from volseg.inference.windows import segment
 from volseg.labels import get_scheme
-from volseg.nifti import Grid
-from volseg.scans import read_images
-from volseg.slices import read_stack_label_map
+from volseg.model_file import Model
 from volseg.transforms import covered, preprocess, to_original
 from volseg.transforms.warping import rotation
-from volseg.windows import segment
 
 
 class Thresholds(torch.nn.Module):

@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_config, write_model
 from tiny_scans import oblique, write_case
 
+from volseg.cases.case import DataList
+from volseg.cases.data_list import write_data_list
 from volseg.config import write_config
-from volseg.datalist import DataList, find_cases, write_data_list
 from volseg.errors import CheckpointError, DataListError, ImageError, VolsegError
+from volseg.finding.folders import find_cases
 from volseg.metrics.table import ScoreRow, ScoreTable
 from volseg.model_header import read_model_header
 from volseg.tasks.info import info

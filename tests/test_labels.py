@@ -13,13 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from volseg.errors import ConfigError, LabelError
-from volseg.labels import (
-    LABEL_SCHEMES,
-    SCHEME_ALIASES,
-    LabelScheme,
-    get_scheme,
-    schemes_fitting,
-)
+from volseg.labels import LABEL_SCHEMES, SCHEME_ALIASES, LabelScheme, get_scheme, schemes_fitting
 
 # What the organisers publish for each convention: label value -> regions it lies in.
 CONVENTIONS = {

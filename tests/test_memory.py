@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from volseg import memory
+from volseg.cases.case import Case
 from volseg.cli import app
-from volseg.datalist import Case
 from volseg.errors import ResourceError
 
 

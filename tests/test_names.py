@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from volseg.datalist import Case, Naming, find_cases, find_scans
-from volseg.datalist.contents import read_name
-from volseg.datalist.names import LABEL, is_examination, patient_key, patient_of
+from volseg.cases.case import Case
+from volseg.cases.names import LABEL, is_examination, patient_key, patient_of
 from volseg.errors import ConfigError, DataListError
+from volseg.finding.contents import read_name
+from volseg.finding.folders import find_cases, find_scans
+from volseg.finding.naming import Naming
 
 FOUR = ("t1n", "t1c", "t2w", "t2f")
 

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from volseg.checkpoint import load_checkpoint, save_checkpoint
 from volseg.config import (
     AttentionUNetConfig,
     DeepLabV3PlusConfig,
@@ -24,6 +23,7 @@ from volseg.config import (
     UNetConfig,
 )
 from volseg.errors import ConfigError, ResourceError
+from volseg.model_file import load_checkpoint, save_checkpoint
 from volseg.networks import FOREGROUND_PRIOR, NETWORKS, build_network, dynunet, network_forms
 from volseg.networks.weights import forms_of
 

@@ -16,16 +16,9 @@ from hypothesis import strategies as st
 from nifti_files import LPS, SHAPE, ramp, save, save_raw
 
 from volseg.errors import GeometryError, ImageError, LabelError, OutputError
-from volseg.nifti import (
-    Grid,
-    check_same_grid,
-    read_case,
-    read_case_grid,
-    read_header,
-    read_label_map,
-    write_label_map,
-    write_probabilities,
-)
+from volseg.images.grid import Grid, check_same_grid
+from volseg.images.nifti import read_case, read_case_grid, read_header, read_label_map
+from volseg.images.nifti_writing import write_label_map, write_probabilities
 
 GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),

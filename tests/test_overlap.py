@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_dice, compute_iou
 
+from volseg.images.nifti import read_label_map
 from volseg.labels import get_scheme
 from volseg.metrics.overlap import Overlap, region_overlaps
-from volseg.nifti import read_label_map
 
 MASKS = arrays(bool, (3, 4, 2))
 COUNTS = st.builds(Overlap, tp=st.integers(0, 99), fp=st.integers(0, 99), fn=st.integers(0, 99))

@@ -5,16 +5,10 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from volseg.errors import OutputError
-from volseg.overlay import (
-    REGION_COLOURS,
-    CaseView,
-    choose_slices,
-    figure_array,
-    montage,
-    region_colours,
-    save_figure,
-    to_ras,
-)
+from volseg.figures.colours import REGION_COLOURS, region_colours
+from volseg.figures.montage import montage
+from volseg.figures.saving import figure_array, save_figure
+from volseg.figures.views import CaseView, choose_slices, to_ras
 
 
 @pytest.fixture

@@ -13,19 +13,19 @@ from experiments import run_in
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
+from volseg.cases.data_list import read_data_list, write_data_list
 from volseg.cli import app
 from volseg.config import load_config, write_config
-from volseg.datalist import read_data_list, write_data_list
 from volseg.errors import OutputError
-from volseg.files import atomic_write, check_outputs, make_output, remove
+from volseg.figures.saving import save_figure
+from volseg.files.ownership import check_no_inputs, is_data_list, is_log, is_ours
+from volseg.files.writing import atomic_write, check_outputs, make_output, remove
+from volseg.images.slice_masks import write_masks
 from volseg.metrics.groups import GroupTable
 from volseg.metrics.record import ScoreRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
-from volseg.overlay import save_figure
-from volseg.ownership import check_no_inputs, is_data_list, is_log, is_ours
-from volseg.runs import check_run, open_run
-from volseg.slices import write_masks
+from volseg.runs.folder import check_run, open_run
 from volseg.tasks.evaluate import evaluate
 from volseg.tasks.split import split
 
@@ -261,7 +261,7 @@ def test_beginning_anew_removes_what_the_run_wrote_and_nothing_else(tmp_path, ex
 def test_a_run_writes_logs_that_are_known_by_their_names(tmp_path):
     from pytorch_lightning.loggers import TensorBoardLogger
 
-    from volseg.ownership import EVENTS_ENDING
+    from volseg.files.ownership import EVENTS_ENDING
 
     board = TensorBoardLogger(tmp_path, "logs", "", filename_suffix=EVENTS_ENDING)
     board.experiment.add_text("config", "x")
@@ -405,20 +405,24 @@ def test_unfinished_files_of_a_command_that_runs_stay(tmp_path):
 def test_nothing_else_replaces_or_removes_files():
     """What does says which of its own files it may take, and why."""
     allowed = {
-        "files.py",  # the one place
-        "masks.py",  # folders of masks, which their own names tell
-        "cache.py",  # entries, which a digest in their names tells
-        "runs.py",  # logs for TensorBoard, which the ending of their names tells
-        "checkpoints.py",  # which `is_checkpoint` tells
-        "journal.py",  # what its manifest holds
-        "trial.py",  # a temporary folder
-        "manifest.py",  # results and manifests, which records tell
+        "files/writing.py",  # the one place
+        "images/slice_masks.py",  # folders of masks, which their own names tell
+        "training/cache/cases.py",  # entries, which a digest in their names tells
+        "runs/folder.py",  # logs for TensorBoard, which the ending of their names tells
+        "training/checkpoints.py",  # which `is_checkpoint` tells
+        "results/journal.py",  # what its manifest holds
+        "tasks/trial.py",  # a temporary folder
+        "inference/manifest_writer.py",  # results and manifests, which records tell
     }
     pattern = re.compile(
         r"\.unlink\(|rmtree|\.rename\(|\.replace\(\w+\)|os\.(remove|replace|rename)"
     )
     package = Path(__file__).parents[1] / "volseg"
 
-    found = {p.name for p in package.rglob("*.py") if pattern.search(p.read_text("utf-8"))}
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if pattern.search(path.read_text("utf-8"))
+    }
 
     assert found <= allowed

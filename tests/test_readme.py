@@ -16,7 +16,7 @@ from typer.main import get_command
 from volseg.cli import app
 from volseg.config import ExperimentConfig, NetworkConfig, SlurmConfig, load_config, read_slurm
 from volseg.labels import LABEL_SCHEMES
-from volseg.tasks.submit import submit_fit
+from volseg.slurm.submission import submit_fit
 
 DOCUMENTS = [
     ROOT / "README.md",
@@ -133,7 +133,7 @@ def test_every_network_is_named():
 
 def test_the_python_example_uses_what_there_is():
     from volseg import Predictor
-    from volseg.inference import Prediction
+    from volseg.inference.predictor import Prediction
 
     (code,) = blocks("python")
 

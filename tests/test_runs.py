@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from volseg.cases.data_list import read_data_list, write_data_list
 from volseg.config import ExperimentConfig, load_config, write_config
-from volseg.datalist import read_data_list, write_data_list
 from volseg.errors import CheckpointError, OutputError
-from volseg.runs import (
+from volseg.runs.folder import (
     check_run,
     check_same_experiment,
     checkpoint_path,
@@ -25,7 +25,7 @@ from volseg.runs import (
     open_run,
     read_metrics,
 )
-from volseg.tasks.folds import fit_folds, with_fold
+from volseg.runs.folds import fit_folds, with_fold
 
 CASE = {"image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "seg.nii"}
 
@@ -179,7 +179,7 @@ def test_the_cases_of_folds_that_are_finished_are_read_once(experiment, monkeypa
         noted = Path(f"r/fold{fold}/environment.json")
         noted.write_text(json.dumps({**json.loads(noted.read_text()), "sources": {}}))
     calls = []
-    monkeypatch.setattr("volseg.tasks.folds.case_marks", lambda cases: calls.append(cases) or {})
+    monkeypatch.setattr("volseg.runs.folds.case_marks", lambda cases: calls.append(cases) or {})
 
     result = fit_folds(experiment, Path("r"), "0,1", resume=True, program=["false"])
 

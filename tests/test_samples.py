@@ -9,26 +9,17 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from volseg.datalist import read_data_list
+from volseg.cases.data_list import read_data_list
 from volseg.errors import ImageError
+from volseg.evaluation.pictures import compared_view, dice_by_case, draw_samples
+from volseg.evaluation.scoring import Comparison
+from volseg.figures.colours import REGION_COLOURS
+from volseg.figures.samples import Sample, choose_samples, sample_grid, samples_title, shown_channel
+from volseg.figures.saving import figure_array
+from volseg.figures.views import CaseView, ras_affine, slice_numbers, to_ras
 from volseg.labels import get_scheme
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
-from volseg.overlay import (
-    REGION_COLOURS,
-    CaseView,
-    Sample,
-    choose_samples,
-    figure_array,
-    ras_affine,
-    sample_grid,
-    samples_title,
-    shown_channel,
-    slice_numbers,
-    to_ras,
-)
 from volseg.tasks.evaluate import evaluate
-from volseg.tasks.pictures import compared_view, dice_by_case, draw_samples
-from volseg.tasks.scoring import Comparison
 
 
 def dice(**of):
@@ -261,7 +252,7 @@ def test_a_compared_case_is_drawn_as_its_files_hold_it(cohort, predictions):
 
 def test_slices_of_real_patients_are_drawn(real_data):
     folder = real_data / "lgg" / "kaggle_3m" / "TCGA_CS_4941_19960909"
-    from volseg.datalist import Case
+    from volseg.cases.case import Case
 
     images = sorted(
         (path for path in folder.glob("*.tif") if not path.stem.endswith("_mask")),

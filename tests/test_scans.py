@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from volseg.datalist import Case
+from volseg.cases.case import Case
+from volseg.cases.reading import read_grid, read_images, read_reference, read_reference_grid
 from volseg.errors import DataListError, ImageError
-from volseg.scans import read_grid, read_images, read_reference, read_reference_grid
 
 RGB = ("t1n", "t2f", "t1c")
 VALUES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)

@@ -13,19 +13,20 @@ import torch
 from experiments import write_small_config
 
 from volseg import signals
+from volseg.cases.case import Case
+from volseg.cases.data_list import read_data_list
+from volseg.cases.reading import read_images, read_reference
 from volseg.config import ExperimentConfig, load_config
-from volseg.datalist import Case, read_data_list
+from volseg.images.nifti_writing import write_label_map
+from volseg.inference.windows import on_scan_grid
 from volseg.metrics import ScoreRow, region_overlaps, slice_rows
-from volseg.nifti import write_label_map
-from volseg.scans import read_images, read_reference
 from volseg.tasks.fit import fit
 from volseg.training import scoring
-from volseg.training.cache import CachedCase, build_cache
-from volseg.training.entries import read_masks
+from volseg.training.cache.cases import CachedCase, build_cache
+from volseg.training.cache.entries import read_masks
 from volseg.training.module import SegmentationModule
 from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box
 from volseg.training.views import axial, decoded_masks
-from volseg.windows import on_scan_grid
 
 OPTIONS = {
     "4 mm": [],

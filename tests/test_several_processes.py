@@ -15,16 +15,16 @@ import torch
 from experiments import write_small_config
 from safetensors.torch import load_file
 
-from volseg.checkpoint import load_checkpoint
+from volseg.cases.data_list import read_data_list
 from volseg.config import load_config
-from volseg.datalist import read_data_list
+from volseg.inference.windows import on_scan_grid, segment
 from volseg.metrics import ScoreRow, ScoreTable, region_overlaps
-from volseg.runs import find_checkpoints, read_metrics
+from volseg.model_file import load_checkpoint
+from volseg.runs.folder import find_checkpoints, read_metrics
 from volseg.tasks.fit import fit
-from volseg.training.cache import build_cache
-from volseg.training.entries import read_masks
+from volseg.training.cache.cases import build_cache
+from volseg.training.cache.entries import read_masks
 from volseg.training.views import decoded_masks
-from volseg.windows import on_scan_grid, segment
 
 DRIVEN = Path(__file__).with_name("driven.py")
 # Stops count as failures for torchrun, so its processes are told apart by their launcher.

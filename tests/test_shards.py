@@ -21,14 +21,16 @@ from tiny_scans import PATIENTS, write_case, write_images
 from typer.testing import CliRunner
 
 from volseg.cli import app
-from volseg.datalist import find_cases, manifests
-from volseg.datalist.manifests import Shard, read_manifest, read_manifests
 from volseg.errors import ConfigError, LabelError, OutputError, VolsegError
-from volseg.inference import Predictor
-from volseg.tasks import manifest as writing
-from volseg.tasks.infer import InferOptions, infer
+from volseg.evaluation.predictions import noted_of, prediction_scheme
+from volseg.finding.folders import find_cases
+from volseg.inference import manifest_writer as writing
+from volseg.inference.options import InferOptions
+from volseg.inference.predictor import Predictor
+from volseg.results import manifest as manifests
+from volseg.results.manifest import Shard, read_manifest, read_manifests
+from volseg.tasks.infer import infer
 from volseg.tasks.info import info
-from volseg.tasks.predictions import noted_of, prediction_scheme
 
 NAMES = [f"BraTS2021_0000{n}" for n in range(1, 6)]
 

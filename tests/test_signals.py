@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from volseg import cli, ranks, signals
 from volseg.cli.log import PlainLog
-from volseg.files import remove_unfinished
+from volseg.files.writing import remove_unfinished
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ import signal, sys
 from pathlib import Path
 from types import SimpleNamespace
 from volseg import signals
-from volseg.files import atomic_write
+from volseg.files.writing import atomic_write
 signals.leave_at_once()
 with atomic_write(Path(sys.argv[1])) as temporary:
     temporary.touch()

@@ -12,27 +12,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from volseg.cases.case import Case, DataList
+from volseg.cases.data_list import read_data_list, write_data_list
+from volseg.cases.folds import assign_folds
+from volseg.cases.names import institution_of
+from volseg.cases.patient_table import PatientTable, add_groups, read_patient_table
 from volseg.cli.tables import print_split
-from volseg.datalist import (
-    Case,
-    DataList,
-    PatientTable,
-    add_groups,
-    assign_folds,
-    find_cases,
-    find_scans,
-    read_data_list,
-    read_patient_table,
-    write_data_list,
-)
-from volseg.datalist.names import institution_of
-from volseg.datalist.stacks import LGG, NUMBERED, PAIRS, UNLABELLED
-from volseg.datalist.written import PICTURES
+from volseg.comparison import report as compare_report
 from volseg.errors import ConfigError, DataListError
-from volseg.files import CURVES_FILE, METRICS_FILE, SAMPLES_FILE
+from volseg.files.writing import CURVES_FILE, METRICS_FILE, SAMPLES_FILE
+from volseg.finding.folders import find_cases, find_scans
+from volseg.finding.own_results import PICTURES
+from volseg.finding.stacks import LGG, NUMBERED, PAIRS, UNLABELLED
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.tasks import compare_report
-from volseg.tasks.label_maps import read_values
+from volseg.survey.label_maps import read_values
 from volseg.tasks.split import SplitOptions, split
 
 SHIPPED = Path(__file__).resolve().parents[1] / "data_lists"

@@ -18,15 +18,14 @@ from PIL import Image
 
 from volseg import memory
 from volseg.errors import GeometryError, ImageError, LabelError, OutputError, ResourceError
-from volseg.slices import (
+from volseg.images.slice_masks import (
     check_masks_have_room,
     mask_paths,
-    read_stack,
-    read_stack_grid,
     read_stack_label_grid,
     read_stack_label_map,
     write_masks,
 )
+from volseg.images.slice_stack import read_stack, read_stack_grid
 
 RGB = ("t1n", "t2f", "t1c")
 #: 2 rows of 3 columns.
@@ -584,7 +583,7 @@ def test_a_folder_of_masks_is_replaced_whole(tmp_path, monkeypatch):
         path.write_bytes(b"")
 
     with monkeypatch.context() as patch:
-        patch.setattr("volseg.slices.masks.write_bitmap", full)
+        patch.setattr("volseg.images.slice_masks.write_bitmap", full)
         with pytest.raises(OutputError, match=r"cannot write .*new \(No space left on device\)"):
             write_masks(tmp_path / "new", LABEL_MAP[:, ::-1], like, binary=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "new"]

@@ -11,8 +11,8 @@ from experiments import write_experiment
 
 from volseg.config import ExperimentConfig, SlurmConfig, load_config, read_slurm
 from volseg.errors import ConfigError, OutputError
+from volseg.slurm.submission import InferCall, submit_fit, submit_infer
 from volseg.tasks.info import info
-from volseg.tasks.submit import InferCall, submit_fit, submit_infer
 
 # Called as `stand_in fit CONFIG -o RUN ...`; of several processes the first notes its words.
 STAND_IN = """\

@@ -18,8 +18,8 @@ from volseg import cli
 from volseg.cli.log import PlainLog
 from volseg.config import ExperimentConfig, SlurmConfig, load_config, read_slurm
 from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
-from volseg.slurm import fit_script, infer_script
-from volseg.tasks.submit import InferCall, job_of, submit_fit, submit_infer
+from volseg.slurm.script import fit_script, infer_script
+from volseg.slurm.submission import InferCall, job_of, submit_fit, submit_infer
 
 HOSTILE = Path('it\'s 100% "mine" $HOME `x` a;b')
 
@@ -543,7 +543,7 @@ def test_a_job_of_infer_refuses_what_would_begin_anew_each_time(tmp_path):
 
 
 def test_a_model_file_does_not_name_the_cluster(tmp_path):
-    from volseg.checkpoint import load_checkpoint, save_checkpoint
+    from volseg.model_file import load_checkpoint, save_checkpoint
     from volseg.networks import build_network
 
     options = {

@@ -207,7 +207,7 @@ def test_two_nodes_train_together_as_one_process_does(study, two_nodes, one_proc
 
 
 def fold_of(number: int):
-    from volseg.tasks.infer import InferOptions
+    from volseg.inference.options import InferOptions
 
     return InferOptions(fold=number)
 

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from volseg.datalist import read_data_list
+from volseg.cases.data_list import read_data_list
 from volseg.errors import ConfigError, DataListError, LabelError, OutputError
 from volseg.tasks.split import SplitOptions, SplitResult, split
 

@@ -17,11 +17,11 @@ from experiments import write_small_config
 from safetensors.torch import load_file
 
 from volseg import signals
-from volseg.checkpoint import load_checkpoint
 from volseg.config import ExperimentConfig, load_config
 from volseg.errors import ResourceError
 from volseg.metrics import ScoreTable
-from volseg.runs import find_checkpoints, read_metrics
+from volseg.model_file import load_checkpoint
+from volseg.runs.folder import find_checkpoints, read_metrics
 from volseg.tasks.compare import compare
 from volseg.tasks.fit import fit
 from volseg.training import datamodule

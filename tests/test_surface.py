@@ -7,9 +7,9 @@ from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_hausdorff_distance
 from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 
+from volseg.images.nifti import read_label_map
 from volseg.labels import get_scheme
 from volseg.metrics.surface import HD95_PENALTY_MM, hausdorff_95
-from volseg.nifti import read_label_map
 
 # Both libraries used for comparison call what their own dependencies have deprecated.
 from_monai = pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")

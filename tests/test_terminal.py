@@ -15,7 +15,7 @@ from volseg.cli.app import complain
 from volseg.cli.log import configure_logging
 from volseg.cli.tables import print_table, say
 from volseg.cli.terminal import visible
-from volseg.files import atomic_write
+from volseg.files.writing import atomic_write
 
 ODD = "sub\x1b[2J\u202e\udce9\n.nii"
 SHOWN = r"sub\x1b[2J\u202e\udce9\n.nii"

@@ -29,9 +29,9 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from volseg import signals
-from volseg.checkpoint import load_checkpoint
+from volseg.cases.case import Case, DataList
+from volseg.cases.data_list import read_data_list, write_data_list
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
-from volseg.datalist import Case, DataList, read_data_list, write_data_list
 from volseg.errors import (
     CheckpointError,
     ConfigError,
@@ -41,10 +41,12 @@ from volseg.errors import (
     TrainingError,
 )
 from volseg.metrics import Overlap, ScoreTable
-from volseg.runs import find_checkpoints, read_metrics
+from volseg.model_file import load_checkpoint
+from volseg.runs.folder import find_checkpoints, read_metrics
 from volseg.tasks.fit import FitResult, best_scores, cache_folder, fit
-from volseg.training import cache as cache_module
-from volseg.training.cache import CachedCase, build_cache, read_cached
+from volseg.training.cache import cases as cache_module
+from volseg.training.cache.cases import CachedCase, build_cache, read_cached
+from volseg.training.cache.entries import read_masks
 from volseg.training.checkpoints import newest_good, read_checkpoint
 from volseg.training.counts import EpochSums
 from volseg.training.datamodule import (
@@ -55,7 +57,6 @@ from volseg.training.datamodule import (
     cut,
     loader_workers,
 )
-from volseg.training.entries import read_masks
 from volseg.training.epoch_log import best_row, standing
 from volseg.training.limits import TimeLimit
 from volseg.training.module import SegmentationModule
@@ -1496,7 +1497,7 @@ def troubled(experiment, tmp_path_factory):
         patch.setattr("volseg.training.epoch_log.curves", failing)
         patch.setattr(SegmentationModule, "_case_loss", lambda *_: float("nan"))
         patch.setattr(
-            logging.getLogger("volseg.overlay.figures"),
+            logging.getLogger("volseg.figures.saving"),
             "warning",
             lambda *words: messages.append(words),
         )

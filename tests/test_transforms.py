@@ -23,7 +23,8 @@ from scipy import ndimage
 from volseg import memory
 from volseg.config import AugmentationConfig, PreprocessingConfig
 from volseg.errors import ImageError, ResourceError
-from volseg.nifti import CaseImages, Grid, read_case
+from volseg.images.grid import Grid
+from volseg.images.nifti import CaseImages, read_case
 from volseg.transforms import preprocess, preprocess_masks, to_original
 from volseg.transforms.augmentation import augmentation
 from volseg.transforms.warping import RandomWarp, rotation

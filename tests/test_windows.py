@@ -11,8 +11,8 @@ from torch import nn
 
 from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError
-from volseg.inference import Predictor
-from volseg.windows import segment
+from volseg.inference.predictor import Predictor
+from volseg.inference.windows import segment
 
 
 @pytest.fixture(scope="module")

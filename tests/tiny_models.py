@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from volseg.checkpoint import save_checkpoint
 from volseg.config import ExperimentConfig
+from volseg.model_file import save_checkpoint
 from volseg.networks import build_network
 
 #: Sections of a model of slices.

@@ -12,13 +12,13 @@ __all__ = ["DISCLAIMER", "Predictor", "__version__"]
 # As `typing` has it, whose import takes as long as all else until Ctrl-C can be handled.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from volseg.inference import Predictor
+    from volseg.inference.predictor import Predictor
 
 
 def __getattr__(name: str) -> object:
     """Import `Predictor`, and torch with it, only when it is asked for."""
     if name == "Predictor":
-        from volseg.inference import Predictor
+        from volseg.inference.predictor import Predictor
 
         return Predictor
     raise AttributeError(f"module 'volseg' has no attribute {name!r}")

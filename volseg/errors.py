@@ -19,14 +19,7 @@ keeps its traceback.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
-
-_LISTED = 10
-# Whatever a file holds in the wrong place, all of it could be quoted.
-_QUOTED = reprlib.Repr()
-_QUOTED.maxlevel, _QUOTED.maxlist, _QUOTED.maxtuple, _QUOTED.maxdict = 4, 12, 12, 8
-_QUOTED.maxstring = _QUOTED.maxother = _QUOTED.maxlong = 100
 
 
 class VolsegError(Exception):
@@ -100,35 +93,3 @@ class OutputError(VolsegError):
 
 class ResourceError(VolsegError):
     """What is asked for takes more memory than there is."""
-
-
-def reason(error: BaseException) -> str:
-    """What an exception of a library says, cut to a line; of an OSError, what the system says."""
-    said = error.strerror if isinstance(error, OSError) else None
-    return cut(said or str(error) or type(error).__name__, 200)
-
-
-def cut(text: str, most: int) -> str:
-    r"""A text as one line of at most so many characters.
-
-    >>> cut("a   long\ntext", 8)
-    'a lon...'
-    """
-    line = " ".join(text[: 4 * most].split())
-    return line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 3]}..."
-
-
-def shown(value: object) -> str:
-    """A value as a message quotes it: as Python writes it, but on one line and never long.
-
-    >>> shown([1, "two", {"three": 3.5}])
-    "[1, 'two', {'three': 3.5}]"
-    """
-    return cut(_QUOTED.repr(value), 100)
-
-
-def listed(heading: str, problems: Sequence[str]) -> str:
-    """A heading and the first of many problems, each on a line, and how many more there are."""
-    left = len(problems) - _LISTED
-    lines = [*problems[:_LISTED], *([f"and {left} more"] if left > 0 else [])]
-    return "\n  ".join([heading, *lines])

@@ -13,7 +13,8 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from volseg.errors import ConfigError, LabelError, SchemeError, shown
+from volseg.errors import ConfigError, LabelError, SchemeError
+from volseg.words import shown
 
 #: The masks of a voxel are stored as the bits of a byte.
 MAX_REGIONS = 8

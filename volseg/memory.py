@@ -9,7 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from volseg.errors import ResourceError, reason
+from volseg.errors import ResourceError
+from volseg.words import reason
 
 _CGROUPS = Path("/sys/fs/cgroup")
 # Files of the limit, of what is taken, and the name of what of that can be given back, by version.

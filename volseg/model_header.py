@@ -13,10 +13,11 @@ from safetensors import SafetensorError, safe_open
 
 import volseg
 from volseg.config import ExperimentConfig
-from volseg.documents import check_regular, fitting, open_regular, parse_json
-from volseg.errors import CheckpointError, ConfigError, cut, reason, shown
-from volseg.files import CONFIG_FILE, MODEL_FILE, resume_command
+from volseg.errors import CheckpointError, ConfigError
+from volseg.files.documents import check_regular, fitting, open_regular, parse_json
+from volseg.files.writing import CONFIG_FILE, MODEL_FILE, resume_command
 from volseg.labels import LabelScheme
+from volseg.words import cut, reason, shown
 
 FORMAT = 1
 #: Key of the header under which all lies that volseg adds.

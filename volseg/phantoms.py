@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from volseg.files import atomic_write
-from volseg.nifti import write_label_map
+from volseg.files.writing import atomic_write
+from volseg.images.nifti_writing import write_label_map
 
 Field = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.bool_]

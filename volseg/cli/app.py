@@ -13,9 +13,7 @@ from typer.core import TyperGroup
 
 from volseg import DISCLAIMER, __version__, memory, ranks, signals
 from volseg.cli.log import configure_logging
-from volseg.cli.tables import (
-    print_table,
-)
+from volseg.cli.tables import print_table
 from volseg.cli.terminal import put, visible, written
 from volseg.errors import OutputError, VolsegError
 

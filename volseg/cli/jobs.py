@@ -14,7 +14,7 @@ from volseg.cli.terminal import put
 from volseg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from volseg.tasks.submit import Submission
+    from volseg.slurm.submission import Submission
 
 Slurm = Annotated[
     list[str] | None,

@@ -20,12 +20,7 @@ from volseg.cli.app import (
     app,
     complain,
 )
-from volseg.cli.tables import (
-    number,
-    print_split,
-    print_table,
-    say,
-)
+from volseg.cli.tables import number, print_split, print_table, say
 
 _PROBLEMS_SHOWN = 20
 

@@ -24,7 +24,7 @@ def print_split(result: SplitResult) -> None:
     finding, cases = result.finding, result.data_list.training
     print_table("Cases found", ("layout", "cases"), sorted(finding.layouts.items()))
     if finding.skipped:
-        from volseg.datalist.left_out import table_rows
+        from volseg.finding.skipped import table_rows
 
         print_table("Left out", ("file or folder", "reason"), table_rows(finding.skipped))
     for sentence in (*result.decisions, *result.notes):
@@ -145,13 +145,7 @@ def _print_missing_channels(result: EvaluateResult) -> None:
 
 def print_comparison(result: CompareResult) -> None:
     """The main table of each region, p-values of pairs, and what a reader has to know."""
-    from volseg.tasks.compare_report import (
-        REPORT,
-        main_columns,
-        main_rows,
-        notes,
-        signed,
-    )
+    from volseg.comparison.report import REPORT, main_columns, main_rows, notes, signed
 
     comparison = result.comparison
     for region in comparison.regions:

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from volseg.errors import OutputError, reason
+from volseg.errors import OutputError
+from volseg.words import reason
 
 _NO_SPACE = {errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _NEW_LINE = re.compile(r"\n(?!  )")

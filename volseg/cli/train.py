@@ -20,17 +20,12 @@ from volseg.cli.app import (
     fail_if_some_failed,
 )
 from volseg.cli.jobs import DryRun, Slurm, check_dry_run, tell_of_job
-from volseg.cli.tables import (
-    print_comparison,
-    print_scores,
-    print_validation,
-    say,
-)
-from volseg.files import MODEL_FILE, resume_command
+from volseg.cli.tables import print_comparison, print_scores, print_validation, say
+from volseg.files.writing import MODEL_FILE, resume_command
 
 if TYPE_CHECKING:
+    from volseg.cases.case import DataList
     from volseg.config import ExperimentConfig
-    from volseg.datalist import DataList
 
 
 @app.command(rich_help_panel=TRAIN)
@@ -112,7 +107,7 @@ def _experiment(
     """Run folder, experiment and, of a run that is resumed from its folder alone, its cases."""
     from volseg.config import load_config
     from volseg.errors import ConfigError
-    from volseg.runs import recorded
+    from volseg.runs.folder import recorded
 
     if not given.is_dir():
         return output or Path("runs") / given.stem, load_config(given, overrides), None
@@ -138,7 +133,7 @@ def _submit_fit(
     dry_run: bool,
 ) -> None:
     from volseg.config import read_slurm
-    from volseg.tasks.submit import submit_fit
+    from volseg.slurm.submission import submit_fit
 
     options = read_slurm(words, experiment.slurm)
     experiment = experiment.model_copy(update={"slurm": options})
@@ -147,7 +142,7 @@ def _submit_fit(
 
 
 def _fit_folds(experiment: ExperimentConfig, folder: Path, folds: str, *, resume: bool) -> None:
-    from volseg.tasks.folds import fit_folds
+    from volseg.runs.folds import fit_folds
 
     result = fit_folds(experiment, folder, folds, resume=resume)
     for run in (*result.kept, *result.done):

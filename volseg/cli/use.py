@@ -21,10 +21,7 @@ from volseg.cli.app import (
     app,
 )
 from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, tell_of_job
-from volseg.cli.tables import (
-    as_yaml,
-    say,
-)
+from volseg.cli.tables import as_yaml, say
 from volseg.cli.terminal import put
 
 # Of cases that failed, named at the end.
@@ -126,16 +123,16 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         words = [*(overrides or ()), *as_words(flags, named)]
         words += [f"--name={name}" for name in names or ()]
         from volseg.config import read_slurm
-        from volseg.tasks.submit import InferCall, submit_infer
+        from volseg.slurm.submission import InferCall, submit_infer
 
         call = InferCall(scans, models, output, fold, data_root, words)
         tell_of_job(submit_infer(call, read_slurm(slurm), dry_run=dry_run))
         return
     check_dry_run(dry_run)
 
-    from volseg.datalist.conventions import cases_in_words
-    from volseg.tasks.infer import InferOptions
+    from volseg.inference.options import InferOptions
     from volseg.tasks.infer import infer as run_infer
+    from volseg.words import cases_in_words
 
     signals.note_interrupts()
     options = InferOptions(

@@ -20,8 +20,9 @@ from volseg.config.section import Section
 from volseg.config.slurm import SlurmConfig
 from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
 from volseg.config.yaml_file import read_word, read_yaml
-from volseg.errors import ConfigError, cut, listed, shown
+from volseg.errors import ConfigError
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
+from volseg.words import cut, listed, shown
 
 
 def _scheme(value: object) -> LabelScheme:

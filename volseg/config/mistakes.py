@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from volseg.config.network import NETWORK_SECTIONS
-from volseg.errors import cut, shown
+from volseg.words import cut, shown
 
 # Letters of the longest line: the names of all options of a section have room.
 _LONGEST = 600

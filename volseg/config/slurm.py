@@ -12,7 +12,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 from volseg.config.mistakes import explain
 from volseg.config.section import NonNegativeInt, PositiveInt, Section
 from volseg.config.yaml_file import read_yaml
-from volseg.errors import ConfigError, shown
+from volseg.errors import ConfigError
+from volseg.words import shown
 
 #: Word of `--slurm` for the section alone.
 DEFAULTS = "defaults"

@@ -18,7 +18,7 @@ from volseg.config.section import (
     Section,
     Share,
 )
-from volseg.errors import shown
+from volseg.words import shown
 
 
 class LossConfig(Section):

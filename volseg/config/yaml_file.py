@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from volseg.documents import parse_yaml
-from volseg.documents import read_yaml as read_document
-from volseg.errors import ConfigError, shown
+from volseg.errors import ConfigError
+from volseg.files.documents import parse_yaml
+from volseg.files.documents import read_yaml as read_document
+from volseg.words import shown
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from volseg.files import atomic_write
+from volseg.files.writing import atomic_write
 from volseg.metrics.table import ScoreRow, ScoreTable
 
 #: Column of the channels that a case lacks, and its value for a case that lacks none.

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from volseg.documents import fitting, read_json
 from volseg.errors import DataListError
+from volseg.files.documents import fitting, read_json
 
 _Score = Annotated[float, Field(ge=0, le=1)]
 _Number = Annotated[float, Field(ge=0)]

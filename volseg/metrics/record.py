@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from volseg.files import remove
+from volseg.files.writing import remove
 from volseg.metrics.doubts import doubts
 from volseg.metrics.groups import Groups, GroupTable
 from volseg.metrics.slices import SliceTable

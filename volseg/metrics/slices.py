@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from volseg.files import atomic_write
+from volseg.files.writing import atomic_write
 from volseg.metrics.overlap import Mask, Overlap, check_masks
 
 #: What each number of a summary of slices is, and what the score of a case is beside them.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
-from volseg.boxes import bounding_box
+from volseg.images.boxes import bounding_box
 from volseg.metrics.overlap import Mask, check_masks
 
 #: HD95 when one mask is empty: the diagonal of the 240 x 240 x 155 mm of BraTS 2017 to 2022.

@@ -19,7 +19,7 @@ import numpy as np
 import scipy
 
 from volseg import __version__
-from volseg.files import atomic_write
+from volseg.files.writing import atomic_write
 from volseg.metrics.overlap import Overlap
 from volseg.metrics.surface import HD95_PENALTY_MM
 

@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from volseg.documents import check_regular
-from volseg.errors import CheckpointError, cut, reason
+from volseg.errors import CheckpointError
+from volseg.files.documents import check_regular
 from volseg.networks.encoders import Encoder
 from volseg.networks.weights import forms_of, misfits, unusable
+from volseg.words import cut, reason
 
 logger = logging.getLogger(__name__)
 

@@ -11,17 +11,18 @@ from functools import partial
 from pathlib import Path
 
 from volseg import memory
+from volseg.cases.case import Case
+from volseg.cases.data_list import read_data_list
+from volseg.cases.reading import read_grid, read_reference_grid
 from volseg.config import ExperimentConfig, check_options, idle_options, load_config
-from volseg.datalist import Case, read_data_list
-from volseg.datalist.left_out import notes_in_words
 from volseg.errors import VolsegError
-from volseg.nifti import check_same_grid
+from volseg.finding.skipped import notes_in_words
+from volseg.images.grid import check_same_grid
 from volseg.progress import track
-from volseg.scans import read_grid, read_reference_grid
+from volseg.survey.grey_values import borders, telling
 from volseg.tasks.fit import choose_cases
-from volseg.tasks.grey_values import borders, telling
 from volseg.tasks.trial import of_case, try_training
-from volseg.training.entries import case_scheme, notes_on, read_masks
+from volseg.training.cache.entries import case_scheme, notes_on, read_masks
 from volseg.training.hardware import check_hardware
 from volseg.training.need import check_memory
 from volseg.training.report import regions_missing

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from volseg.checkpoint import load_checkpoint
+from volseg.cases.data_list import read_data_list
+from volseg.comparison.cost import machine_in_words, measure_costs
+from volseg.comparison.csv_tables import TABLES, write_tables
+from volseg.comparison.figure import comparison_figure
+from volseg.comparison.report import PICTURE, REPORT, write_report
+from volseg.comparison.runs import Comparison, ScoredRun, line_up, read_run
 from volseg.config import ExperimentConfig, load_config
-from volseg.cost import machine_in_words, measure_costs
-from volseg.datalist import read_data_list
 from volseg.errors import ConfigError, VolsegError
-from volseg.files import CONFIG_FILE, MODEL_FILE, check_outputs, make_output
+from volseg.figures.saving import save_figure
+from volseg.files.writing import CONFIG_FILE, MODEL_FILE, check_outputs, make_output
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.overlay import save_figure
-from volseg.runs import check_same_experiment, find_checkpoints, has_ended, is_finished
-from volseg.tasks.compare_csv import TABLES, write_tables
-from volseg.tasks.compare_picture import comparison_figure
-from volseg.tasks.compare_report import PICTURE, REPORT, write_report
-from volseg.tasks.compare_runs import Comparison, ScoredRun, line_up, read_run
+from volseg.model_file import load_checkpoint
+from volseg.runs.folder import check_same_experiment, find_checkpoints, has_ended, is_finished
 from volseg.tasks.fit import choose_cases, fit, new_module
 from volseg.training.hardware import check_hardware
 

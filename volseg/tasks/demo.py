@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from volseg.errors import OutputError
-from volseg.files import atomic_write, make_folder
+from volseg.files.writing import atomic_write, make_folder
 from volseg.labels import get_scheme
 
 if TYPE_CHECKING:
-    from volseg.datalist import Case
-    from volseg.overlay import CaseView
+    from volseg.cases.case import Case
+    from volseg.figures.views import CaseView
 
 logger = logging.getLogger(__name__)
 
@@ -143,8 +143,9 @@ def _command(*words: str | Path) -> str:
 
 def _draw(predictions: Path, validation: Path, picture: Path) -> None:
     """The fullest slice of each case, in every channel, with both outlines."""
-    from volseg.datalist import find_cases
-    from volseg.overlay import gallery, save_figure
+    from volseg.figures.montage import gallery
+    from volseg.figures.saving import save_figure
+    from volseg.finding.folders import find_cases
 
     views = [
         _view(case, predictions / f"{case.case_id}.nii.gz")
@@ -154,8 +155,8 @@ def _draw(predictions: Path, validation: Path, picture: Path) -> None:
 
 
 def _view(case: Case, prediction: Path) -> CaseView:
-    from volseg.nifti import read_case, read_label_map
-    from volseg.overlay import CaseView, to_ras
+    from volseg.figures.views import CaseView, to_ras
+    from volseg.images.nifti import read_case, read_label_map
 
     images = read_case(case.case_id, case.images, case.channels, case.channels)
     scheme = get_scheme(_LABELS)

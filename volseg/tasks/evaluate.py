@@ -8,19 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from volseg.datalist import Case
+from volseg.cases.case import Case
 from volseg.errors import LabelError, OutputError
-from volseg.files import SAMPLES_FILE, check_outputs, make_output
-from volseg.labels import LabelScheme
-from volseg.metrics.doubts import doubts
-from volseg.metrics.groups import GroupTable
-from volseg.metrics.record import SCORE_FILES, ScoreRecord
-from volseg.metrics.slices import SliceTable
-from volseg.metrics.table import ScoreTable
-from volseg.progress import track
-from volseg.runs import is_held
-from volseg.tasks.pictures import draw_scored_samples
-from volseg.tasks.predictions import (
+from volseg.evaluation.pictures import draw_scored_samples
+from volseg.evaluation.predictions import (
     Predicted,
     find_predictions,
     half_written,
@@ -30,8 +21,17 @@ from volseg.tasks.predictions import (
     noted_of,
     prediction_scheme,
 )
-from volseg.tasks.references import References, find_references, reference_schemes
-from volseg.tasks.scoring import CaseScores, Comparison, score_case
+from volseg.evaluation.references import References, find_references, reference_schemes
+from volseg.evaluation.scoring import CaseScores, Comparison, score_case
+from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
+from volseg.labels import LabelScheme
+from volseg.metrics.doubts import doubts
+from volseg.metrics.groups import GroupTable
+from volseg.metrics.record import SCORE_FILES, ScoreRecord
+from volseg.metrics.slices import SliceTable
+from volseg.metrics.table import ScoreTable
+from volseg.progress import track
+from volseg.runs.folder import is_held
 
 logger = logging.getLogger(__name__)
 

@@ -14,33 +14,28 @@ import pytorch_lightning as pl
 import torch
 
 from volseg import memory, signals
-from volseg.checkpoint import load_checkpoint
+from volseg.cases.case import Case, DataList, leaks
+from volseg.cases.data_list import read_data_list
 from volseg.config import ExperimentConfig, check_options, idle_options
-from volseg.datalist import Case, DataList, read_data_list
-from volseg.datalist.case import leaks
-from volseg.datalist.left_out import notes_in_words
 from volseg.errors import ConfigError, DataListError
-from volseg.files import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SAMPLES_FILE, resume_command
+from volseg.evaluation.pictures import draw_samples
+from volseg.figures.saving import optional_picture
+from volseg.files.writing import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SAMPLES_FILE, resume_command
+from volseg.finding.skipped import notes_in_words
 from volseg.metrics.record import SUMMARY_FILE
+from volseg.model_file import load_checkpoint
 from volseg.networks import load_encoder_weights
-from volseg.overlay import optional_picture
 from volseg.progress import clock
 from volseg.ranks import RankLost, rank, restarts
-from volseg.runs import find_checkpoints, note_end, open_run, read_metrics
-from volseg.tasks.pictures import draw_samples
+from volseg.runs.folder import find_checkpoints, note_end, open_run, read_metrics
 from volseg.training.board import full_disk_in_words
-from volseg.training.cache import build_cache
+from volseg.training.cache.cases import build_cache
 from volseg.training.datamodule import VolumeDataModule
 from volseg.training.epoch_log import best_row, draw_curves
 from volseg.training.hardware import check_hardware
 from volseg.training.module import SegmentationModule
 from volseg.training.need import REMEDY, check_memory
-from volseg.training.report import (
-    missing_channel_lines,
-    read_scores,
-    regions_missing,
-    score_lines,
-)
+from volseg.training.report import missing_channel_lines, read_scores, regions_missing, score_lines
 from volseg.training.trainer import build_trainer, join_again
 from volseg.training.views import segmented_view
 

@@ -10,25 +10,33 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
+from volseg.cases.case import Case
+from volseg.cases.data_list import read_data_list
+from volseg.cases.names import LABEL, is_slice
 from volseg.config import ExperimentConfig, load_config
-from volseg.datalist import Case, find_cases, read_data_list
-from volseg.datalist.contents import read_name
-from volseg.datalist.manifests import check_content, read_manifests, unite
-from volseg.datalist.names import LABEL, is_slice
-from volseg.datalist.stacks import is_mask
-from volseg.documents import read_json
 from volseg.errors import DataListError, VolsegError
-from volseg.files import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, MODEL_FILE, resume_command
+from volseg.evaluation.predictions import half_written, not_alike
+from volseg.files.documents import read_json
+from volseg.files.writing import (
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    resume_command,
+)
+from volseg.finding.contents import read_name
+from volseg.finding.folders import find_cases
+from volseg.finding.stacks import is_mask
+from volseg.images.bitmap import read_form
+from volseg.images.nifti import read_header, read_label_map
+from volseg.images.slice_masks import read_stack_label_map
 from volseg.labels import schemes_fitting
 from volseg.metrics.reading import read_summary
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.nifti import read_header, read_label_map
-from volseg.runs import ENVIRONMENT, is_finished, read_metrics
-from volseg.slices import read_stack_label_map
-from volseg.slices.bitmap import read_form
-from volseg.slurm import FOLDER
-from volseg.tasks.predictions import half_written, not_alike
-from volseg.tasks.submit import job_of
+from volseg.results.manifest import check_content, read_manifests, unite
+from volseg.runs.folder import ENVIRONMENT, is_finished, read_metrics
+from volseg.slurm.script import FOLDER
+from volseg.slurm.submission import job_of
 
 RESULTS = "results of volseg infer"
 
@@ -98,7 +106,7 @@ def _kind_of_json(path: Path) -> tuple[str, Describe]:
 
 def _model(path: Path) -> dict[str, Any]:
     # Only a model needs torch, and a header of an image should be there at once.
-    from volseg.checkpoint import load_checkpoint
+    from volseg.model_file import load_checkpoint
     from volseg.model_header import read_model_header
 
     header = read_model_header(path).content

@@ -11,50 +11,37 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
+from volseg.cases.case import Case, DataList, Finding, Skipped
+from volseg.cases.data_list import write_data_list
+from volseg.cases.folds import assign_folds, hold_out
+from volseg.cases.patient_table import FILE_NAME, add_groups, read_patient_table
+from volseg.cases.reading import grey_value_notes
+from volseg.cases.same_scans import image_keys, join_patients
 from volseg.config import CHANNELS
 from volseg.config.section import SPACINGS_MM
-from volseg.datalist import (
-    Case,
-    DataList,
-    Finding,
-    Naming,
-    Skipped,
-    add_groups,
-    assign_folds,
-    find_cases,
-    hold_out,
-    read_patient_table,
-    write_data_list,
-)
-from volseg.datalist.conventions import (
+from volseg.errors import ConfigError, DataListError, LabelError, OutputError, VolsegError
+from volseg.files.ownership import check_no_inputs, is_data_list, is_ours
+from volseg.files.writing import atomic_write, make_output
+from volseg.finding.folders import find_cases
+from volseg.finding.naming import Naming
+from volseg.finding.skipped import in_words, notes_in_words
+from volseg.labels import get_scheme
+from volseg.runs.folder import ENVIRONMENT
+from volseg.survey.grey_values import borders, odd_borders, telling
+from volseg.survey.label_maps import LabelMap, empty_regions, read_label_maps
+from volseg.survey.likeness import alike
+from volseg.survey.patients import perhaps_one_patient, unknown_patients, unmatched_releases
+from volseg.survey.schemes import (
     FROM_CONFIG,
     Group,
     Values,
-    cases_in_words,
+    decisions_in_words,
     group_cases,
     schemes_meant,
     tell_schemes,
     values_in_words,
 )
-from volseg.datalist.doubts import perhaps_one_patient, unknown_patients, unmatched_releases
-from volseg.datalist.left_out import in_words, notes_in_words
-from volseg.datalist.patients import FILE_NAME
-from volseg.datalist.same import image_keys, join_patients
-from volseg.errors import (
-    ConfigError,
-    DataListError,
-    LabelError,
-    OutputError,
-    VolsegError,
-)
-from volseg.files import atomic_write, make_output
-from volseg.labels import get_scheme
-from volseg.ownership import check_no_inputs, is_data_list, is_ours
-from volseg.runs import ENVIRONMENT
-from volseg.scans import grey_value_notes
-from volseg.tasks.grey_values import borders, odd_borders, telling
-from volseg.tasks.label_maps import LabelMap, empty_regions, read_label_maps
-from volseg.tasks.likeness import alike
+from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -397,21 +384,6 @@ def _check_values(
         except LabelError as error:
             skipped.append(_left_out(case, str(error)))
     return labelled, skipped
-
-
-def decisions_in_words(groups: Iterable[Group], schemes: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each group: the scheme of its cases that are listed, and what told it."""
-    sentences = []
-    for group in groups:
-        listed = {case_id: v for case_id, v in group.values.items() if case_id in schemes}
-        if listed:
-            scheme = schemes[next(iter(listed))]
-            name = "of the config" if scheme == FROM_CONFIG else scheme
-            sentences.append(
-                f"labels {name} for {cases_in_words(len(listed))}: {group.told_by}, "
-                f"values {values_in_words(listed.values())}"
-            )
-    return tuple(sentences)
 
 
 def _no_label_maps(found: Finding, skipped: Sequence[Skipped]) -> str:

@@ -16,16 +16,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from volseg import memory, signals
+from volseg.cases.case import Case
 from volseg.config import ExperimentConfig, TrainingConfig
-from volseg.datalist import Case
-from volseg.datalist.conventions import cases_in_words
 from volseg.errors import VolsegError
 from volseg.progress import clock
 from volseg.tasks.fit import new_module
-from volseg.training.cache import CachedCase, build_cache
+from volseg.training.cache.cases import CachedCase, build_cache
 from volseg.training.datamodule import PatchDataset
 from volseg.training.hardware import on_cuda, resolve_precision, world_size
 from volseg.training.module import SegmentationModule
+from volseg.words import cases_in_words
 
 _CASES = 2
 _STEPS = 3

@@ -12,12 +12,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from volseg.checkpoint import save_checkpoint
 from volseg.config import ExperimentConfig
-from volseg.files import MODEL_FILE, atomic_write
+from volseg.files.writing import MODEL_FILE, atomic_write
 from volseg.metrics import ScoreRecord
 from volseg.metrics.doubts import doubts
 from volseg.metrics.record import SCORE_FILES
+from volseg.model_file import save_checkpoint
 from volseg.training.datamodule import TrainingLoader
 from volseg.training.epoch_log import standing
 from volseg.training.module import BEST_SCORE, LOSS, TRAINING_SCORES, SegmentationModule

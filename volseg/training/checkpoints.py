@@ -19,12 +19,13 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from torch import distributed
 
-from volseg.documents import open_regular
-from volseg.errors import CheckpointError, reason
-from volseg.files import atomic_write
-from volseg.runs import CHECKPOINTS, checkpoint_path, find_checkpoints, odd_checkpoints
+from volseg.errors import CheckpointError
+from volseg.files.documents import open_regular
+from volseg.files.writing import atomic_write
+from volseg.runs.folder import CHECKPOINTS, checkpoint_path, find_checkpoints, odd_checkpoints
 from volseg.training.finite import StopNotFinite, all_finite
 from volseg.training.restoring import misfit
+from volseg.words import reason
 
 logger = logging.getLogger(__name__)
 

@@ -21,12 +21,13 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from volseg import signals
 from volseg.config import ExperimentConfig
-from volseg.errors import ResourceError, reason
+from volseg.errors import ResourceError
 from volseg.ranks import cores
 from volseg.training.batches import collate, on_gpu, sample_of, unpacked
-from volseg.training.cache import CachedCase
-from volseg.training.tissue import TissueArray
+from volseg.training.cache.cases import CachedCase
+from volseg.training.cache.packed_tissue import TissueArray
 from volseg.transforms.augmentation import augmentation
+from volseg.words import reason
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,11 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from volseg.config import ExperimentConfig
-from volseg.files import CURVES_FILE, METRICS_FILE, atomic_write
-from volseg.overlay import curves, optional_picture, save_figure
+from volseg.figures.curves import curves
+from volseg.figures.saving import optional_picture, save_figure
+from volseg.files.writing import CURVES_FILE, METRICS_FILE, atomic_write
 from volseg.progress import clock
-from volseg.runs import read_metrics
+from volseg.runs.folder import read_metrics
 from volseg.training.module import BEST_SCORE, LOSS, SCORES, SLICE_SCORES, TRAINING_SCORES
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,10 @@ from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from volseg.config import TrainingConfig
-from volseg.errors import ConfigError, reason
+from volseg.errors import ConfigError
+from volseg.inference.windows import mixed_dtype
 from volseg.ranks import cores, launched_by_torchrun
-from volseg.windows import mixed_dtype
+from volseg.words import reason
 
 # How further nodes are told of the first one where nothing has started processes on them.
 _BY_HAND = ("MASTER_ADDR", "NODE_RANK")

@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-from volseg.overlay import SAMPLES
+from volseg.figures.samples import SAMPLES
 from volseg.training.agreement import on_any_rank
 from volseg.training.checkpoints import KeepCheckpoints
 from volseg.training.module import BEST_SCORE

@@ -18,17 +18,18 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from volseg import signals
 from volseg.config import ExperimentConfig
+from volseg.figures.montage import gallery
+from volseg.figures.saving import figure_array
+from volseg.inference.windows import on_scan_grid, segment
 from volseg.losses import build_loss
 from volseg.metrics import ScoreTable, SliceTable
 from volseg.networks import build_network
-from volseg.overlay import figure_array, gallery
 from volseg.training.batches import unpacked_masks
-from volseg.training.cache import CachedCase
+from volseg.training.cache.cases import CachedCase
 from volseg.training.counts import EpochSums
 from volseg.training.schedule import changes, rate_factor
 from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box, scoring_threads
 from volseg.training.views import cached_view
-from volseg.windows import on_scan_grid, segment
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 from volseg.config import ExperimentConfig
 from volseg.errors import DataListError
 from volseg.metrics.reading import read_summary
-from volseg.training.cache import CachedCase
+from volseg.training.cache.cases import CachedCase
 
 _CASES_SHOWN = 20
 _VALUES_SHOWN = 10

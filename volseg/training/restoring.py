@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from packaging.version import InvalidVersion, Version
 
-from volseg.files import MODEL_FILE
+from volseg.files.writing import MODEL_FILE
 from volseg.metrics.record import SCORE_FILES
 
 #: Where a checkpoint holds the files of the best model, by name.

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from volseg.boxes import placed, union
 from volseg.config import ExperimentConfig
+from volseg.images.boxes import placed, union
 from volseg.metrics import ScoreRow, SliceRow, region_overlaps, slice_rows
 from volseg.ranks import cores
-from volseg.training.cache import CachedCase
+from volseg.training.cache.cases import CachedCase
 from volseg.training.datamodule import masks_of
 from volseg.training.views import axial, decoded_masks
 from volseg.transforms import covered

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from volseg import signals
-from volseg.files import resume_command
+from volseg.files.writing import resume_command
 from volseg.training.agreement import on_any_rank
 from volseg.training.checkpoints import KeepCheckpoints
 

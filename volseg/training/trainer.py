@@ -18,10 +18,10 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import distributed
 
 from volseg.config import ExperimentConfig
-from volseg.files import METRICS_FILE
-from volseg.ownership import EVENTS_ENDING
+from volseg.files.ownership import EVENTS_ENDING
+from volseg.files.writing import METRICS_FILE
 from volseg.ranks import restarts
-from volseg.runs import LOGS
+from volseg.runs.folder import LOGS
 from volseg.training.callbacks import (
     KeepBestModel,
     MovingAverage,

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from volseg.config import ExperimentConfig
-from volseg.overlay import CaseView, slice_numbers
+from volseg.figures.views import CaseView, slice_numbers
+from volseg.inference.windows import segment
 from volseg.postprocess import decode
-from volseg.training.cache import CachedCase
+from volseg.training.cache.cases import CachedCase
 from volseg.training.datamodule import masks_of
-from volseg.windows import segment
 
 
 def decoded_masks(

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from volseg.background import (
+from volseg.config import PreprocessingConfig
+from volseg.images.background import (
     UNCERTAIN,
     Background,
     Mask,
@@ -19,7 +20,6 @@ from volseg.background import (
     described,
     tissue_of,
 )
-from volseg.config import PreprocessingConfig
 from volseg.ranks import side_by_side
 from volseg.transforms.intensity import check_range, far_outside
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from volseg.background import thinned
 from volseg.errors import ImageError
+from volseg.images.background import thinned
 
 Volume = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]

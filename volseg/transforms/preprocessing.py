@@ -15,11 +15,12 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from volseg.background import UNCERTAIN, Mask, not_stripped
-from volseg.boxes import bounding_box
 from volseg.config import PreprocessingConfig
+from volseg.images.background import UNCERTAIN, Mask, not_stripped
+from volseg.images.boxes import bounding_box
+from volseg.images.grid import Grid
+from volseg.images.nifti import CaseImages
 from volseg.memory import require
-from volseg.nifti import CaseImages, Grid
 from volseg.ranks import cores, side_by_side
 from volseg.transforms.cleaning import Channel, cleaned, together
 from volseg.transforms.intensity import standardise, to_unit_range

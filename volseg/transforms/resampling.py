@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from volseg.nifti import Grid
+from volseg.images.grid import Grid
 from volseg.ranks import side_by_side
 
 Affine = npt.NDArray[np.float64]

@@ -1,0 +1,101 @@
+"""The same scan under two names: its cases are of one patient."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from volseg.cases.case import Case
+
+_SAMPLE, _SAMPLES = 1 << 16, 4
+# An empty slice is a small file, and much the same in every patient.
+_SMALLEST = 1 << 12
+_UNIFORM = 0.99
+
+
+def image_keys(cases: Iterable[Case]) -> dict[str, frozenset[Hashable]]:
+    """What is the same for cases of which an image holds the same bytes; not of all cases.
+
+    Files are compared by size, and those of one size by samples of 64 KiB, so that thousands of
+    volumes take seconds. Images of a few bytes, or of one value, are no evidence. A stack is
+    compared as a whole.
+    """
+    by_size: dict[tuple[int, ...], list[tuple[Case, Sequence[Path]]]] = defaultdict(list)
+    for case in cases:
+        files: list[Sequence[Path]] = [[path] for path in case.images]
+        for paths in [case.images] if case.is_stack else files:
+            try:
+                sizes = tuple(path.stat().st_size for path in paths)
+            except OSError:
+                continue
+            if sum(sizes) >= _SMALLEST:
+                by_size[sizes].append((case, paths))
+    keys: dict[str, set[Hashable]] = defaultdict(set)
+    for sizes, members in by_size.items():
+        if len({case.case_id for case, _ in members}) > 1:
+            for case, paths in members:
+                if key := _key(paths, sizes):
+                    keys[case.case_id].add(key)
+    return {case_id: frozenset(of_case) for case_id, of_case in keys.items()}
+
+
+def _key(paths: Sequence[Path], sizes: Sequence[int]) -> Hashable:
+    digest = hashlib.blake2b()
+    told = False
+    for path, size in zip(paths, sizes, strict=True):
+        try:
+            samples = _samples(path, size)
+        except OSError:
+            return None
+        digest.update(samples)
+        counts = np.bincount(np.frombuffer(samples, np.uint8), minlength=1)
+        told |= counts.max() < _UNIFORM * len(samples)
+    return (tuple(sizes), digest.hexdigest()) if told else None
+
+
+def _samples(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        if size <= _SAMPLE * _SAMPLES:
+            return file.read()
+        parts = []
+        for number in range(_SAMPLES):
+            file.seek(number * (size - _SAMPLE) // (_SAMPLES - 1))
+            parts.append(file.read(_SAMPLE))
+        return b"".join(parts)
+
+
+def join_patients(
+    cases: Sequence[Case], keys: Mapping[str, Collection[Hashable]]
+) -> tuple[tuple[Case, ...], list[tuple[str, str]]]:
+    """Cases in which those that share a key are of one patient, with all other cases of theirs.
+
+    Args:
+        cases: Some of them.
+        keys: Of each case, by `case_id`; a case without one is joined to none.
+
+    Returns:
+        The cases in the given order, and two cases of each pair of patients that were joined.
+    """
+    patient_of = {case.patient_id: case.patient_id for case in cases}
+    first: dict[Hashable, Case] = {}
+    joined = []
+    for case in cases:
+        for key in sorted(keys.get(case.case_id, ()), key=repr):
+            other = first.setdefault(key, case)
+            one, two = sorted((_root(patient_of, case), _root(patient_of, other)))
+            if one != two:
+                patient_of[two] = one
+                joined.append((other.case_id, case.case_id))
+    return tuple(replace(case, patient_id=_root(patient_of, case)) for case in cases), joined
+
+
+def _root(patient_of: Mapping[str, str], case: Case) -> str:
+    patient = case.patient_id
+    while patient_of[patient] != patient:
+        patient = patient_of[patient]
+    return patient

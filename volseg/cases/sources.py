@@ -1,0 +1,217 @@
+"""The files that a result or a run was made from, so that it is kept for these and no others."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+from volseg.cases.case import Case
+from volseg.errors import ImageError
+from volseg.files.documents import open_regular
+
+_BLOCK_BYTES = 2**20
+# Of a large image of a run, which has hundreds, parts are read: its ends and some in between.
+_WHOLE_BYTES, _PART_BYTES, _PARTS = 2**24, 2**14, 16
+_READERS = 8
+
+Relation = Literal["same", "moved", "changed", "elsewhere"]
+
+
+def read_sources(case: Case) -> list[dict[str, Any]]:
+    """What is noted of each image of a case, see `mark`; OSError if one is not read."""
+    return [{"path": str(path.absolute()), **mark(path)} for path in case.images]
+
+
+def restated(sources: Iterable[Mapping[str, Any]], case: Case) -> list[dict[str, Any]]:
+    """What is noted of images whose content is that of `sources`, none being read."""
+    found = zip(sources, case.images, states(case.images), strict=True)
+    return [{**old, "path": str(path.absolute()), **state} for old, path, state in found]
+
+
+def states(paths: Iterable[Path]) -> list[dict[str, int]]:
+    """Size and times of files, see `mark`; OSError if one is not there."""
+    return [_state(path.stat()) for path in paths]
+
+
+def check_unchanged(
+    case: Case, before: Sequence[Mapping[str, int]], sources: Iterable[Mapping[str, Any]]
+) -> None:
+    """Refuse images that were written while they were read: none knows what the result is of.
+
+    Args:
+        case: The case.
+        before: `states` of its images before they were read.
+        sources: What `read_sources` told after that.
+
+    Raises:
+        ImageError: If one was.
+    """
+    for path, state, source in zip(case.images, before, sources, strict=True):
+        if any(source[name] != value for name, value in state.items()):
+            raise ImageError(f"{path} was written while it was read; segment it again")
+
+
+def mark(path: Path) -> dict[str, Any]:
+    """Size, times and SHA-256 of a file; OSError if it cannot be read.
+
+    The times are those of its content, which programs that copy it can set, and of its entry in the
+    file system, which they cannot. They are taken first, so that what is written meanwhile shows.
+    """
+    digest = hashlib.sha256()
+    with open_regular(path) as file:
+        found = os.fstat(file.fileno())
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return {**_state(found), "sha256": digest.hexdigest()}
+
+
+def has_mark(path: Path, noted: Mapping[str, Any]) -> bool:
+    """Whether a file holds what it held when `mark` noted it; it is read if its times are others.
+
+    Raises:
+        OSError: If it is not there or cannot be read.
+    """
+    state = _state(path.stat())
+    if all(noted.get(name) == value for name, value in state.items()):
+        return True
+    return state["bytes"] == noted["bytes"] and bool(mark(path)["sha256"] == noted["sha256"])
+
+
+def _state(found: os.stat_result) -> dict[str, int]:
+    return {
+        "bytes": found.st_size,
+        "time_ns": found.st_mtime_ns,
+        "changed_ns": found.st_ctime_ns,
+    }
+
+
+def relation(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
+    """What the images of a case are to those that a result was made from.
+
+    Files are read only where their place or one of their times is another. Images that are gone are
+    taken for the same: it is the result of these all the same.
+
+    Args:
+        record: That of the result in a manifest.
+        case: The case now.
+        result: A file of the result.
+
+    Returns:
+        "same" files; "moved", the same content in another place or with other times; "changed",
+        other content in the same place; "elsewhere", other content in another place, such as
+        another patient's.
+    """
+    sources = record.get("sources")
+    if not sources:
+        return _relation_without_sources(record, case, result)
+    now = [path.absolute() for path in case.images]
+    is_untouched = _are_untouched(sources, now)
+    if is_untouched or (len(now) == len(sources) and all(map(_is_same, sources, now))):
+        spacing_mm = list(case.spacing_mm) if case.spacing_mm else None
+        if record.get("spacing_mm") != spacing_mm:
+            return "changed"
+        # Of what is gone, there is nothing else to note.
+        return "same" if is_untouched or not all(path.exists() for path in now) else "moved"
+    folders = {Path(source["path"]).parent for source in sources} & {path.parent for path in now}
+    return "changed" if folders else "elsewhere"
+
+
+def _are_untouched(sources: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> bool:
+    """Whether files have the places and times that were noted, none being read."""
+    if [source["path"] for source in sources] != [str(path) for path in paths]:
+        return False
+    try:
+        found = states(paths)
+    except OSError:
+        return False
+    return all(
+        source.get(name) == value
+        for source, state in zip(sources, found, strict=True)
+        for name, value in state.items()
+    )
+
+
+def is_of_others(record: Mapping[str, Any], case: Case) -> bool:
+    """Whether a result was made from none of the images of a case, as far as both can be told.
+
+    Args:
+        record: That of the result in a manifest.
+        case: The case that the result is taken for.
+    """
+    sources = record.get("sources") or ()
+    if not sources or not case.images or not all(path.is_file() for path in case.images):
+        return False
+    images = [path.absolute() for path in case.images]
+    return not any(_is_same(source, path) for source in sources for path in images)
+
+
+def changed_since(record: Mapping[str, Any], case: Case) -> Path | None:
+    """An image of a case that a result was made from and that holds other things now, if any."""
+    images = {str(path.absolute()): path for path in case.images}
+    sources = [source for source in record.get("sources") or () if source["path"] in images]
+    changed = (source for source in sources if not _is_same(source, Path(source["path"])))
+    return next((images[source["path"]] for source in changed), None)
+
+
+def _is_same(source: Mapping[str, Any], path: Path) -> bool:
+    in_place = source["path"] == str(path)
+    try:
+        # Files of other places may have the same times: those of a copy.
+        noted = source if in_place else {name: source[name] for name in ("bytes", "sha256")}
+        return has_mark(path, noted)
+    except OSError:
+        return in_place
+
+
+def case_marks(cases: Iterable[Case]) -> dict[str, str]:
+    """For each case, a text that is another once an image or the label map holds other things.
+
+    Label maps are read whole, as are small images. Of larger ones their size and parts are read; a
+    compressed file that changes anywhere changes at its end. Where the files lie, and when they
+    were written, does not count. A case of which a file cannot be read has no mark.
+    """
+    with ThreadPoolExecutor(_READERS) as pool:
+        marks = pool.map(lambda case: (case.case_id, _case_mark(case)), cases)
+        return {case_id: mark for case_id, mark in marks if mark is not None}
+
+
+def _case_mark(case: Case) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        for path in case.images:
+            _add_file(digest, path, _PART_BYTES * _PARTS)
+        for path in case.label:
+            _add_file(digest, path, _WHOLE_BYTES)
+    except OSError:
+        return None
+    return digest.hexdigest()[:16]
+
+
+def _add_file(digest: Any, path: Path, whole_bytes: int) -> None:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(f"{size} ".encode())
+        if size <= whole_bytes:
+            digest.update(file.read())
+            return
+        for number in range(_PARTS):
+            file.seek((size - _PART_BYTES) * number // (_PARTS - 1))
+            digest.update(file.read(_PART_BYTES))
+
+
+def _relation_without_sources(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
+    """The same for results of older versions, which noted paths alone."""
+    inputs = record.get("inputs", [])
+    paths = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
+    now = [str(path) for path in case.images]
+    if {*map(str, paths)} != {*now}:
+        return "elsewhere"
+    try:
+        is_newer = any(p.stat().st_mtime > result.stat().st_mtime for p in case.images)
+    except OSError:
+        return "same"
+    return "changed" if is_newer else "same"

@@ -1,0 +1,1 @@
+"""Runs side by side: statistics, cost, tables, report and figure."""

@@ -1,0 +1,237 @@
+"""A comparison for people: tables in Markdown, and what one has to know to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from volseg import DISCLAIMER
+from volseg.comparison.cost import Cost
+from volseg.comparison.runs import SCORES, Comparison
+from volseg.comparison.statistics import INTERVAL, PAIRED_TEST, Statistics, smallest_p
+from volseg.files.writing import atomic_write
+from volseg.metrics.slices import SLICE_DEFINITIONS
+
+REPORT, PICTURE = "comparison.md", "comparison.png"
+
+_COLUMNS = ("run", "network", "Dice", "IoU", "recall", "precision", "loss", "parameters (M)")
+_SLICE_KINDS = {"tumour_slices": "tumour slices", "all_slices": "all slices"}
+_FEW_PATIENTS = 6
+_SHOWN_PATIENTS = 40
+
+Row = tuple[str, ...]
+
+
+def write_report(comparison: Comparison, path: Path) -> None:
+    """Write the tables as Markdown, with the picture `comparison.png` beside them.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    with atomic_write(path) as unfinished:
+        unfinished.write_text("\n".join(report_lines(comparison)) + "\n", encoding="utf-8")
+
+
+def main_columns(comparison: Comparison) -> Row:
+    """Heads of `main_rows`."""
+    units = " or ".join(dict.fromkeys(cost.unit for cost in comparison.costs.values())) or "window"
+    return (*_COLUMNS, f"multiply-adds a {units} (G)", f"ms a {units}")
+
+
+def main_rows(comparison: Comparison, region: str, line_break: str = "\n") -> list[Row]:
+    """The main table of one region, a row for each run, under `main_columns`.
+
+    Args:
+        comparison: The runs.
+        region: One of its regions.
+        line_break: Between mean, interval and median of a cell.
+    """
+    return [
+        (
+            run.name,
+            run.network or "-",
+            *(
+                _with_interval(comparison.statistics(run, region, score), line_break)
+                for score in SCORES
+            ),
+            _number(comparison.loss(run), 4),
+            *_cost_cells(comparison.costs.get(run.name), line_break),
+        )
+        for run in comparison.runs
+    ]
+
+
+def notes(comparison: Comparison) -> Iterator[str]:
+    """Sentences that a reader of the tables has to know."""
+    patients = counted(len(comparison.patients), "patient")
+    cases = counted(len(comparison.cases), "case")
+    yield f"{patients} ({cases}), the same for every run."
+    if len(comparison.patients) < _FEW_PATIENTS and comparison.pairs:
+        yield f"{patients}: p cannot fall below {smallest_p(len(comparison.patients)):g}."
+    for case, reason in comparison.left_out.items():
+        yield f"Left out: {case} ({reason})."
+    if others := comparison.other_references:
+        more = f" and {len(others) - 1} more" if others[1:] else ""
+        yield (
+            f"The runs were scored against different references of {others[0]}{more}, which hold "
+            "other numbers of voxels: their scores do not compare."
+        )
+    for run in comparison.runs:
+        if not run.ended:
+            yield f"The training of {run.name} has not come to its end; this is its best so far."
+        yield from (f"{run.name}: {doubt}." for doubt in run.doubts)
+        if extra := [region for region in run.regions if region not in comparison.regions]:
+            yield f"Not compared: {' '.join(extra)} of {run.name}, which not every run has."
+    for patient, channels in comparison.missing_channels.items():
+        yield f"Without {', '.join(channels)}: {patient}; another channel stands in."
+    if not comparison.one_loss:
+        yield "The losses are of different kinds and do not compare."
+
+
+def report_lines(comparison: Comparison) -> Iterator[str]:
+    """Lines of `comparison.md`."""
+    yield from ("# Comparison", "")
+    yield from (f"- {note}" for note in notes(comparison))
+    yield from (f"- Failed: {name}: {reason}" for name, reason in comparison.failures)
+    yield from ("", f"![Dice of each patient]({PICTURE})")
+    columns = main_columns(comparison)
+    for region in comparison.regions:
+        yield from _section(region, columns, main_rows(comparison, region, "<br>"))
+    yield ""
+    yield from (f"- {meaning}" for meaning in _meanings(comparison))
+    yield from _pair_section(comparison)
+    yield from _slice_section(comparison)
+    yield from _patient_section(comparison)
+    yield from ("", f"*{DISCLAIMER}*")
+
+
+def _meanings(comparison: Comparison) -> Iterator[str]:
+    yield (
+        "Dice, IoU, recall and precision are those of the patient volume, the mean over patients "
+        "first, then its interval in brackets, then the median."
+    )
+    yield f"{INTERVAL}."
+    yield "loss: mean of the losses of the validated cases."
+    for unit, size in dict.fromkeys((c.unit, c.size) for c in comparison.costs.values()):
+        yield f"a {unit} is {size}; multiply-adds are those of convolutions and matrix products."
+    if comparison.costs:
+        rounds = next(iter(comparison.costs.values())).rounds
+        precisions = " or ".join(dict.fromkeys(c.precision for c in comparison.costs.values()))
+        yield (
+            f"ms: one image at a time, all networks in turn in one process, median of {rounds} "
+            f"rounds, in brackets the quartiles; in {precisions}, as infer computes on this "
+            f"device; {comparison.machine}."
+        )
+
+
+def _pair_section(comparison: Comparison) -> Iterator[str]:
+    if not comparison.pairs:
+        return
+    rows = [
+        (
+            *(pair.region, f"{pair.first} - {pair.second}", str(pair.n)),
+            *(signed(pair.mean_difference), _p(pair.p), _p(pair.p_holm)),
+        )
+        for pair in comparison.pairs
+    ]
+    columns = ("region", "runs", "patients", "difference of Dice", "p", "p (Holm)")
+    yield from _section("Pairs", columns, rows)
+    yield from ("", f"The difference is the mean over patients. p: {PAIRED_TEST}.")
+
+
+def _slice_section(comparison: Comparison) -> Iterator[str]:
+    rows = [
+        (run.name, region, name, str(means["n"]), *(_number(means[s], 3) for s in SCORES))
+        for region in comparison.regions
+        for kind, name in _SLICE_KINDS.items()
+        for run in comparison.runs
+        if (means := comparison.slices(run).get(region, {}).get(kind))
+    ]
+    if not rows:
+        return
+    columns = ("run", "region", "mean over", "slices", "Dice", "IoU", "recall", "precision")
+    yield from _section("Slices", columns, rows)
+    yield from ("", "These are not the scores of the patient volumes above.", "")
+    for kind, name in _SLICE_KINDS.items():
+        yield f"- {name}: {SLICE_DEFINITIONS[kind]}."
+
+
+def _patient_section(comparison: Comparison) -> Iterator[str]:
+    if len(comparison.patients) > _SHOWN_PATIENTS:
+        return
+    dice = {
+        (region, run.name): comparison.by_patient(run, region, "dice")
+        for region in comparison.regions
+        for run in comparison.runs
+    }
+    yield from _section(
+        "Dice of each patient",
+        ("patient", "region", *(run.name for run in comparison.runs)),
+        [
+            (patient, region, *(f"{dice[region, r.name][patient]:.3f}" for r in comparison.runs))
+            for patient in comparison.patients
+            for region in comparison.regions
+        ],
+    )
+
+
+def _section(title: str, columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
+    yield from ("", f"## {title}", "")
+    yield _line(columns)
+    yield _line(["---"] * len(columns))
+    yield from (_line(row) for row in rows)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _with_interval(found: Statistics, line_break: str) -> str:
+    interval = "" if found.low is None else f"{line_break}[{found.low:.3f}, {found.high:.3f}]"
+    return f"{found.mean:.3f}{interval}{line_break}median {found.median:.3f}"
+
+
+def _cost_cells(cost: Cost | None, line_break: str) -> Row:
+    if cost is None:
+        return ("-", "-", "-")
+    low, high = (_digits(value) for value in cost.quartiles)
+    return (
+        _digits(cost.parameters / 1e6),
+        _digits(cost.multiply_adds / 1e9),
+        f"{_digits(cost.milliseconds)}{line_break}[{low}, {high}]",
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "patient"), counted(5, "patient")
+    ('1 patient', '5 patients')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def signed(value: float) -> str:
+    """A difference of scores, with its sign.
+
+    >>> signed(0.25), signed(-1e-9)
+    ('+0.250', '+0.000')
+    """
+    return f"{round(value, 3) + 0.0:+.3f}"
+
+
+def _digits(value: float) -> str:
+    """A number with three digits that count, without an exponent: 0.00123, 12.3, 1234."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return np.format_float_positional(value, 3, unique=False, fractional=False, trim="k")
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3g}"

@@ -1,0 +1,105 @@
+"""Pictures of samples after `fit` and `evaluate`: best, median and worst case by Dice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.cases.reading import read_images, read_reference
+from volseg.errors import DataListError
+from volseg.evaluation.scoring import Comparison, read_prediction
+from volseg.figures.samples import Sample, choose_samples, sample_grid, samples_title, shown_channel
+from volseg.figures.saving import optional_picture, save_figure
+from volseg.figures.views import CaseView, Masks, ras_affine, slice_numbers, to_ras
+from volseg.files.writing import remove
+from volseg.labels import LabelScheme
+from volseg.metrics import ScoreTable
+
+logger = logging.getLogger(__name__)
+
+Dice = Mapping[str, Mapping[str, float]]
+
+
+def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
+    """`{case_id: {region: Dice}}` of the scored cases."""
+    dice: dict[str, dict[str, float]] = {}
+    for row in table.rows:
+        if row.dice is not None:
+            dice.setdefault(row.case_id, {})[row.region] = row.dice
+    return dice
+
+
+def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], subject: str) -> None:
+    """Draw the best, the median and the worst case, chosen by mean Dice over regions.
+
+    What stops it, such as an image that cannot be read, is logged; there is no picture then.
+
+    Args:
+        path: Picture to write; an older one is removed.
+        dice: `{case_id: {region: Dice}}`; see `dice_by_case`.
+        view_of: Gives a case to be drawn; called for the chosen ones.
+        subject: What the cases are, for the heading.
+    """
+    remove(path)
+    with optional_picture(path):
+        samples = [
+            Sample(rank, view_of(case_id), dice[case_id])
+            for rank, case_id in choose_samples(dice).items()
+        ]
+        if samples:
+            save_figure(sample_grid(samples, samples_title(subject, dice)), path)
+
+
+def draw_scored_samples(path: Path, table: ScoreTable, comparisons: Iterable[Comparison]) -> None:
+    """Draw the samples of what `evaluate` scored, from the files; see `draw_samples`.
+
+    Args:
+        path: Picture to write.
+        table: Scores of the cases.
+        comparisons: The cases with their predictions.
+    """
+    of_case = {comparison.case.case_id: comparison for comparison in comparisons}
+    if not any(comparison.case.images for comparison in of_case.values()):
+        remove(path)  # an older one would pass for that of these cases
+        logger.info("samples are not drawn: the reference has label maps alone, and no images")
+        return
+    draw_samples(
+        path,
+        dice_by_case(table),
+        lambda case_id: compared_view(of_case[case_id]),
+        "Scored cases",
+    )
+
+
+def compared_view(comparison: Comparison) -> CaseView:
+    """A case to be drawn as its files hold it, with one of its channels.
+
+    Raises:
+        VolsegError: If a file cannot be read, or there is no image.
+    """
+    case = comparison.case
+    if not case.images:
+        raise DataListError(f"the reference has no image of case {case.case_id}")
+    channel = shown_channel(case.channels)
+    images = read_images(case, [channel])
+    reference, grid = read_reference(case)
+    prediction, _ = read_prediction(case, comparison.prediction)
+
+    def masks(label_map: npt.NDArray[np.uint8], scheme: LabelScheme) -> Masks:
+        turned = scheme.masks(to_ras(label_map, grid.affine))
+        found = dict(zip(scheme.regions, turned, strict=True))
+        return {region: found[region] for region in comparison.regions}
+
+    ras, affine = to_ras(images.array[0], images.grid.affine), ras_affine(grid.shape, grid.affine)
+    return CaseView(
+        {channel: ras},
+        masks(reference, comparison.expected),
+        masks(prediction, comparison.predicted),
+        case.case_id,
+        np.linalg.norm(affine[:3, :3], axis=0).tolist(),
+        slice_numbers(ras.shape[2], affine, grid.affine),
+    )

@@ -1,0 +1,163 @@
+"""The experts' side of a comparison: labelled cases of a list or a folder, and their schemes."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from volseg.cases.case import Case, Finding
+from volseg.cases.data_list import read_data_list
+from volseg.cases.names import LABEL, family_of, patient_of
+from volseg.errors import DataListError, LabelError
+from volseg.evaluation.predictions import case_of, nifti_files, slice_files, slice_of
+from volseg.finding.contents import read_name
+from volseg.finding.folders import DATA_LIST, check_list_is_not_needed, find_cases
+from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
+from volseg.survey.label_maps import read_values
+from volseg.survey.schemes import decisions_in_words, group_cases, tell_schemes
+from volseg.words import cases_in_words
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class References:
+    """Labelled cases of the reference.
+
+    Attributes:
+        found: The cases; of images no more is needed than their names.
+        problems: Why a case cannot be scored, by `case_id`.
+        not_asked_for: Cases of a data list that are in another fold.
+        lost: Why cases of slices with masks cannot be used at all.
+    """
+
+    found: Finding
+    problems: dict[str, str] = field(default_factory=dict)
+    not_asked_for: frozenset[str] = frozenset()
+    lost: Mapping[str, str] = field(default_factory=dict)
+
+
+def find_references(reference: Path, fold: int | None, data_root: Path | None) -> References:
+    """Labelled cases of a data list, of a folder of cases or of a folder of label maps.
+
+    Raises:
+        DataListError: If there are none.
+    """
+    if reference.is_file():
+        listed = read_data_list(reference, data_root)
+        cases = [case for case in listed.cases(fold) if case.label]
+        names = {case.case_id for case in cases}
+        references = References(
+            Finding.of(cases, (), dict.fromkeys(names, DATA_LIST)),
+            not_asked_for=frozenset(case.case_id for case in listed.training) - names,
+        )
+    else:
+        check_list_is_not_needed(reference, fold, data_root)
+        if not reference.is_dir():
+            raise DataListError(f"{reference} does not exist; give a data list or a folder")
+        references = _labelled_in_folder(reference)
+    if not references.found.cases:
+        raise DataListError(f"{reference} has no case with a label map; nothing can be scored")
+    return references
+
+
+def _labelled_in_folder(folder: Path) -> References:
+    try:
+        found = find_cases([folder])
+    except DataListError:
+        found = Finding.of((), (), {})
+    cases = [case for case in found.cases if case.label]
+    # Scoring needs no images: label maps beside missing or incomplete images count as well.
+    files = [path for path in nifti_files(folder) if LABEL in read_name(path.name, ()).contents]
+    if not (cases or files):
+        files = [path for path in nifti_files(folder) if path.parent == folder]
+    known = {path.resolve() for case in cases for path in case.label}
+    alone = [
+        Case(case_id, patient_of(case_id), (), (), (path,))
+        for path in files
+        if path.resolve() not in known
+        for case_id in [case_of(path)]
+    ]
+    if not (cases or alone):
+        alone = _stacks_of_masks(folder)
+    references = _merged([*cases, *alone], found)
+    usable = {case.case_id for case in references.found.cases}
+    lost = {}
+    for skipped in found.skipped:
+        if skipped.case_id is not None and skipped.case_id not in usable:
+            logger.warning("left out of the reference: %s: %s", skipped.path, skipped.reason)
+            # A volume whose label map is there was taken above; of the others none is missed.
+            if not nifti_files(skipped.path if skipped.path.is_dir() else skipped.path.parent):
+                lost[skipped.case_id] = f"reference: {skipped.reason}"
+    return replace(references, lost=lost)
+
+
+def _stacks_of_masks(folder: Path) -> list[Case]:
+    """Cases of 2D masks without images: a folder of masks is a case, a mask beside it is one too.
+
+    So lie the masks that `infer` writes.
+    """
+    paths = slice_files(folder)
+    # Where some are called masks, the others are images.
+    masks = [path for path in paths if slice_of(path.name) != path.stem] or paths
+    stacks: dict[str, dict[Path, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for path in masks:
+        if path.parent == folder:
+            stacks[slice_of(path.name)][path].append(path)
+        else:
+            stacks[path.parent.name][path.parent].append(path)
+    return [
+        # The masks take the place of the images: they tell how many slices there are, and which.
+        Case(case_id, patient_of(case_id), tuple(files), (LABEL,), tuple(files))
+        for case_id, homes in stacks.items()
+        for files in homes.values()
+    ]
+
+
+def _merged(cases: Iterable[Case], found: Finding) -> References:
+    """Cases that are there once; of those that are there twice, the problem is named."""
+    merged: dict[str, Case] = {}
+    problems: dict[str, str] = {}
+    layout_of = dict(found.layout_of)
+    for case in cases:
+        first = merged.setdefault(case.case_id, case)
+        layout_of.setdefault(case.case_id, family_of(case.case_id, ()))
+        if first is not case:
+            doubled = f"{first.label[0]} and {case.label[0]} are of one case; keep one"
+            problems.setdefault(case.case_id, doubled)
+    return References(Finding.of(merged.values(), (), layout_of), problems)
+
+
+def reference_schemes(
+    reference: Path, found: Finding, predicted: LabelScheme, asked: str | None
+) -> dict[str, LabelScheme]:
+    """Label scheme of each case of the reference: as its list says, as asked for, or as told.
+
+    Raises:
+        LabelError: If that of a case is not known.
+    """
+    remedy = f"say it with --reference-labels NAME (the predictions are in {predicted.name})"
+    in_list = reference.is_file()
+    names = {case.case_id: case.labels for case in found.cases if case.labels and in_list}
+    open_cases = [case for case in found.cases if case.case_id not in names]
+    if asked:
+        names |= dict.fromkeys((case.case_id for case in open_cases), asked)
+    elif open_cases and in_list:
+        raise LabelError(
+            f"{reference} leaves to a config what the label maps of "
+            f"{cases_in_words(len(open_cases))} mean; {remedy}"
+        )
+    elif open_cases:
+        read = read_values(open_cases)
+        # What cannot be read says nothing here; its case fails when it is to be scored.
+        values = {name: frozenset() if isinstance(v, str) else v for name, v in read.items()}
+        groups = group_cases(open_cases, values, found.layout_of)
+        names |= tell_schemes(groups, remedy)
+        for decision in decisions_in_words(groups, names):
+            logger.info("reference: %s", decision)
+    # A scheme written into a config is known by the name that the predictions bear.
+    own = {predicted.name: predicted} if predicted.name not in LABEL_SCHEMES else {}
+    return {case_id: own.get(name) or get_scheme(name) for case_id, name in names.items()}

@@ -1,0 +1,186 @@
+"""Scores of one case: two label maps, whatever their files are, compared by the name of regions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg import memory
+from volseg.cases.case import Case
+from volseg.cases.names import is_slice
+from volseg.cases.reading import read_reference
+from volseg.errors import GeometryError, SchemeError, VolsegError
+from volseg.images.boxes import bounding_box
+from volseg.images.grid import Grid, check_same_grid
+from volseg.images.nifti import read_label_map
+from volseg.labels import LabelScheme
+from volseg.metrics.overlap import region_overlaps
+from volseg.metrics.slices import SliceRow, slice_rows
+from volseg.metrics.surface import hausdorff_95
+from volseg.metrics.table import ScoreRow, Status
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A case to score: its two label maps, what their integers mean, why it cannot be scored.
+
+    Attributes:
+        case: The case with its reference.
+        prediction: One NIfTI file, or a mask for each slice; empty: missing.
+        predicted: Label scheme of the prediction.
+        expected: That of the reference.
+        problem: Why it cannot be scored.
+        by_slice: Whether the slices are scored too.
+    """
+
+    case: Case
+    prediction: tuple[Path, ...]
+    predicted: LabelScheme
+    expected: LabelScheme
+    problem: str | None = None
+    by_slice: bool = False
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions that both schemes know."""
+        return tuple(name for name in self.expected.regions if name in self.predicted.regions)
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """Rows of one case, and why it could not be scored, if it could not."""
+
+    rows: list[ScoreRow]
+    slices: list[SliceRow]
+    failure: str | None = None
+
+
+def score_case(comparison: Comparison) -> CaseScores:
+    """Score a case; one that is missing or cannot be scored has rows without scores.
+
+    Raises:
+        LabelError: If a label map contradicts its label scheme: one tells of the others as well,
+            which would be scored as what they are not.
+    """
+    if comparison.problem:
+        return _unscored(comparison, "failed", comparison.problem)
+    if not comparison.prediction:
+        return _unscored(comparison, "missing")
+    try:
+        with memory.in_words(f"case {comparison.case.case_id}"):
+            return _scored(comparison)
+    except SchemeError as error:
+        raise error.of_all(
+            comparison.case.case_id,
+            "nothing is scored",
+            "with --labels (predictions) or --reference-labels",
+        ) from None
+    except VolsegError as error:
+        return _unscored(comparison, "failed", str(error))
+
+
+def _unscored(comparison: Comparison, status: Status, reason: str | None = None) -> CaseScores:
+    case_id = comparison.case.case_id
+    rows = [ScoreRow(case_id, name, status=status) for name in comparison.regions]
+    return CaseScores(rows, [], reason)
+
+
+def _scored(comparison: Comparison) -> CaseScores:
+    prediction, grid = read_prediction(comparison.case, comparison.prediction)
+    reference, reference_grid = read_reference(comparison.case)
+    _check_grids(comparison, reference_grid, grid)
+    return score_label_maps(comparison, prediction, reference, grid)
+
+
+def score_label_maps(
+    comparison: Comparison,
+    prediction: npt.NDArray[np.uint8],
+    reference: npt.NDArray[np.uint8],
+    grid: Grid,
+) -> CaseScores:
+    """Score the label maps (I, J, K) of a case, once they are read.
+
+    Raises:
+        LabelError: If one holds a label that its scheme does not define.
+    """
+    case, regions = comparison.case, comparison.regions
+    # Outside the box both hold background alone, and a tumour fills a small part of a head.
+    box = bounding_box(prediction | reference)
+    if comparison.by_slice:
+        box = (*box[:2], slice(None))
+    where = f"prediction {_place(comparison.prediction)}"
+    predicted = _masks(prediction[box], comparison.predicted, regions, where)
+    where = f"reference {_place(case.label)}"
+    expected = _masks(reference[box], comparison.expected, regions, where)
+    overlaps = region_overlaps(predicted, expected, regions)
+    voxel_ml = grid.voxel_ml if case.has_size else None
+    rows = [
+        ScoreRow.of(
+            case.case_id,
+            region,
+            overlaps[region],
+            voxel_ml,
+            hausdorff_95(one, other, grid.steps_mm) if case.has_size else None,
+        )
+        for region, one, other in zip(regions, predicted, expected, strict=True)
+    ]
+    slices = slice_rows(case.case_id, predicted, expected, regions) if comparison.by_slice else []
+    return CaseScores(rows, slices)
+
+
+def read_prediction(case: Case, paths: tuple[Path, ...]) -> tuple[npt.NDArray[np.uint8], Grid]:
+    """Label map (I, J, K) of the prediction of a case, and its grid."""
+    if is_slice(paths[0].name):
+        # Its masks are read as those of the reference are.
+        return read_reference(replace(case, label=paths))
+    return read_label_map(paths[0])
+
+
+def _place(paths: Sequence[Path]) -> Path:
+    """The file, or the folder of several."""
+    return paths[0] if len(paths) == 1 else paths[0].parent
+
+
+def _check_grids(comparison: Comparison, reference: Grid, prediction: Grid) -> None:
+    if is_slice(comparison.prediction[0].name):
+        _check_size(comparison, reference, prediction)
+        return
+    try:
+        notes = check_same_grid({"reference": reference, "prediction": prediction})
+    except GeometryError as error:
+        problem, _, _ = str(error).rpartition("; ")
+        remedy = (
+            "predict the slices of the reference, as masks or as a NIfTI file by volseg infer"
+            if comparison.case.is_stack
+            else "resample the prediction to the grid of the reference"
+        )
+        raise GeometryError(f"{problem}; {remedy}") from None
+    for note in notes:
+        logger.info("%s: %s", comparison.case.case_id, note)
+
+
+def _check_size(comparison: Comparison, reference: Grid, prediction: Grid) -> None:
+    if prediction.shape != reference.shape:
+        (width, height, _), (columns, rows, _) = prediction.shape, reference.shape
+        raise GeometryError(
+            f"prediction {comparison.prediction[0]} has {width} x {height} pixels, but reference "
+            f"{comparison.case.label[0]} has {columns} x {rows}; predict slices of that size"
+        )
+
+
+def _masks(
+    label_map: npt.NDArray[np.uint8], scheme: LabelScheme, regions: Sequence[str], where: str
+) -> npt.NDArray[np.bool_]:
+    """Masks (R, *shape) of `regions`, in that order."""
+    # Files hold their arrays the other way round, and what follows is faster in this order.
+    label_map = np.ascontiguousarray(label_map)
+    scheme.check(np.flatnonzero(np.bincount(label_map.ravel())), where)
+    masks = dict(zip(scheme.regions, scheme.masks(label_map), strict=True))
+    return np.stack([masks[region] for region in regions])

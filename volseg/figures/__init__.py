@@ -1,0 +1,1 @@
+"""Pictures: views of a case, outlines, curves, montages, colours."""

@@ -1,0 +1,88 @@
+"""Slices of cases in every channel, with the outlines of reference and prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from volseg.figures.colours import region_colours
+from volseg.figures.saving import BOTTOM_INCHES, TOP_INCHES, legend, words
+from volseg.figures.views import CaseView, Masks, choose_slices, draw_image, draw_outlines
+
+_PANEL_INCHES = 2.2
+_LEGEND_INCHES = 5.0
+
+
+def montage(
+    images: Mapping[str, npt.NDArray[Any]],
+    reference: Masks | None,
+    prediction: Masks | None,
+    title: str,
+    slices: int = 3,
+    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Figure:
+    """One case: axial slices are rows, channels are columns; see `gallery` and `CaseView`."""
+    return gallery([CaseView(images, reference, prediction, "", spacing_mm)], title, slices)
+
+
+def gallery(views: Sequence[CaseView], title: str, slices: int = 1) -> Figure:
+    """Axial slices (rows) of every channel (columns) with outlines in the colours of the regions.
+
+    The slice with most of the reference is shown, or of the prediction where there is no
+    reference, and others spread over it; without any mask they are spread over the brain.
+
+    Args:
+        views: Cases with the same channels.
+        title: Heading of the picture.
+        slices: Rows of each case, at most.
+
+    Returns:
+        The figure; see `save_figure` and `figure_array`.
+    """
+    rows = [
+        (view, view.box(), index) for view in views for index in choose_slices(view.target, slices)
+    ]
+    ratio = max(view.height(box) for view, box, _ in rows)
+    channels = list(views[0].images)
+    figure, axes = _grid(len(rows), len(channels), ratio)
+    colours = region_colours(region for view in views for part, _ in view.masks for region in part)
+    for channel, panel in zip(channels, axes[0], strict=True):
+        panel.set_title(channel, color="white", fontsize=9, pad=3)
+    for (view, box, index), panels in zip(rows, axes, strict=True):
+        for channel, panel in zip(channels, panels, strict=True):
+            draw_image(panel, view, channel, index, box)
+            for masks, style in view.masks:
+                draw_outlines(panel, masks, index, box, colours, style)
+        _row_words(panels[0], view.name, view.number(index))
+    words(figure, title)
+    legend(figure, colours, {style for view in views for masks, style in view.masks if masks})
+    return figure
+
+
+def _grid(rows: int, columns: int, ratio: float) -> tuple[Figure, Any]:
+    panel_height = _PANEL_INCHES * ratio
+    height = rows * panel_height + TOP_INCHES + BOTTOM_INCHES
+    width = max(columns * _PANEL_INCHES, _LEGEND_INCHES)
+    figure = Figure(figsize=(width, height), dpi=100, facecolor="black")
+    edges = {
+        "left": 0.0,
+        "right": 1.0,
+        "top": 1 - TOP_INCHES / height,
+        "bottom": BOTTOM_INCHES / height,
+        "wspace": 0.0,
+        "hspace": 0.0,
+    }
+    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=edges)
+    for panel in axes.flat:
+        panel.set_axis_off()
+    return figure, axes
+
+
+def _row_words(panel: Any, name: str, index: int) -> None:
+    small = {"color": "#BBBBBB", "fontsize": 7, "transform": panel.transAxes}
+    panel.text(0.02, 0.98, f"{name}\nslice {index}".strip(), va="top", **small)
+    panel.text(0.02, 0.5, "R", **small)
+    panel.text(0.98, 0.5, "L", ha="right", **small)

@@ -1,0 +1,166 @@
+"""Samples of a set of cases, chosen by score and never by hand: best, median and worst."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from matplotlib.figure import Figure
+
+from volseg.figures.colours import region_colours
+from volseg.figures.saving import BOTTOM_INCHES, TOP_INCHES, legend, words
+from volseg.figures.views import Box, CaseView, choose_slices, draw_image, draw_outlines
+
+#: Number of cases that are drawn, at most.
+SAMPLES = 3
+
+_COLUMNS = ("image", "reference", "prediction", "both")
+_PANEL_INCHES = 2.4
+_WORDS_INCHES = 0.24
+_SHOWN_FIRST = "t2f"
+# Means of equal scores may differ in their last digit.
+_ALIKE = 1e-12
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row of the picture.
+
+    Attributes:
+        rank: Why it was chosen; see `choose_samples`.
+        view: The case.
+        dice: Dice of each region of the whole case.
+    """
+
+    rank: str
+    view: CaseView
+    dice: Mapping[str, float]
+
+    @property
+    def channel(self) -> str:
+        """Channel that is shown."""
+        return shown_channel(self.view.images)
+
+    @property
+    def lacks(self) -> str:
+        """What is empty: the reference, the prediction or both."""
+        (reference, _), (prediction, _) = self.view.masks
+        sides = {"in the reference": reference, "in the prediction": prediction}
+        empty = [
+            side
+            for side, masks in sides.items()
+            if masks and not any(mask.any() for mask in masks.values())
+        ]
+        return f", nothing {' or '.join(empty)}" if empty else ""
+
+    @cached_property
+    def index(self) -> int:
+        """Slice that is shown: the one with most of the reference, or else of the prediction."""
+        return choose_slices(self.view.target, 1)[0]
+
+
+def shown_channel(channels: Iterable[str]) -> str:
+    """The channel to show: t2f, where a whole tumour is seen best, or else the first one."""
+    names = list(channels)
+    return _SHOWN_FIRST if _SHOWN_FIRST in names else names[0]
+
+
+def choose_samples(dice: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Cases with the highest, middle and lowest mean Dice over regions; of equals, by name.
+
+    Of an even number of cases, the lower one of the two in the middle is the median. Where all
+    cases score alike, none is better than another: the first, middle and last are taken, by name.
+
+    Args:
+        dice: `{case_id: {region: Dice}}`.
+
+    Returns:
+        `{"best": case_id, "median": ..., "worst": ...}`, or `{"first": ..., "middle": ...,
+        "last": ...}`; without the one in the middle of two cases, and `{"only": ...}` of one.
+
+    >>> choose_samples({"a": {"WT": 0.5}, "b": {"WT": 0.9}, "c": {"WT": 0.7}, "d": {"WT": 0.8}})
+    {'best': 'b', 'median': 'c', 'worst': 'a'}
+    """
+    means = _means(dice)
+    ordered = sorted(means, key=lambda case: (-means[case], case))
+    if len(ordered) < 2:
+        return dict(zip(["only"], ordered, strict=False))
+    names = ("first", "middle", "last") if _all_alike(means) else ("best", "median", "worst")
+    places = dict(zip(names, (0, len(ordered) // 2, len(ordered) - 1), strict=True))
+    if len(ordered) == 2:
+        del places[names[1]]
+    return {rank: ordered[place] for rank, place in places.items()}
+
+
+def samples_title(subject: str, dice: Mapping[str, Mapping[str, float]]) -> str:
+    """Heading of the samples of cases, which says where there was no best and no worst.
+
+    >>> samples_title("Cases", {"a": {"WT": 0.5}, "b": {"WT": 0.9}})
+    'Cases, chosen by Dice'
+    >>> samples_title("Cases", {"a": {"WT": 0.0}, "b": {"WT": 0.0}})
+    'Cases, of which none is better than another: all 2 have a mean Dice of 0.000'
+    """
+    means = _means(dice)
+    if len(means) < 2 or not _all_alike(means):
+        return f"{subject}, chosen by Dice"
+    mean = next(iter(means.values()))
+    return (
+        f"{subject}, of which none is better than another: all {len(means)} have a mean Dice of "
+        f"{mean:.3f}"
+    )
+
+
+def _means(dice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    return {case: sum(of.values()) / len(of) for case, of in dice.items() if of}
+
+
+def _all_alike(means: Mapping[str, float]) -> bool:
+    return max(means.values()) - min(means.values()) < _ALIKE
+
+
+def sample_grid(samples: Sequence[Sample], title: str) -> Figure:
+    """A row for each sample: the image, with the reference, with the prediction, with both.
+
+    Shown is the slice with most of the reference, or of the prediction where there is none.
+    """
+    boxes = [sample.view.box(sample.index) for sample in samples]
+    heights = [
+        _PANEL_INCHES * min(sample.view.height(box), 2.0)
+        for sample, box in zip(samples, boxes, strict=True)
+    ]
+    top = TOP_INCHES + 0.1
+    total = top + sum(heights) + _WORDS_INCHES * len(samples) + BOTTOM_INCHES
+    figure = Figure(figsize=(4 * _PANEL_INCHES, total), dpi=100, facecolor="black")
+    words(figure, title)
+    for number, column in enumerate(_COLUMNS):
+        place = (number + 0.5) / 4, 1 - (top - 0.04) / total
+        figure.text(*place, column, color="white", fontsize=9, ha="center", va="bottom")
+    colours = region_colours(region for s in samples for part, _ in s.view.masks for region in part)
+    y = total - top
+    for sample, box, height in zip(samples, boxes, heights, strict=True):
+        y -= height + _WORDS_INCHES
+        _draw_row(figure, sample, box, (y, height), colours)
+    legend(figure, colours, {style for s in samples for masks, style in s.view.masks if masks})
+    return figure
+
+
+def _draw_row(
+    figure: Figure, sample: Sample, box: Box, place: tuple[float, float], colours: Mapping[str, str]
+) -> None:
+    view, index, total = sample.view, sample.index, figure.get_figheight()
+    (reference, dashed), (prediction, solid) = view.masks
+    shown = [{}, {dashed: reference}, {solid: prediction}, {dashed: reference, solid: prediction}]
+    y, height = place
+    for number, outlines in enumerate(shown):
+        panel = figure.add_axes((number / 4 + 0.002, y / total, 0.246, height / total))
+        panel.set_axis_off()
+        draw_image(panel, view, sample.channel, index, box)
+        for style, masks in outlines.items():
+            draw_outlines(panel, masks, index, box, colours, style)
+    scores = ", ".join(f"{region} {dice:.3f}" for region, dice in sample.dice.items())
+    line = (
+        f"{sample.rank}: {view.name}, Dice {scores}{sample.lacks}; slice {view.number(index)}, "
+        f"{sample.channel}"
+    )
+    figure.text(0.006, (y + height + 0.05) / total, line, color="white", fontsize=8, va="bottom")

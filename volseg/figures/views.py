@@ -1,0 +1,187 @@
+"""A case to be drawn: which slice, which part of it, how bright, with which outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from volseg.images.boxes import bounding_box
+
+Masks = Mapping[str, npt.NDArray[np.bool_]]
+Box = tuple[slice, slice, slice]
+
+_MARGIN_VOXELS = 2
+# Share of the 99.5th percentile that the noise around a head stays below.
+_NOISE = 0.08
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A case to be drawn.
+
+    Attributes:
+        images: Channel name to array (I, J, K) in RAS, 0 outside the brain.
+        reference: Region name to mask (I, J, K), outlined with dashes; None or empty: not drawn.
+        prediction: The same for the model's masks, outlined with solid lines.
+        name: Written into each of its rows.
+        spacing_mm: Size of a voxel; only the ratio of the first two matters.
+        numbers: What each slice is called; by default they are counted from 1.
+    """
+
+    images: Mapping[str, npt.NDArray[Any]]
+    reference: Masks | None = None
+    prediction: Masks | None = None
+    name: str = ""
+    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0)
+    numbers: Sequence[int] = ()
+
+    def number(self, index: int) -> int:
+        """What the slice with this index along the third axis is called."""
+        return self.numbers[index] if self.numbers else index + 1
+
+    @property
+    def masks(self) -> list[tuple[Masks, str]]:
+        """Masks and the style of their lines."""
+        return [(self.reference or {}, "dashed"), (self.prediction or {}, "solid")]
+
+    @property
+    def aspect(self) -> float:
+        """Height of a voxel in the picture over its width."""
+        return self.spacing_mm[1] / self.spacing_mm[0]
+
+    @property
+    def brain(self) -> npt.NDArray[np.bool_]:
+        """Voxels that any image fills, be its background 0 or faint noise."""
+        return np.any([_filled(image) for image in self.images.values()], axis=0)
+
+    @property
+    def target(self) -> npt.NDArray[np.bool_]:
+        """What slices are to show: the reference, else the prediction, else the brain."""
+        for masks, _ in self.masks:
+            if any(mask.any() for mask in masks.values()):
+                return np.any(list(masks.values()), axis=0)
+        return self.brain
+
+    def box(self, index: int | None = None) -> Box:
+        """Smallest box around brain and masks, with a margin; all of it when they are empty.
+
+        With the index of a slice, what lies in that slice decides.
+        """
+        masks = [mask for masks, _ in self.masks for mask in masks.values()]
+        together = np.any([self.brain, *masks], axis=0)
+        if index is not None:
+            together = together[:, :, index : index + 1]
+        if not together.any():
+            together = ~together
+        i, j, k = bounding_box(together, _MARGIN_VOXELS)
+        return i, j, k
+
+    def height(self, box: Box) -> float:
+        """Height of a slice of this box over its width, in mm."""
+        return self.aspect * (box[1].stop - box[1].start) / (box[0].stop - box[0].start)
+
+
+def _filled(image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    # A normalised image is negative in places, and its background is 0 to the bit.
+    limit = 0 if image.min() < 0 else _NOISE * float(np.percentile(image, 99.5))
+    return np.asarray(image > limit if limit else image != 0)
+
+
+def choose_slices(mask: npt.NDArray[np.bool_], count: int) -> list[int]:
+    """Indices along the third axis, highest first: the fullest slice, others spread over the mask.
+
+    >>> mask = np.zeros((4, 4, 9), dtype=bool)
+    >>> mask[:2, :2, 2:8] = True
+    >>> mask[:, :, 4] = True
+    >>> choose_slices(mask, 3)
+    [7, 5, 4]
+    """
+    areas = mask.sum(axis=(0, 1))
+    filled = np.flatnonzero(areas)
+    if not filled.size:
+        return [mask.shape[2] // 2]
+    spread = filled[((np.arange(count) + 0.5) / count * filled.size).astype(int)]
+    fullest = int(areas.argmax())
+    spread[np.abs(spread - fullest).argmin()] = fullest
+    return sorted({int(index) for index in spread}, reverse=True)
+
+
+def to_ras(array: npt.NDArray[Any], affine: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
+    """The array (I, J, K) flipped and transposed to RAS; oblique grids to the nearest axes."""
+    return nib.orientations.apply_orientation(array, nib.io_orientation(affine))
+
+
+def ras_affine(shape: Sequence[int], affine: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Voxel to world of what `to_ras` makes of an array of this shape and affine."""
+    turn = nib.orientations.inv_ornt_aff(nib.io_orientation(affine), shape)
+    return np.asarray(affine @ turn)
+
+
+def slice_numbers(
+    count: int, affine: npt.NDArray[np.floating], file_affine: npt.NDArray[np.floating]
+) -> list[int]:
+    """Number, from 1 on, that each axial slice has in its file.
+
+    Args:
+        count: Slices along the third axis of an array in RAS.
+        affine: Voxel to world of that array, (4, 4).
+        file_affine: The same of the file.
+
+    >>> upside_down = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 9], [0, 0, 0, 1]])
+    >>> slice_numbers(3, np.eye(4), upside_down)
+    [10, 9, 8]
+    """
+    to_file = np.linalg.inv(file_affine) @ affine
+    axis = int(abs(to_file[:3, 2]).argmax())
+    places = to_file[axis, 3] + to_file[axis, 2] * np.arange(count)
+    return [round(float(place)) + 1 for place in places]
+
+
+def _panel(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any]:
+    """One slice as rows from front to back and columns from the patient's right to left."""
+    return array[box[0], box[1], index][::-1, ::-1].T
+
+
+def _window(image: npt.NDArray[Any]) -> tuple[float, float]:
+    """Intensities shown as black and as white."""
+    values = image[image != 0].astype(np.float32)
+    if not values.size:
+        return 0.0, 1.0
+    low, high = np.percentile(values, [0.5, 99.7])
+    return float(low), float(max(high, low + 1e-6))
+
+
+def draw_image(panel: Any, view: CaseView, channel: str, index: int, box: Box) -> None:
+    """One slice of one channel, in grey."""
+    image = view.images[channel]
+    low, high = _window(image)
+    flat = _panel(image, index, box).astype(np.float32)
+    # A normalised image is negative in places, so its background, 0, would be grey.
+    shown = np.where(flat == 0, low, flat)
+    panel.imshow(shown, cmap="gray", vmin=low, vmax=high, aspect=view.aspect)
+
+
+def draw_outlines(
+    panel: Any, masks: Masks, index: int, box: Box, colours: Mapping[str, str], style: str
+) -> None:
+    """Outlines of the masks in one slice."""
+    for region, mask in masks.items():
+        flat = _panel(mask, index, box)
+        if not flat.any():
+            continue
+        # Padding closes outlines at the border; the reference is thicker, so that its dashes show
+        # on both sides of a solid line that lies upon it.
+        panel.contour(
+            np.arange(-1, flat.shape[1] + 1),
+            np.arange(-1, flat.shape[0] + 1),
+            np.pad(flat, 1).astype(np.float32),
+            levels=[0.5],
+            colors=[colours[region]],
+            linewidths=1.0 if style == "solid" else 1.8,
+            linestyles=style,
+        )

@@ -1,0 +1,218 @@
+"""Which files volseg wrote: no command replaces or removes any other.
+
+A file is known by its name and by what it holds, so that a folder can be copied or moved, and that
+of an older version is known as well. The results of `infer` are images like any other; they are
+known by their manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from volseg.errors import OutputError, VolsegError
+from volseg.files.documents import MOST_BYTES_YAML, open_regular, parse_yaml, read_bytes, read_json
+
+#: Ends the name of a log for TensorBoard, which tells it from those of other programs.
+EVENTS_ENDING = ".volseg"
+#: What pictures name as the program that drew them.
+PICTURE_SOFTWARE = "volseg"
+#: Pictures that commands draw, each with a file that the command writes beside it.
+PICTURES = {
+    "curves.png": "metrics.csv",
+    "samples.png": "scores.json",
+    "comparison.png": "comparison.md",
+}
+
+# How files of text begin, and how they end.
+_TEXTS = {
+    "metrics.csv": (b"epoch,step,seconds,learning_rate,train/loss,", b""),
+    "scores.csv": (b"case_id,region,dice,iou,precision,recall,hd95_mm,", b""),
+    "slices.csv": (b"case_id,region,slice,dice,iou,", b""),
+    "groups.csv": (b"column,value,region,n,n_unscored,", b""),
+    "comparison.csv": (b"run,network,region,score,over,n,", b""),
+    "pairs.csv": (b"region,first,second,n_patients,", b""),
+    "patients.csv": (b"region,patient_id,run,dice,", b""),
+    "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
+    "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
+}
+# What a JSON file of this name holds beside the version of volseg, a key at least; all others that
+# are written are data lists.
+_DOCUMENTS = {
+    "scores.json": {"cases", "summary"},
+    "environment.json": {"versions"},
+}
+_DIGEST, _CASES = "sha256", ("training", "testing")
+_JOB = "job_id"
+_MODEL = re.compile(rb'.{8}\{"__metadata__":\{"volseg":', re.DOTALL)
+_DRAWN = re.compile(rb"\x89PNG.{,64}tEXtSoftware\x00(volseg|Matplotlib)", re.DOTALL)
+_CHECKPOINT = re.compile(r"step-\d{8,}\.ckpt")
+_SECTIONS = {"labels", "data", "network", "training", "inference"}
+_FILE_ENDINGS = re.compile(
+    r".*\.(json|csv|md|txt|sh|ya?ml|png|jpe?g|tiff?|bmp|svg|pdf|nii|gz|mgz|dcm|safetensors|ckpt|pt)",
+    re.IGNORECASE,
+)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is one that volseg wrote, as far as its name and content tell; no link is."""
+    if path.is_symlink():
+        return False
+    try:
+        return _reader_of(path)(path)
+    except (OSError, VolsegError):
+        return False
+
+
+def is_checkpoint(name: str) -> bool:
+    """Whether a file is called as a checkpoint of a run."""
+    return _CHECKPOINT.fullmatch(name) is not None
+
+
+def is_log(name: str) -> bool:
+    """Whether a file is called as the log that a run writes for TensorBoard."""
+    return name.startswith("events.out.tfevents.") and name.endswith(EVENTS_ENDING)
+
+
+def check_ours(path: Path, remedy: str = "move it away, or choose another with -o") -> None:
+    """Refuse, with OutputError, a place that holds what volseg did not write."""
+    if path.is_symlink():
+        raise OutputError(f"{path} is a link to {path.readlink()}, which is not replaced; {remedy}")
+    if path.exists() and not is_ours(path):
+        raise OutputError(f"{path} is there already and volseg did not write it; {remedy}")
+
+
+def check_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse, with OutputError, outputs that are inputs, by whatever name or link."""
+    read = {identity: path for path in inputs if (identity := _identity(path))}
+    for path in outputs:
+        if read and _identity(path) in read:
+            raise OutputError(f"{path} is an input and would be replaced; use another folder")
+
+
+def check_names_folder(path: Path, remedy: str) -> None:
+    """Refuse, with OutputError, the name of a file where a folder is to be made."""
+    if not path.is_dir() and _FILE_ENDINGS.fullmatch(path.name):
+        raise OutputError(f"{path} is named like a file, but a folder is expected; {remedy}")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What all names of a file have in common; None if there is no such file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _reader_of(path: Path) -> Callable[[Path], bool]:
+    """What tells whether the file at `path` is ours."""
+    if path.name in _TEXTS:
+        return _is_text
+    if path.name in _DOCUMENTS:
+        return _is_document
+    if path.name == _JOB:
+        return _is_job
+    if is_checkpoint(path.name):
+        return Path.is_file
+    readers = {
+        ".json": is_data_list,
+        ".yaml": _is_config,
+        ".safetensors": _is_model,
+        ".png": _is_picture,
+    }
+    return readers.get(path.suffix, lambda _: False)
+
+
+def _is_text(path: Path) -> bool:
+    begin, end = _TEXTS[path.name]
+    with open_regular(path) as file:
+        return file.read(len(begin)) == begin and (not end or file.read().endswith(end))
+
+
+def _is_job(path: Path) -> bool:
+    return read_bytes(path, 100).strip().isdigit() and is_ours(path.with_name("job.sh"))
+
+
+def data_list_text(content: Mapping[str, Any]) -> str:
+    """Text of a data list, a line for each case, with a digest that tells whether it was edited."""
+    text = _lines(content)
+    return text.replace("{\n", f"{{\n{_seal(text)}", 1)
+
+
+def is_data_list(path: Path) -> bool:
+    """Whether a file is a data list as volseg wrote it, unchanged since.
+
+    Lists of older versions, which have no digest, are known by their form.
+    """
+    if path.is_symlink():
+        return False
+    try:
+        text = read_bytes(path).decode()
+        content = read_json(path, OutputError)
+    except (OSError, ValueError, VolsegError):
+        return False
+    if not isinstance(content, dict) or content.get("volseg") != 1 or "training" not in content:
+        return False
+    seal = content.pop(_DIGEST, None)
+    return text == (_lines(content) if seal is None else data_list_text(content))
+
+
+def _lines(content: Mapping[str, Any]) -> str:
+    lines = [
+        f"{json.dumps(key)}: "
+        f"{_array(value) if key in _CASES and isinstance(value, list) else json.dumps(value)}"
+        for key, value in content.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _array(entries: list[Any]) -> str:
+    return "[" + ",".join(f"\n{json.dumps(entry)}" for entry in entries) + "]"
+
+
+def _seal(text: str) -> str:
+    return f'"{_DIGEST}": "{hashlib.sha256(text.encode()).hexdigest()}",\n'
+
+
+def _is_document(path: Path) -> bool:
+    """Whether it names volseg as all our documents do, those of older versions among the last."""
+    content = read_json(path, OutputError)
+    if not isinstance(content, dict) or not content.keys() & _DOCUMENTS[path.name]:
+        return False
+    versions = content.get("versions")
+    of_versions: Any = versions.get("volseg") if isinstance(versions, dict) else None
+    return isinstance(content.get("volseg", of_versions), str | int)
+
+
+def _is_config(path: Path) -> bool:
+    """Whether it is a config with every option as `write_config` writes it, unchanged since."""
+    text = read_bytes(path, MOST_BYTES_YAML).decode("utf-8", "replace")
+    try:
+        content = parse_yaml(text)
+    except ValueError:
+        return False
+    written = yaml.safe_dump(content, sort_keys=False)
+    return isinstance(content, dict) and content.keys() >= _SECTIONS and written == text
+
+
+def _is_model(path: Path) -> bool:
+    with open_regular(path) as file:
+        return _MODEL.match(file.read(100)) is not None
+
+
+def _is_picture(path: Path) -> bool:
+    with open_regular(path) as file:
+        drawn = _DRAWN.match(file.read(200))
+    if drawn is None:
+        return False
+    # Older versions did not name themselves.
+    beside = PICTURES.get(path.name)
+    is_named = drawn[1].decode() == PICTURE_SOFTWARE
+    return is_named or (beside is not None and is_ours(path.with_name(beside)))

@@ -1,0 +1,200 @@
+"""Files written whole or not at all, folders made or refused in words, names of a run's files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import Path
+
+from volseg import signals
+from volseg.errors import OutputError
+from volseg.files.ownership import check_names_folder, check_ours, is_ours
+from volseg.words import reason, shown
+
+if sys.platform != "win32":
+    import fcntl
+
+#: Files of a run folder.
+CONFIG_FILE, DATA_LIST_FILE = "config.yaml", "data_list.json"
+METRICS_FILE, MODEL_FILE = "metrics.csv", "model.safetensors"
+CURVES_FILE, SAMPLES_FILE = "curves.png", "samples.png"
+#: What `infer` made from what, beside its results.
+MANIFEST_FILE = "manifest.json"
+
+_UNFINISHED = re.compile(r"\.volseg-[0-9a-f]{8}-(?P<name>.+)")
+_CHOOSE = "choose another with -o"
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, *, known: bool = False) -> Iterator[Path]:
+    """Temporary path beside `path`, same suffix, that takes its place when the block ends well.
+
+    Args:
+        path: May hold an older file, if volseg wrote it.
+        known: The caller has made sure that the place is free or ours;
+            see `volseg.files.ownership`.
+
+    Raises:
+        OutputError: If another program's file is there, or an OSError stops the writing; what was
+            there before stays.
+
+    Examples:
+        >>> with atomic_write(Path("scores.csv")) as temporary:  # doctest: +SKIP
+        ...     temporary.write_text("case_id,region,dice")
+    """
+    temporary = unfinished_path(path)
+    try:
+        with held(temporary), signals.removing(partial(temporary.unlink, missing_ok=True)):
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())  # some file systems report only now that they are full
+            if not known:
+                check_ours(path)
+            temporary.replace(path)
+    except UnicodeEncodeError as error:
+        name = shown(error.object[max(0, error.start - 30) : error.end])
+        raise OutputError(
+            f"cannot write {path}: {name} in it is not UTF-8; rename what is called so"
+        ) from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) and "\0" not in str(path):
+            raise
+        raise cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            temporary.unlink(missing_ok=True)
+
+
+def resume_command(run: Path) -> str:
+    """The command that resumes a run, ready to be pasted."""
+    return f"volseg fit --resume {shlex.quote(str(run))}"
+
+
+def cannot_write(path: Path, error: Exception) -> OutputError:
+    """What is said where a place cannot be written."""
+    return OutputError(
+        f"cannot write {path} ({reason(error)}); "
+        "give a folder that you may write to and that has space"
+    )
+
+
+def unfinished_path(path: Path) -> Path:
+    """Another name for what will become `path` when it is whole."""
+    # Hidden, so that no search for cases finds it; random, since two jobs may write at a time.
+    return path.with_name(f".volseg-{secrets.token_hex(4)}-{path.name}")
+
+
+@contextlib.contextmanager
+def held(unfinished: Path) -> Iterator[None]:
+    """Keep others from taking an unfinished file or folder, made if need be, for an orphan."""
+    if sys.platform == "win32":  # has no such locks
+        yield
+        return
+    is_folder = unfinished.is_dir()
+    number = os.open(unfinished, os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with contextlib.suppress(OSError):  # some file systems of clusters lock nothing
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(number)
+
+
+def remove_unfinished(folder: Path, is_written: Callable[[str], bool]) -> None:
+    """Remove what was begun in a folder by a process that was killed.
+
+    Args:
+        folder: Need not exist.
+        is_written: Whether a file of this name is one that the calling command writes there; what
+            merely has a name of that kind stays.
+    """
+    if not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        match = _UNFINISHED.fullmatch(path.name)
+        if match is None or path.is_symlink() or not is_written(match["name"]):
+            continue
+        # What is hidden in a folder of masks is not ours.
+        is_mixed = path.is_dir() and any(inner.name[0] == "." for inner in path.iterdir())
+        if not is_mixed and _is_orphan(path):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_orphan(path: Path) -> bool:
+    """Whether no process that is still running writes it."""
+    if sys.platform == "win32":
+        return True
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # nothing is locked on this file system
+    finally:
+        os.close(number)
+    return True
+
+
+def make_folder(folder: Path, remedy: str) -> None:
+    """Make a folder and those above it, if need be.
+
+    Args:
+        folder: May exist.
+        remedy: What the user can do, as in "choose another with -o".
+
+    Raises:
+        OutputError: If it cannot be made, or its name is that of a file.
+    """
+    check_names_folder(folder, remedy)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"folder {folder} cannot be made ({reason(error)}); {remedy}") from None
+
+
+def check_outputs(folder: Path, names: Collection[str]) -> None:
+    """Refuse, before any work, a folder in which a command could not write files of these names.
+
+    Raises:
+        OutputError: If one is there that volseg did not write, or the name is that of a file.
+    """
+    check_names_folder(folder, _CHOOSE)
+    for name in names:
+        check_ours(folder / name)
+
+
+def make_output(folder: Path, names: Collection[str]) -> None:
+    """Make the folder of a command that writes files of these names, cleared of unfinished ones.
+
+    Raises:
+        OutputError: As `check_outputs` and `make_folder`.
+    """
+    check_outputs(folder, names)
+    make_folder(folder, _CHOOSE)
+    remove_unfinished(folder, names.__contains__)
+
+
+def remove(path: Path) -> None:
+    """Remove a file if volseg wrote it, and nothing else.
+
+    Raises:
+        OutputError: If it cannot be removed.
+    """
+    if not is_ours(path):
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be removed ({reason(error)}); remove it") from None

@@ -1,0 +1,1 @@
+"""Cases found in folders: names, layouts, what is left out and why."""

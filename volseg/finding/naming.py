@@ -1,0 +1,202 @@
+"""Names of files that only the user knows: which channel, and which ending a label map has."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+
+from volseg.cases.names import (
+    CHANNEL_NAMES,
+    LABEL,
+    NUMBERED_PATIENT,
+    OTHER,
+    family_of,
+    patient_key,
+    patient_of,
+    stem,
+)
+from volseg.errors import ConfigError
+from volseg.finding.contents import Reading, read_name
+from volseg.words import cut
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What the user says of names; for what it names, no other name counts.
+
+    Attributes:
+        channels: Glob of the files of each channel, in which `*` is any text and `?` one sign. With
+            a `/` in it, it is compared with the path below the folder, else with the name of the
+            file, with or without `.nii.gz`. Of globs that match, that with most letters counts.
+        label: Ending of the names of label maps, without `.nii.gz`, or such a glob.
+
+    Raises:
+        ConfigError: If a channel is called otherwise here, or a glob is empty.
+    """
+
+    channels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        for channel, glob in self.channels.items():
+            if CHANNEL_NAMES.get(channel, channel) != channel:
+                known = CHANNEL_NAMES[channel]
+                raise ConfigError(f"channel {channel!r} is called {known!r} here; name {known}")
+            if not channel or not glob.strip("*"):
+                raise ConfigError(
+                    f"--name {channel}={glob} names no files; give CHANNEL=GLOB, such as "
+                    "t1c='*MPRAGE_GD*'"
+                )
+        for glob, times in Counter(self.channels.values()).items():
+            if times > 1:
+                raise ConfigError(f"--name says {glob} of {times} channels; give each its own glob")
+        if self.label is not None and not self.label.strip("*_-. "):
+            raise ConfigError(f"--label-name {self.label!r} is empty; give one such as _tumor")
+
+    @classmethod
+    def parse(cls, names: Sequence[str], label: str | None = None) -> Naming | None:
+        """What `--name CHANNEL=GLOB` and `--label-name` say; None if nothing.
+
+        Raises:
+            ConfigError: If one is written otherwise, or two name one channel.
+        """
+        channels: dict[str, str] = {}
+        for name in names:
+            channel, equals, glob = name.partition("=")
+            if not equals:
+                raise ConfigError(
+                    f"--name is {name!r}, expected CHANNEL=GLOB; give one such as t1c='*MPRAGE_GD*'"
+                )
+            if channel in channels:
+                raise ConfigError(f"--name names {channel} twice; give one glob for each channel")
+            channels[channel] = glob
+        return cls(channels, label) if channels or label is not None else None
+
+    @property
+    def globs(self) -> dict[str, str]:
+        """Glob of each content, without the ending `.nii.gz`."""
+        globs = {channel: stem(glob) for channel, glob in self.channels.items()}
+        if self.label is not None:
+            label = stem(self.label)
+            globs[LABEL] = label if "*" in label or "?" in label else f"*{label}"
+        return globs
+
+    def read(self, path: PurePath, read: Reading) -> Reading:
+        """What a file is, which the names that are known say to be `read`.
+
+        Args:
+            path: From the folder that was searched on.
+            read: As `read_name` says.
+        """
+        whole = stem(path.name)
+        fitting = {content: glob for content, glob in self.globs.items() if _fits(glob, path)}
+        if not fitting:
+            return self._unless_named_otherwise(read)
+        most = max(map(_letters, fitting.values()))
+        best = [content for content, glob in fitting.items() if _letters(glob) == most]
+        if len(best) > 1:
+            return Reading(whole, problem=f"--name and --label-name call it {' and '.join(best)}")
+        return Reading(_case(path.name, fitting[best[0]].rpartition("/")[2]), (best[0],))
+
+    def _unless_named_otherwise(self, read: Reading) -> Reading:
+        taken = [content for content in read.contents if content in self.globs]
+        if not taken:
+            return replace(read, other=None) if read.other and read.other[1] in self.globs else read
+        option = "--label-name" if taken[0] == LABEL else "--name"
+        return Reading(read.case, problem=f"{option} names other files as {taken[0]}")
+
+
+def of_one_case(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
+    """Readings by which the files of a folder are one case, called by the folder; or none.
+
+    They are where no two are of one channel, unless the names agree on a case or tell of several
+    patients. So lie the series of an examination, each called by a protocol. What has no digit in
+    it, such as `MRHR`, is no case.
+    """
+    channels = [one.contents for one in read.values() if one.contents != (LABEL,)]
+    cases = {one.case for one in read.values()}
+    agreed = len(cases) == 1 and any(re.search(r"\d|^sub-", case) for case in cases)
+    if len(read) < 2 or len(set(channels)) < max(1, len(channels)):
+        return {}
+    if agreed or of_several_patients(cases):
+        return {}
+    return {path: Reading("", one.contents) for path, one in read.items()}
+
+
+def of_several_patients(cases: Iterable[str]) -> bool:
+    """Whether names of cases are known to be of patients, and of more than one.
+
+    >>> of_several_patients(["P1", "P2"]), of_several_patients(["MRHR", "MRHR_T1_AX", "P1"])
+    (True, False)
+    """
+    named = [
+        case for case in cases if family_of(case, ()) != OTHER or NUMBERED_PATIENT.fullmatch(case)
+    ]
+    return len({patient_key(patient_of(case)) for case in named}) > 1
+
+
+def not_told_apart(read: Mapping[Path, Reading], naming: Naming) -> str:
+    """Why the files of a folder, of which two are of one channel, are no cases; "" if they may be.
+
+    Of files that make up cases, there is no case in whose channels all are, and more cases than
+    files of any channel: what is left of the names differs from channel to channel.
+    """
+    files: dict[str, list[Path]] = defaultdict(list)
+    held: dict[str, set[str]] = defaultdict(set)
+    for path, one in read.items():
+        if one.contents != (LABEL,):
+            files[one.contents[0]].append(path)
+            held[one.case].add(one.contents[0])
+    most = max(map(len, files.values()), default=0)
+    if (
+        most < 2
+        or len(held) <= most
+        or any(len(of_case) == len(files) for of_case in held.values())
+    ):
+        return ""
+    told = []
+    for content, paths in files.items():
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        glob = naming.channels.get(content)
+        by = f"--name {content}={glob} fits" if glob else f"{content} by its name is"
+        told.append(f"{by} {cut(paths[0].name, 60)}{more}")
+    return (
+        f"what is left of the names differs from channel to channel: {', '.join(told)}; give "
+        "patterns that fit one file each, or a folder for each case"
+    )
+
+
+def _fits(glob: str, path: PurePath) -> bool:
+    """Whether a glob fits a file, with or without its ending."""
+    pattern = _compiled(glob)
+    names = (path.with_name(stem(path.name)), path)
+    return any(pattern.fullmatch(p.as_posix() if "/" in glob else p.name) for p in names)
+
+
+def _letters(glob: str) -> int:
+    return len(re.sub(r"[*?]", "", glob))
+
+
+def _compiled(glob: str) -> re.Pattern[str]:
+    parts = (
+        ".*" if sign == "*" else "." if sign == "?" else re.escape(sign)
+        for sign in re.split(r"([*?])", glob)
+    )
+    return re.compile("".join(parts), re.IGNORECASE | re.DOTALL)
+
+
+def _case(name: str, glob: str) -> str:
+    """What is left of a name: the text before what the glob says, else the text after it."""
+    core = glob.strip("*")
+    match = re.fullmatch(
+        f"(?P<before>.*?)(?:{_compiled(core).pattern})(?P<after>.*)", name, re.IGNORECASE
+    )
+    if match is None:
+        return ""
+    left = match["before"].strip("_.- ") or stem(match["after"]).strip("_.- ")
+    bids = re.match(r"sub-[a-z0-9]+(_ses-[a-z0-9]+)?(?=_|$)", left, re.IGNORECASE)
+    read = read_name(left, ())
+    return bids[0] if bids else read.case if read.contents else left

@@ -1,0 +1,33 @@
+"""What volseg itself wrote into a folder: results and pictures, which are no scans."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from volseg.files.ownership import PICTURES
+from volseg.results.manifest import is_manifest, names_told, read_manifests, unite
+
+
+def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
+    """Names of the files and folders in `folder` that `infer`, `fit` and the others wrote there.
+
+    Args:
+        folder: Any folder.
+        files: Names of the files in it.
+    """
+    written = {picture for picture, beside in PICTURES.items() if {picture, beside} <= set(files)}
+    manifests = set(filter(is_manifest, files))
+    return written | (_results(folder, manifests) if manifests else set())
+
+
+def _results(folder: Path, manifests: set[str]) -> set[str]:
+    """The manifests of `infer` and what they tell of."""
+    try:
+        united = unite(read_manifests(folder))
+        told_of = {*united["cases"], *united.get("begun", {})}
+        results = {name for case_id in told_of for name in names_told(united, case_id)}
+    # Other programs have manifests too.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return set()
+    return manifests | results

@@ -1,0 +1,147 @@
+"""Files that were left out, in words."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+
+from volseg.cases.case import Skipped
+from volseg.cases.names import is_nifti
+from volseg.finding.contents import UNKNOWN
+
+NO_IMAGE = "not .nii or .nii.gz, nor a 2D image"
+_DICOM = "DICOM; convert it to NIfTI, such as with dcm2niix"
+_OTHER_FORMAT = "a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK"
+_MRI_FORMAT = "a scan, but not NIfTI; convert it to .nii.gz, such as with nibabel"
+_PACKED = "packed; unpack it, or pack images as .nii.gz"
+_FORMATS = {
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), _DICOM),
+    **dict.fromkeys((".mha", ".mhd", ".nrrd", ".nhdr", ".vtk", ".hdr", ".img"), _OTHER_FORMAT),
+    **dict.fromkeys((".mgz", ".mgh", ".mnc", ".par"), _MRI_FORMAT),
+    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"), _PACKED),
+}
+# Names of DICOM files without an ending are their numbers, such as 1.3.12.2.1107.5.2.
+_DICOM_NAME = re.compile(r"DICOMDIR|\d+(?:\.\d+){5,}")
+_NAME_IT = "--name t1c='*GLOB*' --name t2w='*GLOB*' and so on"
+
+_FEW = 3
+_KINDS_SHOWN = 6
+
+
+def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> str:
+    """Why there is no case at `path`, with the first reasons."""
+    if not skipped:
+        return (
+            f"{path} holds no scans; give a folder of NIfTI files (.nii, .nii.gz) or of 2D images"
+        )
+    told = in_words(skipped)
+    unknown = any(UNKNOWN in entry.reason for entry in skipped) and _NAME_IT not in told
+    hint = f"; if these are images of a case, name the files: {_NAME_IT}" if unknown else ""
+    return f"{path} holds no usable case: {told}{hint}"
+
+
+def no_image(name: str) -> str:
+    """Why a file that is neither NIfTI nor a 2D image is left out; of scans, what to do.
+
+    >>> no_image("P7_T1.nrrd")
+    'a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK'
+    """
+    ending = PurePath(name).suffix.lower()
+    if name.lower().endswith(".tar.gz"):
+        return _PACKED
+    return _DICOM if _DICOM_NAME.fullmatch(name) else _FORMATS.get(ending, NO_IMAGE)
+
+
+def of_one_case_perhaps(home: Path, files: int, cases: int) -> Skipped:
+    """Files of a folder that were read as several cases, each without some channel."""
+    reason = (
+        f"{files} files of {home.name} were read as {cases} cases that each lack channels; if they "
+        f"are one case, name the files: {_NAME_IT}"
+    )
+    return Skipped(home, reason, home.name)
+
+
+def in_words(skipped: Sequence[Skipped]) -> str:
+    """What was left out and why, each kind of reason at least once.
+
+    Cases come first, then scans, and last files that are none. Many entries of one kind are told by
+    their number and the first of them.
+    """
+    kinds = list(_kinds(skipped).values())
+    if len(kinds) == 1:
+        found = "; ".join(": ".join(_told([entry])) for entry in skipped[:_FEW])
+        return found + (f"; and {len(skipped) - _FEW} more" if len(skipped) > _FEW else "")
+    told = [": ".join(_told(entries)) for entries in kinds[:_KINDS_SHOWN]]
+    left = sum(map(len, kinds[_KINDS_SHOWN:]))
+    return "; ".join([*told, *([f"and {left} more"] if left else [])])
+
+
+def table_rows(skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
+    """File or folder, and reason, for a table, cases first; many of one kind are one row."""
+    table = []
+    for entries in _kinds(skipped).values():
+        few = len(entries) <= _FEW
+        table += [_told([entry]) for entry in entries] if few else [_told(entries)]
+    return table
+
+
+def _told(entries: Sequence[Skipped]) -> tuple[str, str]:
+    """What the entries of one kind are, and the reason that they share."""
+    first = entries[0]
+    place = str(first.path)
+    if len(entries) == 1:
+        return place, first.reason
+    what = "cases" if first.case_id is not None else "files or folders"
+    reason = first.reason.removeprefix(f"case {first.case_id}: ")
+    return f"{len(entries)} {what}, such as {place}", reason
+
+
+def notes_in_words(notes: Mapping[str, Iterable[str]]) -> list[str]:
+    """Notes on cases, by `case_id`: a sentence for each note, with the cases that it is of."""
+    cases: dict[str, list[str]] = defaultdict(list)
+    for case_id, of_case in notes.items():
+        for note in of_case:
+            cases[note].append(case_id)
+    return [
+        f"{names[0]}: {note}"
+        if len(names) == 1
+        else f"{len(names)} cases, such as {names[0]}: {note}"
+        for note, names in cases.items()
+    ]
+
+
+def _kinds(skipped: Sequence[Skipped]) -> dict[tuple[bool, str], list[Skipped]]:
+    """Entries by kind of reason, cases first, then scans: the same without names and paths."""
+    kinds: dict[tuple[bool, str], list[Skipped]] = defaultdict(list)
+    for entry in sorted(skipped, key=_rank):
+        reason = re.sub(r"^\d+ files, such as .*?: ", "", entry.reason)
+        for name in (str(entry.path), entry.path.name, entry.case_id):
+            reason = reason.replace(name, "...") if name else reason
+        kinds[entry.case_id is None, reason].append(entry)
+    return kinds
+
+
+def _rank(entry: Skipped) -> tuple[bool, bool, bool]:
+    """Cases, scans that can be converted, other files, and those that are no scans."""
+    scan = any(entry.reason.endswith(reason) for reason in _FORMATS.values())
+    return entry.case_id is None, not scan, entry.reason.endswith(NO_IMAGE)
+
+
+def summaries(strays: Sequence[tuple[str, Path]]) -> list[Skipped]:
+    """One entry for files with one reason and ending, in a folder or in folders side by side."""
+    kinds = [(reason, "" if is_nifti(p.name) else p.suffix.lower(), p) for reason, p in strays]
+    folders = defaultdict(set)
+    for reason, ending, path in kinds:
+        folders[reason, ending, path.parent.parent].add(path.parent)
+    entries = defaultdict(list)
+    for reason, ending, path in kinds:
+        beside = len(folders[reason, ending, path.parent.parent]) > 1
+        entries[reason, ending, path.parent.parent if beside else path.parent].append(path)
+    return [
+        Skipped(paths[0], reason)
+        if len(paths) == 1
+        else Skipped(home, f"{len(paths)} files, such as {paths[0].relative_to(home)}: {reason}")
+        for (reason, _, home), paths in entries.items()
+    ]

@@ -1,0 +1,309 @@
+"""2D images in folders: which slices are one case, of which patient, and which masks are theirs."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from volseg.cases.case import Case, Skipped
+from volseg.cases.names import institution_of, patient_of, read_slice_name
+from volseg.finding.naming import Naming
+
+LGG = "LGG (TCGA slices)"
+NUMBERED = "numbered slices in a folder for each case"
+PAIRS = "2D images and masks"
+UNLABELLED = "2D images"
+#: Layouts whose names tell no patient.
+WITHOUT_PATIENT = (PAIRS, UNLABELLED)
+
+#: What a slice of the TCGA holds: before contrast, FLAIR, after contrast.
+LGG_CHANNELS = ("t1n", "t2f", "t1c")
+IMAGE = ("image",)
+_ROLES = {
+    **dict.fromkeys(("images", "image", "imgs", "img"), "images"),
+    **dict.fromkeys(("masks", "mask", "labels", "label"), "masks"),
+}
+_MASK = re.compile(r"(?P<image>.+)_(?:mask|seg)", re.IGNORECASE)
+_LONE_MASK = "mask without its image"
+_NO_MASK = (
+    "image without its mask, though others of the folder have one; "
+    "add it, all 0 where there is nothing"
+)
+_RANGES_SHOWN = 5
+
+# A folder, without the part of it that says images or masks, and the name of the slice there.
+_Key = tuple[Path, str]
+_Files = dict[_Key, list[Path]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for.
+
+    Attributes:
+        channels: What images hold, in this order; None: what their layout says.
+        required: Channels that must be there; None: all.
+        patient: Finds the patient in the name of a file; with a `/`, in its path.
+        labelled: Whether an image must have a mask if others beside it have one.
+        naming: Which names volumes have that are not known.
+    """
+
+    channels: tuple[str, ...] | None = None
+    required: tuple[str, ...] | None = None
+    patient: re.Pattern[str] | None = None
+    labelled: bool = True
+    naming: Naming | None = None
+
+    def patient_of(self, path: PurePath) -> str | None:
+        """Patient of a file by its name, or its path, if `patient` finds one."""
+        if self.patient is None:
+            return None
+        by_path = "/" in self.patient.pattern
+        match = self.patient.search(path.as_posix() if by_path else path.name)
+        if match is None:
+            return None
+        named = "patient" in match.re.groupindex
+        return match["patient"] if named else match[1 if match.re.groups else 0]
+
+
+@dataclass
+class Stacks:
+    """What was found.
+
+    Attributes:
+        cases: Cases with their layouts.
+        skipped: Cases that were left out.
+        strays: Files that were left out, each after the reason.
+        notes: What is odd about `cases`.
+    """
+
+    cases: list[tuple[Case, str]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    strays: list[tuple[str, Path]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """One image of a case, its mask, and whatever else bears their names."""
+
+    stem: str
+    number: int | None
+    patient: str | None
+    images: tuple[Path, ...]
+    masks: tuple[Path, ...]
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sorts 10 behind 9."""
+        parts = re.split(r"(\d+)", self.stem)
+        return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))
+
+    @property
+    def name(self) -> str:
+        """What must not occur twice in a case."""
+        return self.stem if self.number is None else str(self.number)
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """The slices of a case, in order."""
+
+    case_id: str
+    layout: str
+    slices: Sequence[_Slice]
+
+
+def missing_channels(
+    held: Collection[str], channels: Sequence[str], required: Sequence[str] | None
+) -> list[str]:
+    """Channels that a case lacks: of `required`, or of all if that is None or it has none at all.
+
+    >>> missing_channels(["t1n"], ["t1n", "t2f"], None), missing_channels(["t1n"], ["t2f"], [])
+    (['t2f'], ['t2f'])
+    """
+    needed = channels if required is None or set(held).isdisjoint(channels) else required
+    return [channel for channel in needed if channel not in held]
+
+
+def find_stacks(paths: Iterable[Path], top: Path, wanted: Wanted) -> Stacks:
+    """Cases of the 2D images below a folder, by the names of files; none is opened.
+
+    Files called `<folder>_<n>` are the slices of one case, in the order of n, and so are those of
+    TCGA wherever they lie. In every other layout, an image is a case, unless `wanted.patient` tells
+    which patients there are: the images of each are then one case, in natural order. Its path goes
+    from `top` on, without a folder that says images or masks, and without the ending. A mask bears
+    the name of its image in a folder called `masks` or `labels` in the place of `images`, or the
+    name of the image and `_mask` or `_seg`.
+
+    Args:
+        paths: Files for which `names.is_slice` holds.
+        top: Folder that they lie in, at any depth.
+        wanted: What is looked for.
+    """
+    images, masks = _images_and_masks(paths, top)
+    found = Stacks()
+    found.strays += [(_LONE_MASK, p) for key in masks.keys() - images.keys() for p in masks[key]]
+    labelled = {home for home, _ in masks}
+    for home, stack in _stacks(images, masks, top, wanted, found):
+        partly = 0 < sum(bool(one.masks) for one in stack.slices) < len(stack.slices)
+        alone = len(stack.slices) == 1 and stack.layout == PAIRS
+        if wanted.labelled and alone and home in labelled and not stack.slices[0].masks:
+            found.strays.append((_NO_MASK, stack.slices[0].images[0]))
+        elif problem := _problem(stack, wanted, partly=partly):
+            reason = f"case {stack.case_id}: {problem}"
+            found.skipped.append(Skipped(_place(stack), reason, stack.case_id))
+        else:
+            found.cases.append((_case(stack, wanted, partly=partly), stack.layout))
+            found.notes += _gaps(stack)
+    return found
+
+
+def is_mask(path: Path) -> bool:
+    """Whether a 2D image is a mask by its name or that of its folder.
+
+    >>> is_mask(Path("masks/1.png")), is_mask(Path("a/b_mask.tif")), is_mask(Path("images/1.png"))
+    (True, True, False)
+    """
+    role = _ROLES.get(path.parent.name.casefold())
+    return role == "masks" or (role is None and _MASK.fullmatch(path.stem) is not None)
+
+
+def _images_and_masks(paths: Iterable[Path], top: Path) -> tuple[_Files, _Files]:
+    """Images, and masks under the key of their image."""
+    placed = [(path, *_home(path, top)) for path in paths]
+    with_masks = {home for _, home, role in placed if role == "masks"}
+    images: _Files = defaultdict(list)
+    masks: _Files = defaultdict(list)
+    unclear = []
+    for path, home, role in placed:
+        match = _MASK.fullmatch(path.stem)
+        if role == "masks":
+            unclear.append((path, home, match["image"] if match else path.stem))
+        elif match and not (role == "images" and home in with_masks):
+            masks[home, match["image"]].append(path)
+        else:
+            images[home, path.stem].append(path)
+    for path, home, shorter in unclear:
+        # An image may itself be called x_seg.
+        whole = (home, path.stem) in images
+        masks[home, path.stem if whole else shorter].append(path)
+    return dict(images), dict(masks)
+
+
+def _home(path: Path, top: Path) -> tuple[Path, str]:
+    """Folder of a slice without the part that says images or masks, and which of them it says."""
+    parts = path.parent.relative_to(top.parent).parts
+    for i in reversed(range(len(parts))):
+        if role := _ROLES.get(parts[i].casefold()):
+            return top.parent.joinpath(*parts[:i], *parts[i + 1 :]), role
+    return path.parent, ""
+
+
+def _stacks(
+    images: _Files, masks: _Files, top: Path, wanted: Wanted, found: Stacks
+) -> Iterator[tuple[Path, _Stack]]:
+    """Slices sorted into cases, each with its folder; slices of no patient go to the strays."""
+    labelled = {home for home, _ in masks}
+    stacks: dict[tuple[Path, str, str], list[_Slice]] = defaultdict(list)
+    for (home, stem), paths in images.items():
+        patient = wanted.patient_of(home.relative_to(top.parent) / stem)
+        numbered = read_slice_name(stem, home.name)
+        if wanted.patient and not patient and not numbered:
+            reason = f"no patient is found in the name by {wanted.patient.pattern!r}"
+            found.strays += [(reason, path) for path in paths]
+            continue
+        case_id, number = numbered or (patient or stem, None)
+        of_name = tuple(masks.get((home, stem), ()))
+        one = _Slice(stem, number, patient, tuple(paths), of_name)
+        layout = PAIRS if home in labelled else UNLABELLED
+        if number is not None:
+            layout = LGG if institution_of(case_id) else NUMBERED
+        stacks[home, case_id, layout].append(one)
+    named = Counter(case_id for _, case_id, _ in stacks)
+    for (home, name, layout), slices in stacks.items():
+        # Numbered slices in two places are one case twice, other images of one name are not.
+        alone = named[name] == 1 or layout in (LGG, NUMBERED)
+        case_id = name if alone else "_".join((*_below(home, top), name))
+        yield home, _Stack(case_id, layout, sorted(slices, key=lambda one: one.order))
+
+
+def _below(home: Path, top: Path) -> tuple[str, ...]:
+    parts = home.relative_to(top.parent).parts
+    return parts[1:] if parts[:1] == (top.name,) else parts
+
+
+def _place(stack: _Stack) -> Path:
+    """The image, or the folder of several, to be shown if the case is left out."""
+    first = stack.slices[0].images[0]
+    return first if len(stack.slices) == 1 else first.parent
+
+
+def _problem(stack: _Stack, wanted: Wanted, *, partly: bool) -> str | None:
+    """Why a case cannot be used, and the remedy."""
+    held = _channels(stack, wanted)
+    if missing := missing_channels(held, wanted.channels or held, wanted.required):
+        return f"missing channel {', '.join(missing)}; complete the case"
+    if doubled := _doubled(stack, ("images", "masks") if wanted.labelled else ("images",)):
+        return doubled
+    patients = sorted({one.patient or "none" for one in stack.slices})
+    if wanted.patient and (len(patients) > 1 or patients == ["none"]):
+        return f"its slices name as patient {', '.join(patients)}; correct the pattern"
+    if partly and wanted.labelled:
+        bare = [one.images[0].name for one in stack.slices if not one.masks]
+        return (
+            f"no mask of {len(bare)} of {len(stack.slices)} slices, such as {bare[0]}; "
+            "add the masks, all 0 where there is nothing, or take these slices out"
+        )
+    return None
+
+
+def _doubled(stack: _Stack, kinds: Iterable[str]) -> str | None:
+    """A slice that there are two files of."""
+    for kind in kinds:
+        files: dict[str, list[Path]] = defaultdict(list)
+        for one in stack.slices:
+            files[one.name] += getattr(one, kind)
+        for name, paths in files.items():
+            if len(paths) > 1:
+                found = ", ".join(sorted(path.name for path in paths))
+                return f"{len(paths)} {kind} of slice {name}: {found}; keep one"
+    return None
+
+
+def _channels(stack: _Stack, wanted: Wanted) -> tuple[str, ...]:
+    return LGG_CHANNELS if stack.layout == LGG else wanted.channels or IMAGE
+
+
+def _case(stack: _Stack, wanted: Wanted, *, partly: bool) -> Case:
+    institution = institution_of(stack.case_id)
+    groups: Mapping[str, str] = {"institution": institution} if institution else {}
+    return Case(
+        case_id=stack.case_id,
+        patient_id=stack.slices[0].patient or patient_of(stack.case_id),
+        images=tuple(one.images[0] for one in stack.slices),
+        channels=_channels(stack, wanted),
+        label=() if partly else tuple(one.masks[0] for one in stack.slices if one.masks),
+        groups=groups,
+    )
+
+
+def _gaps(stack: _Stack) -> Iterator[str]:
+    """A note if numbers are missing between the first slice and the last."""
+    matches = [re.fullmatch(r"(.*?)(\d+)", one.stem) for one in stack.slices]
+    numbers = sorted(int(match[2]) for match in matches if match)
+    # Names that differ in more than one number do not count slices.
+    if len(numbers) < len(matches) or len({match[1] for match in matches if match}) > 1:
+        return
+    gaps = [(a + 1, b - 1) for a, b in itertools.pairwise(numbers) if b > a + 1]
+    if gaps:
+        words = [str(a) if a == b else f"{a} to {b}" for a, b in gaps[:_RANGES_SHOWN]]
+        more = ", ..." if len(gaps) > _RANGES_SHOWN else ""
+        yield (
+            f"case {stack.case_id}: no slice {', '.join(words)}{more} between {numbers[0]} and "
+            f"{numbers[-1]}; those that there are count as neighbours"
+        )

@@ -1,0 +1,285 @@
+"""NIfTI files sorted into cases by their names and folders, with label maps that lie apart."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from volseg.cases.case import Skipped
+from volseg.cases.names import LABEL, read_numbered_name, stem
+from volseg.finding.contents import UNKNOWN, Reading, is_bids, read_folder, read_name
+from volseg.finding.naming import Naming, not_told_apart, of_one_case
+
+NUMBERED = "a numbered channel, but no dataset.json says which"
+LONE_LABEL = "label map without images"
+
+# Folders that say what kind of file lies in them and not which case.
+_KINDS = frozenset(("anat", "nifti", "nii", "images", "image", "imgs", "img"))
+_LABELS = frozenset(
+    (
+        "labels",
+        "label",
+        "masks",
+        "mask",
+        "seg",
+        "segs",
+        "segm",
+        "segmentation",
+        "segmentations",
+        "gt",
+    )
+)
+_ROLES = _KINDS | _LABELS | {"structural", "annotations"}
+_BIDS_FOLDER = re.compile(r"(?:sub|ses)-.+|rawdata|sourcedata", re.IGNORECASE)
+# The Erasmus Glioma Database has a folder for each file, and calls label maps masks.
+_EGD = re.compile(r"EGD-\d+", re.IGNORECASE)
+
+#: Files of a case by what they hold; a 4D file stands under each of its channels.
+Files = dict[str, list[Path]]
+
+
+@dataclass
+class Group:
+    """Files that are taken for those of one case.
+
+    Attributes:
+        case_id: Its name.
+        home: Its folder, or that of several cases.
+        named: Whether the names of the files name it; else its folder does.
+        files: By what they hold.
+    """
+
+    case_id: str
+    home: Path
+    named: bool
+    files: Files = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def container(self) -> Path:
+        """The folder around the case, which may be that of a patient."""
+        own = not self.named or self.home.name == self.case_id
+        return self.home.parent if own else self.home
+
+
+@dataclass
+class Volumes:
+    """NIfTI files in groups, those left out, each after the reason, notes, and all contents."""
+
+    groups: list[Group] = field(default_factory=list)
+    strays: list[tuple[str, Path]] = field(default_factory=list)
+    refused: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)
+
+
+def group_volumes(
+    paths: Sequence[Path], top: Path, channels: Collection[str], naming: Naming | None
+) -> Volumes:
+    """Sort NIfTI files into cases; no file is opened.
+
+    Args:
+        paths: NIfTI files below `top`.
+        top: Folder that is searched.
+        channels: Contrasts that are looked for.
+        naming: What the user says of names.
+    """
+    found = Volumes()
+    readings: dict[Path, Reading] = {}
+    for members in _by_folder(paths).values():
+        read = {path: _read(path, top, channels, naming) for path in members}
+        readings |= _decided(read)
+    for path, reading in readings.items():
+        if not reading.contents:
+            found.strays.append((_reason(path, reading), path))
+    known = {path: reading for path, reading in readings.items() if reading.contents}
+    found.held = {content for reading in known.values() for content in reading.contents}
+    groups: dict[tuple[Path, str], Group] = {}
+    below = _contents_below(known, top)
+    homes = {folder: _home(folder, top, below) for folder in {path.parent for path in known}}
+    if naming is not None:
+        known = _with_names_given(known, homes, naming, found)
+    for path, reading in known.items():
+        home = homes[path.parent]
+        case_id = reading.case or home.name
+        group = groups.setdefault((home, case_id), Group(case_id, home, bool(reading.case)))
+        group.named &= bool(reading.case)
+        group.files[reading.contents[0]].append(path)
+    found.groups = _with_label_maps(list(groups.values()), top, found)
+    return found
+
+
+def _by_folder(paths: Iterable[Path]) -> dict[Path, list[Path]]:
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        folders[path.parent].append(path)
+    return folders
+
+
+def _read(path: Path, top: Path, channels: Collection[str], naming: Naming | None) -> Reading:
+    read = read_name(path.name, channels)
+    if stem(path.name).casefold() == "mask" and any(map(_EGD.fullmatch, path.parts)):
+        read = Reading("", (LABEL,))
+    if not is_bids(path.name):
+        read = read_folder(_folder_of_contents(path, top), read)
+    return read if naming is None else naming.read(path.relative_to(top), read)
+
+
+def _folder_of_contents(path: Path, top: Path) -> str:
+    """Name of the folder that may say what a file is: that above `anat`, `nifti` and so on."""
+    folder = path.parent
+    while folder.name.casefold() in _KINDS and folder != top:
+        folder = folder.parent
+    return folder.name
+
+
+def _reason(path: Path, reading: Reading) -> str:
+    if reading.problem:
+        return reading.problem
+    return NUMBERED if read_numbered_name(path.name) else UNKNOWN
+
+
+def _decided(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
+    """Readings in which a name with two meanings has that of the other names beside it."""
+    clear = [one for one in read.values() if one.contents and one.other is None]
+    cases = {one.case for one in clear if one.contents != (LABEL,)}
+    held = {(one.case, one.contents) for one in read.values() if one.contents}
+    decided = {path: _decide(one, cases, held) for path, one in read.items()}
+    after = {one.case for one in decided.values() if one.contents == ("t1c",)}
+    return {
+        path: Reading(
+            one.case,
+            problem=f"{one.doubt}; if it is T1 without the agent, say so by --name t1n=GLOB",
+        )
+        if one.doubt and one.case not in after
+        else one
+        for path, one in decided.items()
+    }
+
+
+def _decide(
+    one: Reading, cases: Collection[str], held: Collection[tuple[str, tuple[str, ...]]]
+) -> Reading:
+    if one.other is None:
+        return one
+    case, content = one.other
+    if case in cases and (not one.contents or one.case not in cases):
+        return Reading(case, (content,))
+    # Beside T1 before contrast, T1 after it tells itself, and the other way round.
+    pair = {(one.case, ("t1n",)), (one.case, ("t1c",))} <= set(held)
+    if one.contents and case not in cases and (one.case in cases or pair):
+        return Reading(one.case, one.contents)
+    if not one.contents:
+        return one
+    said = "the time of the examination or the contrast agent"
+    return Reading(one.case, problem=f"a word of the name may mean {said}")
+
+
+def _with_names_given(
+    known: Mapping[Path, Reading], homes: Mapping[Path, Path], naming: Naming, found: Volumes
+) -> dict[Path, Reading]:
+    """Readings in which the files that the user names, and those beside them, make up cases."""
+    beside: dict[Path, dict[Path, Reading]] = defaultdict(dict)
+    for path, reading in known.items():
+        beside[homes[path.parent]][path] = reading
+    kept: dict[Path, Reading] = {}
+    called: dict[Path, int] = {}
+    for home, read in beside.items():
+        named = any(one.contents[0] in naming.globs for one in read.values())
+        of_folder = of_one_case(read) if named else {}
+        if named and (problem := not_told_apart(read, naming)):
+            name = home.name
+            found.refused.append(Skipped(home, f"case {name}: {problem}", name))
+            continue
+        if len({one.case for one in read.values()}) > 1 and of_folder:
+            called[home] = len(of_folder)
+        kept |= {**read, **of_folder}
+    if called:
+        home, number = next(iter(called.items()))
+        where = f"{number} files of {home}" + f" and of {len(called) - 1} more" * (len(called) > 1)
+        found.notes.append(f"by --name, {where} are taken for one case, called by its folder")
+    return kept
+
+
+def _contents_below(read: Mapping[Path, Reading], top: Path) -> dict[Path, set[str]]:
+    """What lies in each folder, at any depth."""
+    beside: dict[Path, set[str]] = defaultdict(set)
+    for path, reading in read.items():
+        beside[path.parent].update(reading.contents)
+    below: dict[Path, set[str]] = defaultdict(set)
+    for folder, contents in beside.items():
+        for above in (folder, *folder.parents):
+            below[above] |= contents
+            if above == top:
+                break
+    return below
+
+
+def _home(folder: Path, top: Path, below: Mapping[Path, set[str]]) -> Path:
+    """Folder of a case: the one above folders for a kind of file, such as `anat` or `1_T1`."""
+    while folder != top and _is_of_a_kind(folder.name, below[folder]):
+        folder = folder.parent
+    return folder
+
+
+def _is_of_a_kind(name: str, contents: Collection[str]) -> bool:
+    if name.casefold() in _KINDS:
+        return True
+    reading = read_name(name, ())
+    kind = LABEL if name.casefold() in _LABELS else "".join(reading.contents)
+    bare = name.casefold() in _LABELS or not reading.case or reading.case.isdecimal()
+    mask = re.fullmatch(r"\d+_mask", name, re.IGNORECASE)
+    return set(contents) == {LABEL if mask else kind} and (bare or mask is not None)
+
+
+def _with_label_maps(groups: list[Group], top: Path, found: Volumes) -> list[Group]:
+    """Groups with images, to which label maps in other folders are given; others go to strays."""
+    with_images = [group for group in groups if set(group.files) != {LABEL}]
+    bare: dict[tuple[object, ...], list[Group]] = defaultdict(list)
+    in_folder: dict[Path, list[Group]] = defaultdict(list)
+    for group in with_images:
+        in_folder[group.home].append(group)
+        if LABEL not in group.files:
+            bare[_place(group, top)].append(group)
+    given: list[tuple[Group, Path]] = []
+    for group in groups:
+        if set(group.files) != {LABEL}:
+            continue
+        beside = in_folder[group.home]
+        own = len(beside) == 1 and not beside[0].named and LABEL not in beside[0].files
+        targets = beside if own else bare[_place(group, top)]
+        if len(targets) == 1:
+            given += [(targets[0], path) for path in group.files[LABEL]]
+        else:
+            found.strays += [(_lone(targets), path) for path in group.files[LABEL]]
+    for target, path in given:
+        target.files[LABEL].append(path)
+    return with_images
+
+
+def _lone(targets: Sequence[Group]) -> str:
+    if not targets:
+        return LONE_LABEL
+    homes = " and ".join(str(group.home) for group in targets[:2])
+    return f"label map of one of several cases of its name, in {homes}; put it beside the images"
+
+
+def _place(group: Group, top: Path) -> tuple[object, ...]:
+    """What images and label map of a case have in common: its name, the folders around it."""
+    case_id = group.case_id.casefold()
+    parts: list[str] = []
+    names = iter(group.home.relative_to(top).parts)
+    for name in names:
+        if name.casefold() == "derivatives":
+            next(names, None)  # the name of a pipeline
+            continue
+        words = re.split(r"[_.\- ]+", name.casefold())
+        if not (
+            _ROLES & set(words)
+            or name.casefold().startswith(case_id)
+            or _BIDS_FOLDER.fullmatch(name)
+        ):
+            parts.append(name)
+    return (case_id, *parts)

@@ -1,0 +1,259 @@
+"""One 2D image file in or out, TIFF, PNG, JPEG or BMP: its values as they are stored.
+
+Pillow decodes them, but for what it would change without a word: it reduces 16-bit colours to 8
+bits, and drops or multiplies a fourth channel of some TIFF files. Those go to SimpleITK. A TIFF may
+say that its 0 is white; values are as stored all the same, whatever its depth. An image that says
+that it is stored turned is turned, as viewers do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from volseg.errors import ImageError, VolsegError
+from volseg.files.documents import open_regular
+from volseg.memory import require
+from volseg.words import reason
+
+_FORMATS = ("TIFF", "PNG", "JPEG", "BMP")
+_KINDS = {
+    "1": "1-bit grey",
+    "L": "8-bit grey",
+    "I;16": "16-bit grey",
+    "I;16B": "16-bit grey",
+    "I": "32-bit grey",
+    "F": "floating-point grey",
+    "LA": "8-bit grey with alpha",
+    "P": "palette",
+    "PA": "palette with alpha",
+    "RGB": "8-bit RGB",
+    "RGBA": "8-bit RGBA",
+}
+#: How Pillow says in TIFF and PNG that it will not give the values as stored: 16-bit colours, a
+#: channel left out (X) or multiplied into the others (a), unsigned integers of 32 bits.
+_CHANGED = re.compile(r"(RGB|LA).*;16|^[A-Z]+[aX]|^I;32[NB]?$")
+#: As many fit along an axis into the header of a NIfTI file, and in all into a modest memory.
+_MOST_PIXELS, _MOST_IN_ALL = 32767, 2**26
+#: No JPEG packs so many pixels into a byte.
+_MOST_A_BYTE = 1024
+#: A tag of TIFF and EXIF; Pillow turns a TIFF itself, SimpleITK nothing.
+_ORIENTATION = 274
+_AXES_EXCHANGED = (5, 6, 7, 8)
+_PHOTOMETRIC = 262
+#: How Pillow calls grey of few bits: how many, I where 0 is white, R for another order of bits.
+_GREY = re.compile("[1L];?([24]?)(I?)R?")
+#: Grey levels of 2 and 4 bits are spread over 8.
+_SPREAD = {"2": 85, "4": 17}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the header of an image tells.
+
+    Attributes:
+        size: Columns and rows.
+        kind: Such as `8-bit RGB`.
+        bands: Numbers of channels that it can be read as, the most first: without alpha where that
+            is opaque everywhere, and as one where all colours are equal.
+        white_is_0: Whether it says that its smallest value is white.
+    """
+
+    size: tuple[int, int]
+    kind: str
+    bands: tuple[int, ...]
+    white_is_0: bool = False
+
+
+def read_form(path: Path, where: str) -> Form:
+    """Form of an image, without decoding it.
+
+    Args:
+        path: The file.
+        where: Names it in errors.
+
+    Raises:
+        ImageError: If it is missing or no image of these formats, or holds several pages, or
+            channels of another kind (CMYK and the like).
+    """
+    with _opened(path, where) as image:
+        return _form(image, where)
+
+
+def read_bitmap(path: Path, where: str) -> tuple[Form, npt.NDArray[Any]]:
+    """Form and values (rows, columns, bands) of an image, bands as many as it holds.
+
+    Values are as stored, those of a palette are its colours. Arguments and errors as in
+    `read_form`; a damaged or truncated file is an ImageError as well.
+    """
+    with _opened(path, where) as image:
+        form, raw, suspect = _form(image, where), _raw_mode(image), _is_changed(image)
+        require(8 * math.prod(image.size) * form.bands[0], where)
+        before = _orientation(image)
+        image.load()  # also where SimpleITK reads: this tells whether the file is whole
+        turn = _orientation(image)
+        if suspect and (before, turn) != (1, 1):
+            raise ImageError(f"{where} is {form.kind} and stored turned; save it again as PNG")
+        upright = ImageOps.exif_transpose(image) if turn != 1 else image
+        if image.mode in {"P", "PA"}:
+            values = np.asarray(upright.convert("RGBA" if form.bands[0] == 4 else "RGB"))
+        else:
+            values = np.asarray(upright)
+    if suspect:
+        values = _by_simple_itk(path, where, form)
+    form = replace(form, size=(values.shape[1], values.shape[0]))
+    values = _as_stored(values, raw)
+    return form, values if values.ndim == 3 else values[..., None]
+
+
+def _as_stored(values: npt.NDArray[Any], raw: str) -> npt.NDArray[Any]:
+    """Values of a file that Pillow calls `raw`, without what Pillow makes of them."""
+    grey = _GREY.fullmatch(raw)
+    if grey and grey[2]:
+        values = ~values
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8)
+    if grey and grey[1]:
+        values = values // np.uint8(_SPREAD[grey[1]])
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def write_bitmap(path: Path, values: npt.NDArray[np.uint8]) -> None:
+    """Write an 8-bit grey image (rows, columns), without loss, in the format of the name.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    tiff = path.suffix.lower() in {".tif", ".tiff"}
+    options = {"compression": "tiff_adobe_deflate"} if tiff else {}
+    Image.fromarray(np.ascontiguousarray(values)).save(path, **options)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, where: str) -> Iterator[Image.Image]:
+    # Odd tags are no matter. Not within catch_warnings, which threads would undo for one another.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        with open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
+            held = os.fstat(file.fileno()).st_size
+            if image.format == "JPEG" and math.prod(image.size) > held * _MOST_A_BYTE:
+                raise ImageError(
+                    f"{where} is truncated: it holds {held} bytes, but its header announces "
+                    f"{image.width} x {image.height} pixels; copy or download it again"
+                )
+            yield image
+    except VolsegError:
+        raise
+    except FileNotFoundError:
+        raise ImageError(f"{where} does not exist; correct the path or the data list") from None
+    except UnidentifiedImageError:
+        raise ImageError(
+            f"{where} is not a TIFF, PNG, JPEG or BMP image, or is damaged; "
+            "download it again or convert it to PNG"
+        ) from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{where} is too large ({error}); give the slice alone") from None
+    # Decoders of damaged files raise whatever they stumble over.
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ImageError(
+                f"{where} cannot be read ({reason(error)}); give a file that you may read"
+            ) from None
+        raise ImageError(
+            f"{where} is truncated or damaged ({reason(error)}); copy or download it again"
+        ) from None
+
+
+def _check(image: Image.Image, where: str) -> None:
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise ImageError(
+            f"{where} holds {pages} pages, but one slice is expected; save each page as a file of "
+            "its own, or the whole stack as NIfTI"
+        )
+    if max(image.size) > _MOST_PIXELS or math.prod(image.size) > _MOST_IN_ALL:
+        raise ImageError(
+            f"{where} has {image.width} x {image.height} pixels, but at most {_MOST_PIXELS} along "
+            f"an axis and {_MOST_IN_ALL} in all are supported, or it is damaged; make it smaller, "
+            "or copy it again"
+        )
+    if image.mode not in _KINDS:
+        raise ImageError(
+            f"{where} is a {image.mode} image, but grey values or RGB are expected; "
+            "convert it to grey or RGB"
+        )
+
+
+def _form(image: Image.Image, where: str) -> Form:
+    _check(image, where)
+    bands, kind = len(image.getbands()), _KINDS[image.mode]
+    count = bands
+    if image.mode in {"P", "PA"}:
+        count = 4 if image.has_transparency_data else 3
+    elif _is_changed(image):
+        count = _samples(image, bands)
+        kind = kind.replace("8-bit", "16-bit") if ";16" in _raw_mode(image) else kind
+        kind = kind if count == bands else f"{kind.split()[0]} of {count} channels"
+    size = image.size
+    if image.format != "TIFF" and _orientation(image) in _AXES_EXCHANGED:
+        size = size[::-1]
+    tags: Any = getattr(image, "tag_v2", {})
+    white_is_0 = tags.get(_PHOTOMETRIC) == 0
+    channels = {4: (4, 3, 1), 3: (3, 1), 2: (2, 1)}.get(count, (count,))
+    return Form(size, kind, channels, white_is_0)
+
+
+def _orientation(image: Image.Image) -> int:
+    """How the image is stored, 1 being upright; what Pillow has turned, and no sense, are 1."""
+    # Of a PNG, Pillow would decode all to look for what may follow its pixels.
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    with contextlib.suppress(Exception):
+        return int(image.getexif().get(_ORIENTATION, 1))
+    return 1
+
+
+def _samples(image: Image.Image, bands: int) -> int:
+    """Channels of a pixel in the file; Pillow makes four of 16-bit grey with alpha in PNG."""
+    if image.format == "TIFF":
+        return int(image.tag_v2[277])  # type: ignore[attr-defined]
+    return 2 if _raw_mode(image).startswith("LA") else bands
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How Pillow calls what is stored."""
+    tiles = getattr(image, "tile", ())
+    arguments = tiles[0].args if tiles else image.mode
+    return str(arguments if isinstance(arguments, str) else arguments[0])
+
+
+def _is_changed(image: Image.Image) -> bool:
+    """Whether Pillow would not give the values as stored."""
+    if image.format not in {"TIFF", "PNG"}:
+        return False
+    return _CHANGED.search(_raw_mode(image)) is not None
+
+
+def _by_simple_itk(path: Path, where: str, form: Form) -> npt.NDArray[Any]:
+    import SimpleITK
+
+    try:
+        values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    # A name that is not UTF-8 is none for it.
+    except (RuntimeError, ValueError, TypeError):
+        raise ImageError(
+            f"{where} is {form.kind}, which cannot be read; "
+            "save it without alpha, or as TIFF or PNG of 8 or 16 bits"
+        ) from None
+    return np.asarray(values)

@@ -1,0 +1,237 @@
+"""Scans in: the images of a case as one array, and label maps. Files are only ever read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.errors import GeometryError, ImageError, LabelError
+from volseg.images.grid import Grid, check_same_grid
+from volseg.images.nifti_geometry import grid_of
+from volseg.images.nifti_header import Stored, look, read_first_slice, read_raw_header
+from volseg.memory import require
+from volseg.ranks import cores
+
+
+@dataclass(frozen=True, eq=False)
+class CaseImages:
+    """The images of one case.
+
+    Attributes:
+        array: (C, I, J, K); integers as in the files, or float32.
+        grid: Shared by all channels.
+        header: NIfTI header of the first channel, as found; results are written on its grid.
+        notes: Differences of grids that were too small to matter, and what headers leave open.
+        missing: Channels that are missing, and that another channel stands in for.
+        slices: Of a stack, the file of each slice along K; results may be written as its like.
+    """
+
+    array: npt.NDArray[Any]
+    grid: Grid
+    header: Any
+    notes: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    slices: tuple[Path, ...] = ()
+
+
+def read_case(
+    case_id: str, images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
+) -> CaseImages:
+    """Read the images of a case; files side by side, on as many cores as there are.
+
+    Args:
+        case_id: Named in errors.
+        images: One file for each of `file_channels`, or one 4D file with a volume for each.
+        file_channels: What the files hold.
+        channels: What to read, in this order.
+
+    Raises:
+        ImageError: If a channel is missing, or its file is missing, damaged, no 3D NIfTI, holds
+            NaN or infinite voxels, or is constant.
+        GeometryError: If the channels do not lie on one grid.
+        ResourceError: If the memory does not hold them.
+    """
+    sources = _sources(case_id, images, file_channels, channels)
+    files = _look(case_id, images, file_channels, sources)
+    grid = _common_grid(case_id, channels, sources, {p: f.grid for p, f in files.items()})
+    first = files[sources[0][0]]
+    dtype = np.result_type(*(file.value_dtype for file in files.values()))
+    if dtype.kind == "f":  # float64, where a channel holds large integers
+        dtype = np.dtype(np.float32)
+    # The axes stay in the order of the file, K outermost: so it is read right into its place.
+    shape = (len(channels), *reversed(grid.shape))
+    require(
+        math.prod(shape) * dtype.itemsize,
+        f"case {case_id}: {len(channels)} channels of {' x '.join(map(str, grid.shape))} voxels",
+    )
+    stored = np.empty(shape, dtype)
+
+    def read(path: Path) -> None:
+        places = [
+            (target, channel, number)
+            for target, channel, (source, number) in zip(stored, channels, sources, strict=True)
+            if source == path
+        ]
+        _read_volumes(files[path], places, case_id)
+
+    with ThreadPoolExecutor(min(cores(), len(files))) as pool:
+        list(pool.map(read, files))
+    return CaseImages(stored.transpose(0, 3, 2, 1), grid, first.header, grid.notes)
+
+
+def read_case_grid(
+    case_id: str, images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
+) -> Grid:
+    """Grid that `read_case` would find, and its errors as far as the headers tell."""
+    sources = _sources(case_id, images, file_channels, channels)
+    files = _look(case_id, images, file_channels, sources)
+    return _common_grid(case_id, channels, sources, {p: f.grid for p, f in files.items()})
+
+
+def read_first_slices(
+    case_id: str, images: Sequence[Path], file_channels: Sequence[str]
+) -> list[npt.NDArray[Any]]:
+    """The first slice (J, I) of each file of a case; errors are those of `read_case`."""
+    volumes = len(file_channels) if len(images) == 1 else 1
+    return [read_first_slice(path, f"case {case_id}: {path}", volumes) for path in images]
+
+
+def read_header(path: Path) -> tuple[Grid, Any]:
+    """Grid and header of a NIfTI file, without decoding its voxels.
+
+    Raises:
+        ImageError: If the file is missing, damaged or no NIfTI, or its affine is degenerate.
+    """
+    header = read_raw_header(path, str(path))
+    return grid_of(header, str(path)), header
+
+
+def read_label_map(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
+    """Label map (I, J, K) and its grid; floating-point files are accepted when integral.
+
+    Raises:
+        ImageError: If the file is missing, damaged or no 3D NIfTI.
+        LabelError: If it holds anything but integers from 0 to 255.
+    """
+    file = look(path, str(path), volumes=1)
+    values = file.values(file.read()[0]).transpose(2, 1, 0)
+    if values.dtype == np.uint8:
+        return values, file.grid
+    label_map = np.empty(values.shape[::-1], np.uint8).transpose(2, 1, 0)
+    bad, first = 0, values[:0, 0, 0]
+    # Slice by slice, since label maps may fill much of the memory.
+    for number in range(values.shape[2]):
+        wrong = _round(values[..., number], label_map[..., number])
+        first = first if bad else wrong
+        bad += wrong.size
+    if bad:
+        raise LabelError(
+            f"{path} holds {first[0]} and {bad - 1} more such voxels, but a label map "
+            "holds integers from 0 to 255; give the label map, not an image or a probability"
+        )
+    return label_map, file.grid
+
+
+def _round(values: npt.NDArray[Any], labels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """Write a slice of values as `labels`; returns the values that are none."""
+    with np.errstate(invalid="ignore"):
+        labels[...] = values.astype(np.uint8)
+    if np.array_equal(labels, values):
+        return values[:0, 0]
+    # Scaling by a header leaves a rounding error.
+    bad = ~np.isfinite(values) | (abs(values - np.rint(values)) > 1e-3)
+    bad |= (values < -0.5) | (values > 255.5)
+    with np.errstate(invalid="ignore"):
+        labels[...] = np.rint(values).astype(np.uint8)
+    return values[bad]
+
+
+def check_values(volume: npt.NDArray[Any], where: str) -> None:
+    """Raise ImageError, naming `where`, if a voxel is NaN or infinite, or all are equal."""
+    lost = volume.size - np.count_nonzero(np.isfinite(volume)) if volume.dtype.kind == "f" else 0
+    if lost:
+        raise ImageError(
+            f"{where} holds {lost} NaN or infinite voxels, but every voxel must be a number; "
+            "repair the image"
+        )
+    lowest = volume.min()
+    if lowest == volume.max():
+        raise ImageError(
+            f"{where} is constant, {lowest} in every voxel, but an image has contrast; "
+            "replace the image, or leave the case out"
+        )
+
+
+def _sources(
+    case_id: str, images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
+) -> list[tuple[Path, int]]:
+    """File and number of the volume for each of `channels`."""
+    if len(images) not in {1, len(file_channels)}:
+        raise ImageError(
+            f"case {case_id} has {len(images)} files, but channels {' '.join(file_channels)}; "
+            "give one file for each channel, or one 4D file"
+        )
+    missing = [channel for channel in channels if channel not in file_channels]
+    if missing:
+        raise ImageError(
+            f"case {case_id} has no {' '.join(missing)}, but only {' '.join(file_channels)}; "
+            "add the missing image"
+        )
+    numbers = [file_channels.index(channel) for channel in channels]
+    return [(images[0], n) if len(images) == 1 else (images[n], 0) for n in numbers]
+
+
+def _look(
+    case_id: str,
+    images: Sequence[Path],
+    file_channels: Sequence[str],
+    sources: Sequence[tuple[Path, int]],
+) -> dict[Path, Stored]:
+    """Headers of the files that are needed."""
+    volumes = len(file_channels) if len(images) == 1 else 1
+    paths = dict.fromkeys(path for path, _ in sources)
+    return {path: look(path, f"case {case_id}: {path}", volumes) for path in paths}
+
+
+def _read_volumes(
+    file: Stored, places: Sequence[tuple[npt.NDArray[Any], str, int]], case_id: str
+) -> None:
+    """Fill arrays (K, J, I), given with their channels and the numbers of their volumes."""
+    target, *others = (place[0] for place in places)
+    is_alike = file.is_plain and file.dtype.newbyteorder("=") == target.dtype
+    if is_alike and file.shape[3] == 1 and not others:
+        file.read_into(target)
+    else:
+        voxels = file.read()
+        for target, _, number in places:
+            target[...] = file.values(voxels[number])
+    for target, channel, _ in places:
+        check_values(target, f"case {case_id}: {channel} in {file.path}")
+
+
+def _common_grid(
+    case_id: str,
+    channels: Sequence[str],
+    sources: Sequence[tuple[Path, int]],
+    grids: Mapping[Path, Grid],
+) -> Grid:
+    """Grid that the channels of a case share, with the notes of all; errors name the file."""
+    first = grids[sources[0][0]]
+    open_notes: dict[str, list[str]] = {}
+    notes = []
+    for channel, (path, _) in zip(channels, sources, strict=True):
+        try:
+            notes += check_same_grid({channels[0]: first, channel: grids[path]})
+        except GeometryError as error:
+            raise GeometryError(f"case {case_id}, {path.name}: {error}") from None
+        for note in grids[path].notes:
+            open_notes.setdefault(note, []).append(channel)
+    notes += [f"{', '.join(names)}: {note}" for note, names in open_notes.items()]
+    return replace(first, notes=tuple(notes))

@@ -1,0 +1,60 @@
+"""Results out: on exactly the grid of the input, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from isal import igzip
+
+from volseg.files.writing import atomic_write
+
+_GEOMETRY = (
+    *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
+
+
+def write_label_map(path: Path, label_map: npt.NDArray[np.uint8], header: Any) -> None:
+    """Write a label map as uint8, on exactly the grid of `header`.
+
+    Args:
+        path: `.nii.gz` or `.nii`; replaced if it exists.
+        label_map: (I, J, K).
+        header: Header of the image that was segmented; of a 4D one, its first three axes count.
+
+    Raises:
+        OutputError: If it cannot be written; nothing half-written stays.
+    """
+    _write(path, label_map, header, np.dtype("uint8"))
+
+
+def write_probabilities(path: Path, probabilities: npt.NDArray[np.float32], header: Any) -> None:
+    """Write the probabilities (I, J, K) of a region as float32; else as `write_label_map`."""
+    _write(path, probabilities, header, np.dtype("<f4"))
+
+
+def _write(path: Path, voxels: npt.NDArray[Any], header: Any, dtype: np.dtype[Any]) -> None:
+    if voxels.shape != tuple(header.get_data_shape()[:3]):
+        raise ValueError(f"array of shape {voxels.shape}, header of {header.get_data_shape()}")
+    if not np.can_cast(voxels.dtype, dtype):
+        raise ValueError(f"array of type {voxels.dtype} cannot be written as {dtype}")
+    # A new header with nothing but the geometry: other fields and extensions of a scan may name
+    # the patient, or say things that are not true of the result.
+    is_nifti2 = isinstance(header, nib.Nifti2Header)
+    new = (nib.Nifti2Header if is_nifti2 else nib.Nifti1Header)(endianness="<")
+    new.set_data_shape(voxels.shape)
+    new.set_data_dtype(dtype)
+    for field in _GEOMETRY:
+        new[field] = header[field]
+    new["scl_slope"], new["scl_inter"] = 1, 0
+    new["vox_offset"] = new.single_vox_offset
+    content = new.binaryblock + bytes(4) + voxels.astype(dtype, copy=False).tobytes(order="F")
+    if path.name.lower().endswith(".gz"):
+        # Level 1 is the fastest and, on label maps, the smallest; no time: same input, same file.
+        content = igzip.compress(content, 1, mtime=0)
+    with atomic_write(path, known=True) as temporary:
+        temporary.write_bytes(content)

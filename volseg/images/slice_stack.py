@@ -1,0 +1,179 @@
+"""2D images in: the slices of a patient as one volume, whose columns, rows and slices are I, J, K.
+
+Rows run to the back and columns to the left of the patient, as radiological pictures are stored.
+Where the size of a voxel is not known, it is taken to be 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from volseg.errors import GeometryError, ImageError
+from volseg.images.bitmap import Form, read_bitmap, read_form
+from volseg.images.grid import Grid
+from volseg.images.nifti import CaseImages, check_values
+from volseg.memory import require
+
+_WHITE_IS_0 = "its TIFF says that 0 is white: values are taken as stored"
+
+
+def read_stack(
+    case_id: str,
+    images: Sequence[Path],
+    file_channels: Sequence[str],
+    channels: Sequence[str],
+    spacing_mm: Sequence[float] | None,
+) -> CaseImages:
+    """Read the slices of a case.
+
+    An alpha channel that is opaque everywhere does not count as a channel, and three equal ones
+    count as one where one is wanted. A slice may be constant, a channel of the case may not.
+
+    Args:
+        case_id: Named in errors.
+        images: A 2D image (TIFF, PNG, JPEG, BMP) for each slice, in order, each of all channels.
+        file_channels: What the channels of an image hold.
+        channels: What to read, in this order.
+        spacing_mm: Size of a voxel along columns, rows and slices; None: not known.
+
+    Returns:
+        The case; integers as stored, or float32.
+
+    Raises:
+        ImageError: If a channel is missing, or a file is missing, damaged, of several pages or of
+            other channels, holds NaN or infinite values, or a channel is constant.
+        GeometryError: If the images are not all of one size and kind.
+    """
+    _check_channels(case_id, file_channels, channels)
+    numbers = [file_channels.index(channel) for channel in channels]
+    # One after another: threads gain nothing here, and cases are read side by side.
+    first, values = _read(images[0], case_id, file_channels)
+    shape = (len(channels), len(images), *values.shape[:2])
+    size = " x ".join(map(str, (*first.size, len(images))))
+    require(
+        math.prod(shape) * values.dtype.itemsize,
+        f"case {case_id}: {len(channels)} channels of {size} voxels",
+    )
+    stored = np.empty(shape, values.dtype)
+    white_is_0 = first.white_is_0
+    for k, path in enumerate(images):
+        if k > 0:
+            form, values = _read(path, case_id, file_channels)
+            _check_alike(case_id, images[0], first, path, form)
+            white_is_0 |= form.white_is_0
+        stored[:, k] = np.moveaxis(values[..., numbers], -1, 0)
+    array = stored.transpose(0, 3, 2, 1)
+    place = images[0] if len(images) == 1 else images[0].parent
+    for channel, volume in zip(channels, array, strict=True):
+        check_values(volume, f"case {case_id}: {channel} in {place}")
+    grid, header = stack_grid(array.shape[1:], spacing_mm)
+    notes = (_WHITE_IS_0,) if white_is_0 else ()
+    return CaseImages(array, grid, header, notes, slices=tuple(images))
+
+
+def read_stack_grid(
+    case_id: str,
+    images: Sequence[Path],
+    file_channels: Sequence[str],
+    channels: Sequence[str],
+    spacing_mm: Sequence[float] | None,
+) -> Grid:
+    """Grid that `read_stack` would find, and its errors as far as the headers tell."""
+    _check_channels(case_id, file_channels, channels)
+    forms = [read_form(path, f"case {case_id}: {path}") for path in images]
+    for path, form in zip(images, forms, strict=True):
+        _check_bands(form, f"case {case_id}: {path}", file_channels)
+        _check_alike(case_id, images[0], forms[0], path, form)
+    return stack_grid((*forms[0].size, len(images)), spacing_mm)[0]
+
+
+def stack_grid(shape: Sequence[int], spacing_mm: Sequence[float] | None) -> tuple[Grid, Any]:
+    """Grid of a stack (I, J, K), and the NIfTI header that says the same to the last bit."""
+    i, j, k = (float(mm) for mm in spacing_mm or (1, 1, 1))
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape)
+    affine = np.diag([-i, -j, k, 1])
+    header.set_qform(affine, code=1)
+    header.set_sform(affine, code=1)
+    header.set_xyzt_units("mm" if spacing_mm else "unknown")
+    columns, rows, slices = (int(size) for size in shape)
+    return Grid((columns, rows, slices), np.asarray(header.get_sform(), np.float64)), header
+
+
+def check_same_size(
+    first: Path, size: Sequence[int], other: Path, other_size: Sequence[int]
+) -> None:
+    """Raise GeometryError, naming both, if two slices of a case differ in columns and rows."""
+    if tuple(size) != tuple(other_size):
+        raise GeometryError(
+            f"{other} has {other_size[0]} x {other_size[1]} pixels, but {first} has "
+            f"{size[0]} x {size[1]}; give slices of one size, or make them cases of their own"
+        )
+
+
+def _check_channels(case_id: str, file_channels: Sequence[str], channels: Sequence[str]) -> None:
+    missing = [channel for channel in channels if channel not in file_channels]
+    if missing:
+        raise ImageError(
+            f"case {case_id} has no {' '.join(missing)}, but only {' '.join(file_channels)}; "
+            "name in the config what the images hold, or in the list with volseg split --channels"
+        )
+
+
+def _check_alike(case_id: str, first: Path, form: Form, other: Path, other_form: Form) -> None:
+    try:
+        check_same_size(first, form.size, other, other_form.size)
+    except GeometryError as error:
+        raise GeometryError(f"case {case_id}: {error}") from None
+    if form.kind != other_form.kind:
+        raise GeometryError(
+            f"case {case_id}: {other} is {other_form.kind}, but {first} is {form.kind}; "
+            "save all slices of a case alike"
+        )
+
+
+def _check_bands(form: Form, where: str, file_channels: Sequence[str], found: str = "") -> None:
+    count = len(file_channels)
+    if count not in form.bands or found:
+        names = " ".join(file_channels)
+        expected = f"{count} channels ({names}) are" if count > 1 else f"one channel ({names}) is"
+        raise ImageError(
+            f"{where} is {form.kind}{found}, but {expected} expected; "
+            f"save it with {count if count > 1 else 'one'}, or name the channels that it has"
+        )
+
+
+def _read(path: Path, case_id: str, file_channels: Sequence[str]) -> tuple[Form, npt.NDArray[Any]]:
+    """Form and values (rows, columns, channels) of a slice, with as many channels as named."""
+    where, wanted = f"case {case_id}: {path}", len(file_channels)
+    form, values = read_bitmap(path, where)
+    _check_bands(form, where, file_channels)
+    found = ""
+    if values.shape[2] != wanted and values.shape[2] in {2, 4}:
+        if is_opaque(values):
+            values = values[..., :-1]
+        else:
+            found = " with an alpha channel that is not opaque"
+    if values.shape[2] != wanted and not found:
+        found = "" if is_grey(values) else " with colours"
+        values = values[..., :1]
+    _check_bands(form, where, file_channels, found)
+    return form, values
+
+
+def is_opaque(values: npt.NDArray[Any]) -> bool:
+    """Whether the last channel, taken for alpha, is as large as can be in every pixel."""
+    largest = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
+    return bool((values[..., -1] == largest).all())
+
+
+def is_grey(values: npt.NDArray[Any]) -> bool:
+    """Whether all channels are equal in every pixel."""
+    return bool((values == values[..., :1]).all())

@@ -1,0 +1,1 @@
+"""A trained model applied: windows, ensembles, predictions and their manifest."""

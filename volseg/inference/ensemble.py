@@ -1,0 +1,73 @@
+"""Models that are used together: what they must share, and what speaks against them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from volseg.config import ExperimentConfig
+from volseg.config.yaml_file import read_word
+from volseg.errors import CheckpointError, ConfigError, LabelError
+from volseg.labels import LabelScheme
+from volseg.model_file import Model
+from volseg.words import shown
+
+# Of several models, what becomes of their mean is said by the first.
+_OF_THE_FIRST = ("threshold", "min_component_mm3", "largest_component")
+
+
+def doubts_of(models: Sequence[Model]) -> Iterator[str]:
+    """Why the results may be of no use, as far as the models themselves tell."""
+    first: dict[str, Model] = {}
+    for model in models:
+        yield from (f"{model.path} {doubt}" for doubt in model.doubts)
+        other = first.setdefault(model.sha256, model)
+        if other is not model:
+            yield f"{model.path} and {other.path} are the same model, which so counts twice"
+    used = models[0].config.inference
+    for option in _OF_THE_FIRST:
+        counts = getattr(used, option)
+        for model in models[1:]:
+            if (other := getattr(model.config.inference, option)) != counts:
+                yield (
+                    f"inference.{option} is {shown(other)} in {model.path}, but that of the first "
+                    f"model counts, {shown(counts)}"
+                )
+
+
+def overridden(model: Model, words: Sequence[str]) -> Model:
+    """The model with other options of its `inference` section."""
+    options = model.config.to_dict()
+    for word in words:
+        key, equals, text = word.partition("=")
+        section, _, option = key.partition(".")
+        if section != "inference" or not (option and equals):
+            raise ConfigError(
+                f"option {word!r} is not of the form inference.KEY=VALUE; "
+                "only how a trained model is used can be changed"
+            )
+        options["inference"][option] = read_word(text, word)
+    where = f"{model.path} with {' '.join(words)}"
+    return replace(model, config=ExperimentConfig.from_dict(options, where)) if words else model
+
+
+def check_same_regions(models: Sequence[Model]) -> None:
+    """Refuse, with CheckpointError, models whose regions have not the same names."""
+    first = models[0]
+    for model in models[1:]:
+        if set(model.config.labels.regions) != set(first.config.labels.regions):
+            raise CheckpointError(
+                f"{model.path} has the regions {' '.join(model.config.labels.regions)}, but "
+                f"{first.path} has {' '.join(first.config.labels.regions)}; an ensemble needs "
+                "models of the same regions"
+            )
+
+
+def check_regions_of_scheme(scheme: LabelScheme, trained: LabelScheme) -> None:
+    """Refuse, with LabelError, to write a scheme with a region that the model lacks."""
+    missing = [region for region in scheme.regions if region not in trained.regions]
+    if missing:
+        raise LabelError(
+            f"label scheme {scheme.name!r} needs {' '.join(scheme.regions)}, but the model, of "
+            f"scheme {trained.name!r}, gives {' '.join(trained.regions)}; choose another scheme"
+        )

@@ -1,0 +1,241 @@
+"""Probabilities of a preprocessed image by sliding window, and back on the grid of the scan."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.inferers import sliding_window_inference
+from torch import nn
+
+from volseg import memory
+from volseg.config import ExperimentConfig
+from volseg.errors import ConfigError
+from volseg.images.grid import Grid
+from volseg.transforms import to_original
+
+logger = logging.getLogger(__name__)
+
+#: Slices are small: a network of slices is given at least so many in one forward pass.
+SLICES_A_PASS = 16
+# A scan of 240 x 240 x 155 voxels has 27 windows of 128 at an overlap of 0.5, and 9,500 of 16.
+_MOST_WINDOWS = 100_000
+
+
+@torch.inference_mode()
+def segment(
+    network: nn.Module,
+    image: npt.NDArray[np.floating] | torch.Tensor,
+    config: ExperimentConfig,
+    *,
+    device: str | torch.device,
+    overlap: float | None = None,
+    tta: bool | None = None,
+) -> torch.Tensor:
+    """Region probabilities of a preprocessed image, by sliding window.
+
+    A volume smaller than the window is padded with zeros, and the padding is cut off again. A
+    network of slices sees the volume slice by slice along K. Where windows overlap, and over
+    mirrored copies, probabilities are averaged, never logits.
+
+    Args:
+        network: Network on `device`, in evaluation mode.
+        image: Preprocessed image (C, I, J, K), float16 or float32.
+        config: Config of the model: window, blending, precision, and the two options below.
+        device: Where the network runs.
+        overlap: Share of a window that the next one covers, in [0, 0.9]; None: as in `config`.
+        tta: Mean over the copies mirrored along every set of axes; None: as in `config`.
+
+    Returns:
+        float32 probabilities (R, I, J, K), on `device` or, where its memory is short, on the CPU.
+
+    Raises:
+        ConfigError: If not even one pass of windows fits into the memory of the GPU, or there would
+            be more than 100,000 windows.
+    """
+    device, inference = torch.device(device), config.inference
+    slices = config.spatial_dims == 2
+    # A copy, since torch cannot wrap the read-only memory map of a cached case.
+    volume = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.array(image))
+    batch = volume.permute(3, 0, 1, 2) if slices else volume[None]
+
+    share = inference.overlap if overlap is None else overlap
+    number = _check_number(tuple(batch.shape[2:]), config.window_size, share) * len(batch)
+    at_once = max(inference.window_batch, SLICES_A_PASS if slices else 1)
+    if device.type == "cpu":
+        _check_memory(min(at_once, number), config)
+
+    def run(accumulator: torch.device) -> torch.Tensor:
+        return sliding_window_inference(
+            # Half the bytes go to the GPU, and become float32 there.
+            batch.to(accumulator).float(),
+            roi_size=config.window_size,
+            sw_batch_size=at_once,
+            predictor=_WindowPass(network, config, device, tta),
+            overlap=share,
+            mode=inference.blending,
+            sw_device=device,
+            device=accumulator,
+        )
+
+    try:
+        probabilities = _run_where_it_fits(run, device)
+    except torch.OutOfMemoryError:
+        raise ConfigError(
+            f"windows of {list(config.window_size)} voxels, {inference.window_batch} at once, do "
+            f"not fit into the memory of {device}; lower inference.window_batch or "
+            "inference.window_size, or use the CPU"
+        ) from None
+    return probabilities.permute(1, 2, 3, 0) if slices else probabilities[0]
+
+
+def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -> int:
+    """Number of windows; ConfigError if they are so many that nobody would see their end."""
+    steps = [max(1, int(size * (1 - overlap))) for size in window]
+    number = math.prod(
+        math.ceil(max(0, length - size) / step) + 1
+        for length, size, step in zip(shape, window, steps, strict=True)
+    )
+    if number > _MOST_WINDOWS:
+        raise ConfigError(
+            f"{number:,} windows of {list(window)} voxels would cover an image of {list(shape)} at "
+            f"an overlap of {overlap:g}, but at most {_MOST_WINDOWS:,} are segmented; lower the "
+            "overlap or raise inference.window_size"
+        )
+    return number
+
+
+def _check_memory(windows: int, config: ExperimentConfig) -> None:
+    """Refuse, with ResourceError, more windows at once than memory holds."""
+    values = len(config.data.channels) + len(config.labels.regions)
+    memory.require(
+        4 * windows * math.prod(config.window_size) * values,
+        f"{windows} windows of {list(config.window_size)} voxels at once",
+        "lower inference.window_batch or inference.window_size",
+    )
+
+
+def on_scan_grid(
+    probabilities: torch.Tensor,
+    affine: npt.NDArray[np.float64],
+    grid: Grid,
+    box: tuple[slice, ...] | None = None,
+) -> torch.Tensor:
+    """`transforms.to_original` in memory of the CPU, even where that of the GPU is short.
+
+    Args:
+        probabilities: (R, I, J, K) on the preprocessed grid, on any device.
+        affine: Affine of the preprocessed image.
+        grid: Grid of the source files.
+        box: Part of the scan that is wanted; None: all.
+
+    Returns:
+        float32 (R, *grid.shape), or of the shape of `box`, on the CPU.
+    """
+
+    def run(device: torch.device) -> torch.Tensor:
+        whole = to_original(probabilities.to(device), affine, grid)
+        # A copy, so that a part does not keep the whole in memory.
+        return whole.cpu() if box is None else whole[(slice(None), *box)].contiguous().cpu()
+
+    return _run_where_it_fits(run, probabilities.device)
+
+
+def _run_where_it_fits(
+    run: Callable[[torch.device], torch.Tensor], device: torch.device
+) -> torch.Tensor:
+    try:
+        return run(device)
+    except torch.OutOfMemoryError:
+        logger.warning("the volume does not fit into the memory of %s; kept on the CPU", device)
+    torch.cuda.empty_cache()
+    return run(torch.device("cpu"))
+
+
+class _WindowPass:
+    """Probabilities of one batch of windows (B, C, *), averaged over mirrored copies if asked."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: ExperimentConfig,
+        device: torch.device,
+        tta: bool | None,
+    ) -> None:
+        self.network = network
+        axes = range(2, 2 + config.spatial_dims)
+        sizes = range(1, len(axes) + 1) if (config.inference.tta if tta is None else tta) else []
+        self.mirrored = [subset for size in sizes for subset in combinations(axes, size)]
+        self.device_type = device.type
+        self.dtype = computing_dtype(config, device.type)
+
+    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
+        total = self._probabilities(windows)
+        for subset in self.mirrored:
+            total += self._probabilities(windows.flip(subset)).flip(subset)
+        return total.div_(len(self.mirrored) + 1) if self.mirrored else total
+
+    def _probabilities(self, windows: torch.Tensor) -> torch.Tensor:
+        mixed = self.dtype is not None
+        with torch.autocast(self.device_type, dtype=self.dtype, enabled=mixed):
+            logits = self.network(windows)
+        return torch.sigmoid(logits.float())
+
+
+def computing_dtype(config: ExperimentConfig, device_type: str) -> torch.dtype | None:
+    """Type for mixed precision in `segment`, or None where everything stays float32.
+
+    Args:
+        config: Config of the model; bf16 stays float32 on a CPU that does not compute in it.
+        device_type: `cuda`, `cpu`, ...
+    """
+    precision = config.inference.precision
+    if precision == "auto":
+        return mixed_dtype(config.training.precision, device_type)
+    if precision == "32" or (device_type == "cpu" and not cpu_computes_in_bf16()):
+        return None
+    return torch.bfloat16
+
+
+def refused_precision(config: ExperimentConfig, device_type: str) -> str | None:
+    """What to say where `inference.precision` asks for more than the processor can, else None."""
+    if config.inference.precision == "bf16" and computing_dtype(config, device_type) is None:
+        return (
+            "inference.precision=bf16: this processor does not compute in bf16, so float32 is used"
+        )
+    return None
+
+
+def precision_name(config: ExperimentConfig, device_type: str) -> str:
+    """What `segment` computes in: `float32`, or the type of mixed precision, `bfloat16`, ..."""
+    return str(computing_dtype(config, device_type) or torch.float32).removeprefix("torch.")
+
+
+def cpu_computes_in_bf16() -> bool:
+    """Whether the CPU has units for bf16; others imitate it, which takes many times as long."""
+    if hasattr(torch.cpu, "get_capabilities"):
+        found = torch.cpu.get_capabilities()
+        return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
+    # What older versions of torch tell, of x86 alone.
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, bool)() for name in names)
+
+
+def mixed_dtype(precision: str, device_type: str) -> torch.dtype | None:
+    """Type for mixed precision, or None where everything stays float32: off a GPU, or by config.
+
+    Args:
+        precision: As `training.precision` of a config.
+        device_type: `cuda`, `cpu`, ...
+    """
+    if device_type != "cuda" or precision == "32":
+        return None
+    if precision == "auto":
+        bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if bf16 else torch.float16
+    return torch.bfloat16 if precision == "bf16-mixed" else torch.float16

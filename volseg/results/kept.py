@@ -1,0 +1,192 @@
+"""Which results of a folder `infer` keeps: whole ones, of the same files, models and options."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from volseg.cases.case import Case
+from volseg.cases.sources import Relation, has_mark, relation
+from volseg.errors import OutputError
+from volseg.results.manifest import names_told
+from volseg.results.paths import are_there, home, results
+from volseg.words import cases_in_words
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What results are made with.
+
+    Attributes:
+        models: SHA-256 of each model.
+        settings: The options that were given.
+        resolved: The options that decide a result, as they are for each model.
+    """
+
+    models: Sequence[str]
+    settings: Mapping[str, Any]
+    resolved: Sequence[Mapping[str, Any]]
+
+    def other(self, record: Mapping[str, Any]) -> str:
+        """How a result was made otherwise, in words; empty if it was not."""
+        if record.get("models") != list(self.models):
+            return "by another model"
+        # Older versions noted what was given alone.
+        if "resolved" not in record:
+            other = _differences([record.get("settings", self.settings)], [self.settings])
+        else:
+            other = _differences(record["resolved"], self.resolved)
+        return f"with other options ({', '.join(other)})" if other else ""
+
+
+def _differences(
+    before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Options that are others now, as `tta false, now true`."""
+    return [
+        f"{name} {_word(old.get(name))}, now {_word(new.get(name))}"
+        for old, new in zip(before, now, strict=False)
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Results that stay.
+
+    Attributes:
+        cases: Their cases.
+        moved: Those whose images lie elsewhere now, unchanged.
+        changed: Cases whose result, if there is one, does not stay.
+        refused: Why cases are not done: what is there is not as volseg wrote it.
+    """
+
+    cases: frozenset[str] = frozenset()
+    moved: tuple[Case, ...] = ()
+    changed: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+def choose_kept(
+    output: Path,
+    cases: Sequence[Case],
+    maps: Sequence[str],
+    known: Mapping[str, Any],
+    made: Made,
+    *,
+    overwrite: bool,
+) -> Kept:
+    """The cases whose results stay; the others are to be done, or done again.
+
+    Args:
+        output: Folder of the results.
+        cases: Those to be segmented.
+        maps: Regions whose map of probabilities is asked for.
+        known: Content of the manifest of the folder.
+        made: What results are to be made with.
+        overwrite: Whether all are done again.
+
+    Raises:
+        OutputError: If the folder holds a file that volseg did not write where a result belongs;
+            or, unless `overwrite`, a result of other images of a case of the same name, or one of
+            other models or options.
+    """
+    records = known.get("cases", {})
+    present = [case for case in cases if _check_ours(output, case, maps, known)]
+    if overwrite:
+        return Kept(changed=frozenset(case.case_id for case in cases))
+    finished = [case for case in present if case.case_id in records]
+    relations = {
+        case.case_id: relation(records[case.case_id], case, results(output, case, ())[0])
+        for case in finished
+    }
+    _check_same_cases(output, finished, records, relations)
+    refused = {
+        case.case_id: f"{path} is not as volseg wrote it, but was edited or damaged; move it away, "
+        "or have it replaced with --overwrite"
+        for case in finished
+        if (path := _edited(output, records[case.case_id]))
+    }
+    finished = [case for case in finished if case.case_id not in refused]
+    changed = frozenset(c.case_id for c in finished if relations[c.case_id] == "changed")
+    for name in sorted(changed):
+        logger.info("%s: its images have changed since, so it is segmented again", name)
+    kept = [c for c in finished if c.case_id not in changed and are_there(output, c, maps)]
+    _check_made(output, kept, records, made)
+    moved = tuple(case for case in kept if relations[case.case_id] == "moved")
+    return Kept(frozenset(case.case_id for case in kept), moved, changed, refused)
+
+
+def _check_ours(output: Path, case: Case, maps: Sequence[str], known: Mapping[str, Any]) -> bool:
+    """Whether anything lies where the result of a case belongs; OutputError if it is not ours."""
+    folder = home(output, case)
+    places = [*([folder] if folder != output else []), *results(output, case, maps)]
+    there = [path for path in places if os.path.lexists(path)]
+    link = next((path for path in there if path.is_symlink()), None)
+    if link is not None:
+        raise OutputError(f"{link} is a link, which is not replaced; use another folder")
+    told = names_told(known, case.case_id)
+    other = next((path for path in there if path.relative_to(output).parts[0] not in told), None)
+    if other is not None:
+        raise OutputError(
+            f"{other} is there already, but no manifest lists it as a result of volseg; "
+            "move it away, or choose another folder with -o"
+        )
+    return bool(there)
+
+
+def _edited(output: Path, record: Mapping[str, Any]) -> Path | None:
+    """A file of a result that is there and does not hold what was written into it."""
+    for noted in record.get("files", ()):
+        path = output / noted["file"]
+        # What is gone is made again.
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                if not has_mark(path, noted):
+                    return path
+            except PermissionError:
+                return path
+    return None
+
+
+def _check_same_cases(
+    output: Path,
+    finished: Sequence[Case],
+    records: Mapping[str, Any],
+    relations: Mapping[str, Relation],
+) -> None:
+    others = [case for case in finished if relations[case.case_id] == "elsewhere"]
+    if others:
+        first = others[0]
+        inputs = records[first.case_id].get("inputs", {})
+        files = list(inputs.values()) if isinstance(inputs, dict) else inputs
+        where = Path(files[0]).parent if files else "elsewhere"
+        raise OutputError(
+            f"{output} holds the result of another {first.case_id}, whose images are in {where} "
+            f"and not those in {first.images[0].parent} ({cases_in_words(len(others))} of the same "
+            "name); choose another folder with -o, or replace results with --overwrite"
+        )
+
+
+def _check_made(output: Path, kept: Sequence[Case], records: Mapping[str, Any], made: Made) -> None:
+    others = {case.case_id: made.other(records[case.case_id]) for case in kept}
+    others = {case_id: how for case_id, how in others.items() if how}
+    if others:
+        case_id, how = next(iter(others.items()))
+        raise OutputError(
+            f"{output} holds results that were made otherwise, {len(others)} of {len(kept)}, such "
+            f"as that of {case_id}, made {how}; choose another folder with -o, or make them again "
+            "with --overwrite"
+        )

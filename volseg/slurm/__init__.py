@@ -1,0 +1,1 @@
+"""Jobs on a cluster: the script and its submission."""

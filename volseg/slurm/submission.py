@@ -1,0 +1,299 @@
+"""Work for a SLURM cluster: checked, written as a script, given to sbatch."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from volseg.cases.case import DataList
+from volseg.cases.data_list import read_data_list
+from volseg.config import ExperimentConfig, SlurmConfig, check_options, write_config
+from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
+from volseg.files.documents import read_bytes
+from volseg.files.writing import CONFIG_FILE, MODEL_FILE, atomic_write, make_output
+from volseg.results.paths import check_outside
+from volseg.runs.folder import check_run
+from volseg.runs.folds import check_cases, choose_folds, folds_to_do
+from volseg.slurm.script import FOLDER, SCRIPT, fit_script, infer_script, log_pattern
+from volseg.words import reason, shown
+
+logger = logging.getLogger(__name__)
+
+# The job of a folder, so that no second one comes into it.
+JOB = "job_id"
+
+_CPUS = 8
+# Names of jobs in which Lightning does not look for other processes.
+_NO_CLUSTER = ("bash", "interactive")
+# Options of infer that make no sense in a job.
+_NOT_IN_JOBS = {
+    "--overwrite": "a job that comes back would do all cases again; choose another -o",
+    "--shard": "the cases are shared out by shards=N; leave out --shard",
+}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job, or what would be one.
+
+    Attributes:
+        script: Text of the script.
+        path: Where it is written.
+        log: Log of the job, of an array a pattern for the shell; after a dry run that of sbatch.
+        job: Number of the job; None after a dry run.
+    """
+
+    script: str
+    path: Path
+    log: str
+    job: str | None = None
+
+
+def submit_fit(
+    config: ExperimentConfig,
+    run: Path,
+    folds: str | None = None,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+) -> Submission:
+    """Submit a training, or with `folds` a job array with a task for each.
+
+    What would make it fail after its time in the queue is refused now, without torch.
+
+    Args:
+        config: The experiment; its section `slurm` says what the job asks for.
+        run: Folder of the run, or of the folds.
+        folds: None: one run; else `all`, or numbers as `0,2`.
+        resume: Go on with the run; finished folds are left out.
+        dry_run: Write and submit nothing.
+
+    Raises:
+        ConfigError: If an option does not fit, or sbatch refuses the job.
+        DataListError: If the data list cannot be used, or a fold has no cases.
+        CheckpointError: If there is nothing to resume, it was another experiment, or the weights
+            for the encoder are not there.
+        OutputError: If the folder holds a run already or cannot be written, a job for it is in
+            the queue, or there is no sbatch.
+    """
+    _check_fit(config, run)
+    options = config.slurm
+    data_list = read_data_list(config.data.data_list, config.data.data_root)
+    if not dry_run:
+        _check_files(data_list)
+    array: tuple[int, ...] = ()
+    if folds is None:
+        check_options(config)
+        check_cases(data_list, config.data.fold)
+        check_run(run, config, data_list, resume=resume)
+    else:
+        chosen = choose_folds(folds, data_list)
+        array = folds_to_do(config, run, chosen, data_list, resume=resume)
+        if not array:
+            raise OutputError(f"the folds of {run} are all finished; choose another -o")
+    words = [f"training.devices={options.processes}"]
+    if not options.gpus and config.training.accelerator == "auto":
+        # On a node with GPUs that the job did not ask for, auto would take them.
+        words.append("training.accelerator=cpu")
+    workers = config.data.workers
+    cpus = options.cpus or (_CPUS if workers is None else workers + 1)
+    script = fit_script(options, run, cpus=cpus, words=words, folds=array)
+    return _submit(script, run, options, config=config, array=bool(array), dry_run=dry_run)
+
+
+def _check_files(data_list: DataList) -> None:
+    """Refuse a list of which no case is there, with DataListError; some may be missing."""
+    files = {case.case_id: (*case.images, *case.label) for case in data_list.training}
+    missing = [case for case, paths in files.items() if not all(map(Path.exists, paths))]
+    if not missing:
+        return
+    first = next(path for path in files[missing[0]] if not path.exists())
+    if len(missing) == len(files):
+        raise DataListError(
+            f"no case of data list {data_list.name!r} has all its files, for instance {first} does "
+            "not exist; check data.data_root"
+        )
+    logger.warning(
+        "%d of %d cases lack files and will be left out, for instance %s does not exist",
+        *(len(missing), len(files), first),
+    )
+
+
+def _check_fit(config: ExperimentConfig, run: Path) -> None:
+    """Refuse options that would fail in the job, or train something else."""
+    if config.slurm.shards is not None:
+        raise ConfigError("shards are for volseg infer; training is shared out by nodes and gpus")
+    name = config.slurm.sbatch.get("job-name", run.resolve().name)
+    if name in _NO_CLUSTER:
+        raise ConfigError(
+            f"a job called {name} would train each process by itself; choose another -o or job-name"
+        )
+    weights: Path | None = getattr(config.network, "encoder_weights", None)
+    if weights is not None and not weights.exists():
+        raise CheckpointError(f"{weights} does not exist; correct network.encoder_weights")
+
+
+@dataclass(frozen=True)
+class InferCall:
+    """A call of `volseg infer` for a job.
+
+    Args:
+        scans: Folder of cases, one case, or a data list.
+        models: Model files or run folders.
+        output: Folder for the results.
+        fold: Only this fold of the data list.
+        data_root: Folder that the paths of the data list start from.
+        words: Further arguments, without `--shard`.
+    """
+
+    scans: Path
+    models: Sequence[Path]
+    output: Path
+    fold: int | None = None
+    data_root: Path | None = None
+    words: Sequence[str] = ()
+
+    def arguments(self) -> list[str]:
+        """All arguments after `volseg infer`."""
+        named = {"--fold": self.fold, "--data-root": self.data_root}
+        return [
+            str(self.scans),
+            *(word for model in self.models for word in ("-m", str(model))),
+            *("-o", str(self.output)),
+            *(f"{name}={value}" for name, value in named.items() if value is not None),
+            *self.words,
+        ]
+
+
+def submit_infer(call: InferCall, options: SlurmConfig, *, dry_run: bool = False) -> Submission:
+    """Submit a segmentation as a job array whose tasks share the cases.
+
+    Args:
+        call: What to segment, and how.
+        options: What each task asks for, and `shards`, their number.
+        dry_run: Write and submit nothing.
+
+    Raises:
+        ConfigError: If an option does not fit, a path is missing, or sbatch refuses the job.
+        DataListError: If the data list cannot be used.
+        OutputError: If the folder cannot be written or lies among the scans, a job for it is in the
+            queue, or there is no sbatch.
+    """
+    _check_infer(call, options)
+    words = call.arguments()
+    if not options.gpus:
+        # On a node with GPUs that the job did not ask for, auto would take them.
+        words = ["--device=cpu" if word == "--device=auto" else word for word in words]
+    cpus, shards = options.cpus or _CPUS, options.shards or 1
+    script = infer_script(options, call.output, cpus=cpus, words=words, shards=shards)
+    return _submit(script, call.output, options, array=True, dry_run=dry_run)
+
+
+def _check_infer(call: InferCall, options: SlurmConfig) -> None:
+    """Refuse what would make every task fail, as far as it can be told without torch."""
+    if options.nodes > 1 or options.processes > 1:
+        raise ConfigError(
+            f"nodes {options.nodes} and {options.processes} processes a node, but a task of infer "
+            "is one process with one GPU; share the cases out with shards=N"
+        )
+    for word, why in _NOT_IN_JOBS.items():
+        if any(each.partition("=")[0] == word for each in call.words):
+            raise ConfigError(f"{word} and --slurm: {why}")
+    for path in (call.scans, *call.models):
+        if not path.exists():
+            raise ConfigError(f"{path} does not exist; check the path")
+    for model in call.models:
+        if model.is_dir() and not (model / MODEL_FILE).is_file():
+            raise ConfigError(f"{model} holds no {MODEL_FILE}; give a run that has one")
+    if (options.shards or 1) > 1:
+        check_outside(call.scans, call.output)
+    if call.scans.suffix == ".json":
+        read_data_list(call.scans, call.data_root).cases(call.fold)
+
+
+def _submit(
+    script: str,
+    results: Path,
+    options: SlurmConfig,
+    *,
+    config: ExperimentConfig | None = None,
+    array: bool,
+    dry_run: bool,
+) -> Submission:
+    folder = results / FOLDER
+    path = folder / SCRIPT
+    log = log_pattern(options, folder, array=array)
+    if dry_run:
+        return Submission(script, path, log)
+    if shutil.which("sbatch") is None:
+        raise OutputError(
+            "sbatch was not found; run this on a login node of the cluster, or see --dry-run"
+        )
+    _check_queue(results)
+    make_output(folder, [SCRIPT, CONFIG_FILE, JOB])
+    if config is not None:
+        with atomic_write(folder / CONFIG_FILE) as temporary:
+            write_config(temporary, config)
+    with atomic_write(path) as temporary:
+        temporary.write_text(script, encoding="utf-8")
+    done = subprocess.run(
+        ["sbatch", "--parsable", str(path)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = " ".join(done.stderr.replace("sbatch: error:", " ").split())
+        raise ConfigError(f"sbatch refused {path}: {said}; change --slurm or the section slurm")
+    job = done.stdout.strip().partition(";")[0]
+    with atomic_write(folder / JOB) as temporary:
+        temporary.write_text(f"{job}\n", encoding="utf-8")
+    named = {"%j": job, "%A": job, "%%": "%"}
+    log = re.sub(r"%\d*[A-Za-z%]", lambda match: named.get(match[0], "*"), log)
+    return Submission(script, path, log, job)
+
+
+def job_of(results: Path) -> tuple[str, str] | None:
+    """Number and state, as `running`, of the last job for a folder; None if it never had one.
+
+    The state of a job that is not in the queue any more is empty.
+    """
+    if not (results / FOLDER / JOB).is_file():
+        return None
+    job = _job_number(results / FOLDER / JOB)
+    if shutil.which("squeue") is None:
+        return job, ""
+    # squeue fails for a job that it has forgotten.
+    done = subprocess.run(
+        ["squeue", "--noheader", f"--jobs={job}", "--format=%T"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return job, next(iter(done.stdout.lower().split()), "")
+
+
+def _job_number(file: Path) -> str:
+    try:
+        job = read_bytes(file, limit=100).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise OutputError(f"{file} cannot be read ({reason(error)}); remove it") from None
+    if not re.fullmatch("[0-9]+", job):
+        raise OutputError(f"{file} holds {shown(job)}, which is no number of a job; remove it")
+    return job
+
+
+def _check_queue(results: Path) -> None:
+    """Refuse a folder whose job is still waiting or running, with OutputError."""
+    job, state = job_of(results) or ("", "")
+    if state:
+        raise OutputError(
+            f"job {job} for {results} is {state}; wait for its end, or end it with "
+            f"scancel {job}, or choose another -o"
+        )

@@ -1,0 +1,68 @@
+"""Which cases to look at for odd grey values: some of all, and those whose first slices are odd."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from volseg.cases.case import Case
+from volseg.errors import VolsegError
+from volseg.images.nifti import read_first_slices
+from volseg.progress import track
+
+# Cases that are read whole: of all, and of those that differ from others.
+_OF_ALL, _ODD = 8, 8
+# Share of a slice that one value must fill to be its background.
+_FILLS = 0.25
+_NO_VALUE = "none"
+
+
+def borders(cases: Sequence[Case]) -> dict[str, tuple[str, ...]]:
+    """What fills the first slice of each image, by `case_id`, of cases in which it is not just 0.
+
+    Only the beginning of a file is unpacked. Cases that cannot be read are left out.
+    """
+    volumes = [case for case in cases if not case.is_stack]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = track(pool.map(_border, volumes), "reading first slices", len(volumes))
+        found = {case.case_id: border for case, border in zip(volumes, read, strict=True)}
+    return {case_id: border for case_id, border in found.items() if set(border) - {"0"}}
+
+
+def _border(case: Case) -> tuple[str, ...]:
+    try:
+        return tuple(map(_filling, read_first_slices(case.case_id, case.images, case.channels)))
+    except VolsegError:
+        return ()
+
+
+def _filling(values: np.ndarray) -> str:
+    corner = values.flat[0]
+    if 2 * np.count_nonzero(values == corner) > values.size:  # then no other is more frequent
+        return f"{corner:.3g}"
+    found, counts = np.unique(values, return_counts=True)
+    fills = counts.max() >= _FILLS * values.size
+    return f"{found[counts.argmax()]:.3g}" if fills else _NO_VALUE
+
+
+def telling(cases: Sequence[Case], odd: Mapping[str, tuple[str, ...]]) -> list[Case]:
+    """Some cases from the first to the last of them, and the first of each kind that is odd."""
+    chosen = {case.case_id: case for case in cases[:: -(-len(cases) // _OF_ALL) or 1]}
+    first = {odd[case.case_id]: case for case in reversed(cases) if case.case_id in odd}
+    for case in list(first.values())[::-1][:_ODD]:
+        chosen.setdefault(case.case_id, case)
+    return list(chosen.values())
+
+
+def odd_borders(odd: Mapping[str, Iterable[str]], total: int) -> list[str]:
+    """How many cases have a background that is not 0, if several have, in words."""
+    names = [case_id for case_id, border in odd.items() if set(border) - {"0", _NO_VALUE}]
+    if len(names) < 2:
+        return []
+    return [
+        f"in {len(names)} of {total} cases, such as {names[0]} and {names[1]}, "
+        "another value than 0 fills the first slice"
+    ]

@@ -1,0 +1,189 @@
+"""Label maps of many cases read at once: their values, their tumour, which of them are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg import memory
+from volseg.cases.case import Case
+from volseg.cases.reading import read_grid, read_reference, read_reference_grid
+from volseg.errors import GeometryError, VolsegError
+from volseg.images.grid import Grid, orientation
+from volseg.labels import get_scheme
+from volseg.progress import track
+from volseg.survey.schemes import FROM_CONFIG, Values
+
+_T = TypeVar("_T")
+# Two persons may have the same few voxels labelled by chance.
+_EVIDENCE = 100
+_PIECE = 2**24
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """What a label map holds.
+
+    Attributes:
+        values: Its values.
+        tumour_slices: Number of slices with any of them but 0.
+        key: The same for label maps that are equal voxel by voxel, whatever integers they bear;
+            None where few voxels are labelled.
+        notes: What its header leaves open.
+        outline: Logarithm of the number of labelled voxels, their centre and spread along the axes
+            right, forward and up, in voxels; None where few are labelled, and of slices.
+    """
+
+    values: Values
+    tumour_slices: int
+    key: str | None = None
+    notes: tuple[str, ...] = ()
+    outline: tuple[float, ...] | None = None
+
+
+def read_label_maps(cases: Iterable[Case]) -> dict[str, LabelMap | str | None]:
+    """The label map of each case, None if it has none, or why the case cannot be used.
+
+    Of slices, the images must be of one size, and that of their masks.
+    """
+    return _read(cases, _read_case)
+
+
+def read_values(cases: Iterable[Case]) -> dict[str, Values | str]:
+    """Values of each label map, by case, or why it cannot be read."""
+    read = _read((case for case in cases if case.label), _read_label_map)
+    return {name: one.values if isinstance(one, LabelMap) else one for name, one in read.items()}
+
+
+def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T | str]:
+    """What `read_one` gives, by case, or why it cannot be read."""
+
+    def attempt(case: Case) -> _T | str:
+        try:
+            with memory.in_words(f"case {case.case_id}"):
+                return read_one(case)
+        except VolsegError as error:
+            return str(error)
+
+    by_id = {case.case_id: case for case in cases}
+    # Decompression lets go of Python's lock, so threads are enough.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = zip(by_id, pool.map(attempt, by_id.values()), strict=True)
+        return dict(track(read, "reading label maps", len(by_id)))
+
+
+def _read_label_map(case: Case) -> LabelMap:
+    label_map, grid = read_reference(case)
+    stored = label_map.transpose(2, 1, 0)  # the order of the file
+    flat = stored.reshape(-1)
+    held = _Held(stored.shape)
+    for start in range(0, flat.size, _PIECE):
+        held.add(flat[start : start + _PIECE], start)
+    values = frozenset(np.flatnonzero(held.counts).tolist())
+    key = outline = None
+    if held.labelled >= _EVIDENCE:
+        key = held.digest.hexdigest()
+        outline = None if case.is_stack else _outline(held, grid)
+    tumour_slices = sum(bool(plane.any()) for plane in stored)
+    return LabelMap(values, tumour_slices, key, grid.notes, outline)
+
+
+class _Held:
+    """What a label map (K, J, I) holds, added up in pieces so that no copy of it is made.
+
+    Attributes:
+        counts: Voxels of each value.
+        digest: A hash of which voxels are labelled, integers being counted in the order they
+            occur in.
+        sums: Of the K, J and I of labelled voxels, and of their squares.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.counts = np.zeros(256, np.int64)
+        self.digest = hashlib.blake2b(str(shape).encode(), digest_size=16)
+        self.sums = np.zeros((2, 3))
+        self._rank = np.zeros(256, np.uint8)
+
+    @property
+    def labelled(self) -> int:
+        """Number of voxels that are not 0."""
+        return int(self.counts[1:].sum())
+
+    def add(self, piece: npt.NDArray[np.uint8], start: int) -> None:
+        """Add the voxels from `start` on."""
+        # Few voxels are labelled: to work on these alone is many times faster.
+        places = np.flatnonzero(piece)
+        labels = piece[places]
+        self.counts[0] += piece.size - places.size
+        places += start
+        found, first = np.unique(labels, return_index=True)
+        for label in found[np.argsort(first)]:
+            self._rank[label] = self._rank[label] or self._rank.max() + 1
+        self.counts += np.bincount(labels, minlength=256)
+        self.digest.update(places.tobytes())
+        self.digest.update(self._rank[labels].tobytes())
+        for axis, indices in enumerate(np.unravel_index(places, self.shape)):
+            self.sums[:, axis] += indices.sum(), np.square(indices, dtype=np.float64).sum()
+
+
+def _outline(held: _Held, grid: Grid) -> tuple[float, ...]:
+    """Volume, centre and spread of what is labelled, whichever way the axes are stored."""
+    mean, squares = held.sums[:, ::-1] / held.labelled
+    spread = np.sqrt(np.maximum(squares - mean**2, 0))
+    turned = orientation(grid)
+    mean = np.where(turned[:, 1] < 0, np.array(grid.shape) - 1 - mean, mean)
+    order = np.argsort(turned[:, 0])
+    return (math.log(held.labelled), *mean[order].tolist(), *spread[order].tolist())
+
+
+def _read_case(case: Case) -> LabelMap | None:
+    # The headers of volumes are looked at by `check`.
+    grid = read_grid(case, case.channels) if case.is_stack else None
+    if grid is not None and case.label and grid.shape != (size := read_reference_grid(case).shape):
+        sizes = [" x ".join(map(str, shape[:2])) for shape in (grid.shape, size)]
+        raise GeometryError(
+            f"images have {sizes[0]} pixels, but their masks {sizes[1]}; give masks of that size"
+        )
+    return _read_label_map(case) if case.label else None
+
+
+def empty_regions(values: Mapping[str, Values], schemes: Mapping[str, str]) -> tuple[str, ...]:
+    """Warnings where label maps, or one of their regions, are empty in all or most cases.
+
+    Args:
+        values: Of the label map of each case.
+        schemes: Label scheme of each case.
+    """
+    total = len(values)
+    empty = sum(held <= {0} for held in values.values())
+    if empty == total:
+        return (
+            f"all {total} label maps are empty (0 everywhere): nothing can be learnt from them, "
+            "and a model that finds nothing would score 1; give label maps that hold the tumours",
+        )
+    warnings = []
+    if 2 * empty > total:
+        warnings.append(f"{empty} of {total} label maps are empty (0 everywhere)")
+    without: dict[str, list[bool]] = {}
+    for case_id, held in values.items():
+        if (name := schemes[case_id]) != FROM_CONFIG:
+            for region, labels in get_scheme(name).regions.items():
+                without.setdefault(region, []).append(held.isdisjoint(labels))
+    for region, absent in without.items():
+        number = sum(absent)
+        if 2 * number > len(absent) and number > empty:
+            what = "all" if number == len(absent) else f"{number} of"
+            warnings.append(
+                f"{region} is empty in {what} {len(absent)} cases: a model that never finds it "
+                "would score 1 in them"
+            )
+    return tuple(warnings)

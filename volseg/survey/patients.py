@@ -1,0 +1,75 @@
+"""What makes it doubtful that folds part patients: said of names that do not show it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from volseg.cases.case import Case
+from volseg.cases.names import BIDS, OTHER, WITH_T1CE, release_of
+from volseg.finding.stacks import NUMBERED, PAIRS, UNLABELLED, WITHOUT_PATIENT
+
+# Names that end in a small number may count patients or examinations; after one with digits in it
+# rather the latter.
+_COUNTED = re.compile(r"(?P<patient>.*\d.*?)[-_.]\d{1,2}")
+_OPEN_LAYOUTS = frozenset((OTHER, WITH_T1CE, BIDS, NUMBERED, PAIRS, UNLABELLED))
+# More cases than a patient has examinations.
+_MOST = 10
+_FOLDERS = 3
+
+
+def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, str]) -> str | None:
+    """A warning where names of images tell no patient."""
+    unknown = sum(
+        layout_of[case.case_id] in WITHOUT_PATIENT and case.patient_id == case.case_id
+        for case in cases
+    )
+    if not unknown:
+        return None
+    return (
+        f"no patient is known for {unknown} images: each counts as a patient of its own. "
+        "Neighbouring slices of one person may then lie in training and in validation, and scores "
+        "will be too good. If file names contain the patient, say how: --patient-regex REGEX"
+    )
+
+
+def unmatched_releases(cases: Iterable[Case]) -> str | None:
+    """A warning where releases are combined that hold the same patients under other names."""
+    releases = sorted({release for case in cases if (release := release_of(case.case_id))})
+    if len(releases) < 2:
+        return None
+    by_number = {"BraTS 2021", "BraTS-GLI of 2023 and later"} == set(releases)
+    how = "names match by number alone" if by_number else "names cannot tell"
+    return (
+        f"{', '.join(releases)} are combined: one may hold patients of another under other names, "
+        f"which {how}. The same person may then lie in training and in validation, and scores will "
+        "be too good; give the patient of each case in a data list or with --patient-regex, or use "
+        "one release"
+    )
+
+
+def perhaps_one_patient(cases: Iterable[Case], layout_of: Mapping[str, str]) -> str | None:
+    """A warning where unknown names or folders look as if they counted examinations of patients."""
+    counted: dict[str, list[str]] = defaultdict(list)
+    beside: dict[object, list[str]] = defaultdict(list)
+    for case in cases:
+        open_name = case.patient_id == case.case_id and layout_of[case.case_id] in _OPEN_LAYOUTS
+        if not open_name:
+            continue
+        if match := _COUNTED.fullmatch(case.case_id):
+            counted[match["patient"]].append(case.case_id)
+        if not case.is_stack:
+            home = case.images[0].parent
+            beside[home.parent if home.name == case.case_id else home].append(case.case_id)
+    groups = [names for names in counted.values() if 1 < len(names) <= _MOST]
+    folders = [names for names in beside.values() if len(names) > 1]
+    if not groups and len(beside) >= _FOLDERS and all(len(n) <= _MOST for n in beside.values()):
+        groups = folders
+    if not groups:
+        return None
+    first, second, *_ = groups[0]
+    return (
+        f"cases such as {first} and {second} count as different patients; if they are examinations "
+        "of one, say how to find the patient in names: --patient-regex REGEX"
+    )

@@ -1,0 +1,174 @@
+"""Which label scheme cases follow: what names leave open, values decide, or the user is asked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from volseg.cases.case import Case
+from volseg.cases.names import BRATS_TO_2022, MU_GLIOMA_POST, WITH_T1CE
+from volseg.errors import LabelError
+from volseg.finding.stacks import LGG, NUMBERED, PAIRS
+from volseg.labels import LABEL_SCHEMES, get_scheme, schemes_fitting
+from volseg.words import cases_in_words
+
+#: `labels` that leaves the meaning of the label maps to the config, which may define its own.
+FROM_CONFIG = "config"
+
+# Label schemes that the names of files leave open. Of two, the second is meant where a value occurs
+# that the first does not define.
+_SCHEMES_BY_LAYOUT: Mapping[str, tuple[str, ...]] = {
+    BRATS_TO_2022: ("brats2021",),
+    WITH_T1CE: ("brats2023", "brats2021"),
+    "BraTS-GLI": ("brats2023", "brats2024-gli"),
+    "BraTS-MET": ("brats2023", "brats2024-gli"),
+    "BraTS-SSA": ("brats2023",),
+    "BraTS-MEN": ("brats2023",),
+    "BraTS-PED": ("brats2023", "brats2024-ped"),
+    "BraTS-MEN-RT": ("men-rt",),
+    "UPENN-GBM": ("brats2021",),
+    "UCSF-PDGM": ("brats2021",),
+    "TCGA": ("brats2021",),
+    MU_GLIOMA_POST: ("brats2023", "brats2024-gli"),
+    "EGD": ("binary",),
+    LGG: ("lgg",),
+    NUMBERED: ("binary",),
+    PAIRS: ("binary",),
+}
+#: Values of a label map.
+Values = frozenset[int]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases whose label scheme is told by one thing.
+
+    Attributes:
+        told_by: What tells the scheme.
+        schemes: What it leaves open; empty if it tells nothing.
+        values: Values of each label map, by case.
+    """
+
+    told_by: str
+    schemes: tuple[str, ...]
+    values: Mapping[str, Values]
+
+
+def group_cases(
+    cases: Iterable[Case], values: Mapping[str, Values], layout_of: Mapping[str, str]
+) -> list[Group]:
+    """Cases by what tells their label scheme."""
+    groups: dict[tuple[str, tuple[str, ...]], dict[str, Values]] = defaultdict(dict)
+    for case in cases:
+        layout = layout_of[case.case_id]
+        told_by, schemes = f"file names of {layout}", _SCHEMES_BY_LAYOUT.get(layout, ())
+        if case.labels:
+            told_by, schemes = f"label names in the dataset.json of {layout}", (case.labels,)
+        groups[told_by, schemes][case.case_id] = values[case.case_id]
+    return [Group(*told, of_cases) for told, of_cases in sorted(groups.items())]
+
+
+def tell_schemes(groups: Iterable[Group], remedy: str) -> dict[str, str]:
+    """Label scheme of each case.
+
+    Args:
+        groups: Cases by what tells their scheme.
+        remedy: How the user can name a scheme that cannot be told.
+
+    Raises:
+        LabelError: If that of a group cannot be told.
+    """
+    schemes: dict[str, str] = {}
+    unclear = []
+    for group in groups:
+        scheme = _scheme_of(group)
+        if scheme is not None:
+            schemes |= dict.fromkeys(group.values, scheme)
+            continue
+        seen = _union(group.values.values())
+        fitting = ", ".join(schemes_fitting(seen)) or "no label scheme"
+        unclear.append(
+            f"{cases_in_words(len(group.values))} with {group.told_by} hold the values "
+            f"{values_in_words([seen])}, which fit {fitting}"
+        )
+    if unclear:
+        raise LabelError(f"what the label maps mean cannot be told: {'; '.join(unclear)}; {remedy}")
+    return schemes
+
+
+def _scheme_of(group: Group) -> str | None:
+    """The one scheme that names and values leave, or None."""
+    fitting = [
+        values
+        for values in group.values.values()
+        if not set(group.schemes).isdisjoint(schemes_fitting(values))
+    ]
+    # A few bad label maps are left out; where most do not fit, the names mislead.
+    if 2 * len(fitting) < len(group.values) or not group.schemes:
+        return None
+    if len(group.schemes) == 1:
+        scheme = group.schemes[0]
+        return None if schemes_meant(scheme, group.values.values()) else scheme
+    seen = _union(fitting)
+    possible = schemes_fitting(seen)
+    first, second = (LABEL_SCHEMES[name] for name in group.schemes)
+    # Without a value that tells, the two must mean the same by those that they share.
+    compatible = first.regions.items() <= second.regions.items()
+    if first.name in possible:
+        return first.name if compatible else None
+    # Label maps with the values of 2022 under new names look as if they had resection cavities.
+    if second.name not in possible or (compatible and "brats2021" in possible):
+        return None
+    return second.name
+
+
+def schemes_meant(scheme: str, values: Iterable[Values]) -> list[str]:
+    """Schemes with the same regions that fit all label maps, where `scheme` does not.
+
+    Left out one by one, the label maps that contradict it would take all that tells with them: of
+    2021 with a 3 for the enhancing tumour, those without one would stay.
+
+    >>> schemes_meant("brats2021", [frozenset({0, 1, 2, 3}), frozenset({0, 2})])
+    ['brats2023', 'msd']
+    >>> schemes_meant("brats2021", [frozenset({0, 1, 2, 3}), frozenset({0, 4})])
+    []
+    """
+    own = get_scheme(scheme)
+    # One that no scheme explains says nothing of the others.
+    seen = _union(of_case for of_case in values if schemes_fitting(of_case))
+    if seen - {0} <= own.labels.keys():
+        return []
+    return [
+        name
+        for name in schemes_fitting(seen)
+        if LABEL_SCHEMES[name].regions.keys() == own.regions.keys()
+    ]
+
+
+def values_in_words(values: Iterable[Values]) -> str:
+    """All values of some label maps.
+
+    >>> values_in_words([frozenset({0, 2}), frozenset({0, 1})])
+    '0 1 2'
+    """
+    return " ".join(map(str, sorted(_union(values))))
+
+
+def _union(values: Iterable[Values]) -> Values:
+    return frozenset[int]().union(*values)
+
+
+def decisions_in_words(groups: Iterable[Group], schemes: Mapping[str, str]) -> tuple[str, ...]:
+    """A sentence for each group: the scheme of its cases that are listed, and what told it."""
+    sentences = []
+    for group in groups:
+        listed = {case_id: v for case_id, v in group.values.items() if case_id in schemes}
+        if listed:
+            scheme = schemes[next(iter(listed))]
+            name = "of the config" if scheme == FROM_CONFIG else scheme
+            sentences.append(
+                f"labels {name} for {cases_in_words(len(listed))}: {group.told_by}, "
+                f"values {values_in_words(listed.values())}"
+            )
+    return tuple(sentences)

@@ -1,0 +1,1 @@
+"""Preprocessed cases on disk, made once and mapped into memory."""

@@ -1,0 +1,166 @@
+"""What the cache holds of a case, made of its scans: image, regions, some voxels of each region.
+
+Regions are kept twice, each time as the bits of a byte within their box: on the grid of the image,
+to train on, and on that of the scan, where they are the reference that a prediction is scored with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.cases.case import Case
+from volseg.cases.reading import read_images, read_reference
+from volseg.config import ExperimentConfig
+from volseg.errors import LabelError
+from volseg.images.boxes import bounding_box
+from volseg.images.grid import Grid, check_same_grid
+from volseg.labels import LabelScheme, get_scheme
+from volseg.training.cache.packed_tissue import pack
+from volseg.transforms import Preprocessed, preprocess, preprocess_masks
+from volseg.transforms.resampling import scaling
+
+_FOREGROUND_VOXELS = 5000
+
+
+def prepare(
+    case: Case, config: ExperimentConfig
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Arrays of an entry by name, and what else `CachedCase` tells of it, as JSON takes it.
+
+    Raises:
+        VolsegError: If the case cannot be used.
+    """
+    done, missing = _prepared(case, config)
+    masks, grid, start = _reference(case, config, done)
+    regions = preprocess_masks(masks, grid, done)
+    bits, bits_at = _packed(regions, (0, 0, 0))
+    reference, reference_at = _packed(masks, start)
+    # A patch takes few planes where they are those of its thinnest axis.
+    axis = 2 if config.spatial_dims == 2 else 0
+    mask, values = pack(done.image, done.tissue, axis)
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "image": values,
+        "tissue": mask,
+        "bits": bits,
+        "reference": reference,
+        "foreground": _foreground(regions),
+    }
+    return arrays, {
+        "affine": done.affine.tolist(),
+        "grid_shape": list(done.grid.shape),
+        "grid_affine": done.grid.affine.tolist(),
+        "shape": list(regions.shape[1:]),
+        "axis": axis,
+        "bits_at": bits_at,
+        "reference_at": reference_at,
+        "missing": missing,
+        "notes": done.notes,
+    }
+
+
+def notes_on(case: Case, config: ExperimentConfig) -> tuple[str, ...]:
+    """What is odd about the grey values of a case, as preprocessing tells it.
+
+    Raises:
+        VolsegError: If the case cannot be used.
+    """
+    done, _ = _prepared(case, config)
+    return done.notes
+
+
+def case_scheme(case: Case, config: ExperimentConfig) -> LabelScheme:
+    """Label scheme of a case: its own, else that of the config.
+
+    Raises:
+        LabelError: If the scheme of the case lacks a region of the config.
+    """
+    scheme = config.labels if case.labels is None else get_scheme(case.labels)
+    missing = [region for region in config.labels.regions if region not in scheme.regions]
+    if missing:
+        raise LabelError(
+            f"case {case.case_id} has labels {scheme.name!r}, which knows no region {missing}, but "
+            f"the config trains {list(config.labels.regions)}; leave the case out of the list"
+        )
+    return scheme
+
+
+def read_masks(
+    case: Case, config: ExperimentConfig, grid: Grid | None = None
+) -> npt.NDArray[np.bool_]:
+    """Region masks of the reference of a case, (R, I, J, K), regions in the order of the config.
+
+    Args:
+        case: A case with a label map.
+        config: Names the regions.
+        grid: Grid of the images, which the label map must share; None leaves that unchecked.
+
+    Raises:
+        DataListError: If the case has no label map.
+        GeometryError: If it lies on another grid.
+        LabelError: If it holds values that its scheme does not define.
+    """
+    label_map, label_grid = read_reference(case)
+    if grid is not None:
+        check_same_grid({"image": grid, f"label map of {case.case_id}": label_grid})
+    return _masks(label_map, case, config)
+
+
+def _masks(
+    label_map: npt.NDArray[np.uint8], case: Case, config: ExperimentConfig
+) -> npt.NDArray[np.bool_]:
+    """Region masks of a label map or a part of it, regions in the order of the config."""
+    scheme = case_scheme(case, config)
+    scheme.check(np.unique(label_map), where=f"label map {case.label[0].name}")
+    rows = [list(scheme.regions).index(region) for region in config.labels.regions]
+    return scheme.masks(label_map)[rows]
+
+
+def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple[str, ...]]:
+    """The preprocessed images, those read being forgotten, and the channels that are missing."""
+    options = config.preprocessing
+    images = read_images(case, options.channels, options.fill_missing)
+    return preprocess(images, options), images.missing
+
+
+def _reference(
+    case: Case, config: ExperimentConfig, done: Preprocessed
+) -> tuple[npt.NDArray[np.bool_], Grid, list[int]]:
+    """Masks (R, *) of the part of a label map around all labels, its grid and its first voxel."""
+    label_map, grid = read_reference(case)
+    check_same_grid({"image": done.grid, f"label map of {case.case_id}": grid})
+    # Only the box of the labels is worked on. A coarser voxel reaches that far beyond it.
+    ratio = max(np.linalg.norm(done.affine[:3, :3], axis=0)) / min(grid.spacing_mm)
+    box = bounding_box(label_map != 0, margin=math.ceil(ratio) + 2)
+    labels = label_map[box]
+    start = [part.start for part in box]
+    i, j, k = labels.shape
+    part = Grid((i, j, k), grid.affine @ scaling((1, 1, 1), start))
+    return _masks(labels, case, config), part, start
+
+
+def _packed(
+    masks: npt.NDArray[np.bool_], start: Sequence[int]
+) -> tuple[npt.NDArray[np.uint8], list[int]]:
+    """Bits of masks (R, I, J, K) within their box, and its first voxel if `start` is theirs."""
+    bits = np.zeros(masks.shape[1:], np.uint8)
+    for number, mask in enumerate(masks):
+        bits |= mask.view(np.uint8) << number
+    box = bounding_box(bits)
+    return bits[box], [first + part.start for first, part in zip(start, box, strict=True)]
+
+
+def _foreground(regions: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
+    """Voxels of each region, drawn with a fixed seed so that every machine has the same."""
+    generator = np.random.default_rng(0)
+    result = np.full((len(regions), _FOREGROUND_VOXELS, 3), -1, dtype=np.int16)
+    for row, region in zip(result, regions, strict=True):
+        voxels = np.flatnonzero(region)
+        if len(voxels):
+            drawn = voxels[generator.integers(len(voxels), size=_FOREGROUND_VOXELS)]
+            row[:] = np.stack(np.unravel_index(drawn, region.shape), axis=1)
+    return result

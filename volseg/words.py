@@ -1,0 +1,53 @@
+"""Values in sentences: quoted, cut to a line, listed, counted."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Sequence
+
+_LISTED = 10
+# Whatever a file holds in the wrong place, all of it could be quoted.
+_QUOTED = reprlib.Repr()
+_QUOTED.maxlevel, _QUOTED.maxlist, _QUOTED.maxtuple, _QUOTED.maxdict = 4, 12, 12, 8
+_QUOTED.maxstring = _QUOTED.maxother = _QUOTED.maxlong = 100
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of a library says, cut to a line; of an OSError, what the system says."""
+    said = error.strerror if isinstance(error, OSError) else None
+    return cut(said or str(error) or type(error).__name__, 200)
+
+
+def cut(text: str, most: int) -> str:
+    r"""A text as one line of at most so many characters.
+
+    >>> cut("a   long\ntext", 8)
+    'a lon...'
+    """
+    line = " ".join(text[: 4 * most].split())
+    return line if len(line) <= most and len(text) <= 4 * most else f"{line[: most - 3]}..."
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it: as Python writes it, but on one line and never long.
+
+    >>> shown([1, "two", {"three": 3.5}])
+    "[1, 'two', {'three': 3.5}]"
+    """
+    return cut(_QUOTED.repr(value), 100)
+
+
+def listed(heading: str, problems: Sequence[str]) -> str:
+    """A heading and the first of many problems, each on a line, and how many more there are."""
+    left = len(problems) - _LISTED
+    lines = [*problems[:_LISTED], *([f"and {left} more"] if left > 0 else [])]
+    return "\n  ".join([heading, *lines])
+
+
+def cases_in_words(number: int) -> str:
+    """A number of cases.
+
+    >>> cases_in_words(1), cases_in_words(2)
+    ('1 case', '2 cases')
+    """
+    return "1 case" if number == 1 else f"{number} cases"
