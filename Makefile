@@ -1,5 +1,6 @@
 # make demo   install volseg into .venv and see it work, from phantoms to scores
 # make test   the same environment with the development extra, then every gate
+# make docs   the site of the documentation, into docs/_build/html
 # make clean  remove .venv and what the tools leave behind
 #
 # Another Python: make demo PYTHON=python3.12
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test docs clean
 
 # Into demo/, or the first of demo-2/, demo-3/, ... that is not there yet: nothing is removed.
 demo: $(VENV)/.installed
@@ -24,8 +25,12 @@ test: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/pytest --cov
 
+docs: $(VENV)/.installed-dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 clean:
-	rm -rf $(VENV) build dist .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; found = sys.version_info[:2]; (3, 11) <= found < (3, 14) or sys.exit( \

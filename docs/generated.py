@@ -1,0 +1,204 @@
+"""Parts of the pages that follow from the code, so that nobody writes a fact a second time.
+
+A page says where: `<!-- generated: options -->` stands for a table made here, and
+`<!-- include: docker/README.md -->` for a file of the repository, whose links are kept alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import typer
+from options import sections
+
+import volseg
+from volseg.cli import app
+from volseg.config import NetworkConfig, load_config, read_slurm
+from volseg.labels import LABEL_SCHEMES, SCHEME_ALIASES
+from volseg.networks import network_forms
+from volseg.slurm.submission import submit_fit
+
+ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = "https://github.com/volseg/volseg/blob/main/"
+#: Files of the repository that are pages of the site as well.
+PAGES = {
+    ".github/CONTRIBUTING.md": "development/contributing.md",
+    "benchmarks/README.md": "development/benchmarks.md",
+    "data_lists/README.md": "reference/data-lists.md",
+    "docker/README.md": "how-to/containers.md",
+}
+
+
+def filled(text: str, page: str) -> str:
+    """A page with all that it leaves to the code; KeyError if it asks for what is not here."""
+    text = re.sub(r"<!-- include: (\S+) -->", lambda found: _included(found[1], page), text)
+    return re.sub(r"<!-- generated: (\S+) -->", lambda found: PARTS[found[1]](), text)
+
+
+def _included(name: str, page: str) -> str:
+    """Text of a file, its links leading to pages of the site, or to the repository."""
+    folder = (ROOT / name).parent
+    up = "../" * page.count("/")
+
+    def moved(found: re.Match[str]) -> str:
+        path, hash_, anchor = found[1].partition("#")
+        target = (folder / path).resolve().relative_to(ROOT).as_posix()
+        if target.startswith("docs/"):
+            target = up + target.removeprefix("docs/")
+        else:
+            target = up + PAGES[target] if target in PAGES else REPOSITORY + target
+        return f"]({target}{hash_}{anchor})"
+
+    return re.sub(r"\]\((?!https?:|#)([^)\s]+)\)", moved, (ROOT / name).read_text(encoding="utf-8"))
+
+
+def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table in Markdown; a stroke in a cell stays one."""
+    heads = list(heads)
+    lines = [heads, ["---"] * len(heads), *rows]
+    cells = ([str(cell).replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def options() -> str:
+    """Every option of a config, by section, and every network's."""
+    return "\n\n".join(
+        f"## `{section.name}`\n\n{section.meaning}\n\n"
+        + table(
+            ("option", "type", "default", "meaning"),
+            (
+                (f"`{option.key}`", option.type, option.default, option.meaning)
+                for option in section.options
+            ),
+        )
+        for section in sections()
+    )
+
+
+def label_schemes() -> str:
+    """Labels and regions of each shipped scheme."""
+    others = {name: [a for a, of in SCHEME_ALIASES.items() if of == name] for name in LABEL_SCHEMES}
+    return table(
+        ("scheme", "labels", "regions", "other names"),
+        (
+            (
+                f"`{name}`",
+                ", ".join(f"{value} {label}" for value, label in scheme.labels.items()),
+                ", ".join(f"{r} = {'+'.join(map(str, v))}" for r, v in scheme.regions.items()),
+                ", ".join(f"`{alias}`" for alias in others[name]),
+            )
+            for name, scheme in LABEL_SCHEMES.items()
+        ),
+    )
+
+
+def networks() -> str:
+    """What each network is, and its size with the options that it has by default."""
+    rows = []
+    for section in get_args(get_args(NetworkConfig)[0]):
+        config = section()
+        patch = [4 * config.divisor] * 3
+        forms = network_forms(config, in_channels=4, out_channels=3, patch_size=patch).values()
+        numbers = sum(math.prod(form.shape) for form in forms)
+        rows.append(
+            (
+                f"`{config.name}`",
+                first_line(section),
+                f"{numbers / 1e6:.1f} M",
+                config.divisor,
+            )
+        )
+    return table(("`network.name`", "what it is", "weights", "divisor"), rows)
+
+
+def first_line(thing: object) -> str:
+    """First line of a docstring, without its full stop."""
+    return (inspect.getdoc(thing) or "").partition("\n")[0].rstrip(".")
+
+
+def commands() -> str:
+    """Each command as its help shows it."""
+    group = typer.main.get_command(app)
+    context = typer.Context(group, info_name="volseg")
+    return "\n\n".join(
+        "\n\n".join(_command(command, typer.Context(command, parent=context, info_name=name)))
+        for name, command in group.commands.items()
+    )
+
+
+def _command(command: Any, context: typer.Context) -> Iterator[str]:
+    yield f"## `volseg {command.name}`"
+    text, _, examples = inspect.cleandoc(command.help).partition("\n\nExample")
+    yield text
+    usage = re.sub("[{}]", "", command.get_usage(context).removeprefix("Usage: "))
+    yield f"```text\n{usage}\n```"
+    if examples:
+        yield "Examples:"
+        yield f"```bash\n{inspect.cleandoc(examples.partition(':')[2])}\n```"
+    rows = [_parameter(parameter) for parameter in command.get_params(context)]
+    yield table(("argument or option", "meaning", "default"), filter(None, rows))
+
+
+def _parameter(parameter: Any) -> tuple[str, str, str] | None:
+    if parameter.name == "help" or getattr(parameter, "hidden", False):
+        return None
+    if parameter.param_type_name == "argument":
+        names = f"`{parameter.metavar or parameter.name.upper()}`"
+    else:
+        words = [*parameter.opts, *parameter.secondary_opts]
+        value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
+        names = ", ".join(f"`{word}`" for word in words[:-1]) + ", " * (len(words) > 1)
+        names += f"`{words[-1]}{value}`"
+    return names, parameter.help or "", _default(parameter)
+
+
+def _default(parameter: Any) -> str:
+    shown = getattr(parameter, "show_default", None)
+    if isinstance(shown, str):
+        return shown
+    if parameter.required:
+        return "*required*"
+    if parameter.default is None or isinstance(parameter.default, bool):
+        return ""
+    return f"`{parameter.default}`"
+
+
+def job_script() -> str:
+    """The batch script of the example in the tutorial."""
+    with contextlib.chdir(ROOT):
+        config = load_config("configs/brats_unet.yaml", ["data.data_root=FOLDER"])
+        asked = read_slurm(["nodes=2,gpus=4,time=24:00:00,partition=gpu"], config.slurm)
+        config = config.model_copy(update={"slurm": asked})
+        script = submit_fit(config, Path("runs/unet"), dry_run=True).script
+    home = "/home/me/volseg"
+    shown = script.replace(sys.executable, f"{home}/.venv/bin/python").replace(str(ROOT), home)
+    return f"```bash\n{shown.rstrip()}\n```"
+
+
+def api() -> str:
+    """Every public name, from its docstring."""
+    parts = []
+    for name in volseg.__all__:
+        thing = getattr(volseg, name)
+        if inspect.isclass(thing):
+            parts.append(f".. autoclass:: volseg.{name}\n   :members:")
+        elif callable(thing):
+            parts.append(f".. autofunction:: volseg.{name}")
+    return "```{eval-rst}\n" + "\n\n".join(parts) + "\n```"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "api": api,
+    "commands": commands,
+    "job-script": job_script,
+    "label-schemes": label_schemes,
+    "networks": networks,
+    "options": options,
+}

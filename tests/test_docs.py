@@ -1,0 +1,93 @@
+"""The site of the documentation: built without a warning, it asks no other host for anything."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from pages import DOCS, ROOT
+
+from volseg.config.network import NETWORK_SECTIONS
+from volseg.labels import LABEL_SCHEMES
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built as `make docs` builds it."""
+    folder = tmp_path_factory.mktemp("site")
+    words = ["-W", "--keep-going", "-q", "-b", "html", "-d", folder / "doctrees"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *words, DOCS, folder / "html"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "html"
+
+
+def page(site, name):
+    return (site / f"{name}.html").read_text(encoding="utf-8")
+
+
+def test_each_page_is_built(site):
+    built = {path.relative_to(site).with_suffix("") for path in site.rglob("*.html")}
+
+    assert {path.relative_to(DOCS).with_suffix("") for path in DOCS.rglob("*.md")} <= built
+
+
+def test_nothing_is_asked_of_another_host(site):
+    loading = re.compile(
+        r"""<(?:script|img|iframe|source|video|audio|embed|object)\b[^>]*?(?:src|data)=["'](?:https?:)?//[^"']+"""
+        r"""|<link\b[^>]*?rel=["'](?:stylesheet|preconnect|preload|icon|dns-prefetch)["'][^>]*?href=["'](?:https?:)?//[^"']+"""
+        r"""|@import\s+[^;]*//[^;]+|url\(\s*["']?(?:https?:)?//[^)]+"""
+        r"""|(?:fetch|import|importScripts)\(\s*["'`](?:https?:)?//[^)]+"""
+    )
+
+    found = {
+        f"{path.relative_to(site)}: {hit}"
+        for path in site.rglob("*")
+        if path.suffix in {".html", ".css", ".js", ".svg"}
+        for hit in loading.findall(path.read_text(encoding="utf-8"))
+    }
+    assert found == set()
+
+
+def test_the_site_works_below_any_path(site):
+    absolute = [
+        f"{path.relative_to(site)}: {link}"
+        for path in site.rglob("*.html")
+        for link in re.findall(r"""\b(?:src|href)=["'](/[^"']*)""", path.read_text("utf-8"))
+    ]
+
+    assert absolute == []
+
+
+def test_the_search_knows_the_pages_without_a_server(site):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+
+    assert "explanation/preprocessing" in index
+    assert index.startswith("Search.setIndex(")
+
+
+def test_options_commands_networks_and_schemes_are_those_of_the_code(site):
+    from volseg.config.training import TrainingConfig
+
+    for option in TrainingConfig.model_fields:
+        assert f"training.{option}<" in page(site, "reference/config")
+    for name in NETWORK_SECTIONS:
+        assert f">{name}<" in page(site, "reference/networks")
+    for name, scheme in LABEL_SCHEMES.items():
+        assert f">{name}<" in page(site, "reference/labels")
+        assert all(label in page(site, "reference/labels") for label in scheme.labels.values())
+
+
+def test_the_page_of_an_included_file_links_to_pages_and_to_the_repository(site):
+    contributing = page(site, "development/contributing")
+
+    assert 'href="benchmarks.html"' in contributing
+    assert not re.search(r'href="[^"]*\.\./benchmarks/README\.md"', contributing)
