@@ -12,18 +12,65 @@
     ├── OutputError       a place that cannot be written
     └── ResourceError     more memory than there is
 
-A message names the thing, the value found, the value expected and, after a semicolon, the remedy.
-The command line shows it as one line and exits with 2; any other exception is a bug of volseg and
-keeps its traceback.
+The command line shows an error as one line and exits with 2; any other exception is a bug of volseg
+and keeps its traceback. Code that needs a part of an error asks for the attribute: no text of an
+error is ever taken apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
 
 
 class VolsegError(Exception):
-    """Base of every error that a user can repair."""
+    """Base of every error that a user can repair.
+
+    Args:
+        problem: The thing, the value found, the value expected.
+        remedy: What the user can do, as an order.
+        case_id: Case that it happened to, if it was one; the sentence then begins with it.
+        path: File or folder that it happened to.
+
+    Examples:
+        >>> str(ImageError("t1c.nii.gz is empty", remedy="download it again", case_id="P7"))
+        'case P7: t1c.nii.gz is empty; download it again'
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        remedy: str | None = None,
+        case_id: str | None = None,
+        path: Path | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem, self.remedy = problem, remedy
+        self.case_id, self.path = case_id, path
+
+    def __str__(self) -> str:
+        case = "" if self.case_id is None else f"case {self.case_id}: "
+        return case + self.without_case
+
+    @property
+    def without_case(self) -> str:
+        """The sentence without the case, equal for all cases that share a problem."""
+        return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
+
+    def of_case(self, case_id: str) -> Self:
+        """This error, now of a case, unless it is of one already."""
+        self.case_id = self.case_id or case_id
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross processes; those of subclasses take other arguments than this one.
+        return _without_parts, (type(self), self.problem), self.__dict__
+
+
+def _without_parts(kind: type[VolsegError], problem: str) -> VolsegError:
+    return kind.__new__(kind, problem)
 
 
 class ConfigError(VolsegError):
@@ -55,12 +102,10 @@ class SchemeError(LabelError):
     """
 
     def __init__(self, problem: str, fitting: Sequence[str]) -> None:
-        super().__init__(problem, fitting)
-        self.problem, self.fitting = problem, tuple(fitting)
-
-    def __str__(self) -> str:
-        schemes = " or ".join(self.fitting)
-        return f"{self.problem}; {f'use labels: {schemes}' if schemes else 'correct the label map'}"
+        schemes = " or ".join(fitting)
+        remedy = f"use labels: {schemes}" if schemes else "correct the label map"
+        super().__init__(problem, remedy=remedy)
+        self.fitting = tuple(fitting)
 
     def of_all(self, case_id: str, outcome: str, options: str) -> LabelError:
         """The error for all label maps that are said to be in this scheme: the scheme is in doubt.
@@ -75,7 +120,8 @@ class SchemeError(LabelError):
             remedy = f"say {' or '.join(self.fitting)} {options}, or {remedy}"
         return LabelError(
             f"{outcome}, since the others may be in that scheme too: {self.problem} "
-            f"(case {case_id}); {remedy}"
+            f"(case {case_id})",
+            remedy=remedy,
         )
 
 
