@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 import volseg
 from volseg import cli, signals
 from volseg.__main__ import main
-from volseg.cases.case import Case, DataList, Finding, Skipped
-from volseg.cases.data_list import read_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, read_data_list
 from volseg.cli.log import PlainLog
 from volseg.config import CHANNELS
 from volseg.errors import DataListError, OutputError
+from volseg.finding.finding import Finding, Skipped
 from volseg.inference.options import InferOptions
 from volseg.metrics.overlap import Overlap
 from volseg.metrics.surface import HD95_PENALTY_MM

@@ -15,8 +15,8 @@ import torch
 from typer.testing import CliRunner
 
 import volseg.tasks.compare as task
-from volseg.cases.case import Case, DataList
-from volseg.cases.data_list import write_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, write_data_list
 from volseg.cli import app
 from volseg.comparison.cost import count_multiply_adds, machine_in_words, measure_costs
 from volseg.comparison.figure import RUN_COLOURS, comparison_figure

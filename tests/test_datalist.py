@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import load_decathlon_datalist
 
-from volseg.cases.case import Case, DataList
-from volseg.cases.data_list import read_data_list, write_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.folds import assign_folds
 from volseg.cases.names import family_of, patient_of
 from volseg.errors import DataListError, LabelError

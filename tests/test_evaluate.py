@@ -12,8 +12,8 @@ import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 from scipy.ndimage import binary_dilation, find_objects
 
-from volseg.cases.case import Case, DataList
-from volseg.cases.data_list import write_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, write_data_list
 from volseg.cases.sources import read_sources
 from volseg.errors import ConfigError, DataListError, LabelError, OutputError
 from volseg.finding.folders import find_cases

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from volseg.cases.case import Case, DataList
-from volseg.cases.data_list import write_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, write_data_list
 from volseg.cli import app
 from volseg.errors import DataListError, LabelError
 from volseg.images.slice_masks import read_stack_label_map, write_masks

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from volseg.cases.case import Case, DataList, leaks
-from volseg.cases.data_list import read_data_list, write_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, leaks, read_data_list, write_data_list
 from volseg.cli import app
 from volseg.errors import DataListError
 from volseg.evaluation.references import find_references

@@ -19,8 +19,8 @@ from tiny_models import OF_SLICES, write_model
 from tiny_scans import PATIENTS, write_case, write_images
 
 import volseg
-from volseg.cases.case import Case, DataList
-from volseg.cases.data_list import write_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, write_data_list
 from volseg.config import CHANNELS
 from volseg.errors import CheckpointError, DataListError, OutputError
 from volseg.finding.folders import find_cases

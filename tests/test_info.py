@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny_models import tiny_config, write_model
 from tiny_scans import oblique, write_case
 
-from volseg.cases.case import DataList
-from volseg.cases.data_list import write_data_list
+from volseg.cases.data_list import DataList, write_data_list
 from volseg.config import write_config
 from volseg.errors import CheckpointError, DataListError, ImageError, VolsegError
 from volseg.finding.folders import find_cases

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from volseg.cases.case import Case, DataList
-from volseg.cases.data_list import read_data_list, write_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.folds import assign_folds
 from volseg.cases.names import institution_of
 from volseg.cases.patient_table import PatientTable, add_groups, read_patient_table

@@ -29,8 +29,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from volseg import signals
-from volseg.cases.case import Case, DataList
-from volseg.cases.data_list import read_data_list, write_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.errors import (
     CheckpointError,

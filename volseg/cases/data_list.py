@@ -1,4 +1,4 @@
-"""Data lists on disk: MONAI's Decathlon JSON with keys for case, patient, channels and labels."""
+"""Data lists: cases in folds; on disk MONAI's Decathlon JSON with keys for case and patient."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import difflib
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from volseg.cases.case import Case, DataList
+from volseg.cases.case import Case
 from volseg.cases.names import is_slice, patient_key, patient_of, unfit_name
 from volseg.config.section import Spacing
 from volseg.errors import DataListError
@@ -82,6 +83,62 @@ class _File(_Strict):
     labels: Any = None
     numTraining: Any = None
     numTest: Any = None
+
+
+@dataclass(frozen=True)
+class DataList:
+    """Cases to train and to test on.
+
+    Attributes:
+        name: What the list is called.
+        channels: What the images of a case hold, unless the case says otherwise.
+        training: Cases with a label map.
+        testing: Cases without one.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    training: tuple[Case, ...]
+    testing: tuple[Case, ...] = ()
+
+    def split(self, fold: int | None) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+        """Cases to train on and those of `fold` to validate on; None trains on every case."""
+        if fold is None:
+            return self.training, ()
+        validation = tuple(case for case in self.training if case.fold == fold)
+        return tuple(case for case in self.training if case.fold != fold), validation
+
+    def cases(self, fold: int | None = None) -> tuple[Case, ...]:
+        """Every case, or those of one fold; DataListError if it has none."""
+        if fold is None:
+            return self.training + self.testing
+        cases = self.split(fold)[1]
+        if not cases:
+            folds = sorted({case.fold for case in self.training if case.fold is not None})
+            raise DataListError(
+                f"data list {self.name!r} has no fold {fold}, but {folds}; choose one of them"
+            )
+        return cases
+
+
+def leaks(training: Iterable[Case], validation: Iterable[Case]) -> Iterator[str]:
+    """What is both trained and validated on: patients, and files of cases."""
+    patients: dict[str, Case] = {}
+    files: dict[Path, Case] = {}
+    for case in training:
+        patients.setdefault(patient_key(case.patient_id), case)
+        files |= dict.fromkeys((*case.images, *case.label), case)
+    for case in validation:
+        if other := patients.get(patient_key(case.patient_id)):
+            yield (
+                f"patient {case.patient_id} is on both sides: {other.case_id} is trained on, "
+                f"{case.case_id} validated on; give all cases of a patient one fold"
+            )
+        if shared := [path for path in (*case.images, *case.label) if path in files]:
+            yield (
+                f"{shared[0]} is on both sides: {files[shared[0]].case_id} is trained on, "
+                f"{case.case_id} validated on; list each scan once"
+            )
 
 
 def read_data_list(path: Path, data_root: Path | None = None) -> DataList:

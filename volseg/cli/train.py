@@ -24,7 +24,7 @@ from volseg.cli.tables import print_comparison, print_scores, print_validation, 
 from volseg.files.writing import MODEL_FILE, resume_command
 
 if TYPE_CHECKING:
-    from volseg.cases.case import DataList
+    from volseg.cases.data_list import DataList
     from volseg.config import ExperimentConfig
 
 

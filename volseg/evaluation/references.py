@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from volseg.cases.case import Case, Finding
+from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
 from volseg.cases.names import LABEL, family_of, patient_of
 from volseg.errors import DataListError, LabelError
 from volseg.evaluation.predictions import case_of, nifti_files, slice_files, slice_of
 from volseg.finding.contents import read_name
+from volseg.finding.finding import Finding
 from volseg.finding.folders import DATA_LIST, check_list_is_not_needed, find_cases
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.survey.label_maps import read_values

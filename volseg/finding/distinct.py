@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from volseg.cases.case import Case, Skipped
+from volseg.cases.case import Case
 from volseg.cases.names import (
     NUMBERED_PATIENT,
     is_examination,
@@ -19,6 +19,7 @@ from volseg.cases.names import (
     patient_of,
     unfit_name,
 )
+from volseg.finding.finding import Skipped
 
 # What as many folders have in common is hardly the name of a patient, nor is a small number.
 _SHARED = 3

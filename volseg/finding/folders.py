@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from volseg.cases.case import Case, Finding, Skipped
+from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
 from volseg.cases.names import CHANNEL_NAMES, LABEL, family_of, is_nifti, is_slice, patient_of, stem
 from volseg.config import CHANNELS
 from volseg.errors import ConfigError, DataListError
 from volseg.finding import dataset_json as described
 from volseg.finding.distinct import Found, distinct
+from volseg.finding.finding import Finding, Skipped
 from volseg.finding.naming import Naming, of_several_patients
 from volseg.finding.own_results import written_by_volseg
 from volseg.finding.skipped import no_image, nothing_usable, of_one_case_perhaps, summaries

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from volseg.cases.case import Case, Skipped
+from volseg.cases.case import Case
 from volseg.cases.names import institution_of, patient_of, read_slice_name
+from volseg.finding.finding import Skipped
 from volseg.finding.naming import Naming
 
 LGG = "LGG (TCGA slices)"

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volseg.cases.case import Skipped
 from volseg.cases.names import LABEL, read_numbered_name, stem
 from volseg.finding.contents import UNKNOWN, Reading, is_bids, read_folder, read_name
+from volseg.finding.finding import Skipped
 from volseg.finding.naming import Naming, not_told_apart, of_one_case
 
 NUMBERED = "a numbered channel, but no dataset.json says which"

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import volseg
-from volseg.cases.case import Case, Finding
+from volseg.cases.case import Case
 from volseg.cases.sources import mark, restated
 from volseg.config import ExperimentConfig
 from volseg.errors import OutputError
 from volseg.files.writing import MANIFEST_FILE, atomic_write, make_folder, remove_unfinished
+from volseg.finding.finding import Finding
 from volseg.inference.predictor import Prediction, Predictor
 from volseg.inference.windows import precision_name
 from volseg.model_header import describe_scheme

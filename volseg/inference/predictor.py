@@ -16,12 +16,13 @@ import numpy.typing as npt
 import torch
 
 from volseg import memory
-from volseg.cases.case import Case, Finding
+from volseg.cases.case import Case
 from volseg.cases.names import channel_of, is_slice
 from volseg.cases.reading import read_images
 from volseg.config import PreprocessingConfig
 from volseg.config.training import checked_overlap
 from volseg.errors import CheckpointError, ConfigError, DataListError
+from volseg.finding.finding import Finding
 from volseg.finding.folders import find_scans
 from volseg.finding.naming import Naming
 from volseg.images.boxes import placed, union

@@ -15,8 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from volseg.cases.case import DataList
-from volseg.cases.data_list import read_data_list, write_data_list
+from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.sources import case_marks
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.errors import CheckpointError, OutputError, VolsegError

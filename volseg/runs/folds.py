@@ -13,8 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from volseg import signals
-from volseg.cases.case import DataList
-from volseg.cases.data_list import read_data_list
+from volseg.cases.data_list import DataList, read_data_list
 from volseg.cases.sources import case_marks
 from volseg.config import ExperimentConfig, write_config
 from volseg.errors import ConfigError, DataListError, OutputError

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from volseg.cases.case import DataList
-from volseg.cases.data_list import read_data_list
+from volseg.cases.data_list import DataList, read_data_list
 from volseg.config import ExperimentConfig, SlurmConfig, check_options, write_config
 from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
 from volseg.files.documents import read_bytes

@@ -14,8 +14,8 @@ import pytorch_lightning as pl
 import torch
 
 from volseg import memory, signals
-from volseg.cases.case import Case, DataList, leaks
-from volseg.cases.data_list import read_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, leaks, read_data_list
 from volseg.config import ExperimentConfig, check_options, idle_options
 from volseg.errors import ConfigError, DataListError
 from volseg.evaluation.pictures import draw_samples

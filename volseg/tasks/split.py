@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
-from volseg.cases.case import Case, DataList, Finding, Skipped
-from volseg.cases.data_list import write_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, write_data_list
 from volseg.cases.folds import assign_folds, hold_out
 from volseg.cases.patient_table import FILE_NAME, add_groups, read_patient_table
 from volseg.cases.reading import grey_value_notes
@@ -22,6 +22,7 @@ from volseg.config.section import SPACINGS_MM
 from volseg.errors import ConfigError, DataListError, LabelError, OutputError, VolsegError
 from volseg.files.ownership import check_no_inputs, is_data_list, is_ours
 from volseg.files.writing import atomic_write, make_output
+from volseg.finding.finding import Finding, Skipped
 from volseg.finding.folders import find_cases
 from volseg.finding.naming import Naming
 from volseg.finding.skipped import in_words, notes_in_words
