@@ -28,7 +28,7 @@ from side_by_side import machine, options, print_table
 from volseg.config import ExperimentConfig, load_config
 from volseg.finding.folders import find_cases
 from volseg.inference.windows import mixed_dtype
-from volseg.model_file import save_checkpoint
+from volseg.model_file import save_model
 from volseg.phantoms import make_cohort
 from volseg.tasks.fit import fit
 from volseg.tasks.infer import infer
@@ -122,7 +122,7 @@ def main(arguments: argparse.Namespace, scratch: Path) -> None:
 
     module = SegmentationModule(config)
     model = scratch / "model.safetensors"
-    save_checkpoint(model, module.network.state_dict(), config, {})
+    save_model(model, module.network.state_dict(), config, {})
     with passes() as seen:
         infer(data_list, [model], scratch / "results")
         ended = time.perf_counter()

@@ -36,7 +36,7 @@ from volseg.finding.folders import find_cases
 from volseg.inference.windows import cpu_computes_in_bf16
 from volseg.labels import get_scheme
 from volseg.metrics import region_overlaps
-from volseg.model_file import Model, load_checkpoint
+from volseg.model_file import Model, load_model
 from volseg.phantoms import make_cohort
 from volseg.tasks.fit import fit
 from volseg.tasks.split import split
@@ -279,7 +279,7 @@ def main(arguments: argparse.Namespace, scratch: Path) -> None:
     )
     cases = find_cases(folders).cases
     path = arguments.model or trained_on_phantoms(scratch, shape, window)
-    comparison = Comparison(cases, load_checkpoint(path), window, scratch)
+    comparison = Comparison(cases, load_model(path), window, scratch)
     python = sys.executable if small else peers.python()
     sides = {name: comparison.volseg(name) for name in our_sides(small=small)}
     if not small:

@@ -275,7 +275,7 @@ def _models(folder: Path, add: Any, on: Any) -> None:
     import torch
     from tiny_models import write_model
 
-    from volseg.model_file import load_checkpoint
+    from volseg.model_file import load_model
     from volseg.model_header import read_model_header
     from volseg.tasks.info import info
 
@@ -284,7 +284,7 @@ def _models(folder: Path, add: Any, on: Any) -> None:
 
     def model(path: Path) -> None:
         image = torch.zeros(1, 4, 16, 16, 16)
-        assert torch.isfinite(load_checkpoint(path).network(image)).all()
+        assert torch.isfinite(load_model(path).network(image)).all()
 
     name = "model.safetensors"
     add(name, folder, name, (m.model_changed,), on(name, model), on(name, info),

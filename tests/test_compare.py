@@ -22,10 +22,17 @@ from volseg.comparison.cost import count_multiply_adds, machine_in_words, measur
 from volseg.comparison.figure import RUN_COLOURS, comparison_figure
 from volseg.comparison.runs import line_up, read_run
 from volseg.config import ExperimentConfig, load_config
-from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError, VolsegError
+from volseg.errors import (
+    CheckpointError,
+    ConfigError,
+    DataListError,
+    ModelError,
+    OutputError,
+    VolsegError,
+)
 from volseg.figures.saving import figure_array
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
-from volseg.model_file import Model, load_checkpoint, save_checkpoint
+from volseg.model_file import Model, load_model, save_model
 from volseg.networks import build_network
 from volseg.tasks.compare import CompareResult, compare
 from volseg.tasks.fit import FitResult, fit
@@ -74,7 +81,7 @@ def write_model(folder, config):
         len(config.labels.regions),
         config.data.patch_size,
     )
-    save_checkpoint(folder / "model.safetensors", network.state_dict(), config, {})
+    save_model(folder / "model.safetensors", network.state_dict(), config, {})
     return network
 
 
@@ -319,7 +326,7 @@ def test_costs_are_of_one_slice_or_one_window_in_the_order_of_the_models(tmp_pat
     for name, config in (("flat", config_of(2)), ("deep", config_of(3))):
         (tmp_path / name).mkdir()
         networks[name] = write_model(tmp_path / name, config)
-    models = [load_checkpoint(tmp_path / name) for name in networks]
+    models = [load_model(tmp_path / name) for name in networks]
 
     flat, deep = measure_costs(models, rounds=3)
 
@@ -767,7 +774,7 @@ def test_weights_that_an_encoder_cannot_use_are_found_before_the_first_training(
     ]
     second.write_text("\n".join(lines))
 
-    with pytest.raises(CheckpointError, match=r"encoder weights no\.pt cannot be read"):
+    with pytest.raises(ModelError, match=r"encoder weights no\.pt cannot be read"):
         compare([experiments[0], second], tmp_path / "out")
 
     assert trainer.calls == []

@@ -10,7 +10,7 @@ from tiny_models import tiny_config
 
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
 from volseg.metrics.doubts import doubts
-from volseg.model_file import load_checkpoint
+from volseg.model_file import load_model
 from volseg.networks import build_network
 from volseg.training.callbacks import KeepBestModel
 
@@ -62,9 +62,9 @@ def test_a_model_keeps_what_its_mean_hides(tmp_path):
 
     KeepBestModel(tmp_path, config)._write_model(trainer, module)
 
-    (doubt,) = load_checkpoint(path).doubts
+    (doubt,) = load_model(path).doubts
     assert doubt.startswith("by its own validation: ET is in no prediction, but in the reference")
     module.table = table(FOUND, FOUND, EMPTY)
     KeepBestModel(tmp_path, config)._write_model(trainer, module)
-    assert load_checkpoint(path).doubts == ()
-    assert "doubts" not in load_checkpoint(path).scores
+    assert load_model(path).doubts == ()
+    assert "doubts" not in load_model(path).scores

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from volseg.config import DeepLabV3PlusConfig, ExperimentConfig, PSPNetConfig
-from volseg.errors import CheckpointError
-from volseg.model_file import load_checkpoint, save_checkpoint
+from volseg.errors import ModelError
+from volseg.model_file import load_model, save_model
 from volseg.networks import build_network, load_encoder_weights
 from volseg.networks.encoders import build_encoder
 
@@ -192,7 +192,7 @@ def test_weights_of_another_encoder_are_refused_in_words(options, found, trained
     before = fresh.encoder.backbone.state_dict()
     before = {name: tensor.clone() for name, tensor in before.items()}
 
-    with pytest.raises(CheckpointError, match=found) as caught:
+    with pytest.raises(ModelError, match=found) as caught:
         load_encoder_weights(fresh, path)
 
     assert str(path) in str(caught.value)
@@ -206,7 +206,7 @@ def test_weights_in_2d_do_not_fit_an_encoder_in_3d(trained, tmp_path):
     options = PSPNetConfig(encoder="resnet10", encoder_width=4, width=8)
     deep = build_network(options, 1, 1, (32, 32, 32))
 
-    with pytest.raises(CheckpointError, match=r"do not fit resnet10 in 3D, 4 features wide: the"):
+    with pytest.raises(ModelError, match=r"do not fit resnet10 in 3D, 4 features wide: the"):
         load_encoder_weights(deep, tmp_path / "flat.pt")
 
 
@@ -231,7 +231,7 @@ def test_a_file_without_weights_is_refused_in_words(name, content, message, tmp_
     elif content is not None:
         torch.save(content, path)
 
-    with pytest.raises(CheckpointError, match=message) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         load_encoder_weights(network(seed=0), path)
 
     assert str(caught.value).startswith(f"encoder weights {path} ")
@@ -251,14 +251,14 @@ def test_weights_that_no_network_can_use_are_refused(change, message, trained, t
     state["conv1.weight"] = change(state["conv1.weight"].clone())
     torch.save(state, tmp_path / "spoilt.pt")
 
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(ModelError, match=message):
         load_encoder_weights(network(seed=2), tmp_path / "spoilt.pt")
 
 
 def test_a_pipe_is_no_file_of_weights_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "weights.pt")
 
-    with pytest.raises(CheckpointError, match="it is a named pipe"):
+    with pytest.raises(ModelError, match="it is a named pipe"):
         load_encoder_weights(network(seed=0), tmp_path / "weights.pt")
 
 
@@ -274,9 +274,9 @@ def test_a_trained_model_does_not_need_the_file_of_its_encoder(tmp_path):
         }
     )
     net = build_network(config.network, 4, 3, (32, 32)).eval()
-    save_checkpoint(tmp_path / "model.safetensors", net.state_dict(), config, {})
+    save_model(tmp_path / "model.safetensors", net.state_dict(), config, {})
 
-    model = load_checkpoint(tmp_path)
+    model = load_model(tmp_path)
 
     assert model.config.network.encoder_weights == tmp_path / "gone.pt"
     image = torch.rand(1, 4, 32, 32)

@@ -22,7 +22,7 @@ import volseg
 from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, write_data_list
 from volseg.config import CHANNELS
-from volseg.errors import CheckpointError, DataListError, OutputError
+from volseg.errors import DataListError, ModelError, OutputError
 from volseg.finding.folders import find_cases
 from volseg.finding.own_results import written_by_volseg
 from volseg.images.slice_masks import mask_paths, read_stack_label_map
@@ -967,7 +967,7 @@ def test_a_model_with_a_weight_that_is_no_number_segments_nothing(scans, output,
     next(iter(state.values())).view(-1)[0] = np.nan
     save_file(state, path, {"volseg": json.dumps(read_model_header(path).content)})
 
-    with pytest.raises(CheckpointError, match="NaN or infinite"):
+    with pytest.raises(ModelError, match="NaN or infinite"):
         run(scans, path, output)
     assert not output.exists()
 
@@ -1154,7 +1154,7 @@ def test_scans_that_are_not_there_are_told_of_before_the_model_is_read(tmp_path,
 
 
 def test_a_model_that_is_none_is_refused(scans, tmp_path, output):
-    with pytest.raises(CheckpointError):
+    with pytest.raises(ModelError):
         run(scans, tmp_path / "none.safetensors", output)
     assert not output.exists()
 

@@ -23,7 +23,7 @@ import volseg
 from volseg.cases.case import Case
 from volseg.cases.reading import read_images
 from volseg.config import ExperimentConfig, PreprocessingConfig
-from volseg.errors import CheckpointError, ConfigError, DataListError, LabelError, ResourceError
+from volseg.errors import ConfigError, DataListError, LabelError, ModelError, ResourceError
 from volseg.images.boxes import bounding_box
 from volseg.images.grid import Grid
 from volseg.images.slice_masks import read_stack_label_map
@@ -78,7 +78,7 @@ def thresholds(monkeypatch):
             config = configs.pop(0) if len(configs) > 1 else configs[0]
             return Model(Thresholds(), config, {}, "0", "0" * 64, path)
 
-        monkeypatch.setattr(inference, "load_checkpoint", load)
+        monkeypatch.setattr(inference, "load_model", load)
 
     use(tiny_config())
     return use
@@ -464,7 +464,7 @@ def bright(monkeypatch):
     def use(config):
         network = BrightFlair()
         monkeypatch.setattr(
-            inference, "load_checkpoint", lambda path: Model(network, config, {}, "0", "0", path)
+            inference, "load_model", lambda path: Model(network, config, {}, "0", "0", path)
         )
         return network
 
@@ -565,7 +565,7 @@ def test_an_ensemble_needs_what_a_model_of_it_needs(tmp_path, monkeypatch):
     configs = [slice_config(fill_missing="t2f"), slice_config(channels=["t2f", "t1c"])]
     monkeypatch.setattr(
         inference,
-        "load_checkpoint",
+        "load_model",
         lambda path: Model(BrightFlair(), configs[int(path)], {}, "0", "0", path),
     )
 
@@ -700,7 +700,7 @@ def test_probabilities_that_are_no_numbers_fail_the_case(tmp_path, thresholds, m
     lost = np.float32("nan")
     monkeypatch.setattr(Thresholds, "forward", lambda self, image: image[:, :3] * lost)
 
-    with pytest.raises(CheckpointError, match=r"case BraTS2021_00001 that are no numbers, \d+ of"):
+    with pytest.raises(ModelError, match=r"case BraTS2021_00001 that are no numbers, \d+ of"):
         Predictor("m", device="cpu").predict(write_case(tmp_path))
 
 
@@ -765,7 +765,7 @@ def test_models_of_different_regions_make_no_ensemble(tmp_path):
         write_model(tmp_path / "b.safetensors", labels="lgg"),
     ]
 
-    with pytest.raises(CheckpointError, match=r"b\.safetensors has the regions WT, but .*WT TC ET"):
+    with pytest.raises(ModelError, match=r"b\.safetensors has the regions WT, but .*WT TC ET"):
         Predictor(paths, device="cpu")
 
 
@@ -835,7 +835,7 @@ def test_wrong_options_are_named(thresholds, options, problem):
 
 
 def test_no_model_at_all_is_refused():
-    with pytest.raises(CheckpointError, match="no model is given"):
+    with pytest.raises(ModelError, match="no model is given"):
         Predictor([], device="cpu")
 
 

@@ -16,7 +16,7 @@ from tiny_scans import oblique, write_case
 
 from volseg.cases.data_list import DataList, write_data_list
 from volseg.config import write_config
-from volseg.errors import CheckpointError, DataListError, ImageError, VolsegError
+from volseg.errors import DataListError, ImageError, ModelError, VolsegError
 from volseg.finding.folders import find_cases
 from volseg.metrics.table import ScoreRow, ScoreTable
 from volseg.model_header import read_model_header
@@ -78,11 +78,11 @@ def test_a_run_without_a_model_tells_how_it_gets_one(tmp_path):
     said = (
         f"has no model yet, .*; if it was stopped, resume it with: volseg fit --resume {tmp_path}"
     )
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(ModelError, match=said):
         read_model_header(tmp_path)
     (tmp_path / "fold1").mkdir()
     write_model(tmp_path / "fold1" / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"holds the runs of folds, .* such as .*/fold1,"):
+    with pytest.raises(ModelError, match=r"holds the runs of folds, .* such as .*/fold1,"):
         read_model_header(tmp_path)
 
 
@@ -340,7 +340,7 @@ def test_what_volseg_does_not_know_is_refused(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     for name, error in (
-        ("m.safetensors", CheckpointError),
+        ("m.safetensors", ModelError),
         ("scan.nii.gz", ImageError),
         ("slice.png", ImageError),
     ):

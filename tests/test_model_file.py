@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 import volseg
 from volseg.config import ExperimentConfig, SlurmConfig
-from volseg.errors import CheckpointError, OutputError
-from volseg.model_file import load_checkpoint, save_checkpoint
+from volseg.errors import ModelError, OutputError
+from volseg.model_file import load_model, save_model
 from volseg.model_header import read_model_header
 from volseg.networks import build_network
 
@@ -42,7 +42,7 @@ def _network(config):
 def model_path(tmp_path):
     config = _config()
     path = tmp_path / "model.safetensors"
-    save_checkpoint(path, _network(config).state_dict(), config, SCORES)
+    save_model(path, _network(config).state_dict(), config, SCORES)
     return path
 
 
@@ -56,7 +56,7 @@ def _with_header(path, change):
 def test_a_loaded_network_answers_as_the_saved_one(model_path):
     image = torch.rand(1, 4, 16, 16, 16)
 
-    model = load_checkpoint(model_path)
+    model = load_model(model_path)
 
     assert not model.network.training
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_a_loaded_network_answers_as_the_saved_one(model_path):
 
 
 def test_a_model_tells_where_it_comes_from(model_path):
-    model = load_checkpoint(model_path)
+    model = load_model(model_path)
 
     assert model.config == _config()
     assert model.scores == SCORES
@@ -99,7 +99,7 @@ def test_the_header_can_be_read_without_volseg(model_path):
 def test_the_same_model_gives_the_same_bytes(model_path, tmp_path):
     config = _config()
 
-    save_checkpoint(tmp_path / "again", _network(config).state_dict(), config, SCORES)
+    save_model(tmp_path / "again", _network(config).state_dict(), config, SCORES)
 
     assert (tmp_path / "again").read_bytes() == model_path.read_bytes()
 
@@ -108,9 +108,9 @@ def test_a_custom_label_scheme_survives(tmp_path):
     scheme = {"name": "mine", "labels": {7: "lesion"}, "regions": {"LESION": [7]}}
     config = _config(labels=scheme)
 
-    save_checkpoint(tmp_path / "m.safetensors", _network(config).state_dict(), config, {})
+    save_model(tmp_path / "m.safetensors", _network(config).state_dict(), config, {})
 
-    assert load_checkpoint(tmp_path / "m.safetensors").config.labels == config.labels
+    assert load_model(tmp_path / "m.safetensors").config.labels == config.labels
 
 
 def test_a_tensor_under_two_names_is_stored_once(tmp_path):
@@ -119,7 +119,7 @@ def test_a_tensor_under_two_names_is_stored_once(tmp_path):
     name = next(iter(state))
     path = tmp_path / "m.safetensors"
 
-    save_checkpoint(path, state | {"another.name": state[name]}, config, {})
+    save_model(path, state | {"another.name": state[name]}, config, {})
 
     assert "another.name" not in load_file(path)
     assert read_model_header(path).content["shared"] == {"another.name": name}
@@ -132,24 +132,24 @@ def test_a_network_with_shared_tensors_is_read_back(tmp_path):
     network = _network(config)
     path = tmp_path / "m.safetensors"
 
-    save_checkpoint(path, network.state_dict(), config, {})
+    save_model(path, network.state_dict(), config, {})
 
     image = torch.rand(1, 4, 16, 16, 16)
     with torch.no_grad():
-        assert torch.equal(load_checkpoint(path).network(image), network(image))
+        assert torch.equal(load_model(path).network(image), network(image))
 
 
 def test_a_run_folder_stands_for_its_model(model_path):
-    assert load_checkpoint(model_path.parent).path == model_path
+    assert load_model(model_path.parent).path == model_path
 
 
 def test_a_failed_write_leaves_the_old_model(model_path, tmp_path):
     before = model_path.read_bytes()
 
     with pytest.raises(OutputError, match="cannot write"):
-        save_checkpoint(tmp_path / "missing" / "m.safetensors", {}, _config(), {})
+        save_model(tmp_path / "missing" / "m.safetensors", {}, _config(), {})
     with pytest.raises(TypeError):
-        save_checkpoint(model_path, {}, _config(), {"score": object()})
+        save_model(model_path, {}, _config(), {"score": object()})
 
     assert model_path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [model_path]
@@ -159,8 +159,8 @@ def test_a_failed_write_leaves_the_old_model(model_path, tmp_path):
 def test_a_truncated_model_is_refused(model_path, size):
     model_path.write_bytes(model_path.read_bytes()[:size])
 
-    with pytest.raises(CheckpointError, match=r"model\.safetensors is .*; (copy it|give)"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match=r"model\.safetensors is .*; (copy it|give)"):
+        load_model(model_path)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content, kind):
     path = tmp_path / "last.ckpt"
     path.write_bytes(content)
 
-    with pytest.raises(CheckpointError, match=rf"last\.ckpt is not a model of volseg but {kind}"):
-        load_checkpoint(path)
+    with pytest.raises(ModelError, match=rf"last\.ckpt is not a model of volseg but {kind}"):
+        load_model(path)
 
 
 def test_a_pickle_is_never_run(tmp_path):
@@ -192,23 +192,23 @@ def test_a_pickle_is_never_run(tmp_path):
 
     torch.save({"state_dict": Malicious()}, tmp_path / "model.safetensors")
 
-    with pytest.raises(CheckpointError):
-        load_checkpoint(tmp_path / "model.safetensors")
+    with pytest.raises(ModelError):
+        load_model(tmp_path / "model.safetensors")
     assert not made.exists()
 
 
 def test_safetensors_of_something_else_are_refused(tmp_path):
     save_file({"weight": torch.zeros(3)}, tmp_path / "llm.safetensors")
 
-    with pytest.raises(CheckpointError, match="a safetensors file, but not one of volseg"):
-        load_checkpoint(tmp_path / "llm.safetensors")
+    with pytest.raises(ModelError, match="a safetensors file, but not one of volseg"):
+        load_model(tmp_path / "llm.safetensors")
 
 
 def test_a_newer_format_asks_for_an_update(model_path):
     _with_header(model_path, lambda header: header.update(format=99, volseg="7.1"))
 
-    with pytest.raises(CheckpointError, match=r"format 99, written by volseg 7\.1.*update volseg"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match=r"format 99, written by volseg 7\.1.*update volseg"):
+        load_model(model_path)
 
 
 def test_weights_that_do_not_fit_the_config_are_refused(model_path):
@@ -217,8 +217,8 @@ def test_weights_that_do_not_fit_the_config_are_refused(model_path):
 
     _with_header(model_path, widen)
 
-    with pytest.raises(CheckpointError, match="do not fit the network unet of its config"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match="do not fit the network unet of its config"):
+        load_model(model_path)
 
 
 def test_a_missing_weight_is_refused(model_path):
@@ -227,8 +227,8 @@ def test_a_missing_weight_is_refused(model_path):
     state.pop(next(iter(state)))
     save_file(state, model_path, metadata)
 
-    with pytest.raises(CheckpointError, match=r"do not fit the network unet .*: the file lacks"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match=r"do not fit the network unet .*: the file lacks"):
+        load_model(model_path)
 
 
 def _with_weights(path, change):
@@ -250,8 +250,8 @@ def test_one_weight_that_is_no_number_is_refused_and_its_tensor_named(model_path
     _with_weights(model_path, spoil)
 
     name = _first(load_file(model_path))
-    with pytest.raises(CheckpointError, match=rf"{name} holds 1 NaN or infinite values of \d+;"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match=rf"{name} holds 1 NaN or infinite values of \d+;"):
+        load_model(model_path)
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.float16, torch.bfloat16, torch.float64])
@@ -263,8 +263,8 @@ def test_weights_of_another_type_are_refused(model_path, dtype):
     _with_weights(model_path, convert)
 
     found = str(dtype).removeprefix("torch.")
-    with pytest.raises(CheckpointError, match=rf"weight of type {found} instead of float32;"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match=rf"weight of type {found} instead of float32;"):
+        load_model(model_path)
 
 
 def test_a_negative_variance_is_refused(tmp_path):
@@ -272,10 +272,10 @@ def test_a_negative_variance_is_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     state = _network(config).state_dict()
     state[_first(state, ".running_var")][0] = -0.25
-    save_checkpoint(path, state, config, SCORES)
+    save_model(path, state, config, SCORES)
 
-    with pytest.raises(CheckpointError, match=r"running_var holds -0\.25, but a variance is never"):
-        load_checkpoint(path)
+    with pytest.raises(ModelError, match=r"running_var holds -0\.25, but a variance is never"):
+        load_model(path)
 
 
 def test_a_table_of_integers_is_that_of_the_network(tmp_path):
@@ -287,10 +287,10 @@ def test_a_table_of_integers_is_that_of_the_network(tmp_path):
     path = tmp_path / "model.safetensors"
     state = _network(config).state_dict()
     state[_first(state, "relative_position_index")][0, 0] += 1
-    save_checkpoint(path, state, config, SCORES)
+    save_model(path, state, config, SCORES)
 
-    with pytest.raises(CheckpointError, match="index holds other integers than the network"):
-        load_checkpoint(path)
+    with pytest.raises(ModelError, match="index holds other integers than the network"):
+        load_model(path)
 
 
 def test_batches_are_counted_in_integers_of_any_number(tmp_path):
@@ -299,9 +299,9 @@ def test_batches_are_counted_in_integers_of_any_number(tmp_path):
     state = _network(config).state_dict()
     counted = _first(state, ".num_batches_tracked")
     state[counted] = torch.tensor(12345)
-    save_checkpoint(path, state, config, SCORES)
+    save_model(path, state, config, SCORES)
 
-    assert load_checkpoint(path).network.state_dict()[counted] == 12345
+    assert load_model(path).network.state_dict()[counted] == 12345
 
 
 def test_a_weight_that_a_disk_changed_is_found_by_its_checksum(model_path):
@@ -310,14 +310,14 @@ def test_a_weight_that_a_disk_changed_is_found_by_its_checksum(model_path):
 
     _with_weights(model_path, flip)
 
-    with pytest.raises(CheckpointError, match="not those that volseg wrote there"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match="not those that volseg wrote there"):
+        load_model(model_path)
 
 
 def test_a_model_of_an_earlier_volseg_has_no_checksum_and_is_read(model_path):
     _with_header(model_path, lambda header: header.pop("weights_sha256"))
 
-    assert load_checkpoint(model_path).scores == SCORES
+    assert load_model(model_path).scores == SCORES
 
 
 @pytest.mark.parametrize(
@@ -340,8 +340,8 @@ def test_a_model_of_an_earlier_volseg_has_no_checksum_and_is_read(model_path):
 def test_a_file_that_contradicts_its_config_is_refused_with_both_named(model_path, change, message):
     _with_header(model_path, lambda header: header.update(change))
 
-    for read in (load_checkpoint, read_model_header):
-        with pytest.raises(CheckpointError, match=f"contradicts itself: {message}"):
+    for read in (load_model, read_model_header):
+        with pytest.raises(ModelError, match=f"contradicts itself: {message}"):
             read(model_path)
 
 
@@ -352,9 +352,9 @@ def test_the_order_of_regions_survives_under_the_name_of_a_shipped_scheme(tmp_pa
     config = _config(labels=scheme)
     path = tmp_path / "model.safetensors"
 
-    save_checkpoint(path, _network(config).state_dict(), config, SCORES)
+    save_model(path, _network(config).state_dict(), config, SCORES)
 
-    assert list(load_checkpoint(path).config.labels.regions) == ["ET", "TC", "WT"]
+    assert list(load_model(path).config.labels.regions) == ["ET", "TC", "WT"]
 
 
 @pytest.mark.parametrize(
@@ -377,8 +377,8 @@ def test_the_order_of_regions_survives_under_the_name_of_a_shipped_scheme(tmp_pa
 def test_a_header_of_another_form_is_refused_in_one_short_sentence(model_path, header):
     save_file(load_file(model_path), model_path, {"volseg": header})
 
-    for read in (load_checkpoint, read_model_header):
-        with pytest.raises(CheckpointError, match=r"is not as volseg writes it|formats up") as e:
+    for read in (load_model, read_model_header):
+        with pytest.raises(ModelError, match=r"is not as volseg writes it|formats up") as e:
             read(model_path)
         assert len(str(e.value)) < 600
         assert "\n" not in str(e.value)
@@ -393,10 +393,10 @@ def test_a_part_of_a_header_with_another_type_is_refused(model_path, name, value
     _with_header(model_path, lambda header: header.update({name: value}))
 
     if isinstance(value, allowed.get(name, ())):
-        assert load_checkpoint(model_path).config == _config()
+        assert load_model(model_path).config == _config()
     else:
-        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
-            load_checkpoint(model_path)
+        with pytest.raises(ModelError, match=r"model\.safetensors"):
+            load_model(model_path)
 
 
 def test_a_config_of_any_size_allocates_nothing_before_the_weights_are_looked_at(
@@ -410,33 +410,33 @@ def test_a_config_of_any_size_allocates_nothing_before_the_weights_are_looked_at
     _with_header(model_path, widen)
     monkeypatch.setattr("volseg.model_file.build_network", lambda *_: pytest.fail("was built"))
 
-    with pytest.raises(CheckpointError, match="do not fit the network unet of its config"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match="do not fit the network unet of its config"):
+        load_model(model_path)
 
 
 def test_a_name_for_a_tensor_that_is_stored_too_is_refused(model_path):
     first, second = list(load_file(model_path))[:2]
     _with_header(model_path, lambda header: header.update(shared={first: second}))
 
-    with pytest.raises(CheckpointError, match="under two names"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match="under two names"):
+        load_model(model_path)
 
 
 def test_an_invalid_config_in_a_model_is_refused(model_path):
     _with_header(model_path, lambda header: header["config"].update(colour="blue"))
 
-    with pytest.raises(CheckpointError, match="colour: unknown key"):
-        load_checkpoint(model_path)
+    with pytest.raises(ModelError, match="colour: unknown key"):
+        load_model(model_path)
 
 
 def test_a_missing_model_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"nothing\.safetensors does not exist"):
-        load_checkpoint(tmp_path / "nothing.safetensors")
-    with pytest.raises(CheckpointError, match=r"model\.safetensors does not exist"):
-        load_checkpoint(tmp_path)
+    with pytest.raises(ModelError, match=r"nothing\.safetensors does not exist"):
+        load_model(tmp_path / "nothing.safetensors")
+    with pytest.raises(ModelError, match=r"model\.safetensors does not exist"):
+        load_model(tmp_path)
 
 
 def test_a_copy_of_a_model_is_the_same_model(model_path, tmp_path):
     copy = shutil.copy(model_path, tmp_path / "renamed.bin")
 
-    assert load_checkpoint(copy).sha256 == load_checkpoint(model_path).sha256
+    assert load_model(copy).sha256 == load_model(model_path).sha256

@@ -23,7 +23,7 @@ from volseg.config import (
     UNetConfig,
 )
 from volseg.errors import ConfigError, ResourceError
-from volseg.model_file import load_checkpoint, save_checkpoint
+from volseg.model_file import load_model, save_model
 from volseg.networks import FOREGROUND_PRIOR, NETWORKS, build_network, dynunet, network_forms
 from volseg.networks.weights import forms_of
 
@@ -208,8 +208,8 @@ def test_a_model_file_carries_the_network(name, tmp_path):
         }
     )
 
-    save_checkpoint(tmp_path / "model.safetensors", network.state_dict(), config, {})
-    model = load_checkpoint(tmp_path)
+    save_model(tmp_path / "model.safetensors", network.state_dict(), config, {})
+    model = load_model(tmp_path)
 
     assert model.config.network == SMALL[name]
     with torch.no_grad():

@@ -19,7 +19,7 @@ from volseg.cases.data_list import read_data_list
 from volseg.config import load_config
 from volseg.inference.windows import on_scan_grid, segment
 from volseg.metrics import ScoreRow, ScoreTable, region_overlaps
-from volseg.model_file import load_checkpoint
+from volseg.model_file import load_model
 from volseg.runs.folder import find_checkpoints, read_metrics
 from volseg.tasks.fit import fit
 from volseg.training.cache.cases import build_cache
@@ -115,7 +115,7 @@ def test_one_process_has_the_scores_of_two(study, undisturbed, caplog):
 def test_two_processes_score_to_the_bit_as_the_whole_scans_and_label_maps_are_scored(
     study, undisturbed
 ):
-    model = load_checkpoint(undisturbed)
+    model = load_model(undisturbed)
     config, network = model.config, model.network.eval()
     _, validation = read_data_list(config.data.data_list).split(0)
     expected = []

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from volseg import cli
 from volseg.cli.log import PlainLog
 from volseg.config import ExperimentConfig, SlurmConfig, load_config, read_slurm
-from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
+from volseg.errors import CheckpointError, ConfigError, DataListError, ModelError, OutputError
 from volseg.slurm.script import fit_script, infer_script
 from volseg.slurm.submission import InferCall, job_of, submit_fit, submit_infer
 
@@ -420,7 +420,7 @@ def test_mistakes_are_found_before_the_queue(experiment):
     refused("called interactive would train each process by", "slurm.job-name=interactive")
     refused("shards are for volseg infer", "slurm.shards=3")
     weights = "network={name: deeplabv3plus, encoder_weights: gone.pth}"
-    refused("gone.pth does not exist", weights, error=CheckpointError)
+    refused("gone.pth does not exist", weights, error=ModelError)
     refused("holds no checkpoint; start the run", error=CheckpointError, resume=True)
     checkpoint_in(Path("r"))
     refused("r already holds a run; resume it with: volseg fit", error=OutputError)
@@ -543,7 +543,7 @@ def test_a_job_of_infer_refuses_what_would_begin_anew_each_time(tmp_path):
 
 
 def test_a_model_file_does_not_name_the_cluster(tmp_path):
-    from volseg.model_file import load_checkpoint, save_checkpoint
+    from volseg.model_file import load_model, save_model
     from volseg.networks import build_network
 
     options = {
@@ -555,10 +555,10 @@ def test_a_model_file_does_not_name_the_cluster(tmp_path):
     trained = ExperimentConfig.from_dict(options)
     weights = build_network(trained.network, 1, 1, (16, 16)).state_dict()
 
-    save_checkpoint(tmp_path / "model.safetensors", weights, trained, {})
+    save_model(tmp_path / "model.safetensors", weights, trained, {})
 
     assert b"secret" not in (tmp_path / "model.safetensors").read_bytes()
-    assert load_checkpoint(tmp_path / "model.safetensors").config.slurm == SlurmConfig()
+    assert load_model(tmp_path / "model.safetensors").config.slurm == SlurmConfig()
 
 
 def test_a_signal_that_comes_while_python_ends_does_not_change_the_exit_code():

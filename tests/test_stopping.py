@@ -20,7 +20,7 @@ from volseg import signals
 from volseg.config import ExperimentConfig, load_config
 from volseg.errors import ResourceError
 from volseg.metrics import ScoreTable
-from volseg.model_file import load_checkpoint
+from volseg.model_file import load_model
 from volseg.runs.folder import find_checkpoints, read_metrics
 from volseg.tasks.compare import compare
 from volseg.tasks.fit import fit
@@ -210,7 +210,7 @@ def test_a_run_killed_behind_its_last_checkpoint_has_a_model(experiment, tmp_pat
 
     result = fit(config, tmp_path / "run", resume=True)
 
-    assert load_checkpoint(result.model).scores["epoch"] == 1
+    assert load_model(result.model).scores["epoch"] == 1
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_an_epoch_cut_short_by_max_time_is_validated_and_resumed_as_if_it_never_
 
     last = read_metrics(run / "metrics.csv")[-1]
     assert (last["step"], bool(last["val/dice/WT"])) == (str(step), True)
-    assert load_checkpoint(result.model).scores["cases"] == 2
+    assert load_model(result.model).scores["cases"] == 2
     other = model.read_bytes() + b"!"
     model.write_bytes(other)
     clock["now"] = 0

@@ -37,11 +37,12 @@ from volseg.errors import (
     ConfigError,
     DataListError,
     LabelError,
+    ModelError,
     OutputError,
     TrainingError,
 )
 from volseg.metrics import Overlap, ScoreTable
-from volseg.model_file import load_checkpoint
+from volseg.model_file import load_model
 from volseg.runs.folder import find_checkpoints, read_metrics
 from volseg.tasks.fit import FitResult, best_scores, cache_folder, fit
 from volseg.training.cache import cases as cache_module
@@ -612,7 +613,7 @@ def test_with_deep_supervision_the_finest_output_is_counted(experiment, monkeypa
 
 
 def test_the_model_file_holds_the_scores_of_the_best_epoch(run):
-    model = load_checkpoint(run / "model.safetensors")
+    model = load_model(run / "model.safetensors")
     best = best_scores(read_metrics(run / "metrics.csv"))
 
     assert model.scores["dice/mean"] == pytest.approx(best["dice/mean"], abs=1e-5)
@@ -941,7 +942,7 @@ def test_without_a_fold_every_case_trains_and_the_averaged_weights_are_kept(expe
     result = fit(config, tmp_path / "all")
 
     last = torch.load(find_checkpoints(tmp_path / "all")[0], weights_only=True)
-    kept = load_checkpoint(result.model).network.state_dict()
+    kept = load_model(result.model).network.state_dict()
     for name, tensor in kept.items():
         assert torch.equal(tensor, last["state_dict"][f"averaged.module.{name}"])
     assert result.scores == {}
@@ -963,7 +964,7 @@ def test_training_ends_before_max_time_and_is_validated(experiment, tmp_path, mo
     assert 45 <= next(seconds) <= 60
     assert int(rows[-1]["step"]) > 20
     assert rows[-1]["val/dice/WT"]
-    assert load_checkpoint(result.model).scores["epoch"] == int(rows[-1]["epoch"])
+    assert load_model(result.model).scores["epoch"] == int(rows[-1]["epoch"])
 
 
 def test_a_training_whose_loss_is_no_number_any_more_ends_without_a_model(experiment, tmp_path):
@@ -1025,7 +1026,7 @@ def test_weights_that_are_no_numbers_take_the_place_of_no_good_ones(
     assert [path.name for path in find_checkpoints(run)] == ["step-00000003.ckpt"]
     if "validate_every" not in options:
         assert f"the last good model of epoch 1 is {run / 'model.safetensors'}" in str(error.value)
-        assert load_checkpoint(run).scores["epoch"] == 1
+        assert load_model(run).scores["epoch"] == 1
 
 
 def test_a_stop_by_a_signal_saves_no_weights_that_are_no_numbers(experiment, tmp_path, monkeypatch):
@@ -1063,7 +1064,7 @@ def test_of_equal_scores_the_lower_loss_is_kept(experiment, tmp_path, monkeypatc
 
     rows = read_metrics(tmp_path / "run" / "metrics.csv")
     assert [row["val/loss"] for row in rows] == ["0.9", "0.7", "0.8"]
-    assert load_checkpoint(result.model).scores["epoch"] == 2
+    assert load_model(result.model).scores["epoch"] == 2
     assert best_row(rows) == rows[1]
 
 
@@ -1326,7 +1327,7 @@ def test_a_network_of_slices_is_scored_by_slice_too(slice_run, slice_experiment)
         mean = np.mean([float(row["dice"]) for row in chosen])
         assert float(best[f"val/{name}_slice_dice/WT"]) == pytest.approx(mean, abs=1e-5)
         assert document["slices"]["WT"][f"{name}_slices"]["n"] == len(chosen)
-    model = load_checkpoint(run / "model.safetensors")
+    model = load_model(run / "model.safetensors")
     assert model.scores["tumour_slice_dice/WT"] == pytest.approx(
         float(best["val/tumour_slice_dice/WT"]), abs=1e-5
     )
@@ -1470,7 +1471,7 @@ def test_training_starts_from_the_weights_of_the_encoder(with_encoder, tmp_path)
     result = fit(with_encoder, tmp_path / "run")
 
     (tmp_path / "encoder.pt").unlink()  # a model and a checkpoint have weights of their own
-    kept = load_checkpoint(result.model).network.encoder.backbone
+    kept = load_model(result.model).network.encoder.backbone
     torch.testing.assert_close(kept.conv1.weight, encoder.conv1.weight, rtol=0, atol=1e-6)
     fit(with_encoder, tmp_path / "run", resume=True)
 
@@ -1478,7 +1479,7 @@ def test_training_starts_from_the_weights_of_the_encoder(with_encoder, tmp_path)
 def test_weights_that_cannot_be_read_are_found_before_the_cache_is_built(with_encoder, tmp_path):
     config = changed(with_encoder, data={"cache_dir": str(tmp_path / "cache")})
 
-    with pytest.raises(CheckpointError, match=r"encoder weights .*encoder\.pt cannot be read"):
+    with pytest.raises(ModelError, match=r"encoder weights .*encoder\.pt cannot be read"):
         fit(config, tmp_path / "run")
 
     assert not (tmp_path / "cache").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from volseg.config import ExperimentConfig
-from volseg.model_file import save_checkpoint
+from volseg.model_file import save_model
 from volseg.networks import build_network
 
 #: Sections of a model of slices.
@@ -39,5 +39,5 @@ def write_model(path, seed=0, scores=None, **sections):
         len(config.labels.regions),
         config.data.patch_size,
     )
-    save_checkpoint(path, network.state_dict(), config, scores or {})
+    save_model(path, network.state_dict(), config, scores or {})
     return path

@@ -7,7 +7,8 @@
     ├── GeometryError     images of one case that do not share a grid
     ├── LabelError        label values outside the label scheme
     │   └── SchemeError   integers that another label scheme may define
-    ├── CheckpointError   a model file or a checkpoint
+    ├── ModelError        a model file, or weights for an encoder
+    ├── CheckpointError   a checkpoint, or the folder of a run that cannot be resumed
     ├── TrainingError     a training whose numbers are not finite any more
     ├── OutputError       a place that cannot be written
     └── ResourceError     more memory than there is
@@ -125,8 +126,12 @@ class SchemeError(LabelError):
         )
 
 
+class ModelError(VolsegError):
+    """A model file or weights for an encoder are damaged, of another kind, or do not fit."""
+
+
 class CheckpointError(VolsegError):
-    """A model file or a checkpoint is damaged, of another kind, or does not fit."""
+    """A checkpoint is damaged or of another training, or a run cannot be resumed."""
 
 
 class TrainingError(VolsegError):

@@ -20,7 +20,7 @@ from torch import nn
 
 import volseg
 from volseg.config import ExperimentConfig
-from volseg.errors import CheckpointError
+from volseg.errors import ModelError
 from volseg.files.writing import atomic_write
 from volseg.model_header import FORMAT, KEY, ModelHeader, describe_scheme, doubts, read_model_header
 from volseg.networks import build_network, network_forms
@@ -57,7 +57,7 @@ class Model:
         return doubts(self.scores, tuple(self.config.labels.regions))
 
 
-def save_checkpoint(
+def save_model(
     path: str | os.PathLike[str],
     state_dict: Mapping[str, torch.Tensor],
     config: ExperimentConfig,
@@ -92,7 +92,7 @@ def save_checkpoint(
         temporary.write_bytes(save(tensors, {KEY: json.dumps(header)}))
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> Model:
+def load_model(path: str | os.PathLike[str]) -> Model:
     """Read a model file and build its network.
 
     Args:
@@ -102,7 +102,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Model:
         The model, on the CPU, ready for inference.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, of another kind, newer than this volseg,
+        ModelError: If the file is missing, damaged, of another kind, newer than this volseg,
             contradicts itself, or if its weights do not fit its config or cannot be used.
         ResourceError: If the network does not fit into memory.
     """
@@ -158,7 +158,7 @@ def _check_forms(header: ModelHeader) -> None:
     if not problem and shared.keys() != content["shared"].keys():
         problem = "has one tensor under two names, of which both are stored or none is"
     if problem:
-        raise CheckpointError(
+        raise ModelError(
             f"the weights in {header.file} do not fit the network {config.network.name} of its "
             f"config: the file {problem}; train again, or use the volseg {content['volseg']} that "
             "wrote it"
@@ -169,15 +169,15 @@ def _check_values(
     header: ModelHeader, tensors: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
 ) -> None:
     if problem := unusable(tensors, own):
-        raise CheckpointError(
+        raise ModelError(
             f"the weights in {header.file} cannot be used: {problem}; copy the file again, or "
             "train again"
         )
     written = header.content.get("weights_sha256")
     if written not in (None, _weights_sha256(tensors, header.content["shared"])):
-        raise CheckpointError(
+        raise ModelError(
             f"the weights in {header.file} are not those that volseg wrote there: their checksum "
-            "differs; copy the file again, or write changed weights with save_checkpoint"
+            "differs; copy the file again, or write changed weights with save_model"
         )
 
 

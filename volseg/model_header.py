@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 import volseg
 from volseg.config import ExperimentConfig
-from volseg.errors import CheckpointError, ConfigError
+from volseg.errors import ConfigError, ModelError
 from volseg.files.documents import check_regular, fitting, open_regular, parse_json
 from volseg.files.writing import CONFIG_FILE, MODEL_FILE, resume_command
 from volseg.labels import LabelScheme
@@ -78,7 +78,7 @@ def read_model_header(path: str | os.PathLike[str]) -> ModelHeader:
         path: Model file, or the folder of the run that holds it.
 
     Raises:
-        CheckpointError: If the file is missing, damaged, of another kind, newer than this volseg,
+        ModelError: If the file is missing, damaged, of another kind, newer than this volseg,
             or contradicts itself.
     """
     file = model_file(path)
@@ -91,7 +91,7 @@ def read_model_header(path: str | os.PathLike[str]) -> ModelHeader:
                 name: (tuple(one.get_shape()), str(one.get_dtype())) for name, one in slices.items()
             }
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
+        raise ModelError(
             f"{file} is damaged or incomplete, with {file.stat().st_size} bytes ({reason(error)}); "
             "copy it again"
         ) from None
@@ -99,7 +99,7 @@ def read_model_header(path: str | os.PathLike[str]) -> ModelHeader:
     try:
         config = ExperimentConfig.from_dict(content["config"], where=f"the config in {file}")
     except ConfigError as error:
-        raise CheckpointError(f"{error}; the file was changed or written by another tool") from None
+        raise ModelError(f"{error}; the file was changed or written by another tool") from None
     _check_agreement(file, content, config)
     return ModelHeader(file, content, config, tensors)
 
@@ -141,7 +141,7 @@ def describe_scheme(scheme: LabelScheme) -> dict[str, Any]:
 
 
 def model_file(path: str | os.PathLike[str]) -> Path:
-    """Model file at `path` or in the run folder `path`; CheckpointError if there is none."""
+    """Model file at `path` or in the run folder `path`; ModelError if there is none."""
     file = given = Path(path)
     try:
         if file.is_dir():
@@ -150,21 +150,21 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     except FileNotFoundError:
         if (given / CONFIG_FILE).is_file():
             raise _no_model_yet(given) from None
-        raise CheckpointError(f"{file} does not exist; give the {MODEL_FILE} of a run") from None
+        raise ModelError(f"{file} does not exist; give the {MODEL_FILE} of a run") from None
     except OSError as error:
-        raise CheckpointError(
+        raise ModelError(
             f"{shown(str(file))} cannot be read ({reason(error)}); give the {MODEL_FILE} of a run"
         ) from None
     return file
 
 
-def _no_model_yet(run: Path) -> CheckpointError:
+def _no_model_yet(run: Path) -> ModelError:
     if folds := sorted(run.glob(f"fold*/{MODEL_FILE}")):
-        return CheckpointError(
+        return ModelError(
             f"{run} holds the runs of folds, but one run is expected; give one of them, such as "
             f"{folds[0].parent}, or several, each by -m"
         )
-    return CheckpointError(
+    return ModelError(
         f"the run in {run} has no model yet, as it did not come to its first validation; "
         f"if it was stopped, resume it with: {resume_command(run)}"
     )
@@ -175,21 +175,19 @@ def _refuse_other_kinds(file: Path) -> None:
         with open_regular(file) as stream:
             start = stream.read(9)
     except OSError as error:
-        raise CheckpointError(f"{file} cannot be read ({reason(error)}); check it") from None
+        raise ModelError(f"{file} cannot be read ({reason(error)}); check it") from None
     # safetensors begins with eight bytes for the length of the header, then the header, JSON.
     if start[8:] == b"{":
         return
     kinds = [kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)]
     kind = kinds[0] if kinds else "a file of another kind" if start else "empty"
-    raise CheckpointError(
-        f"{file} is not a model of volseg but {kind}; give the {MODEL_FILE} of a run"
-    )
+    raise ModelError(f"{file} is not a model of volseg but {kind}; give the {MODEL_FILE} of a run")
 
 
 def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What volseg wrote into the header; CheckpointError if it is not as volseg writes it."""
+    """What volseg wrote into the header; ModelError if it is not as volseg writes it."""
     if KEY not in metadata:
-        raise CheckpointError(
+        raise ModelError(
             f"{file} is a safetensors file, but not one of volseg; give the {MODEL_FILE} of a run"
         )
     try:
@@ -203,7 +201,7 @@ def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise _no_header(file, reason(error)) from None
     if found > FORMAT:
         author = cut(str(content.get("volseg")), 40)
-        raise CheckpointError(
+        raise ModelError(
             f"{file} has format {found}, written by volseg {author}, but volseg "
             f"{volseg.__version__} reads formats up to {FORMAT}; update volseg"
         )
@@ -213,8 +211,8 @@ def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise _no_header(file, str(error)) from None
 
 
-def _no_header(file: Path, why: str) -> CheckpointError:
-    return CheckpointError(
+def _no_header(file: Path, why: str) -> ModelError:
+    return ModelError(
         f"the header of {file} is not as volseg writes it ({why}); copy the file again, or give "
         f"the {MODEL_FILE} of a run"
     )
@@ -229,7 +227,7 @@ def _check_agreement(file: Path, content: Mapping[str, Any], config: ExperimentC
     }
     for name, (found, option, wanted) in told.items():
         if found != (_in_order(wanted) if isinstance(wanted, dict) else wanted):
-            raise CheckpointError(
+            raise ModelError(
                 f"{file} contradicts itself: {name} is {shown(content[name])}, but config.{option} "
                 f"is {shown(wanted)}; copy the file again, or train again"
             )

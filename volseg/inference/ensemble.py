@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from volseg.config import ExperimentConfig
 from volseg.config.yaml_file import read_word
-from volseg.errors import CheckpointError, ConfigError, LabelError
+from volseg.errors import ConfigError, LabelError, ModelError
 from volseg.labels import LabelScheme
 from volseg.model_file import Model
 from volseg.words import shown
@@ -52,11 +52,11 @@ def overridden(model: Model, words: Sequence[str]) -> Model:
 
 
 def check_same_regions(models: Sequence[Model]) -> None:
-    """Refuse, with CheckpointError, models whose regions have not the same names."""
+    """Refuse, with ModelError, models whose regions have not the same names."""
     first = models[0]
     for model in models[1:]:
         if set(model.config.labels.regions) != set(first.config.labels.regions):
-            raise CheckpointError(
+            raise ModelError(
                 f"{model.path} has the regions {' '.join(model.config.labels.regions)}, but "
                 f"{first.path} has {' '.join(first.config.labels.regions)}; an ensemble needs "
                 "models of the same regions"

@@ -21,7 +21,7 @@ from volseg.cases.names import channel_of, is_slice
 from volseg.cases.reading import read_images
 from volseg.config import PreprocessingConfig
 from volseg.config.training import checked_overlap
-from volseg.errors import CheckpointError, ConfigError, DataListError
+from volseg.errors import ConfigError, DataListError, ModelError
 from volseg.finding.finding import Finding
 from volseg.finding.folders import find_scans
 from volseg.finding.naming import Naming
@@ -38,7 +38,7 @@ from volseg.inference.ensemble import (
 )
 from volseg.inference.windows import on_scan_grid, refused_precision, segment
 from volseg.labels import get_scheme
-from volseg.model_file import Model, load_checkpoint
+from volseg.model_file import Model, load_model
 from volseg.postprocess import decode
 from volseg.transforms import Preprocessed, covered, preprocess
 from volseg.transforms.resampling import scaling
@@ -175,7 +175,7 @@ class Predictor:
         overrides: Words such as `inference.window_batch=2`, in place of what the models say.
 
     Raises:
-        CheckpointError: If a model cannot be read, or the models have different regions.
+        ModelError: If a model cannot be read, or the models have different regions.
         LabelError: If the label scheme has a region that the models lack.
         ConfigError: If the device, an option or the name of the scheme is not valid.
 
@@ -201,9 +201,9 @@ class Predictor:
                 raise ConfigError(str(error)) from None
         self.device, self.tta, self.overlap = _available(device), tta, overlap
         paths = [models] if isinstance(models, str | os.PathLike) else models
-        self.models = tuple(overridden(load_checkpoint(path), overrides) for path in paths)
+        self.models = tuple(overridden(load_model(path), overrides) for path in paths)
         if not self.models:
-            raise CheckpointError("no model is given; give the model file of a run")
+            raise ModelError("no model is given; give the model file of a run")
         check_same_regions(self.models)
         first = self.models[0].config
         self.scheme = get_scheme(labels) if labels else first.labels
@@ -319,7 +319,7 @@ class Predictor:
         """Region probabilities of a case; the part of `predict` that needs the network.
 
         Raises:
-            CheckpointError: If a model gives probabilities that are no numbers.
+            ModelError: If a model gives probabilities that are no numbers.
             ResourceError: If the probabilities do not fit into memory.
         """
         # Outside the brain all is background, so two thirds of a scan need not be looked at.
@@ -448,7 +448,7 @@ def _check_finite(probabilities: torch.Tensor, case: PreparedCase, model: Model)
     if torch.isfinite(probabilities.sum()):
         return
     lost = int((~torch.isfinite(probabilities)).sum())
-    raise CheckpointError(
+    raise ModelError(
         f"{model.path} gives probabilities of case {case.case_id} that are no numbers, {lost} of "
         f"{probabilities.numel()}; use inference.precision=32, and look at the grey values of "
         "its images"

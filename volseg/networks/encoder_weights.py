@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from volseg.errors import CheckpointError
+from volseg.errors import ModelError
 from volseg.files.documents import check_regular
 from volseg.networks.encoders import Encoder
 from volseg.networks.weights import forms_of, misfits, unusable
@@ -40,7 +40,7 @@ def load_encoder_weights(network: nn.Module, path: str | os.PathLike[str]) -> No
             (.pt, .pth, .safetensors), or a model file of volseg with the same encoder.
 
     Raises:
-        CheckpointError: If the file cannot be read or does not fit the encoder.
+        ModelError: If the file cannot be read or does not fit the encoder.
     """
     file, encoder = Path(path), network.encoder
     own = encoder.backbone.state_dict()
@@ -67,20 +67,20 @@ def _read(file: Path) -> Any:
             return load_file(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise CheckpointError(
+        raise ModelError(
             f"encoder weights {file} cannot be read ({reason(error)}); "
             "correct network.encoder_weights"
         ) from None
     except pickle.UnpicklingError:
         # What torch says of these advises to run what is in the file.
-        raise CheckpointError(
+        raise ModelError(
             f"encoder weights {file} are damaged or no state dict of tensors alone, and nothing "
             "else is opened, since it may run code; save `network.state_dict()` as .safetensors, "
             "or with torch.save"
         ) from None
     # What damaged files make of torch's reader has no class in common.
     except Exception as error:
-        raise CheckpointError(
+        raise ModelError(
             f"encoder weights {file} are damaged or no state dict ({cut(reason(error), 120)}); "
             "save a state dict as .safetensors, or with torch.save"
         ) from None
@@ -92,7 +92,7 @@ def _state_dict(file: Path) -> dict[str, torch.Tensor]:
     if isinstance(weights, Mapping):
         weights = weights.get("state_dict", weights)
     if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
-        raise CheckpointError(
+        raise ModelError(
             f"encoder weights {file} are not a state dict, names with tensors, but a "
             f"{type(weights).__name__} of other things; save `network.state_dict()`"
         )
@@ -133,12 +133,12 @@ def _check_fit(
 ) -> None:
     counts = [name for name in own if name.endswith(".num_batches_tracked")]
     if problem := misfits(forms_of(found), forms_of(own), optional=counts):
-        raise CheckpointError(
+        raise ModelError(
             f"encoder weights {file} do not fit {encoder.name} in {encoder.spatial_dims}D, "
             f"{encoder.channels[0]} features wide: the file {problem}; choose the "
             "network.encoder and network.encoder_width that it was made for, or another file"
         )
     if problem := unusable(found, own):
-        raise CheckpointError(
+        raise ModelError(
             f"encoder weights {file} cannot be used: {problem}; copy or download the file again"
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from volseg.cases.data_list import DataList, read_data_list
 from volseg.config import ExperimentConfig, SlurmConfig, check_options, write_config
-from volseg.errors import CheckpointError, ConfigError, DataListError, OutputError
+from volseg.errors import ConfigError, DataListError, ModelError, OutputError
 from volseg.files.documents import read_bytes
 from volseg.files.writing import CONFIG_FILE, MODEL_FILE, atomic_write, make_output
 from volseg.results.paths import check_outside
@@ -75,8 +75,8 @@ def submit_fit(
     Raises:
         ConfigError: If an option does not fit, or sbatch refuses the job.
         DataListError: If the data list cannot be used, or a fold has no cases.
-        CheckpointError: If there is nothing to resume, it was another experiment, or the weights
-            for the encoder are not there.
+        CheckpointError: If there is nothing to resume, or it was another experiment.
+        ModelError: If the weights for the encoder do not exist.
         OutputError: If the folder holds a run already or cannot be written, a job for it is in
             the queue, or there is no sbatch.
     """
@@ -134,7 +134,7 @@ def _check_fit(config: ExperimentConfig, run: Path) -> None:
         )
     weights: Path | None = getattr(config.network, "encoder_weights", None)
     if weights is not None and not weights.exists():
-        raise CheckpointError(f"{weights} does not exist; correct network.encoder_weights")
+        raise ModelError(f"{weights} does not exist; correct network.encoder_weights")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from volseg.errors import ConfigError, VolsegError
 from volseg.figures.saving import save_figure
 from volseg.files.writing import CONFIG_FILE, MODEL_FILE, check_outputs, make_output
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.model_file import load_checkpoint
+from volseg.model_file import load_model
 from volseg.runs.folder import check_same_experiment, find_checkpoints, has_ended, is_finished
 from volseg.tasks.fit import choose_cases, fit, new_module
 from volseg.training.hardware import check_hardware
@@ -205,7 +205,7 @@ def _trained(
 
 
 def _with_costs(comparison: Comparison) -> Comparison:
-    models = {run.name: load_checkpoint(run.model) for run in comparison.runs if run.model}
+    models = {run.name: load_model(run.model) for run in comparison.runs if run.model}
     if not models:
         return comparison
     runs = tuple(

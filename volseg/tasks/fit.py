@@ -23,7 +23,7 @@ from volseg.figures.saving import optional_picture
 from volseg.files.writing import CONFIG_FILE, METRICS_FILE, MODEL_FILE, SAMPLES_FILE, resume_command
 from volseg.finding.skipped import notes_in_words
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.model_file import load_checkpoint
+from volseg.model_file import load_model
 from volseg.networks import load_encoder_weights
 from volseg.progress import clock
 from volseg.ranks import RankLost, rank, restarts
@@ -90,8 +90,8 @@ def fit(
 
     Raises:
         OutputError: If the folder holds a run already or cannot be written.
-        CheckpointError: If there is nothing to resume, or it was another experiment, or the
-            weights for the encoder cannot be used.
+        CheckpointError: If there is nothing to resume, or it was another experiment.
+        ModelError: If the weights for the encoder cannot be used.
         ConfigError: If `data.cache_dir` names an environment variable that is not set, or this
             machine lacks the devices of `training`.
         ResourceError: If a batch is more than its memory can hold.
@@ -162,7 +162,7 @@ def new_module(config: ExperimentConfig, *, resume: bool = False) -> Segmentatio
 
     Raises:
         ConfigError: If the network needs a package that is not installed.
-        CheckpointError: If the weights for the encoder cannot be used.
+        ModelError: If the weights for the encoder cannot be used.
     """
     module = SegmentationModule(config)
     weights: Path | None = getattr(config.network, "encoder_weights", None)
@@ -255,7 +255,7 @@ def _tell_scores(
     }
     cases = {case.case.case_id: case for case in data.validation}
     with optional_picture(picture):
-        network = load_checkpoint(model).network.to(device)
+        network = load_model(model).network.to(device)
         draw_samples(
             picture,
             {case_id: of for case_id, of in dice.items() if case_id in cases},

@@ -95,7 +95,7 @@ def infer(
         stop: Is asked before each case; once it says yes, no more cases are begun.
 
     Raises:
-        CheckpointError: If a model cannot be used.
+        ModelError: If a model cannot be used.
         ConfigError: If `options.shard` is no share.
         DataListError: If there is no case.
         OutputError: If results cannot be written, would replace an input, or would lie among

@@ -106,12 +106,12 @@ def _kind_of_json(path: Path) -> tuple[str, Describe]:
 
 def _model(path: Path) -> dict[str, Any]:
     # Only a model needs torch, and a header of an image should be there at once.
-    from volseg.model_file import load_checkpoint
+    from volseg.model_file import load_model
     from volseg.model_header import read_model_header
 
     header = read_model_header(path).content
     # Weights that cannot be used are no model, whatever the header says.
-    model = load_checkpoint(path)
+    model = load_model(path)
     return {
         "megabytes": round(path.stat().st_size / 1e6, 2),
         "sha256": model.sha256,

@@ -17,7 +17,7 @@ from volseg.files.writing import MODEL_FILE, atomic_write
 from volseg.metrics import ScoreRecord
 from volseg.metrics.doubts import doubts
 from volseg.metrics.record import SCORE_FILES
-from volseg.model_file import save_checkpoint
+from volseg.model_file import save_model
 from volseg.training.datamodule import TrainingLoader
 from volseg.training.epoch_log import standing
 from volseg.training.module import BEST_SCORE, LOSS, TRAINING_SCORES, SegmentationModule
@@ -176,7 +176,7 @@ class KeepBestModel(Callback):
         if said := doubts(module.table):
             scores["doubts"] = list(said)
         state = module.best_network.state_dict()
-        save_checkpoint(self.run / MODEL_FILE, state, self.config, scores)
+        save_model(self.run / MODEL_FILE, state, self.config, scores)
 
     def _write_scores(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
         """The files that `evaluate` writes, and what is known of the cases."""
