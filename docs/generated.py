@@ -30,6 +30,8 @@ REPOSITORY = "https://github.com/volseg/volseg/blob/main/"
 #: Files of the repository that are pages of the site as well.
 PAGES = {
     ".github/CONTRIBUTING.md": "development/contributing.md",
+    ".github/SECURITY.md": "development/security.md",
+    "CHANGELOG.md": "development/changelog.md",
     "benchmarks/README.md": "development/benchmarks.md",
     "data_lists/README.md": "reference/data-lists.md",
     "docker/README.md": "how-to/containers.md",

@@ -73,7 +73,9 @@ def _is_alone(field: FieldInfo) -> bool:
 def _section(name: str, prefix: str, model: Any) -> SectionOfOptions:
     schema = model.model_json_schema()
     found = tuple(
-        _option(f"{prefix}.{key}", key, field, schema) for key, field in model.model_fields.items()
+        _option(f"{prefix}.{key}", key, field, schema)
+        for key, field in model.model_fields.items()
+        if "const" not in schema["properties"][key]
     )
     return SectionOfOptions(name, inspect.getdoc(model) or "", found)
 

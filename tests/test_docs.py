@@ -74,6 +74,14 @@ def test_the_search_knows_the_pages_without_a_server(site):
     assert index.startswith("Search.setIndex(")
 
 
+def test_every_option_has_a_meaning():
+    from options import sections
+
+    without = [o.key for section in sections() for o in section.options if not o.meaning]
+
+    assert without == []
+
+
 def test_options_commands_networks_and_schemes_are_those_of_the_code(site):
     from volseg.config.training import TrainingConfig
 

@@ -14,13 +14,16 @@ from volseg.config.section import NonNegativeInt, PositiveInt, Probability, Sect
 Features = Annotated[PositiveInt, Field(le=100_000)]
 UpTo100 = Annotated[PositiveInt, Field(le=100)]
 _MOST_LEVELS = 16
+_DEEP_SUPERVISION = "losses at coarser levels as well"
+_DROPOUT = "share of features that are set to 0 in training"
+_WIDTHS = "features of each level, finest first"
 
 
 class NetworkSection(Section):
     """Options that every network has. `divisor`: patch sizes must be its multiples."""
 
     name: str
-    deep_supervision: bool = Field(False, description="losses at coarser levels as well")
+    deep_supervision: bool = Field(False, description=_DEEP_SUPERVISION)
 
     @property
     def divisor(self) -> int:
@@ -33,9 +36,9 @@ class _Levels(NetworkSection):
         (32, 64, 128, 256, 320),
         min_length=2,
         max_length=_MOST_LEVELS,
-        description="features of each level, finest first",
+        description=_WIDTHS,
     )
-    dropout: Probability = 0.0
+    dropout: Probability = Field(0.0, description=_DROPOUT)
 
     @property
     def divisor(self) -> int:
@@ -71,9 +74,12 @@ class DynUNetConfig(_Levels):
     """U-Net as nnU-Net builds it, with deep supervision."""
 
     name: Literal["dynunet"] = "dynunet"
-    deep_supervision: bool = True
+    deep_supervision: bool = Field(True, description=_DEEP_SUPERVISION)
     widths: tuple[Features, ...] = Field(
-        (32, 64, 128, 256, 320, 320), min_length=3, max_length=_MOST_LEVELS
+        (32, 64, 128, 256, 320, 320),
+        min_length=3,
+        max_length=_MOST_LEVELS,
+        description=_WIDTHS,
     )
     residual: bool = Field(False, description="residual blocks")
 
@@ -83,9 +89,19 @@ class SegResNetConfig(NetworkSection):
 
     name: Literal["segresnet"] = "segresnet"
     width: Features = Field(16, description="features of the finest level; a multiple of 8")
-    blocks_down: tuple[UpTo100, ...] = Field((1, 2, 2, 4), min_length=2, max_length=_MOST_LEVELS)
-    blocks_up: tuple[UpTo100, ...] = Field((1, 1, 1), min_length=1, max_length=_MOST_LEVELS)
-    dropout: Probability = 0.0
+    blocks_down: tuple[UpTo100, ...] = Field(
+        (1, 2, 2, 4),
+        min_length=2,
+        max_length=_MOST_LEVELS,
+        description="residual blocks of each level of the encoder, finest first",
+    )
+    blocks_up: tuple[UpTo100, ...] = Field(
+        (1, 1, 1),
+        min_length=1,
+        max_length=_MOST_LEVELS,
+        description="residual blocks of each level of the decoder, one level less",
+    )
+    dropout: Probability = Field(0.0, description=_DROPOUT)
     deep_supervision: Literal[False] = False
 
     @model_validator(mode="after")
@@ -116,8 +132,10 @@ class SwinUNETRConfig(NetworkSection):
 
     name: Literal["swin_unetr"] = "swin_unetr"
     width: Features = Field(48, description="features of the first level; a multiple of 12")
-    depths: tuple[UpTo100, UpTo100, UpTo100, UpTo100] = (2, 2, 2, 2)
-    dropout: Probability = 0.0
+    depths: tuple[UpTo100, UpTo100, UpTo100, UpTo100] = Field(
+        (2, 2, 2, 2), description="transformer blocks of each stage"
+    )
+    dropout: Probability = Field(0.0, description=_DROPOUT)
     checkpointing: bool = Field(False, description="less memory, more time")
     deep_supervision: Literal[False] = False
 
@@ -140,7 +158,7 @@ class SegNetConfig(_BatchNorm):
         (64, 128, 256, 512, 512),
         min_length=2,
         max_length=_MOST_LEVELS,
-        description="features of each level, finest first",
+        description=_WIDTHS,
     )
     convolutions: tuple[UpTo100, ...] = Field(
         (2, 2, 3, 3, 3),
@@ -148,7 +166,7 @@ class SegNetConfig(_BatchNorm):
         max_length=_MOST_LEVELS,
         description="convolutions of each level, down and up",
     )
-    dropout: Probability = 0.0
+    dropout: Probability = Field(0.0, description=_DROPOUT)
     deep_supervision: Literal[False] = False
 
     @model_validator(mode="after")
@@ -177,7 +195,7 @@ class _EncoderSection(_BatchNorm):
         "efficientnet-b2",
         "efficientnet-b3",
         "efficientnet-b4",
-    ] = "resnet50"
+    ] = Field("resnet50", description="network whose features are decoded")
     encoder_width: Features | None = Field(
         None, description="features of the first stage of a resnet; null: as published, 64"
     )
@@ -189,7 +207,7 @@ class _EncoderSection(_BatchNorm):
     output_stride: Literal[8, 16] = Field(
         16, description="voxels of the image to one of the last features; the rest is dilation"
     )
-    dropout: Probability = 0.1
+    dropout: Probability = Field(0.1, description=_DROPOUT)
     deep_supervision: Literal[False] = False
 
     @model_validator(mode="after")

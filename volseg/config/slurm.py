@@ -60,7 +60,7 @@ class SlurmConfig(Section):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str | int | bool]
 
-    nodes: PositiveInt = 1
+    nodes: PositiveInt = Field(1, description="machines")
     gpus: NonNegativeInt = Field(1, description="a node; each has a process")
     tasks: PositiveInt = Field(1, description="processes a node, where gpus is 0")
     cpus: PositiveInt | None = Field(

@@ -24,10 +24,12 @@ from volseg.words import shown
 class LossConfig(Section):
     """Weights of the terms of the loss; each is a mean over regions, on sigmoid outputs."""
 
-    dice: NonNegative = 1.0
-    bce: NonNegative = 1.0
-    focal: NonNegative = 0.0
-    focal_gamma: NonNegative = 2.0
+    dice: NonNegative = Field(1.0, description="weight of the Dice loss")
+    bce: NonNegative = Field(1.0, description="weight of the binary cross-entropy")
+    focal: NonNegative = Field(0.0, description="weight of the focal loss")
+    focal_gamma: NonNegative = Field(
+        2.0, description="exponent of the focal loss; the larger, the less easy voxels count"
+    )
     batch_dice: bool = Field(True, description="one Dice over the batch instead of one a patch")
 
     @model_validator(mode="after")
@@ -65,15 +67,17 @@ def _word(value: object) -> object:
 class TrainingConfig(Section):
     """How long, how fast, on what."""
 
-    max_epochs: PositiveInt = 300
+    max_epochs: PositiveInt = Field(300, description="epochs of data.batches_per_epoch steps")
     max_time: Annotated[PositiveInt, BeforeValidator(_seconds)] | None = Field(
         None, description="HH:MM:SS or D-HH:MM:SS; the run ends in good order before it"
     )
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: Positive = 1e-3
-    weight_decay: NonNegative = 1e-4
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="method of PyTorch")
+    learning_rate: Positive = Field(1e-3, description="after the warm-up")
+    weight_decay: NonNegative = Field(1e-4, description="as the optimizer defines it")
     momentum: Probability = Field(0.99, description="of sgd, with Nesterov's method")
-    schedule: Literal["poly", "cosine", "constant"] = "cosine"
+    schedule: Literal["poly", "cosine", "constant"] = Field(
+        "cosine", description="decrease of the learning rate to 0 over max_epochs; constant: none"
+    )
     warmup_epochs: NonNegative = Field(0.0, description="linear increase from near 0, in epochs")
     gradient_clip: NonNegative = Field(12.0, description="largest norm of the gradient; 0: none")
     precision: Annotated[
@@ -88,10 +92,14 @@ class TrainingConfig(Section):
         None, description="stop after this many validations without a better mean Dice"
     )
     validate_every: PositiveInt = Field(1, description="epochs between validations")
-    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
-    devices: Annotated[PositiveInt | Literal["auto"], BeforeValidator(_devices)] = "auto"
-    nodes: PositiveInt = 1
-    seed: NonNegativeInt = 0
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = Field(
+        "auto", description="auto: a GPU where there is one"
+    )
+    devices: Annotated[PositiveInt | Literal["auto"], BeforeValidator(_devices)] = Field(
+        "auto", description="processes on each node, a device each; auto: every GPU, or one CPU"
+    )
+    nodes: PositiveInt = Field(1, description="machines that train together")
+    seed: NonNegativeInt = Field(0, description="of weights, patches and augmentation")
 
 
 #: Of neighbouring windows, where a voxel of a volume lies in 1000 of them instead of 8.
@@ -117,8 +125,12 @@ class InferenceConfig(Section):
     window_size: tuple[PositiveInt, ...] | None = Field(
         None, min_length=2, max_length=3, description="voxels; null: the patch size"
     )
-    overlap: Annotated[Float, AfterValidator(checked_overlap)] = 0.5
-    blending: Literal["gaussian", "constant"] = "gaussian"
+    overlap: Annotated[Float, AfterValidator(checked_overlap)] = Field(
+        0.5, description=f"share of a window that its neighbour covers, at most {MOST_OVERLAP}"
+    )
+    blending: Literal["gaussian", "constant"] = Field(
+        "gaussian", description="weights of overlapping windows: more at the centre, or all equal"
+    )
     window_batch: PositiveInt = Field(1, description="windows a forward pass")
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_word)] = Field(
         "auto",
