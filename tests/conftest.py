@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,25 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A test that is slow on a busy machine is not wrong.
 settings.register_profile("volseg", deadline=None)
 settings.load_profile("volseg")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file share a process and its fixtures; those of the cluster are all in one."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        group = "cluster" if "cluster" in fixtures else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape names of files that are no UTF-8, which no report can carry to another process."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(scope="session")

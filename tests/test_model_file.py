@@ -168,7 +168,7 @@ def test_a_truncated_model_is_refused(model_path, size):
     [
         (b"PK\x03\x04" + bytes(100), "a PyTorch checkpoint"),
         (b"\x80\x02}q\x00." + bytes(100), "a Python pickle"),
-        (gzip.compress(bytes(500)), "a gzip file, such as a NIfTI image"),
+        (gzip.compress(bytes(500), mtime=0), "a gzip file, such as a NIfTI image"),
         ((348).to_bytes(4, "little") + bytes(344), "a NIfTI image"),
         (b"labels: brats2021\n", "a file of another kind"),
         (b"", "empty"),
