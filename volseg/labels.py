@@ -47,24 +47,28 @@ class LabelScheme:
         regions = {region: tuple(values) for region, values in self.regions.items()}
         object.__setattr__(self, "regions", MappingProxyType(regions))
         if not regions:
-            raise ConfigError(f"label scheme {self.name!r} has no regions; name at least one")
+            raise ConfigError(
+                f"label scheme {self.name!r} has no regions", remedy="name at least one"
+            )
         if len(self.regions) > MAX_REGIONS:
             raise ConfigError(
-                f"label scheme {self.name!r} has {len(self.regions)} regions, but {MAX_REGIONS} is "
-                "the most that is supported; leave some out"
+                f"label scheme {self.name!r} has {len(self.regions)} regions, but {MAX_REGIONS} "
+                "is the most that is supported",
+                remedy="leave some out",
             )
         for value in self.labels:
             if not 1 <= value <= 255:
                 raise ConfigError(
-                    f"label scheme {self.name!r} defines label {value}; labels are 1 to 255"
+                    f"label scheme {self.name!r} defines label {value}",
+                    remedy="labels are 1 to 255",
                 )
         for region, values in self.regions.items():
             unknown = sorted(set(values) - set(self.labels))
             if unknown or not values:
                 raise ConfigError(
                     f"region {region!r} of label scheme {self.name!r} holds "
-                    f"{unknown or 'nothing'}, but the scheme defines {sorted(self.labels)}; "
-                    "name those labels"
+                    f"{unknown or 'nothing'}, but the scheme defines {sorted(self.labels)}",
+                    remedy="name those labels",
                 )
             self._own_label(region)
 
@@ -98,7 +102,8 @@ class LabelScheme:
         if len(rest) != 1:
             raise ConfigError(
                 f"region {region!r} of label scheme {self.name!r} holds {sorted(rest)} outside "
-                "its inner regions, and one label is needed to write a label map; add a region"
+                "its inner regions, and one label is needed to write a label map",
+                remedy="add a region",
             )
         return rest.pop()
 
@@ -154,8 +159,9 @@ class LabelScheme:
         missing = [region for region in self.regions if region not in masks]
         if missing:
             raise LabelError(
-                f"scheme {self.name!r} needs the regions {list(self.regions)}, but {missing} "
-                f"are not among {list(masks)}; choose a scheme with the regions of the model"
+                f"scheme {self.name!r} needs the regions {list(self.regions)}, but {missing} are "
+                f"not among {list(masks)}",
+                remedy="choose a scheme with the regions of the model",
             )
         result = np.zeros(next(iter(masks.values())).shape, dtype=np.uint8)
         inside: dict[str, npt.NDArray[np.bool_]] = {}
@@ -212,7 +218,7 @@ def get_scheme(name: str) -> LabelScheme:
         return LABEL_SCHEMES[SCHEME_ALIASES.get(name, name)]
     except KeyError:
         raise ConfigError(
-            f"unknown label scheme {shown(name)}; use one of {', '.join(LABEL_SCHEMES)}"
+            f"unknown label scheme {shown(name)}", remedy=f"use one of {', '.join(LABEL_SCHEMES)}"
         ) from None
 
 

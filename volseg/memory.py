@@ -46,7 +46,8 @@ def require(wanted: int, what: str, remedy: str = _REMEDY) -> None:
     if there is not None and wanted > there:
         raise ResourceError(
             f"{what} would take {size_in_words(wanted)} of memory, but {size_in_words(there)} are "
-            f"available; {remedy}"
+            "available",
+            remedy=remedy,
         )
 
 
@@ -64,13 +65,16 @@ def in_words(what: str, remedy: str = _REMEDY) -> Iterator[None]:
         if not isinstance(error, MemoryError) and _NOT_SHARED.search(str(error)):
             raise ResourceError(
                 f"{what}: the processes that load data need more memory to share than {_SHARED} "
-                f"has ({_shared()}); set data.workers=0, or enlarge it, in Docker by --shm-size"
+                f"has ({_shared()})",
+                remedy="set data.workers=0, or enlarge it, in Docker by --shm-size",
             ) from None
         if not isinstance(error, MemoryError) and not _OUT.search(str(error)):
             raise
         there = None if "CUDA" in str(error) else available()
         left = "" if there is None else f" with {size_in_words(there)} available"
-        raise ResourceError(f"{what}: memory ran out{left} ({reason(error)}); {remedy}") from None
+        raise ResourceError(
+            f"{what}: memory ran out{left} ({reason(error)})", remedy=remedy
+        ) from None
 
 
 def _shared() -> str:

@@ -149,8 +149,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         key, equals, text = word.partition("=")
         if not equals or not key:
             raise ConfigError(
-                f"override {shown(word)} is not of the form section.key=value; "
-                "write it as training.max_epochs=5"
+                f"override {shown(word)} is not of the form section.key=value",
+                remedy="write it as training.max_epochs=5",
             )
         _set(options, key.split("."), read_word(text, word), word)
     return ExperimentConfig.from_dict(options, where=str(path))
@@ -166,8 +166,8 @@ def _set(options: dict[str, Any], keys: list[str], value: object, word: str) -> 
         inner = options.setdefault(key, {})
         if not isinstance(inner, dict):
             raise ConfigError(
-                f"override {shown(word)}: {cut(key, 40)} is not a section; "
-                "name an option of a section, as training.max_epochs=5"
+                f"override {shown(word)}: {cut(key, 40)} is not a section",
+                remedy="name an option of a section, as training.max_epochs=5",
             )
         options = inner
     options[keys[-1]] = value

@@ -13,7 +13,8 @@ def check_options(config: ExperimentConfig) -> None:
     if patience is not None and config.data.fold is None:
         raise ConfigError(
             f"training.early_stopping is {patience}, but data.fold is null, so that nothing is "
-            "validated that could get better; set a fold, or training.early_stopping=null"
+            "validated that could get better",
+            remedy="set a fold, or training.early_stopping=null",
         )
 
 

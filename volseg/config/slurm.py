@@ -202,8 +202,11 @@ def _parts(text: str) -> list[tuple[str, str]]:
             parts[-1] = (parts[-1][0], f"{parts[-1][1]},{part}")
         else:
             raise ConfigError(
-                f"--slurm {text}: {part!r} is not of the form key=value; "
-                f"write --slurm nodes=2,gpus=4, or --slurm {DEFAULTS} for the section of the config"
+                f"--slurm {text}: {part!r} is not of the form key=value",
+                remedy=(
+                    f"write --slurm nodes=2,gpus=4, or --slurm {DEFAULTS} for the section of the "
+                    "config"
+                ),
             )
     return parts
 
@@ -212,5 +215,7 @@ def _section_of(path: Path) -> dict[str, Any]:
     """The section `slurm` of a YAML file."""
     section = read_yaml(path).get("slurm")
     if not isinstance(section, dict):
-        raise ConfigError(f"{path} has no section slurm; add one, or leave the file out")
+        raise ConfigError(
+            f"{path} has no section slurm", remedy="add one, or leave the file out", path=path
+        )
     return dict(section)

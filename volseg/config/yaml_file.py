@@ -16,7 +16,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     options = read_document(path, ConfigError)
     if not isinstance(options, dict):
         found = "" if options is None else f", but {shown(options)}"
-        raise ConfigError(f"{path} holds no options{found}; see configs/ for examples")
+        raise ConfigError(
+            f"{path} holds no options{found}", remedy="see configs/ for examples", path=path
+        )
     return options
 
 
@@ -25,4 +27,4 @@ def read_word(text: str, word: str) -> Any:
     try:
         return parse_yaml(text)
     except ValueError as error:
-        raise ConfigError(f"override {shown(word)}: {error}; give a YAML value") from None
+        raise ConfigError(f"override {shown(word)}: {error}", remedy="give a YAML value") from None

@@ -149,12 +149,14 @@ def _read(
     try:
         content = read_bytes(path, limit)
     except OSError as problem:
-        raise error(f"{where} cannot be read ({reason(problem)}); check the path") from problem
+        raise error(
+            f"{where} cannot be read ({reason(problem)})", remedy="check the path"
+        ) from problem
     try:
         # Editors of Windows begin a file with a mark.
         return parse(content.decode("utf-8-sig"))
     except ValueError as problem:
-        raise error(f"{where} is not {kind} ({reason(problem)}); {remedy}") from problem
+        raise error(f"{where} is not {kind} ({reason(problem)})", remedy=remedy) from problem
 
 
 def parse_json(text: str) -> Any:

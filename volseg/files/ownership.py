@@ -83,9 +83,15 @@ def is_log(name: str) -> bool:
 def check_ours(path: Path, remedy: str = "move it away, or choose another with -o") -> None:
     """Refuse, with OutputError, a place that holds what volseg did not write."""
     if path.is_symlink():
-        raise OutputError(f"{path} is a link to {path.readlink()}, which is not replaced; {remedy}")
+        raise OutputError(
+            f"{path} is a link to {path.readlink()}, which is not replaced",
+            remedy=remedy,
+            path=path,
+        )
     if path.exists() and not is_ours(path):
-        raise OutputError(f"{path} is there already and volseg did not write it; {remedy}")
+        raise OutputError(
+            f"{path} is there already and volseg did not write it", remedy=remedy, path=path
+        )
 
 
 def check_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -93,13 +99,17 @@ def check_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     read = {identity: path for path in inputs if (identity := _identity(path))}
     for path in outputs:
         if read and _identity(path) in read:
-            raise OutputError(f"{path} is an input and would be replaced; use another folder")
+            raise OutputError(
+                f"{path} is an input and would be replaced", remedy="use another folder", path=path
+            )
 
 
 def check_names_folder(path: Path, remedy: str) -> None:
     """Refuse, with OutputError, the name of a file where a folder is to be made."""
     if not path.is_dir() and _FILE_ENDINGS.fullmatch(path.name):
-        raise OutputError(f"{path} is named like a file, but a folder is expected; {remedy}")
+        raise OutputError(
+            f"{path} is named like a file, but a folder is expected", remedy=remedy, path=path
+        )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -61,7 +61,7 @@ def atomic_write(path: Path, *, known: bool = False) -> Iterator[Path]:
     except UnicodeEncodeError as error:
         name = shown(error.object[max(0, error.start - 30) : error.end])
         raise OutputError(
-            f"cannot write {path}: {name} in it is not UTF-8; rename what is called so"
+            f"cannot write {path}: {name} in it is not UTF-8", remedy="rename what is called so"
         ) from None
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and "\0" not in str(path):
@@ -80,8 +80,8 @@ def resume_command(run: Path) -> str:
 def cannot_write(path: Path, error: Exception) -> OutputError:
     """What is said where a place cannot be written."""
     return OutputError(
-        f"cannot write {path} ({reason(error)}); "
-        "give a folder that you may write to and that has space"
+        f"cannot write {path} ({reason(error)})",
+        remedy="give a folder that you may write to and that has space",
     )
 
 
@@ -161,7 +161,9 @@ def make_folder(folder: Path, remedy: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        raise OutputError(f"folder {folder} cannot be made ({reason(error)}); {remedy}") from None
+        raise OutputError(
+            f"folder {folder} cannot be made ({reason(error)})", remedy=remedy
+        ) from None
 
 
 def check_outputs(folder: Path, names: Collection[str]) -> None:
@@ -197,4 +199,6 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{path} cannot be removed ({reason(error)}); remove it") from None
+        raise OutputError(
+            f"{path} cannot be removed ({reason(error)})", remedy="remove it", path=path
+        ) from None
