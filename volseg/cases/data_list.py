@@ -158,9 +158,13 @@ def read_data_list(path: Path, data_root: Path | None = None) -> DataList:
     file = _parse(path)
     if data_root is None and file.data_root is None:
         raise DataListError(
-            f"{path} does not say where its scans are; name the folder that holds "
-            f"{(file.training or file.testing)[0].image[0]}: as data.data_root=FOLDER for fit and "
-            "check, as --data-root FOLDER for infer and evaluate, or as data_root in the list"
+            f"{path} does not say where its scans are",
+            remedy=(
+                f"name the folder that holds {(file.training or file.testing)[0].image[0]}: as "
+                "data.data_root=FOLDER for fit and check, as --data-root FOLDER for infer and "
+                "evaluate, or as data_root in the list"
+            ),
+            path=path,
         )
     if doubt := _doubt(file.training):
         logger.warning("%s: %s", path, doubt)
@@ -250,7 +254,9 @@ def _parse(path: Path) -> _File:
     content = read_json(path, DataListError, f"data list {path}", "make one with volseg split")
     if not isinstance(content, dict) or "volseg" not in content:
         raise DataListError(
-            f"{path} is no data list of volseg: it has no key 'volseg'; make one with volseg split"
+            f"{path} is no data list of volseg: it has no key 'volseg'",
+            remedy="make one with volseg split",
+            path=path,
         )
     try:
         file = _File.model_validate(content)

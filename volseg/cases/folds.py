@@ -46,7 +46,7 @@ def assign_folds(
         remedy = f"use --folds {len(sizes)}" if len(sizes) > 1 else "add scans of other patients"
         patients_of = "patient" if len(sizes) == 1 else "patients"
         raise DataListError(
-            f"{len(sizes)} {patients_of} with a label map cannot fill {folds} folds; {remedy}"
+            f"{len(sizes)} {patients_of} with a label map cannot fill {folds} folds", remedy=remedy
         )
     weight_of: dict[str, float] = defaultdict(float)
     stratum_of: dict[str, str] = {}
@@ -82,12 +82,12 @@ def hold_out(cases: Sequence[Case], names: Sequence[str]) -> tuple[Case, ...]:
     patient_of |= {patient_key(patient): patient for patient in patient_of.values()}
     if unknown := [name for name in names if patient_key(name) not in patient_of]:
         raise DataListError(
-            f"{', '.join(unknown)} to validate on: no such patient or case with a label map; "
-            f"they are called as {cases[0].patient_id}"
+            f"{', '.join(unknown)} to validate on: no such patient or case with a label map",
+            remedy=f"they are called as {cases[0].patient_id}",
         )
     held_out = {patient_of[patient_key(name)] for name in names}
     if held_out >= set(patient_of.values()):
-        raise DataListError("every patient is to be validated on; leave some to train on")
+        raise DataListError("every patient is to be validated on", remedy="leave some to train on")
     return tuple(replace(case, fold=int(case.patient_id not in held_out)) for case in cases)
 
 

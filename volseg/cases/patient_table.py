@@ -66,14 +66,15 @@ def read_patient_table(path: Path, columns: Sequence[str] | None = None) -> Pati
         cells = {name: cell.strip() for name, cell in zip(header, line, strict=False)}
         name = cells.pop(patient, "")
         if name in rows:
-            raise DataListError(f"table {path} has two rows of patient {name}; keep one")
+            raise DataListError(f"table {path} has two rows of patient {name}", remedy="keep one")
         if name:
             rows[name] = {column: cell for column, cell in cells.items() if cell}
     others = [name for name in header if name != patient]
     kept = _columns(path, others, rows) if columns is None else tuple(columns)
     if missing := [name for name in kept if name not in others]:
         raise DataListError(
-            f"table {path} has no column {', '.join(missing)}; choose of {', '.join(others)}"
+            f"table {path} has no column {', '.join(missing)}",
+            remedy=f"choose of {', '.join(others)}",
         )
     values = {
         patient: {column: row[column] for column in kept if column in row}
@@ -87,7 +88,8 @@ def _read(path: Path) -> tuple[list[str], list[list[str]]]:
     lines = read_rows(path, DataListError, f"table {path}", "give a CSV file in UTF-8", ",;\t")
     if len(lines) < 2 or len(lines[0]) < 2:
         raise DataListError(
-            f"table {path} holds no table; give a CSV file with a header and a row for each patient"
+            f"table {path} holds no table",
+            remedy="give a CSV file with a header and a row for each patient",
         )
     return [name.strip() for name in lines[0]], lines[1:]
 
@@ -102,8 +104,8 @@ def _columns(
     kept = tuple(name for name, found in values.items() if _FEWEST <= len(found) <= _MOST)
     if not kept:
         raise DataListError(
-            f"table {path} has no column with {_FEWEST} to {_MOST} different values; "
-            f"name columns with --group-columns, of {', '.join(header)}"
+            f"table {path} has no column with {_FEWEST} to {_MOST} different values",
+            remedy=f"name columns with --group-columns, of {', '.join(header)}",
         )
     return kept
 
@@ -125,8 +127,8 @@ def add_groups(cases: Iterable[Case], table: PatientTable) -> tuple[tuple[Case, 
     if not used:
         raise DataListError(
             f"no row of {table.path} is of a patient here: it has {_some(table.rows)}, the "
-            f"patients are {_some(sorted({case.patient_id for case in cases}))}; "
-            "name patients in the table as in the data"
+            f"patients are {_some(sorted({case.patient_id for case in cases}))}",
+            remedy="name patients in the table as in the data",
         )
     cases, _ = join_patients(
         cases, {name: {row} for name, row in row_of.items() if row is not None}

@@ -63,7 +63,7 @@ def read_reference(case: Case) -> tuple[npt.NDArray[np.uint8], Grid]:
         LabelError: If it holds anything but integers from 0 to 255.
     """
     if not case.label:
-        raise DataListError(f"case {case.case_id} has no label map; move it to 'testing'")
+        raise DataListError(f"case {case.case_id} has no label map", remedy="move it to 'testing'")
     if case.is_stack:
         return slice_masks.read_stack_label_map(case.label, case.spacing_mm)
     return nifti.read_label_map(case.label[0])

@@ -52,7 +52,9 @@ def check_unchanged(
     """
     for path, state, source in zip(case.images, before, sources, strict=True):
         if any(source[name] != value for name, value in state.items()):
-            raise ImageError(f"{path} was written while it was read; segment it again")
+            raise ImageError(
+                f"{path} was written while it was read", remedy="segment it again", path=path
+            )
 
 
 def mark(path: Path) -> dict[str, Any]:

@@ -104,7 +104,9 @@ def read_bitmap(path: Path, where: str) -> tuple[Form, npt.NDArray[Any]]:
         image.load()  # also where SimpleITK reads: this tells whether the file is whole
         turn = _orientation(image)
         if suspect and (before, turn) != (1, 1):
-            raise ImageError(f"{where} is {form.kind} and stored turned; save it again as PNG")
+            raise ImageError(
+                f"{where} is {form.kind} and stored turned", remedy="save it again as PNG"
+            )
         upright = ImageOps.exif_transpose(image) if turn != 1 else image
         if image.mode in {"P", "PA"}:
             values = np.asarray(upright.convert("RGBA" if form.bands[0] == 4 else "RGB"))
@@ -150,28 +152,31 @@ def _opened(path: Path, where: str) -> Iterator[Image.Image]:
             if image.format == "JPEG" and math.prod(image.size) > held * _MOST_A_BYTE:
                 raise ImageError(
                     f"{where} is truncated: it holds {held} bytes, but its header announces "
-                    f"{image.width} x {image.height} pixels; copy or download it again"
+                    f"{image.width} x {image.height} pixels",
+                    remedy="copy or download it again",
                 )
             yield image
     except VolsegError:
         raise
     except FileNotFoundError:
-        raise ImageError(f"{where} does not exist; correct the path or the data list") from None
+        raise ImageError(
+            f"{where} does not exist", remedy="correct the path or the data list"
+        ) from None
     except UnidentifiedImageError:
         raise ImageError(
-            f"{where} is not a TIFF, PNG, JPEG or BMP image, or is damaged; "
-            "download it again or convert it to PNG"
+            f"{where} is not a TIFF, PNG, JPEG or BMP image, or is damaged",
+            remedy="download it again or convert it to PNG",
         ) from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{where} is too large ({error}); give the slice alone") from None
+        raise ImageError(f"{where} is too large ({error})", remedy="give the slice alone") from None
     # Decoders of damaged files raise whatever they stumble over.
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise ImageError(
-                f"{where} cannot be read ({reason(error)}); give a file that you may read"
+                f"{where} cannot be read ({reason(error)})", remedy="give a file that you may read"
             ) from None
         raise ImageError(
-            f"{where} is truncated or damaged ({reason(error)}); copy or download it again"
+            f"{where} is truncated or damaged ({reason(error)})", remedy="copy or download it again"
         ) from None
 
 
@@ -179,19 +184,19 @@ def _check(image: Image.Image, where: str) -> None:
     pages = getattr(image, "n_frames", 1)
     if pages > 1:
         raise ImageError(
-            f"{where} holds {pages} pages, but one slice is expected; save each page as a file of "
-            "its own, or the whole stack as NIfTI"
+            f"{where} holds {pages} pages, but one slice is expected",
+            remedy="save each page as a file of its own, or the whole stack as NIfTI",
         )
     if max(image.size) > _MOST_PIXELS or math.prod(image.size) > _MOST_IN_ALL:
         raise ImageError(
             f"{where} has {image.width} x {image.height} pixels, but at most {_MOST_PIXELS} along "
-            f"an axis and {_MOST_IN_ALL} in all are supported, or it is damaged; make it smaller, "
-            "or copy it again"
+            f"an axis and {_MOST_IN_ALL} in all are supported, or it is damaged",
+            remedy="make it smaller, or copy it again",
         )
     if image.mode not in _KINDS:
         raise ImageError(
-            f"{where} is a {image.mode} image, but grey values or RGB are expected; "
-            "convert it to grey or RGB"
+            f"{where} is a {image.mode} image, but grey values or RGB are expected",
+            remedy="convert it to grey or RGB",
         )
 
 
@@ -253,7 +258,7 @@ def _by_simple_itk(path: Path, where: str, form: Form) -> npt.NDArray[Any]:
     # A name that is not UTF-8 is none for it.
     except (RuntimeError, ValueError, TypeError):
         raise ImageError(
-            f"{where} is {form.kind}, which cannot be read; "
-            "save it without alpha, or as TIFF or PNG of 8 or 16 bits"
+            f"{where} is {form.kind}, which cannot be read",
+            remedy="save it without alpha, or as TIFF or PNG of 8 or 16 bits",
         ) from None
     return np.asarray(values)

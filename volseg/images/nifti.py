@@ -133,8 +133,10 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
         bad += wrong.size
     if bad:
         raise LabelError(
-            f"{path} holds {first[0]} and {bad - 1} more such voxels, but a label map "
-            "holds integers from 0 to 255; give the label map, not an image or a probability"
+            f"{path} holds {first[0]} and {bad - 1} more such voxels, but a label map holds "
+            "integers from 0 to 255",
+            remedy="give the label map, not an image or a probability",
+            path=path,
         )
     return label_map, file.grid
 
@@ -158,14 +160,14 @@ def check_values(volume: npt.NDArray[Any], where: str) -> None:
     lost = volume.size - np.count_nonzero(np.isfinite(volume)) if volume.dtype.kind == "f" else 0
     if lost:
         raise ImageError(
-            f"{where} holds {lost} NaN or infinite voxels, but every voxel must be a number; "
-            "repair the image"
+            f"{where} holds {lost} NaN or infinite voxels, but every voxel must be a number",
+            remedy="repair the image",
         )
     lowest = volume.min()
     if lowest == volume.max():
         raise ImageError(
-            f"{where} is constant, {lowest} in every voxel, but an image has contrast; "
-            "replace the image, or leave the case out"
+            f"{where} is constant, {lowest} in every voxel, but an image has contrast",
+            remedy="replace the image, or leave the case out",
         )
 
 
@@ -175,14 +177,14 @@ def _sources(
     """File and number of the volume for each of `channels`."""
     if len(images) not in {1, len(file_channels)}:
         raise ImageError(
-            f"case {case_id} has {len(images)} files, but channels {' '.join(file_channels)}; "
-            "give one file for each channel, or one 4D file"
+            f"case {case_id} has {len(images)} files, but channels {' '.join(file_channels)}",
+            remedy="give one file for each channel, or one 4D file",
         )
     missing = [channel for channel in channels if channel not in file_channels]
     if missing:
         raise ImageError(
-            f"case {case_id} has no {' '.join(missing)}, but only {' '.join(file_channels)}; "
-            "add the missing image"
+            f"case {case_id} has no {' '.join(missing)}, but only {' '.join(file_channels)}",
+            remedy="add the missing image",
         )
     numbers = [file_channels.index(channel) for channel in channels]
     return [(images[0], n) if len(images) == 1 else (images[n], 0) for n in numbers]

@@ -51,7 +51,8 @@ def grid_of(header: Any, where: str) -> Grid:
     if not (np.isfinite(affine).all() and spacing.all() and volume > 1e-3):
         raise ImageError(
             f"{where} has a degenerate affine {affine[:3].round(4).tolist()}, but its three axes "
-            "must span a volume; repair its sform or qform, or convert the image again"
+            "must span a volume",
+            remedy="repair its sform or qform, or convert the image again",
         )
     i, j, k = (*header.get_data_shape()[:3], 1, 1, 1)[:3]
     shape = (int(i), int(j), int(k))
@@ -70,7 +71,8 @@ def check_spacing(grid: Grid, header: Any, where: str) -> None:
     said = " x ".join(f"{side / mm:.4g}" for side in grid.spacing_mm)
     raise ImageError(
         f"{where} has voxels of {found} mm ({said} in its header, which names {unit}), but "
-        f"{smallest:g} to {largest:g} mm are expected; correct its affine or its xyzt_units"
+        f"{smallest:g} to {largest:g} mm are expected",
+        remedy="correct its affine or its xyzt_units",
     )
 
 

@@ -175,7 +175,8 @@ def _start(header: Any, where: str) -> int:
     if not (least <= given <= _SLACK and given.is_integer()):
         raise ImageError(
             f"{where} says that its voxels begin at byte {given:g}, but a whole number from "
-            f"{least} to {_SLACK} is expected; convert the image again"
+            f"{least} to {_SLACK} is expected",
+            remedy="convert the image again",
         )
     return int(given)
 
@@ -187,16 +188,16 @@ def _read_to_end(stream: BinaryIO, where: str) -> None:
         left += len(piece)
     if left > _SLACK:
         raise ImageError(
-            f"{where} holds more than {_SLACK} bytes after the voxels that its header announces; "
-            "convert the image again"
+            f"{where} holds more than {_SLACK} bytes after the voxels that its header announces",
+            remedy="convert the image again",
         )
 
 
 def _check_length(held: int, announced: int, where: str) -> None:
     if held < announced:
         raise ImageError(
-            f"{where} is truncated: it holds {held} bytes, but its header announces {announced}; "
-            "copy or download it again"
+            f"{where} is truncated: it holds {held} bytes, but its header announces {announced}",
+            remedy="copy or download it again",
         )
 
 
@@ -214,12 +215,13 @@ def _check_stored(header: Any, where: str, volumes: int) -> tuple[tuple[int, ...
     if len(shape) < 3 or min(shape) < 1 or found != [volumes]:
         needed = f"{volumes} volumes of 3 axes" if volumes > 1 else "one volume of 3 axes"
         raise ImageError(
-            f"{where} has shape {shape}, but {needed} is expected; "
-            "give one 3D image for each channel, or one 4D image of all channels"
+            f"{where} has shape {shape}, but {needed} is expected",
+            remedy="give one 3D image for each channel, or one 4D image of all channels",
         )
     if dtype.kind not in "iuf":
         raise ImageError(
-            f"{where} holds voxels of type {dtype}, but numbers are expected; export grey values"
+            f"{where} holds voxels of type {dtype}, but numbers are expected",
+            remedy="export grey values",
         )
     return shape, dtype
 
@@ -237,14 +239,17 @@ def _opened(path: Path, where: str) -> Iterator[BinaryIO]:
             else:
                 yield file
     except FileNotFoundError:
-        raise ImageError(f"{where} does not exist; correct the path or the data list") from None
+        raise ImageError(
+            f"{where} does not exist", remedy="correct the path or the data list"
+        ) from None
     except _DAMAGED as error:
         raise ImageError(
-            f"{where} is a truncated or damaged gzip file ({error}); copy or download it again"
+            f"{where} is a truncated or damaged gzip file ({error})",
+            remedy="copy or download it again",
         ) from None
     except OSError as error:
         raise ImageError(
-            f"{where} cannot be read ({reason(error)}); give a file that you may read"
+            f"{where} cannot be read ({reason(error)})", remedy="give a file that you may read"
         ) from None
 
 
@@ -258,10 +263,11 @@ def _header(content: bytes, where: str) -> Any:
                 check_fields(header)
             except (HeaderDataError, ValueError, OverflowError) as error:
                 raise ImageError(
-                    f"{where} has an invalid NIfTI header ({error}); convert the image again"
+                    f"{where} has an invalid NIfTI header ({error})",
+                    remedy="convert the image again",
                 ) from None
             return header
     raise ImageError(
-        f"{where} is not a NIfTI file: it begins with {content[:8]!r}; "
-        "download it again or convert the image to NIfTI"
+        f"{where} is not a NIfTI file: it begins with {content[:8]!r}",
+        remedy="download it again or convert the image to NIfTI",
     )

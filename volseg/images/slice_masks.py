@@ -120,7 +120,8 @@ def write_masks(
     if not binary and label_map.max() >= _WHITE:
         raise LabelError(
             f"label {label_map.max()} cannot be written into a mask, which holds labels up to "
-            f"{_WHITE - 1}; write another label scheme"
+            f"{_WHITE - 1}",
+            remedy="write another label scheme",
         )
     paths = mask_paths(folder, like)
     check_masks_have_room(folder, like)
@@ -141,18 +142,22 @@ def check_masks_have_room(folder: Path, like: Sequence[Path]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise OutputError(
-            f"the masks of two slices would both be {folder / twice[0]}; rename one of the images"
+            f"the masks of two slices would both be {folder / twice[0]}",
+            remedy="rename one of the images",
         )
     if len(names) > 1 and folder.is_symlink():
-        raise OutputError(f"{folder} is a link, which is not replaced; use another folder")
+        raise OutputError(
+            f"{folder} is a link, which is not replaced", remedy="use another folder", path=folder
+        )
     # A single mask lies beside others, thousands maybe: they are not looked through for each.
     is_whole = len(names) > 1 and folder.is_dir()
     present = [path.name for path in folder.iterdir()] if is_whole else []
     others = sorted(name for name in present if name not in names and not name.startswith("."))
     if others:
         raise OutputError(
-            f"{folder} holds {others[0]}, which is no mask of this case, and would be replaced; "
-            "use another folder"
+            f"{folder} holds {others[0]}, which is no mask of this case, and would be replaced",
+            remedy="use another folder",
+            path=folder,
         )
 
 
@@ -204,8 +209,9 @@ def _black_and_white(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
     """Values of a JPEG that are nearly 0 or 255 as these."""
     if 0 < values.max() <= _BLUR:
         raise LabelError(
-            f"{path} holds values up to {values.max()} alone, and JPEG changes values; "
-            "save the mask as PNG, or in black and white"
+            f"{path} holds values up to {values.max()} alone, and JPEG changes values",
+            remedy="save the mask as PNG, or in black and white",
+            path=path,
         )
     values = np.where(values <= _BLUR, 0, values)
     return np.where(values >= 255 - _BLUR, 255, values)
@@ -229,7 +235,8 @@ def _check_levels(path: Path, found: set[float], coloured: bool) -> None:
     raise LabelError(
         f"{path}: with this mask its case holds the {'colours' if coloured else 'values'} "
         f"{' '.join(shown)}{more}, but black and one other are expected, or labels from 0 to "
-        f"{_WHITE - 1}; save each label as a small integer of a grey image, without loss"
+        f"{_WHITE - 1}",
+        remedy="save each label as a small integer of a grey image, without loss",
     )
 
 

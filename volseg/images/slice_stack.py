@@ -113,8 +113,9 @@ def check_same_size(
     """Raise GeometryError, naming both, if two slices of a case differ in columns and rows."""
     if tuple(size) != tuple(other_size):
         raise GeometryError(
-            f"{other} has {other_size[0]} x {other_size[1]} pixels, but {first} has "
-            f"{size[0]} x {size[1]}; give slices of one size, or make them cases of their own"
+            f"{other} has {other_size[0]} x {other_size[1]} pixels, but {first} has {size[0]} x "
+            f"{size[1]}",
+            remedy="give slices of one size, or make them cases of their own",
         )
 
 
@@ -122,8 +123,11 @@ def _check_channels(case_id: str, file_channels: Sequence[str], channels: Sequen
     missing = [channel for channel in channels if channel not in file_channels]
     if missing:
         raise ImageError(
-            f"case {case_id} has no {' '.join(missing)}, but only {' '.join(file_channels)}; "
-            "name in the config what the images hold, or in the list with volseg split --channels"
+            f"case {case_id} has no {' '.join(missing)}, but only {' '.join(file_channels)}",
+            remedy=(
+                "name in the config what the images hold, or in the list with volseg split "
+                "--channels"
+            ),
         )
 
 
@@ -134,8 +138,8 @@ def _check_alike(case_id: str, first: Path, form: Form, other: Path, other_form:
         raise GeometryError(f"case {case_id}: {error}") from None
     if form.kind != other_form.kind:
         raise GeometryError(
-            f"case {case_id}: {other} is {other_form.kind}, but {first} is {form.kind}; "
-            "save all slices of a case alike"
+            f"case {case_id}: {other} is {other_form.kind}, but {first} is {form.kind}",
+            remedy="save all slices of a case alike",
         )
 
 
@@ -145,8 +149,10 @@ def _check_bands(form: Form, where: str, file_channels: Sequence[str], found: st
         names = " ".join(file_channels)
         expected = f"{count} channels ({names}) are" if count > 1 else f"one channel ({names}) is"
         raise ImageError(
-            f"{where} is {form.kind}{found}, but {expected} expected; "
-            f"save it with {count if count > 1 else 'one'}, or name the channels that it has"
+            f"{where} is {form.kind}{found}, but {expected} expected",
+            remedy=(
+                f"save it with {count if count > 1 else 'one'}, or name the channels that it has"
+            ),
         )
 
 
