@@ -69,8 +69,9 @@ def find_scans(
         return _find([path], wanted)
     if patient_regex is not None or naming is not None:
         raise DataListError(
-            f"{path} is a data list, which says which files are which channel of which patient; "
-            "leave --patient-regex, --name and --label-name out"
+            f"{path} is a data list, which says which files are which channel of which patient",
+            remedy="leave --patient-regex, --name and --label-name out",
+            path=path,
         )
     listed = read_data_list(path, data_root)
     cases: list[Case] = []
@@ -88,9 +89,15 @@ def find_scans(
 def check_list_is_not_needed(path: Path, fold: int | None, data_root: Path | None) -> None:
     """Raise DataListError if `path`, which is no data list, is asked for what only a list has."""
     if fold is not None:
-        raise DataListError(f"{path} is no data list and has no fold {fold}; give its list")
+        raise DataListError(
+            f"{path} is no data list and has no fold {fold}", remedy="give its list", path=path
+        )
     if data_root is not None:
-        raise DataListError(f"{path} is no data list and needs no data root; leave --data-root out")
+        raise DataListError(
+            f"{path} is no data list and needs no data root",
+            remedy="leave --data-root out",
+            path=path,
+        )
 
 
 def find_cases(
@@ -143,19 +150,22 @@ def _wanted(
     for channel in (*(channels or ()), *(required or ())):
         if CHANNEL_NAMES.get(channel, channel) != channel:
             ours = CHANNEL_NAMES[channel]
-            raise DataListError(f"channel {channel!r} is called {ours!r} here; ask for {ours}")
+            raise DataListError(
+                f"channel {channel!r} is called {ours!r} here", remedy=f"ask for {ours}"
+            )
     known = {*CHANNELS, *(channels or ())}
     for channel in naming.channels if naming else ():
         if channel not in known:
             raise ConfigError(
-                f"--name says which files are {channel}, which is not looked for; name it with "
-                "--channels too, or leave it out"
+                f"--name says which files are {channel}, which is not looked for",
+                remedy="name it with --channels too, or leave it out",
             )
     try:
         patient = None if patient_regex is None else re.compile(patient_regex)
     except re.error as error:
         raise ConfigError(
-            f"patient regex {patient_regex!r} is no regular expression ({error}); correct it"
+            f"patient regex {patient_regex!r} is no regular expression ({error})",
+            remedy="correct it",
         ) from None
     return Wanted(
         None if channels is None else tuple(channels),
@@ -199,7 +209,9 @@ def _check_naming(wanted: Wanted, named: Collection[str], folders: Sequence[Path
         option = f"--label-name {glob}" if content == LABEL else f"--name {content}={glob}"
         where = ", ".join(map(str, folders))
         part = "" if "*" in glob else f", as '*{glob}*' if it is a part of names"
-        raise DataListError(f"{option} fits the name of no file below {where}; correct it{part}")
+        raise DataListError(
+            f"{option} fits the name of no file below {where}", remedy=f"correct it{part}"
+        )
 
 
 @dataclass(frozen=True)
@@ -232,7 +244,7 @@ class _Search:
         """Look through `top` and the folders below it, in an order that no locale changes."""
         if not top.is_dir():
             found = "is a file" if top.exists() else "does not exist"
-            raise DataListError(f"{top} {found}; give a folder of scans")
+            raise DataListError(f"{top} {found}", remedy="give a folder of scans")
         self.top = top
         if top.name in _IMAGE_FOLDERS and (top.parent / described.FILE_NAME).is_file():
             self._search_described(top.parent, (top.name,))
@@ -276,8 +288,8 @@ class _Search:
             self._add(group.case_id, group.files, layout, place)
         if naming is not None and not self.cases and self.slices:
             raise DataListError(
-                f"--name and --label-name are for NIfTI files, and {self.top} holds 2D images; "
-                "leave them out"
+                f"--name and --label-name are for NIfTI files, and {self.top} holds 2D images",
+                remedy="leave them out",
             )
 
     def _read_apart(self, groups: Sequence[Group]) -> set[Path]:

@@ -44,17 +44,23 @@ class Naming:
         for channel, glob in self.channels.items():
             if CHANNEL_NAMES.get(channel, channel) != channel:
                 known = CHANNEL_NAMES[channel]
-                raise ConfigError(f"channel {channel!r} is called {known!r} here; name {known}")
+                raise ConfigError(
+                    f"channel {channel!r} is called {known!r} here", remedy=f"name {known}"
+                )
             if not channel or not glob.strip("*"):
                 raise ConfigError(
-                    f"--name {channel}={glob} names no files; give CHANNEL=GLOB, such as "
-                    "t1c='*MPRAGE_GD*'"
+                    f"--name {channel}={glob} names no files",
+                    remedy="give CHANNEL=GLOB, such as t1c='*MPRAGE_GD*'",
                 )
         for glob, times in Counter(self.channels.values()).items():
             if times > 1:
-                raise ConfigError(f"--name says {glob} of {times} channels; give each its own glob")
+                raise ConfigError(
+                    f"--name says {glob} of {times} channels", remedy="give each its own glob"
+                )
         if self.label is not None and not self.label.strip("*_-. "):
-            raise ConfigError(f"--label-name {self.label!r} is empty; give one such as _tumor")
+            raise ConfigError(
+                f"--label-name {self.label!r} is empty", remedy="give one such as _tumor"
+            )
 
     @classmethod
     def parse(cls, names: Sequence[str], label: str | None = None) -> Naming | None:
@@ -68,10 +74,13 @@ class Naming:
             channel, equals, glob = name.partition("=")
             if not equals:
                 raise ConfigError(
-                    f"--name is {name!r}, expected CHANNEL=GLOB; give one such as t1c='*MPRAGE_GD*'"
+                    f"--name is {name!r}, expected CHANNEL=GLOB",
+                    remedy="give one such as t1c='*MPRAGE_GD*'",
                 )
             if channel in channels:
-                raise ConfigError(f"--name names {channel} twice; give one glob for each channel")
+                raise ConfigError(
+                    f"--name names {channel} twice", remedy="give one glob for each channel"
+                )
             channels[channel] = glob
         return cls(channels, label) if channels or label is not None else None
 

@@ -136,13 +136,13 @@ def _check_ours(output: Path, case: Case, maps: Sequence[str], known: Mapping[st
     there = [path for path in places if os.path.lexists(path)]
     link = next((path for path in there if path.is_symlink()), None)
     if link is not None:
-        raise OutputError(f"{link} is a link, which is not replaced; use another folder")
+        raise OutputError(f"{link} is a link, which is not replaced", remedy="use another folder")
     told = names_told(known, case.case_id)
     other = next((path for path in there if path.relative_to(output).parts[0] not in told), None)
     if other is not None:
         raise OutputError(
-            f"{other} is there already, but no manifest lists it as a result of volseg; "
-            "move it away, or choose another folder with -o"
+            f"{other} is there already, but no manifest lists it as a result of volseg",
+            remedy="move it away, or choose another folder with -o",
         )
     return bool(there)
 
@@ -175,8 +175,10 @@ def _check_same_cases(
         where = Path(files[0]).parent if files else "elsewhere"
         raise OutputError(
             f"{output} holds the result of another {first.case_id}, whose images are in {where} "
-            f"and not those in {first.images[0].parent} ({cases_in_words(len(others))} of the same "
-            "name); choose another folder with -o, or replace results with --overwrite"
+            f"and not those in {first.images[0].parent} ({cases_in_words(len(others))} of the "
+            "same name)",
+            remedy="choose another folder with -o, or replace results with --overwrite",
+            path=output,
         )
 
 
@@ -187,6 +189,7 @@ def _check_made(output: Path, kept: Sequence[Case], records: Mapping[str, Any], 
         case_id, how = next(iter(others.items()))
         raise OutputError(
             f"{output} holds results that were made otherwise, {len(others)} of {len(kept)}, such "
-            f"as that of {case_id}, made {how}; choose another folder with -o, or make them again "
-            "with --overwrite"
+            f"as that of {case_id}, made {how}",
+            remedy="choose another folder with -o, or make them again with --overwrite",
+            path=output,
         )

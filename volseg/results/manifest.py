@@ -47,8 +47,8 @@ class Shard:
         shard = cls(int(match[1]), int(match[2])) if match else cls(0, 0)
         if not 1 <= shard.number <= shard.count:
             raise ConfigError(
-                f"shard is {text!r}, expected K/N with K from 1 to N; "
-                "give 2/8 for the second of eight shards"
+                f"shard is {text!r}, expected K/N with K from 1 to N",
+                remedy="give 2/8 for the second of eight shards",
             )
         return shard
 

@@ -37,7 +37,8 @@ def check_outside(scans: Path, output: Path) -> None:
     if scans.is_dir() and output.resolve().is_relative_to(scans.resolve()):
         raise OutputError(
             f"results in {output} would lie among the scans of {scans}, where another shard could "
-            "take them for scans; choose a folder outside with -o"
+            "take them for scans",
+            remedy="choose a folder outside with -o",
         )
 
 
@@ -60,7 +61,7 @@ def check_places(
             other = places.setdefault(result, f"case {case.case_id}")
             if other != f"case {case.case_id}":
                 raise OutputError(
-                    f"{result} would be the result of case {case.case_id} and of {other}; "
-                    "segment them into folders of their own"
+                    f"{result} would be the result of case {case.case_id} and of {other}",
+                    remedy="segment them into folders of their own",
                 )
     check_no_inputs(places, [scans, *files])

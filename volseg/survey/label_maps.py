@@ -151,7 +151,8 @@ def _read_case(case: Case) -> LabelMap | None:
     if grid is not None and case.label and grid.shape != (size := read_reference_grid(case).shape):
         sizes = [" x ".join(map(str, shape[:2])) for shape in (grid.shape, size)]
         raise GeometryError(
-            f"images have {sizes[0]} pixels, but their masks {sizes[1]}; give masks of that size"
+            f"images have {sizes[0]} pixels, but their masks {sizes[1]}",
+            remedy="give masks of that size",
         )
     return _read_label_map(case) if case.label else None
 

@@ -93,7 +93,9 @@ def tell_schemes(groups: Iterable[Group], remedy: str) -> dict[str, str]:
             f"{values_in_words([seen])}, which fit {fitting}"
         )
     if unclear:
-        raise LabelError(f"what the label maps mean cannot be told: {'; '.join(unclear)}; {remedy}")
+        raise LabelError(
+            f"what the label maps mean cannot be told: {'; '.join(unclear)}", remedy=remedy
+        )
     return schemes
 
 
