@@ -160,8 +160,8 @@ def _check_forms(header: ModelHeader) -> None:
     if problem:
         raise ModelError(
             f"the weights in {header.file} do not fit the network {config.network.name} of its "
-            f"config: the file {problem}; train again, or use the volseg {content['volseg']} that "
-            "wrote it"
+            f"config: the file {problem}",
+            remedy=f"train again, or use the volseg {content['volseg']} that wrote it",
         )
 
 

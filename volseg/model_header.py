@@ -203,7 +203,9 @@ def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         author = cut(str(content.get("volseg")), 40)
         raise ModelError(
             f"{file} has format {found}, written by volseg {author}, but volseg "
-            f"{volseg.__version__} reads formats up to {FORMAT}; update volseg"
+            f"{volseg.__version__} reads formats up to {FORMAT}",
+            remedy="update volseg",
+            path=file,
         )
     try:
         return dict(fitting(_Schema, content))

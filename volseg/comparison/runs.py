@@ -177,8 +177,12 @@ def read_run(folder: Path, name: str) -> ScoredRun:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
         raise DataListError(
-            f"{folder} has no {SUMMARY_FILE}; train it with this volseg (volseg fit), or score its "
-            "results (volseg evaluate RESULTS REFERENCE -o FOLDER) and give that folder"
+            f"{folder} has no {SUMMARY_FILE}",
+            remedy=(
+                "train it with this volseg (volseg fit), or score its results (volseg evaluate "
+                "RESULTS REFERENCE -o FOLDER) and give that folder"
+            ),
+            path=folder,
         ) from None
     return _parsed(told, folder, name)
 

@@ -48,7 +48,9 @@ def prediction_scheme(predictions: Path, labels: str | None) -> LabelScheme:
         LabelError: If the scheme is not known, or the manifest contradicts `labels`.
     """
     if not predictions.is_dir():
-        raise DataListError(f"{predictions} is not a folder; give the folder of the predictions")
+        raise DataListError(
+            f"{predictions} is not a folder", remedy="give the folder of the predictions"
+        )
     if labels:
         return _named_scheme(predictions, labels)
     return _manifest_scheme(predictions)
@@ -64,7 +66,8 @@ def _named_scheme(predictions: Path, labels: str) -> LabelScheme:
     if written.labels != named.labels:
         raise LabelError(
             f"the manifest.json of {predictions} says label scheme {written.name!r}, but labels "
-            f"says {labels!r}; leave labels out"
+            f"says {labels!r}",
+            remedy="leave labels out",
         )
     return named
 
@@ -82,8 +85,8 @@ def _manifest_scheme(predictions: Path) -> LabelScheme:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ConfigError) as error:
         reason = f"its manifest.json tells none: {cut(str(error), 300)}"
     raise LabelError(
-        f"the label scheme of {predictions} is not known ({reason}); name it with labels, one of "
-        f"{', '.join(LABEL_SCHEMES)}"
+        f"the label scheme of {predictions} is not known ({reason})",
+        remedy=f"name it with labels, one of {', '.join(LABEL_SCHEMES)}",
     )
 
 
@@ -185,8 +188,8 @@ def find_predictions(
         by_slice = "<case_id>/<image file>, <image file> for a case of one slice, or "
         raise DataListError(
             f"no file in {predictions} bears the name of a case of the reference: found "
-            f"{_some(strangers) or 'no .nii.gz'}, expected {_some([c.case_id for c in cases])}; "
-            f"name predictions {by_slice if stacks else ''}<case_id>.nii.gz"
+            f"{_some(strangers) or 'no .nii.gz'}, expected {_some([c.case_id for c in cases])}",
+            remedy=f"name predictions {by_slice if stacks else ''}<case_id>.nii.gz",
         )
     return found, strangers
 

@@ -58,10 +58,14 @@ def find_references(reference: Path, fold: int | None, data_root: Path | None) -
     else:
         check_list_is_not_needed(reference, fold, data_root)
         if not reference.is_dir():
-            raise DataListError(f"{reference} does not exist; give a data list or a folder")
+            raise DataListError(
+                f"{reference} does not exist", remedy="give a data list or a folder"
+            )
         references = _labelled_in_folder(reference)
     if not references.found.cases:
-        raise DataListError(f"{reference} has no case with a label map; nothing can be scored")
+        raise DataListError(
+            f"{reference} has no case with a label map", remedy="nothing can be scored"
+        )
     return references
 
 
@@ -149,7 +153,8 @@ def reference_schemes(
     elif open_cases and in_list:
         raise LabelError(
             f"{reference} leaves to a config what the label maps of "
-            f"{cases_in_words(len(open_cases))} mean; {remedy}"
+            f"{cases_in_words(len(open_cases))} mean",
+            remedy=remedy,
         )
     elif open_cases:
         read = read_values(open_cases)

@@ -161,7 +161,7 @@ def _check_grids(comparison: Comparison, reference: Grid, prediction: Grid) -> N
             if comparison.case.is_stack
             else "resample the prediction to the grid of the reference"
         )
-        raise GeometryError(f"{problem}; {remedy}") from None
+        raise GeometryError(f"{problem}", remedy=remedy) from None
     for note in notes:
         logger.info("%s: %s", comparison.case.case_id, note)
 
@@ -171,7 +171,8 @@ def _check_size(comparison: Comparison, reference: Grid, prediction: Grid) -> No
         (width, height, _), (columns, rows, _) = prediction.shape, reference.shape
         raise GeometryError(
             f"prediction {comparison.prediction[0]} has {width} x {height} pixels, but reference "
-            f"{comparison.case.label[0]} has {columns} x {rows}; predict slices of that size"
+            f"{comparison.case.label[0]} has {columns} x {rows}",
+            remedy="predict slices of that size",
         )
 
 

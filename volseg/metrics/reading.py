@@ -68,4 +68,6 @@ def read_summary(path: Path) -> dict[str, Any]:
     try:
         return fitting(_Document, content)
     except ValueError as error:
-        raise DataListError(f"{path} is not as volseg writes it ({error}); {remedy}") from error
+        raise DataListError(
+            f"{path} is not as volseg writes it ({error})", remedy=remedy, path=path
+        ) from error

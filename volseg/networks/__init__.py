@@ -184,7 +184,9 @@ def _swin_unetr(
 ) -> nn.Module:
     # MONAI imports einops only in the first forward pass, which may come hours after a job began.
     if importlib.util.find_spec("einops") is None:
-        raise ConfigError("network swin_unetr needs einops; pip install 'volseg[transformer]'")
+        raise ConfigError(
+            "network swin_unetr needs einops", remedy="pip install 'volseg[transformer]'"
+        )
     network = SwinUNETR(
         in_channels=in_channels,
         out_channels=out_channels,

@@ -75,8 +75,8 @@ def _read(file: Path) -> Any:
         # What torch says of these advises to run what is in the file.
         raise ModelError(
             f"encoder weights {file} are damaged or no state dict of tensors alone, and nothing "
-            "else is opened, since it may run code; save `network.state_dict()` as .safetensors, "
-            "or with torch.save"
+            "else is opened, since it may run code",
+            remedy="save `network.state_dict()` as .safetensors, or with torch.save",
         ) from None
     # What damaged files make of torch's reader has no class in common.
     except Exception as error:
@@ -94,7 +94,8 @@ def _state_dict(file: Path) -> dict[str, torch.Tensor]:
     if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
         raise ModelError(
             f"encoder weights {file} are not a state dict, names with tensors, but a "
-            f"{type(weights).__name__} of other things; save `network.state_dict()`"
+            f"{type(weights).__name__} of other things",
+            remedy="save `network.state_dict()`",
         )
     for prefix in _PREFIXES:
         inside = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
@@ -135,8 +136,11 @@ def _check_fit(
     if problem := misfits(forms_of(found), forms_of(own), optional=counts):
         raise ModelError(
             f"encoder weights {file} do not fit {encoder.name} in {encoder.spatial_dims}D, "
-            f"{encoder.channels[0]} features wide: the file {problem}; choose the "
-            "network.encoder and network.encoder_width that it was made for, or another file"
+            f"{encoder.channels[0]} features wide: the file {problem}",
+            remedy=(
+                "choose the network.encoder and network.encoder_width that it was made for, or "
+                "another file"
+            ),
         )
     if problem := unusable(found, own):
         raise ModelError(

@@ -131,6 +131,7 @@ def check_range(channel: Volume, tissue: Mask, stated: tuple[float, float], name
     told = f"from {least:g} to {largest:g}, but data.intensity_range is {low:g} to {high:g}"
     if least < low - _BEYOND * width or largest > high + _BEYOND * width:
         raise ImageError(
-            f"{name} holds values {told}; rescale the image, or train with the range of all"
+            f"{name} holds values {told}",
+            remedy="rescale the image, or train with the range of all",
         )
     return [f"values {told}"] if largest < low + _USED * width else []
