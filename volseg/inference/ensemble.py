@@ -43,8 +43,8 @@ def overridden(model: Model, words: Sequence[str]) -> Model:
         section, _, option = key.partition(".")
         if section != "inference" or not (option and equals):
             raise ConfigError(
-                f"option {word!r} is not of the form inference.KEY=VALUE; "
-                "only how a trained model is used can be changed"
+                f"option {word!r} is not of the form inference.KEY=VALUE",
+                remedy="only how a trained model is used can be changed",
             )
         options["inference"][option] = read_word(text, word)
     where = f"{model.path} with {' '.join(words)}"
@@ -58,8 +58,8 @@ def check_same_regions(models: Sequence[Model]) -> None:
         if set(model.config.labels.regions) != set(first.config.labels.regions):
             raise ModelError(
                 f"{model.path} has the regions {' '.join(model.config.labels.regions)}, but "
-                f"{first.path} has {' '.join(first.config.labels.regions)}; an ensemble needs "
-                "models of the same regions"
+                f"{first.path} has {' '.join(first.config.labels.regions)}",
+                remedy="an ensemble needs models of the same regions",
             )
 
 
@@ -69,5 +69,6 @@ def check_regions_of_scheme(scheme: LabelScheme, trained: LabelScheme) -> None:
     if missing:
         raise LabelError(
             f"label scheme {scheme.name!r} needs {' '.join(scheme.regions)}, but the model, of "
-            f"scheme {trained.name!r}, gives {' '.join(trained.regions)}; choose another scheme"
+            f"scheme {trained.name!r}, gives {' '.join(trained.regions)}",
+            remedy="choose another scheme",
         )

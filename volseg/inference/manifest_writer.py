@@ -178,8 +178,9 @@ class ManifestWriter:
             if old != new:
                 name = old["name"] if isinstance(old, dict) else old
                 raise OutputError(
-                    f"{self.output} holds results in label scheme {name!r}, but this "
-                    f"run writes {new['name']!r}; use another folder"
+                    f"{self.output} holds results in label scheme {name!r}, but this run writes "
+                    f"{new['name']!r}",
+                    remedy="use another folder",
                 )
 
     def add_failure(self, case: Case, why: str) -> None:
@@ -250,8 +251,8 @@ class ManifestWriter:
             ]
         except OSError as error:
             raise OutputError(
-                f"{error.filename or self.output} was written and cannot be read "
-                f"({reason(error)}); choose another folder with -o"
+                f"{error.filename or self.output} was written and cannot be read ({reason(error)})",
+                remedy="choose another folder with -o",
             ) from None
 
     def _tell(self, part: str, case: Case, told: object) -> None:
@@ -355,14 +356,16 @@ def _read(output: Path) -> list[Manifest]:
         manifests = read_manifests(output)
     except OSError as error:
         raise OutputError(
-            f"{error.filename or output} cannot be read ({reason(error)}); "
-            "choose another folder with -o"
+            f"{error.filename or output} cannot be read ({reason(error)})",
+            remedy="choose another folder with -o",
         ) from None
     except ValueError as error:
-        raise OutputError(f"{error}; move it away") from None
+        raise OutputError(f"{error}", remedy="move it away") from None
     for one in manifests:
         if not is_of_infer(one.content):
-            raise OutputError(f"{one.path} is no manifest of volseg; move it away, {_OTHER}")
+            raise OutputError(
+                f"{one.path} is no manifest of volseg", remedy=f"move it away, {_OTHER}"
+            )
     _check_journals(output, {one.path for one in manifests})
     return manifests
 
@@ -372,8 +375,9 @@ def _check_journals(output: Path, manifests: Collection[Path]) -> None:
     for path in output.glob(f"*{journal.ENDING}") if output.is_dir() else ():
         if is_manifest(path.name) and path.with_suffix(".json") not in manifests:
             raise OutputError(
-                f"{path} is there without {path.stem}.json, whose journal it could be; move it "
-                f"away, {_OTHER}"
+                f"{path} is there without {path.stem}.json, whose journal it could be",
+                remedy=f"move it away, {_OTHER}",
+                path=path,
             )
 
 
@@ -397,5 +401,5 @@ def _remove(path: Path, what: str) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"{path}, {what}, cannot be removed ({reason(error)}); remove it"
+            f"{path}, {what}, cannot be removed ({reason(error)})", remedy="remove it"
         ) from None

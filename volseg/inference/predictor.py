@@ -282,7 +282,8 @@ class Predictor:
         if missing:
             raise DataListError(
                 f"the model needs channels {' '.join(self.required)}, but case {case.case_id} has "
-                f"{' '.join(case.channels)}; add {' '.join(missing)} or use a model that needs less"
+                f"{' '.join(case.channels)}",
+                remedy=f"add {' '.join(missing)} or use a model that needs less",
             )
         read: dict[object, CaseImages] = {}
         prepared: dict[PreprocessingConfig, Preprocessed] = {}
@@ -415,29 +416,32 @@ class Predictor:
             if len(paths) > 1 and is_slice(paths[0].name):
                 raise DataListError(
                     f"{paths[0]} is a 2D image, which holds all channels of a slice, but "
-                    f"{len(paths)} images are given by channel; give their folder, or a case"
+                    f"{len(paths)} images are given by channel",
+                    remedy="give their folder, or a case",
                 )
             channels = tuple(x if x in self.channels else channel_of(x) for x in images)
             if len(set(channels)) < len(channels):
                 raise DataListError(
-                    f"{' '.join(images)} are the channels {' '.join(channels)}; give each once"
+                    f"{' '.join(images)} are the channels {' '.join(channels)}",
+                    remedy="give each once",
                 )
             if any("\0" in str(path) for path in paths):
                 raise DataListError(
                     f"images are {shown(list(map(str, paths)))}, but no file can have a name with "
-                    "NUL; correct it"
+                    "NUL",
+                    remedy="correct it",
                 )
             if len({path.resolve() for path in paths}) < len(paths):
                 raise DataListError(
-                    f"one file is given for two of the channels {' '.join(images)}; give each its "
-                    "own"
+                    f"one file is given for two of the channels {' '.join(images)}",
+                    remedy="give each its own",
                 )
             return Case(name, name, paths, channels)
         finding = self.find(images)
         if len(finding.cases) != 1:
             raise DataListError(
-                f"{images} holds {len(finding.cases)} cases; give the folder of one, or use "
-                "volseg infer for many"
+                f"{images} holds {len(finding.cases)} cases",
+                remedy="give the folder of one, or use volseg infer for many",
             )
         return finding.cases[0]
 
@@ -450,8 +454,8 @@ def _check_finite(probabilities: torch.Tensor, case: PreparedCase, model: Model)
     lost = int((~torch.isfinite(probabilities)).sum())
     raise ModelError(
         f"{model.path} gives probabilities of case {case.case_id} that are no numbers, {lost} of "
-        f"{probabilities.numel()}; use inference.precision=32, and look at the grey values of "
-        "its images"
+        f"{probabilities.numel()}",
+        remedy="use inference.precision=32, and look at the grey values of its images",
     )
 
 
@@ -474,12 +478,14 @@ def _available(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # Torch knows more, on some of which nothing is computed.
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]{1,4})?", str(name)):
-        raise ConfigError(f"device is {shown(name)}; use auto, cpu, cuda, cuda:N or mps")
+        raise ConfigError(f"device is {shown(name)}", remedy="use auto, cpu, cuda, cuda:N or mps")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         # Torch goes on to list all that it was built with.
         detail = cut(str(error).splitlines()[0].partition(". ")[0], 200)
-        raise ConfigError(f"device {name!r} cannot be used ({detail}); use auto or cpu") from None
+        raise ConfigError(
+            f"device {name!r} cannot be used ({detail})", remedy="use auto or cpu"
+        ) from None
     return device

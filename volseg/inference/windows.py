@@ -88,8 +88,8 @@ def segment(
     except torch.OutOfMemoryError:
         raise ConfigError(
             f"windows of {list(config.window_size)} voxels, {inference.window_batch} at once, do "
-            f"not fit into the memory of {device}; lower inference.window_batch or "
-            "inference.window_size, or use the CPU"
+            f"not fit into the memory of {device}",
+            remedy="lower inference.window_batch or inference.window_size, or use the CPU",
         ) from None
     return probabilities.permute(1, 2, 3, 0) if slices else probabilities[0]
 
@@ -103,9 +103,9 @@ def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -
     )
     if number > _MOST_WINDOWS:
         raise ConfigError(
-            f"{number:,} windows of {list(window)} voxels would cover an image of {list(shape)} at "
-            f"an overlap of {overlap:g}, but at most {_MOST_WINDOWS:,} are segmented; lower the "
-            "overlap or raise inference.window_size"
+            f"{number:,} windows of {list(window)} voxels would cover an image of {list(shape)} "
+            f"at an overlap of {overlap:g}, but at most {_MOST_WINDOWS:,} are segmented",
+            remedy="lower the overlap or raise inference.window_size",
         )
     return number
 

@@ -93,7 +93,7 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
             _ = int(row["epoch"]), [float(cell) for cell in row.values() if cell]
         except (KeyError, ValueError) as error:
             raise OutputError(
-                f"row {number} of {path} is not of an epoch ({reason(error)}); {remedy}"
+                f"row {number} of {path} is not of an epoch ({reason(error)})", remedy=remedy
             ) from None
     return rows
 
@@ -114,7 +114,9 @@ def recorded(
         ConfigError, DataListError: If its files cannot be read, or an override is not valid.
     """
     if not (run / CONFIG_FILE).is_file():
-        raise CheckpointError(f"{run} holds no run, as it has no {CONFIG_FILE}; check the path")
+        raise CheckpointError(
+            f"{run} holds no run, as it has no {CONFIG_FILE}", remedy="check the path", path=run
+        )
     config = load_config(run / CONFIG_FILE, overrides)
     elsewhere = {"data.data_list", "data.data_root"} & {word.split("=")[0] for word in overrides}
     # The folder of several folds has a config alone.
@@ -175,14 +177,14 @@ def check_run(
     if resume and not checkpoints:
         if held or not is_ours(run / ENVIRONMENT):
             remedy = "choose another -o" if held else "start the run without --resume"
-            raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint; {remedy}")
+            raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint", remedy=remedy)
         resume = False  # it was stopped before its first checkpoint, and begins anew
     if resume:
         check_same_experiment(run, config, data_list, marks)
         _check_same_preprocessing(run, config)
     elif held:
         remedy = f"resume it with: {resume_command(run)}, or choose" if checkpoints else "choose"
-        raise OutputError(f"{run} already holds a run; {remedy} another -o")
+        raise OutputError(f"{run} already holds a run", remedy=f"{remedy} another -o", path=run)
     elif not is_ours(run / ENVIRONMENT):
         _check_free(run)
     else:
@@ -194,7 +196,9 @@ def _check_free(run: Path) -> None:
     there = [name for name in (*_FILES, CHECKPOINTS, LOGS) if os.path.lexists(run / name)]
     if there:
         raise OutputError(
-            f"{run} holds {there[0]}, but no run that volseg began; choose another -o"
+            f"{run} holds {there[0]}, but no run that volseg began",
+            remedy="choose another -o",
+            path=run,
         )
 
 
@@ -262,15 +266,19 @@ def check_same_experiment(
         changed.append("data list")
     if changed:
         raise CheckpointError(
-            f"the run in {run} has another {', '.join(changed)} than this config; "
-            f"resume it as it was started, with: {resume_command(run)}, or start a new run with -o"
+            f"the run in {run} has another {', '.join(changed)} than this config",
+            remedy=(
+                f"resume it as it was started, with: {resume_command(run)}, or start a new run "
+                "with -o"
+            ),
         )
     _check_same_images(run, data_list, marks)
     trained = max((int(row["epoch"]) for row in read_metrics(run / METRICS_FILE)), default=0)
     if trained > config.training.max_epochs:
         raise CheckpointError(
             f"the run in {run} has trained {trained} epochs, but training.max_epochs is "
-            f"{config.training.max_epochs}; give {trained} or more, or start a new run with -o"
+            f"{config.training.max_epochs}",
+            remedy=f"give {trained} or more, or start a new run with -o",
         )
 
 
@@ -294,8 +302,9 @@ def _check_same_images(
     ):
         if cases:
             raise CheckpointError(
-                f"{cases_in_words(len(cases))} of {len(data_list.training)}, such as {min(cases)}, "
-                f"{how} when the run in {run} began; {remedy}start a new run with -o"
+                f"{cases_in_words(len(cases))} of {len(data_list.training)}, such as "
+                f"{min(cases)}, {how} when the run in {run} began",
+                remedy=f"{remedy}start a new run with -o",
             )
 
 
@@ -306,7 +315,8 @@ def _check_same_preprocessing(run: Path, config: ExperimentConfig) -> None:
     if _noted(run).get("preprocessing", digest) != digest:
         raise CheckpointError(
             f"the run in {run} was begun by a version of volseg that preprocesses otherwise than "
-            "this one; resume with that version, or start a new run with -o"
+            "this one",
+            remedy="resume with that version, or start a new run with -o",
         )
 
 

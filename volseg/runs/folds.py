@@ -123,7 +123,7 @@ def choose_folds(text: str, data_list: DataList) -> tuple[int, ...]:
         found = sorted({case.fold for case in data_list.training if case.fold is not None})
         if not found:
             raise DataListError(
-                f"data list {data_list.name!r} has no folds; make it with volseg split"
+                f"data list {data_list.name!r} has no folds", remedy="make it with volseg split"
             )
         return tuple(found)
     try:
@@ -137,8 +137,8 @@ def check_cases(data_list: DataList, fold: int | None) -> None:
     data_list.cases(fold)
     if not data_list.split(fold)[0]:
         raise DataListError(
-            f"fold {fold} of data list {data_list.name!r} leaves no case to train on; "
-            "give more folds to volseg split"
+            f"fold {fold} of data list {data_list.name!r} leaves no case to train on",
+            remedy="give more folds to volseg split",
         )
 
 
@@ -157,7 +157,9 @@ def folds_to_do(
 ) -> tuple[int, ...]:
     """Folds that are not finished; refuses what `fit` of a fold would refuse at once."""
     if is_held(run):
-        raise OutputError(f"{run} holds a run itself; choose another -o for the folds")
+        raise OutputError(
+            f"{run} holds a run itself", remedy="choose another -o for the folds", path=run
+        )
     check_outputs(run, [CONFIG_FILE])
     waiting = []
     marks = cache(lambda: case_marks(data_list.training))

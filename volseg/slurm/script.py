@@ -132,7 +132,8 @@ def _check_lines(texts: Iterable[str | Path]) -> None:
         if _CONTROL.search(text):
             raise ConfigError(
                 f"{shown(text)} holds a new line or another character that cannot stand in a job "
-                "script; rename it"
+                "script",
+                remedy="rename it",
             )
 
 

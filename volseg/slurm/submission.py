@@ -94,7 +94,7 @@ def submit_fit(
         chosen = choose_folds(folds, data_list)
         array = folds_to_do(config, run, chosen, data_list, resume=resume)
         if not array:
-            raise OutputError(f"the folds of {run} are all finished; choose another -o")
+            raise OutputError(f"the folds of {run} are all finished", remedy="choose another -o")
     words = [f"training.devices={options.processes}"]
     if not options.gpus and config.training.accelerator == "auto":
         # On a node with GPUs that the job did not ask for, auto would take them.
@@ -114,8 +114,9 @@ def _check_files(data_list: DataList) -> None:
     first = next(path for path in files[missing[0]] if not path.exists())
     if len(missing) == len(files):
         raise DataListError(
-            f"no case of data list {data_list.name!r} has all its files, for instance {first} does "
-            "not exist; check data.data_root"
+            f"no case of data list {data_list.name!r} has all its files, for instance {first} "
+            "does not exist",
+            remedy="check data.data_root",
         )
     logger.warning(
         "%d of %d cases lack files and will be left out, for instance %s does not exist",
@@ -126,11 +127,14 @@ def _check_files(data_list: DataList) -> None:
 def _check_fit(config: ExperimentConfig, run: Path) -> None:
     """Refuse options that would fail in the job, or train something else."""
     if config.slurm.shards is not None:
-        raise ConfigError("shards are for volseg infer; training is shared out by nodes and gpus")
+        raise ConfigError(
+            "shards are for volseg infer", remedy="training is shared out by nodes and gpus"
+        )
     name = config.slurm.sbatch.get("job-name", run.resolve().name)
     if name in _NO_CLUSTER:
         raise ConfigError(
-            f"a job called {name} would train each process by itself; choose another -o or job-name"
+            f"a job called {name} would train each process by itself",
+            remedy="choose another -o or job-name",
         )
     weights: Path | None = getattr(config.network, "encoder_weights", None)
     if weights is not None and not weights.exists():
@@ -198,17 +202,20 @@ def _check_infer(call: InferCall, options: SlurmConfig) -> None:
     if options.nodes > 1 or options.processes > 1:
         raise ConfigError(
             f"nodes {options.nodes} and {options.processes} processes a node, but a task of infer "
-            "is one process with one GPU; share the cases out with shards=N"
+            "is one process with one GPU",
+            remedy="share the cases out with shards=N",
         )
     for word, why in _NOT_IN_JOBS.items():
         if any(each.partition("=")[0] == word for each in call.words):
             raise ConfigError(f"{word} and --slurm: {why}")
     for path in (call.scans, *call.models):
         if not path.exists():
-            raise ConfigError(f"{path} does not exist; check the path")
+            raise ConfigError(f"{path} does not exist", remedy="check the path", path=path)
     for model in call.models:
         if model.is_dir() and not (model / MODEL_FILE).is_file():
-            raise ConfigError(f"{model} holds no {MODEL_FILE}; give a run that has one")
+            raise ConfigError(
+                f"{model} holds no {MODEL_FILE}", remedy="give a run that has one", path=model
+            )
     if (options.shards or 1) > 1:
         check_outside(call.scans, call.output)
     if call.scans.suffix == ".json":
@@ -231,7 +238,8 @@ def _submit(
         return Submission(script, path, log)
     if shutil.which("sbatch") is None:
         raise OutputError(
-            "sbatch was not found; run this on a login node of the cluster, or see --dry-run"
+            "sbatch was not found",
+            remedy="run this on a login node of the cluster, or see --dry-run",
         )
     _check_queue(results)
     make_output(folder, [SCRIPT, CONFIG_FILE, JOB])
@@ -249,7 +257,9 @@ def _submit(
     )
     if done.returncode:
         said = " ".join(done.stderr.replace("sbatch: error:", " ").split())
-        raise ConfigError(f"sbatch refused {path}: {said}; change --slurm or the section slurm")
+        raise ConfigError(
+            f"sbatch refused {path}: {said}", remedy="change --slurm or the section slurm"
+        )
     job = done.stdout.strip().partition(";")[0]
     with atomic_write(folder / JOB) as temporary:
         temporary.write_text(f"{job}\n", encoding="utf-8")
@@ -282,9 +292,13 @@ def _job_number(file: Path) -> str:
     try:
         job = read_bytes(file, limit=100).decode("ascii", "replace").strip()
     except OSError as error:
-        raise OutputError(f"{file} cannot be read ({reason(error)}); remove it") from None
+        raise OutputError(
+            f"{file} cannot be read ({reason(error)})", remedy="remove it", path=file
+        ) from None
     if not re.fullmatch("[0-9]+", job):
-        raise OutputError(f"{file} holds {shown(job)}, which is no number of a job; remove it")
+        raise OutputError(
+            f"{file} holds {shown(job)}, which is no number of a job", remedy="remove it", path=file
+        )
     return job
 
 
@@ -293,6 +307,6 @@ def _check_queue(results: Path) -> None:
     job, state = job_of(results) or ("", "")
     if state:
         raise OutputError(
-            f"job {job} for {results} is {state}; wait for its end, or end it with "
-            f"scancel {job}, or choose another -o"
+            f"job {job} for {results} is {state}",
+            remedy=f"wait for its end, or end it with scancel {job}, or choose another -o",
         )

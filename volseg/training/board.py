@@ -36,8 +36,8 @@ def full_disk_in_words(run: Path, resume: str) -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         raise OutputError(
-            f"run folder {run} cannot be written ({reason(error)}); free some space, then resume "
-            f"with: {resume}"
+            f"run folder {run} cannot be written ({reason(error)})",
+            remedy=f"free some space, then resume with: {resume}",
         ) from None
     finally:
         threading.excepthook = before

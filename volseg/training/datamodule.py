@@ -172,8 +172,8 @@ def _no_processes_in_words() -> Iterator[None]:
         return
     # Outside of `except`, so that what was half made ends here.
     raise ResourceError(
-        f"the processes that load data cannot be started ({problem}); set data.workers=0, or give "
-        "them room in /dev/shm, in Docker by --shm-size"
+        f"the processes that load data cannot be started ({problem})",
+        remedy="set data.workers=0, or give them room in /dev/shm, in Docker by --shm-size",
     )
 
 

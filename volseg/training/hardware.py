@@ -49,7 +49,8 @@ def check_hardware(options: TrainingConfig) -> None:
     except (MisconfigurationException, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"training.devices={devices} and training.nodes={nodes} do not fit the processes that "
-            f"were started here ({reason(error)}); change one or the other"
+            f"were started here ({reason(error)})",
+            remedy="change one or the other",
         ) from None
     # Whoever started the processes has decided how many there are.
     if not environment.creates_processes_externally and (problem := _crowd(trainer)):
@@ -57,8 +58,9 @@ def check_hardware(options: TrainingConfig) -> None:
     by_itself = isinstance(environment, LightningEnvironment)
     if nodes > 1 and by_itself and not any(name in os.environ for name in _BY_HAND):
         raise ConfigError(
-            f"training.nodes is {nodes}, but nothing starts processes on other nodes, and this one "
-            "would wait for them; use fit --slurm or torchrun, or set training.nodes=1"
+            f"training.nodes is {nodes}, but nothing starts processes on other nodes, and this "
+            "one would wait for them",
+            remedy="use fit --slurm or torchrun, or set training.nodes=1",
         )
 
 

@@ -246,7 +246,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
     """What `_write_meta` wrote; DataListError if it cannot be read or has changed."""
     content = read_json(path, DataListError)
     if not isinstance(content, dict) or content.pop("sha256", None) != _sha256(content):
-        raise DataListError(f"{path} is damaged; remove its folder")
+        raise DataListError(f"{path} is damaged", remedy="remove its folder", path=path)
     return content
 
 
@@ -264,7 +264,7 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
         stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
     except OSError as error:
         raise DataListError(
-            f"{error.filename} cannot be read ({reason(error)}); check data.data_root"
+            f"{error.filename} cannot be read ({reason(error)})", remedy="check data.data_root"
         ) from None
     scheme = case_scheme(case, config)
     depends_on: dict[str, Any] = {
@@ -290,14 +290,14 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
         _put_in_place(unfinished, entry, case)
     except OSError as error:
         raise OutputError(
-            f"cache {folder} cannot be written ({reason(error)}); "
-            "free some space or set data.cache_dir to another folder"
+            f"cache {folder} cannot be written ({reason(error)})",
+            remedy="free some space or set data.cache_dir to another folder",
         ) from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     found = _open(entry, case)
     if found is None:
-        raise OutputError(f"cache entry {entry} vanished while it was opened; start again")
+        raise OutputError(f"cache entry {entry} vanished while it was opened", remedy="start again")
     return found
 
 
