@@ -85,7 +85,7 @@ def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()
         failures += problems
         runs += [run] if run else []
     if not runs:
-        raise VolsegError(f"no training succeeded; the first problem: {failures[0][1]}")
+        raise VolsegError("no training succeeded", remedy=f"the first problem: {failures[0][1]}")
     comparison = replace(_with_costs(line_up(runs)), failures=tuple(failures))
     write_tables(comparison, output)
     write_report(comparison, output / REPORT)
@@ -97,13 +97,13 @@ def _plan(sources: Sequence[Path], output: Path, overrides: Sequence[str]) -> li
     """What each source is; ConfigError if one is neither run nor config, or two are one."""
     if len(sources) < 2:
         raise ConfigError(
-            f"found {len(sources)} run or config to compare; give two or more run folders or "
-            "configs (.yaml)"
+            f"found {len(sources)} run or config to compare",
+            remedy="give two or more run folders or configs (.yaml)",
         )
     if overrides and not any(_is_config(path) for path in sources):
         raise ConfigError(
-            f"{' '.join(overrides)} changes options of configs, but only run folders are given; "
-            "leave it out"
+            f"{' '.join(overrides)} changes options of configs, but only run folders are given",
+            remedy="leave it out",
         )
     planned = [
         _of_config(path, output, overrides) if _is_config(path) else _of_folder(path)
@@ -112,8 +112,8 @@ def _plan(sources: Sequence[Path], output: Path, overrides: Sequence[str]) -> li
     for folder, count in Counter(one.folder.resolve() for one in planned).items():
         if count > 1:
             raise ConfigError(
-                f"{count} of the runs are or would be in {folder}; give each run once, and "
-                "configs of different names"
+                f"{count} of the runs are or would be in {folder}",
+                remedy="give each run once, and configs of different names",
             )
     names = Counter(one.name for one in planned)
     # Folders of one name are told apart by their path.
@@ -126,7 +126,9 @@ def _is_config(path: Path) -> bool:
 
 def _of_folder(path: Path) -> _Source:
     if not path.exists():
-        raise ConfigError(f"{path} does not exist; give run folders or configs (.yaml)")
+        raise ConfigError(
+            f"{path} does not exist", remedy="give run folders or configs (.yaml)", path=path
+        )
     if not path.is_dir():
         remedy = "give the folder that it is in" if path.name in (MODEL_FILE, SUMMARY_FILE) else ""
         raise ConfigError(
@@ -138,7 +140,9 @@ def _of_folder(path: Path) -> _Source:
 
 def _of_config(path: Path, output: Path, overrides: Sequence[str]) -> _Source:
     if path.name == CONFIG_FILE and (path.parent / MODEL_FILE).is_file():
-        raise ConfigError(f"{path} is the config of a run; give its folder, {path.parent}")
+        raise ConfigError(
+            f"{path} is the config of a run", remedy=f"give its folder, {path.parent}", path=path
+        )
     config = load_config(path, overrides)
     options = config.training
     if options.devices == "auto":
@@ -147,7 +151,9 @@ def _of_config(path: Path, output: Path, overrides: Sequence[str]) -> _Source:
     elif options.devices > 1 or options.nodes > 1:
         raise ConfigError(
             f"{path} trains on {options.devices} devices of {options.nodes} nodes, and compare on "
-            "one; set training.devices=1, or train with volseg fit and compare the run folders"
+            "one",
+            remedy="set training.devices=1, or train with volseg fit and compare the run folders",
+            path=path,
         )
     return _Source(path.stem, output / "runs" / path.stem, config)
 
@@ -161,7 +167,8 @@ def _expected(source: _Source, config: ExperimentConfig) -> ScoredRun:
     if config.data.fold is None:
         raise ConfigError(
             f"{source.name}: data.fold is null, so nothing is validated and there is nothing to "
-            "compare; set data.fold=0"
+            "compare",
+            remedy="set data.fold=0",
         )
     check_hardware(config.training)
     data_list = read_data_list(config.data.data_list, config.data.data_root)

@@ -118,7 +118,9 @@ def _make_cases(
     from volseg.phantoms import make_cohort
 
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise OutputError(f"{output} is there already; remove it or choose another with -o")
+        raise OutputError(
+            f"{output} is there already", remedy="remove it or choose another with -o", path=output
+        )
     make_folder(output, "choose another with -o")
     training, validation = output / "training", output / "validation"
     apart = cases // 4

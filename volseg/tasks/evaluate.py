@@ -111,7 +111,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
     noted = noted_of(predictions)
     there = [case_id for case_id, prediction in files.items() if prediction.paths]
     if how := half_written(noted, there):
-        raise OutputError(f"{predictions} is not complete: {how}; call volseg infer again")
+        raise OutputError(f"{predictions} is not complete: {how}", remedy="call volseg infer again")
     expected = reference_schemes(reference, references.found, predicted, reference_labels)
     comparisons = _compare(references, files, predicted, expected, slices)
     _check_regions(comparisons)
@@ -183,7 +183,9 @@ def _check_output(output: Path) -> None:
     """Refuse a folder in which scores would replace something else, with OutputError."""
     if is_held(output):
         raise OutputError(
-            f"{output} holds a run, whose scores would be replaced; choose another with -o"
+            f"{output} holds a run, whose scores would be replaced",
+            remedy="choose another with -o",
+            path=output,
         )
     check_outputs(output, _FILES)
 
@@ -232,6 +234,8 @@ def _check_regions(comparisons: Iterable[Comparison]) -> None:
             f"the reference ({expected.name}) has {' '.join(expected.regions)}"
         )
         if not comparison.regions:
-            raise LabelError(f"no region in common: {sides}; name the label schemes of both")
+            raise LabelError(
+                f"no region in common: {sides}", remedy="name the label schemes of both"
+            )
         if predicted.regions.keys() ^ expected.regions.keys():
             logger.warning("only %s are scored: %s", " ".join(comparison.regions), sides)

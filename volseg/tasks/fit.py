@@ -192,8 +192,8 @@ def _prepare(
     )
     if not data.training or (wanted and not data.validation):
         raise DataListError(
-            f"no case is left to {'validate on' if data.training else 'train on'}; "
-            f"the first of {len(failures)} problems: {failures[0][1]}"
+            f"no case is left to {'validate on' if data.training else 'train on'}",
+            remedy=f"the first of {len(failures)} problems: {failures[0][1]}",
         )
     return data, failures
 
@@ -277,7 +277,8 @@ def choose_cases(
         folds = sorted({case.fold for case in data_list.training if case.fold is not None})
         raise DataListError(
             f"fold {config.data.fold} of {config.data.data_list} leaves {len(training)} cases to "
-            f"train and {len(validation)} to validate on; it has the folds {folds}"
+            f"train and {len(validation)} to validate on",
+            remedy=f"it has the folds {folds}",
         )
     for problem in leaks(training, validation):
         raise DataListError(f"data list {config.data.data_list}: {problem}")
@@ -297,7 +298,8 @@ def cache_folder(config: ExperimentConfig, run: Path) -> Path:
         if not os.environ.get(name):
             raise ConfigError(
                 f"data.cache_dir {named} names the environment variable {name}, which is not set "
-                "here; set it, or give another folder"
+                "here",
+                remedy="set it, or give another folder",
             )
     return Path(os.path.expandvars(named)).expanduser()
 

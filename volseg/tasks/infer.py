@@ -104,7 +104,9 @@ def infer(
     shard = Shard.parse(options.shard)
     if not scans.exists():
         # Before the models, which take longer to read.
-        raise DataListError(f"{scans} does not exist; give a folder of scans or a data list")
+        raise DataListError(
+            f"{scans} does not exist", remedy="give a folder of scans or a data list"
+        )
     predictor = Predictor(
         models,
         options.device,

@@ -60,7 +60,7 @@ def info(path: Path) -> dict[str, Any]:
         VolsegError: If there is nothing at `path`, or nothing that volseg knows, or it is damaged.
     """
     if not path.exists():
-        raise VolsegError(f"{path} does not exist; check the path")
+        raise VolsegError(f"{path} does not exist", remedy="check the path", path=path)
     kind, describe = _kind(path)
     return {"kind": kind, "path": str(path), **describe(path)}
 
@@ -84,9 +84,13 @@ def _kind(path: Path) -> tuple[str, Describe]:
         if path.name.lower().endswith(ending):
             return kind
     raise VolsegError(
-        f"{path} is none of the files that volseg knows; give a model (.safetensors), a data list "
-        "(.json), a config (.yaml), a NIfTI image (.nii, .nii.gz), a 2D image (.tif, .png, .jpg, "
-        ".bmp), a manifest.json, a scores.json or a folder"
+        f"{path} is none of the files that volseg knows",
+        remedy=(
+            "give a model (.safetensors), a data list (.json), a config (.yaml), a NIfTI image "
+            "(.nii, .nii.gz), a 2D image (.tif, .png, .jpg, .bmp), a manifest.json, a scores.json "
+            "or a folder"
+        ),
+        path=path,
     )
 
 
@@ -195,7 +199,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         found = [one.content for one in read_manifests(path.parent) if one.path.name == path.name]
         return _results(found[0] if found else check_content(read_json(path, DataListError)))
     except (OSError, ValueError) as error:
-        raise VolsegError(f"{error}; move it away") from None
+        raise VolsegError(f"{error}", remedy="move it away") from None
 
 
 def _results(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,7 +231,7 @@ def _results_of_shards(folder: Path) -> dict[str, Any]:
         }
         return {**_results(unite(manifests)), "shards": shards} if shards else {}
     except (OSError, ValueError) as error:
-        raise VolsegError(f"{error}; move it away") from None
+        raise VolsegError(f"{error}", remedy="move it away") from None
 
 
 def _scores(path: Path) -> dict[str, Any]:

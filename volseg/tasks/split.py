@@ -188,26 +188,33 @@ def _odd_backgrounds(cases: Sequence[Case]) -> tuple[str, ...]:
 def _check_output(output: Path, folders: Sequence[Path], options: SplitOptions) -> None:
     """Make the folder of the data list; refuse, with OutputError, what is no place for one."""
     if output.suffix.lower() != ".json":
-        raise OutputError(f"{output} does not end in .json, as a data list does; name it so")
+        raise OutputError(
+            f"{output} does not end in .json, as a data list does", remedy="name it so", path=output
+        )
     check_no_inputs([output], [*folders, *([options.table] if options.table else [])])
     remedy = "choose another name with -o, or move it away"
     if output.exists() and not output.is_dir() and not is_data_list(output):
         raise OutputError(
-            f"{output} is there already and is no data list as volseg split wrote it; {remedy}"
+            f"{output} is there already and is no data list as volseg split wrote it",
+            remedy=remedy,
+            path=output,
         )
     if output.exists() and is_ours(output.with_name(ENVIRONMENT)):
-        raise OutputError(f"{output} is the data list of a run; {remedy}")
+        raise OutputError(f"{output} is the data list of a run", remedy=remedy, path=output)
     make_output(output.parent, [output.name])
 
 
 def _check_options(options: SplitOptions) -> None:
     if options.group_columns and options.table is None:
-        raise ConfigError("--group-columns names columns of a table; give it with --table FILE.csv")
+        raise ConfigError(
+            "--group-columns names columns of a table", remedy="give it with --table FILE.csv"
+        )
     spacing, (least, most) = options.spacing_mm, SPACINGS_MM
     if spacing is not None and not (len(spacing) == 3 and all(least <= s <= most for s in spacing)):
         raise ConfigError(
             f"--spacing is {','.join(f'{mm:g}' for mm in spacing)}, but three sizes of {least:g} "
-            f"to {most:g} mm are expected, along columns, rows and slices; give them as 1,1,5"
+            f"to {most:g} mm are expected, along columns, rows and slices",
+            remedy="give them as 1,1,5",
         )
 
 
@@ -294,8 +301,8 @@ def _schemes(
         if meant:
             raise LabelError(
                 f"--labels {asked} is contradicted: the label maps hold the values "
-                f"{values_in_words(values.values())}, which all fit {' or '.join(meant)}; say "
-                "the scheme that they are in, or correct the label maps that are not"
+                f"{values_in_words(values.values())}, which all fit {' or '.join(meant)}",
+                remedy="say the scheme that they are in, or correct the label maps that are not",
             )
         return [Group("as asked for", (), values)], dict.fromkeys(values, asked)
     readable = [case for case in found.cases if case.case_id in values]
@@ -312,7 +319,7 @@ def _completed(
         spacing = cast(tuple[float, float, float], options.spacing_mm)
         if not any(case.is_stack for case in cases):
             raise ConfigError(
-                "--spacing is for 2D slices, and NIfTI files say theirs; leave it out"
+                "--spacing is for 2D slices, and NIfTI files say theirs", remedy="leave it out"
             )
         cases = tuple(replace(c, spacing_mm=spacing) if c.is_stack else c for c in cases)
     if options.table is not None:
