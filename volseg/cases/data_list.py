@@ -116,7 +116,8 @@ class DataList:
         if not cases:
             folds = sorted({case.fold for case in self.training if case.fold is not None})
             raise DataListError(
-                f"data list {self.name!r} has no fold {fold}, but {folds}; choose one of them"
+                f"data list {self.name!r} has no fold {fold}, but {folds}",
+                remedy="choose one of them",
             )
         return cases
 
