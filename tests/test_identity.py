@@ -654,11 +654,11 @@ def test_a_list_whose_names_contradict_its_patients_is_warned_of(tmp_path, caplo
 def test_a_file_on_both_sides_and_a_patient_on_both_sides_are_named(tmp_path):
     one, two = case("a", "a", 0, tmp_path), case("b", "b", 1, tmp_path, file="a")
 
-    assert list(leaks([one], [two])) == [
+    assert [str(leak) for leak in leaks([one], [two])] == [
         f"{tmp_path / 'a.nii'} is on both sides: a is trained on, b validated on; "
         "list each scan once"
     ]
-    assert "patient A is on both sides" in next(leaks([one], [case("c", "A", 1, tmp_path)]))
+    assert "patient A is on both sides" in str(next(leaks([one], [case("c", "A", 1, tmp_path)])))
     assert list(leaks([one], [case("c", "c", 1, tmp_path)])) == []
 
 

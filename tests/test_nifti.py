@@ -283,7 +283,7 @@ def test_channels_of_different_shape_are_refused(tmp_path):
         read_case("case1", [t1c, t2f], ["t1c", "t2f"], ["t1c", "t2f"])
 
     assert str(caught.value) == (
-        "case case1, case1_flair.nii.gz: t2f has shape (4, 5, 5), but t1c has (4, 5, 6); "
+        "case case1: case1_flair.nii.gz: t2f has shape (4, 5, 5), but t1c has (4, 5, 6); "
         "co-register the images of a case first"
     )
 

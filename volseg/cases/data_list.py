@@ -122,7 +122,7 @@ class DataList:
         return cases
 
 
-def leaks(training: Iterable[Case], validation: Iterable[Case]) -> Iterator[str]:
+def leaks(training: Iterable[Case], validation: Iterable[Case]) -> Iterator[DataListError]:
     """What is both trained and validated on: patients, and files of cases."""
     patients: dict[str, Case] = {}
     files: dict[Path, Case] = {}
@@ -131,14 +131,16 @@ def leaks(training: Iterable[Case], validation: Iterable[Case]) -> Iterator[str]
         files |= dict.fromkeys((*case.images, *case.label), case)
     for case in validation:
         if other := patients.get(patient_key(case.patient_id)):
-            yield (
+            yield DataListError(
                 f"patient {case.patient_id} is on both sides: {other.case_id} is trained on, "
-                f"{case.case_id} validated on; give all cases of a patient one fold"
+                f"{case.case_id} validated on",
+                remedy="give all cases of a patient one fold",
             )
         if shared := [path for path in (*case.images, *case.label) if path in files]:
-            yield (
+            yield DataListError(
                 f"{shared[0]} is on both sides: {files[shared[0]].case_id} is trained on, "
-                f"{case.case_id} validated on; list each scan once"
+                f"{case.case_id} validated on",
+                remedy="list each scan once",
             )
 
 

@@ -34,7 +34,9 @@ DryRun = Annotated[
 def check_dry_run(dry_run: bool) -> None:
     """Refuse --dry-run without --slurm, with ConfigError."""
     if dry_run:
-        raise ConfigError("--dry-run shows the script of --slurm; add --slurm, or leave it out")
+        raise ConfigError(
+            "--dry-run shows the script of --slurm", remedy="add --slurm, or leave it out"
+        )
 
 
 def as_words(flags: Mapping[str, bool], options: Mapping[str, object]) -> list[str]:

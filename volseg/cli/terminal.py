@@ -60,7 +60,7 @@ def written(stream: TextIO) -> Iterator[None]:
         # What cannot be said on stderr cannot be complained of either.
         if stream is not sys.stderr:
             raise OutputError(
-                f"stdout cannot be written ({reason(error)}); send it where there is space"
+                f"stdout cannot be written ({reason(error)})", remedy="send it where there is space"
             ) from None
 
 

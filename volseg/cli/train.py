@@ -113,12 +113,13 @@ def _experiment(
         return output or Path("runs") / given.stem, load_config(given, overrides), None
     if not resume:
         raise ConfigError(
-            f"{given} is a folder, but a config (.yaml) is expected; "
-            f"if it is that of a run, resume it with: {resume_command(given)}"
+            f"{given} is a folder, but a config (.yaml) is expected",
+            remedy=f"if it is that of a run, resume it with: {resume_command(given)}",
+            path=given,
         )
     if output is not None and output.resolve() != given.resolve():
         raise ConfigError(
-            f"--resume {given} writes into that folder, but -o is {output}; leave out -o"
+            f"--resume {given} writes into that folder, but -o is {output}", remedy="leave out -o"
         )
     return given, *recorded(given, overrides, by_path=by_path)
 

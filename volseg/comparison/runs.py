@@ -261,17 +261,16 @@ def line_up(runs: Sequence[ScoredRun]) -> Comparison:
     if not regions:
         raise DataListError(
             "no region in common: "
-            + "; ".join(f"{run.name} has {' '.join(run.regions) or 'none'}" for run in runs)
-            + "; compare runs that segment the same regions"
+            + ", ".join(f"{run.name} has {' '.join(run.regions) or 'none'}" for run in runs),
+            remedy="compare runs that segment the same regions",
         )
     names = dict.fromkeys(name for run in runs for name in (*run.cases, *run.unscored))
     reasons = {name: _why_not(name, runs, regions) for name in sorted(names)}
     common = [name for name, reason in reasons.items() if not reason]
     if not common:
         raise DataListError(
-            "no case in common: "
-            + ", ".join(f"{run.name} has {_some(run.cases)}" for run in runs)
-            + "; validate all runs on the same cases: the same data.data_list and data.fold"
+            "no case in common: " + ", ".join(f"{run.name} has {_some(run.cases)}" for run in runs),
+            remedy="validate all runs on the same cases: the same data.data_list and data.fold",
         )
     known = {case: patient for run in runs for case, patient in run.patients.items()}
     return Comparison(

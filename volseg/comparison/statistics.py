@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from scipy.stats import PermutationMethod, bootstrap, wilcoxon
@@ -113,7 +114,7 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
     differences = differences[np.abs(differences) > _NO_DIFFERENCE]
     if differences.size < 2:
         return 1.0
-    method = (
+    method: PermutationMethod | Literal["auto"] = (
         PermutationMethod(n_resamples=2**differences.size)
         if differences.size <= _MOST_ENUMERATED
         else "auto"

@@ -83,7 +83,7 @@ def compared_view(comparison: Comparison) -> CaseView:
     """
     case = comparison.case
     if not case.images:
-        raise DataListError(f"the reference has no image of case {case.case_id}")
+        raise DataListError("the reference has no image", case_id=case.case_id)
     channel = shown_channel(case.channels)
     images = read_images(case, [channel])
     reference, grid = read_reference(case)

@@ -155,13 +155,12 @@ def _check_grids(comparison: Comparison, reference: Grid, prediction: Grid) -> N
     try:
         notes = check_same_grid({"reference": reference, "prediction": prediction})
     except GeometryError as error:
-        problem, _, _ = str(error).rpartition("; ")
         remedy = (
             "predict the slices of the reference, as masks or as a NIfTI file by volseg infer"
             if comparison.case.is_stack
             else "resample the prediction to the grid of the reference"
         )
-        raise GeometryError(f"{problem}", remedy=remedy) from None
+        raise GeometryError(error.problem, remedy=remedy) from None
     for note in notes:
         logger.info("%s: %s", comparison.case.case_id, note)
 

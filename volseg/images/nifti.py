@@ -232,7 +232,9 @@ def _common_grid(
         try:
             notes += check_same_grid({channels[0]: first, channel: grids[path]})
         except GeometryError as error:
-            raise GeometryError(f"case {case_id}, {path.name}: {error}") from None
+            raise GeometryError(
+                f"{path.name}: {error.problem}", remedy=error.remedy, case_id=case_id, path=path
+            ) from None
         for note in grids[path].notes:
             open_notes.setdefault(note, []).append(channel)
     notes += [f"{', '.join(names)}: {note}" for note, names in open_notes.items()]

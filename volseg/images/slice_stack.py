@@ -135,7 +135,7 @@ def _check_alike(case_id: str, first: Path, form: Form, other: Path, other_form:
     try:
         check_same_size(first, form.size, other, other_form.size)
     except GeometryError as error:
-        raise GeometryError(f"case {case_id}: {error}") from None
+        raise error.of_case(case_id) from None
     if form.kind != other_form.kind:
         raise GeometryError(
             f"case {case_id}: {other} is {other_form.kind}, but {first} is {form.kind}",

@@ -42,7 +42,7 @@ from volseg.model_file import Model, load_model
 from volseg.postprocess import decode
 from volseg.transforms import Preprocessed, covered, preprocess
 from volseg.transforms.resampling import scaling
-from volseg.words import cut, shown
+from volseg.words import cut, reason, shown
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ class Predictor:
             try:
                 checked_overlap(overlap)
             except ValueError as error:
-                raise ConfigError(str(error)) from None
+                raise ConfigError(reason(error)) from None
         self.device, self.tta, self.overlap = _available(device), tta, overlap
         paths = [models] if isinstance(models, str | os.PathLike) else models
         self.models = tuple(overridden(load_model(path), overrides) for path in paths)

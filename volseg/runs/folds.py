@@ -129,7 +129,9 @@ def choose_folds(text: str, data_list: DataList) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(word) for word in text.split(",")))
     except ValueError:
-        raise ConfigError(f"--folds {text} is neither all nor numbers such as 0,2") from None
+        raise ConfigError(
+            f"--folds {text} is neither all nor numbers", remedy="write --folds all or --folds 0,2"
+        ) from None
 
 
 def check_cases(data_list: DataList, fold: int | None) -> None:

@@ -130,10 +130,11 @@ def _of_folder(path: Path) -> _Source:
             f"{path} does not exist", remedy="give run folders or configs (.yaml)", path=path
         )
     if not path.is_dir():
-        remedy = "give the folder that it is in" if path.name in (MODEL_FILE, SUMMARY_FILE) else ""
+        is_inside = path.name in (MODEL_FILE, SUMMARY_FILE)
         raise ConfigError(
-            f"{path} is neither a run folder nor a config (.yaml); "
-            + (remedy or "give those to compare")
+            f"{path} is neither a run folder nor a config (.yaml)",
+            remedy="give the folder that it is in" if is_inside else "give those to compare",
+            path=path,
         )
     return _Source(path.resolve().name, path)
 

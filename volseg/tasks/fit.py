@@ -281,7 +281,9 @@ def choose_cases(
             remedy=f"it has the folds {folds}",
         )
     for problem in leaks(training, validation):
-        raise DataListError(f"data list {config.data.data_list}: {problem}")
+        raise DataListError(
+            f"data list {config.data.data_list}: {problem.problem}", remedy=problem.remedy
+        )
     return training, validation
 
 

@@ -108,7 +108,7 @@ def newest_good(
     Raises:
         CheckpointError: If none can be read.
     """
-    problems = []
+    problems: list[CheckpointError] = []
     for path in odd_checkpoints(run):
         logger.warning("%s is called like a checkpoint, but is no file; left alone", path)
     for path in find_checkpoints(run):
@@ -121,15 +121,17 @@ def newest_good(
                     f"checkpoint {path} is not one of this training (its part {part} is another)"
                 )
         except CheckpointError as error:
-            problems.append(str(error))
+            problems.append(error)
             continue
         for problem in problems:
             logger.warning("%s; passed over", problem)
         logger.info("going on from %s, after %d steps", path.name, found["global_step"])
         return path, found
+    found_none = f"{run / CHECKPOINTS} holds no checkpoint"
     raise CheckpointError(
-        "; ".join(problems or [f"{run / CHECKPOINTS} holds no checkpoint"])
-        + "; start the run anew with another -o"
+        ", ".join(problem.problem for problem in problems) or found_none,
+        remedy="start the run anew with another -o",
+        path=run,
     )
 
 

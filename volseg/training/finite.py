@@ -59,9 +59,9 @@ class StopNotFinite(Callback):
             raise TrainingError(
                 f"{problem or 'the training loss of another rank is not finite'} in epoch "
                 f"{trainer.current_epoch + 1}, so the network learns nothing more and the training "
-                f"ends here, {_kept(self.run)}; start a new run with a lower "
-                f"training.learning_rate than {module.config.training.learning_rate:g}"
-                + _or_float32(module)
+                f"ends here, {_kept(self.run)}",
+                remedy="start a new run with a lower training.learning_rate than "
+                f"{module.config.training.learning_rate:g}{_or_float32(module)}",
             )
 
 

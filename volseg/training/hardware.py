@@ -31,7 +31,7 @@ def check_hardware(options: TrainingConfig) -> None:
     """
     problem = _missing_accelerator(options) or _missing_devices(options) or _bf16(options)
     if problem:
-        raise ConfigError(problem)
+        raise problem
     devices, nodes = processes(options)
     try:
         trainer = pl.Trainer(
@@ -54,7 +54,7 @@ def check_hardware(options: TrainingConfig) -> None:
         ) from None
     # Whoever started the processes has decided how many there are.
     if not environment.creates_processes_externally and (problem := _crowd(trainer)):
-        raise ConfigError(problem)
+        raise problem
     by_itself = isinstance(environment, LightningEnvironment)
     if nodes > 1 and by_itself and not any(name in os.environ for name in _BY_HAND):
         raise ConfigError(
@@ -91,45 +91,48 @@ def on_cuda(options: TrainingConfig) -> bool:
     return options.accelerator in ("auto", "gpu") and torch.cuda.is_available()
 
 
-def _missing_accelerator(options: TrainingConfig) -> str | None:
+def _missing_accelerator(options: TrainingConfig) -> ConfigError | None:
     has_mps = torch.backends.mps.is_available()
     has = {"gpu": torch.cuda.is_available() or has_mps, "mps": has_mps}
     if has.get(options.accelerator, True):
         return None
     kind = {"gpu": "GPU", "mps": "GPU of Apple"}[options.accelerator]
-    return (
+    return ConfigError(
         f"training.accelerator is {options.accelerator}, but torch {torch.__version__} finds no "
-        f"{kind} here; use a machine that has one, or training.accelerator=auto"
+        f"{kind} here",
+        remedy="use a machine that has one, or training.accelerator=auto",
     )
 
 
-def _missing_devices(options: TrainingConfig) -> str | None:
+def _missing_devices(options: TrainingConfig) -> ConfigError | None:
     devices = processes(options)[0]
     if not on_cuda(options) or devices == "auto" or devices <= torch.cuda.device_count():
         return None
     count = torch.cuda.device_count()
-    return (
-        f"training.devices is {devices}, but {count} GPU{'s' * (count > 1)} can be used here; "
-        f"set training.devices={count}, or auto"
+    return ConfigError(
+        f"training.devices is {devices}, but {count} GPU{'s' * (count > 1)} can be used here",
+        remedy=f"set training.devices={count}, or auto",
     )
 
 
-def _crowd(trainer: pl.Trainer) -> str | None:
+def _crowd(trainer: pl.Trainer) -> ConfigError | None:
     most = max(_FEW, cores())
     if not isinstance(trainer.accelerator, CPUAccelerator) or trainer.num_devices <= most:
         return None
-    return (
+    return ConfigError(
         f"training.devices is {trainer.num_devices}, and without a GPU each is a process on the "
-        f"{cores()} cores that can be used here; set training.devices={most} or fewer, or auto"
+        f"{cores()} cores that can be used here",
+        remedy=f"set training.devices={most} or fewer, or auto",
     )
 
 
-def _bf16(options: TrainingConfig) -> str | None:
+def _bf16(options: TrainingConfig) -> ConfigError | None:
     if options.precision != "bf16-mixed" or not on_cuda(options):
         return None
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return None
-    return (
-        f"training.precision is bf16-mixed, but {torch.cuda.get_device_name()} does not compute in "
-        "bf16, only imitates it; use 16-mixed or auto"
+    return ConfigError(
+        f"training.precision is bf16-mixed, but {torch.cuda.get_device_name()} does not compute "
+        "in bf16, only imitates it",
+        remedy="use 16-mixed or auto",
     )
