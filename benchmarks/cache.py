@@ -46,7 +46,6 @@ BUILD = """\
 import sys
 from pathlib import Path
 from volseg.config import load_config
-from volseg.cases.data_list import read_data_list
 from volseg.training.cache.cases import build_cache
 config = load_config(Path(sys.argv[1]))
 _, failures = build_cache(read_data_list(config.data.data_list).training, config, Path(sys.argv[2]))

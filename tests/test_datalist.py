@@ -16,7 +16,8 @@ from monai.data import load_decathlon_datalist
 from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.folds import assign_folds
-from volseg.cases.names import family_of, patient_of
+from volseg.cases.identity import patient_of
+from volseg.cases.layouts import layout_of
 from volseg.errors import DataListError, LabelError
 from volseg.finding.folders import find_cases, find_scans
 from volseg.survey.schemes import Group, tell_schemes
@@ -93,7 +94,7 @@ def test_cases_lie_at_any_depth_and_are_sorted_by_id(tmp_path):
 
     assert [case.case_id for case in finding.cases] == ["Brats18_A_1", "Brats18_B_1", "Brats18_a_1"]
     assert finding.layouts == {"BraTS 2017 to 2022": 3}
-    assert finding.layout_of["Brats18_a_1"] == "BraTS 2017 to 2022"
+    assert str(finding.layout_of["Brats18_a_1"]) == "BraTS 2017 to 2022"
 
 
 def test_flat_files_of_one_folder_are_sorted_into_cases(tmp_path):
@@ -444,7 +445,7 @@ def test_names_of_labels_tell_the_scheme_or_nothing(tmp_path, labels, scheme):
     ],
 )
 def test_ids_tell_the_family(case_id, files, family):
-    assert family_of(case_id, files) == family
+    assert str(layout_of(case_id, files)) == family
 
 
 def group(schemes: tuple[str, ...], *values: set[int]) -> Group:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from volseg.cases.case import Case
-from volseg.cases.names import LABEL, is_examination, patient_key, patient_of
+from volseg.cases.channels import LABEL
+from volseg.cases.identity import is_examination, patient_key, patient_of
 from volseg.errors import ConfigError, DataListError
 from volseg.finding.contents import read_name
 from volseg.finding.folders import find_cases, find_scans

@@ -15,7 +15,7 @@ from PIL import Image
 from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.folds import assign_folds
-from volseg.cases.names import institution_of
+from volseg.cases.layouts import LGG, NUMBERED_SLICES, PAIRS, UNLABELLED, institution_of
 from volseg.cases.patient_table import PatientTable, add_groups, read_patient_table
 from volseg.cli.tables import print_split
 from volseg.comparison import report as compare_report
@@ -23,7 +23,6 @@ from volseg.errors import ConfigError, DataListError
 from volseg.files.writing import CURVES_FILE, METRICS_FILE, SAMPLES_FILE
 from volseg.finding.folders import find_cases, find_scans
 from volseg.finding.own_results import PICTURES
-from volseg.finding.stacks import LGG, NUMBERED, PAIRS, UNLABELLED
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.survey.label_maps import read_values
 from volseg.tasks.split import SplitOptions, split
@@ -105,7 +104,7 @@ def test_numbered_slices_in_the_folder_of_a_patient_are_one_case_in_order(tmp_pa
     assert names(case.images) == [f"{EXAM}_{number}{suffix}" for number in range(1, 11)]
     assert names(case.label) == [f"{EXAM}_{number}_mask{suffix}" for number in range(1, 11)]
     assert (case.groups, case.spacing_mm) == ({"institution": "CS"}, None)
-    assert (finding.layouts, finding.skipped, finding.notes) == ({LGG: 1}, (), ())
+    assert (finding.layouts, finding.skipped, finding.notes) == ({str(LGG): 1}, (), ())
     assert find_cases([tmp_path / EXAM]).cases == finding.cases
 
 
@@ -133,7 +132,7 @@ def test_other_numbered_slices_hold_what_is_asked_for(tmp_path):
 
     finding = find_cases([tmp_path], channels=("t2f",))
 
-    assert finding.layouts == {NUMBERED: 1}
+    assert finding.layouts == {str(NUMBERED_SLICES): 1}
     assert [(c.channels, c.patient_id, c.groups) for c in finding.cases] == [(("t2f",), "p7", {})]
     assert find_cases([tmp_path]).cases[0].channels == ("image",)
 
@@ -161,7 +160,7 @@ def test_a_mask_is_known_by_its_folder_or_its_name(tmp_path, image, mask):
     (case,) = finding.cases
     assert (case.images, case.label) == ((tmp_path / image,), (tmp_path / mask,))
     assert (case.case_id, case.patient_id) == (Path(image).stem, Path(image).stem)
-    assert (case.channels, finding.layouts, finding.skipped) == (("image",), {PAIRS: 1}, ())
+    assert (case.channels, finding.layouts, finding.skipped) == (("image",), {str(PAIRS): 1}, ())
 
 
 def test_slices_of_one_name_in_several_folders_are_called_by_folder_too(tmp_path):
@@ -257,7 +256,7 @@ def test_plain_files_are_a_case_each_without_a_label(tmp_path):
     finding = find_cases([tmp_path])
 
     assert [(c.case_id, c.label) for c in finding.cases] == [("scan 1", ()), ("scan 2", ())]
-    assert finding.layouts == {UNLABELLED: 2}
+    assert finding.layouts == {str(UNLABELLED): 2}
 
 
 def test_the_size_of_voxels_is_known_of_volumes_and_of_stacks_that_say_it():
@@ -882,6 +881,6 @@ def test_the_real_patients_of_lgg_are_stacks_in_the_published_order(real_data, t
 def test_the_real_pairs_are_cases_of_one_slice(real_data):
     finding = find_cases([real_data / "png3064"])
 
-    assert finding.layouts == {PAIRS: 60}
+    assert finding.layouts == {str(PAIRS): 60}
     assert {len(case.images) for case in finding.cases} == {1}
     assert all(c.images[0].name == c.label[0].name for c in finding.cases)

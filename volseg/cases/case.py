@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volseg.cases.names import is_slice
+from volseg.images.file_names import is_slice
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails
 
 from volseg.cases.case import Case
-from volseg.cases.names import is_slice, patient_key, patient_of, unfit_name
+from volseg.cases.identity import patient_key, patient_of, unfit_name
 from volseg.config.section import Spacing
 from volseg.errors import DataListError
 from volseg.files.documents import read_json
 from volseg.files.ownership import data_list_text
+from volseg.images.file_names import is_slice
 from volseg.words import cut, listed, shown
 
 logger = logging.getLogger(__name__)

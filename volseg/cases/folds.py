@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from volseg.cases.case import Case
-from volseg.cases.names import patient_key
+from volseg.cases.identity import patient_key
 from volseg.errors import DataListError
 
 

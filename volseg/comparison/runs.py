@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from volseg.cases.data_list import read_data_list
-from volseg.cases.names import patient_of
+from volseg.cases.identity import patient_of
 from volseg.comparison.cost import Cost
 from volseg.comparison.statistics import Pair, Statistics, compare_pairs, describe
 from volseg.errors import DataListError, VolsegError

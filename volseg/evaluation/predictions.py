@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from volseg.cases.case import Case
-from volseg.cases.names import LABEL, is_nifti, is_slice, stem
+from volseg.cases.channels import LABEL
 from volseg.cases.sources import changed_since, is_of_others
 from volseg.errors import ConfigError, DataListError, LabelError
 from volseg.finding.contents import read_name
+from volseg.images.file_names import is_nifti, is_slice, stem
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.results.journal import BEGUN, RECORDS
 from volseg.results.kept import Made

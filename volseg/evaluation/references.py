@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from volseg.cases.case import Case
+from volseg.cases.channels import LABEL
 from volseg.cases.data_list import read_data_list
-from volseg.cases.names import LABEL, family_of, patient_of
+from volseg.cases.identity import patient_of
+from volseg.cases.layouts import DATA_LIST, layout_of
 from volseg.errors import DataListError, LabelError
 from volseg.evaluation.predictions import case_of, nifti_files, slice_files, slice_of
 from volseg.finding.contents import read_name
 from volseg.finding.finding import Finding
-from volseg.finding.folders import DATA_LIST, check_list_is_not_needed, find_cases
+from volseg.finding.folders import check_list_is_not_needed, find_cases
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.survey.label_maps import read_values
 from volseg.survey.schemes import decisions_in_words, group_cases, tell_schemes
@@ -126,14 +128,14 @@ def _merged(cases: Iterable[Case], found: Finding) -> References:
     """Cases that are there once; of those that are there twice, the problem is named."""
     merged: dict[str, Case] = {}
     problems: dict[str, str] = {}
-    layout_of = dict(found.layout_of)
+    layouts = dict(found.layout_of)
     for case in cases:
         first = merged.setdefault(case.case_id, case)
-        layout_of.setdefault(case.case_id, family_of(case.case_id, ()))
+        layouts.setdefault(case.case_id, layout_of(case.case_id))
         if first is not case:
             doubled = f"{first.label[0]} and {case.label[0]} are of one case; keep one"
             problems.setdefault(case.case_id, doubled)
-    return References(Finding.of(merged.values(), (), layout_of), problems)
+    return References(Finding.of(merged.values(), (), layouts), problems)
 
 
 def reference_schemes(

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from volseg import memory
 from volseg.cases.case import Case
-from volseg.cases.names import is_slice
 from volseg.cases.reading import read_reference
 from volseg.errors import GeometryError, SchemeError, VolsegError
 from volseg.images.boxes import bounding_box
+from volseg.images.file_names import is_slice
 from volseg.images.grid import Grid, check_same_grid
 from volseg.images.nifti import read_label_map
 from volseg.labels import LabelScheme

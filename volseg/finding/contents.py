@@ -7,13 +7,13 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from volseg.cases.names import CHANNEL_NAMES, LABEL, channel_of, stem
+from volseg.cases.channels import CHANNEL_NAMES, LABEL, channel_of
+from volseg.cases.layouts import misnamed_label_map
+from volseg.images.file_names import stem
 
 UNKNOWN = "the name ends in no known channel (such as t1n, t1c, t2w, t2f) and not in seg"
 
-# In the training data of BraTS 2020 the label map of one case bears this name.
-_MISNAMED_LABELS = {"w39_1998.09.19_segm": "BraTS20_Training_355"}
-
+_NUMBERED = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
 # A sign before or after the agent says whether it was given: T1 +C, T1 C-.
 _TOKEN = re.compile(
     r"\+[a-z]*|(?<=[_\s])-(?:c|ce|gd|gad|km|cm)(?![^_.\-\s])"
@@ -113,7 +113,7 @@ def read_name(name: str, channels: Collection[str]) -> Reading:
     ('t1c',)
     """
     whole = stem(name)
-    if case := _MISNAMED_LABELS.get(whole.casefold()):
+    if case := misnamed_label_map(whole):
         return Reading(case, (LABEL,))
     if match := _BIDS.fullmatch(whole):
         return _read_bids(match, channels)
@@ -126,6 +126,16 @@ def read_name(name: str, channels: Collection[str]) -> Reading:
     if channel in channels or words.texts[-1] in CHANNEL_NAMES:
         return Reading(words.before(len(words.texts) - 1), (channel,))
     return Reading(whole)
+
+
+def read_numbered_name(name: str) -> tuple[str, int] | None:
+    """Case and channel number of a file named as nnU-Net does, or None.
+
+    >>> read_numbered_name("BraTS2021_00000_0003.nii.gz")
+    ('BraTS2021_00000', 3)
+    """
+    match = _NUMBERED.fullmatch(stem(name))
+    return (match["case"], int(match["number"])) if match else None
 
 
 def read_folder(name: str, read: Reading) -> Reading:

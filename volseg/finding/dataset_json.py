@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from volseg.cases.names import LABEL, channel_of, read_numbered_name, stem
+from volseg.cases.channels import LABEL, channel_of
+from volseg.cases.layouts import MSD, NNUNET, Layout
 from volseg.errors import DataListError
 from volseg.files.documents import read_json
-from volseg.finding.contents import read_name
+from volseg.finding.contents import read_name, read_numbered_name
+from volseg.images.file_names import stem
 from volseg.labels import LABEL_SCHEMES
 
 FILE_NAME = "dataset.json"
@@ -35,12 +37,12 @@ class Description:
     """What a `dataset.json` says.
 
     Attributes:
-        layout: "MSD" (channels in the fourth dimension) or "nnU-Net" (a file for each channel).
+        layout: `MSD` (channels in the fourth dimension) or `NNUNET` (a file for each channel).
         channels: What the images hold, in order.
         labels: Name of the label scheme, if the names of the labels tell it.
     """
 
-    layout: str
+    layout: Layout
     channels: tuple[str, ...]
     labels: str | None
 
@@ -49,7 +51,7 @@ class Description:
         whole = stem(path.name)
         if path.parent.name.startswith("labels"):
             return whole, (LABEL,)
-        if self.layout == "MSD":
+        if self.layout is MSD:
             return whole, self.channels
         case, number = read_numbered_name(path.name) or (whole, len(self.channels))
         return case, self.channels[number : number + 1]
@@ -74,7 +76,7 @@ def read_description(path: Path, image_names: Collection[str]) -> Description:
     numbers = [read_numbered_name(name) for name in image_names]
     separate = "channel_names" in content or all(n and n[1] < len(names) for n in numbers)
     return Description(
-        layout="nnU-Net" if separate else "MSD",
+        layout=NNUNET if separate else MSD,
         channels=tuple(names[number] for number in sorted(names)),
         labels=_scheme_of(content.get("labels")),
     )

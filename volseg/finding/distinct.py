@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.cases.case import Case
-from volseg.cases.names import (
+from volseg.cases.identity import (
     NUMBERED_PATIENT,
     is_examination,
     may_be_examination,
@@ -19,6 +19,7 @@ from volseg.cases.names import (
     patient_of,
     unfit_name,
 )
+from volseg.cases.layouts import Layout
 from volseg.finding.finding import Skipped
 
 # What as many folders have in common is hardly the name of a patient, nor is a small number.
@@ -42,7 +43,7 @@ class Found:
     """
 
     case: Case
-    layout: str
+    layout: Layout
     home: Path
     container: Path
     top: Path

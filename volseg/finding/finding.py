@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.cases.case import Case
+from volseg.cases.layouts import Layout
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Finding:
     cases: tuple[Case, ...]
     skipped: tuple[Skipped, ...]
     layouts: Mapping[str, int]
-    layout_of: Mapping[str, str]
+    layout_of: Mapping[str, Layout]
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -48,13 +49,13 @@ class Finding:
         cls,
         cases: Iterable[Case],
         skipped: Iterable[Skipped],
-        layout_of: Mapping[str, str],
+        layout_of: Mapping[str, Layout],
         notes: Iterable[str] = (),
     ) -> Finding:
         """Sort `cases` and count their layouts; `layout_of` may name further cases."""
         ordered = tuple(sorted(cases, key=lambda case: case.case_id))
         kept = {case.case_id: layout_of[case.case_id] for case in ordered}
-        layouts = dict(sorted(Counter(kept.values()).items()))
+        layouts = dict(sorted(Counter(map(str, kept.values())).items()))
         return cls(ordered, tuple(skipped), layouts, kept, tuple(notes))
 
     @property

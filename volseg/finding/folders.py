@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from volseg.cases.case import Case
+from volseg.cases.channels import CHANNEL_NAMES, LABEL
 from volseg.cases.data_list import read_data_list
-from volseg.cases.names import CHANNEL_NAMES, LABEL, family_of, is_nifti, is_slice, patient_of, stem
+from volseg.cases.identity import patient_of
+from volseg.cases.layouts import DATA_LIST, Layout, layout_of
 from volseg.config import CHANNELS
 from volseg.errors import ConfigError, DataListError
 from volseg.finding import dataset_json as described
@@ -24,11 +26,11 @@ from volseg.finding.own_results import written_by_volseg
 from volseg.finding.skipped import no_image, nothing_usable, of_one_case_perhaps, summaries
 from volseg.finding.stacks import Wanted, find_stacks, is_mask, missing_channels
 from volseg.finding.volumes import LONE_LABEL, NUMBERED, Files, Group, group_volumes
+from volseg.images.file_names import is_nifti, is_slice, stem
 from volseg.words import cut
 
 logger = logging.getLogger(__name__)
 
-DATA_LIST = "data list"
 _IMAGE_FOLDERS = ("imagesTr", "imagesTs")
 _LABEL_FOLDERS = ("labelsTr", "labelsTs")
 _SLICE_DESCRIBED = "2D image; of a data set with a dataset.json, only NIfTI files are read"
@@ -283,7 +285,7 @@ class _Search:
             if group.home in apart:
                 continue
             files = [path.name for paths in group.files.values() for path in paths]
-            layout = family_of(group.case_id, files)
+            layout = layout_of(group.case_id, files)
             place = _Place(group.home, group.container, own=group.container != group.home)
             self._add(group.case_id, group.files, layout, place)
         if naming is not None and not self.cases and self.slices:
@@ -404,7 +406,7 @@ class _Search:
         self,
         case_id: str,
         contents: Files,
-        layout: str,
+        layout: Layout,
         place: _Place,
         labels: str | None = None,
     ) -> None:

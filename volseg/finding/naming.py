@@ -8,18 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from volseg.cases.names import (
-    CHANNEL_NAMES,
-    LABEL,
-    NUMBERED_PATIENT,
-    OTHER,
-    family_of,
-    patient_key,
-    patient_of,
-    stem,
-)
+from volseg.cases.channels import CHANNEL_NAMES, LABEL
+from volseg.cases.identity import NUMBERED_PATIENT, patient_key, patient_of
+from volseg.cases.layouts import OTHER, layout_of
 from volseg.errors import ConfigError
 from volseg.finding.contents import Reading, read_name
+from volseg.images.file_names import stem
 from volseg.words import cut
 
 
@@ -142,7 +136,7 @@ def of_several_patients(cases: Iterable[str]) -> bool:
     (True, False)
     """
     named = [
-        case for case in cases if family_of(case, ()) != OTHER or NUMBERED_PATIENT.fullmatch(case)
+        case for case in cases if layout_of(case) is not OTHER or NUMBERED_PATIENT.fullmatch(case)
     ]
     return len({patient_key(patient_of(case)) for case in named}) > 1
 

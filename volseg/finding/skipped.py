@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from volseg.cases.names import is_nifti
 from volseg.finding.contents import UNKNOWN
 from volseg.finding.finding import Skipped
+from volseg.images.file_names import is_nifti
 
 NO_IMAGE = "not .nii or .nii.gz, nor a 2D image"
 _DICOM = "DICOM; convert it to NIfTI, such as with dcm2niix"

@@ -10,19 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from volseg.cases.case import Case
-from volseg.cases.names import institution_of, patient_of, read_slice_name
+from volseg.cases.identity import patient_of
+from volseg.cases.layouts import LGG, NUMBERED_SLICES, PAIRS, UNLABELLED, Layout, institution_of
 from volseg.finding.finding import Skipped
 from volseg.finding.naming import Naming
 
-LGG = "LGG (TCGA slices)"
-NUMBERED = "numbered slices in a folder for each case"
-PAIRS = "2D images and masks"
-UNLABELLED = "2D images"
-#: Layouts whose names tell no patient.
-WITHOUT_PATIENT = (PAIRS, UNLABELLED)
-
-#: What a slice of the TCGA holds: before contrast, FLAIR, after contrast.
-LGG_CHANNELS = ("t1n", "t2f", "t1c")
 IMAGE = ("image",)
 _ROLES = {
     **dict.fromkeys(("images", "image", "imgs", "img"), "images"),
@@ -82,7 +74,7 @@ class Stacks:
         notes: What is odd about `cases`.
     """
 
-    cases: list[tuple[Case, str]] = field(default_factory=list)
+    cases: list[tuple[Case, Layout]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     strays: list[tuple[str, Path]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -115,7 +107,7 @@ class _Stack:
     """The slices of a case, in order."""
 
     case_id: str
-    layout: str
+    layout: Layout
     slices: Sequence[_Slice]
 
 
@@ -152,7 +144,7 @@ def find_stacks(paths: Iterable[Path], top: Path, wanted: Wanted) -> Stacks:
     labelled = {home for home, _ in masks}
     for home, stack in _stacks(images, masks, top, wanted, found):
         partly = 0 < sum(bool(one.masks) for one in stack.slices) < len(stack.slices)
-        alone = len(stack.slices) == 1 and stack.layout == PAIRS
+        alone = len(stack.slices) == 1 and stack.layout is PAIRS
         if wanted.labelled and alone and home in labelled and not stack.slices[0].masks:
             found.strays.append((_NO_MASK, stack.slices[0].images[0]))
         elif problem := _problem(stack, wanted, partly=partly):
@@ -210,10 +202,10 @@ def _stacks(
 ) -> Iterator[tuple[Path, _Stack]]:
     """Slices sorted into cases, each with its folder; slices of no patient go to the strays."""
     labelled = {home for home, _ in masks}
-    stacks: dict[tuple[Path, str, str], list[_Slice]] = defaultdict(list)
+    stacks: dict[tuple[Path, str, Layout], list[_Slice]] = defaultdict(list)
     for (home, stem), paths in images.items():
         patient = wanted.patient_of(home.relative_to(top.parent) / stem)
-        numbered = read_slice_name(stem, home.name)
+        numbered = _slice_name(stem, home.name)
         if wanted.patient and not patient and not numbered:
             reason = f"no patient is found in the name by {wanted.patient.pattern!r}"
             found.strays += [(reason, path) for path in paths]
@@ -223,14 +215,28 @@ def _stacks(
         one = _Slice(stem, number, patient, tuple(paths), of_name)
         layout = PAIRS if home in labelled else UNLABELLED
         if number is not None:
-            layout = LGG if institution_of(case_id) else NUMBERED
+            layout = LGG if institution_of(case_id) else NUMBERED_SLICES
         stacks[home, case_id, layout].append(one)
     named = Counter(case_id for _, case_id, _ in stacks)
     for (home, name, layout), slices in stacks.items():
         # Numbered slices in two places are one case twice, other images of one name are not.
-        alone = named[name] == 1 or layout in (LGG, NUMBERED)
+        alone = named[name] == 1 or layout in (LGG, NUMBERED_SLICES)
         case_id = name if alone else "_".join((*_below(home, top), name))
         yield home, _Stack(case_id, layout, sorted(slices, key=lambda one: one.order))
+
+
+def _slice_name(stem: str, folder: str) -> tuple[str, int] | None:
+    """Case and number of a slice that is called `<folder>_<n>` or `<TCGA id>_<n>`, or None.
+
+    >>> _slice_name("p7_12", "p7"), _slice_name("p7_12", "images")
+    (('p7', 12), None)
+    >>> _slice_name("TCGA_CS_4941_19960909_3", "images")
+    ('TCGA_CS_4941_19960909', 3)
+    """
+    case_id, _, number = stem.rpartition("_")
+    examined = institution_of(case_id) and patient_of(case_id) != case_id
+    known = case_id == folder or examined
+    return (case_id, int(number)) if known and case_id and number.isdecimal() else None
 
 
 def _below(home: Path, top: Path) -> tuple[str, ...]:
@@ -277,7 +283,7 @@ def _doubled(stack: _Stack, kinds: Iterable[str]) -> str | None:
 
 
 def _channels(stack: _Stack, wanted: Wanted) -> tuple[str, ...]:
-    return LGG_CHANNELS if stack.layout == LGG else wanted.channels or IMAGE
+    return stack.layout.channels or wanted.channels or IMAGE
 
 
 def _case(stack: _Stack, wanted: Wanted, *, partly: bool) -> Case:

@@ -8,10 +8,19 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volseg.cases.names import LABEL, read_numbered_name, stem
-from volseg.finding.contents import UNKNOWN, Reading, is_bids, read_folder, read_name
+from volseg.cases.channels import LABEL
+from volseg.cases.layouts import is_mask_of_tumour
+from volseg.finding.contents import (
+    UNKNOWN,
+    Reading,
+    is_bids,
+    read_folder,
+    read_name,
+    read_numbered_name,
+)
 from volseg.finding.finding import Skipped
 from volseg.finding.naming import Naming, not_told_apart, of_one_case
+from volseg.images.file_names import stem
 
 NUMBERED = "a numbered channel, but no dataset.json says which"
 LONE_LABEL = "label map without images"
@@ -34,8 +43,6 @@ _LABELS = frozenset(
 )
 _ROLES = _KINDS | _LABELS | {"structural", "annotations"}
 _BIDS_FOLDER = re.compile(r"(?:sub|ses)-.+|rawdata|sourcedata", re.IGNORECASE)
-# The Erasmus Glioma Database has a folder for each file, and calls label maps masks.
-_EGD = re.compile(r"EGD-\d+", re.IGNORECASE)
 
 #: Files of a case by what they hold; a 4D file stands under each of its channels.
 Files = dict[str, list[Path]]
@@ -120,7 +127,7 @@ def _by_folder(paths: Iterable[Path]) -> dict[Path, list[Path]]:
 
 def _read(path: Path, top: Path, channels: Collection[str], naming: Naming | None) -> Reading:
     read = read_name(path.name, channels)
-    if stem(path.name).casefold() == "mask" and any(map(_EGD.fullmatch, path.parts)):
+    if is_mask_of_tumour(stem(path.name), path.parts):
         read = Reading("", (LABEL,))
     if not is_bids(path.name):
         read = read_folder(_folder_of_contents(path, top), read)

@@ -17,7 +17,7 @@ import torch
 
 from volseg import memory
 from volseg.cases.case import Case
-from volseg.cases.names import channel_of, is_slice
+from volseg.cases.channels import channel_of
 from volseg.cases.reading import read_images
 from volseg.config import PreprocessingConfig
 from volseg.config.training import checked_overlap
@@ -26,6 +26,7 @@ from volseg.finding.finding import Finding
 from volseg.finding.folders import find_scans
 from volseg.finding.naming import Naming
 from volseg.images.boxes import placed, union
+from volseg.images.file_names import is_slice
 from volseg.images.grid import Grid
 from volseg.images.nifti import CaseImages
 from volseg.images.nifti_writing import write_label_map, write_probabilities

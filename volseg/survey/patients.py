@@ -7,22 +7,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from volseg.cases.case import Case
-from volseg.cases.names import BIDS, OTHER, WITH_T1CE, release_of
-from volseg.finding.stacks import NUMBERED, PAIRS, UNLABELLED, WITHOUT_PATIENT
+from volseg.cases.layouts import Layout, release_of
 
 # Names that end in a small number may count patients or examinations; after one with digits in it
 # rather the latter.
 _COUNTED = re.compile(r"(?P<patient>.*\d.*?)[-_.]\d{1,2}")
-_OPEN_LAYOUTS = frozenset((OTHER, WITH_T1CE, BIDS, NUMBERED, PAIRS, UNLABELLED))
 # More cases than a patient has examinations.
 _MOST = 10
 _FOLDERS = 3
 
 
-def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, str]) -> str | None:
+def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, Layout]) -> str | None:
     """A warning where names of images tell no patient."""
     unknown = sum(
-        layout_of[case.case_id] in WITHOUT_PATIENT and case.patient_id == case.case_id
+        layout_of[case.case_id].patients == "unknown" and case.patient_id == case.case_id
         for case in cases
     )
     if not unknown:
@@ -49,12 +47,12 @@ def unmatched_releases(cases: Iterable[Case]) -> str | None:
     )
 
 
-def perhaps_one_patient(cases: Iterable[Case], layout_of: Mapping[str, str]) -> str | None:
+def perhaps_one_patient(cases: Iterable[Case], layout_of: Mapping[str, Layout]) -> str | None:
     """A warning where unknown names or folders look as if they counted examinations of patients."""
     counted: dict[str, list[str]] = defaultdict(list)
     beside: dict[object, list[str]] = defaultdict(list)
     for case in cases:
-        open_name = case.patient_id == case.case_id and layout_of[case.case_id] in _OPEN_LAYOUTS
+        open_name = case.patient_id == case.case_id and layout_of[case.case_id].patients != "known"
         if not open_name:
             continue
         if match := _COUNTED.fullmatch(case.case_id):

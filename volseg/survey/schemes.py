@@ -7,35 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from volseg.cases.case import Case
-from volseg.cases.names import BRATS_TO_2022, MU_GLIOMA_POST, WITH_T1CE
+from volseg.cases.layouts import Layout
 from volseg.errors import LabelError
-from volseg.finding.stacks import LGG, NUMBERED, PAIRS
 from volseg.labels import LABEL_SCHEMES, get_scheme, schemes_fitting
 from volseg.words import cases_in_words
 
 #: `labels` that leaves the meaning of the label maps to the config, which may define its own.
 FROM_CONFIG = "config"
 
-# Label schemes that the names of files leave open. Of two, the second is meant where a value occurs
-# that the first does not define.
-_SCHEMES_BY_LAYOUT: Mapping[str, tuple[str, ...]] = {
-    BRATS_TO_2022: ("brats2021",),
-    WITH_T1CE: ("brats2023", "brats2021"),
-    "BraTS-GLI": ("brats2023", "brats2024-gli"),
-    "BraTS-MET": ("brats2023", "brats2024-gli"),
-    "BraTS-SSA": ("brats2023",),
-    "BraTS-MEN": ("brats2023",),
-    "BraTS-PED": ("brats2023", "brats2024-ped"),
-    "BraTS-MEN-RT": ("men-rt",),
-    "UPENN-GBM": ("brats2021",),
-    "UCSF-PDGM": ("brats2021",),
-    "TCGA": ("brats2021",),
-    MU_GLIOMA_POST: ("brats2023", "brats2024-gli"),
-    "EGD": ("binary",),
-    LGG: ("lgg",),
-    NUMBERED: ("binary",),
-    PAIRS: ("binary",),
-}
 #: Values of a label map.
 Values = frozenset[int]
 
@@ -56,13 +35,13 @@ class Group:
 
 
 def group_cases(
-    cases: Iterable[Case], values: Mapping[str, Values], layout_of: Mapping[str, str]
+    cases: Iterable[Case], values: Mapping[str, Values], layout_of: Mapping[str, Layout]
 ) -> list[Group]:
     """Cases by what tells their label scheme."""
     groups: dict[tuple[str, tuple[str, ...]], dict[str, Values]] = defaultdict(dict)
     for case in cases:
         layout = layout_of[case.case_id]
-        told_by, schemes = f"file names of {layout}", _SCHEMES_BY_LAYOUT.get(layout, ())
+        told_by, schemes = f"file names of {layout}", layout.schemes
         if case.labels:
             told_by, schemes = f"label names in the dataset.json of {layout}", (case.labels,)
         groups[told_by, schemes][case.case_id] = values[case.case_id]

@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 
 from volseg.cases.case import Case
+from volseg.cases.channels import LABEL
 from volseg.cases.data_list import read_data_list
-from volseg.cases.names import LABEL, is_slice
 from volseg.config import ExperimentConfig, load_config
 from volseg.errors import DataListError, VolsegError
 from volseg.evaluation.predictions import half_written, not_alike
@@ -28,6 +28,7 @@ from volseg.finding.contents import read_name
 from volseg.finding.folders import find_cases
 from volseg.finding.stacks import is_mask
 from volseg.images.bitmap import read_form
+from volseg.images.file_names import is_slice
 from volseg.images.nifti import read_header, read_label_map
 from volseg.images.slice_masks import read_stack_label_map
 from volseg.labels import schemes_fitting

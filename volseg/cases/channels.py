@@ -1,0 +1,23 @@
+"""Channels by name: what data sets call the four contrasts of BraTS, and any other image."""
+
+from __future__ import annotations
+
+#: What a file is that holds a label map and no channel.
+LABEL = "label map"
+
+#: Names of the four contrasts in BraTS of all years, MSD, nnU-Net, Slicer and BraTS Toolkit.
+CHANNEL_NAMES = {
+    **dict.fromkeys(("t1", "t1n", "t1w"), "t1n"),
+    **dict.fromkeys(("t1c", "t1ce", "t1gd"), "t1c"),
+    **dict.fromkeys(("t2", "t2w"), "t2w"),
+    **dict.fromkeys(("t2f", "flair", "fla"), "t2f"),
+}
+
+
+def channel_of(name: str) -> str:
+    """Our name of a contrast; a name that we do not know stays, in lower case.
+
+    >>> channel_of("FLAIR"), channel_of("T1gd"), channel_of("ADC")
+    ('t2f', 't1c', 'adc')
+    """
+    return CHANNEL_NAMES.get(name.casefold(), name.casefold())
