@@ -17,7 +17,7 @@ from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.folds import assign_folds
 from volseg.cases.layouts import LGG, NUMBERED_SLICES, PAIRS, UNLABELLED, institution_of
 from volseg.cases.patient_table import PatientTable, add_groups, read_patient_table
-from volseg.cli.tables import print_split
+from volseg.cli.split import print_split
 from volseg.comparison import report as compare_report
 from volseg.errors import ConfigError, DataListError
 from volseg.files.writing import CURVES_FILE, METRICS_FILE, SAMPLES_FILE

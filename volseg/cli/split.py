@@ -1,50 +1,18 @@
-"""Commands `demo`, `split` and `check`; each imports its task when it is called."""
+"""Command `split`, and the table of its folds."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.app import (
-    EXIT_SOME_FAILED,
-    EXIT_USER_ERROR,
-    PREPARE,
-    START,
-    Config,
-    LabelName,
-    Names,
-    Overrides,
-    PatientRegex,
-    app,
-    complain,
-)
-from volseg.cli.tables import number, print_split, print_table, say
+from volseg.cli.app import EXIT_SOME_FAILED, PREPARE, app
+from volseg.cli.options import LabelName, Names, PatientRegex
+from volseg.cli.tables import print_table, say
 
-_PROBLEMS_SHOWN = 20
-
-
-@app.command(rich_help_panel=START)
-def demo(
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for scans, run, results and picture.")
-    ] = Path("demo"),
-) -> None:
-    """See all of it work on synthetic scans, in minutes, without a GPU.
-
-    Makes phantoms in BraTS layout, splits, trains, segments and scores them,
-    and prints each command that it stands for, to be repeated on real scans.
-
-    Example:
-      volseg demo -o demo
-    """
-    from volseg.tasks.demo import demo as run_demo
-
-    result = run_demo(output, on_step=say)
-    print_table("Mean Dice", result.dice, [[number(dice, 3) for dice in result.dice.values()]])
-    say(f"Picture: {result.picture}")
-    say("Next, with scans of your own:  volseg split FOLDER -o list.json")
+if TYPE_CHECKING:
+    from volseg.tasks.split import SplitResult
 
 
 @app.command(rich_help_panel=PREPARE)
@@ -157,27 +125,41 @@ def _sizes(listed: str) -> tuple[float, ...]:
         ) from None
 
 
-@app.command(rich_help_panel=PREPARE)
-def check(config: Config, overrides: Overrides = None) -> None:
-    """Try an experiment before it waits a day in a queue.
+def print_split(result: SplitResult) -> None:
+    """Cases by layout, what was left out and why, label schemes, folds; warnings are in the log.
 
-    Reads the config, the header of every scan, some label maps and one batch,
-    trains a few steps, and reports shapes, memory, the time of a step and
-    every problem at once.
-
-    Example:
-      volseg check configs/brats_unet.yaml data.data_root=FOLDER
+    Many files with one reason are one row, so that none hides the reason that matters.
     """
-    from volseg.tasks.check import check as run_check
+    finding, cases = result.finding, result.data_list.training
+    print_table("Cases found", ("layout", "cases"), sorted(finding.layouts.items()))
+    if finding.skipped:
+        from volseg.finding.skipped import table_rows
 
-    result = run_check(config, overrides or [])
-    print_table("Check", ("", ""), result.facts)
-    for problem in result.problems[:_PROBLEMS_SHOWN]:
-        complain(problem)
-    if len(result.problems) > _PROBLEMS_SHOWN:
-        complain(f"and {len(result.problems) - _PROBLEMS_SHOWN} more problems")
-    if result.problems:
-        raise typer.Exit(EXIT_USER_ERROR)
-    for warning in result.warnings:
-        say(f"Warning: {warning}")
-    say("Nothing stops this training." if result.warnings else "No problem was found.")
+        print_table("Left out", ("file or folder", "reason"), table_rows(finding.skipped))
+    for sentence in (*result.decisions, *result.notes):
+        say(sentence)
+    say(f"{len(cases)} cases have a label map; {len(result.data_list.testing)} have none")
+    columns, rows = _folds(result)
+    print_table("Folds", columns, rows)
+    say(f"Data list: {result.path}")
+
+
+def _folds(result: SplitResult) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows of the table of folds; slices and institutions where there are stacks."""
+    cases = result.data_list.training
+    stacks = any(case.is_stack for case in cases)
+    institutions = sorted({c.groups["institution"] for c in cases if "institution" in c.groups})
+    columns = ["fold", "cases", "patients"]
+    columns += ["slices", "with tumour", *institutions] if stacks else []
+    rows: list[list[object]] = []
+    for fold in sorted({case.fold for case in cases if case.fold is not None}):
+        members = [case for case in cases if case.fold == fold]
+        row: list[object] = [fold, len(members), len({case.patient_id for case in members})]
+        if stacks:
+            sliced = [case for case in members if case.is_stack]
+            row.append(sum(len(case.images) for case in sliced))
+            row.append(sum(result.tumour_slices.get(case.case_id, 0) for case in sliced))
+            patients = {(case.groups.get("institution"), case.patient_id) for case in members}
+            row += [sum(of == name for of, _ in patients) for name in institutions]
+        rows.append(row)
+    return columns, rows

@@ -1,28 +1,17 @@
-"""Commands `infer` and `info`; each imports its task when it is called."""
+"""Command `infer`."""
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from volseg import signals
-from volseg.cli.app import (
-    EXIT_SOME_FAILED,
-    USE,
-    DataRoot,
-    Fold,
-    LabelName,
-    Names,
-    PatientRegex,
-    app,
-)
+from volseg.cli.app import EXIT_SOME_FAILED, USE, app
 from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, tell_of_job
-from volseg.cli.tables import as_yaml, say
-from volseg.cli.terminal import put
+from volseg.cli.options import DataRoot, Fold, LabelName, Names, PatientRegex
+from volseg.cli.tables import say
 
 # Of cases that failed, named at the end.
 _NAMES = 20
@@ -163,34 +152,3 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         say(f"Failed, for the reasons above and in the manifest: {', '.join(names[:_NAMES])}{more}")
         raise typer.Exit(EXIT_SOME_FAILED)
-
-
-@app.command(rich_help_panel=USE)
-def info(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="Model, run, data list, config, scan, 2D image, folder, manifest or scores.",
-        ),
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
-) -> None:
-    """Tell what a model, a run, a data list, a scan, a 2D image or a result is.
-
-    Of a folder it tells the cases, of scores the mean Dice, of a label map the
-    values.
-
-    Examples:
-      volseg info runs/brats_unet/model.safetensors
-      volseg info scan.nii.gz --json
-      volseg info kaggle_3m
-      volseg info results/manifest.json
-    """
-    from volseg.tasks.info import info as run_info
-
-    facts = run_info(file)
-    if as_json:
-        put(json.dumps(facts, indent=2), sys.stdout)
-    else:
-        put(as_yaml(facts), sys.stdout)

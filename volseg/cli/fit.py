@@ -1,26 +1,19 @@
-"""Commands `fit`, `evaluate` and `compare`; each imports its task when it is called."""
+"""Command `fit`, and the table of its scores."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from volseg import signals
-from volseg.cli.app import (
-    EXIT_SOME_FAILED,
-    TRAIN,
-    DataRoot,
-    Fold,
-    Overrides,
-    app,
-    complain,
-    fail_if_some_failed,
-)
+from volseg.cli.app import TRAIN, app, complain, fail_if_some_failed
 from volseg.cli.jobs import DryRun, Slurm, check_dry_run, tell_of_job
-from volseg.cli.tables import print_comparison, print_scores, print_validation, say
+from volseg.cli.options import Overrides
+from volseg.cli.tables import number, print_table, say
 from volseg.files.writing import MODEL_FILE, resume_command
 
 if TYPE_CHECKING:
@@ -156,103 +149,13 @@ def _fit_folds(experiment: ExperimentConfig, folder: Path, folds: str, *, resume
     raise typer.Exit(result.stopped)
 
 
-@app.command(rich_help_panel=TRAIN)
-def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
-    predictions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PREDICTIONS", help="Folder of label maps or masks, as infer writes."
-        ),
-    ],
-    reference: Annotated[
-        Path,
-        typer.Argument(
-            metavar="REFERENCE", help="Folder of labelled cases or of masks, or a data list."
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for scores.csv and scores.json.")
-    ],
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Label scheme of the predictions.",
-            show_default="as manifest.json says",
-        ),
-    ] = None,
-    reference_labels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Label scheme of the reference.",
-            show_default="as the data list says, or told by file names and values",
-        ),
-    ] = None,
-    fold: Fold = None,
-    data_root: DataRoot = None,
-    slices: Annotated[
-        bool,
-        typer.Option(
-            "--slices", help="Score the slices of volumes too; those of 2D images always are."
-        ),
-    ] = False,
-) -> None:
-    """Score label maps: Dice, IoU, precision, recall, HD95 and volumes.
-
-    As in BraTS, two empty masks score 1 (HD95 0 mm) and a single empty one 0
-    (HD95 373.13 mm). A missing prediction is listed and counted; as when a
-    case cannot be scored, the exit code is then 3.
-
-    Of 2D images, the slices of a patient are scored as one volume, and one by
-    one: the mean over slices with tumour and that over all slices. Groups of
-    patients that the data list knows are compared.
-
-    Examples:
-      volseg evaluate results data/validation -o scores
-      volseg evaluate results brats2021.json -o scores --labels brats2023
-      volseg evaluate results lgg.json --fold 0 -o scores
-    """
-    from volseg.tasks.evaluate import evaluate as run_evaluate
-
-    result = run_evaluate(
-        predictions, reference, output, labels, reference_labels, fold, data_root, slices=slices
+def print_validation(scores: Mapping[str, float]) -> None:
+    """Scores named `dice/WT`, as a table of regions and scores."""
+    parts = [name.split("/") for name in scores if "/" in name]
+    kinds = list(dict.fromkeys(kind for kind, _ in parts))
+    regions = list(dict.fromkeys(region for _, region in parts))
+    print_table(
+        "Validation",
+        ("region", *kinds),
+        [(r, *(number(scores.get(f"{kind}/{r}"), 3) for kind in kinds)) for r in regions],
     )
-    print_scores(result)
-    fail_if_some_failed(result.failures)
-    if result.missing:
-        raise typer.Exit(EXIT_SOME_FAILED)
-
-
-@app.command(rich_help_panel=TRAIN)
-def compare(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN|CONFIG...",
-            help="Run folders, configs to train first, and key=value for the configs.",
-        ),
-    ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for the tables and the picture.")
-    ],
-) -> None:
-    """Compare networks on the same patients: scores, tests, size and speed.
-
-    A config is trained first, into OUTPUT/runs/NAME; called again, what is
-    finished is kept and what was stopped goes on. A training that fails is
-    named and the others go on; the exit code is then 3. What volseg evaluate
-    wrote can be compared like a run.
-
-    Examples:
-      volseg compare runs/unet runs/segresnet -o comparison
-      volseg compare configs/brats_*.yaml data.data_root=FOLDER -o comparison
-    """
-    from volseg.tasks.compare import compare as run_compare
-
-    signals.note_interrupts()
-    overrides = [word for word in sources if "=" in word and not Path(word).exists()]
-    paths = [Path(word) for word in sources if word not in overrides]
-    result = run_compare(paths, output, overrides)
-    print_comparison(result)
-    fail_if_some_failed(result.failures, "run")

@@ -1,0 +1,73 @@
+"""Command `compare`, and the tables of its runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg import signals
+from volseg.cli.app import TRAIN, app, fail_if_some_failed
+from volseg.cli.tables import number, print_table, say
+
+if TYPE_CHECKING:
+    from volseg.tasks.compare import CompareResult
+
+
+@app.command(rich_help_panel=TRAIN)
+def compare(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|CONFIG...",
+            help="Run folders, configs to train first, and key=value for the configs.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for the tables and the picture.")
+    ],
+) -> None:
+    """Compare networks on the same patients: scores, tests, size and speed.
+
+    A config is trained first, into OUTPUT/runs/NAME; called again, what is
+    finished is kept and what was stopped goes on. A training that fails is
+    named and the others go on; the exit code is then 3. What volseg evaluate
+    wrote can be compared like a run.
+
+    Examples:
+      volseg compare runs/unet runs/segresnet -o comparison
+      volseg compare configs/brats_*.yaml data.data_root=FOLDER -o comparison
+    """
+    from volseg.tasks.compare import compare as run_compare
+
+    signals.note_interrupts()
+    overrides = [word for word in sources if "=" in word and not Path(word).exists()]
+    paths = [Path(word) for word in sources if word not in overrides]
+    result = run_compare(paths, output, overrides)
+    print_comparison(result)
+    fail_if_some_failed(result.failures, "run")
+
+
+def print_comparison(result: CompareResult) -> None:
+    """The main table of each region, p-values of pairs, and what a reader has to know."""
+    from volseg.comparison.report import REPORT, main_columns, main_rows, notes, signed
+
+    comparison = result.comparison
+    for region in comparison.regions:
+        print_table(region, main_columns(comparison), main_rows(comparison, region), lines=True)
+    if comparison.pairs:
+        print_table(
+            "Pairs",
+            ("region", "runs", "difference of Dice", "p", "p (Holm)"),
+            [
+                (
+                    *(pair.region, f"{pair.first} - {pair.second}"),
+                    *(signed(pair.mean_difference), number(pair.p, 4), number(pair.p_holm, 4)),
+                )
+                for pair in comparison.pairs
+            ],
+        )
+    for note in notes(comparison):
+        say(note)
+    say(f"Comparison: {result.output / REPORT}")
