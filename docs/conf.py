@@ -30,7 +30,8 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
-# Docstrings write `code` as Markdown does.
+# "--resume" is an option, not a dash; docstrings write `code` as Markdown does.
+smartquotes = False
 default_role = "code"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

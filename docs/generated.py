@@ -138,7 +138,7 @@ def commands() -> str:
 def _command(command: Any, context: typer.Context) -> Iterator[str]:
     yield f"## `volseg {command.name}`"
     text, _, examples = inspect.cleandoc(command.help).partition("\n\nExample")
-    yield text
+    yield re.sub(r"(?<!\S)(--[a-z][\w-]*(?:[= ][A-Z\d][\w/=]*)?)", r"`\1`", text)
     usage = re.sub("[{}]", "", command.get_usage(context).removeprefix("Usage: "))
     yield f"```text\n{usage}\n```"
     if examples:
