@@ -20,6 +20,7 @@ from options import sections
 
 import volseg
 from volseg.cli import app
+from volseg.cli.app import EXIT_CODES
 from volseg.config import NetworkConfig, load_config, read_slurm
 from volseg.labels import LABEL_SCHEMES, SCHEME_ALIASES
 from volseg.networks import network_forms
@@ -184,6 +185,11 @@ def job_script() -> str:
     return f"```bash\n{shown.rstrip()}\n```"
 
 
+def exit_codes() -> str:
+    """What each exit code means."""
+    return table(("code", "meaning"), EXIT_CODES.items())
+
+
 def api() -> str:
     """Every public name, from its docstring."""
     parts = []
@@ -199,6 +205,7 @@ def api() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "api": api,
     "commands": commands,
+    "exit-codes": exit_codes,
     "job-script": job_script,
     "label-schemes": label_schemes,
     "networks": networks,

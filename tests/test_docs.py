@@ -11,7 +11,19 @@ import pytest
 from pages import DOCS, ROOT
 
 from volseg.config.network import NETWORK_SECTIONS
+from volseg.files.writing import (
+    CONFIG_FILE,
+    CURVES_FILE,
+    DATA_LIST_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    SAMPLES_FILE,
+)
 from volseg.labels import LABEL_SCHEMES
+from volseg.metrics.record import SCORE_FILES
+from volseg.runs.folder import CHECKPOINTS, ENVIRONMENT, LOGS
+from volseg.slurm.script import FOLDER as SCRIPTS_FOLDER
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +111,12 @@ def test_the_page_of_an_included_file_links_to_pages_and_to_the_repository(site)
 
     assert 'href="benchmarks.html"' in contributing
     assert not re.search(r'href="[^"]*\.\./benchmarks/README\.md"', contributing)
+
+
+def test_the_files_of_a_run_are_those_that_it_writes():
+    text = (DOCS / "reference" / "run-folder.md").read_text(encoding="utf-8")
+    names = {name.rstrip("/") for name in re.findall(r"`([\w.]+/?)`", text)}
+
+    written = {CONFIG_FILE, DATA_LIST_FILE, METRICS_FILE, MODEL_FILE, CURVES_FILE, SAMPLES_FILE}
+    written |= {MANIFEST_FILE, *SCORE_FILES, CHECKPOINTS, ENVIRONMENT, LOGS, SCRIPTS_FOLDER}
+    assert written <= names

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import re
 
 import pytest
 import yaml
 from pages import DOCS, DOCUMENTS, PAGES, README, ROOT, blocks, commands_in, name_of, parse, text_of
+from tiny_models import write_model
+from tiny_scans import write_case
 from typer.main import get_command
 
 from volseg.cli import app
@@ -18,6 +18,11 @@ REPOSITORY = "https://github.com/volseg/volseg/"
 SITE = "https://volseg.github.io/volseg/"
 #: Where images of the README are shown from: PyPI has no files of the repository.
 IMAGES = "https://raw.githubusercontent.com/volseg/volseg/main/"
+
+
+def raw(path):
+    """Text of a page as it is in the repository."""
+    return path.read_text(encoding="utf-8")
 
 
 def links_of(text):
@@ -68,7 +73,7 @@ def test_each_config_of_a_page_is_valid(path):
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_each_shell_block_of_a_page_calls_what_there_is(path):
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    for block in blocks("bash", path.read_text(encoding="utf-8")):
+    for block in blocks("bash", raw(path)):
         assert not re.findall(r"^\s*\$ ", block, re.MULTILINE)
         for target in re.findall(r"^make ([\w-]+)", block, re.MULTILINE):
             assert target in targets
@@ -92,7 +97,7 @@ def test_each_path_of_the_project_exists(path):
 @pytest.mark.parametrize("path", [p for p in PAGES if DOCS not in p.parents], ids=name_of)
 def test_each_link_within_the_repository_leads_to_a_file(path):
     # Those of the pages of the site are checked when it is built.
-    links = [re.sub("#.*", "", link) for link in links_of(path.read_text(encoding="utf-8"))]
+    links = [re.sub("#.*", "", link) for link in links_of(raw(path))]
 
     here = [link for link in links if link and not link.startswith(("http://", "https://"))]
     assert [link for link in here if not (path.parent / link).exists()] == []
@@ -109,7 +114,7 @@ def test_the_readme_renders_away_from_the_repository():
 def test_each_link_to_the_site_leads_to_a_page(path):
     pages = {
         re.sub(r"(index)?(\.html)?(#.*)?$", "", link.removeprefix(SITE))
-        for link in links_of(path.read_text(encoding="utf-8"))
+        for link in links_of(raw(path))
         if link.startswith(SITE)
     }
 
@@ -121,15 +126,27 @@ def test_the_readme_is_short():
     assert README.index("make demo") < README.index("make test") < README.index("volseg split")
 
 
-def test_the_python_example_uses_what_there_is():
-    from volseg import Predictor
-    from volseg.inference.predictor import Prediction
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """The current folder, with what the snippets name: a run, a case of new scans."""
+    (tmp_path / "runs" / "unet").mkdir(parents=True)
+    write_model(tmp_path / "runs" / "unet" / "model.safetensors")
+    write_case(tmp_path / "new_scans", "BraTS2021_01476")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
+
+@pytest.mark.parametrize("path", [p for p in PAGES if blocks("python", raw(p))], ids=name_of)
+def test_each_python_snippet_of_a_page_runs(path, workspace):
+    names = {}
+    for number, block in enumerate(blocks("python", raw(path))):
+        exec(compile(block, f"{path.name}, snippet {number}", "exec"), names)
+
+
+def test_the_example_of_the_readme_writes_a_label_map(workspace):
     (code,) = blocks("python")
 
-    used = {n.attr for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Attribute)}
-    fields = set(Prediction.__dataclass_fields__)
-    assert used == {"predict", "save", "volumes_ml"}
-    assert used <= {*dir(Predictor), *dir(Prediction), *fields}
+    exec(compile(code, "README.md", "exec"), {})
+
+    assert (workspace / "BraTS2021_01476.nii.gz").is_file()
     assert len(code.strip().splitlines()) - code.count("\n\n") <= 5
-    inspect.signature(Predictor).bind("runs/unet")

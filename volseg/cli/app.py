@@ -19,6 +19,20 @@ from volseg.errors import OutputError, VolsegError
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_SOME_FAILED = 3
+#: What each exit code means; the page of the documentation follows from it.
+EXIT_CODES: Mapping[int, str] = {
+    0: "everything was done",
+    EXIT_FAILED: "one of several processes failed or was killed, as with 137 and 143; "
+    "`fit --resume RUN` resumes from the last epoch",
+    EXIT_USER_ERROR: "nothing was done, or a training ended because of its own numbers: one line "
+    "says what was found, what was expected and what helps",
+    EXIT_SOME_FAILED: "some cases failed, were found but cannot be used, or have no prediction to "
+    "score; each is named, and all others are done",
+    signals.EXIT_STOPPED: "stopped by SIGTERM or SIGUSR1 with everything saved; the same command "
+    "(`fit --resume RUN`) does the rest",
+    signals.EXIT_INTERRUPTED: "stopped by Ctrl-C, in the same way; `split`, `check` and other "
+    "short commands end at once",
+}
 
 
 class _Commands(TyperGroup):
