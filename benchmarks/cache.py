@@ -118,9 +118,9 @@ def differences(cached: Sequence[CachedCase], folder: Path) -> list[tuple[float,
         with np.load(folder / f"{entry.case.case_id}.npz") as theirs:
             image, box = theirs["image"], theirs["box"]
         # Theirs is (C, K, J, I) as read from the file, cropped by its box.
-        whole = np.zeros((len(image), *reversed(entry.grid.shape)), np.float32)
+        whole = np.zeros((len(image), *reversed(entry.scan_grid.shape)), np.float32)
         whole[(slice(None), *(slice(*ends) for ends in box))] = image
-        to_file = np.linalg.inv(entry.grid.affine) @ entry.affine
+        to_file = entry.image_grid.in_voxels_of(entry.scan_grid)
         whole = whole.transpose(0, 3, 2, 1)
         whole = whole[(slice(None), *_along(to_file, entry.image.shape[1:]))]
         ours = np.asarray(entry.image, np.float32)

@@ -68,7 +68,7 @@ class Loop:
         mean = (total / count).float()
         if steps.mean_of_logits_instead_of_probabilities:
             mean = torch.sigmoid(mean)
-        masks = to_original(mean, self.done.affine, self.case.grid).numpy() > 0.5
+        masks = to_original(mean, self.done.image_grid, self.case.grid).numpy() > 0.5
         if not steps.regions_that_need_not_nest:
             masks = np.logical_and.accumulate(masks)
         result = np.zeros(self.case.grid.shape, np.uint8)
@@ -98,11 +98,10 @@ class Loop:
         image = self.done.image.astype(np.float32)
         mask = binary_fill_holes((image != 0).any(0))
         files = dict(zip(self.case.case.channels, self.case.case.images, strict=True))
-        box = covered(image.shape[1:], self.done.affine, self.case.grid)
+        box = covered(self.done.image_grid, self.case.grid)
         for target, channel in zip(image, self.model.config.data.channels, strict=True):
             raw = np.asarray(nib.load(files[channel]).dataobj, np.float32)[box]
-            signs = np.sign(np.diag(self.case.grid.affine)[:3]).astype(int)
-            raw = raw[tuple(slice(None, None, sign) for sign in signs)]
+            raw = self.case.grid.crop(box).to_ras(raw)
             target[mask] = (raw[mask] - raw[mask].mean()) / raw[mask].std()
         return image
 

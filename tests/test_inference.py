@@ -187,7 +187,7 @@ def test_the_way_back_to_the_scan_goes_over_the_cpu_where_the_gpu_is_too_small(m
     monkeypatch.setattr(windows, "to_original", short_of_memory)
     probabilities = torch.rand(3, 4, 4, 4)
 
-    found = windows.on_scan_grid(probabilities, np.eye(4), grid)
+    found = windows.on_scan_grid(probabilities, grid, grid)
 
     assert torch.equal(found, probabilities)
     assert len(calls) == 2
@@ -966,10 +966,10 @@ def test_outside_the_box_that_an_image_covers_all_is_background(tmp_path, orient
     data = PreprocessingConfig(spacing_mm=(spacing_mm,) * 3)
     done = preprocess(images, data)
 
-    box = covered(done.image.shape[1:], done.affine, images.grid)
+    box = covered(done.image_grid, images.grid)
 
     everywhere = torch.ones((1, *done.image.shape[1:]))
-    reached = to_original(everywhere, done.affine, images.grid)[0].numpy() > 0
+    reached = to_original(everywhere, done.image_grid, images.grid)[0].numpy() > 0
     assert box == bounding_box(reached)
     assert reached[box].all()
 

@@ -8,7 +8,7 @@ from volseg.errors import OutputError
 from volseg.figures.colours import REGION_COLOURS, region_colours
 from volseg.figures.montage import montage
 from volseg.figures.saving import figure_array, save_figure
-from volseg.figures.views import CaseView, choose_slices, to_ras
+from volseg.figures.views import CaseView, choose_slices
 
 
 @pytest.fixture
@@ -146,14 +146,6 @@ def test_every_region_has_a_colour_of_its_own():
 
     assert len(set(colours.values())) == 6
     assert colours["ET"] == REGION_COLOURS["ET"]
-
-
-def test_arrays_are_turned_to_ras():
-    lps = np.arange(8).reshape(2, 2, 2)
-
-    ras = to_ras(lps, np.diag([-1.0, -1.0, 1.0, 1.0]))
-
-    assert ras.tolist() == lps[::-1, ::-1].tolist()
 
 
 def test_saved_picture_is_what_was_drawn(tmp_path, brain, block):

@@ -16,7 +16,8 @@ from volseg.evaluation.scoring import Comparison
 from volseg.figures.colours import REGION_COLOURS
 from volseg.figures.samples import Sample, choose_samples, sample_grid, samples_title, shown_channel
 from volseg.figures.saving import figure_array
-from volseg.figures.views import CaseView, ras_affine, slice_numbers, to_ras
+from volseg.figures.views import CaseView, slice_numbers
+from volseg.images.grid import Grid
 from volseg.labels import get_scheme
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
 from volseg.tasks.evaluate import evaluate
@@ -159,20 +160,19 @@ def test_a_stack_of_one_slice_is_drawn():
 def test_slices_bear_the_numbers_of_their_file_whichever_way_it_is_stored():
     downwards = np.diag([-1.0, 1, -2, 1])
     downwards[2, 3] = 20
-    array = np.zeros((4, 4, 10))
+    file = Grid((4, 4, 10), downwards)
 
-    turned = ras_affine(array.shape, downwards)
-
-    assert slice_numbers(10, turned, downwards) == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
-    cropped = turned.copy()
-    cropped[2, 3] += 2 * 3  # three slices were cut off below
-    assert slice_numbers(2, cropped, downwards) == [7, 6]
+    assert slice_numbers(file.ras, file) == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
+    # Three slices are cut off below.
+    cropped = file.ras.crop((slice(0, 4), slice(0, 4), slice(3, 5)))
+    assert slice_numbers(cropped, file) == [7, 6]
 
 
 def test_slices_of_a_sagittal_file_are_counted_along_its_axis():
-    sagittal = np.array([[0, 0, 1.0, 0], [1, 0, 0, 0], [0, 1, 0, 5], [0, 0, 0, 1]])
+    affine = np.array([[0, 0, 1.0, 0], [1, 0, 0, 0], [0, 1, 0, 5], [0, 0, 0, 1]])
+    sagittal = Grid((8, 3, 7), affine)
 
-    assert slice_numbers(3, ras_affine((8, 9, 7), sagittal), sagittal) == [1, 2, 3]
+    assert slice_numbers(sagittal.ras, sagittal) == [1, 2, 3]
 
 
 def test_what_stops_the_drawing_is_logged_and_an_older_picture_goes(tmp_path, caplog):
@@ -270,14 +270,3 @@ def test_slices_of_real_patients_are_drawn(real_data):
     # As it is stored, so it is shown: rows from front to back, columns from right to left.
     stored = imread(images[drawn.index])[..., 1]
     np.testing.assert_array_equal(shown.images["t2f"][..., drawn.index][::-1, ::-1].T, stored)
-
-
-def test_to_ras_and_its_affine_belong_together():
-    affine = np.array([[0, -1.0, 0, 3], [2, 0, 0, 1], [0, 0, 1, 0], [0, 0, 0, 1]])
-    array = np.arange(24).reshape(2, 3, 4)
-
-    turned, new = to_ras(array, affine), ras_affine(array.shape, affine)
-
-    for voxel in np.ndindex(turned.shape):
-        place = np.linalg.inv(affine) @ new @ [*voxel, 1]
-        assert array[tuple(place[:3].round().astype(int))] == turned[voxel]

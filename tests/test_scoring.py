@@ -60,19 +60,19 @@ def guess(case: CachedCase, seed: int = 0) -> torch.Tensor:
 def plainly(case: CachedCase, probabilities: torch.Tensor, config: ExperimentConfig) -> CaseScores:
     """Scores of the whole scan and of the label map as it is read from its file."""
     regions, name = tuple(config.labels.regions), case.case.case_id
-    whole = on_scan_grid(probabilities, case.affine, case.grid).numpy()
-    prediction = np.stack(list(decoded_masks(whole, config, case.grid.voxel_ml).values()))
+    whole = on_scan_grid(probabilities, case.image_grid, case.scan_grid).numpy()
+    prediction = np.stack(list(decoded_masks(whole, config, case.scan_grid.voxel_ml).values()))
     reference = read_masks(case.case, config)
     overlaps = region_overlaps(prediction, reference, regions)
-    rows = [ScoreRow.of(name, *item, case.grid.voxel_ml) for item in overlaps.items()]
-    turned = [axial(masks, case.grid.affine) for masks in (prediction, reference)]
+    rows = [ScoreRow.of(name, *item, case.scan_grid.voxel_ml) for item in overlaps.items()]
+    turned = [axial(masks, case.scan_grid) for masks in (prediction, reference)]
     of_slices = slice_rows(name, *turned, regions) if config.spatial_dims == 2 else []
     return CaseScores(tuple(rows), tuple(of_slices))
 
 
 def scored(case: CachedCase, probabilities: torch.Tensor, config: ExperimentConfig) -> CaseScores:
     box = scored_box(case, config)
-    part = on_scan_grid(probabilities, case.affine, case.grid, box).numpy()
+    part = on_scan_grid(probabilities, case.image_grid, case.scan_grid, box).numpy()
     return score_case(case, part, box, config)
 
 

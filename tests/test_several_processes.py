@@ -121,13 +121,14 @@ def test_two_processes_score_to_the_bit_as_the_whole_scans_and_label_maps_are_sc
     expected = []
     for case in build_cache(validation, config, study / "cache")[0]:
         probabilities = segment(network, np.asarray(case.image), config, device="cpu")
-        whole = on_scan_grid(probabilities, case.affine, case.grid).numpy()
-        masks = decoded_masks(whole, config, case.grid.voxel_ml)
+        whole = on_scan_grid(probabilities, case.image_grid, case.scan_grid).numpy()
+        masks = decoded_masks(whole, config, case.scan_grid.voxel_ml)
         overlaps = region_overlaps(
             np.stack(list(masks.values())), read_masks(case.case, config), list(masks)
         )
         expected += [
-            ScoreRow.of(case.case.case_id, *item, case.grid.voxel_ml) for item in overlaps.items()
+            ScoreRow.of(case.case.case_id, *item, case.scan_grid.voxel_ml)
+            for item in overlaps.items()
         ]
 
     ScoreTable.of(expected).to_csv(study / "expected.csv")

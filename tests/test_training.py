@@ -41,6 +41,7 @@ from volseg.errors import (
     OutputError,
     TrainingError,
 )
+from volseg.images.grid import Grid
 from volseg.metrics import Overlap, ScoreTable
 from volseg.model_file import load_model
 from volseg.runs.folder import find_checkpoints, read_metrics
@@ -173,7 +174,7 @@ def cached(experiment: ExperimentConfig, tmp_path: Path):
 
 def test_a_cached_case_holds_the_image_and_every_region(experiment, cached):
     case = cached[0]
-    masks = read_masks(case.case, experiment, case.grid)
+    masks = read_masks(case.case, experiment, case.scan_grid)
 
     assert case.image.dtype == np.float16
     assert case.image.shape[1:] == case.bits.shape
@@ -1376,13 +1377,13 @@ def test_slices_of_a_volume_are_axial_however_its_file_is_stored():
     masks[1, :, 3] = True
     coronal_first = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
-    turned = axial(masks, coronal_first)
+    turned = axial(masks, Grid((4, 5, 6), coronal_first))
 
     assert turned.shape == (2, 4, 6, 5)
     assert turned[1, :, :, 3].all()
     assert turned.sum() == masks.sum()
-    assert axial(masks, np.diag([-1.0, -1, 1, 1])) is not None
-    np.testing.assert_array_equal(axial(masks, np.diag([-1.0, -1, 1, 1])), masks)
+    lps = Grid((4, 5, 6), np.diag([-1.0, -1, 1, 1]))
+    np.testing.assert_array_equal(axial(masks, lps), masks)
 
 
 def lacking_case(name, *missing):

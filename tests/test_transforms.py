@@ -181,14 +181,14 @@ def test_the_crop_is_what_is_not_0_and_one_voxel_around_it_where_it_is_resampled
     done = preprocess(case(array), spaced(1, 1, 1))
 
     assert done.image.shape == (2, 4, 2, 3)
-    assert done.affine[:3, 3].tolist() == [3, 4, 0]
-    assert done.grid.shape == (12, 10, 8)
+    assert done.image_grid.affine[:3, 3].tolist() == [3, 4, 0]
+    assert done.scan_grid.shape == (12, 10, 8)
 
     coarse = preprocess(case(array), spaced(2, 2, 2))
 
     # I 2 to 7, J 3 to 6, K 0 to 3: below K = 0 there is nothing to widen into.
     assert coarse.image.shape == (2, 3, 2, 2)
-    assert coarse.affine[:3, 3].tolist() == [2.5, 3.5, 0.5]
+    assert coarse.image_grid.affine[:3, 3].tolist() == [2.5, 3.5, 0.5]
 
 
 def test_a_channel_of_zeros_stays_so():
@@ -208,7 +208,7 @@ def test_a_volume_without_background_is_not_cropped():
 
     assert done.image.dtype == np.float16
     assert np.allclose(done.image[0], zscore(array[0]), atol=1e-3)
-    assert np.array_equal(done.affine, RAS)
+    assert np.array_equal(done.image_grid.affine, RAS)
 
 
 def test_channels_are_normalised_over_their_own_voxels_that_are_not_0():
@@ -242,12 +242,12 @@ def test_every_orientation_of_a_scan_gives_the_same_image(axes):
     found = preprocess(scan, spaced(2, 2, 2))
 
     assert np.array_equal(found.image, expected.image)
-    assert np.array_equal(found.affine, expected.affine)
+    assert found.image_grid == expected.image_grid
     # And back: values are only moved, so to the bit.
     masks = scan.array > 500
     moved = preprocess_masks(masks, scan.grid, found)
     assert np.array_equal(moved.sum(axis=(1, 2, 3)), masks.sum(axis=(1, 2, 3)))
-    back = to_original(torch.from_numpy(moved), found.affine, scan.grid)
+    back = to_original(torch.from_numpy(moved), found.image_grid, scan.grid)
     assert back.dtype == torch.float32
     assert np.array_equal(back.numpy(), masks)
 
@@ -256,7 +256,7 @@ def test_probabilities_are_0_outside_the_crop():
     scan = case(brain(), LPS)
     done = preprocess(scan, spaced(1, 1, 1))
 
-    back = to_original(torch.full((1, *done.image.shape[1:]), 0.7), done.affine, scan.grid)[0]
+    back = to_original(torch.full((1, *done.image.shape[1:]), 0.7), done.image_grid, scan.grid)[0]
 
     inside = np.zeros(scan.grid.shape, bool)
     box = [(i.min(), i.max() + 1) for i in np.nonzero(scan.array.any(axis=0))]
@@ -270,7 +270,7 @@ def test_a_spacing_within_one_percent_is_kept():
 
     done = preprocess(scan, spaced(1, 1, 1))
 
-    assert Grid(done.image.shape[1:], done.affine).spacing_mm == (1.009, 0.991, 1.0)
+    assert done.image_grid.spacing_mm == (1.009, 0.991, 1.0)
     assert np.count_nonzero(done.image[0]) == np.count_nonzero(scan.array[0])
 
 
@@ -282,7 +282,7 @@ def test_at_twice_the_spacing_a_voxel_is_the_mean_of_eight():
     means = array[0].reshape(3, 2, 4, 2, 5).mean(axis=(1, 3))
     assert np.allclose(done.image[0], zscore(means), atol=2e-3)
     # The first new voxel lies in the middle of the first two old ones.
-    assert np.array_equal(done.affine[:, 3], [0.5, 0.5, 0, 1])
+    assert np.array_equal(done.image_grid.affine[:, 3], [0.5, 0.5, 0, 1])
 
 
 def test_what_is_finer_than_the_new_voxels_does_not_alias():
@@ -313,7 +313,7 @@ def test_slices_of_a_2d_network_stay_slices():
 
     done = preprocess(scan, spaced(2, 2, 1, spatial_dims=2))
 
-    assert Grid(done.image.shape[1:], done.affine).spacing_mm == (2, 2, 5)
+    assert done.image_grid.spacing_mm == (2, 2, 5)
     occupied = np.flatnonzero(scan.array.any(axis=(0, 1, 2)))
     assert done.image.shape[3] == len(occupied) + 2
 
@@ -324,9 +324,9 @@ def test_world_coordinates_come_back_to_a_micrometre(affine, spacing):
     scan = case(np.ones((1, 17, 16, 19), np.int16), affine)
     done = preprocess(scan, spaced(*spacing))
 
-    coordinates = torch.from_numpy(world(done.affine, done.image.shape[1:]))
-    back = to_original(coordinates, done.affine, scan.grid).numpy()
-    everywhere = to_original(torch.ones_like(coordinates), done.affine, scan.grid)
+    coordinates = torch.from_numpy(world(done.image_grid.affine, done.image.shape[1:]))
+    back = to_original(coordinates, done.image_grid, scan.grid).numpy()
+    everywhere = to_original(torch.ones_like(coordinates), done.image_grid, scan.grid)
 
     # Nearer to the surface than half a voxel, the outermost value goes on.
     deepest = [math.ceil(1.5 * max(spacing) / step) for step in scan.grid.spacing_mm]
@@ -348,14 +348,16 @@ def test_a_sphere_at_another_spacing_comes_back(affine, spacing):
     done = preprocess(scan, spaced(spacing, spacing, spacing))
 
     coarse = preprocess_masks(mask[None], scan.grid, done)
-    back = to_original(torch.from_numpy(coarse).float(), done.affine, scan.grid)[0].numpy() >= 0.5
+    back = (
+        to_original(torch.from_numpy(coarse).float(), done.image_grid, scan.grid)[0].numpy() >= 0.5
+    )
 
     assert coarse.shape == (1, *done.image.shape[1:])
     assert 2 * (back & mask).sum() / (back.sum() + mask.sum()) > 0.95
     moved = place[:, back].mean(axis=1) - place[:, mask].mean(axis=1)
     assert np.linalg.norm(moved) < 0.1
     # Image and mask share their geometry: their centres agree on the new grid as well.
-    where = world(done.affine, coarse.shape[1:])
+    where = world(done.image_grid.affine, coarse.shape[1:])
     head = where[:, done.image[0] != 0].mean(axis=1)
     assert np.linalg.norm(where[:, coarse[0]].mean(axis=1) - head) < 0.2
 
@@ -382,13 +384,13 @@ def test_a_real_ras_scan_and_its_lps_copy_give_the_same_image(real_data):
     scan = read_case("ras", [folder / "t1.nii.gz", folder / "flair.nii.gz"], "12", "12")
     flipped = nib.orientations.inv_ornt_aff([[0, -1], [1, -1], [2, 1]], scan.grid.shape)
     copy = case(scan.array[:, ::-1, ::-1], scan.grid.affine @ flipped)
-    assert nib.aff2axcodes(copy.grid.affine) == ("L", "P", "S")
+    assert copy.grid.orientation == "LPS"
 
     done, again = preprocess(scan, spaced(1, 1, 1)), preprocess(copy, spaced(1, 1, 1))
 
     assert np.array_equal(done.image, again.image)
-    assert np.array_equal(done.affine, again.affine)
-    assert nib.aff2axcodes(done.affine) == ("R", "A", "S")
+    assert done.image_grid == again.image_grid
+    assert done.image_grid.orientation == "RAS"
     assert abs(done.image[done.image != 0].mean(dtype=np.float64)) < 1e-3
 
 

@@ -14,7 +14,7 @@ from volseg.errors import DataListError
 from volseg.evaluation.scoring import Comparison, read_prediction
 from volseg.figures.samples import Sample, choose_samples, sample_grid, samples_title, shown_channel
 from volseg.figures.saving import optional_picture, save_figure
-from volseg.figures.views import CaseView, Masks, ras_affine, slice_numbers, to_ras
+from volseg.figures.views import CaseView, Masks, slice_numbers
 from volseg.files.writing import remove
 from volseg.labels import LabelScheme
 from volseg.metrics import ScoreTable
@@ -90,16 +90,15 @@ def compared_view(comparison: Comparison) -> CaseView:
     prediction, _ = read_prediction(case, comparison.prediction)
 
     def masks(label_map: npt.NDArray[np.uint8], scheme: LabelScheme) -> Masks:
-        turned = scheme.masks(to_ras(label_map, grid.affine))
+        turned = scheme.masks(grid.to_ras(label_map))
         found = dict(zip(scheme.regions, turned, strict=True))
         return {region: found[region] for region in comparison.regions}
 
-    ras, affine = to_ras(images.array[0], images.grid.affine), ras_affine(grid.shape, grid.affine)
     return CaseView(
-        {channel: ras},
+        {channel: images.grid.to_ras(images.array[0])},
         masks(reference, comparison.expected),
         masks(prediction, comparison.predicted),
         case.case_id,
-        np.linalg.norm(affine[:3, :3], axis=0).tolist(),
-        slice_numbers(ras.shape[2], affine, grid.affine),
+        grid.ras.spacing_mm,
+        slice_numbers(grid.ras, grid),
     )

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
 from volseg.images.boxes import bounding_box
+from volseg.images.grid import Grid
 
 Masks = Mapping[str, npt.NDArray[np.bool_]]
 Box = tuple[slice, slice, slice]
@@ -111,34 +111,20 @@ def choose_slices(mask: npt.NDArray[np.bool_], count: int) -> list[int]:
     return sorted({int(index) for index in spread}, reverse=True)
 
 
-def to_ras(array: npt.NDArray[Any], affine: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
-    """The array (I, J, K) flipped and transposed to RAS; oblique grids to the nearest axes."""
-    return nib.orientations.apply_orientation(array, nib.io_orientation(affine))
-
-
-def ras_affine(shape: Sequence[int], affine: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Voxel to world of what `to_ras` makes of an array of this shape and affine."""
-    turn = nib.orientations.inv_ornt_aff(nib.io_orientation(affine), shape)
-    return np.asarray(affine @ turn)
-
-
-def slice_numbers(
-    count: int, affine: npt.NDArray[np.floating], file_affine: npt.NDArray[np.floating]
-) -> list[int]:
-    """Number, from 1 on, that each axial slice has in its file.
+def slice_numbers(grid: Grid, file_grid: Grid) -> list[int]:
+    """Number, from 1 on, that each axial slice of an image has in its file.
 
     Args:
-        count: Slices along the third axis of an array in RAS.
-        affine: Voxel to world of that array, (4, 4).
-        file_affine: The same of the file.
+        grid: Grid of the image, in RAS.
+        file_grid: Grid of the file.
 
     >>> upside_down = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 9], [0, 0, 0, 1]])
-    >>> slice_numbers(3, np.eye(4), upside_down)
+    >>> slice_numbers(Grid((8, 8, 3), np.eye(4)), Grid((8, 8, 10), upside_down))
     [10, 9, 8]
     """
-    to_file = np.linalg.inv(file_affine) @ affine
+    to_file = grid.in_voxels_of(file_grid)
     axis = int(abs(to_file[:3, 2]).argmax())
-    places = to_file[axis, 3] + to_file[axis, 2] * np.arange(count)
+    places = to_file[axis, 3] + to_file[axis, 2] * np.arange(grid.shape[2])
     return [round(float(place)) + 1 for place in places]
 
 

@@ -1,10 +1,13 @@
-"""Where voxels lie: the grid of an image, and whether two images share one."""
+"""Where voxels lie: the grid of an image, grids made of it, and whether two images share a grid."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -12,13 +15,25 @@ import numpy.typing as npt
 
 from volseg.errors import GeometryError
 
+Affine = npt.NDArray[np.float64]
+Number = TypeVar("Number", bound=np.generic)
+
 # Cosine of the angle of two axes, up to which it is a right one, as rounded in float32.
 _PERPENDICULAR = 1e-4
+# Volume of a voxel, as a share of a box with its edges, below which its axes span none.
+_FLAT = 1e-3
+# Of fractions with denominators up to this, the nearest one to a ratio of spacings is taken.
+_DENOMINATOR = 1000
+_KEPT = 0.01  # a spacing that differs by no more stays
+_NEGLIGIBLE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
     """Where the voxels of an image lie.
+
+    Two grids are equal when their shapes are and their affines are to the last bit; `notes` do not
+    count. `check_same_grid` tolerates what rounding does.
 
     Attributes:
         shape: Voxels along each axis.
@@ -27,8 +42,16 @@ class Grid:
     """
 
     shape: tuple[int, int, int]
-    affine: npt.NDArray[np.float64]
+    affine: Affine
     notes: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Grid):
+            return NotImplemented
+        return self.shape == other.shape and np.array_equal(self.affine, other.affine)
+
+    def __hash__(self) -> int:
+        return hash(self.shape)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -52,10 +75,108 @@ class Grid:
         """Volume of a voxel, in ml."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
+    @property
+    def is_degenerate(self) -> bool:
+        """Whether the affine holds NaN or infinity, or its three axes span no volume."""
+        spacing = np.array(self.spacing_mm)
+        # 1 when the axes are perpendicular.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = abs(np.linalg.det(self.affine[:3, :3] / spacing))
+        return not (np.isfinite(self.affine).all() and spacing.all() and share > _FLAT)
 
-def orientation(grid: Grid) -> npt.NDArray[np.float64]:
-    """How axes are turned to go right, forward and up: for each its new place and 1 or -1."""
-    return np.asarray(nib.orientations.io_orientation(grid.affine))
+    @property
+    def orientation(self) -> str:
+        """Where the axes point to, such as LPS: left, posterior, superior; oblique ones nearly."""
+        return "".join(nib.aff2axcodes(self.affine))
+
+    @property
+    def axial_axis(self) -> int:
+        """The axis, 0 to 2, that axial slices are stacked along."""
+        return int(self.ras_axes[2])
+
+    @property
+    def ras_axes(self) -> npt.NDArray[np.intp]:
+        """Of the axes, the one that runs along R or L, along A or P, and along S or I, (3,)."""
+        return np.argsort(self._turns[:, 0])
+
+    @property
+    def ras_signs(self) -> npt.NDArray[np.float64]:
+        """1 for each axis of the image that points to R, A or S, -1 for the others, (3,)."""
+        return self._turns[:, 1]
+
+    @property
+    def _turns(self) -> npt.NDArray[np.float64]:
+        return np.asarray(nib.orientations.io_orientation(self.affine))
+
+    @property
+    def ras(self) -> Grid:
+        """Grid of what `to_ras` makes of an image."""
+        i, j, k = (self.shape[axis] for axis in self.ras_axes)
+        turned = nib.orientations.inv_ornt_aff(self._turns, self.shape)
+        return Grid((i, j, k), np.asarray(self.affine @ turned))
+
+    def to_ras(self, array: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """View of an array (I, J, K) whose axes point to R, A and S, or nearly where oblique."""
+        turned: npt.NDArray[Number] = nib.orientations.apply_orientation(array, self._turns)
+        return turned
+
+    def crop(self, box: Sequence[slice]) -> Grid:
+        """Grid of a box, given by a slice along each axis."""
+        i, j, k = (axis.stop - axis.start for axis in box)
+        return Grid((i, j, k), self.affine @ scaling((1, 1, 1), [axis.start for axis in box]))
+
+    def spacing_ratios(
+        self, spacing_mm: Sequence[float], spatial_dims: int
+    ) -> npt.NDArray[np.float64]:
+        """Wanted spacing over that of the grid, along R, A and S; 1 where the spacing stays.
+
+        Headers hold some seven digits, and an oblique grid less: what they mean is a simple
+        fraction, so that the same voxels give the same image under all of them.
+
+        Args:
+            spacing_mm: Wanted, along R, A and S.
+            spatial_dims: 2 keeps the spacing along S.
+        """
+        spacing = np.array(self.spacing_mm)[self.ras_axes]
+        found = [
+            float(Fraction(float(of)).limit_denominator(_DENOMINATOR))
+            if of > 1 / _DENOMINATOR
+            else of
+            for of in np.asarray(spacing_mm) / spacing
+        ]
+        ratio = np.array(found, np.float64)
+        ratio[abs(ratio - 1) <= _KEPT + _NEGLIGIBLE] = 1
+        if spatial_dims == 2:
+            ratio[2] = 1
+        return ratio
+
+    def resampled(self, spacing_mm: Sequence[float], spatial_dims: int = 3) -> Grid:
+        """The RAS grid with a wanted spacing that covers this grid; see `spacing_ratios`."""
+        ras = self.ras
+        ratio = self.spacing_ratios(spacing_mm, spatial_dims)
+        # The grids share the outer edge of their first voxels: when two voxels become one, it is
+        # their mean whatever the size of the crop. The last voxel may reach beyond the old grid.
+        i, j, k = (math.ceil(size / r - 0.01) for size, r in zip(ras.shape, ratio, strict=True))
+        return Grid((i, j, k), ras.affine @ scaling(ratio.tolist(), ((ratio - 1) / 2).tolist()))
+
+    def in_voxels_of(self, other: Grid) -> Affine:
+        """Matrix (4, 4) from voxel indices of this grid to those of another."""
+        matrix: Affine = np.linalg.inv(other.affine) @ self.affine
+        return matrix
+
+    def displacement_mm(self, other: Grid) -> float:
+        """Largest distance between a corner of the volume and that of a grid of equal shape."""
+        edges = [(-0.5, size - 0.5) for size in self.shape]
+        corners = np.array([(*corner, 1) for corner in itertools.product(*edges)])
+        differences = corners @ (self.affine - other.affine).T
+        return float(np.linalg.norm(differences[:, :3], axis=1).max())
+
+
+def scaling(factors: Sequence[float], offsets: Sequence[float]) -> Affine:
+    """Matrix (4, 4) that multiplies each axis by a factor and then adds an offset."""
+    matrix = np.diag([*factors, 1.0]).astype(np.float64)
+    matrix[:3, 3] = offsets
+    return matrix
 
 
 def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> list[str]:
@@ -79,7 +200,7 @@ def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> li
                 f"{name} has shape {grid.shape}, but {first} has {reference.shape}",
                 remedy="co-register the images of a case first",
             )
-        distance = displacement_mm(grid.shape, grid.affine, reference.affine)
+        distance = grid.displacement_mm(reference)
         if distance > tolerance_mm:
             raise GeometryError(
                 f"{name} lies {distance:.3g} mm away from {first}, but at most {tolerance_mm:g} "
@@ -89,15 +210,3 @@ def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> li
         if distance > 0:
             notes.append(f"{name} lies {distance:.2g} mm away from {first}: accepted")
     return notes
-
-
-def displacement_mm(
-    shape: tuple[int, int, int],
-    affine: npt.NDArray[np.float64],
-    other: npt.NDArray[np.float64],
-) -> float:
-    """Largest distance between the same corner of a volume under two affines."""
-    edges = [(-0.5, size - 0.5) for size in shape]
-    corners = np.array([(*corner, 1) for corner in itertools.product(*edges)])
-    differences = corners @ (affine - other).T
-    return float(np.linalg.norm(differences[:, :3], axis=1).max())

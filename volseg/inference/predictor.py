@@ -42,7 +42,6 @@ from volseg.labels import get_scheme
 from volseg.model_file import Model, load_model
 from volseg.postprocess import decode
 from volseg.transforms import Preprocessed, covered, preprocess
-from volseg.transforms.resampling import scaling
 from volseg.words import cut, reason, shown
 
 logger = logging.getLogger(__name__)
@@ -325,13 +324,8 @@ class Predictor:
             ResourceError: If the probabilities do not fit into memory.
         """
         # Outside the brain all is background, so two thirds of a scan need not be looked at.
-        box = union(
-            covered(image.image.shape[1:], image.affine, case.grid)
-            for image in case.images.values()
-        )
-        i, j, k = (axis.stop - axis.start for axis in box)
-        start = scaling((1, 1, 1), [axis.start for axis in box])
-        part = Grid((i, j, k), case.grid.affine @ start)
+        box = union(covered(image.image_grid, case.grid) for image in case.images.values())
+        part = case.grid.crop(box)
         mean = torch.zeros(1)
         for model in self.models:
             image = case.images[model.config.preprocessing]
@@ -345,7 +339,7 @@ class Predictor:
                 tta=self.tta,
             )
             _check_finite(on_its_grid, case, model)
-            probabilities = on_scan_grid(on_its_grid, image.affine, part)
+            probabilities = on_scan_grid(on_its_grid, image.image_grid, part)
             names = list(model.config.labels.regions)
             order = [names.index(region) for region in self.regions]
             mean = mean + probabilities[order] / len(self.models)

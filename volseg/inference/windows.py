@@ -122,24 +122,24 @@ def _check_memory(windows: int, config: ExperimentConfig) -> None:
 
 def on_scan_grid(
     probabilities: torch.Tensor,
-    affine: npt.NDArray[np.float64],
-    grid: Grid,
+    image_grid: Grid,
+    scan_grid: Grid,
     box: tuple[slice, ...] | None = None,
 ) -> torch.Tensor:
     """`transforms.to_original` in memory of the CPU, even where that of the GPU is short.
 
     Args:
         probabilities: (R, I, J, K) on the preprocessed grid, on any device.
-        affine: Affine of the preprocessed image.
-        grid: Grid of the source files.
+        image_grid: Grid of the preprocessed image.
+        scan_grid: Grid of the source files.
         box: Part of the scan that is wanted; None: all.
 
     Returns:
-        float32 (R, *grid.shape), or of the shape of `box`, on the CPU.
+        float32 (R, *scan_grid.shape), or of the shape of `box`, on the CPU.
     """
 
     def run(device: torch.device) -> torch.Tensor:
-        whole = to_original(probabilities.to(device), affine, grid)
+        whole = to_original(probabilities.to(device), image_grid, scan_grid)
         # A copy, so that a part does not keep the whole in memory.
         return whole.cpu() if box is None else whole[(slice(None), *box)].contiguous().cpu()
 

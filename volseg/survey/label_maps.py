@@ -17,7 +17,7 @@ from volseg import memory
 from volseg.cases.case import Case
 from volseg.cases.reading import read_grid, read_reference, read_reference_grid
 from volseg.errors import GeometryError, VolsegError
-from volseg.images.grid import Grid, orientation
+from volseg.images.grid import Grid
 from volseg.labels import get_scheme
 from volseg.progress import track
 from volseg.survey.schemes import FROM_CONFIG, Values
@@ -139,9 +139,8 @@ def _outline(held: _Held, grid: Grid) -> tuple[float, ...]:
     """Volume, centre and spread of what is labelled, whichever way the axes are stored."""
     mean, squares = held.sums[:, ::-1] / held.labelled
     spread = np.sqrt(np.maximum(squares - mean**2, 0))
-    turned = orientation(grid)
-    mean = np.where(turned[:, 1] < 0, np.array(grid.shape) - 1 - mean, mean)
-    order = np.argsort(turned[:, 0])
+    mean = np.where(grid.ras_signs < 0, np.array(grid.shape) - 1 - mean, mean)
+    order = grid.ras_axes
     return (math.log(held.labelled), *mean[order].tolist(), *spread[order].tolist())
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
@@ -17,7 +16,6 @@ from volseg.cases.case import Case
 from volseg.cases.reading import read_images
 from volseg.errors import VolsegError
 from volseg.images.background import thinned
-from volseg.images.grid import orientation
 from volseg.survey.label_maps import LabelMap
 
 # Label maps are alike up to these: logarithm of the volume, centre and spread in voxels.
@@ -64,8 +62,7 @@ def _sample(case: Case, channel: str) -> npt.NDArray[np.float64] | None:
         images = read_images(case, [channel])
     except VolsegError:
         return None
-    turned = nib.orientations.apply_orientation(images.array[0], orientation(images.grid))
-    return np.asarray(thinned(turned), np.float64)
+    return np.asarray(thinned(images.grid.to_ras(images.array[0])), np.float64)
 
 
 def _are_same(one: npt.NDArray[np.float64], two: npt.NDArray[np.float64]) -> bool:

@@ -157,17 +157,17 @@ def _draw(predictions: Path, validation: Path, picture: Path) -> None:
 
 
 def _view(case: Case, prediction: Path) -> CaseView:
-    from volseg.figures.views import CaseView, to_ras
+    from volseg.figures.views import CaseView
     from volseg.images.nifti import read_case, read_label_map
 
     images = read_case(case.case_id, case.images, case.channels, case.channels)
     scheme = get_scheme(_LABELS)
     reference, predicted = (
-        dict(zip(scheme.regions, scheme.masks(to_ras(label_map, grid.affine)), strict=True))
+        dict(zip(scheme.regions, scheme.masks(grid.to_ras(label_map)), strict=True))
         for label_map, grid in map(read_label_map, (case.label[0], prediction))
     )
     channels = {
-        channel: to_ras(array, images.grid.affine)
+        channel: images.grid.to_ras(array)
         for channel, array in zip(case.channels, images.array, strict=True)
     }
     return CaseView(channels, reference, predicted, case.case_id)

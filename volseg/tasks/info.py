@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from volseg.cases.case import Case
@@ -271,7 +270,7 @@ def _scan(path: Path) -> dict[str, Any]:
     return {
         "shape": [int(size) for size in header.get_data_shape()],
         "spacing_mm": [round(float(side), 6) for side in grid.spacing_mm],
-        "orientation": "".join(nib.aff2axcodes(grid.affine)),
+        "orientation": grid.orientation,
         "dtype": str(header.get_data_dtype()),
         "qform_code": int(header["qform_code"]),
         "sform_code": int(header["sform_code"]),

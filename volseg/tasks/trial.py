@@ -81,7 +81,7 @@ def _cache_facts(
     config: ExperimentConfig, case: CachedCase, seconds: float, total: int
 ) -> list[tuple[str, str]]:
     size = memory.size_in_words(case.stored_bytes * total)
-    shape = " x ".join(map(str, case.shape))
+    shape = " x ".join(map(str, case.image_grid.shape))
     return [
         ("preprocessed", f"{case.case.case_id}: {shape}, {seconds:.1f} s a case"),
         ("cache", f"about {size} in {config.data.cache_dir or 'runs/cache'}"),

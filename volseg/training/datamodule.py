@@ -85,7 +85,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             centre = voxels[generator.integers(len(voxels))].astype(np.int64)
         else:
             case, centre = self._case_of_round(index), None
-        return case, self._corner(np.array(case.shape), centre, generator)
+        return case, self._corner(np.array(case.image_grid.shape), centre, generator)
 
     def _case_of_round(self, index: int) -> CachedCase:
         """Every case once a round, in an order of its own."""

@@ -144,7 +144,7 @@ class SegmentationModule(pl.LightningModule):
     def _scoring(self, probabilities: torch.Tensor, case: CachedCase) -> Callable[[], CaseScores]:
         """The rest of a validation of a case, which needs no device."""
         box = scored_box(case, self.config)
-        on_scan = on_scan_grid(probabilities, case.affine, case.grid, box).numpy()
+        on_scan = on_scan_grid(probabilities, case.image_grid, case.scan_grid, box).numpy()
         return partial(score_case, case, on_scan, box, self.config)
 
     def _case_loss(self, probabilities: torch.Tensor, batch: CachedCase) -> float:

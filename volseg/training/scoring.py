@@ -41,8 +41,8 @@ def scored_box(case: CachedCase, config: ExperimentConfig) -> tuple[slice, ...]:
     In 2D every slice has its score, so it is the whole scan.
     """
     if config.spatial_dims == 2:
-        return tuple(slice(0, size) for size in case.grid.shape)
-    boxes = [covered(case.shape, case.affine, case.grid)]
+        return tuple(slice(0, size) for size in case.scan_grid.shape)
+    boxes = [covered(case.image_grid, case.scan_grid)]
     if case.reference.size:
         boxes.append(case.reference_box)
     return union(boxes)
@@ -63,15 +63,15 @@ def score_case(
         config: Names the regions, and says how probabilities are decoded.
     """
     regions, case_id = tuple(config.labels.regions), case.case.case_id
-    decoded = decoded_masks(probabilities, config, case.grid.voxel_ml)
+    decoded = decoded_masks(probabilities, config, case.scan_grid.voxel_ml)
     prediction = np.stack([decoded[region] for region in regions])
     reference = masks_of(reference_within(case, box), len(regions))
     overlaps = region_overlaps(prediction, reference, regions)
-    voxel_ml = case.grid.voxel_ml if case.case.has_size else None
+    voxel_ml = case.scan_grid.voxel_ml if case.case.has_size else None
     rows = tuple(ScoreRow.of(case_id, *item, voxel_ml) for item in overlaps.items())
     if config.spatial_dims == 3:
         return CaseScores(rows)
-    predicted, expected = (axial(masks, case.grid.affine) for masks in (prediction, reference))
+    predicted, expected = (axial(masks, case.scan_grid) for masks in (prediction, reference))
     return CaseScores(rows, tuple(slice_rows(case_id, predicted, expected, regions)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 
 from volseg.config import ExperimentConfig
 from volseg.figures.views import CaseView, slice_numbers
+from volseg.images.grid import Grid
 from volseg.inference.windows import segment
 from volseg.postprocess import decode
 from volseg.training.cache.cases import CachedCase
@@ -23,10 +23,9 @@ def decoded_masks(
     return decode(probabilities, config.labels, config.inference, voxel_mm3=voxel_ml * 1000)
 
 
-def axial(masks: npt.NDArray[np.bool_], affine: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+def axial(masks: npt.NDArray[np.bool_], grid: Grid) -> npt.NDArray[np.bool_]:
     """Masks (R, I, J, K) of a file with the axis last that slices are stacked along, as in RAS."""
-    axis = [int(world) for world, _ in nib.orientations.io_orientation(affine)].index(2)
-    return np.moveaxis(masks, 1 + axis, -1)
+    return np.moveaxis(masks, 1 + grid.axial_axis, -1)
 
 
 def cached_view(
@@ -43,12 +42,10 @@ def cached_view(
     return CaseView(
         images=dict(zip(config.data.channels, image, strict=True)),
         reference=dict(zip(regions, masks_of(case.bits, len(regions)), strict=True)),
-        prediction=decoded_masks(
-            probabilities, config, float(abs(np.linalg.det(case.affine[:3, :3]))) / 1000
-        ),
+        prediction=decoded_masks(probabilities, config, case.image_grid.voxel_ml),
         name=case.case.case_id,
-        spacing_mm=np.linalg.norm(case.affine[:3, :3], axis=0).tolist(),
-        numbers=slice_numbers(image.shape[3], case.affine, case.grid.affine),
+        spacing_mm=case.image_grid.spacing_mm,
+        numbers=slice_numbers(case.image_grid, case.scan_grid),
     )
 
 

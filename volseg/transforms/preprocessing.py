@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +23,7 @@ from volseg.memory import require
 from volseg.ranks import cores, side_by_side
 from volseg.transforms.cleaning import Channel, cleaned, together
 from volseg.transforms.intensity import standardise, to_unit_range
-from volseg.transforms.resampling import Affine, moved, ratios, scaling, target_grid
+from volseg.transforms.resampling import moved
 
 # The weights of a voxel that is half covered may add up to a little less than a half.
 _HALF = 0.5 - 1e-5
@@ -39,21 +38,21 @@ class Preprocessed:
     Attributes:
         image: float16 or float32 (C, I, J, K), axes pointing to R, A and S; 0 outside the tissue.
         tissue: Mask (I, J, K) of what is tissue in any channel.
-        affine: Voxel to world of `image`, (4, 4), mm.
-        grid: Grid of the source files.
+        image_grid: Grid of `image`.
+        scan_grid: Grid of the source files.
         notes: What is odd about the grey values, and what was done about it, a sentence each.
     """
 
     image: npt.NDArray[np.floating[Any]]
     tissue: Mask
-    affine: Affine
-    grid: Grid
+    image_grid: Grid
+    scan_grid: Grid
     notes: tuple[str, ...] = ()
 
     @property
     def tissue_ml(self) -> float:
         """Volume of the tissue, in ml."""
-        return float(np.count_nonzero(self.tissue) * abs(np.linalg.det(self.affine[:3, :3])) / 1e3)
+        return np.count_nonzero(self.tissue) * self.image_grid.voxel_ml
 
 
 def preprocess(
@@ -82,29 +81,28 @@ def preprocess(
         ImageError: If grey values lie outside `options.intensity_range`.
         ResourceError: If the memory does not hold the case at the wanted spacing.
     """
-    keeps = bool((ratios(images.grid.affine, options.spacing_mm, options.spatial_dims) == 1).all())
+    wanted = options.spacing_mm, options.spatial_dims
+    keeps = bool((images.grid.spacing_ratios(*wanted) == 1).all())
     channels = cleaned(images.array, options)
     box, gap = _box(channels, margin=0 if keeps else 1)
-    old = images.grid.affine @ scaling((1, 1, 1), [axis.start for axis in box])
+    crop = images.grid.crop(box)
+    ras, image_grid = crop.ras, crop.resampled(*wanted)
     block = [channel.cut(box) for channel in channels]
-    sizes = [axis.stop - axis.start for axis in box]
-    shape, affine = target_grid(sizes, old, options.spacing_mm, options.spatial_dims)
-    ras = old @ nib.orientations.inv_ornt_aff(nib.io_orientation(old), sizes)
-    _require_memory(len(block), shape, np.dtype(dtype).itemsize, options.spacing_mm)
-    image = np.empty((len(block), *shape), dtype)
+    _require_memory(len(block), image_grid.shape, np.dtype(dtype).itemsize, options.spacing_mm)
+    image = np.empty((len(block), *image_grid.shape), dtype)
     is_scored = options.intensity == "zscore"
 
     def fill(target: npt.NDArray[Any], channel: Channel) -> Mask:
-        upright = _upright(channel.values, old)
+        upright = crop.to_ras(channel.values)
         alike = keeps and target.dtype == np.float32
         values = target if alike else np.empty(upright.shape, np.float32)
         values[...] = upright
         tissue = values != 0
         if channel.tissue is not None:
-            tissue[...] = _upright(channel.tissue, old)
+            tissue[...] = crop.to_ras(channel.tissue)
         if not keeps:
-            share = moved(tissue[None], ras, affine, shape)[0]
-            values = moved(values[None], ras, affine, shape)[0]
+            share = moved(tissue[None], ras, image_grid)[0]
+            values = moved(values[None], ras, image_grid)[0]
             tissue = share >= _HALF if is_scored else share > 0
             values *= tissue
         if is_scored:
@@ -116,7 +114,7 @@ def preprocess(
         return tissue
 
     tissue = np.logical_or.reduce(side_by_side(fill, image, block))
-    done = Preprocessed(image, tissue, affine, images.grid)
+    done = Preprocessed(image, tissue, image_grid, images.grid)
     notes = _notes(images, options, channels, done.tissue_ml)
     if gap and not images.slices:
         notes.append(
@@ -154,7 +152,7 @@ def preprocess_masks(
         (R, I, J, K) on the grid of `target`; where that is coarser, a voxel belongs to a region
         if at least half of it does.
     """
-    return np.asarray(moved(masks, grid.affine, target.affine, target.image.shape[1:]) >= _HALF)
+    return np.asarray(moved(masks, grid, target.image_grid) >= _HALF)
 
 
 def _box(channels: Sequence[Channel], margin: int) -> tuple[tuple[slice, ...], int]:
@@ -187,12 +185,6 @@ def _profiles(channel: Channel) -> list[Mask]:
         together |= plane
     found = [outer, together.any(axis=1), together.any(axis=0)]
     return [found[place] for place in np.argsort(order)]
-
-
-def _upright(channel: npt.NDArray[Any], affine: Affine) -> npt.NDArray[Any]:
-    """View of a channel whose axes point to R, A and S."""
-    upright: npt.NDArray[Any] = nib.apply_orientation(channel, nib.io_orientation(affine))
-    return upright
 
 
 def _notes(

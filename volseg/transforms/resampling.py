@@ -7,12 +7,9 @@ cores of whoever works beside. Unlike MONAI's, it averages where voxels grow lar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -20,32 +17,27 @@ import torch
 from volseg.images.grid import Grid
 from volseg.ranks import side_by_side
 
-Affine = npt.NDArray[np.float64]
-
-# Of fractions with denominators up to this, the nearest one to a ratio of spacings is taken.
-_DENOMINATOR = 1000
-_KEPT = 0.01  # a spacing that differs by no more stays
 _NEGLIGIBLE = 1e-6  # weights below this are rounding errors of the geometry
 
 
-def to_original(probabilities: torch.Tensor, affine: Affine, grid: Grid) -> torch.Tensor:
+def to_original(probabilities: torch.Tensor, image_grid: Grid, scan_grid: Grid) -> torch.Tensor:
     """Bring probabilities from the grid of a preprocessed image back to that of the scan.
 
     Where the spacing was kept, values are only moved. Else they are interpolated linearly.
 
     Args:
         probabilities: (R, I, J, K) on the preprocessed grid, on any device.
-        affine: Affine of the preprocessed image.
-        grid: Grid of the source files.
+        image_grid: Grid of the preprocessed image.
+        scan_grid: Grid of the source files.
 
     Returns:
-        float32 (R, *grid.shape) on the same device; 0 outside the preprocessed image.
+        float32 (R, *scan_grid.shape) on the same device; 0 outside the preprocessed image.
     """
     values = probabilities.float()
     if values.device.type == "cpu":
-        found = moved(values.numpy(), affine, grid.affine, grid.shape)
+        found = moved(values.numpy(), image_grid, scan_grid)
         return torch.from_numpy(np.ascontiguousarray(found))
-    plans = _plans(values.shape[1:], affine, grid.affine, grid.shape)
+    plans = _plans(image_grid, scan_grid)
     for plan in plans:
         length = plan.taken.stop - plan.taken.start
         values = values.narrow(1 + plan.source, plan.taken.start, length)
@@ -55,62 +47,19 @@ def to_original(probabilities: torch.Tensor, affine: Affine, grid: Grid) -> torc
         if plan.weights is not None:
             weights = torch.from_numpy(plan.weights).to(values.device)
             values = (values.movedim(axis, -1) @ weights.T).movedim(-1, axis)
-    result = values.new_zeros((len(values), *grid.shape))
+    result = values.new_zeros((len(values), *scan_grid.shape))
     result[(slice(None), *(plan.written for plan in plans))] = values
     return result
 
 
-def covered(shape: Sequence[int], affine: Affine, grid: Grid) -> tuple[slice, ...]:
+def covered(image_grid: Grid, scan_grid: Grid) -> tuple[slice, ...]:
     """The box of a scan outside which `to_original` gives 0.
 
     Args:
-        shape: Of the preprocessed image, (I, J, K).
-        affine: Affine of the preprocessed image.
-        grid: Grid of the source files.
+        image_grid: Grid of the preprocessed image.
+        scan_grid: Grid of the source files.
     """
-    return tuple(plan.written for plan in _plans(shape, affine, grid.affine, grid.shape))
-
-
-def target_grid(
-    shape: Sequence[int], affine: Affine, spacing_mm: Sequence[float], spatial_dims: int
-) -> tuple[tuple[int, ...], Affine]:
-    """Shape and affine of the RAS grid with the wanted spacing that covers a grid."""
-    orientation = nib.orientations.io_orientation(affine)
-    ras = affine @ nib.orientations.inv_ornt_aff(orientation, shape)
-    sizes = [shape[axis] for axis in np.argsort(orientation[:, 0])]
-    ratio = ratios(affine, spacing_mm, spatial_dims)
-    # The grids share the outer edge of their first voxels: when two voxels become one, it is their
-    # mean whatever the size of the crop. The last voxel may reach beyond the old grid.
-    new = tuple(math.ceil(size / r - 0.01) for size, r in zip(sizes, ratio, strict=True))
-    return new, ras @ scaling(ratio.tolist(), ((ratio - 1) / 2).tolist())
-
-
-def ratios(
-    affine: Affine, spacing_mm: Sequence[float], spatial_dims: int
-) -> npt.NDArray[np.float64]:
-    """Wanted spacing over that of a grid, along R, A and S; 1 where the spacing stays.
-
-    Headers hold some seven digits, and an oblique grid less: what they mean is a simple fraction,
-    so that the same voxels give the same image under all of them.
-    """
-    orientation = nib.orientations.io_orientation(affine)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)[np.argsort(orientation[:, 0])]
-    found = [
-        float(Fraction(float(of)).limit_denominator(_DENOMINATOR)) if of > 1 / _DENOMINATOR else of
-        for of in np.asarray(spacing_mm) / spacing
-    ]
-    ratio = np.array(found, np.float64)
-    ratio[abs(ratio - 1) <= _KEPT + _NEGLIGIBLE] = 1
-    if spatial_dims == 2:
-        ratio[2] = 1
-    return ratio
-
-
-def scaling(factors: Sequence[float], offsets: Sequence[float]) -> Affine:
-    """Matrix (4, 4) that multiplies each axis by a factor and then adds an offset."""
-    matrix = np.diag([*factors, 1.0]).astype(np.float64)
-    matrix[:3, 3] = offsets
-    return matrix
+    return tuple(plan.written for plan in _plans(image_grid, scan_grid))
 
 
 @dataclass(frozen=True)
@@ -128,21 +77,19 @@ class _AxisPlan:
     weights: npt.NDArray[np.float32] | None
 
 
-def moved(
-    array: npt.NDArray[Any], affine: Affine, new_affine: Affine, new_shape: Sequence[int]
-) -> npt.NDArray[Any]:
-    """Array (N, *old) on a new grid whose axes are parallel to the old ones; 0 outside.
+def moved(array: npt.NDArray[Any], grid: Grid, new_grid: Grid) -> npt.NDArray[Any]:
+    """Array (N, *grid.shape) on a new grid whose axes are parallel to the old ones; 0 outside.
 
     It keeps its type where values are only moved, and becomes float32 where they are interpolated.
     """
-    plans = _plans(array.shape[1:], affine, new_affine, new_shape)
+    plans = _plans(grid, new_grid)
     cut = [slice(None)] * 3
     for plan in plans:
         cut[plan.source] = plan.taken
     turned = array[(slice(None), *cut)].transpose(0, *(1 + plan.source for plan in plans))
     turned = turned[(slice(None), *(slice(None, None, -1 if p.mirrored else 1) for p in plans))]
     interpolated = any(plan.weights is not None for plan in plans)
-    result = np.zeros((len(array), *new_shape), np.float32 if interpolated else array.dtype)
+    result = np.zeros((len(array), *new_grid.shape), np.float32 if interpolated else array.dtype)
     written = result[(slice(None), *(plan.written for plan in plans))]
 
     def fill(target: npt.NDArray[Any], source: npt.NDArray[Any]) -> None:
@@ -190,15 +137,13 @@ def _planes(source: npt.NDArray[Any], numbers: npt.NDArray[np.intp], axis: int) 
     return source.take(numbers, axis)
 
 
-def _plans(
-    shape: Sequence[int], affine: Affine, new_affine: Affine, new_shape: Sequence[int]
-) -> list[_AxisPlan]:
+def _plans(grid: Grid, new_grid: Grid) -> list[_AxisPlan]:
     """A plan for each axis of the new grid."""
-    old_to_new = np.linalg.inv(affine) @ new_affine
-    sources = abs(old_to_new[:3, :3]).argmax(axis=0)
+    to_old = new_grid.in_voxels_of(grid)
+    sources = abs(to_old[:3, :3]).argmax(axis=0)
     return [
-        _axis_plan(int(source), shape[source], size, old_to_new[source, [axis, 3]])
-        for axis, (source, size) in enumerate(zip(sources, new_shape, strict=True))
+        _axis_plan(int(source), grid.shape[source], size, to_old[source, [axis, 3]])
+        for axis, (source, size) in enumerate(zip(sources, new_grid.shape, strict=True))
     ]
 
 

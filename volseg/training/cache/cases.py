@@ -60,9 +60,8 @@ class CachedCase:
     Attributes:
         case: Where it came from.
         entry: Folder of the arrays.
-        affine: Voxel to world of `image`, (4, 4), mm.
-        grid: Grid of the source files.
-        shape: Of `bits`, and of a channel of `image`.
+        image_grid: Grid of `image` and `bits`.
+        scan_grid: Grid of the source files.
         missing: Channels that another one stands in for.
         notes: What is odd about the grey values, and what was done about it.
         axis: Along which the planes of `image` are stored.
@@ -73,9 +72,8 @@ class CachedCase:
 
     case: Case
     entry: Path
-    affine: npt.NDArray[np.float64]
-    grid: Grid
-    shape: tuple[int, int, int]
+    image_grid: Grid
+    scan_grid: Grid
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     axis: int = 0
@@ -87,13 +85,14 @@ class CachedCase:
     def image(self) -> TissueArray:
         """float16 (C, I, J, K), as `transforms.preprocess` returns it."""
         values = self._array("image")
-        return TissueArray(self._array("tissue"), values, (len(values), *self.shape), self.axis)
+        shape = (len(values), *self.image_grid.shape)
+        return TissueArray(self._array("tissue"), values, shape, self.axis)
 
     @property
     def bits(self) -> npt.NDArray[np.uint8]:
         """(I, J, K); bit r is set where the voxel lies in region r."""
         bits = self._array("bits")
-        return placed(bits, _box(self.bits_at, bits.shape), self.shape)
+        return placed(bits, _box(self.bits_at, bits.shape), self.image_grid.shape)
 
     @property
     def reference(self) -> npt.NDArray[np.uint8]:
@@ -224,13 +223,11 @@ def _open(entry: Path, case: Case) -> CachedCase | None:
         forms = {name: (dtype, tuple(shape)) for name, (dtype, shape) in meta["forms"].items()}
         if not all(is_whole(entry / f"{name}.npy", form) for name, form in forms.items()):
             return None
-        grid = Grid(tuple(meta["grid_shape"]), np.array(meta["grid_affine"]))
         return CachedCase(
             case=case,
             entry=entry,
-            affine=np.array(meta["affine"]),
-            grid=grid,
-            shape=tuple(meta["shape"]),
+            image_grid=Grid(tuple(meta["shape"]), np.array(meta["affine"])),
+            scan_grid=Grid(tuple(meta["grid_shape"]), np.array(meta["grid_affine"])),
             missing=tuple(meta["missing"]),
             notes=tuple(meta["notes"]),
             axis=meta["axis"],

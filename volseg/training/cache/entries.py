@@ -22,7 +22,6 @@ from volseg.images.grid import Grid, check_same_grid
 from volseg.labels import LabelScheme, get_scheme
 from volseg.training.cache.packed_tissue import pack
 from volseg.transforms import Preprocessed, preprocess, preprocess_masks
-from volseg.transforms.resampling import scaling
 
 _FOREGROUND_VOXELS = 5000
 
@@ -51,10 +50,10 @@ def prepare(
         "foreground": _foreground(regions),
     }
     return arrays, {
-        "affine": done.affine.tolist(),
-        "grid_shape": list(done.grid.shape),
-        "grid_affine": done.grid.affine.tolist(),
-        "shape": list(regions.shape[1:]),
+        "affine": done.image_grid.affine.tolist(),
+        "grid_shape": list(done.scan_grid.shape),
+        "grid_affine": done.scan_grid.affine.tolist(),
+        "shape": list(done.image_grid.shape),
         "axis": axis,
         "bits_at": bits_at,
         "reference_at": reference_at,
@@ -133,15 +132,12 @@ def _reference(
 ) -> tuple[npt.NDArray[np.bool_], Grid, list[int]]:
     """Masks (R, *) of the part of a label map around all labels, its grid and its first voxel."""
     label_map, grid = read_reference(case)
-    check_same_grid({"image": done.grid, f"label map of {case.case_id}": grid})
+    check_same_grid({"image": done.scan_grid, f"label map of {case.case_id}": grid})
     # Only the box of the labels is worked on. A coarser voxel reaches that far beyond it.
-    ratio = max(np.linalg.norm(done.affine[:3, :3], axis=0)) / min(grid.spacing_mm)
+    ratio = max(done.image_grid.spacing_mm) / min(grid.spacing_mm)
     box = bounding_box(label_map != 0, margin=math.ceil(ratio) + 2)
     labels = label_map[box]
-    start = [part.start for part in box]
-    i, j, k = labels.shape
-    part = Grid((i, j, k), grid.affine @ scaling((1, 1, 1), start))
-    return _masks(labels, case, config), part, start
+    return _masks(labels, case, config), grid.crop(box), [part.start for part in box]
 
 
 def _packed(
