@@ -38,8 +38,8 @@ from volseg.images.nifti import read_header
 from volseg.images.nifti_writing import write_label_map
 from volseg.phantoms import make_cohort
 from volseg.tasks.split import split
+from volseg.training.cache.case_arrays import case_scheme
 from volseg.training.cache.cases import CachedCase, read_cached
-from volseg.training.cache.entries import case_scheme
 
 DATASET = "Dataset137_BraTS"
 BUILD = """\

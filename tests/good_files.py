@@ -195,7 +195,7 @@ def _results(folder: Path, add: Any, on: Any) -> None:
     from volseg.inference.manifest_writer import _read as manifests_to_take_over
     from volseg.results.manifest import read_manifest, read_manifests
     from volseg.tasks.info import info
-    from volseg.training.report import read_scores, score_lines
+    from volseg.training.announcements import read_scores, score_lines
 
     def manifest(place: Path) -> None:
         # Those who call it know these two.

@@ -24,8 +24,8 @@ from volseg.errors import LabelError, OutputError
 from volseg.finding.folders import find_cases
 from volseg.images.nifti import CaseImages
 from volseg.training.cache import cases as cache
+from volseg.training.cache.case_arrays import read_masks
 from volseg.training.cache.cases import build_cache, read_cached
-from volseg.training.cache.entries import read_masks
 from volseg.training.cache.packed_tissue import TissueArray, pack
 from volseg.training.datamodule import PatchDataset, cut
 from volseg.transforms import preprocess, preprocess_masks
@@ -135,7 +135,7 @@ def test_preprocessing_gets_nothing_from_a_config_but_what_names_an_entry(
     case = read_data_list(config.data.data_list).training[0]
     given = []
     monkeypatch.setattr(
-        "volseg.training.cache.entries.preprocess",
+        "volseg.training.cache.case_arrays.preprocess",
         lambda *args: given.append(args) or preprocess(*args),
     )
     build_cache([case], config, tmp_path)

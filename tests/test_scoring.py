@@ -22,11 +22,11 @@ from volseg.inference.windows import on_scan_grid
 from volseg.metrics import ScoreRow, region_overlaps, slice_rows
 from volseg.tasks.fit import fit
 from volseg.training import scoring
+from volseg.training.cache.case_arrays import read_masks
 from volseg.training.cache.cases import CachedCase, build_cache
-from volseg.training.cache.entries import read_masks
+from volseg.training.case_views import axial, decoded_masks
 from volseg.training.module import SegmentationModule
 from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box
-from volseg.training.views import axial, decoded_masks
 
 OPTIONS = {
     "4 mm": [],

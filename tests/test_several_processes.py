@@ -22,9 +22,9 @@ from volseg.metrics import ScoreRow, ScoreTable, region_overlaps
 from volseg.model_file import load_model
 from volseg.runs.folder import find_checkpoints, read_metrics
 from volseg.tasks.fit import fit
+from volseg.training.cache.case_arrays import read_masks
 from volseg.training.cache.cases import build_cache
-from volseg.training.cache.entries import read_masks
-from volseg.training.views import decoded_masks
+from volseg.training.case_views import decoded_masks
 
 DRIVEN = Path(__file__).with_name("driven.py")
 # Stops count as failures for torchrun, so its processes are told apart by their launcher.

@@ -46,9 +46,12 @@ from volseg.metrics import Overlap, ScoreTable
 from volseg.model_file import load_model
 from volseg.runs.folder import find_checkpoints, read_metrics
 from volseg.tasks.fit import FitResult, best_scores, cache_folder, fit
+from volseg.training.announcements import missing_channel_lines, read_scores, score_lines
 from volseg.training.cache import cases as cache_module
+from volseg.training.cache.case_arrays import read_masks
 from volseg.training.cache.cases import CachedCase, build_cache, read_cached
-from volseg.training.cache.entries import read_masks
+from volseg.training.case_views import axial
+from volseg.training.checkpoint_contents import misfit
 from volseg.training.checkpoints import newest_good, read_checkpoint
 from volseg.training.counts import EpochSums
 from volseg.training.datamodule import (
@@ -62,11 +65,8 @@ from volseg.training.datamodule import (
 from volseg.training.epoch_log import best_row, standing
 from volseg.training.limits import TimeLimit
 from volseg.training.module import SegmentationModule
-from volseg.training.report import missing_channel_lines, read_scores, score_lines
-from volseg.training.restoring import misfit
 from volseg.training.schedule import changes, rate_factor
 from volseg.training.trainer import build_trainer
-from volseg.training.views import axial
 
 
 def test_a_block_that_leaves_the_array_is_filled_with_zeros():

@@ -22,10 +22,10 @@ from volseg.progress import track
 from volseg.survey.grey_values import borders, telling
 from volseg.tasks.fit import choose_cases
 from volseg.tasks.trial import of_case, try_training
-from volseg.training.cache.entries import case_scheme, notes_on, read_masks
+from volseg.training.announcements import regions_missing
+from volseg.training.cache.case_arrays import case_scheme, notes_on, read_masks
 from volseg.training.hardware import check_hardware
-from volseg.training.need import check_memory
-from volseg.training.report import regions_missing
+from volseg.training.memory_needed import check_memory
 
 _LABEL_MAPS = 5
 

@@ -28,16 +28,21 @@ from volseg.networks import load_encoder_weights
 from volseg.progress import clock
 from volseg.ranks import RankLost, rank, restarts
 from volseg.runs.folder import find_checkpoints, note_end, open_run, read_metrics
-from volseg.training.board import full_disk_in_words
+from volseg.training.announcements import (
+    missing_channel_lines,
+    read_scores,
+    regions_missing,
+    score_lines,
+)
 from volseg.training.cache.cases import build_cache
+from volseg.training.case_views import segmented_view
 from volseg.training.datamodule import VolumeDataModule
 from volseg.training.epoch_log import best_row, draw_curves
 from volseg.training.hardware import check_hardware
+from volseg.training.memory_needed import REMEDY, check_memory
 from volseg.training.module import SegmentationModule
-from volseg.training.need import REMEDY, check_memory
-from volseg.training.report import missing_channel_lines, read_scores, regions_missing, score_lines
+from volseg.training.tensorboard_log import full_disk_in_words
 from volseg.training.trainer import build_trainer, join_again
-from volseg.training.views import segmented_view
 
 logger = logging.getLogger(__name__)
 

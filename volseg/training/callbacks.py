@@ -18,10 +18,10 @@ from volseg.metrics import ScoreRecord
 from volseg.metrics.doubts import doubts
 from volseg.metrics.record import SCORE_FILES
 from volseg.model_file import save_model
+from volseg.training.checkpoint_contents import KEPT_FILES
 from volseg.training.datamodule import TrainingLoader
 from volseg.training.epoch_log import standing
 from volseg.training.module import BEST_SCORE, LOSS, TRAINING_SCORES, SegmentationModule
-from volseg.training.restoring import KEPT_FILES
 from volseg.training.stopping import in_last_epoch
 
 logger = logging.getLogger(__name__)

@@ -23,8 +23,8 @@ from volseg.errors import CheckpointError
 from volseg.files.documents import open_regular
 from volseg.files.writing import atomic_write
 from volseg.runs.folder import CHECKPOINTS, checkpoint_path, find_checkpoints, odd_checkpoints
+from volseg.training.checkpoint_contents import misfit
 from volseg.training.finite import StopNotFinite, all_finite
-from volseg.training.restoring import misfit
 from volseg.words import reason
 
 logger = logging.getLogger(__name__)

@@ -26,10 +26,10 @@ from volseg.metrics import ScoreTable, SliceTable
 from volseg.networks import build_network
 from volseg.training.batches import unpacked_masks
 from volseg.training.cache.cases import CachedCase
+from volseg.training.case_views import cached_view
 from volseg.training.counts import EpochSums
 from volseg.training.schedule import changes, rate_factor
 from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box, scoring_threads
-from volseg.training.views import cached_view
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from volseg.images.boxes import placed, union
 from volseg.metrics import ScoreRow, SliceRow, region_overlaps, slice_rows
 from volseg.ranks import cores
 from volseg.training.cache.cases import CachedCase
+from volseg.training.case_views import axial, decoded_masks
 from volseg.training.datamodule import masks_of
-from volseg.training.views import axial, decoded_masks
 from volseg.transforms import covered
 
 _MOST_THREADS = 2

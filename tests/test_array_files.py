@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from volseg.errors import DataListError
-from volseg.training.cache.arrays import is_whole, mapped, write_arrays
+from volseg.training.cache.array_files import is_whole, mapped, write_arrays
 from volseg.training.cache.cases import _read_meta, _write_meta
 
 
