@@ -295,7 +295,11 @@ def _runs(folder: Path, add: Any, on: Any) -> None:
     import torch
 
     from volseg.config import load_config
-    from volseg.runs.folder import find_checkpoints, has_ended, is_finished, is_held, read_metrics
+    from volseg.runs.checkpoint_files import find_checkpoints
+    from volseg.runs.description import is_finished
+    from volseg.runs.folder import is_held
+    from volseg.runs.metrics_table import read_metrics
+    from volseg.runs.resuming import has_ended
     from volseg.tasks.info import info
     from volseg.training.checkpoints import WholeCheckpointIO, newest_good
     from volseg.training.epoch_log import best_row

@@ -15,17 +15,11 @@ import yaml
 from volseg.cases.data_list import read_data_list, write_data_list
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.errors import CheckpointError, OutputError
-from volseg.runs.folder import (
-    check_run,
-    check_same_experiment,
-    checkpoint_path,
-    find_checkpoints,
-    has_ended,
-    is_held,
-    open_run,
-    read_metrics,
-)
+from volseg.runs.checkpoint_files import checkpoint_path, find_checkpoints
+from volseg.runs.folder import check_run, is_held, open_run
 from volseg.runs.folds import fit_folds, with_fold
+from volseg.runs.metrics_table import read_metrics
+from volseg.runs.resuming import check_same_experiment, has_ended
 
 CASE = {"image": ["t1n.nii", "t1c.nii", "t2w.nii", "t2f.nii"], "label": "seg.nii"}
 

@@ -20,7 +20,8 @@ from volseg.config import load_config
 from volseg.inference.windows import on_scan_grid, segment
 from volseg.metrics import ScoreRow, ScoreTable, region_overlaps
 from volseg.model_file import load_model
-from volseg.runs.folder import find_checkpoints, read_metrics
+from volseg.runs.checkpoint_files import find_checkpoints
+from volseg.runs.metrics_table import read_metrics
 from volseg.tasks.fit import fit
 from volseg.training.cache.case_arrays import read_masks
 from volseg.training.cache.cases import build_cache

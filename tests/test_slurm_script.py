@@ -200,7 +200,7 @@ def test_the_script_asks_for_what_the_options_say(tmp_path, monkeypatch):
         ["nodes=2,gpus=4,time=24:00:00,partition=gpu,exclusive=true,setup=module load cuda"]
     )
 
-    lines = fit_script(options, Path("runs/unet"), cpus=8, words=["training.devices=4"])
+    lines = fit_script(options, Path("runs/unet"), cpus=8, words=["a.b=4", "c.d=5"])
 
     assert lines.splitlines()[3:24] == [
         "#SBATCH --job-name=unet",
@@ -229,7 +229,7 @@ def test_the_script_asks_for_what_the_options_say(tmp_path, monkeypatch):
         'srun --kill-on-bad-exit=1 --label --cpus-per-task="$SLURM_CPUS_PER_TASK" \\\n'
         f"  {shlex.quote(sys.executable)} -m volseg fit runs/unet/slurm/config.yaml"
         ' -o "$run" \\\n'
-        '  training.nodes=2 training.devices=4 "${resume[@]}"\n'
+        '  a.b=4 c.d=5 "${resume[@]}"\n'
     ) in lines
 
 
@@ -332,7 +332,7 @@ def test_paths_and_words_reach_the_program_as_they_are(tmp_path, monkeypatch, re
     assert json.loads(called) == [
         *("--kill-on-bad-exit=1", "--label", "--cpus-per-task=5"),
         *("volseg", "fit", f"{HOSTILE}/slurm/config.yaml", "-o", f"{HOSTILE}/fold2"),
-        *("training.nodes=1", "a=b c", "data.fold=2", *(["--resume"] if resumed else [])),
+        *("a=b c", "data.fold=2", *(["--resume"] if resumed else [])),
     ]
     assert said == "volseg: job 8_2 ends here: done"
 
@@ -350,7 +350,7 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(experiment):
     assert "#SBATCH --nodes=2\n" in done.stdout
     # From the section of the config.
     assert "#SBATCH --gres=gpu:2\n" in done.stdout
-    assert "training.nodes=2 training.devices=2 " in done.stdout
+    assert "training.devices=2 training.nodes=2 " in done.stdout
     assert sorted(Path().rglob("*")) == before
 
 
@@ -389,7 +389,7 @@ def test_cores_follow_the_loader_processes(experiment):
 def test_a_job_without_gpus_trains_on_the_cpu(experiment):
     done = run("fit", experiment, "--slurm", "gpus=0,tasks=2", "--dry-run")
 
-    assert "training.nodes=1 training.devices=2 training.accelerator=cpu " in done.stdout
+    assert "training.devices=2 training.nodes=1 training.accelerator=cpu " in done.stdout
     assert "--ntasks-per-node=2\n" in done.stdout
     assert "gres" not in done.stdout
 

@@ -21,7 +21,8 @@ from volseg.config import ExperimentConfig, load_config
 from volseg.errors import ResourceError
 from volseg.metrics import ScoreTable
 from volseg.model_file import load_model
-from volseg.runs.folder import find_checkpoints, read_metrics
+from volseg.runs.checkpoint_files import find_checkpoints
+from volseg.runs.metrics_table import read_metrics
 from volseg.tasks.compare import compare
 from volseg.tasks.fit import fit
 from volseg.training import datamodule

@@ -44,7 +44,8 @@ from volseg.errors import (
 from volseg.images.grid import Grid
 from volseg.metrics import Overlap, ScoreTable
 from volseg.model_file import load_model
-from volseg.runs.folder import find_checkpoints, read_metrics
+from volseg.runs.checkpoint_files import find_checkpoints
+from volseg.runs.metrics_table import read_metrics
 from volseg.tasks.fit import FitResult, best_scores, cache_folder, fit
 from volseg.training.announcements import missing_channel_lines, read_scores, score_lines
 from volseg.training.cache import cases as cache_module

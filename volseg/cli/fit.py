@@ -100,7 +100,7 @@ def _experiment(
     """Run folder, experiment and, of a run that is resumed from its folder alone, its cases."""
     from volseg.config import load_config
     from volseg.errors import ConfigError
-    from volseg.runs.folder import recorded
+    from volseg.runs.resuming import recorded
 
     if not given.is_dir():
         return output or Path("runs") / given.stem, load_config(given, overrides), None

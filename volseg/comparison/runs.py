@@ -20,7 +20,8 @@ from volseg.metrics.doubts import doubts
 from volseg.metrics.reading import read_summary
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.metrics.table import ScoreRow, ScoreTable
-from volseg.runs.folder import find_checkpoints, is_finished
+from volseg.runs.checkpoint_files import find_checkpoints
+from volseg.runs.description import is_finished
 
 SCORES = ("dice", "iou", "recall", "precision")
 

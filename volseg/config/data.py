@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
+from volseg.config.marks import Resume
 from volseg.config.preprocessing import PreprocessingConfig, PreprocessingOptions
 from volseg.config.section import (
     NonNegative,
@@ -20,8 +22,12 @@ from volseg.config.section import (
 class DataConfig(PreprocessingOptions):
     """Which cases, how they are preprocessed, and how they are cut."""
 
-    data_list: Path = Field(description="JSON data list, relative to the current folder")
-    data_root: Path | None = Field(None, description="folder of the images; default: as listed")
+    data_list: Annotated[Path, Resume.FREE] = Field(
+        description="JSON data list, relative to the current folder"
+    )
+    data_root: Annotated[Path | None, Resume.FREE] = Field(
+        None, description="folder of the images; default: as listed"
+    )
     fold: NonNegativeInt | None = Field(
         0, description="fold to validate on; null trains on every case"
     )
@@ -35,10 +41,10 @@ class DataConfig(PreprocessingOptions):
         description="share of patches centred on a voxel of a region drawn at random, so in 2D the "
         "share of slices that are sure to show one",
     )
-    workers: NonNegativeInt | None = Field(
+    workers: Annotated[NonNegativeInt | None, Resume.FREE] = Field(
         None, le=256, description="loader processes; null: one less than the cores, 8 at most"
     )
-    cache_dir: str | None = Field(
+    cache_dir: Annotated[str | None, Resume.FREE] = Field(
         None,
         description="folder of decoded cases; environment variables are expanded; "
         "null: 'cache' beside the run folder",

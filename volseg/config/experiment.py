@@ -13,6 +13,7 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from volseg.config.data import AugmentationConfig, DataConfig
+from volseg.config.marks import Resume
 from volseg.config.mistakes import explain
 from volseg.config.network import NetworkConfig, NetworkSection, UNetConfig
 from volseg.config.preprocessing import PreprocessingConfig
@@ -73,7 +74,7 @@ class ExperimentConfig(Section):
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
-    slurm: SlurmConfig = SlurmConfig()
+    slurm: Annotated[SlurmConfig, Resume.FREE] = SlurmConfig()
 
     @property
     def spatial_dims(self) -> int:

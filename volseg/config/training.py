@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from volseg.config.marks import Contradicts, Idle, Resume, SetByJob
 from volseg.config.section import (
     Float,
     NonNegative,
@@ -27,9 +28,10 @@ class LossConfig(Section):
     dice: NonNegative = Field(1.0, description="weight of the Dice loss")
     bce: NonNegative = Field(1.0, description="weight of the binary cross-entropy")
     focal: NonNegative = Field(0.0, description="weight of the focal loss")
-    focal_gamma: NonNegative = Field(
-        2.0, description="exponent of the focal loss; the larger, the less easy voxels count"
-    )
+    focal_gamma: Annotated[
+        NonNegative,
+        Idle(lambda config: not config.loss.focal, "is of the focal loss, whose weight is 0"),
+    ] = Field(2.0, description="exponent of the focal loss; the larger, the less easy voxels count")
     batch_dice: bool = Field(True, description="one Dice over the batch instead of one a patch")
 
     @model_validator(mode="after")
@@ -67,18 +69,33 @@ def _word(value: object) -> object:
 class TrainingConfig(Section):
     """How long, how fast, on what."""
 
-    max_epochs: PositiveInt = Field(300, description="epochs of data.batches_per_epoch steps")
-    max_time: Annotated[PositiveInt, BeforeValidator(_seconds)] | None = Field(
-        None, description="HH:MM:SS or D-HH:MM:SS; the run ends in good order before it"
+    max_epochs: Annotated[PositiveInt, Resume.LIMIT] = Field(
+        300, description="epochs of data.batches_per_epoch steps"
+    )
+    max_time: Annotated[Annotated[PositiveInt, BeforeValidator(_seconds)] | None, Resume.LIMIT] = (
+        Field(None, description="HH:MM:SS or D-HH:MM:SS; the run ends in good order before it")
     )
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="method of PyTorch")
     learning_rate: Positive = Field(1e-3, description="after the warm-up")
     weight_decay: NonNegative = Field(1e-4, description="as the optimizer defines it")
-    momentum: Probability = Field(0.99, description="of sgd, with Nesterov's method")
+    momentum: Annotated[
+        Probability,
+        Idle(
+            lambda config: config.training.optimizer != "sgd",
+            "is for sgd, and training.optimizer is {training.optimizer}",
+        ),
+    ] = Field(0.99, description="of sgd, with Nesterov's method")
     schedule: Literal["poly", "cosine", "constant"] = Field(
         "cosine", description="decrease of the learning rate to 0 over max_epochs; constant: none"
     )
-    warmup_epochs: NonNegative = Field(0.0, description="linear increase from near 0, in epochs")
+    warmup_epochs: Annotated[
+        NonNegative,
+        Idle(
+            lambda config: config.training.warmup_epochs >= config.training.max_epochs,
+            "is longer than the training of {training.max_epochs} epochs, whose learning rate "
+            "only rises",
+        ),
+    ] = Field(0.0, description="linear increase from near 0, in epochs")
     gradient_clip: NonNegative = Field(12.0, description="largest norm of the gradient; 0: none")
     precision: Annotated[
         Literal["32", "16-mixed", "bf16-mixed", "auto"], BeforeValidator(_word)
@@ -88,17 +105,38 @@ class TrainingConfig(Section):
     ema: Share = Field(
         0.0, description="decay a step of the moving average of the weights; 0: none"
     )
-    early_stopping: PositiveInt | None = Field(
-        None, description="stop after this many validations without a better mean Dice"
-    )
-    validate_every: PositiveInt = Field(1, description="epochs between validations")
-    accelerator: Literal["auto", "cpu", "gpu", "mps"] = Field(
+    early_stopping: Annotated[
+        PositiveInt | None,
+        Resume.LIMIT,
+        Contradicts(
+            lambda config: config.data.fold is None,
+            "data.fold is null, so that nothing is validated that could get better",
+            "set a fold, or training.early_stopping=null",
+        ),
+    ] = Field(None, description="stop after this many validations without a better mean Dice")
+    validate_every: Annotated[
+        PositiveInt,
+        Resume.LIMIT,
+        Idle(
+            lambda config: config.training.validate_every > config.training.max_epochs,
+            "is more than {training.max_epochs} epochs, so that the last one alone is validated",
+        ),
+        Idle(lambda config: config.data.fold is None, "validates nothing, as data.fold is null"),
+    ] = Field(1, description="epochs between validations")
+    accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], Resume.FREE] = Field(
         "auto", description="auto: a GPU where there is one"
     )
-    devices: Annotated[PositiveInt | Literal["auto"], BeforeValidator(_devices)] = Field(
+    devices: Annotated[
+        PositiveInt | Literal["auto"],
+        BeforeValidator(_devices),
+        Resume.FREE,
+        SetByJob("processes"),
+    ] = Field(
         "auto", description="processes on each node, a device each; auto: every GPU, or one CPU"
     )
-    nodes: PositiveInt = Field(1, description="machines that train together")
+    nodes: Annotated[PositiveInt, Resume.FREE, SetByJob("nodes")] = Field(
+        1, description="machines that train together"
+    )
     seed: NonNegativeInt = Field(0, description="of weights, patches and augmentation")
 
 
@@ -131,7 +169,9 @@ class InferenceConfig(Section):
     blending: Literal["gaussian", "constant"] = Field(
         "gaussian", description="weights of overlapping windows: more at the centre, or all equal"
     )
-    window_batch: PositiveInt = Field(1, description="windows a forward pass")
+    window_batch: Annotated[PositiveInt, Resume.FREE] = Field(
+        1, description="windows a forward pass"
+    )
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_word)] = Field(
         "auto",
         description="auto: as in training; bf16: faster on a CPU that computes in it, and 32 on "

@@ -24,13 +24,9 @@ from volseg.files.writing import (
     make_output,
     resume_command,
 )
-from volseg.runs.folder import (
-    check_run,
-    check_same_experiment,
-    find_checkpoints,
-    has_ended,
-    is_held,
-)
+from volseg.runs.checkpoint_files import find_checkpoints
+from volseg.runs.folder import check_run, is_held
+from volseg.runs.resuming import check_same_experiment, has_ended
 
 logger = logging.getLogger(__name__)
 

@@ -96,9 +96,7 @@ def fit_script(
     place = f"{shlex.quote(str(run))}/fold{_TASK}" if folds else shlex.quote(str(run))
     arguments = [
         f'fit {shlex.quote(str(run / FOLDER / CONFIG_FILE))} -o "$run"',
-        shlex.join([f"training.nodes={options.nodes}", *words])
-        + (f' "data.fold={_TASK}"' if folds else "")
-        + ' "${resume[@]}"',
+        shlex.join(words) + (f' "data.fold={_TASK}"' if folds else "") + ' "${resume[@]}"',
     ]
     array = ",".join(str(fold) for fold in folds)
     start = _start(options, run, cpus, array) + f"run={place}\n\n"

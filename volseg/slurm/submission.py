@@ -12,6 +12,7 @@ from pathlib import Path
 
 from volseg.cases.data_list import DataList, read_data_list
 from volseg.config import ExperimentConfig, SlurmConfig, check_options, write_config
+from volseg.config.marks import SetByJob, marked
 from volseg.errors import ConfigError, DataListError, ModelError, OutputError
 from volseg.files.documents import read_bytes
 from volseg.files.writing import CONFIG_FILE, MODEL_FILE, atomic_write, make_output
@@ -95,7 +96,10 @@ def submit_fit(
         array = folds_to_do(config, run, chosen, data_list, resume=resume)
         if not array:
             raise OutputError(f"the folds of {run} are all finished", remedy="choose another -o")
-    words = [f"training.devices={options.processes}"]
+    words = [
+        f"{option.key}={getattr(options, option.mark.source)}"
+        for option in marked(config, SetByJob)
+    ]
     if not options.gpus and config.training.accelerator == "auto":
         # On a node with GPUs that the job did not ask for, auto would take them.
         words.append("training.accelerator=cpu")

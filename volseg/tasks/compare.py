@@ -20,7 +20,9 @@ from volseg.figures.saving import save_figure
 from volseg.files.writing import CONFIG_FILE, MODEL_FILE, check_outputs, make_output
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.model_file import load_model
-from volseg.runs.folder import check_same_experiment, find_checkpoints, has_ended, is_finished
+from volseg.runs.checkpoint_files import find_checkpoints
+from volseg.runs.description import is_finished
+from volseg.runs.resuming import check_same_experiment, has_ended
 from volseg.tasks.fit import choose_cases, fit, new_module
 from volseg.training.hardware import check_hardware
 

@@ -27,7 +27,10 @@ from volseg.model_file import load_model
 from volseg.networks import load_encoder_weights
 from volseg.progress import clock
 from volseg.ranks import RankLost, rank, restarts
-from volseg.runs.folder import find_checkpoints, note_end, open_run, read_metrics
+from volseg.runs.checkpoint_files import find_checkpoints
+from volseg.runs.description import note_end
+from volseg.runs.folder import open_run
+from volseg.runs.metrics_table import read_metrics
 from volseg.training.announcements import (
     missing_channel_lines,
     read_scores,

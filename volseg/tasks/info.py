@@ -34,7 +34,8 @@ from volseg.labels import schemes_fitting
 from volseg.metrics.reading import read_summary
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.results.manifest import check_content, read_manifests, unite
-from volseg.runs.folder import ENVIRONMENT, is_finished, read_metrics
+from volseg.runs.description import ENVIRONMENT, is_finished
+from volseg.runs.metrics_table import read_metrics
 from volseg.slurm.script import FOLDER
 from volseg.slurm.submission import job_of
 

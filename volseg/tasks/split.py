@@ -27,7 +27,7 @@ from volseg.finding.folders import find_cases
 from volseg.finding.naming import Naming
 from volseg.finding.skipped import in_words, notes_in_words
 from volseg.labels import get_scheme
-from volseg.runs.folder import ENVIRONMENT
+from volseg.runs.description import ENVIRONMENT
 from volseg.survey.grey_values import borders, odd_borders, telling
 from volseg.survey.label_maps import LabelMap, empty_regions, read_label_maps
 from volseg.survey.likeness import alike

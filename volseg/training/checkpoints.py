@@ -22,7 +22,12 @@ from torch import distributed
 from volseg.errors import CheckpointError
 from volseg.files.documents import open_regular
 from volseg.files.writing import atomic_write
-from volseg.runs.folder import CHECKPOINTS, checkpoint_path, find_checkpoints, odd_checkpoints
+from volseg.runs.checkpoint_files import (
+    CHECKPOINTS,
+    checkpoint_path,
+    find_checkpoints,
+    odd_checkpoints,
+)
 from volseg.training.checkpoint_contents import misfit
 from volseg.training.finite import StopNotFinite, all_finite
 from volseg.words import reason

@@ -18,7 +18,7 @@ from volseg.figures.curves import curves
 from volseg.figures.saving import optional_picture, save_figure
 from volseg.files.writing import CURVES_FILE, METRICS_FILE, atomic_write
 from volseg.progress import clock
-from volseg.runs.folder import read_metrics
+from volseg.runs.metrics_table import read_metrics
 from volseg.training.module import BEST_SCORE, LOSS, SCORES, SLICE_SCORES, TRAINING_SCORES
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,93 @@
+"""Marks that stand on the field of an option, and say what its type and default do not.
+
+A field bears them as `Annotated[type, mark]`; all code that needs to know asks `marked`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class Resume(Enum):
+    """What may change when a run is resumed; any other option would make it another experiment.
+
+    On a section, it holds for all of its options.
+    """
+
+    #: May change.
+    FREE = auto()
+    #: May change, and a finished run then trains on.
+    LIMIT = auto()
+
+
+@dataclass(frozen=True)
+class Idle:
+    """The option, if set, has no effect under a condition, which the user is told.
+
+    Args:
+        when: The condition, asked of the whole config.
+        why: End of the sentence `<option>=<value> ...`; names in braces are options.
+    """
+
+    when: Callable[[Any], bool]
+    why: str
+
+
+@dataclass(frozen=True)
+class Contradicts:
+    """The option, if set, is refused under a condition.
+
+    Args:
+        when: The condition, asked of the whole config.
+        why: End of the sentence `<option> is <value>, but ...`.
+        remedy: What the user can do.
+    """
+
+    when: Callable[[Any], bool]
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class SetByJob:
+    """A Slurm job sets the option.
+
+    Args:
+        source: Name of the attribute of `SlurmConfig` that holds the value.
+    """
+
+    source: str
+
+
+@dataclass(frozen=True)
+class Marked:
+    """An option of a config that bears marks.
+
+    Attributes:
+        key: `section.option`, or `section` where the whole section bears the mark.
+        value: Its value.
+        is_set: Whether it has another value than its default.
+        mark: The mark.
+    """
+
+    key: str
+    value: Any
+    is_set: bool
+    mark: Any
+
+
+def marked(config: BaseModel, kind: type[Any], section: str = "") -> Iterator[Marked]:
+    """Every option of a config that bears a mark of this kind, in the order of the config."""
+    for name, field in type(config).model_fields.items():
+        value, key = getattr(config, name), f"{section}{name}"
+        is_set = field.is_required() or value != field.get_default(call_default_factory=True)
+        for mark in field.metadata:
+            if isinstance(mark, kind):
+                yield Marked(key, value, is_set, mark)
+        if isinstance(value, BaseModel):
+            yield from marked(value, kind, f"{key}.")

@@ -1,0 +1,115 @@
+"""What describes a run, in its folder: versions, machine, sources of its cases, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from volseg.cases.data_list import DataList, read_data_list, write_data_list
+from volseg.cases.sources import case_marks
+from volseg.config import ExperimentConfig, load_config, write_config
+from volseg.errors import CheckpointError, VolsegError
+from volseg.files.documents import read_json
+from volseg.files.writing import CONFIG_FILE, DATA_LIST_FILE, atomic_write
+from volseg.ranks import rank
+
+ENVIRONMENT = "environment.json"
+
+_PACKAGES = ("volseg", "torch", "monai", "pytorch-lightning", "numpy", "nibabel")
+
+
+def describe(
+    run: Path, config: ExperimentConfig, data_list: DataList, sources: Mapping[str, Any]
+) -> None:
+    """What one needs to know to repeat the run; `sources` is what was noted of its cases before."""
+    new = case_marks(case for case in data_list.training if case.case_id not in sources)
+    root = config.data.data_root or common_root(data_list)
+    environment: dict[str, Any] = {
+        "versions": {name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "seed": config.training.seed,
+        "preprocessing": config.preprocessing.digest,
+        "git": _git_state(),
+        "sources": {**new, **sources},
+    }
+    # First, since it tells that the folder is ours.
+    _write_json(run / ENVIRONMENT, environment)
+    # What says the same stays as it is: it may be what this run was started with.
+    if not _says(lambda: load_config(run / CONFIG_FILE), config):
+        with atomic_write(run / CONFIG_FILE) as temporary:
+            write_config(temporary, config)
+    if not _says(lambda: read_data_list(run / DATA_LIST_FILE), data_list):
+        with atomic_write(run / DATA_LIST_FILE) as temporary:
+            write_data_list(temporary, data_list, root)
+
+
+def read_description(run: Path) -> dict[str, Any]:
+    """What `describe` and `note_end` wrote, as far as it can be read."""
+    try:
+        told = read_json(run / ENVIRONMENT, CheckpointError)
+    except CheckpointError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def note_end(run: Path, seconds: float) -> None:
+    """Note in the folder that the run came to its end; `open_run` takes the note away again.
+
+    Args:
+        run: Folder of the run.
+        seconds: How long the training took, since it was started or last resumed.
+    """
+    if rank() == 0:
+        end = {"finished": True, "seconds": round(seconds, 1)}
+        _write_json(run / ENVIRONMENT, {**read_description(run), **end})
+
+
+def is_finished(run: Path) -> bool:
+    """Whether `fit` came to the end of this run: last epoch, `max_time` or early stopping."""
+    return read_description(run).get("finished") is True
+
+
+def common_root(data_list: DataList) -> Path:
+    """Deepest folder that holds every file of a list."""
+    cases = data_list.cases()
+    files = [path for case in cases for path in (*case.images, *case.label)]
+    return Path(os.path.commonpath([path.parent for path in files]))
+
+
+def _says(read: Callable[[], object], expected: object) -> bool:
+    """Whether a file can be read and tells the same."""
+    try:
+        return read() == expected
+    except VolsegError:
+        return False
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that volseg runs from, or None for an installed one."""
+    folder = Path(__file__).parent
+    try:
+        commit, changes = (
+            subprocess.run(
+                # Without a lock: a run that is killed just then must not leave one behind.
+                ["git", "--no-optional-locks", "-C", str(folder), *words],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "uncommitted_changes": bool(changes)}
