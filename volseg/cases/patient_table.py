@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.cases.case import Case
-from volseg.cases.same_scans import join_patients
+from volseg.cases.joined_patients import join_patients
 from volseg.errors import DataListError
 from volseg.files.documents import read_rows
 
@@ -159,3 +159,9 @@ def _row(case: Case, names: Mapping[str, str]) -> str | None:
 def _some(names: Iterable[str]) -> str:
     names = list(names)
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def table_beside(cases: Iterable[Case], folders: Iterable[Path]) -> Path | None:
+    """A table of patients in a folder that was searched, or beside the folders of cases."""
+    places = dict.fromkeys([*folders, *(case.images[0].parent.parent for case in cases)])
+    return next((path for folder in places if (path := folder / FILE_NAME).is_file()), None)

@@ -1,1 +1,1 @@
-"""What the scans of a cohort hold: label values, grey values, copies, doubtful patients."""
+"""A cohort on its way to a data list: label values and schemes, grey values, copies, patients."""

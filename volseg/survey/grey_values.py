@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from volseg.cases.case import Case
+from volseg.cases.reading import grey_value_notes
 from volseg.errors import VolsegError
 from volseg.images.nifti import read_first_slices
 from volseg.progress import track
@@ -66,3 +68,14 @@ def odd_borders(odd: Mapping[str, Iterable[str]], total: int) -> list[str]:
         f"in {len(names)} of {total} cases, such as {names[0]} and {names[1]}, "
         "another value than 0 fills the first slice"
     ]
+
+
+def odd_backgrounds(cases: Sequence[Case]) -> tuple[str, ...]:
+    """What is odd about the backgrounds of cases, of which some are read whole."""
+    found: dict[str, str] = {}
+    odd = borders(cases)
+    for case in telling(cases, odd):
+        with contextlib.suppress(VolsegError):
+            for note in grey_value_notes(case):
+                found.setdefault(note.partition(": ")[2] or note, f"case {case.case_id}: {note}")
+    return (*found.values(), *odd_borders(odd, len(cases)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from volseg.cases.case import Case
 from volseg.cases.layouts import Layout, release_of
@@ -15,6 +15,22 @@ _COUNTED = re.compile(r"(?P<patient>.*\d.*?)[-_.]\d{1,2}")
 # More cases than a patient has examinations.
 _MOST = 10
 _FOLDERS = 3
+
+
+def doubts(
+    cases: Sequence[Case], layout_of: Mapping[str, Layout], *, by_pattern: bool
+) -> tuple[str, ...]:
+    """Warnings where it is doubtful that folds part patients.
+
+    Args:
+        cases: Cases to train on.
+        layout_of: Layout of each, by `case_id`.
+        by_pattern: Whether the user says by a pattern where names hold the patient.
+    """
+    found = [unmatched_releases(cases)]
+    if not by_pattern:
+        found += [unknown_patients(cases, layout_of), perhaps_one_patient(cases, layout_of)]
+    return tuple(doubt for doubt in found if doubt)
 
 
 def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, Layout]) -> str | None:

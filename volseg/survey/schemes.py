@@ -15,6 +15,7 @@ from volseg.words import cases_in_words
 #: `labels` that leaves the meaning of the label maps to the config, which may define its own.
 FROM_CONFIG = "config"
 
+_REMEDY = f"say it with --labels NAME, or with --labels {FROM_CONFIG} if the config is to say it"
 #: Values of a label map.
 Values = frozenset[int]
 
@@ -46,6 +47,37 @@ def group_cases(
             told_by, schemes = f"label names in the dataset.json of {layout}", (case.labels,)
         groups[told_by, schemes][case.case_id] = values[case.case_id]
     return [Group(*told, of_cases) for told, of_cases in sorted(groups.items())]
+
+
+def decide_schemes(
+    cases: Iterable[Case],
+    values: Mapping[str, Values],
+    layout_of: Mapping[str, Layout],
+    asked: str | None,
+) -> tuple[list[Group], dict[str, str]]:
+    """Cases by what decides their label scheme, and the scheme of each.
+
+    Args:
+        cases: Some of them.
+        values: Of each label map that could be read, by `case_id`.
+        layout_of: Layout of each case, by `case_id`.
+        asked: Name of the scheme that the user gave, or `FROM_CONFIG`; None: names and values.
+
+    Raises:
+        LabelError: If the values contradict the user, or leave the scheme of cases open.
+    """
+    if asked is not None:
+        meant = [] if asked == FROM_CONFIG else schemes_meant(asked, values.values())
+        if meant:
+            raise LabelError(
+                f"--labels {asked} is contradicted: the label maps hold the values "
+                f"{values_in_words(values.values())}, which all fit {' or '.join(meant)}",
+                remedy="say the scheme that they are in, or correct the label maps that are not",
+            )
+        return [Group("as asked for", (), values)], dict.fromkeys(values, asked)
+    readable = [case for case in cases if case.case_id in values]
+    groups = group_cases(readable, values, layout_of)
+    return groups, tell_schemes(groups, _REMEDY)
 
 
 def tell_schemes(groups: Iterable[Group], remedy: str) -> dict[str, str]:

@@ -1,11 +1,10 @@
-"""The same scan under two names: its cases are of one patient."""
+"""Images that hold the same bytes under two names."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,35 +66,3 @@ def _samples(path: Path, size: int) -> bytes:
             file.seek(number * (size - _SAMPLE) // (_SAMPLES - 1))
             parts.append(file.read(_SAMPLE))
         return b"".join(parts)
-
-
-def join_patients(
-    cases: Sequence[Case], keys: Mapping[str, Collection[Hashable]]
-) -> tuple[tuple[Case, ...], list[tuple[str, str]]]:
-    """Cases in which those that share a key are of one patient, with all other cases of theirs.
-
-    Args:
-        cases: Some of them.
-        keys: Of each case, by `case_id`; a case without one is joined to none.
-
-    Returns:
-        The cases in the given order, and two cases of each pair of patients that were joined.
-    """
-    patient_of = {case.patient_id: case.patient_id for case in cases}
-    first: dict[Hashable, Case] = {}
-    joined = []
-    for case in cases:
-        for key in sorted(keys.get(case.case_id, ()), key=repr):
-            other = first.setdefault(key, case)
-            one, two = sorted((_root(patient_of, case), _root(patient_of, other)))
-            if one != two:
-                patient_of[two] = one
-                joined.append((other.case_id, case.case_id))
-    return tuple(replace(case, patient_id=_root(patient_of, case)) for case in cases), joined
-
-
-def _root(patient_of: Mapping[str, str], case: Case) -> str:
-    patient = case.patient_id
-    while patient_of[patient] != patient:
-        patient = patient_of[patient]
-    return patient

@@ -1,0 +1,65 @@
+"""One scan under two names: its cases are of one patient."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+
+from volseg.cases.case import Case
+from volseg.cases.joined_patients import join_patients
+from volseg.survey.label_maps import LabelMap
+from volseg.survey.likeness import alike
+from volseg.survey.same_files import image_keys
+
+
+def joined(
+    cases: Sequence[Case], label_maps: Mapping[str, LabelMap]
+) -> tuple[tuple[Case, ...], tuple[str, ...], tuple[str, ...]]:
+    """Cases in which the same scan under two names is of one patient; notes and warnings of it.
+
+    Args:
+        cases: All cases.
+        label_maps: What was read of their label maps, by `case_id`.
+    """
+    total, cases = len(cases), tuple(cases)
+    labelled = [case for case in cases if case.label]
+    by_label = {name: {one.key} for name, one in label_maps.items() if one.key is not None}
+    notes, all_same = [], []
+    for what, keys, members in (
+        ("label map", by_label, labelled),
+        ("images", image_keys(cases), cases),
+        ("image, though stored otherwise", _keys_of_pairs(alike(labelled, label_maps)), labelled),
+    ):
+        shared = _shared_by_all(keys, members)
+        if shared:
+            all_same.append(what)
+        own = {name: set(of_case) - shared for name, of_case in keys.items()}
+        cases, pairs = join_patients(cases, own)
+        for first, second in pairs[:1]:
+            told = f"{_pairs(len(pairs))}, such as {first} and {second}"
+            notes.append(f"{told}: the same {what}, so taken for one patient")
+    warnings = [
+        f"all {total} cases have the same {' and the same '.join(all_same)}: copies of "
+        "one scan, or placeholders; scores on this list say nothing of other scans"
+    ]
+    return cases, tuple(notes), tuple(warnings if all_same else ())
+
+
+def _shared_by_all(
+    keys: Mapping[str, Collection[Hashable]], cases: Sequence[Case]
+) -> set[Hashable]:
+    """Keys of all cases of three patients or more: of these, names alone part patients."""
+    if len({case.patient_id for case in cases}) < 3:
+        return set()
+    return set.intersection(*(set(keys.get(case.case_id, ())) for case in cases))
+
+
+def _keys_of_pairs(pairs: Iterable[tuple[Case, Case]]) -> dict[str, set[Hashable]]:
+    keys: dict[str, set[Hashable]] = {}
+    for one, two in pairs:
+        for case in (one, two):
+            keys.setdefault(case.case_id, set()).add((one.case_id, two.case_id))
+    return keys
+
+
+def _pairs(number: int) -> str:
+    return "1 pair of cases" if number == 1 else f"{number} pairs of cases"
