@@ -32,7 +32,6 @@ from side_by_side import Cost, in_turn, machine, median, options, print_table, r
 
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
-from volseg.cases.reading import read_reference
 from volseg.config import CHANNELS, ExperimentConfig, load_config
 from volseg.images.nifti import read_header
 from volseg.images.nifti_writing import write_label_map
@@ -73,7 +72,7 @@ def make_raw(cases: Sequence[Case], config: ExperimentConfig, folder: Path) -> N
             link = folder / "imagesTr" / f"{case.case_id}_{number:04}.nii.gz"
             link.symlink_to(files[channel].resolve())
         regions = case_scheme(case, config).regions
-        label_map, _ = read_reference(case)
+        label_map, _ = case.read_reference()
         converted = sum(np.isin(label_map, regions[name]) for name in ("WT", "TC", "ET"))
         header = read_header(case.label[0])[1]
         target = folder / "labelsTr" / f"{case.case_id}.nii.gz"

@@ -30,7 +30,6 @@ import torch
 from side_by_side import HERE, Cost, in_turn, machine, median, options, print_table, ratios, run
 
 from volseg.cases.case import Case
-from volseg.cases.reading import read_reference
 from volseg.config import load_config
 from volseg.finding.folders import find_cases
 from volseg.inference.windows import cpu_computes_in_bf16
@@ -208,7 +207,7 @@ class Comparison:
         found = []
         for case in self.cases:
             if case.label:
-                reference = read_reference(case)[0].copy()
+                reference = case.read_reference()[0].copy()
                 reference[reference == 4] = 3
                 scheme = get_scheme("brats2023")
                 masks = scheme.masks(self.label_map(side, case)), scheme.masks(reference)

@@ -36,7 +36,6 @@ from side_by_side import (
     ratios,
 )
 
-from volseg.cases.reading import read_reference
 from volseg.finding.folders import find_cases
 from volseg.labels import LabelScheme, get_scheme
 from volseg.phantoms import make_phantom
@@ -69,7 +68,7 @@ def references(scans: list[Path], small: bool):
         return
     for case in find_cases(scans).cases:
         if case.label:
-            yield case.case_id, np.ascontiguousarray(read_reference(case)[0])
+            yield case.case_id, np.ascontiguousarray(case.read_reference()[0])
 
 
 def compared(folder: Path, maps: dict[str, np.ndarray], rounds: int, small: bool) -> list[str]:

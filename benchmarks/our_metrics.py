@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import worker
 
-from volseg.cases.case import Case
+from volseg.cases.volume_case import VolumeCase
 from volseg.evaluation.scoring import Comparison, score_label_maps
 from volseg.images.grid import Grid
 from volseg.labels import get_scheme
@@ -19,7 +19,7 @@ def main():
     paths = [Path(word) for word in sys.argv[1:3]]
     prediction, reference = (np.load(path) for path in paths)
     scheme, regions = get_scheme(sys.argv[3]), sys.argv[4:]
-    case = Case("case", "patient", images=(), channels=(), label=(paths[1],))
+    case = VolumeCase("case", "patient", images=(), channels=(), label=(paths[1],))
     comparison = Comparison(case, (paths[0],), predicted=scheme, expected=scheme)
     grid = Grid(prediction.shape, np.eye(4))
 

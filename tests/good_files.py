@@ -343,7 +343,7 @@ def _runs(folder: Path, add: Any, on: Any) -> None:
 
 
 def _cache(folder: Path, add: Any, on: Any) -> None:
-    from volseg.cases.case import Case
+    from volseg.cases.volume_case import VolumeCase
     from volseg.config import load_config
     from volseg.training.cache.cases import build_cache
 
@@ -352,7 +352,7 @@ def _cache(folder: Path, add: Any, on: Any) -> None:
     for part in ("t1n", "seg"):
         array = generator.integers(0, 2 if part == "seg" else 900, (20, 20, 20))
         _image(scans / f"{part}.nii", array.astype(np.uint8 if part == "seg" else np.int16))
-    case = Case("a", "a", (scans / "t1n.nii",), ("t1n",), (scans / "seg.nii",))
+    case = VolumeCase("a", "a", (scans / "t1n.nii",), ("t1n",), (scans / "seg.nii",))
     options = "labels: lgg\ndata: {data_list: x, channels: [t1n], patch_size: [16, 16, 16]}\n"
     options += "network: {name: unet, widths: [4, 8]}\n"
     (scans / "config.yaml").write_text(options)

@@ -18,7 +18,6 @@ from torch.nn import functional
 from torch.utils.data import default_collate
 
 from volseg.cases.data_list import read_data_list
-from volseg.cases.reading import read_images
 from volseg.config import CHANNELS, AugmentationConfig, ExperimentConfig, PreprocessingConfig
 from volseg.finding.folders import find_cases
 from volseg.training.cache.cases import build_cache
@@ -47,7 +46,7 @@ def image(request) -> torch.Tensor:
     """Four channels, float32; uneven sizes, more than one block of rows."""
     if request.param == "real":
         folder = request.getfixturevalue("real_data") / "brats2021" / "BraTS2021_00006"
-        scan = read_images(find_cases([folder]).cases[0], CHANNELS)
+        scan = find_cases([folder]).cases[0].read_images(CHANNELS)
         whole = preprocess(scan, PreprocessingConfig()).image
         return torch.from_numpy(whole[:, 20:90, 40:107, 30:95].astype(np.float32))
     shape = (4, 71, 66) if request.param == "random 2D" else (4, 41, 38, 67)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
+from volseg.cases.volume_case import VolumeCase
 from volseg.config import PreprocessingConfig, load_config
 from volseg.errors import ImageError
 from volseg.images.background import background_of, tissue_of
@@ -467,7 +467,7 @@ def test_split_and_check_find_the_few_cases_whose_background_is_another(tmp_path
 
 def test_cases_to_look_at_are_some_of_all_and_one_of_each_odd_kind(monkeypatch):
     monkeypatch.setattr("volseg.survey.grey_values._OF_ALL", 4)
-    cases = [Case(str(n), str(n), (), ("t1n",)) for n in range(12)]
+    cases = [VolumeCase(str(n), str(n), (), ("t1n",)) for n in range(12)]
     odd = {"1": ("-1",), "2": ("-1",), "4": ("none",), "9": ("5",)}
 
     assert [one.case_id for one in telling(cases, odd)] == ["0", "3", "6", "9", "1", "4"]

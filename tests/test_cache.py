@@ -18,7 +18,7 @@ from filelock import FileLock
 from volseg import signals
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
-from volseg.cases.reading import read_images
+from volseg.cases.volume_case import VolumeCase
 from volseg.config import AugmentationConfig, ExperimentConfig, PreprocessingConfig
 from volseg.errors import LabelError, OutputError
 from volseg.finding.folders import find_cases
@@ -173,7 +173,7 @@ def one_case(folder: Path, image: np.ndarray, label_map: np.ndarray) -> Case:
     for name, array in (("t1n", image), ("seg", label_map)):
         nib.save(nib.Nifti1Image(array, np.eye(4)), folder / f"{name}.nii.gz")
     files = (folder / "t1n.nii.gz",), (folder / "seg.nii.gz",)
-    return Case("a", "a", images=files[0], channels=("t1n",), label=files[1])
+    return VolumeCase("a", "a", images=files[0], channels=("t1n",), label=files[1])
 
 
 @pytest.mark.parametrize("place", [None, (0, 0, 0), (29, 31, 27)])
@@ -328,7 +328,7 @@ def test_a_signal_while_cases_are_prepared_lets_each_begun_one_become_whole(
 
 def _assert_is_plain(found, config) -> None:
     """To the last bit: nothing is rounded on the way, and only zeros are left out."""
-    images = read_images(found.case, config.data.channels)
+    images = found.case.read_images(config.data.channels)
     done = preprocess(images, config.preprocessing)
     regions = preprocess_masks(read_masks(found.case, config, images.grid), images.grid, done)
     bits = sum(region.astype(np.uint8) << number for number, region in enumerate(regions))

@@ -16,7 +16,7 @@ import torch
 from typer.testing import CliRunner
 
 import volseg.tasks.trial
-from volseg.cases.case import Case
+from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.config import ExperimentConfig, idle_options, load_config
 from volseg.errors import ConfigError, DataListError, ResourceError
@@ -83,7 +83,7 @@ def test_the_size_of_the_cache_is_that_of_the_files_of_an_entry(tmp_path):
     for name, size in (("image.npy", 700), ("tissue.npy", 200), ("meta.json", 100)):
         (tmp_path / name).write_bytes(bytes(size))
     grid = Grid((4, 5, 6), np.eye(4))
-    case = CachedCase(Case("a", "a", (), ()), tmp_path, Grid((2, 3, 4), np.eye(4)), grid)
+    case = CachedCase(VolumeCase("a", "a", (), ()), tmp_path, Grid((2, 3, 4), np.eye(4)), grid)
     config = ExperimentConfig.from_dict(
         {"labels": "brats2023", "data": {"data_list": "list.json"}, "network": {"name": "unet"}}
     )

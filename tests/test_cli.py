@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 import volseg
 from volseg import cli, signals
 from volseg.__main__ import main
-from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, read_data_list
+from volseg.cases.volume_case import VolumeCase
 from volseg.cli.log import PlainLog
 from volseg.config import CHANNELS
 from volseg.errors import DataListError, OutputError
@@ -390,7 +390,7 @@ def test_words_that_make_no_sense_exit_with_2(words):
 
 def test_split_shows_what_was_found_left_out_decided_and_shared_out(stand_in):
     cases = [
-        Case(f"c{n}", f"p{n // 2}", (Path("x"),), ("t1c",), Path("y"), "msd", fold=n // 2)
+        VolumeCase(f"c{n}", f"p{n // 2}", (Path("x"),), ("t1c",), Path("y"), "msd", fold=n // 2)
         for n in range(4)
     ]
     skipped = [Skipped(Path("/data/[odd] name.txt"), "not .nii or .nii.gz")]

@@ -15,8 +15,8 @@ import torch
 from typer.testing import CliRunner
 
 import volseg.tasks.compare as task
-from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, write_data_list
+from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.comparison.cost import count_multiply_adds, machine_in_words, measure_costs
 from volseg.comparison.figure import RUN_COLOURS, comparison_figure
@@ -248,7 +248,9 @@ def test_two_examinations_of_a_patient_count_once(run):
 def test_the_data_list_of_a_run_says_who_the_patients_are(run, tmp_path):
     first, second = run("one", {"a": 9, "b": 5}), run("two", {"a": 8, "b": 8})
     images = (tmp_path / "i.nii.gz",)
-    cases = [Case(name, "p", images, ("t1n",), (tmp_path / "l.nii.gz",), fold=0) for name in "ab"]
+    cases = [
+        VolumeCase(name, "p", images, ("t1n",), (tmp_path / "l.nii.gz",), fold=0) for name in "ab"
+    ]
     write_data_list(first / "data_list.json", DataList("n", ("t1n",), tuple(cases)), tmp_path)
     (second / "data_list.json").write_text("no list")
 

@@ -18,6 +18,7 @@ from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.folds import assign_folds
 from volseg.cases.identity import patient_of
 from volseg.cases.layouts import layout_of
+from volseg.cases.volume_case import VolumeCase
 from volseg.errors import DataListError, LabelError
 from volseg.finding.folders import find_cases, find_scans
 from volseg.survey.schemes import Group, tell_schemes
@@ -497,7 +498,7 @@ def test_the_question_shows_values_and_what_fits():
 
 
 def cases_of(*patients: str) -> list[Case]:
-    return [Case(f"{p}-{i}", p, (), CHANNELS) for i, p in enumerate(patients)]
+    return [VolumeCase(f"{p}-{i}", p, (), CHANNELS) for i, p in enumerate(patients)]
 
 
 patients = st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=40)
@@ -638,7 +639,7 @@ def test_one_fold_of_a_list_can_be_segmented(tmp_path, mixed):
 
 def test_a_listed_case_without_a_wanted_channel_is_named(tmp_path, mixed):
     path = tmp_path / "mixed.json"
-    one = Case("Z", "Z", (tmp_path / "Z_adc.nii.gz",), ("adc",))
+    one = VolumeCase("Z", "Z", (tmp_path / "Z_adc.nii.gz",), ("adc",))
     write_data_list(path, DataList("x", CHANNELS, mixed.training, (one,)), tmp_path)
 
     finding = find_scans(path)
@@ -682,6 +683,10 @@ LIST = {"volseg": 1, "name": "x", "channels": ["t1c"], "data_root": ".", "traini
         (
             {"training": [ENTRY | {"fold": 0}, ENTRY | {"case_id": "B"}]},
             "patient A is in several folds: A in fold 0, B in no fold; give all cases",
+        ),
+        (
+            {"training": [ENTRY | {"spacing_mm": [1.0, 1.0, 5.0]}]},
+            "case A has spacing_mm, but NIfTI files say theirs; leave it out",
         ),
     ],
 )
@@ -740,7 +745,7 @@ def test_keys_of_the_decathlon_are_accepted(tmp_path):
 
     (case,) = read_data_list(path).training
 
-    assert case == Case("A", "A", (tmp_path / "a",), ("t1c",), (tmp_path / "b",))
+    assert case == VolumeCase("A", "A", (tmp_path / "a",), ("t1c",), (tmp_path / "b",))
 
 
 def test_a_glioma_of_2021_and_its_release_of_2023_are_one_patient():
@@ -817,7 +822,7 @@ def test_monai_reads_the_slices_of_a_stack(tmp_path):
     [
         ({"spacing_mm": [1.0, 1.0]}, "training.0.spacing_mm: list should have at least 3 items"),
         ({"spacing_mm": [1, 0, 1]}, "training.0.spacing_mm.1: input should be greater than"),
-        ({"label": ["m"]}, "case A has 1 label maps, but 2 expected; list one for a volume, or"),
+        ({"label": ["m"]}, "case A has 1 label maps, but 2 expected; list one for each slice"),
         ({"groups": {"grade": 2}}, "training.0.groups.grade: input should be a valid string"),
     ],
 )

@@ -12,9 +12,9 @@ import torch
 from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou
 from scipy.ndimage import binary_dilation, find_objects
 
-from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, write_data_list
 from volseg.cases.sources import read_sources
+from volseg.cases.volume_case import VolumeCase
 from volseg.errors import ConfigError, DataListError, LabelError, OutputError
 from volseg.finding.folders import find_cases
 from volseg.labels import get_scheme
@@ -101,7 +101,7 @@ def test_the_two_sides_may_store_labels_in_different_conventions(folders):
 def test_each_case_of_a_data_list_bears_its_own_convention(folders, tmp_path):
     write(folders[1] / "b.nii.gz", tumour(enhancing=3))
     cases = [
-        Case(case, case, (tmp_path / f"{case}_t1c.nii.gz",), ("t1c",), (label,), labels)
+        VolumeCase(case, case, (tmp_path / f"{case}_t1c.nii.gz",), ("t1c",), (label,), labels)
         for case, labels in (("a", "brats2021"), ("b", "brats2023"))
         for label in [folders[1] / f"{case}.nii.gz"]
     ]
@@ -117,10 +117,12 @@ def test_each_case_of_a_data_list_bears_its_own_convention(folders, tmp_path):
 
 def test_one_fold_of_a_data_list_is_scored_alone(folders, tmp_path):
     cases = tuple(
-        Case(case, case, (tmp_path / f"{case}.nii",), ("t1c",), (folders[1] / f"{case}.nii.gz",),
-             fold=fold)
+        VolumeCase(
+            *(case, case, (tmp_path / f"{case}.nii",), ("t1c",), (folders[1] / f"{case}.nii.gz",)),
+            fold=fold,
+        )
         for fold, case in enumerate("ab")
-    )  # fmt: skip
+    )
     write_data_list(tmp_path / "list.json", DataList("x", ("t1c",), cases), tmp_path)
 
     arguments = (folders[0], tmp_path / "list.json", folders[2])
@@ -468,7 +470,7 @@ def test_a_damaged_reference_decides_nothing_and_fails_alone(tmp_path):
 
 def test_a_list_that_leaves_the_scheme_to_a_config_needs_its_name_and_may_need_a_root(folders):
     reference = folders[1]
-    case = Case("a", "a", (reference / "a_t1c.nii.gz",), ("t1c",), (reference / "a.nii.gz",))
+    case = VolumeCase("a", "a", (reference / "a_t1c.nii.gz",), ("t1c",), (reference / "a.nii.gz",))
     listed = reference.parent / "list.json"
     write_data_list(listed, DataList("x", ("t1c",), (case,)), reference)
     listed.write_text(listed.read_text().replace('"data_root": "reference"', '"data_root": null'))

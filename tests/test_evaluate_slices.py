@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, write_data_list
+from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cli import app
 from volseg.errors import DataListError, LabelError
 from volseg.images.slice_masks import read_stack_label_map, write_masks
@@ -41,7 +41,7 @@ def stack(folder, case_id, volume=REFERENCE, **facts):
     images = tuple(folder / name for name in names(case_id, volume.shape[2]))
     masks = [f"{path.stem}_mask.tif" for path in images]
     label = write_slices(folder, volume, masks)
-    return Case(case_id, case_id, images, ("t1n", "t2f", "t1c"), label, "lgg", **facts)
+    return SliceStackCase(case_id, case_id, images, ("t1n", "t2f", "t1c"), label, "lgg", **facts)
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ def pairs(tmp_path):
         image = tmp_path / "images" / f"{number}{suffix}"
         label = write_slices(tmp_path / "masks", REFERENCE[..., :1], [f"{number}.png"])
         write_masks(tmp_path / "predictions", PREDICTION[..., 1:2], [image], binary=True)
-        cases.append(Case(str(number), str(number), (image,), ("t1c",), label, "binary"))
+        cases.append(SliceStackCase(str(number), str(number), (image,), ("t1c",), label, "binary"))
     write_data_list(tmp_path / "list.json", DataList("x", ("t1c",), tuple(cases)), tmp_path)
     return tmp_path / "predictions", tmp_path / "list.json", tmp_path / "scores"
 
@@ -283,7 +283,8 @@ def test_pictures_and_probabilities_beside_masks_are_told_from_them(pairs):
 def test_a_mask_that_bears_the_name_of_two_cases_is_the_prediction_of_neither(tmp_path):
     cases = [stack(tmp_path / one, "s", REFERENCE[..., :1]) for one in "ab"]
     named = [
-        Case(i, i, c.images, c.channels, c.label, "lgg") for i, c in zip("ab", cases, strict=True)
+        SliceStackCase(i, i, c.images, c.channels, c.label, "lgg")
+        for i, c in zip("ab", cases, strict=True)
     ]
     write_data_list(tmp_path / "list.json", DataList("x", ("t1n",), tuple(named)), tmp_path)
     write_slices(tmp_path / "predictions", REFERENCE[..., :1], ["s_9.tif"])

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, leaks, read_data_list, write_data_list
+from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.errors import DataListError
 from volseg.evaluation.references import find_references
@@ -243,7 +244,7 @@ def test_a_label_map_that_was_mirrored_and_turned_has_the_same_outline(tmp_path)
     nibabel.save(nibabel.Nifti1Image(label_map, np.diag([-1, 1, 1, 1])), tmp_path / "a.nii")
     columns = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
     nibabel.save(nibabel.Nifti1Image(turned, columns.astype(float)), tmp_path / "b.nii")
-    cases = [Case(name, name, (), ("t1n",), (tmp_path / f"{name}.nii",)) for name in "ab"]
+    cases = [VolumeCase(name, name, (), ("t1n",), (tmp_path / f"{name}.nii",)) for name in "ab"]
 
     one, two = read_label_maps(cases).values()
 
@@ -256,7 +257,7 @@ def test_a_label_map_that_was_mirrored_and_turned_has_the_same_outline(tmp_path)
 
 def test_a_label_map_is_the_same_in_pieces_as_in_one(monkeypatch, tmp_path):
     add_case(tmp_path / "a", "a_", tumour(0))
-    case = Case("a", "a", (), ("t1n",), (tmp_path / "a" / "a_seg.nii.gz",))
+    case = VolumeCase("a", "a", (), ("t1n",), (tmp_path / "a" / "a_seg.nii.gz",))
     whole = read_label_maps([case])
 
     monkeypatch.setattr("volseg.survey.label_maps._PIECE", 10_000)
@@ -629,7 +630,9 @@ def listed(tmp_path: Path, *cases: Case) -> Path:
 
 def case(case_id: str, patient: str, fold: int, tmp_path: Path, file: str = "") -> Case:
     image = tmp_path / f"{file or case_id}.nii"
-    return Case(case_id, patient, (image,), ("t1n",), (tmp_path / f"{case_id}-seg.nii",), fold=fold)
+    return VolumeCase(
+        case_id, patient, (image,), ("t1n",), (tmp_path / f"{case_id}-seg.nii",), fold=fold
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from tiny_models import OF_SLICES, write_model
 from tiny_scans import PATIENTS, write_case, write_images
 
 import volseg
-from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, write_data_list
+from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.config import CHANNELS
 from volseg.errors import DataListError, ModelError, OutputError
 from volseg.finding.folders import find_cases
@@ -332,7 +332,9 @@ def test_two_cases_never_share_a_result(tmp_path, slice_model, output):
     cases = []
     for name in ("a", "b"):
         write_images(tmp_path / name, ["1.png"])
-        cases.append(Case(name, name, (tmp_path / name / "1.png",), ("t1n", "t2f", "t1c")))
+        cases.append(
+            SliceStackCase(name, name, (tmp_path / name / "1.png",), ("t1n", "t2f", "t1c"))
+        )
     listed = DataList("some", ("t1n", "t2f", "t1c"), training=(), testing=tuple(cases))
     write_data_list(tmp_path / "list.json", listed, tmp_path)
 
@@ -358,7 +360,7 @@ def test_volumes_that_hold_flair_alone_are_segmented_by_slices(scans, slice_mode
 def test_a_real_patient_of_slices_is_segmented(real_data, slice_model, output):
     folder = real_data / "lgg" / "kaggle_3m" / "TCGA_FG_A60K_20040224"
     few = [str(folder / f"{folder.name}_{n}.tif") for n in (30, 31)]
-    case = Case(folder.name, folder.name, tuple(map(Path, few)), ("t1n", "t2f", "t1c"))
+    case = SliceStackCase(folder.name, folder.name, tuple(map(Path, few)), ("t1n", "t2f", "t1c"))
     listed = DataList("some", case.channels, training=(), testing=(case,))
     output.parent.mkdir()
     write_data_list(output.parent / "list.json", listed, real_data)

@@ -20,8 +20,8 @@ from tiny_models import tiny_config, write_model
 from tiny_scans import CORE, ENHANCING, SUFFIXES, WHOLE, oblique, write_case
 
 import volseg
-from volseg.cases.case import Case
-from volseg.cases.reading import read_images
+from volseg.cases.slice_stack_case import SliceStackCase
+from volseg.cases.volume_case import VolumeCase
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.errors import ConfigError, DataListError, LabelError, ModelError, ResourceError
 from volseg.images.boxes import bounding_box
@@ -483,7 +483,7 @@ def write_stack(folder, ending="png", slices=3, **more):
             image[5, 4:8, 1] = 255
         paths.append(folder / f"{folder.name}_{n}.{ending}")
         Image.fromarray(image).save(paths[-1])
-    return Case(folder.name, folder.name, tuple(paths), ("t1n", "t2f", "t1c"), **more)
+    return SliceStackCase(folder.name, folder.name, tuple(paths), ("t1n", "t2f", "t1c"), **more)
 
 
 def test_a_stack_is_segmented_and_written_as_masks(tmp_path, bright):
@@ -535,7 +535,7 @@ def test_masks_of_several_labels_hold_the_labels(tmp_path, thresholds):
     image[5:9, 4:8, 3], image[5:7, 4:8, 1], image[5, 4:8, 2] = 250, 250, 250
     image[0, 0] = 0
     Image.fromarray(image).save(tmp_path / "a.png")
-    case = Case("a", "a", (tmp_path / "a.png",), tuple(channels))
+    case = SliceStackCase("a", "a", (tmp_path / "a.png",), tuple(channels))
 
     (path,) = Predictor("model", device="cpu").predict(case).save_slices(tmp_path / "masks")
 
@@ -813,7 +813,7 @@ def test_a_folder_of_several_cases_is_refused(tmp_path, thresholds):
 def test_a_case_of_a_data_list_needs_only_the_channels_of_the_model(tmp_path, thresholds):
     folder = write_case(tmp_path)
     paths = tuple(folder / f"{folder.name}_{suffix}.nii.gz" for suffix in SUFFIXES.values())
-    case = Case("here", "someone", (*paths, folder / "unread.nii.gz"), (*SUFFIXES, "t2star"))
+    case = VolumeCase("here", "someone", (*paths, folder / "unread.nii.gz"), (*SUFFIXES, "t2star"))
 
     assert Predictor("model", device="cpu").predict(case).case_id == "here"
 
@@ -962,7 +962,7 @@ def test_probabilities_of_a_real_case_are_those_of_monais_transforms_and_inferer
 def test_outside_the_box_that_an_image_covers_all_is_background(tmp_path, orientation, spacing_mm):
     case = write_case(tmp_path, orientation=orientation)
     predictor = Predictor(write_model(tmp_path / "model.safetensors"), device="cpu")
-    images = read_images(predictor.find(case).cases[0], predictor.channels)
+    images = predictor.find(case).cases[0].read_images(predictor.channels)
     data = PreprocessingConfig(spacing_mm=(spacing_mm,) * 3)
     done = preprocess(images, data)
 

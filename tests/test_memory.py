@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from volseg import memory
-from volseg.cases.case import Case
+from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.errors import ResourceError
 
@@ -153,7 +153,7 @@ def test_memory_that_one_case_lacks_is_there_for_the_others(monkeypatch):
     def work() -> str:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
 
-    case = Case("a", "a", (), ())
+    case = VolumeCase("a", "a", (), ())
 
     assert infer._tried(case, lambda: "done") == "done"
     assert infer._tried(case, work).startswith("case a: memory ran out with")

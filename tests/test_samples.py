@@ -252,14 +252,14 @@ def test_a_compared_case_is_drawn_as_its_files_hold_it(cohort, predictions):
 
 def test_slices_of_real_patients_are_drawn(real_data):
     folder = real_data / "lgg" / "kaggle_3m" / "TCGA_CS_4941_19960909"
-    from volseg.cases.case import Case
+    from volseg.cases.slice_stack_case import SliceStackCase
 
     images = sorted(
         (path for path in folder.glob("*.tif") if not path.stem.endswith("_mask")),
         key=lambda path: int(path.stem.rpartition("_")[2]),
     )
     masks = tuple(path.with_name(f"{path.stem}_mask.tif") for path in images)
-    case = Case("a", "a", tuple(images), ("t1n", "t2f", "t1c"), masks, "lgg")
+    case = SliceStackCase("a", "a", tuple(images), ("t1n", "t2f", "t1c"), masks, "lgg")
     lgg = get_scheme("lgg")
 
     shown = compared_view(Comparison(case, masks, lgg, lgg))

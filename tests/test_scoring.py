@@ -13,9 +13,8 @@ import torch
 from experiments import write_small_config
 
 from volseg import signals
-from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
-from volseg.cases.reading import read_images, read_reference
+from volseg.cases.volume_case import VolumeCase
 from volseg.config import ExperimentConfig, load_config
 from volseg.images.nifti_writing import write_label_map
 from volseg.inference.windows import on_scan_grid
@@ -95,12 +94,12 @@ def test_a_reference_beyond_the_brain_counts_and_so_does_an_empty_one(
 ):
     config, _ = cached(*words)
     listed = read_data_list(config.data.data_list).training[0]
-    changed = np.zeros_like(read_reference(listed)[0])
+    changed = np.zeros_like(listed.read_reference()[0])
     if labels != "none":
         changed[0, :2, 0], changed[-1, -1, -1] = 1, 3
-    header = read_images(listed, config.data.channels).header
+    header = listed.read_images(config.data.channels).header
     write_label_map(tmp_path / "seg.nii.gz", changed, header)
-    case = Case("far", "far", listed.images, listed.channels, (tmp_path / "seg.nii.gz",))
+    case = VolumeCase("far", "far", listed.images, listed.channels, (tmp_path / "seg.nii.gz",))
     ((entry,), failures) = build_cache([case], config, tmp_path / "cache")
 
     found = scored(entry, guess(entry), config)

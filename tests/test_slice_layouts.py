@@ -17,6 +17,8 @@ from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.folds import assign_folds
 from volseg.cases.layouts import LGG, NUMBERED_SLICES, PAIRS, UNLABELLED, institution_of
 from volseg.cases.patient_table import PatientTable, add_groups, read_patient_table
+from volseg.cases.slice_stack_case import SliceStackCase
+from volseg.cases.volume_case import VolumeCase
 from volseg.cli.split import print_split
 from volseg.comparison import report as compare_report
 from volseg.errors import ConfigError, DataListError
@@ -260,8 +262,8 @@ def test_plain_files_are_a_case_each_without_a_label(tmp_path):
 
 
 def test_the_size_of_voxels_is_known_of_volumes_and_of_stacks_that_say_it():
-    volume = Case("a", "a", (Path("a.nii.gz"),), ("t1n",))
-    stack = Case("a", "a", (Path("a.png"),), ("t1n",))
+    volume = VolumeCase("a", "a", (Path("a.nii.gz"),), ("t1n",))
+    stack = SliceStackCase("a", "a", (Path("a.png"),), ("t1n",))
 
     assert (volume.is_stack, volume.has_size) == (False, True)
     assert (stack.is_stack, stack.has_size) == (True, False)
@@ -447,7 +449,7 @@ def test_only_required_channels_must_be_there_in_nifti_cases(tmp_path):
 
 def test_only_required_channels_must_be_there_in_a_list(tmp_path):
     cases = [
-        Case(name, name, (tmp_path / f"{name}.nii.gz",), (channel,))
+        VolumeCase(name, name, (tmp_path / f"{name}.nii.gz",), (channel,))
         for name, channel in (("A", "t2f"), ("B", "t1n"))
     ]
     write_data_list(tmp_path / "l.json", DataList("l", ("t2f",), (), tuple(cases)), tmp_path)
@@ -523,7 +525,7 @@ def test_folds_of_the_real_patients_are_alike_in_tumour_and_institutions(real_da
 
 def test_heavy_patients_are_shared_out_first_and_no_fold_stays_empty():
     weights = {"a": 9.0, "b": 5.0, "c": 4.0, "d": 0.0}
-    cases = [Case(name, name.upper(), (), ()) for name in (*weights, "e")]
+    cases = [VolumeCase(name, name.upper(), (), ()) for name in (*weights, "e")]
 
     shared = assign_folds(cases, 3, 0, weights)
 
@@ -535,7 +537,7 @@ def test_heavy_patients_are_shared_out_first_and_no_fold_stays_empty():
 
 
 def test_cases_of_a_patient_weigh_together():
-    cases = [Case(f"{p}{i}", p, (), ()) for p, i in (("p", 1), ("p", 2), ("q", 1), ("r", 1))]
+    cases = [VolumeCase(f"{p}{i}", p, (), ()) for p, i in (("p", 1), ("p", 2), ("q", 1), ("r", 1))]
 
     shared = assign_folds(cases, 2, 0, {"p1": 2, "p2": 2, "q1": 3, "r1": 3})
 
@@ -559,9 +561,9 @@ def table(tmp_path: Path, text: str = TABLE) -> Path:
 
 def test_a_table_gives_its_grouping_columns_to_the_cases_of_its_patients(tmp_path):
     cases = [
-        Case("a_2001", "a", (), (), groups={"institution": "CS"}),
-        Case("b-x", "other", (), ()),
-        Case("bb", "bb", (), ()),
+        VolumeCase("a_2001", "a", (), (), groups={"institution": "CS"}),
+        VolumeCase("b-x", "other", (), ()),
+        VolumeCase("bb", "bb", (), ()),
     ]
 
     grouped, sentence = add_groups(cases, read_patient_table(table(tmp_path)))
@@ -584,7 +586,7 @@ def test_thousands_of_rows_are_not_searched_for_each_case(tmp_path):
             return super().__iter__()
 
     rows = Rows({str(n): {"grade": str(n % 3)} for n in range(30)})
-    cases = [Case(f"{n}_x", f"{n}_x", (), ()) for n in range(30)]
+    cases = [VolumeCase(f"{n}_x", f"{n}_x", (), ()) for n in range(30)]
 
     grouped, _ = add_groups(cases, PatientTable(tmp_path, ("grade",), rows))
 
@@ -594,7 +596,7 @@ def test_thousands_of_rows_are_not_searched_for_each_case(tmp_path):
 
 def test_the_longest_name_of_a_row_counts(tmp_path):
     text = "id;centre\na;x\na_1;y\n;z\n\n"
-    cases = [Case("a_1_left", "p", (), ()), Case("a_12", "q", (), ())]
+    cases = [VolumeCase("a_1_left", "p", (), ()), VolumeCase("a_12", "q", (), ())]
 
     grouped, _ = add_groups(cases, read_patient_table(table(tmp_path, text)))
 
@@ -659,7 +661,8 @@ def test_a_table_that_cannot_be_read_or_is_of_others_is_refused(tmp_path):
         DataListError, match=r"it has a, b, zz, the patients are k, l, m, \.\.\.; name"
     ):
         add_groups(
-            [Case(n, n, (), ()) for n in "klmn"], read_patient_table(table(tmp_path), ("age",))
+            [VolumeCase(n, n, (), ()) for n in "klmn"],
+            read_patient_table(table(tmp_path), ("age",)),
         )
 
 

@@ -29,8 +29,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from volseg import signals
-from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, read_data_list, write_data_list
+from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.errors import (
     CheckpointError,
@@ -1264,7 +1264,7 @@ def stacks(tmp_path_factory) -> DataList:
             Image.fromarray(mask).save(masks[-1])
         name = f"p{patient}"
         cases.append(
-            Case(
+            SliceStackCase(
                 *(name, name, tuple(images), ("t1n", "t2f", "t1c"), tuple(masks), "lgg"),
                 fold=int(patient < 2),
                 groups={"site": "A" if patient < 4 else "B"},

@@ -1,28 +1,41 @@
-"""A case: one examination, its images and its label map."""
+"""A case: one examination, of whichever kind its files are.
+
+Readers of images are imported once a file is read: they take longer to load than a data list.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from volseg.images.file_names import is_slice
+from volseg.errors import DataListError, GeometryError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from volseg.images.grid import Grid
+    from volseg.images.nifti import CaseImages
+
+#: Size of a voxel along columns, rows and slices.
+SpacingMm = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(ABC):
     """One examination: its images and at most one label map.
 
     Attributes:
         case_id: Name of the examination.
         patient_id: Name of the person; all cases of a person share a fold.
-        images: One file for each of `channels`, in that order; or one 4D file that holds them all;
-            or, in a stack, one 2D image of all channels for each slice, in the order of slices.
+        images: Files of the images, in the order that the kind of case says.
         channels: What the files hold.
-        label: Label map: one file, in a stack one for each slice; empty if there is none.
+        label: Files of the label map; empty if there is none.
         labels: Name of the label scheme of `label`; None: that of the config.
         fold: Share of the cross-validation.
-        spacing_mm: Size of a voxel of a stack along columns, rows and slices; None: not known.
         groups: What else is known of the patient, such as `{"institution": "CS"}`.
     """
 
@@ -33,20 +46,214 @@ class Case:
     label: tuple[Path, ...] = ()
     labels: str | None = None
     fold: int | None = None
-    spacing_mm: tuple[float, float, float] | None = None
     groups: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    @property
-    def is_stack(self) -> bool:
-        """Whether the images are 2D slices (TIFF, PNG, ...) and not volumes."""
-        return is_slice(self.images[0].name) if self.images else False
-
-    @property
-    def has_size(self) -> bool:
-        """Whether the size of a voxel is known; without it, there are no mm and no ml."""
-        return not self.is_stack or self.spacing_mm is not None
+    #: What the files are, in a word.
+    kind: ClassVar[str]
+    #: Whether the files say which way the patient lies.
+    is_oriented: ClassVar[bool]
+    #: How a prediction on another grid is made to fit.
+    grid_remedy: ClassVar[str]
 
     @property
     def place(self) -> Path:
         """The image, or the folder of several."""
         return self.images[0] if len(self.images) == 1 else self.images[0].parent
+
+    @property
+    def spacing_mm(self) -> SpacingMm | None:
+        """Size of a voxel as the data list says it, of files that do not."""
+        return None
+
+    @property
+    @abstractmethod
+    def has_size(self) -> bool:
+        """Whether the size of a voxel is known; without it, there are no mm and no ml."""
+
+    @property
+    @abstractmethod
+    def slices(self) -> tuple[Path, ...]:
+        """Image of each slice along K, where each has a file; what counts slices counts these."""
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether the images are 2D slices (TIFF, PNG, ...) and not volumes."""
+        return bool(self.slices)
+
+    @property
+    @abstractmethod
+    def compared_files(self) -> tuple[tuple[Path, ...], ...]:
+        """Files that show together whether two cases are one scan."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> dict[str, str] | list[str]:
+        """Image of each channel by its name, or of each slice, as a manifest notes them."""
+
+    def with_spacing(self, spacing_mm: SpacingMm) -> Self:
+        """The case with the size of a voxel, if its files do not say it."""
+        return self
+
+    def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
+        """Read the images.
+
+        Args:
+            channels: What to read, in this order.
+            fill: Channel that stands in for a missing one; None: that is an error. A channel that
+                equals this one in every voxel is missing as well: data sets are filled up so.
+
+        Returns:
+            The images (C, I, J, K); `missing` names the channels that `fill` stands in for.
+
+        Raises:
+            ImageError: If a channel is missing, or its file is missing, damaged, of another kind,
+                holds NaN or infinite voxels, or is constant.
+            GeometryError: If the files do not lie on one grid.
+        """
+        from volseg.cases.filling import filled
+
+        present = self._present(channels, fill)
+        images = self._read_images(present)
+        return images if fill is None else filled(images, present, channels, fill)
+
+    def read_grid(self, channels: Sequence[str], fill: str | None = None) -> Grid:
+        """Grid that `read_images` would find, and its errors as far as the headers show them."""
+        return self._read_grid(self._present(channels, fill))
+
+    def read_reference(self) -> tuple[npt.NDArray[np.uint8], Grid]:
+        """Label map (I, J, K) of the case, and its grid.
+
+        Raises:
+            DataListError: If the case has no label map.
+            ImageError: If a file is missing, damaged or of another kind.
+            LabelError: If it holds anything but integers from 0 to 255.
+        """
+        if not self.label:
+            raise DataListError(
+                f"case {self.case_id} has no label map", remedy="move it to 'testing'"
+            )
+        return self._read_reference()
+
+    @abstractmethod
+    def read_reference_grid(self) -> Grid:
+        """Grid that `read_reference` would find, and its errors as far as headers show them."""
+
+    @abstractmethod
+    def read_prediction(self, files: Sequence[Path]) -> tuple[npt.NDArray[np.uint8], Grid]:
+        """Label map (I, J, K) of a prediction of this case, and its grid; see `read_reference`."""
+
+    def check_prediction_grid(
+        self, files: Sequence[Path], prediction: Grid, reference: Grid
+    ) -> list[str]:
+        """Check that a prediction lies on the grid of the reference.
+
+        Args:
+            files: Files of the prediction.
+            prediction: Its grid.
+            reference: Grid of the reference.
+
+        Returns:
+            Notes on differences that are too small to matter.
+
+        Raises:
+            GeometryError: If it lies on another.
+        """
+        from volseg.images.grid import check_same_grid
+
+        try:
+            return check_same_grid({"reference": reference, "prediction": prediction})
+        except GeometryError as error:
+            raise GeometryError(error.problem, remedy=self.grid_remedy) from None
+
+    @abstractmethod
+    def check_sizes(self) -> None:
+        """Raise GeometryError if slices, or slices and masks, differ in size; of volumes nothing.
+
+        Headers of volumes are looked at by `volseg check`.
+        """
+
+    @abstractmethod
+    def read_first_slices(self) -> Iterator[npt.NDArray[Any]]:
+        """First slice of each volume, the rest of its file being left packed; of slices none.
+
+        Raises:
+            VolsegError: If it cannot be read.
+        """
+
+    @abstractmethod
+    def grey_value_notes(self) -> list[str]:
+        """What is odd about the background of volumes, a clause each; of slices nothing.
+
+        Raises:
+            VolsegError: If it cannot be read.
+        """
+
+    @abstractmethod
+    def result_folder(self, output: Path) -> Path:
+        """Folder of the label map in a folder of results."""
+
+    @abstractmethod
+    def label_map_files(self, output: Path) -> list[Path]:
+        """Files of the label map in a folder of results."""
+
+    def probability_file(self, output: Path, region: str) -> Path:
+        """Map of the probabilities of a region in a folder of results."""
+        return output / f"{self.case_id}_{region}.nii.gz"
+
+    def result_files(self, output: Path, maps: Sequence[str]) -> list[Path]:
+        """All files of a result, with a map of probabilities for each region of `maps`."""
+        return [*self.label_map_files(output), *(self.probability_file(output, r) for r in maps)]
+
+    @abstractmethod
+    def check_room(self, output: Path) -> None:
+        """Raise OutputError if other files lie where the label map is to be written."""
+
+    @abstractmethod
+    def write_label_map(
+        self, output: Path, label_map: npt.NDArray[np.uint8], header: Any, *, binary: bool
+    ) -> None:
+        """Write `label_map_files`.
+
+        Args:
+            output: Folder of results.
+            label_map: (I, J, K).
+            header: NIfTI header of the images.
+            binary: Whether the only label is 1, so that masks are black and white.
+
+        Raises:
+            OutputError: If a file cannot be written.
+        """
+
+    @abstractmethod
+    def listed_files(self, written: Callable[[Path], str]) -> dict[str, Any]:
+        """Keys `image` and `label` of a data list; `written` gives the text of a path."""
+
+    @classmethod
+    @abstractmethod
+    def misfits(
+        cls, images: int, labels: int, channels: Sequence[str], *, has_spacing: bool
+    ) -> Iterator[str]:
+        """What is wrong with a case as it is listed: clauses that follow its name.
+
+        Args:
+            images: Number of images.
+            labels: Number of label maps.
+            channels: What the images hold.
+            has_spacing: Whether the list says the size of a voxel.
+        """
+
+    def _present(self, channels: Sequence[str], fill: str | None) -> list[str]:
+        """The channels that are read: all, unless one may stand in for those that are missing."""
+        return [name for name in channels if fill is None or name in (fill, *self.channels)]
+
+    @abstractmethod
+    def _read_images(self, channels: Sequence[str]) -> CaseImages:
+        """Images of channels that the case must have."""
+
+    @abstractmethod
+    def _read_grid(self, channels: Sequence[str]) -> Grid:
+        """Grid of channels that the case must have, from headers."""
+
+    @abstractmethod
+    def _read_reference(self) -> tuple[npt.NDArray[np.uint8], Grid]:
+        """The label map, which is there."""

@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from volseg.cases.case import Case
+from volseg.cases.case import Case, SpacingMm
 from volseg.cases.identity import patient_key, patient_of, unfit_name
+from volseg.cases.kinds import kind_of
 from volseg.config.section import Spacing
 from volseg.errors import DataListError
 from volseg.files.documents import read_json
 from volseg.files.ownership import data_list_text
-from volseg.images.file_names import is_slice
 from volseg.words import cut, listed, shown
 
 logger = logging.getLogger(__name__)
@@ -209,14 +209,10 @@ def write_data_list(path: Path, data_list: DataList, data_root: Path) -> None:
 
 
 def _entry(case: Case, channels: Sequence[str], root: Path) -> dict[str, Any]:
-    images = [_relative(image, root) for image in case.images]
-    label = [_relative(path, root) for path in case.label]
-    alone = len(images) == 1 and len(case.channels) > 1 and not case.is_stack
     entry = {
         "case_id": case.case_id,
         "patient_id": case.patient_id,
-        "image": images[0] if alone else images,
-        "label": label if case.is_stack else "".join(label),
+        **case.listed_files(lambda path: _relative(path, root)),
         "fold": case.fold,
         "labels": case.labels,
         "channels": None if tuple(case.channels) == tuple(channels) else case.channels,
@@ -239,7 +235,7 @@ def _relative(path: Path, start: Path) -> str:
 
 
 def _case(entry: _Entry, channels: Sequence[str], root: Path) -> Case:
-    return Case(
+    case = kind_of(entry.image)(
         case_id=entry.case_id,
         patient_id=entry.patient_id,
         images=tuple(_absolute(root / name) for name in entry.image),
@@ -247,11 +243,9 @@ def _case(entry: _Entry, channels: Sequence[str], root: Path) -> Case:
         label=tuple(_absolute(root / name) for name in entry.label),
         labels=entry.labels,
         fold=entry.fold,
-        spacing_mm=cast(tuple[float, float, float], tuple(entry.spacing_mm))
-        if entry.spacing_mm
-        else None,
         groups=entry.groups,
     )
+    return case.with_spacing(cast(SpacingMm, tuple(entry.spacing_mm))) if entry.spacing_mm else case
 
 
 def _parse(path: Path) -> _File:
@@ -286,18 +280,13 @@ def _inconsistencies(file: _File) -> Iterator[str]:
         if not entry.label:
             yield f"case {entry.case_id} in 'training' has no label; move it to 'testing'"
     for entry in entries:
-        channels = entry.channels or file.channels
-        slices = len(entry.image) if is_slice(entry.image[0]) else 1
-        if len(entry.label) not in (0, slices):
-            yield (
-                f"case {entry.case_id} has {len(entry.label)} label maps, but {slices} expected; "
-                "list one for a volume, or one for each slice of a stack"
-            )
-        if len(entry.image) not in (1, len(channels)) and not is_slice(entry.image[0]):
-            yield (
-                f"case {entry.case_id} has {len(entry.image)} images for the channels "
-                f"{', '.join(channels)}; list one for each, or one 4D file"
-            )
+        misfits = kind_of(entry.image).misfits(
+            len(entry.image),
+            len(entry.label),
+            entry.channels or file.channels,
+            has_spacing=entry.spacing_mm is not None,
+        )
+        yield from (f"case {entry.case_id} {misfit}" for misfit in misfits)
 
 
 def _patients_in_several_folds(entries: Sequence[_Entry]) -> Iterator[str]:

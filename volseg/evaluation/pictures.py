@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from volseg.cases.reading import read_images, read_reference
 from volseg.errors import DataListError
 from volseg.evaluation.scoring import Comparison, read_prediction
 from volseg.figures.samples import Sample, choose_samples, sample_grid, samples_title, shown_channel
@@ -85,8 +84,8 @@ def compared_view(comparison: Comparison) -> CaseView:
     if not case.images:
         raise DataListError("the reference has no image", case_id=case.case_id)
     channel = shown_channel(case.channels)
-    images = read_images(case, [channel])
-    reference, grid = read_reference(case)
+    images = case.read_images([channel])
+    reference, grid = case.read_reference()
     prediction, _ = read_prediction(case, comparison.prediction)
 
     def masks(label_map: npt.NDArray[np.uint8], scheme: LabelScheme) -> Masks:

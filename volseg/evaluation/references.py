@@ -13,6 +13,8 @@ from volseg.cases.channels import LABEL
 from volseg.cases.data_list import read_data_list
 from volseg.cases.identity import patient_of
 from volseg.cases.layouts import DATA_LIST, layout_of
+from volseg.cases.slice_stack_case import SliceStackCase
+from volseg.cases.volume_case import VolumeCase
 from volseg.errors import DataListError, LabelError
 from volseg.evaluation.predictions import case_of, nifti_files, slice_files, slice_of
 from volseg.finding.contents import read_name
@@ -82,14 +84,14 @@ def _labelled_in_folder(folder: Path) -> References:
     if not (cases or files):
         files = [path for path in nifti_files(folder) if path.parent == folder]
     known = {path.resolve() for case in cases for path in case.label}
-    alone = [
-        Case(case_id, patient_of(case_id), (), (), (path,))
+    alone: list[Case] = [
+        VolumeCase(case_id, patient_of(case_id), (), (), (path,))
         for path in files
         if path.resolve() not in known
         for case_id in [case_of(path)]
     ]
     if not (cases or alone):
-        alone = _stacks_of_masks(folder)
+        alone = [*_stacks_of_masks(folder)]
     references = _merged([*cases, *alone], found)
     usable = {case.case_id for case in references.found.cases}
     lost = {}
@@ -102,7 +104,7 @@ def _labelled_in_folder(folder: Path) -> References:
     return replace(references, lost=lost)
 
 
-def _stacks_of_masks(folder: Path) -> list[Case]:
+def _stacks_of_masks(folder: Path) -> list[SliceStackCase]:
     """Cases of 2D masks without images: a folder of masks is a case, a mask beside it is one too.
 
     So lie the masks that `infer` writes.
@@ -118,7 +120,7 @@ def _stacks_of_masks(folder: Path) -> list[Case]:
             stacks[path.parent.name][path.parent].append(path)
     return [
         # The masks take the place of the images: they tell how many slices there are, and which.
-        Case(case_id, patient_of(case_id), tuple(files), (LABEL,), tuple(files))
+        SliceStackCase(case_id, patient_of(case_id), tuple(files), (LABEL,), tuple(files))
         for case_id, homes in stacks.items()
         for files in homes.values()
     ]

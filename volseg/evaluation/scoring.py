@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from volseg import memory
 from volseg.cases.case import Case
-from volseg.cases.reading import read_reference
 from volseg.errors import GeometryError, SchemeError, VolsegError
 from volseg.images.boxes import bounding_box
 from volseg.images.file_names import is_slice
@@ -94,7 +93,7 @@ def _unscored(comparison: Comparison, status: Status, reason: str | None = None)
 
 def _scored(comparison: Comparison) -> CaseScores:
     prediction, grid = read_prediction(comparison.case, comparison.prediction)
-    reference, reference_grid = read_reference(comparison.case)
+    reference, reference_grid = comparison.case.read_reference()
     _check_grids(comparison, reference_grid, grid)
     return score_label_maps(comparison, prediction, reference, grid)
 
@@ -139,7 +138,7 @@ def read_prediction(case: Case, paths: tuple[Path, ...]) -> tuple[npt.NDArray[np
     """Label map (I, J, K) of the prediction of a case, and its grid."""
     if is_slice(paths[0].name):
         # Its masks are read as those of the reference are.
-        return read_reference(replace(case, label=paths))
+        return replace(case, label=paths).read_reference()
     return read_label_map(paths[0])
 
 

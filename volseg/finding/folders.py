@@ -16,6 +16,7 @@ from volseg.cases.channels import CHANNEL_NAMES, LABEL
 from volseg.cases.data_list import read_data_list
 from volseg.cases.identity import patient_of
 from volseg.cases.layouts import DATA_LIST, Layout, layout_of
+from volseg.cases.volume_case import VolumeCase
 from volseg.config import CHANNELS
 from volseg.errors import ConfigError, DataListError
 from volseg.finding import dataset_json as described
@@ -438,7 +439,7 @@ class _Search:
         channels = tuple(files if whole else (c for c in self.channels if c in files))
         images = tuple(dict.fromkeys(files[channel] for channel in channels))
         scheme = labels if label else None
-        case = Case(case_id, patients[0], images, channels, label, scheme)
+        case = VolumeCase(case_id, patients[0], images, channels, label, scheme)
         given = self.wanted.patient is not None
         self.cases.append(Found(case, layout, place.home, place.container, self.top, given))
 

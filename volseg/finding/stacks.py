@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from volseg.cases.case import Case
 from volseg.cases.identity import patient_of
 from volseg.cases.layouts import LGG, NUMBERED_SLICES, PAIRS, UNLABELLED, Layout, institution_of
+from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.finding.finding import Skipped
 from volseg.finding.naming import Naming
 
@@ -289,7 +290,7 @@ def _channels(stack: _Stack, wanted: Wanted) -> tuple[str, ...]:
 def _case(stack: _Stack, wanted: Wanted, *, partly: bool) -> Case:
     institution = institution_of(stack.case_id)
     groups: Mapping[str, str] = {"institution": institution} if institution else {}
-    return Case(
+    return SliceStackCase(
         case_id=stack.case_id,
         patient_id=stack.slices[0].patient or patient_of(stack.case_id),
         images=tuple(one.images[0] for one in stack.slices),

@@ -18,7 +18,7 @@ import torch
 from volseg import memory
 from volseg.cases.case import Case
 from volseg.cases.channels import channel_of
-from volseg.cases.reading import read_images
+from volseg.cases.kinds import kind_of
 from volseg.config import PreprocessingConfig
 from volseg.config.training import checked_overlap
 from volseg.errors import ConfigError, DataListError, ModelError
@@ -290,7 +290,7 @@ class Predictor:
         for options in dict.fromkeys(model.config.preprocessing for model in self.models):
             source = options.channels, options.fill_missing
             if source not in read:
-                read[source] = read_images(case, *source)
+                read[source] = case.read_images(*source)
             prepared[options] = preprocess(read[source], options)
         first, *_ = read.values()
         notes = [note for images in read.values() for note in images.notes]
@@ -431,7 +431,7 @@ class Predictor:
                     f"one file is given for two of the channels {' '.join(images)}",
                     remedy="give each its own",
                 )
-            return Case(name, name, paths, channels)
+            return kind_of([path.name for path in paths])(name, name, paths, channels)
         finding = self.find(images)
         if len(finding.cases) != 1:
             raise DataListError(

@@ -111,7 +111,7 @@ class Cohort:
                 raise ConfigError(
                     "--spacing is for 2D slices, and NIfTI files say theirs", remedy="leave it out"
                 )
-            cases = tuple(replace(c, spacing_mm=spacing_mm) if c.is_stack else c for c in cases)
+            cases = tuple(case.with_spacing(spacing_mm) for case in cases)
         if table is not None:
             cases, sentence = add_groups(cases, read_patient_table(table, columns))
             notes.append(sentence)

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from volseg.cases.case import Case
-from volseg.cases.reading import grey_value_notes
 from volseg.errors import VolsegError
 from volseg.images.nifti import read_first_slices
 from volseg.progress import track
@@ -76,6 +75,6 @@ def odd_backgrounds(cases: Sequence[Case]) -> tuple[str, ...]:
     odd = borders(cases)
     for case in telling(cases, odd):
         with contextlib.suppress(VolsegError):
-            for note in grey_value_notes(case):
+            for note in case.grey_value_notes():
                 found.setdefault(note.partition(": ")[2] or note, f"case {case.case_id}: {note}")
     return (*found.values(), *odd_borders(odd, len(cases)))

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from volseg import memory
 from volseg.cases.case import Case
-from volseg.cases.reading import read_grid, read_reference, read_reference_grid
 from volseg.errors import GeometryError, VolsegError
 from volseg.images.grid import Grid
 from volseg.labels import get_scheme
@@ -81,7 +80,7 @@ def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T
 
 
 def _read_label_map(case: Case) -> LabelMap:
-    label_map, grid = read_reference(case)
+    label_map, grid = case.read_reference()
     stored = label_map.transpose(2, 1, 0)  # the order of the file
     flat = stored.reshape(-1)
     held = _Held(stored.shape)
@@ -146,8 +145,8 @@ def _outline(held: _Held, grid: Grid) -> tuple[float, ...]:
 
 def _read_case(case: Case) -> LabelMap | None:
     # The headers of volumes are looked at by `check`.
-    grid = read_grid(case, case.channels) if case.is_stack else None
-    if grid is not None and case.label and grid.shape != (size := read_reference_grid(case).shape):
+    grid = case.read_grid(case.channels) if case.is_stack else None
+    if grid is not None and case.label and grid.shape != (size := case.read_reference_grid().shape):
         sizes = [" x ".join(map(str, shape[:2])) for shape in (grid.shape, size)]
         raise GeometryError(
             f"images have {sizes[0]} pixels, but their masks {sizes[1]}",

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from volseg.cases.case import Case
-from volseg.cases.reading import read_images
 from volseg.errors import VolsegError
 from volseg.images.background import thinned
 from volseg.survey.label_maps import LabelMap
@@ -59,7 +58,7 @@ def _have_same_image(
 def _sample(case: Case, channel: str) -> npt.NDArray[np.float64] | None:
     """Voxels of a channel, alike however it is stored; None if it cannot be read."""
     try:
-        images = read_images(case, [channel])
+        images = case.read_images([channel])
     except VolsegError:
         return None
     return np.asarray(thinned(images.grid.to_ras(images.array[0])), np.float64)

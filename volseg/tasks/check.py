@@ -13,7 +13,6 @@ from pathlib import Path
 from volseg import memory
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
-from volseg.cases.reading import read_grid, read_reference_grid
 from volseg.config import ExperimentConfig, check_options, idle_options, load_config
 from volseg.errors import VolsegError
 from volseg.finding.skipped import notes_in_words
@@ -109,10 +108,10 @@ def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str, Seq
     """Grid of a case in words, what is wrong with its channels and headers, or '', and notes."""
     name = case.case_id
     try:
-        grid = read_grid(case, config.data.channels, config.data.fill_missing)
+        grid = case.read_grid(config.data.channels, config.data.fill_missing)
         notes = list(grid.notes)
         if case.label:
-            reference = read_reference_grid(case)
+            reference = case.read_reference_grid()
             check_same_grid({"image": grid, "label map": reference})
             notes += reference.notes
     except VolsegError as error:

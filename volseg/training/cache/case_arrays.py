@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.cases.case import Case
-from volseg.cases.reading import read_images, read_reference
 from volseg.config import ExperimentConfig
 from volseg.errors import LabelError
 from volseg.images.boxes import bounding_box
@@ -104,7 +103,7 @@ def read_masks(
         GeometryError: If it lies on another grid.
         LabelError: If it holds values that its scheme does not define.
     """
-    label_map, label_grid = read_reference(case)
+    label_map, label_grid = case.read_reference()
     if grid is not None:
         check_same_grid({"image": grid, f"label map of {case.case_id}": label_grid})
     return _masks(label_map, case, config)
@@ -123,7 +122,7 @@ def _masks(
 def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple[str, ...]]:
     """The preprocessed images, those read being forgotten, and the channels that are missing."""
     options = config.preprocessing
-    images = read_images(case, options.channels, options.fill_missing)
+    images = case.read_images(options.channels, options.fill_missing)
     return preprocess(images, options), images.missing
 
 
@@ -131,7 +130,7 @@ def _reference(
     case: Case, config: ExperimentConfig, done: Preprocessed
 ) -> tuple[npt.NDArray[np.bool_], Grid, list[int]]:
     """Masks (R, *) of the part of a label map around all labels, its grid and its first voxel."""
-    label_map, grid = read_reference(case)
+    label_map, grid = case.read_reference()
     check_same_grid({"image": done.scan_grid, f"label map of {case.case_id}": grid})
     # Only the box of the labels is worked on. A coarser voxel reaches that far beyond it.
     ratio = max(done.image_grid.spacing_mm) / min(grid.spacing_mm)
