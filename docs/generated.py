@@ -85,6 +85,13 @@ def options() -> str:
     )
 
 
+def slurm_options() -> str:
+    """Keys of `--slurm`."""
+    (section,) = (section for section in sections() if section.name == "slurm")
+    keys = ((f"`{o.key.partition('.')[2]}`", o.meaning, o.default) for o in section.options)
+    return table(("key", "meaning", "default"), keys)
+
+
 def label_schemes() -> str:
     """Labels and regions of each shipped scheme."""
     others = {name: [a for a, of in SCHEME_ALIASES.items() if of == name] for name in LABEL_SCHEMES}
@@ -210,4 +217,5 @@ PARTS: dict[str, Callable[[], str]] = {
     "label-schemes": label_schemes,
     "networks": networks,
     "options": options,
+    "slurm-options": slurm_options,
 }

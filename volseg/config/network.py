@@ -48,8 +48,8 @@ class _Levels(NetworkSection):
 class _BatchNorm(NetworkSection):
     norm: Literal["batch", "instance"] = Field(
         "batch",
-        description="batch, as published, or instance: each image by itself, for images that "
-        "differ in brightness from those of the training",
+        description="batch: as published; instance: each image by itself, for images that differ "
+        "in brightness from those of the training",
     )
 
 
@@ -59,10 +59,11 @@ class UNetConfig(_Levels):
     name: Literal["unet"] = "unet"
     deep_supervision: Literal[False] = False
     residual_units: Annotated[NonNegativeInt, Field(le=100)] = Field(
-        2, description="convolutions a level"
+        2, description="convolutions in each level"
     )
     full_resolution: bool = Field(
-        False, description="first level as fine as the image; else half as fine, and quicker"
+        False,
+        description="first level at the resolution of the image; else at half of it: faster",
     )
 
     @property
@@ -136,7 +137,7 @@ class SwinUNETRConfig(NetworkSection):
         (2, 2, 2, 2), description="transformer blocks of each stage"
     )
     dropout: Probability = Field(0.0, description=_DROPOUT)
-    checkpointing: bool = Field(False, description="less memory, more time")
+    checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
     deep_supervision: Literal[False] = False
 
     @model_validator(mode="after")
@@ -205,7 +206,7 @@ class _EncoderSection(_BatchNorm):
         "to the current folder; null: random; a trained model does not need it",
     )
     output_stride: Literal[8, 16] = Field(
-        16, description="voxels of the image to one of the last features; the rest is dilation"
+        16, description="voxels of the image for one of the deepest features"
     )
     dropout: Probability = Field(0.1, description=_DROPOUT)
     deep_supervision: Literal[False] = False
@@ -242,7 +243,7 @@ class DeepLabV3PlusConfig(_EncoderSection):
         description="dilations at output stride 16; doubled at 8",
     )
     width: Features = Field(256, description="features of pyramid and decoder")
-    low_level_width: Features = Field(48, description="features taken over from stride 4")
+    low_level_width: Features = Field(48, description="features of the skip connection at stride 4")
     separable: bool = Field(True, description="depthwise separable convolutions after the encoder")
 
 
@@ -251,13 +252,13 @@ class PSPNetConfig(_EncoderSection):
 
     name: Literal["pspnet"] = "pspnet"
     output_stride: Literal[8, 16] = Field(
-        8, description="voxels of the image to one of the last features; the rest is dilation"
+        8, description="voxels of the image for one of the deepest features"
     )
     bins: tuple[UpTo100, ...] = Field(
         (1, 2, 3, 6),
         min_length=1,
         max_length=_MOST_LEVELS,
-        description="cells along each side, of each level",
+        description="cells along each side, for each level of the pyramid",
     )
     width: Features = Field(512, description="features before the last convolution")
 

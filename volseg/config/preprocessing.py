@@ -23,7 +23,9 @@ _VERSION = 2
 class PreprocessingOptions(Section):
     """Which channels, at which spacing, and what becomes of their grey values."""
 
-    channels: tuple[str, ...] = Field(CHANNELS, min_length=1, description="inputs, in this order")
+    channels: tuple[str, ...] = Field(
+        CHANNELS, min_length=1, description="channels of the input, in this order"
+    )
     spacing_mm: tuple[Spacing, ...] = Field(
         (1.0, 1.0, 1.0),
         min_length=3,
@@ -33,7 +35,7 @@ class PreprocessingOptions(Section):
     background: Share = Field(
         0.0,
         description="voxels at or below this share of the 99.5th percentile in all channels are "
-        "background; 0: the value that fills the border of a channel is",
+        "background; 0: background is the value that fills the border of a channel",
     )
     intensity: Literal["zscore", "unit"] = Field(
         "zscore",

@@ -61,10 +61,11 @@ class SlurmConfig(Section):
     __pydantic_extra__: dict[str, str | int | bool]
 
     nodes: PositiveInt = Field(1, description="machines")
-    gpus: NonNegativeInt = Field(1, description="a node; each has a process")
-    tasks: PositiveInt = Field(1, description="processes a node, where gpus is 0")
+    gpus: NonNegativeInt = Field(1, description="GPUs of each node; one process for each")
+    tasks: PositiveInt = Field(1, description="processes on each node if gpus is 0")
     cpus: PositiveInt | None = Field(
-        None, description="a process; null: one more than data.workers, 8 where that is null"
+        None,
+        description="cores of each process; null: one more than data.workers, 8 where that is null",
     )
     time: Annotated[str, BeforeValidator(_time)] | None = Field(
         None, description="limit, as HH:MM:SS or D-HH:MM:SS; null: as the partition says"
@@ -74,16 +75,16 @@ class SlurmConfig(Section):
     )
     command: str | None = Field(
         None,
-        description="what calls volseg, such as `apptainer run --nv volseg.sif`; null: the Python "
+        description="what starts volseg, such as `apptainer run --nv volseg.sif`; null: the Python "
         "that submits",
     )
-    shards: PositiveInt | None = Field(None, description="of infer: tasks that share the cases")
+    shards: PositiveInt | None = Field(None, description="tasks of infer that share the cases")
     max_parallel: PositiveInt | None = Field(
-        None, description="tasks of a job array at a time; null: as many as find a place"
+        None, description="tasks of a job array that may run at a time; null: all"
     )
-    max_requeues: NonNegativeInt = Field(100, description="how often a job may come back")
+    max_requeues: NonNegativeInt = Field(100, description="how often a job may return to the queue")
     max_failures: NonNegativeInt = Field(
-        3, description="how often it may come back after failures in a row, without a checkpoint"
+        3, description="how often it may return after failures in a row, without a checkpoint"
     )
 
     @property

@@ -32,7 +32,9 @@ class LossConfig(Section):
         NonNegative,
         Idle(lambda config: not config.loss.focal, "is of the focal loss, whose weight is 0"),
     ] = Field(2.0, description="exponent of the focal loss; the larger, the less easy voxels count")
-    batch_dice: bool = Field(True, description="one Dice over the batch instead of one a patch")
+    batch_dice: bool = Field(
+        True, description="one Dice over the batch instead of one for each patch"
+    )
 
     @model_validator(mode="after")
     def _some_term(self) -> LossConfig:
@@ -84,7 +86,7 @@ class TrainingConfig(Section):
             lambda config: config.training.optimizer != "sgd",
             "is for sgd, and training.optimizer is {training.optimizer}",
         ),
-    ] = Field(0.99, description="of sgd, with Nesterov's method")
+    ] = Field(0.99, description="momentum of sgd, with Nesterov's method")
     schedule: Literal["poly", "cosine", "constant"] = Field(
         "cosine", description="decrease of the learning rate to 0 over max_epochs; constant: none"
     )
@@ -103,7 +105,7 @@ class TrainingConfig(Section):
         "auto", description="auto: bf16-mixed where the GPU has it, 16-mixed on others, 32 on CPU"
     )
     ema: Share = Field(
-        0.0, description="decay a step of the moving average of the weights; 0: none"
+        0.0, description="decay in each step of the moving average of the weights; 0: none"
     )
     early_stopping: Annotated[
         PositiveInt | None,
@@ -137,7 +139,7 @@ class TrainingConfig(Section):
     nodes: Annotated[PositiveInt, Resume.FREE, SetByJob("nodes")] = Field(
         1, description="machines that train together"
     )
-    seed: NonNegativeInt = Field(0, description="of weights, patches and augmentation")
+    seed: NonNegativeInt = Field(0, description="seed of weights, patches and augmentation")
 
 
 #: Of neighbouring windows, where a voxel of a volume lies in 1000 of them instead of 8.
@@ -170,15 +172,17 @@ class InferenceConfig(Section):
         "gaussian", description="weights of overlapping windows: more at the centre, or all equal"
     )
     window_batch: Annotated[PositiveInt, Resume.FREE] = Field(
-        1, description="windows a forward pass"
+        1, description="windows in each forward pass"
     )
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_word)] = Field(
         "auto",
         description="auto: as in training; bf16: faster on a CPU that computes in it, and 32 on "
         "any other",
     )
-    tta: bool = Field(False, description="mean over mirrored copies")
-    threshold: Annotated[Float, Field(gt=0, lt=1)] = Field(0.5, description="of a probability")
+    tta: bool = Field(False, description="average over mirrored copies of the scan")
+    threshold: Annotated[Float, Field(gt=0, lt=1)] = Field(
+        0.5, description="probability from which a voxel is in a region"
+    )
     min_component_mm3: Mapping[str, NonNegative] = Field(
         default_factory=dict, description="smaller components of a region are removed"
     )
