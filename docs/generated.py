@@ -19,6 +19,8 @@ import typer
 from options import sections
 
 import volseg
+from volseg.cases.channels import CHANNEL_NAMES
+from volseg.cases.layouts import LAYOUTS
 from volseg.cli import app
 from volseg.cli.app import EXIT_CODES
 from volseg.config import NetworkConfig, load_config, read_slurm
@@ -107,6 +109,35 @@ def label_schemes() -> str:
             for name, scheme in LABEL_SCHEMES.items()
         ),
     )
+
+
+def layouts() -> str:
+    """Each layout that is recognised, by the files of a case."""
+    patient = {
+        "known": "from the name",
+        "doubtful": "from the name, with a warning",
+        "unknown": "not in the name: give `--patient-regex`",
+    }
+    return table(
+        ("layout", "files of a case", "label scheme", "patient"),
+        (
+            (
+                layout.name,
+                f"`{layout.example}`",
+                ", ".join(f"`{scheme}`" for scheme in layout.schemes) or "by values, or `--labels`",
+                patient[layout.patients],
+            )
+            for layout in LAYOUTS
+        ),
+    )
+
+
+def channels() -> str:
+    """Channels that have a name, and what files call them."""
+    names = {channel: [] for channel in CHANNEL_NAMES.values()}
+    for name, channel in CHANNEL_NAMES.items():
+        names[channel].append(f"`{name}`")
+    return table(("channel", "names"), ((f"`{c}`", ", ".join(n)) for c, n in names.items()))
 
 
 def networks() -> str:
@@ -211,10 +242,12 @@ def api() -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "api": api,
+    "channels": channels,
     "commands": commands,
     "exit-codes": exit_codes,
     "job-script": job_script,
     "label-schemes": label_schemes,
+    "layouts": layouts,
     "networks": networks,
     "options": options,
     "slurm-options": slurm_options,

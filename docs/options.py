@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from volseg.config import ExperimentConfig, NetworkConfig
+from volseg.config.marks import Resume
 from volseg.config.section import MOST
 from volseg.labels import LabelScheme
 
@@ -20,6 +21,10 @@ _TYPES = {
     "string": "text",
     "boolean": "true or false",
     "null": "`null`",
+}
+_RESUME = {
+    Resume.FREE: "*may change on resume*",
+    Resume.LIMIT: "*may change on resume; a finished run then trains on*",
 }
 _LIMITS = {
     "ge": "at least",
@@ -86,7 +91,9 @@ def _option(key: str, name: str, field: FieldInfo, schema: Mapping[str, Any]) ->
     default = (
         "*required*" if required else f"`{_yaml(field.get_default(call_default_factory=True))}`"
     )
-    return Option(key, _in_words(form), default, field.description or "")
+    marks = [_RESUME[mark] for mark in field.metadata if isinstance(mark, Resume)]
+    meaning = "; ".join(filter(None, [field.description, *marks]))
+    return Option(key, _in_words(form), default, meaning)
 
 
 def _in_words(form: Mapping[str, Any], plural: str = "") -> str:
