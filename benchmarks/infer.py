@@ -34,7 +34,7 @@ from volseg.config import load_config
 from volseg.finding.folders import find_cases
 from volseg.inference.windows import cpu_computes_in_bf16
 from volseg.labels import get_scheme
-from volseg.metrics import region_overlaps
+from volseg.metrics import Overlap
 from volseg.model_file import Model, load_model
 from volseg.phantoms import make_cohort
 from volseg.tasks.fit import fit
@@ -210,9 +210,10 @@ class Comparison:
                 reference = case.read_reference()[0].copy()
                 reference[reference == 4] = 3
                 scheme = get_scheme("brats2023")
-                masks = scheme.masks(self.label_map(side, case)), scheme.masks(reference)
-                overlaps = region_overlaps(*masks, list(scheme.regions))
-                found.append([overlap.dice for overlap in overlaps.values()])
+                predicted = scheme.masks(self.label_map(side, case))
+                expected = scheme.masks(reference)
+                overlaps = [Overlap.of(predicted[region], expected[region]) for region in predicted]
+                found.append([overlap.dice for overlap in overlaps])
         return ", ".join(f"{value:.3f}" for value in np.mean(found, axis=0)) if found else ""
 
     def label_map(self, side: str, case: Case) -> np.ndarray:

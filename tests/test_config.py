@@ -490,7 +490,8 @@ def test_a_custom_scheme_gives_its_regions(tmp_path):
     scheme = load_config(path).labels
 
     assert scheme.name == "custom"
-    assert scheme.masks(np.array([0, 1, 2])).tolist() == [[False, True, True], [False, False, True]]
+    masks = scheme.masks(np.array([0, 1, 2]))
+    assert [mask.tolist() for mask in masks.values()] == [[False, True, True], [False, False, True]]
 
 
 @pytest.mark.parametrize(

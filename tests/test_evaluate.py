@@ -607,7 +607,8 @@ def test_real_label_maps_score_as_monai_scores_them(real_data, tmp_path):
     )
 
     box = find_objects((prediction > 0).astype(np.int32))[0]
-    tensors = [torch.from_numpy(scheme.masks(x[box]))[None] for x in (prediction, label_map)]
+    masks = [list(scheme.masks(x[box]).values()) for x in (prediction, label_map)]
+    tensors = [torch.from_numpy(np.stack(of_map))[None] for of_map in masks]
     dice, iou = compute_dice(*tensors)[0], compute_iou(*tensors)[0]
     hd95 = compute_hausdorff_distance(
         *tensors, include_background=True, percentile=95, spacing=(1.0, 1.0, 1.0)

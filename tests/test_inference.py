@@ -435,8 +435,8 @@ def test_volumes_are_those_of_the_written_label_map(tmp_path, thresholds, whole)
 
     prediction = predictor.predict(write_case(tmp_path))
 
-    written = zip(regions, predictor.scheme.masks(prediction.label_map), strict=True)
-    volumes_ml = {name: mask.sum() / 1000 for name, mask in written}
+    written = predictor.scheme.masks(prediction.label_map)
+    volumes_ml = {name: mask.sum() / 1000 for name, mask in written.items()}
     assert prediction.volumes_ml == pytest.approx(volumes_ml)
     assert volumes_ml == {"WT": 0.162, "TC": 0.0, "ET": 0.0, "RC": 0.048}
 

@@ -36,10 +36,6 @@ def label_maps(scheme: LabelScheme) -> st.SearchStrategy[np.ndarray]:
     return arrays.arrays(np.uint8, shape, elements=st.sampled_from([0, *scheme.labels]))
 
 
-def by_region(scheme: LabelScheme, label_map: np.ndarray) -> dict[str, np.ndarray]:
-    return dict(zip(scheme.regions, scheme.masks(label_map), strict=True))
-
-
 def test_more_regions_than_bits_of_a_byte_are_refused():
     labels = {value: f"tissue {value}" for value in range(1, 10)}
 
@@ -57,7 +53,7 @@ def test_every_shipped_scheme_is_in_the_table_of_this_test():
     [(name, v, regions) for name, table in CONVENTIONS.items() for v, regions in table.items()],
 )
 def test_each_value_lies_in_the_regions_of_its_convention(name, value, regions):
-    masks = by_region(get_scheme(name), np.array([value]))
+    masks = get_scheme(name).masks(np.array([value]))
 
     assert {region for region, mask in masks.items() if mask.all()} == set(regions.split())
 
@@ -65,7 +61,7 @@ def test_each_value_lies_in_the_regions_of_its_convention(name, value, regions):
 @every_scheme
 def test_the_table_covers_every_label_and_background_lies_in_no_region(scheme):
     assert set(scheme.labels) == set(CONVENTIONS[scheme.name])
-    assert not scheme.masks(np.array([0])).any()
+    assert not any(mask.any() for mask in scheme.masks(np.array([0])).values())
 
 
 @pytest.mark.parametrize(
@@ -85,18 +81,18 @@ def test_labels_bear_the_names_of_their_convention(name, names):
 def test_regions_nest():
     label_map = np.array([0, 1, 2, 3])
 
-    whole, core, enhancing = get_scheme("brats2023").masks(label_map)
+    masks = get_scheme("brats2023").masks(label_map)
 
-    assert whole.tolist() == [False, True, True, True]
-    assert core.tolist() == [False, True, False, True]
-    assert enhancing.tolist() == [False, False, False, True]
+    assert masks["WT"].tolist() == [False, True, True, True]
+    assert masks["TC"].tolist() == [False, True, False, True]
+    assert masks["ET"].tolist() == [False, False, False, True]
 
 
 @given(data=st.data(), name=st.sampled_from(GLIOMA))
 def test_whole_tumour_contains_core_contains_enhancing(data, name):
     scheme = get_scheme(name)
 
-    masks = by_region(scheme, data.draw(label_maps(scheme)))
+    masks = scheme.masks(data.draw(label_maps(scheme)))
 
     assert not (masks["TC"] & ~masks["WT"]).any()
     assert not (masks["ET"] & ~masks["TC"]).any()
@@ -107,10 +103,24 @@ def test_masks_of_a_label_map_give_the_label_map_back(data, name):
     scheme = get_scheme(name)
     label_map = data.draw(label_maps(scheme))
 
-    result = scheme.label_map(by_region(scheme, label_map))
+    result = scheme.label_map(scheme.masks(label_map))
 
     assert result.dtype == np.uint8
     np.testing.assert_array_equal(result, label_map)
+
+
+@given(data=st.data(), name=st.sampled_from(list(LABEL_SCHEMES)))
+def test_a_label_map_of_masks_gives_the_masks_back(data, name):
+    scheme = get_scheme(name)
+    mask = arrays.arrays(bool, (6,))
+    # Any masks, made such as a label map can hold.
+    held = scheme.masks(scheme.label_map({region: data.draw(mask) for region in scheme.regions}))
+
+    result = scheme.masks(scheme.label_map(held))
+
+    assert list(result) == list(scheme.regions)
+    for region in held:
+        np.testing.assert_array_equal(result[region], held[region])
 
 
 @given(data=st.data(), name=st.sampled_from(list(LABEL_SCHEMES)))
@@ -122,7 +132,7 @@ def test_any_masks_give_only_values_of_the_scheme_and_nested_regions(data, name)
     result = scheme.label_map(masks)
 
     scheme.check(np.unique(result))
-    for region, decoded in by_region(scheme, result).items():
+    for region, decoded in scheme.masks(result).items():
         parent = scheme.parent(region)
         assert parent is None or not (decoded & ~masks[parent]).any()
 
@@ -153,8 +163,8 @@ def test_masks_hold_the_voxels_of_the_labels_of_their_region(data, name, order):
 
     masks = scheme.masks(label_map)
 
-    for mask, values in zip(masks, scheme.regions.values(), strict=True):
-        np.testing.assert_array_equal(mask, np.isin(label_map, values))
+    for region, values in scheme.regions.items():
+        np.testing.assert_array_equal(masks[region], np.isin(label_map, values))
 
 
 def test_masks_of_a_real_label_map_hold_the_voxels_of_their_labels(real_data):
@@ -163,20 +173,26 @@ def test_masks_of_a_real_label_map_hold_the_voxels_of_their_labels(real_data):
 
     masks = get_scheme("brats2021").masks(label_map)
 
-    for mask, values in zip(masks, [(1, 2, 4), (1, 4), (4,)], strict=True):
-        assert mask.sum() > 1000
-        np.testing.assert_array_equal(mask, np.isin(label_map, values))
+    for region, values in {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}.items():
+        assert masks[region].sum() > 1000
+        np.testing.assert_array_equal(masks[region], np.isin(label_map, values))
 
 
 def test_a_single_label_has_masks_too():
-    assert get_scheme("brats2021").masks(np.array(1)).tolist() == [True, True, False]
+    masks = get_scheme("brats2021").masks(np.array(1))
+
+    assert {region: bool(mask) for region, mask in masks.items()} == {
+        "WT": True,
+        "TC": True,
+        "ET": False,
+    }
 
 
-def test_masks_have_the_shape_of_the_label_map_after_the_regions():
+def test_masks_have_the_shape_of_the_label_map():
     masks = get_scheme("brats2023").masks(np.zeros((2, 3, 4), dtype=np.int16))
 
-    assert masks.shape == (3, 2, 3, 4)
-    assert masks.dtype == bool
+    assert list(masks) == ["WT", "TC", "ET"]
+    assert {(mask.shape, mask.dtype) for mask in masks.values()} == {((2, 3, 4), np.dtype(bool))}
 
 
 @pytest.mark.parametrize(
@@ -254,7 +270,8 @@ def test_the_order_of_the_regions_changes_only_the_order_of_the_masks():
 
     assert scheme.label_map(masks).tolist() == [1, 2, 3, 0]
     assert [scheme.parent(region) for region in "ABC"] == [None, "A", "B"]
-    assert scheme.masks(np.array([3, 2])).tolist() == [[True, False], [True, True], [True, True]]
+    found = {region: mask.tolist() for region, mask in scheme.masks(np.array([3, 2])).items()}
+    assert list(found.items()) == [("C", [True, False]), ("B", [True] * 2), ("A", [True] * 2)]
 
 
 def test_parent_is_the_smallest_region_around_even_if_named_last():

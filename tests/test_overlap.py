@@ -54,7 +54,7 @@ def test_dice_and_iou_agree_with_monai(prediction, reference):
 def test_regions_of_a_real_case_agree_with_monai(real_data):
     path = real_data / "brats2021" / "BraTS2021_01479" / "BraTS2021_01479_seg.nii.gz"
     scheme = get_scheme("brats2021")
-    reference = scheme.masks(read_label_map(path)[0])
+    reference = np.stack(list(scheme.masks(read_label_map(path)[0]).values()))
     prediction = np.roll(reference, 2, axis=1)
 
     overlaps = region_overlaps(prediction, reference, list(scheme.regions))

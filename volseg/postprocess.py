@@ -103,4 +103,4 @@ def _as_written(
     masks: Mapping[str, npt.NDArray[np.bool_]], scheme: LabelScheme
 ) -> dict[str, npt.NDArray[np.bool_]]:
     """The masks that a label map of `masks` holds: nested, and with one label a voxel."""
-    return dict(zip(scheme.regions, scheme.masks(scheme.label_map(masks)), strict=True))
+    return scheme.masks(scheme.label_map(masks))

@@ -89,8 +89,7 @@ def compared_view(comparison: Comparison) -> CaseView:
     prediction, _ = read_prediction(case, comparison.prediction)
 
     def masks(label_map: npt.NDArray[np.uint8], scheme: LabelScheme) -> Masks:
-        turned = scheme.masks(grid.to_ras(label_map))
-        found = dict(zip(scheme.regions, turned, strict=True))
+        found = scheme.masks(grid.to_ras(label_map))
         return {region: found[region] for region in comparison.regions}
 
     return CaseView(

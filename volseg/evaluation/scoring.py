@@ -181,5 +181,5 @@ def _masks(
     # Files hold their arrays the other way round, and what follows is faster in this order.
     label_map = np.ascontiguousarray(label_map)
     scheme.check(np.flatnonzero(np.bincount(label_map.ravel())), where)
-    masks = dict(zip(scheme.regions, scheme.masks(label_map), strict=True))
+    masks = scheme.masks(label_map)
     return np.stack([masks[region] for region in regions])

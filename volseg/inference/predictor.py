@@ -366,7 +366,7 @@ class Predictor:
         masks = decode(probabilities, config.labels, config.inference, voxel_ml * 1000)
         label_map = self.scheme.label_map(masks)
         # Of what is written, the volumes are those of the file, in whatever scheme it is.
-        masks |= dict(zip(self.scheme.regions, self.scheme.masks(label_map), strict=True))
+        masks |= self.scheme.masks(label_map)
         volumes_ml = {name: float(mask.sum() * voxel_ml) for name, mask in masks.items()}
         unwritten = [region for region in self.regions if region not in self.scheme.regions]
         notes = [f"{name} is no region of {self.scheme.name}: not written" for name in unwritten]

@@ -163,7 +163,7 @@ def _view(case: Case, prediction: Path) -> CaseView:
     images = read_case(case.case_id, case.images, case.channels, case.channels)
     scheme = get_scheme(_LABELS)
     reference, predicted = (
-        dict(zip(scheme.regions, scheme.masks(grid.to_ras(label_map)), strict=True))
+        scheme.masks(grid.to_ras(label_map))
         for label_map, grid in map(read_label_map, (case.label[0], prediction))
     )
     channels = {

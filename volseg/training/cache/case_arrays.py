@@ -115,8 +115,8 @@ def _masks(
     """Region masks of a label map or a part of it, regions in the order of the config."""
     scheme = case_scheme(case, config)
     scheme.check(np.unique(label_map), where=f"label map {case.label[0].name}")
-    rows = [list(scheme.regions).index(region) for region in config.labels.regions]
-    return scheme.masks(label_map)[rows]
+    masks = scheme.masks(label_map)
+    return np.stack([masks[region] for region in config.labels.regions])
 
 
 def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple[str, ...]]:
