@@ -37,11 +37,13 @@ class Description:
     """What a `dataset.json` says.
 
     Attributes:
+        path: The file.
         layout: `MSD` (channels in the fourth dimension) or `NNUNET` (a file for each channel).
         channels: What the images hold, in order.
         labels: Name of the label scheme, if the names of the labels tell it.
     """
 
+    path: Path
     layout: Layout
     channels: tuple[str, ...]
     labels: str | None
@@ -76,6 +78,7 @@ def read_description(path: Path, image_names: Collection[str]) -> Description:
     numbers = [read_numbered_name(name) for name in image_names]
     separate = "channel_names" in content or all(n and n[1] < len(names) for n in numbers)
     return Description(
+        path,
         layout=NNUNET if separate else MSD,
         channels=tuple(names[number] for number in sorted(names)),
         labels=_scheme_of(content.get("labels")),

@@ -5,16 +5,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from volseg.cases.case import Case
 from volseg.cases.identity import patient_of
 from volseg.cases.layouts import LGG, NUMBERED_SLICES, PAIRS, UNLABELLED, Layout, institution_of
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.finding.finding import Skipped
-from volseg.finding.naming import Naming
+from volseg.finding.wanted import Wanted, missing_channels
 
 IMAGE = ("image",)
 _ROLES = {
@@ -32,36 +32,6 @@ _RANGES_SHOWN = 5
 # A folder, without the part of it that says images or masks, and the name of the slice there.
 _Key = tuple[Path, str]
 _Files = dict[_Key, list[Path]]
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is looked for.
-
-    Attributes:
-        channels: What images hold, in this order; None: what their layout says.
-        required: Channels that must be there; None: all.
-        patient: Finds the patient in the name of a file; with a `/`, in its path.
-        labelled: Whether an image must have a mask if others beside it have one.
-        naming: Which names volumes have that are not known.
-    """
-
-    channels: tuple[str, ...] | None = None
-    required: tuple[str, ...] | None = None
-    patient: re.Pattern[str] | None = None
-    labelled: bool = True
-    naming: Naming | None = None
-
-    def patient_of(self, path: PurePath) -> str | None:
-        """Patient of a file by its name, or its path, if `patient` finds one."""
-        if self.patient is None:
-            return None
-        by_path = "/" in self.patient.pattern
-        match = self.patient.search(path.as_posix() if by_path else path.name)
-        if match is None:
-            return None
-        named = "patient" in match.re.groupindex
-        return match["patient"] if named else match[1 if match.re.groups else 0]
 
 
 @dataclass
@@ -110,18 +80,6 @@ class _Stack:
     case_id: str
     layout: Layout
     slices: Sequence[_Slice]
-
-
-def missing_channels(
-    held: Collection[str], channels: Sequence[str], required: Sequence[str] | None
-) -> list[str]:
-    """Channels that a case lacks: of `required`, or of all if that is None or it has none at all.
-
-    >>> missing_channels(["t1n"], ["t1n", "t2f"], None), missing_channels(["t1n"], ["t2f"], [])
-    (['t2f'], ['t2f'])
-    """
-    needed = channels if required is None or set(held).isdisjoint(channels) else required
-    return [channel for channel in needed if channel not in held]
 
 
 def find_stacks(paths: Iterable[Path], top: Path, wanted: Wanted) -> Stacks:
