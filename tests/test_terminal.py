@@ -74,6 +74,8 @@ def test_a_command_escapes_the_names_that_it_is_given(tmp_path):
 def test_a_reader_that_has_gone_stops_nothing(tmp_path, stream):
     program = f"""
 import logging, sys
+from volseg.cli.log import configure_logging
+from volseg.cli.tables import print_table, say
 configure_logging()
 sys.std{stream[3:]}.flush()
 for number in range(20000):
