@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from volseg.config.near_misses import full_key
 from volseg.config.network import NETWORK_SECTIONS
 from volseg.words import cut, shown
 
@@ -26,7 +27,7 @@ def explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
     found = detail["input"]
     match detail["type"]:
         case "extra_forbidden":
-            text = f"unknown key; {_hint(keys[-1], _keys_beside(root, keys, network))}"
+            text = f"unknown key; {_hint_of_key(root, keys, network)}"
         case "missing":
             text = "missing; add it"
         case "union_tag_not_found":
@@ -52,6 +53,14 @@ def explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
 def _hint(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+
+
+def _hint_of_key(root: type[BaseModel], keys: Sequence[str], network: str | None) -> str:
+    *section, name = keys
+    meant = None if network else full_key(name, root)
+    if meant and section != meant.split(".")[:-1]:
+        return f"did you mean {meant!r}?"
+    return _hint(name, _keys_beside(root, keys, network))
 
 
 def _keys_beside(root: type[BaseModel], keys: Sequence[str], network: str | None) -> list[str]:
