@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from volseg import DISCLAIMER, __version__, memory, ranks, signals
 from volseg.cli.log import configure_logging
+from volseg.cli.near_misses import unknown_command, unknown_option
 from volseg.cli.tables import print_table
 from volseg.cli.terminal import put, visible, written
 from volseg.errors import OutputError, VolsegError
@@ -35,6 +36,20 @@ EXIT_CODES: Mapping[int, str] = {
 }
 
 
+class _Command(TyperCommand):
+    """Says what to write instead of an option that does not exist."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = list(args)  # typer empties it
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            # The class of typer's errors is private.
+            if hasattr(error, "possibilities") and (better := unknown_option(self, words)):
+                raise better from None
+            raise
+
+
 class _Commands(TyperGroup):
     """Turns an error that the user can repair into one line and an exit code."""
 
@@ -46,6 +61,11 @@ class _Commands(TyperGroup):
         except OutputError as error:
             complain(str(error))
             sys.exit(EXIT_USER_ERROR)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not ctx.resilient_parsing and args[0] not in self.commands:
+            raise unknown_command(args[0], self.commands)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -74,7 +94,6 @@ app = typer.Typer(
     name="volseg",
     cls=_Commands,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     # A traceback is for us: the plain one can be pasted into a report.
     pretty_exceptions_enable=False,
@@ -84,6 +103,11 @@ app = typer.Typer(
 
 START, PREPARE = "Start here", "Prepare your data"
 TRAIN, USE = "Train and score", "Use a trained model"
+
+
+def command(panel: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add a function to the commands, in a panel of the help."""
+    return app.command(rich_help_panel=panel, cls=_Command)
 
 
 def _show_version(asked: bool) -> None:
@@ -103,7 +127,14 @@ def volseg(
 ) -> None:
     """Segment brain tumours in MRI, in 3D or slice by slice: from a folder of scans to scores.
 
-    Start with:  volseg demo
+    To see it at work on synthetic scans: volseg demo. Five steps with your own:
+
+    \b
+      volseg split FOLDER -o list.json              find cases, draw folds
+      volseg check CONFIG data.data_list=list.json  try the experiment
+      volseg fit CONFIG data.data_list=list.json    train a network
+      volseg infer SCANS -m RUN -o results          segment scans
+      volseg evaluate results list.json -o scores   score the results
     """
     configure_logging()
 

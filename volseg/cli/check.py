@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from volseg.cli.app import EXIT_USER_ERROR, PREPARE, app, complain
+from volseg.cli.app import EXIT_USER_ERROR, PREPARE, command, complain
 from volseg.cli.options import Config, Overrides
 from volseg.cli.tables import print_table, say
 
 _PROBLEMS_SHOWN = 20
 
 
-@app.command(rich_help_panel=PREPARE)
+@command(PREPARE)
 def check(config: Config, overrides: Overrides = None) -> None:
     """Try an experiment before it waits a day in a queue.
 

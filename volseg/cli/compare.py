@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg import signals
-from volseg.cli.app import TRAIN, app, fail_if_some_failed
+from volseg.cli.app import TRAIN, command, fail_if_some_failed
 from volseg.cli.tables import number, print_table, say
 
 if TYPE_CHECKING:
     from volseg.tasks.compare import CompareResult
 
 
-@app.command(rich_help_panel=TRAIN)
+@command(TRAIN)
 def compare(
     sources: Annotated[
         list[str],

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from volseg.cli.app import START, app
+from volseg.cli.app import START, command
 from volseg.cli.tables import number, print_table, say
 
 
-@app.command(rich_help_panel=START)
+@command(START)
 def demo(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for scans, run, results and picture.")

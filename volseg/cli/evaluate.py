@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, app, fail_if_some_failed
+from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, fail_if_some_failed
 from volseg.cli.options import DataRoot, Fold
 from volseg.cli.tables import number, print_table, say
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _OVERLAPS = ("dice", "iou", "precision", "recall")
 
 
-@app.command(rich_help_panel=TRAIN)
+@command(TRAIN)
 def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
     predictions: Annotated[
         Path,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg import signals
-from volseg.cli.app import TRAIN, app, complain, fail_if_some_failed
+from volseg.cli.app import TRAIN, command, complain, fail_if_some_failed
 from volseg.cli.jobs import DryRun, Slurm, check_dry_run, tell_of_job
 from volseg.cli.options import Overrides
 from volseg.cli.tables import number, print_table, say
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from volseg.config import ExperimentConfig
 
 
-@app.command(rich_help_panel=TRAIN)
+@command(TRAIN)
 def fit(
     config: Annotated[
         Path,

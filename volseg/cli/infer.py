@@ -8,16 +8,23 @@ from typing import Annotated
 import typer
 
 from volseg import signals
-from volseg.cli.app import EXIT_SOME_FAILED, USE, app
+from volseg.cli.app import EXIT_SOME_FAILED, USE, command
 from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, tell_of_job
-from volseg.cli.options import DataRoot, Fold, LabelName, Names, PatientRegex
+from volseg.cli.options import (
+    DataRoot,
+    Fold,
+    LabelName,
+    Names,
+    PatientRegex,
+    completed_inference_keys,
+)
 from volseg.cli.tables import say
 
 # Of cases that failed, named at the end.
 _NAMES = 20
 
 
-@app.command(rich_help_panel=USE)
+@command(USE)
 def infer(  # noqa: PLR0913, PLR0917  (an option each)
     scans: Annotated[
         Path, typer.Argument(metavar="SCANS", help="Folder of cases, one case, or a data list.")
@@ -34,6 +41,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         typer.Argument(
             metavar="inference.key=value",
             help="Options that replace those of the model, such as inference.window_batch=2.",
+            autocompletion=completed_inference_keys,
             show_default=False,
         ),
     ] = None,

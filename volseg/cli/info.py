@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from volseg.cli.app import USE, app
+from volseg.cli.app import USE, command
 from volseg.cli.terminal import put
 
 
-@app.command(rich_help_panel=USE)
+@command(USE)
 def info(
     file: Annotated[
         Path,

@@ -7,12 +7,39 @@ from typing import Annotated
 
 import typer
 
+
+def completed_keys(incomplete: str) -> list[str]:
+    """Options of a config that begin so, each with its default, for the completion of a shell."""
+    from volseg.config import ExperimentConfig
+    from volseg.config.keys import option_defaults
+
+    defaults = option_defaults(ExperimentConfig)
+    return [
+        f"{key}={_as_yaml(default)}"
+        for key, default in defaults.items()
+        if key.startswith(incomplete)
+    ]
+
+
+def completed_inference_keys(incomplete: str) -> list[str]:
+    """As `completed_keys`, of the section that a trained model takes."""
+    return [word for word in completed_keys(incomplete) if word.startswith("inference.")]
+
+
+def _as_yaml(default: object) -> str:
+    """A default as a word of a command line; of what has none or is a collection, nothing."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return str(default) if isinstance(default, int | float | str) else ""
+
+
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Experiment, a YAML file.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="key=value",
         help="Options that replace those of the file, such as training.max_epochs=50.",
+        autocompletion=completed_keys,
         show_default=False,
     ),
 ]

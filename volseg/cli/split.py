@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from volseg.cli.app import EXIT_SOME_FAILED, PREPARE, app
+from volseg.cli.app import EXIT_SOME_FAILED, PREPARE, command
 from volseg.cli.options import LabelName, Names, PatientRegex
 from volseg.cli.tables import print_table, say
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from volseg.tasks.split import SplitResult
 
 
-@app.command(rich_help_panel=PREPARE)
+@command(PREPARE)
 def split(  # noqa: PLR0913, PLR0917  (an option each)
     folders: Annotated[
         list[Path],

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from volseg.config.near_misses import full_key
+from volseg.config.keys import full_key
 from volseg.config.network import NETWORK_SECTIONS
 from volseg.words import cut, shown
 

@@ -1,4 +1,4 @@
-"""Which option a word means that names it without its section, or by another name."""
+"""Keys of options, as `training.max_epochs`: all of them, and the one that a word means."""
 
 from __future__ import annotations
 
@@ -35,19 +35,25 @@ def full_key(word: str, root: type[BaseModel]) -> str | None:
         root: The config.
     """
     name = word.strip("-").replace("-", "_").lower()
-    keys = _keys(root)
-    if name in keys or name not in _CALLED:
-        close = difflib.get_close_matches(name, keys, n=1, cutoff=0.8)
-        return keys[close[0]] if close else None
-    return _CALLED[name] if _CALLED[name].partition(".")[0] in root.model_fields else None
+    called = _CALLED.get(name, "")
+    if called.partition(".")[0] in root.model_fields:
+        return called
+    keys = {key.partition(".")[2]: key for key in reversed(option_defaults(root))}
+    close = difflib.get_close_matches(name, keys, n=1, cutoff=0.8)
+    return keys[close[0]] if close else None
 
 
-def _keys(root: type[BaseModel]) -> dict[str, str]:
-    """Full key by name, the first section's where several have the name."""
-    found: dict[str, str] = {}
+def option_defaults(root: type[BaseModel]) -> dict[str, Any]:
+    """Default of each option by its key, None for one that must be given; without the network's.
+
+    Args:
+        root: The config.
+    """
+    found: dict[str, Any] = {}
     for section, field in root.model_fields.items():
         model: Any = field.annotation
         if isinstance(model, type) and issubclass(model, BaseModel):
-            for name in model.model_fields:
-                found.setdefault(name, f"{section}.{name}")
+            for name, option in model.model_fields.items():
+                default = None if option.is_required() else option.get_default()
+                found[f"{section}.{name}"] = default
     return found

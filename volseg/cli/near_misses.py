@@ -1,0 +1,122 @@
+"""What to write instead, where a command or an option has another name elsewhere."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from volseg.errors import ConfigError
+
+# What a command does, and what other programs call it.
+_COMMANDS = {
+    "demo": ("shows all of it on synthetic scans", "example quickstart try tutorial"),
+    "split": (
+        "finds the cases of a folder and shares them out into folds",
+        "convert data dataset datalist find folds prepare scan",
+    ),
+    "check": (
+        "tries an experiment: its config, headers, labels and two steps",
+        "dry-run lint plan preprocess validate verify",
+    ),
+    "fit": ("trains a network", "finetune learn resume run start train"),
+    "evaluate": (
+        "scores predictions against a reference",
+        "eval metrics score scores test",
+    ),
+    "compare": ("compares runs on the same patients", "benchmark leaderboard"),
+    "infer": (
+        "segments scans with a trained model",
+        "apply inference predict seg segment serve",
+    ),
+    "info": (
+        "describes a file, a run or a folder",
+        "describe inspect ls show stats status summary",
+    ),
+}
+_CALLED = {name: command for command, (_, names) in _COMMANDS.items() for name in names.split()}
+_SHARED = {
+    "help": "volseg --help",
+    "submit": "volseg fit --slurm, or volseg infer --slurm",
+    "version": "volseg --version",
+}
+
+# As other programs call an option of one of ours.
+_OPTIONS = {
+    "--checkpoint": "--model",
+    "--mirror": "--tta",
+    "--num-folds": "--folds",
+    "--out": "--output",
+    "--output-dir": "--output",
+    "--run": "--output",
+    "--save-dir": "--output",
+    "--save-probabilities": "--probabilities",
+    "--weights": "--model",
+}
+
+
+def unknown_command(word: str, commands: Collection[str]) -> ConfigError:
+    """The error for a command that does not exist, with the one that is meant."""
+    problem = f"volseg has no command {word!r}"
+    if word in _SHARED:
+        return ConfigError(problem, remedy=f"use {_SHARED[word]}")
+    name = word.lower()
+    close = difflib.get_close_matches(name, [*commands, *_CALLED], n=1)
+    meant = _CALLED.get(close[0], close[0]) if close else None
+    if meant is None:
+        return ConfigError(problem, remedy=f"use one of {', '.join(commands)}; see volseg --help")
+    return ConfigError(problem, remedy=f"use volseg {meant}, which {_COMMANDS[meant][0]}")
+
+
+def unknown_option(command: Any, words: Sequence[str]) -> ConfigError | None:
+    """The error for the first option that a command does not have; None if it has all.
+
+    Args:
+        command: The command, as Typer holds it.
+        words: What follows its name.
+    """
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    for name, value in _options(words):
+        if name not in known:
+            remedy = _instead(command, name, value, known)
+            return ConfigError(f"volseg {command.name} has no option {name}", remedy=remedy)
+    return None
+
+
+def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Options of a command line, with what seems to be the value of each."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--":
+            return
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            yield name, value if equals else "" if following.startswith("-") else following
+
+
+def _instead(command: Any, name: str, value: str, known: Collection[str]) -> str:
+    if other := _other_name(name, known):
+        return f"use {other}"
+    from volseg.config import ExperimentConfig
+    from volseg.config.keys import full_key
+
+    key = full_key(name, ExperimentConfig)
+    if key and any(key.startswith(section) for section in _sections(command)):
+        return f"write {key}={shlex.quote(value) if value else 'VALUE'}"
+    return f"see volseg {command.name} --help"
+
+
+def _other_name(name: str, known: Collection[str]) -> str | None:
+    other = _OPTIONS.get(name)
+    if other in known:
+        return other
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return close[0] if close else None
+
+
+def _sections(command: Any) -> Iterator[str]:
+    """How the keys begin that a command takes as `key=value`."""
+    for parameter in command.params:
+        beginning, takes_keys, _ = str(parameter.metavar).partition("key=value")
+        if takes_keys and not parameter.opts[0].startswith("-"):
+            yield beginning
