@@ -416,7 +416,7 @@ def test_mistakes_are_found_before_the_queue(experiment):
     refused("gone.json", "data.data_list=gone.json", error=DataListError)
     refused("has no fold 9", "data.fold=9", error=DataListError)
     refused(r"has no fold 7, but \[0, 1, 2\]", folds="0,7", error=DataListError)
-    refused("--folds some is neither all nor numbers such as 0,2", folds="some")
+    refused("--folds some is neither all nor numbers", folds="some")
     refused("called interactive would train each process by", "slurm.job-name=interactive")
     refused("shards are for volseg infer", "slurm.shards=3")
     weights = "network={name: deeplabv3plus, encoder_weights: gone.pth}"
