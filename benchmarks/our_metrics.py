@@ -28,9 +28,9 @@ def main():
         rows = {row.region: row for row in scores.rows}
         wanted = [rows[region] for region in regions]
         return {
-            "dice": np.array([row.dice for row in wanted]),
-            "iou": np.array([row.iou for row in wanted]),
-            "hd95": np.array([row.hd95_mm for row in wanted]),
+            "dice": np.array([row["dice"] for row in wanted]),
+            "iou": np.array([row["iou"] for row in wanted]),
+            "hd95": np.array([row["hd95_mm"] for row in wanted]),
         }
 
     worker.serve(work)

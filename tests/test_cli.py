@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from experiments import run_in
+from score_rows import scored_row
 from typer.testing import CliRunner
 
 import volseg
@@ -442,8 +443,8 @@ def test_fit_shows_the_scores_by_region(stand_in, tmp_path):
 
 def test_evaluate_shows_statistics_and_what_has_none(stand_in):
     rows = [
-        ScoreRow.of("a", "WT", Overlap(tp=2, fp=0, fn=2), 0.001, 4.0),
-        ScoreRow.of("b", "WT", Overlap(tp=0, fp=0, fn=0), 0.001, 0.0),
+        scored_row("a", "WT", Overlap(tp=2, fp=0, fn=2), 0.001, 4.0),
+        scored_row("b", "WT", Overlap(tp=0, fp=0, fn=0), 0.001, 0.0),
         ScoreRow("c", "WT", status="missing"),
     ]
     table = ScoreTable.of(rows)
@@ -463,7 +464,7 @@ def test_evaluate_shows_statistics_and_what_has_none(stand_in):
 
 
 def test_evaluate_of_every_case_says_nothing_of_missing_ones(stand_in):
-    rows = [ScoreRow.of("a", "WT", Overlap(tp=2, fp=0, fn=2), 0.001, 4.0)]
+    rows = [scored_row("a", "WT", Overlap(tp=2, fp=0, fn=2), 0.001, 4.0)]
     stand_in("evaluate", EvaluateResult(ScoreTable.of(rows), Path("s")))
 
     result = run("evaluate", "p", "r", "-o", "s")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from score_rows import scored_row
 from typer.testing import CliRunner
 
 import volseg.tasks.compare as task
@@ -61,7 +62,7 @@ def overlap(tenths):
 def write_scores(folder, tenths, regions=("WT",), unscored=None, **about):
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
-        ScoreRow.of(case, region, overlap(value), 0.001)
+        scored_row(case, region, overlap(value), 0.001)
         for case, value in tenths.items()
         for region in regions
     ]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from score_rows import scored_row
 from tiny_models import tiny_config
 
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
@@ -19,7 +20,7 @@ BESIDE = Overlap(0, 5, 9)
 
 
 def table(*overlaps, failed=0):
-    rows = [ScoreRow.of(f"c{n}", "ET", overlap, None) for n, overlap in enumerate(overlaps)]
+    rows = [scored_row(f"c{n}", "ET", overlap, None) for n, overlap in enumerate(overlaps)]
     return ScoreTable.of(rows + [ScoreRow(f"f{n}", "ET", status="failed") for n in range(failed)])
 
 

@@ -21,6 +21,7 @@ from volseg.labels import get_scheme
 from volseg.tasks.evaluate import evaluate
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
+RATED = ("dice", "iou", "precision", "recall", "hd95_mm")
 BOTH_2021 = {"labels": "brats2021", "reference_labels": "brats2021"}
 
 
@@ -56,8 +57,8 @@ def test_a_perfect_prediction_scores_one_and_no_distance(folders):
     result = evaluate(*folders, **BOTH_2021)
 
     for row in result.table.rows:
-        assert (row.dice, row.iou, row.precision, row.recall, row.hd95_mm) == (1, 1, 1, 1, 0)
-    assert score(result, "a", "WT").volume_ml == pytest.approx(8 * 8 * 8 * 2 / 1000)
+        assert [row[name] for name in RATED] == [1, 1, 1, 1, 0]
+    assert score(result, "a", "WT")["volume_ml"] == pytest.approx(8 * 8 * 8 * 2 / 1000)
     assert (result.failures, result.missing, result.without_reference) == ((), (), ())
 
 
@@ -66,11 +67,11 @@ def test_an_imperfect_prediction_scores_what_is_counted_by_hand(folders):
 
     row = score(evaluate(*folders, **BOTH_2021), "a", "ET")
 
-    assert row.dice == pytest.approx(2 * 8 / (8 + 16))
-    assert row.iou == pytest.approx(8 / 16)
-    assert (row.precision, row.recall) == (1.0, 0.5)
-    assert row.hd95_mm == 2.0  # 4 of 16 voxels lie 2 mm beyond, 4 lie 1 mm beyond
-    assert row.reference_volume_ml == pytest.approx(16 * 2 / 1000)
+    assert row["dice"] == pytest.approx(2 * 8 / (8 + 16))
+    assert row["iou"] == pytest.approx(8 / 16)
+    assert (row["precision"], row["recall"]) == (1.0, 0.5)
+    assert row["hd95_mm"] == 2.0  # 4 of 16 voxels lie 2 mm beyond, 4 lie 1 mm beyond
+    assert row["reference_volume_ml"] == pytest.approx(16 * 2 / 1000)
 
 
 def test_files_hold_every_row_and_the_policy(folders):
@@ -394,7 +395,7 @@ def test_a_damaged_prediction_fails_alone(folders):
     result = evaluate(*folders, **BOTH_2021)
 
     assert [case_id for case_id, _ in result.failures] == ["a"]
-    assert score(result, "b", "WT").dice == 1.0
+    assert score(result, "b", "WT")["dice"] == 1.0
 
 
 def test_empty_label_maps_score_as_brats_does(folders):
@@ -406,8 +407,8 @@ def test_empty_label_maps_score_as_brats_does(folders):
     result = evaluate(*folders, **BOTH_2021)
 
     missed, right = score(result, "a", "WT"), score(result, "b", "WT")
-    assert (missed.dice, missed.precision, missed.recall, missed.hd95_mm) == (0, 0, 0, 373.13)
-    assert (right.dice, right.precision, right.recall, right.hd95_mm) == (1, 1, 1, 0)
+    assert [missed[name] for name in RATED] == [0, 0, 0, 0, 373.13]
+    assert [right[name] for name in RATED] == [1, 1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -615,10 +616,10 @@ def test_real_label_maps_score_as_monai_scores_them(real_data, tmp_path):
     )[0]
     for index, region in enumerate(scheme.regions):
         row = score(result, case_id, region)
-        assert row.dice == pytest.approx(dice[index].item(), rel=1e-5)
-        assert row.iou == pytest.approx(iou[index].item(), rel=1e-5)
-        assert row.hd95_mm == pytest.approx(hd95[index].item(), rel=1e-5)
-    assert 0.5 < score(result, case_id, "ET").dice < 1
+        assert row["dice"] == pytest.approx(dice[index].item(), rel=1e-5)
+        assert row["iou"] == pytest.approx(iou[index].item(), rel=1e-5)
+        assert row["hd95_mm"] == pytest.approx(hd95[index].item(), rel=1e-5)
+    assert 0.5 < score(result, case_id, "ET")["dice"] < 1
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,11 @@ def test_a_stack_is_scored_as_one_volume_without_mm_and_ml(lgg):
     result = evaluate(*lgg)
 
     row = score(result, "a")
-    assert row.dice == pytest.approx(2 * 12 / (13 + 16))
-    assert (row.precision, row.recall) == (12 / 13, 12 / 16)
-    assert (row.prediction_voxels, row.reference_voxels) == (13, 16)
-    assert (row.hd95_mm, row.volume_ml, row.reference_volume_ml) == (None, None, None)
-    assert score(result, "b").dice == 1
+    assert row["dice"] == pytest.approx(2 * 12 / (13 + 16))
+    assert (row["precision"], row["recall"]) == (12 / 13, 12 / 16)
+    assert (row["prediction_voxels"], row["reference_voxels"]) == (13, 16)
+    assert (row["hd95_mm"], row["volume_ml"], row["reference_volume_ml"]) == (None, None, None)
+    assert score(result, "b")["dice"] == 1
     assert result.failures == result.missing == result.without_reference == ()
 
 
@@ -139,9 +139,9 @@ def test_with_a_known_size_of_a_voxel_a_stack_has_mm_and_ml(lgg, tmp_path):
 
     row = score(evaluate(*lgg), "a")
 
-    assert row.reference_volume_ml == pytest.approx(16 * 0.5 * 2 * 4 / 1000)
+    assert row["reference_volume_ml"] == pytest.approx(16 * 0.5 * 2 * 4 / 1000)
     # One of 13 voxels lies hypot(0.5, 2, 4) = 4.5 mm off, at rank 12; 95 % are at rank 11.4.
-    assert row.hd95_mm == pytest.approx(0.4 * 4.5)
+    assert row["hd95_mm"] == pytest.approx(0.4 * 4.5)
 
 
 def test_the_prediction_of_a_stack_may_be_a_volume_as_infer_writes_it(lgg):
@@ -313,7 +313,7 @@ def test_the_reference_may_be_a_folder_of_slices(lgg, tmp_path):
     result = evaluate(lgg[0], tmp_path / "scans", lgg[2], **LGG)
 
     assert result.table.cases("scored") == ("a", "b")
-    assert score(result, "a").dice == pytest.approx(24 / 29)
+    assert score(result, "a")["dice"] == pytest.approx(24 / 29)
     assert result.slices.summary()["WT"]["all_slices"]["n"] == 6
 
 
@@ -401,7 +401,7 @@ def test_real_slices_against_a_prediction_that_misses_a_row_of_pixels(real_data,
     shared, sizes = (stored & predicted).sum((1, 2)), (stored.sum((1, 2)) + predicted.sum((1, 2)))
     some = stored.any((1, 2))
     means = result.slices.summary()["WT"]
-    assert score(result, patient).dice == pytest.approx(2 * shared.sum() / sizes.sum())
+    assert score(result, patient)["dice"] == pytest.approx(2 * shared.sum() / sizes.sum())
     assert means["tumour_slices"]["n"] == some.sum()
     assert means["tumour_slices"]["dice"] == pytest.approx((2 * shared[some] / sizes[some]).mean())
     assert means["all_slices"]["n"] == 23

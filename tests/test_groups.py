@@ -2,6 +2,7 @@ import csv
 import json
 
 import pytest
+from score_rows import scored_row
 
 from volseg.errors import OutputError
 from volseg.metrics import GroupTable, Overlap, ScoreRecord, ScoreRow, ScoreTable, SliceTable
@@ -10,9 +11,9 @@ from volseg.metrics.slices import SliceRow
 #: Dice 1, 2/3, 0 and none; IoU 1, 1/2, 0 and none.
 TABLE = ScoreTable.of(
     [
-        ScoreRow.of("a", "WT", Overlap(tp=2, fp=0, fn=0), None),
-        ScoreRow.of("b", "WT", Overlap(tp=1, fp=1, fn=0), None),
-        ScoreRow.of("c", "WT", Overlap(tp=0, fp=1, fn=1), None),
+        scored_row("a", "WT", Overlap(tp=2, fp=0, fn=0), None),
+        scored_row("b", "WT", Overlap(tp=1, fp=1, fn=0), None),
+        scored_row("c", "WT", Overlap(tp=0, fp=1, fn=1), None),
         ScoreRow("d", "WT", status="missing"),
     ]
 )
@@ -79,7 +80,7 @@ def test_where_no_case_lacks_a_channel_or_is_in_a_group_there_is_no_table():
 
 def test_a_group_has_a_row_for_each_region_that_its_cases_have():
     rows = [
-        ScoreRow.of(case_id, region, Overlap(1, 0, 0), None)
+        scored_row(case_id, region, Overlap(1, 0, 0), None)
         for case_id, region in (("a", "WT"), ("a", "ET"), ("b", "WT"))
     ]
     groups = {"a": {"site": "x"}, "b": {"site": "y"}}
@@ -103,7 +104,7 @@ def test_the_csv_has_a_line_for_each_group(tmp_path):
         ("grade", "10", "1", "0"),
         ("grade", "not known", "0", "1"),
     ]
-    assert lines[0]["mean_dice"] == repr((1 + 2 / 3) / 2)
+    assert lines[0]["mean_dice"] == "0.83333"
     assert lines[0]["median_recall"] == "1.0"
     assert lines[4]["mean_dice"] == ""
 

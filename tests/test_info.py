@@ -270,7 +270,7 @@ def test_a_folder_of_results_or_scores_tells_what_its_file_tells(tmp_path):
     manifest = {"models": [], "labels": "lgg", "cases": {"a": record}, "failures": {}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     (tmp_path / "scores").mkdir()
-    ScoreTable.of([ScoreRow("a", "WT", dice=0.5)]).to_json(tmp_path / "scores" / "scores.json")
+    ScoreTable.of([ScoreRow("a", "WT", {"dice": 0.5})]).to_json(tmp_path / "scores" / "scores.json")
     (tmp_path / "scores" / "samples.png").touch()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "manifest.json").write_text("{}")
@@ -283,8 +283,8 @@ def test_a_folder_of_results_or_scores_tells_what_its_file_tells(tmp_path):
 
 def test_scores_tell_their_mean_dice(tmp_path):
     rows = [
-        ScoreRow("a", "WT", dice=0.5),
-        ScoreRow("b", "WT", dice=0.75),
+        ScoreRow("a", "WT", {"dice": 0.5}),
+        ScoreRow("b", "WT", {"dice": 0.75}),
         ScoreRow("c", "WT", status="missing"),
     ]
     ScoreTable.of(rows).to_json(tmp_path / "scores.json", {"network": "unet", "epoch": 4})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
+from score_rows import scored_row
 
 from volseg.cases.data_list import read_data_list
 from volseg.errors import ImageError
@@ -82,7 +83,7 @@ def test_a_row_says_which_side_is_empty(reference, prediction, said):
 
 def test_cases_without_a_score_are_not_chosen():
     missing = ScoreRow("b", "WT", status="missing")
-    table = ScoreTable.of([ScoreRow.of("a", "WT", Overlap(1, 1, 1), None), missing])
+    table = ScoreTable.of([scored_row("a", "WT", Overlap(1, 1, 1), None), missing])
 
     assert dice_by_case(table) == {"a": {"WT": 0.5}}
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from experiments import write_small_config
+from score_rows import scored_row
 
 from volseg import signals
 from volseg.cases.data_list import read_data_list
@@ -63,7 +64,7 @@ def plainly(case: CachedCase, probabilities: torch.Tensor, config: ExperimentCon
     prediction = np.stack(list(decoded_masks(whole, config, case.scan_grid.voxel_ml).values()))
     reference = read_masks(case.case, config)
     overlaps = region_overlaps(prediction, reference, regions)
-    rows = [ScoreRow.of(name, *item, case.scan_grid.voxel_ml) for item in overlaps.items()]
+    rows = [scored_row(name, *item, case.scan_grid.voxel_ml) for item in overlaps.items()]
     turned = [axial(masks, case.scan_grid) for masks in (prediction, reference)]
     of_slices = slice_rows(name, *turned, regions) if config.spatial_dims == 2 else []
     return CaseScores(tuple(rows), tuple(of_slices))
@@ -83,7 +84,7 @@ def test_scores_are_those_of_the_whole_scan_and_its_label_map(cached, words):
         probabilities = guess(case, seed)
         found = scored(case, probabilities, config)
         assert found == plainly(case, probabilities, config)
-        assert 0 < found.rows[0].dice < 1
+        assert 0 < found.rows[0]["dice"] < 1
         assert len(found.slices) == (3 * 40 if config.spatial_dims == 2 else 0)
 
 
@@ -105,7 +106,7 @@ def test_a_reference_beyond_the_brain_counts_and_so_does_an_empty_one(
     found = scored(entry, guess(entry), config)
 
     assert not failures
-    assert [row.reference_voxels for row in found.rows] == [3 * (labels != "none")] * 2 + [
+    assert [row["reference_voxels"] for row in found.rows] == [3 * (labels != "none")] * 2 + [
         labels != "none"
     ]
     assert found == plainly(entry, guess(entry), config)

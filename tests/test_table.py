@@ -4,46 +4,48 @@ import pickle
 
 import numpy as np
 import pytest
+from score_rows import scored_row
 
 from volseg.errors import OutputError
-from volseg.metrics import EMPTY_MASK_POLICY, Overlap, ScoreRow, ScoreTable
+from volseg.metrics import EMPTY_MASK_POLICY, Overlap, RegionPair, ScoreRow, ScoreTable
 
 #: Dice 1, 0.5 and 0; the last two have an empty reference or prediction.
 ROWS = (
-    ScoreRow.of("a", "ET", Overlap(tp=4, fp=0, fn=0), voxel_ml=0.5, hd95_mm=0.0),
-    ScoreRow.of("b", "ET", Overlap(tp=1, fp=1, fn=1), voxel_ml=0.5, hd95_mm=3.0),
-    ScoreRow.of("c", "ET", Overlap(tp=0, fp=2, fn=0), voxel_ml=0.5, hd95_mm=373.13),
+    scored_row("a", "ET", Overlap(tp=4, fp=0, fn=0), voxel_ml=0.5, hd95_mm=0.0),
+    scored_row("b", "ET", Overlap(tp=1, fp=1, fn=1), voxel_ml=0.5, hd95_mm=3.0),
+    scored_row("c", "ET", Overlap(tp=0, fp=2, fn=0), voxel_ml=0.5, hd95_mm=373.13),
 )
 
 
 def test_a_row_holds_the_scores_and_volumes_of_its_counts():
-    row = ScoreRow.of("a", "WT", Overlap(tp=2, fp=2, fn=1), voxel_ml=0.001, hd95_mm=1.5)
+    row = scored_row("a", "WT", Overlap(tp=2, fp=2, fn=1), voxel_ml=0.001, hd95_mm=1.5)
 
     assert row.case_id == "a"
     assert row.region == "WT"
-    assert row.dice == pytest.approx(4 / 7)
-    assert row.iou == pytest.approx(2 / 5)
-    assert row.precision == pytest.approx(2 / 4)
-    assert row.recall == pytest.approx(2 / 3)
-    assert row.hd95_mm == 1.5
-    assert row.volume_ml == pytest.approx(0.004)
-    assert row.reference_volume_ml == pytest.approx(0.003)
-    assert (row.prediction_voxels, row.reference_voxels) == (4, 3)
+    assert row["dice"] == pytest.approx(4 / 7)
+    assert row["iou"] == pytest.approx(2 / 5)
+    assert row["precision"] == pytest.approx(2 / 4)
+    assert row["recall"] == pytest.approx(2 / 3)
+    assert row["hd95_mm"] == 1.5
+    assert row["volume_ml"] == pytest.approx(0.004)
+    assert row["reference_volume_ml"] == pytest.approx(0.003)
+    assert (row["prediction_voxels"], row["reference_voxels"]) == (4, 3)
     assert row.status == "scored"
 
 
 def test_where_the_size_of_a_voxel_is_not_known_there_are_no_mm_and_no_ml():
-    row = ScoreRow.of("a", "WT", Overlap(tp=2, fp=2, fn=1), voxel_ml=None, hd95_mm=1.5)
+    masks = (np.ones(4, bool), np.array([True, True, False, False]))
+    row = ScoreRow.of("a", "WT", RegionPair(Overlap(tp=2, fp=2, fn=1), masks=masks))
 
-    assert (row.hd95_mm, row.volume_ml, row.reference_volume_ml) == (None, None, None)
-    assert (row.prediction_voxels, row.reference_voxels) == (4, 3)
-    assert row.dice == pytest.approx(4 / 7)
+    assert (row["hd95_mm"], row["volume_ml"], row["reference_volume_ml"]) == (None, None, None)
+    assert (row["prediction_voxels"], row["reference_voxels"]) == (4, 3)
+    assert row["dice"] == pytest.approx(4 / 7)
 
 
 def test_cases_without_a_size_of_a_voxel_are_in_every_mean_but_those_of_mm_and_ml():
     unsized = [
-        ScoreRow.of("d", "ET", Overlap(tp=0, fp=0, fn=3), None),
-        ScoreRow.of("e", "ET", Overlap(tp=0, fp=0, fn=0), None),
+        scored_row("d", "ET", Overlap(tp=0, fp=0, fn=3), None),
+        scored_row("e", "ET", Overlap(tp=0, fp=0, fn=0), None),
         ScoreRow("x", "ET", status="missing"),
     ]
 
@@ -77,8 +79,8 @@ def test_the_summary_of_three_cases_by_hand():
 def test_empty_references_and_predictions_are_counted():
     rows = [
         *ROWS,
-        ScoreRow.of("d", "ET", Overlap(tp=0, fp=0, fn=3), voxel_ml=1.0),
-        ScoreRow.of("e", "ET", Overlap(tp=0, fp=0, fn=0), voxel_ml=1.0),
+        scored_row("d", "ET", Overlap(tp=0, fp=0, fn=3), voxel_ml=1.0),
+        scored_row("e", "ET", Overlap(tp=0, fp=0, fn=0), voxel_ml=1.0),
     ]
 
     summary = ScoreTable.of(rows).summary()["ET"]
@@ -118,7 +120,7 @@ def test_one_case_has_no_deviation_and_none_has_no_mean():
 
 
 def test_validation_scores_overlap_alone():
-    rows = [ScoreRow.of("a", region, Overlap(1, 1, 0), voxel_ml=1.0) for region in ("WT", "ET")]
+    rows = [scored_row("a", region, Overlap(1, 1, 0), voxel_ml=1.0) for region in ("WT", "ET")]
 
     table = ScoreTable.of(rows)
 
@@ -160,7 +162,7 @@ def test_the_csv_has_a_line_for_each_case_and_region(tmp_path):
         "prediction_voxels,reference_voxels,status\n"
     )
     assert lines[1] == [
-        "b", "ET", "0.5", repr(1 / 3), "0.5", "0.5", "3.0", "1.0", "1.0", "2", "2", "scored",
+        "b", "ET", "0.5", "0.33333", "0.5", "0.5", "3.0", "1.0", "1.0", "2", "2", "scored",
     ]  # fmt: skip
     assert lines[3] == ["x", "ET", *[""] * 9, "missing"]
 
@@ -191,7 +193,7 @@ def test_every_score_and_count_of_the_summary_is_defined():
 
 def test_files_are_written_whole_or_not_at_all(tmp_path):
     (tmp_path / "scores.json").write_text("before")
-    table = ScoreTable.of([ScoreRow("a", "ET", dice=float("nan"))])
+    table = ScoreTable.of([ScoreRow("a", "ET", {"dice": float("nan")})])
 
     with pytest.raises(ValueError, match="not JSON compliant"):
         table.to_json(tmp_path / "scores.json")

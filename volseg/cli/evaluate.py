@@ -102,7 +102,9 @@ def print_scores(result: EvaluateResult) -> None:
     _print_slices(result)
     _print_groups(result)
     _print_missing_channels(result)
-    if unsized := [r for r in result.table.rows if r.dice is not None and r.volume_ml is None]:
+    if unsized := [
+        r for r in result.table.rows if r["dice"] is not None and r["volume_ml"] is None
+    ]:
         cases = len({row.case_id for row in unsized})
         say(f"Without HD95 and volumes, as the size of their voxels is not known: {cases} cases")
     for note in result.notes:
@@ -163,7 +165,7 @@ def _print_groups(result: EvaluateResult) -> None:
 
 def _print_missing_channels(result: EvaluateResult) -> None:
     regions = result.table.regions
-    dice = {(row.case_id, row.region): row.dice for row in result.table.rows}
+    dice = {(row.case_id, row.region): row["dice"] for row in result.table.rows}
     rows = [
         (case_id, " ".join(names), *(number(dice.get((case_id, name)), 3) for name in regions))
         for case_id, names in result.missing_channels.items()

@@ -229,7 +229,7 @@ def _doubts(told: Mapping[str, Any]) -> tuple[str, ...]:
     """What `doubts` says of the scores of a run; nothing of those of others, without voxels."""
     sizes = ("prediction_voxels", "reference_voxels")
     rows = [
-        ScoreRow(case_id, region, values["dice"], **{size: values[size] for size in sizes})
+        ScoreRow(case_id, region, {name: values[name] for name in ("dice", *sizes)})
         for case_id, case in told["cases"].items()
         for region, values in case["regions"].items()
         if values["dice"] is not None and all(isinstance(values.get(size), int) for size in sizes)

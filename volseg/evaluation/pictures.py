@@ -27,8 +27,8 @@ def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
     """`{case_id: {region: Dice}}` of the scored cases."""
     dice: dict[str, dict[str, float]] = {}
     for row in table.rows:
-        if row.dice is not None:
-            dice.setdefault(row.case_id, {})[row.region] = row.dice
+        if (value := row["dice"]) is not None:
+            dice.setdefault(row.case_id, {})[row.region] = value
     return dice
 
 

@@ -19,8 +19,8 @@ from volseg.images.grid import Grid, check_same_grid
 from volseg.images.nifti import read_label_map
 from volseg.labels import LabelScheme
 from volseg.metrics.overlap import region_overlaps
+from volseg.metrics.scores import RegionPair
 from volseg.metrics.slices import SliceRow, slice_rows
-from volseg.metrics.surface import hausdorff_95
 from volseg.metrics.table import ScoreRow, Status
 
 logger = logging.getLogger(__name__)
@@ -119,16 +119,10 @@ def score_label_maps(
     where = f"reference {_place(case.label)}"
     expected = _masks(reference[box], comparison.expected, regions, where)
     overlaps = region_overlaps(predicted, expected, regions)
-    voxel_ml = grid.voxel_ml if case.has_size else None
+    voxel_ml, steps_mm = (grid.voxel_ml, grid.steps_mm) if case.has_size else (None, None)
     rows = [
-        ScoreRow.of(
-            case.case_id,
-            region,
-            overlaps[region],
-            voxel_ml,
-            hausdorff_95(one, other, grid.steps_mm) if case.has_size else None,
-        )
-        for region, one, other in zip(regions, predicted, expected, strict=True)
+        ScoreRow.of(case.case_id, region, RegionPair(overlaps[region], voxel_ml, masks, steps_mm))
+        for region, masks in zip(regions, zip(predicted, expected, strict=True), strict=True)
     ]
     slices = slice_rows(case.case_id, predicted, expected, regions) if comparison.by_slice else []
     return CaseScores(rows, slices)

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from volseg.figures.colours import region_colours
+from volseg.metrics import get_score
 
 _PARTS = {"train": ("training", "dashed"), "val": ("validation", "solid")}
-_SCORES = {"dice": "Dice", "iou": "IoU"}
+_SCORES = {name: get_score(name).title for name in ("dice", "iou")}
 _PALE, _BACK = "#DDDDDD", "#111111"
 
 Row = Mapping[str, str]

@@ -3,20 +3,35 @@
 from volseg.metrics.groups import GroupTable
 from volseg.metrics.overlap import Overlap, region_overlaps
 from volseg.metrics.record import ScoreRecord
+from volseg.metrics.scores import (
+    COUNTED_SCORES,
+    EMPTY_MASK_POLICY,
+    RATED_SCORES,
+    SCORES,
+    RegionPair,
+    Score,
+    get_score,
+)
 from volseg.metrics.slices import SliceRow, SliceTable, slice_rows
 from volseg.metrics.surface import HD95_PENALTY_MM, hausdorff_95
-from volseg.metrics.table import EMPTY_MASK_POLICY, ScoreRow, ScoreTable
+from volseg.metrics.table import ScoreRow, ScoreTable
 
 __all__ = [
+    "COUNTED_SCORES",
     "EMPTY_MASK_POLICY",
     "HD95_PENALTY_MM",
+    "RATED_SCORES",
+    "SCORES",
     "GroupTable",
     "Overlap",
+    "RegionPair",
+    "Score",
     "ScoreRecord",
     "ScoreRow",
     "ScoreTable",
     "SliceRow",
     "SliceTable",
+    "get_score",
     "hausdorff_95",
     "region_overlaps",
     "slice_rows",

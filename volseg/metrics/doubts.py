@@ -16,7 +16,8 @@ def doubts(table: ScoreTable) -> tuple[str, ...]:
     a model that finds nothing then has a mean above 0, and one of nothing but such cases a mean
     of 1.
 
-    >>> doubts(ScoreTable((ScoreRow("a", "ET", dice=0, prediction_voxels=0, reference_voxels=9),)))
+    >>> none_found = {"dice": 0, "prediction_voxels": 0, "reference_voxels": 9}
+    >>> doubts(ScoreTable((ScoreRow("a", "ET", none_found),)))
     ('ET is in no prediction, but in the reference of 1 of 1 cases: nothing of it was found',)
     """
     return tuple(
@@ -29,12 +30,12 @@ def doubts(table: ScoreTable) -> tuple[str, ...]:
 
 
 def _of_none_found(region: str, rows: Sequence[ScoreRow], there: Sequence[ScoreRow]) -> str:
-    if not any(row.prediction_voxels for row in rows):
+    if not any(row["prediction_voxels"] for row in rows):
         return (
             f"{region} is in no prediction, but in the reference of {len(there)} of {len(rows)} "
             "cases: nothing of it was found"
         )
-    beside = any(row.prediction_voxels for row in there)
+    beside = any(row["prediction_voxels"] for row in there)
     having = "the case that has" if len(there) == 1 else f"any of the {len(there)} cases that have"
     return (
         f"{region} is predicted only {'elsewhere' if beside else 'in other cases'}: no voxel of it "
@@ -43,16 +44,16 @@ def _of_none_found(region: str, rows: Sequence[ScoreRow], there: Sequence[ScoreR
 
 
 def _of_region(region: str, rows: Sequence[ScoreRow]) -> Iterator[str]:
-    there = [row for row in rows if row.reference_voxels]
-    empty = [row for row in rows if not (row.reference_voxels or row.prediction_voxels)]
+    there = [row for row in rows if row["reference_voxels"]]
+    empty = [row for row in rows if not (row["reference_voxels"] or row["prediction_voxels"])]
     counts_as_one = f"{len(empty)} of {len(rows)} cases without it on both sides count 1"
     if rows and not there:
         yield (
             f"{region} is in no reference of {len(rows)} cases, so that its scores say only in how "
             f"many of them none was predicted: {len(empty)}"
         )
-    elif there and not any(row.dice for row in there):
+    elif there and not any(row["dice"] for row in there):
         yield _of_none_found(region, rows, there) + (f"; {counts_as_one}" if empty else "")
     elif rows and 2 * len(empty) >= len(rows):
-        mean = float(np.mean([row.dice for row in there]))
+        mean = float(np.mean([row["dice"] for row in there]))
         yield f"{region}: {counts_as_one}; the mean Dice of those that have it is {mean:.3f}"

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from volseg.files.writing import atomic_write
-from volseg.metrics.table import ScoreRow, ScoreTable
+from volseg.metrics.scores import COUNTED_SCORES
+from volseg.metrics.table import ScoreRow, ScoreTable, known_values
 
 #: Column of the channels that a case lacks, and its value for a case that lacks none.
 MISSING_CHANNELS, COMPLETE = "missing channels", "none"
 #: Value of a case that a column says nothing of.
 NOT_KNOWN = "not known"
-
-_SCORES = ("dice", "iou", "precision", "recall")
 
 Groups = Mapping[str, Mapping[str, str]]
 
@@ -94,18 +93,25 @@ class GroupTable:
         document: dict[str, Any] = {}
         for row in self.rows:
             of_value = document.setdefault(row.column, {}).setdefault(row.value, {})
-            scores = {s: {"mean": row.mean[s], "median": row.median[s]} for s in _SCORES}
+            scores = {
+                score.name: {"mean": row.mean[score.name], "median": row.median[score.name]}
+                for score in COUNTED_SCORES
+            }
             of_value[row.region] = {"n": row.n, "n_unscored": row.n_unscored, **scores}
         return document
 
     def to_csv(self, path: Path) -> None:
-        """Write one line per column, value and region; OutputError if it cannot be written."""
-        statistics = [f"{kind}_{score}" for score in _SCORES for kind in ("mean", "median")]
+        """Write a line for each column, value and region; OutputError if it cannot be written."""
+        statistics = [f"{kind}_{s.name}" for s in COUNTED_SCORES for kind in ("mean", "median")]
         with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["column", "value", "region", "n", "n_unscored", *statistics])
             for row in self.rows:
-                values = [kind[score] for score in _SCORES for kind in (row.mean, row.median)]
+                values = [
+                    score.rounded(kind[score.name])
+                    for score in COUNTED_SCORES
+                    for kind in (row.mean, row.median)
+                ]
                 writer.writerow([row.column, row.value, row.region, row.n, row.n_unscored, *values])
 
 
@@ -132,7 +138,7 @@ def _columns(
 def _row(column: str, value: str, region: str, members: list[ScoreRow]) -> GroupRow:
     scored = [row for row in members if row.status == "scored"]
     unscored = len(members) - len(scored)
-    values = {score: [getattr(row, score) for row in scored] for score in _SCORES}
+    values = {score.name: known_values(score, scored) for score in COUNTED_SCORES}
     mean, median = (
         {
             score: float(statistic(of_score)) if of_score else None

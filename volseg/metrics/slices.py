@@ -19,6 +19,7 @@ import numpy as np
 
 from volseg.files.writing import atomic_write
 from volseg.metrics.overlap import Mask, Overlap, check_masks
+from volseg.metrics.scores import COUNTED_SCORES, RegionPair
 
 #: What each number of a summary of slices is, and what the score of a case is beside them.
 SLICE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
@@ -34,7 +35,6 @@ SLICE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_SCORES = ("dice", "iou", "precision", "recall")
 _COUNTS = ("tp", "fp", "fn")
 
 
@@ -111,8 +111,8 @@ class SliceTable:
         """Both means over the slices of all cases, by region; see `SLICE_DEFINITIONS`.
 
         Returns:
-            `{region: {"tumour_slices": {"n", "dice", "iou", "precision", "recall"}, "all_slices":
-            {...}}}`; a mean over no slice is None.
+            `{region: {"tumour_slices": {"n", "dice", ...}, "all_slices": {...}}}`, with each of
+            the `COUNTED_SCORES`; a mean over no slice is None.
         """
         summary = {}
         for region in self.regions:
@@ -125,26 +125,26 @@ class SliceTable:
         return summary
 
     def to_dict(self) -> dict[str, Any]:
-        """What `scores.json` tells of slices: both means, and what they mean."""
+        """What `scores.json` holds of slices: both means, and what they mean."""
         return {"slices": self.summary(), "slice_definitions": dict(SLICE_DEFINITIONS)}
 
     def to_csv(self, path: Path) -> None:
-        """Write one line per case, region and slice; OutputError if it cannot be written."""
+        """Write a line for each case, region and slice; OutputError if it cannot be written."""
         with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["case_id", "region", "slice", *_SCORES, *_COUNTS])
-            writer.writerows(
-                [row.case_id, row.region, row.slice]
-                + [getattr(row.overlap, name) for name in (*_SCORES, *_COUNTS)]
-                for row in self.rows
-            )
+            names = [score.name for score in COUNTED_SCORES]
+            writer.writerow(["case_id", "region", "slice", *names, *_COUNTS])
+            for row in self.rows:
+                pair = RegionPair(row.overlap)
+                scores = [score.rounded(score.compute(pair)) for score in COUNTED_SCORES]
+                counts = [getattr(row.overlap, name) for name in _COUNTS]
+                writer.writerow([row.case_id, row.region, row.slice, *scores, *counts])
 
 
 def _means(overlaps: Sequence[Overlap]) -> dict[str, Any]:
+    pairs = [RegionPair(overlap) for overlap in overlaps]
     means = {
-        score: float(np.mean([getattr(overlap, score) for overlap in overlaps]))
-        if overlaps
-        else None
-        for score in _SCORES
+        score.name: float(np.mean([score.compute(pair) for pair in pairs])) if pairs else None
+        for score in COUNTED_SCORES
     }
     return {"n": len(overlaps), **means}

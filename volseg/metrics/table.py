@@ -10,7 +10,7 @@ import csv
 import json
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -20,36 +20,18 @@ import scipy
 
 from volseg import __version__
 from volseg.files.writing import atomic_write
-from volseg.metrics.overlap import Overlap
-from volseg.metrics.surface import HD95_PENALTY_MM
+from volseg.metrics.scores import EMPTY_MASK_POLICY, SCORES, RegionPair, Score, get_score
 
 Status = Literal["scored", "missing", "failed"]
 
-EMPTY_MASK_POLICY = (
-    "As BraTS 2017 to 2022: when reference and prediction are both empty, Dice, IoU, precision and "
-    "recall are 1 and HD95 is 0 mm; when only one of them is empty, Dice, IoU, precision and "
-    f"recall are 0 and HD95 is {HD95_PENALTY_MM} mm, the diagonal of 240 x 240 x 155 mm. "
-    "Every scored case is in every mean; in those of HD95 and volumes, every one with a known size "
-    "of a voxel."
-)
-
-#: What each score is, by the name of its column.
+#: What each number of a table and of its summary is.
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
-    {
-        "dice": "2 |P and R| / (|P| + |R|), P the voxels of the prediction, R of the reference",
-        "iou": "|P and R| / |P or R|",
-        "precision": "|P and R| / |P|",
-        "recall": "|P and R| / |R|, also called sensitivity",
-        "hd95_mm": "the larger of the two directed 95th percentiles of the distances between "
-        "surface voxels, in mm; none where the size of a voxel is not known",
-        "volume_ml": "volume of the prediction in ml; none where the size of a voxel is not known",
-        "reference_volume_ml": "volume of the reference in ml, likewise",
-        "prediction_voxels": "voxels of the prediction",
-        "reference_voxels": "voxels of the reference",
+    {score.name: score.definition for score in SCORES}
+    | {
         "mean, median": "over the scored cases",
         "std": "sample standard deviation (n - 1) over the scored cases",
         "mean_missing_as_worst": "mean in which each missing or failed case counts with the worst "
-        f"value: 0, or {HD95_PENALTY_MM} mm",
+        "value of the score",
         "n_cases": "scored cases",
         "n_empty_reference, n_empty_prediction": "scored cases without a voxel of the region",
         "n_missing": "cases of the reference without a prediction",
@@ -57,59 +39,30 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-_WORST = {"dice": 0.0, "iou": 0.0, "precision": 0.0, "recall": 0.0, "hd95_mm": HD95_PENALTY_MM}
-_SIZES = ("volume_ml", "reference_volume_ml", "prediction_voxels", "reference_voxels")
-_SCORES = (*_WORST, *_SIZES)
-
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """Scores of one region of one case; None where a score was not computed."""
+    """Scores of one region of one case.
+
+    Attributes:
+        case_id: The case.
+        region: The region.
+        scores: Value by name of the score; one that is absent or None was not computed.
+        status: Whether the case is scored, missing or failed.
+    """
 
     case_id: str
     region: str
-    dice: float | None = None
-    iou: float | None = None
-    precision: float | None = None
-    recall: float | None = None
-    hd95_mm: float | None = None
-    volume_ml: float | None = None
-    reference_volume_ml: float | None = None
-    prediction_voxels: int | None = None
-    reference_voxels: int | None = None
+    scores: Mapping[str, float | None] = field(default_factory=dict, hash=False)
     status: Status = "scored"
 
-    @classmethod
-    def of(
-        cls,
-        case_id: str,
-        region: str,
-        overlap: Overlap,
-        voxel_ml: float | None,
-        hd95_mm: float | None = None,
-    ) -> ScoreRow:
-        """Row of a scored region.
+    def __getitem__(self, score: str) -> float | None:
+        return self.scores.get(get_score(score).name)
 
-        Args:
-            case_id: The case.
-            region: The region.
-            overlap: Its voxel counts.
-            voxel_ml: Volume of a voxel; None: not known, and then there are no mm and no ml.
-            hd95_mm: Surface distance, where it was computed.
-        """
-        return cls(
-            case_id=case_id,
-            region=region,
-            dice=overlap.dice,
-            iou=overlap.iou,
-            precision=overlap.precision,
-            recall=overlap.recall,
-            hd95_mm=None if voxel_ml is None else hd95_mm,
-            volume_ml=None if voxel_ml is None else overlap.prediction_voxels * voxel_ml,
-            reference_volume_ml=None if voxel_ml is None else overlap.reference_voxels * voxel_ml,
-            prediction_voxels=overlap.prediction_voxels,
-            reference_voxels=overlap.reference_voxels,
-        )
+    @classmethod
+    def of(cls, case_id: str, region: str, pair: RegionPair) -> ScoreRow:
+        """Row of a scored region: every score of what is known of its masks."""
+        return cls(case_id, region, {score.name: score.compute(pair) for score in SCORES})
 
 
 @dataclass(frozen=True)
@@ -161,7 +114,7 @@ class ScoreTable:
         cases: dict[str, dict[str, Any]] = {}
         for row in self.rows:
             case = cases.setdefault(row.case_id, {"status": row.status, "regions": {}})
-            case["regions"][row.region] = {score: getattr(row, score) for score in _SCORES}
+            case["regions"][row.region] = {score.name: row[score.name] for score in SCORES}
         return {
             "summary": self.summary(),
             "empty_mask_policy": EMPTY_MASK_POLICY,
@@ -178,16 +131,16 @@ class ScoreTable:
         }
 
     def to_csv(self, path: Path) -> None:
-        """Write one line per case and region; OutputError if it cannot be written."""
+        """Write a line for each case and region, rounded; OutputError if it cannot be written."""
         with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(
-                file, ["case_id", "region", *_SCORES, "status"], lineterminator="\n"
-            )
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in self.rows)
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["case_id", "region", *(score.name for score in SCORES), "status"])
+            for row in self.rows:
+                scores = (score.rounded(row[score.name]) for score in SCORES)
+                writer.writerow([row.case_id, row.region, *scores, row.status])
 
     def to_json(self, path: Path, about: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """Write `to_dict`, after what `about` tells; OutputError if it cannot be written."""
+        """Write `to_dict`, after what `about` holds; OutputError if it cannot be written."""
         document = {**about, **self.to_dict()}
         with atomic_write(path) as part:
             part.write_text(
@@ -199,24 +152,29 @@ def _summary_of(rows: list[ScoreRow]) -> dict[str, Any]:
     scored = [row for row in rows if row.status == "scored"]
     counts = {
         "n_cases": len(scored),
-        "n_empty_reference": sum(row.reference_voxels == 0 for row in scored),
-        "n_empty_prediction": sum(row.prediction_voxels == 0 for row in scored),
+        "n_empty_reference": sum(row["reference_voxels"] == 0 for row in scored),
+        "n_empty_prediction": sum(row["prediction_voxels"] == 0 for row in scored),
         "n_missing": sum(row.status == "missing" for row in rows),
         "n_failed": sum(row.status == "failed" for row in rows),
     }
     unscored = len(rows) - len(scored)
-    return counts | {score: _statistics(score, scored, unscored) for score in _SCORES}
+    return counts | {score.name: _statistics(score, scored, unscored) for score in SCORES}
 
 
-def _statistics(score: str, scored: list[ScoreRow], unscored: int) -> dict[str, float | None]:
-    values = [value for row in scored if (value := getattr(row, score)) is not None]
+def known_values(score: Score, rows: Iterable[ScoreRow]) -> list[float]:
+    """Values of a score in the rows that have it."""
+    return [value for row in rows if (value := row[score.name]) is not None]
+
+
+def _statistics(score: Score, scored: list[ScoreRow], unscored: int) -> dict[str, float | None]:
+    values = known_values(score, scored)
     statistics = {
         "mean": float(np.mean(values)) if values else None,
         "median": float(np.median(values)) if values else None,
         "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
     }
-    if score in _WORST:
+    if score.worst is not None:
         # Where no case has this score, for want of the size of a voxel, the missing have none too.
-        filled = values + [_WORST[score]] * (unscored if values or not scored else 0)
+        filled = values + [score.worst] * (unscored if values or not scored else 0)
         statistics["mean_missing_as_worst"] = float(np.mean(filled)) if filled else None
     return statistics

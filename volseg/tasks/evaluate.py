@@ -162,7 +162,7 @@ def _notes(comparisons: Sequence[Comparison], table: ScoreTable) -> Iterator[str
         f"labels of the predictions: {comparisons[0].predicted}; of the reference: "
         f"{', '.join(expected)}"
     )
-    there = [row.dice for row in table.rows if row.reference_voxels]
+    there = [row["dice"] for row in table.rows if row["reference_voxels"]]
     if there and min(dice or 0.0 for dice in there) == 1:
         yield (
             "every prediction equals its reference voxel by voxel; if they should be of two "

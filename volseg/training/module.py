@@ -22,7 +22,7 @@ from volseg.figures.montage import gallery
 from volseg.figures.saving import figure_array
 from volseg.inference.windows import on_scan_grid, segment
 from volseg.losses import build_loss
-from volseg.metrics import ScoreTable, SliceTable
+from volseg.metrics import COUNTED_SCORES, ScoreTable, SliceTable
 from volseg.networks import build_network
 from volseg.training.batches import unpacked_masks
 from volseg.training.cache.cases import CachedCase
@@ -38,7 +38,7 @@ BEST_SCORE = "val/dice/mean"
 #: Of equals, the lower one does.
 LOSS = "val/loss"
 #: Of patient volumes.
-SCORES = ("dice", "iou", "precision", "recall")
+SCORES = tuple(score.name for score in COUNTED_SCORES)
 #: Of the patches of an epoch.
 TRAINING_SCORES = ("dice", "iou")
 #: Of slices, where the network is one of slices: name and kind in the summary of a `SliceTable`.

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from volseg.config import ExperimentConfig
 from volseg.images.boxes import placed, union
-from volseg.metrics import ScoreRow, SliceRow, region_overlaps, slice_rows
+from volseg.metrics import RegionPair, ScoreRow, SliceRow, region_overlaps, slice_rows
 from volseg.ranks import cores
 from volseg.training.cache.cases import CachedCase
 from volseg.training.case_views import axial, decoded_masks
@@ -68,7 +68,10 @@ def score_case(
     reference = masks_of(reference_within(case, box), len(regions))
     overlaps = region_overlaps(prediction, reference, regions)
     voxel_ml = case.scan_grid.voxel_ml if case.case.has_size else None
-    rows = tuple(ScoreRow.of(case_id, *item, voxel_ml) for item in overlaps.items())
+    rows = tuple(
+        ScoreRow.of(case_id, region, RegionPair(overlap, voxel_ml))
+        for region, overlap in overlaps.items()
+    )
     if config.spatial_dims == 3:
         return CaseScores(rows)
     predicted, expected = (axial(masks, case.scan_grid) for masks in (prediction, reference))

@@ -1,0 +1,218 @@
+"""The scores of a region: each is one entry, which tables, files, TensorBoard and pages follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.metrics.overlap import Mask, Overlap
+from volseg.metrics.surface import HD95_PENALTY_MM, hausdorff_95
+
+# Decimals of a CSV file beyond those of a table: enough to rank cases, few enough to read.
+_MORE_DIGITS = 2
+
+_UNKNOWN_SIZE = "none where the size of a voxel is not known"
+
+
+@dataclass(frozen=True)
+class RegionPair:
+    """Prediction and reference of one region: their counts and, where known, masks and sizes.
+
+    Attributes:
+        overlap: Voxels that the two share or have alone.
+        voxel_ml: Volume of a voxel; None: not known.
+        masks: The prediction and the reference, of one shape; None where counts alone were kept,
+            as in validation and for slices.
+        steps_mm: Steps from voxel to voxel along the axes of `masks`, as `Grid.steps_mm` has them;
+            None: not known.
+    """
+
+    overlap: Overlap
+    voxel_ml: float | None = None
+    masks: tuple[Mask, Mask] | None = None
+    steps_mm: npt.NDArray[np.float64] | None = None
+
+    @property
+    def hd95_mm(self) -> float | None:
+        """See `hausdorff_95`; None without masks or steps."""
+        if self.masks is None or self.steps_mm is None:
+            return None
+        return hausdorff_95(*self.masks, self.steps_mm)
+
+    def volume_ml(self, voxels: int) -> float | None:
+        """Volume of this many voxels; None where the size of a voxel is not known."""
+        return None if self.voxel_ml is None else voxels * self.voxel_ml
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is told of a region of a case by one number.
+
+    Attributes:
+        name: Key and column in files, with the unit at its end: `hd95_mm`.
+        title: Name for readers.
+        definition: What it is, for the files that hold it and for the pages.
+        compute: Gives the number; None where the pair does not hold what it needs.
+        unit: Unit for readers; empty for a ratio.
+        digits: Decimals that a table shows.
+        best: Value of a perfect prediction, also where both masks are empty; None for a size, of
+            which none is better.
+        worst: Value where exactly one mask is empty, and of a case without a prediction.
+        counted: Whether the counts of voxels are enough. Then it is also told of slices, of groups,
+            of validation in training, and compared between runs.
+    """
+
+    name: str
+    title: str
+    definition: str
+    compute: Callable[[RegionPair], float | None]
+    unit: str = ""
+    digits: int = 3
+    best: float | None = None
+    worst: float | None = None
+    counted: bool = False
+
+    @property
+    def better(self) -> str:
+        """Whether a "higher" or a "lower" value is better; empty for a size."""
+        if self.best is None or self.worst is None:
+            return ""
+        return "higher" if self.best > self.worst else "lower"
+
+    @property
+    def heading(self) -> str:
+        """Head of a column of a table: the title, and the unit if there is one."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    def text(self, value: float | None) -> str:
+        """A value for a table, or a dash.
+
+        >>> get_score("hd95_mm").text(3.14159), get_score("dice").text(None)
+        ('3.14', '-')
+        """
+        return "-" if value is None else f"{value:.{self.digits}f}"
+
+    def rounded(self, value: float | None) -> float | None:
+        """A value for a CSV file; JSON files hold all of its digits.
+
+        >>> get_score("dice").rounded(2 / 3)
+        0.66667
+        """
+        return value if value is None else round(value, self.digits + _MORE_DIGITS)
+
+
+#: All scores, in the order of columns.
+SCORES: tuple[Score, ...] = (
+    Score(
+        "dice",
+        "Dice",
+        "2 |P and R| / (|P| + |R|), P the voxels of the prediction, R of the reference",
+        lambda pair: pair.overlap.dice,
+        best=1,
+        worst=0,
+        counted=True,
+    ),
+    Score(
+        "iou",
+        "IoU",
+        "|P and R| / |P or R|",
+        lambda pair: pair.overlap.iou,
+        best=1,
+        worst=0,
+        counted=True,
+    ),
+    Score(
+        "precision",
+        "precision",
+        "|P and R| / |P|",
+        lambda pair: pair.overlap.precision,
+        best=1,
+        worst=0,
+        counted=True,
+    ),
+    Score(
+        "recall",
+        "recall",
+        "|P and R| / |R|, also called sensitivity",
+        lambda pair: pair.overlap.recall,
+        best=1,
+        worst=0,
+        counted=True,
+    ),
+    Score(
+        "hd95_mm",
+        "HD95",
+        "the larger of the two directed 95th percentiles of the distances between surface voxels, "
+        f"in mm; {_UNKNOWN_SIZE}",
+        lambda pair: pair.hd95_mm,
+        unit="mm",
+        digits=2,
+        best=0,
+        worst=HD95_PENALTY_MM,
+    ),
+    Score(
+        "volume_ml",
+        "volume",
+        f"volume of the prediction in ml; {_UNKNOWN_SIZE}",
+        lambda pair: pair.volume_ml(pair.overlap.prediction_voxels),
+        unit="ml",
+    ),
+    Score(
+        "reference_volume_ml",
+        "volume of the reference",
+        "volume of the reference in ml, likewise",
+        lambda pair: pair.volume_ml(pair.overlap.reference_voxels),
+        unit="ml",
+    ),
+    Score(
+        "prediction_voxels",
+        "voxels of the prediction",
+        "voxels of the prediction",
+        lambda pair: pair.overlap.prediction_voxels,
+        digits=0,
+    ),
+    Score(
+        "reference_voxels",
+        "voxels of the reference",
+        "voxels of the reference",
+        lambda pair: pair.overlap.reference_voxels,
+        digits=0,
+    ),
+)
+
+#: Those of which one value is better than another.
+RATED_SCORES = tuple(score for score in SCORES if score.better)
+#: Those that need no more than counts of voxels; see `Score.counted`.
+COUNTED_SCORES = tuple(score for score in SCORES if score.counted)
+
+
+_BY_NAME = {score.name: score for score in SCORES}
+
+
+def get_score(name: str) -> Score:
+    """The score of that name; KeyError if there is none."""
+    return _BY_NAME[name]
+
+
+def _in_words(values: Iterable[tuple[Score, float | None]]) -> str:
+    """Scores by the value that they share: `Dice and IoU are 1, HD95 is 0 mm`."""
+    titles: dict[str, list[str]] = {}
+    for score, value in values:
+        titles.setdefault(f"{value:g} {score.unit}".strip(), []).append(score.title)
+    return ", ".join(
+        f"{' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))} "
+        f"{'are' if names[1:] else 'is'} {value}"
+        for value, names in titles.items()
+    )
+
+
+EMPTY_MASK_POLICY = (
+    "As BraTS 2017 to 2022: when reference and prediction are both empty, "
+    f"{_in_words((score, score.best) for score in RATED_SCORES)}; when only one of them is empty, "
+    f"{_in_words((score, score.worst) for score in RATED_SCORES)} ({HD95_PENALTY_MM} mm is the "
+    "diagonal of 240 x 240 x 155 mm). Every scored case is in every mean; in those in mm or ml, "
+    "every one with a known size of a voxel."
+)
