@@ -589,14 +589,14 @@ def test_sums_of_batches_add_up_and_those_of_ranks_are_summed():
     strategy = SimpleNamespace(reduce=two_ranks, root_device=torch.device("cpu"))
     total = sums.of_all_ranks(strategy)
 
-    assert total.overlaps() == {
+    assert total.counts.overlaps() == {
         "WT": Overlap(4, 4, 4),
         "TC": Overlap(0, 0, 8),
         "ET": Overlap(0, 0, 0),
     }
     assert float(total.loss) == 0.75
     assert asked == ["sum", "sum"]
-    assert sums.overlaps()["WT"] == Overlap(2, 2, 2)
+    assert sums.counts.overlaps()["WT"] == Overlap(2, 2, 2)
     assert sums.losses.tolist() == [1.5, 2]
 
 
@@ -611,7 +611,7 @@ def test_with_deep_supervision_the_finest_output_is_counted(experiment, monkeypa
 
     module.training_step({"image": fine, "mask": torch.ones_like(fine)}, 0)
 
-    assert module.sums.overlaps()["WT"] == Overlap(64, 0, 0)
+    assert module.sums.counts.overlaps()["WT"] == Overlap(64, 0, 0)
 
 
 def test_the_model_file_holds_the_scores_of_the_best_epoch(run):

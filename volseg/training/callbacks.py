@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import Callback
 
 from volseg.config import ExperimentConfig
 from volseg.files.writing import MODEL_FILE, atomic_write
-from volseg.metrics import ScoreRecord
+from volseg.metrics import ScoreRecord, get_score
 from volseg.metrics.doubts import doubts
 from volseg.metrics.record import SCORE_FILES
 from volseg.model_file import save_model
@@ -76,10 +76,8 @@ class TrainingScores(Callback):
         module = _ours(pl_module)
         sums = module.sums.of_all_ranks(trainer.strategy)
         module.log("train/loss_epoch", sums.loss)
-        overlaps = sums.overlaps()
-        for score in TRAINING_SCORES:
-            values = {region: getattr(overlap, score) for region, overlap in overlaps.items()}
-            module.log_by_region(f"train/{score}", values)
+        for name in TRAINING_SCORES:
+            module.log_by_region(f"train/{name}", sums.scores(get_score(name)))
 
 
 def _ours(module: pl.LightningModule) -> SegmentationModule:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from volseg.metrics import Overlap
+from volseg.metrics import Score
+from volseg.region_metrics import RegionCounts, scores_of
 
 
 class EpochSums:
@@ -25,15 +25,12 @@ class EpochSums:
     """
 
     def __init__(self, regions: Sequence[str], threshold: float) -> None:
-        self.regions = tuple(regions)
-        # Of logits, so that no sigmoid is needed.
-        self.least = math.log(threshold / (1 - threshold))
+        self.counts = RegionCounts(regions, threshold)
         self.clear()
 
     def clear(self) -> None:
         """Begin anew."""
-        # Voxels of both, of the prediction and of the reference for each region.
-        self.voxels = torch.zeros(3, len(self.regions), dtype=torch.int64)
+        self.counts.reset()
         # Sum of the losses, and number of patches.
         self.losses = torch.zeros(2)
 
@@ -46,11 +43,8 @@ class EpochSums:
             mask: Reference of the same shape, 0 or 1.
             loss: Mean over the batch.
         """
-        predicted, expected = logits >= self.least, mask > 0.5
-        axes = [0, *range(2, logits.ndim)]
-        counts = [torch.count_nonzero(x, axes) for x in (predicted & expected, predicted, expected)]
         # Nothing waits for the GPU here: the numbers stay on it.
-        self.voxels = self.voxels.to(mask.device) + torch.stack(counts)
+        self.counts.to(mask.device).update(logits, mask)
         dtype = _exact(mask.device)
         patches = torch.full_like(loss, len(mask), dtype=dtype)
         added = torch.stack([loss.to(dtype) * patches, patches])
@@ -62,13 +56,13 @@ class EpochSums:
         Args:
             strategy: Of the Lightning trainer.
         """
-        total = EpochSums(self.regions, 0.5)
+        total = EpochSums(self.counts.regions, 0.5)
         # Copies, since the sum takes the place of what is summed.
         device = strategy.root_device
-        voxels = self.voxels.to(device, copy=True)
+        voxels = self.counts.voxels.to(device, copy=True)
         # A rank may not have seen a batch yet, and all must send one type.
         losses = self.losses.to(device, _exact(device), copy=True)
-        total.voxels = strategy.reduce(voxels, reduce_op="sum")
+        total.counts.voxels = strategy.reduce(voxels, reduce_op="sum")
         total.losses = strategy.reduce(losses, reduce_op="sum")
         return total
 
@@ -77,21 +71,17 @@ class EpochSums:
         """Mean over the patches."""
         return self.losses[0] / self.losses[1]
 
-    def overlaps(self) -> dict[str, Overlap]:
-        """Overlap of each region."""
-        both, predicted, expected = self.voxels.tolist()
-        return {
-            region: Overlap(int(tp), int(p) - int(tp), int(e) - int(tp))
-            for region, tp, p, e in zip(self.regions, both, predicted, expected, strict=True)
-        }
+    def scores(self, score: Score) -> dict[str, float]:
+        """A score of each region, of all voxels pooled."""
+        return scores_of(self.counts.overlaps(), score)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The sums, on the CPU."""
-        return {"voxels": self.voxels.cpu(), "losses": self.losses.cpu()}
+        return {"voxels": self.counts.voxels.cpu(), "losses": self.losses.cpu()}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Go on from what `state_dict` gave."""
-        self.voxels, self.losses = state["voxels"], state["losses"]
+        self.counts.voxels, self.losses = state["voxels"], state["losses"]
 
 
 def _exact(device: torch.device) -> torch.dtype:

@@ -1,0 +1,201 @@
+"""Scores of regions as `torchmetrics.Metric`s, for the Lightning module of anybody.
+
+What is counted lies where the batches are, and is summed over ranks; the arithmetic and the rule
+for empty masks are those of `volseg.metrics`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torchmetrics import Metric
+
+from volseg.metrics import Overlap, RegionPair, Score, get_score
+
+Average = Literal["voxels", "cases"]
+
+
+class RegionCounts(Metric):
+    """Voxels that predictions and references share, and that each has, summed for each region.
+
+    Args:
+        regions: Names of the R regions.
+        threshold: Smallest probability that counts, in (0, 1).
+        probabilities: Whether predictions that are not boolean are probabilities; else logits.
+        kwargs: Of `torchmetrics.Metric`.
+
+    Attributes:
+        voxels: Those of both, of the prediction and of the reference, (3, R).
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    voxels: torch.Tensor
+
+    def __init__(
+        self,
+        regions: Sequence[str],
+        threshold: float = 0.5,
+        *,
+        probabilities: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+        self.regions = tuple(regions)
+        # Of logits, so that no sigmoid is needed.
+        self.least = threshold if probabilities else math.log(threshold / (1 - threshold))
+        empty = torch.zeros(3, len(self.regions), dtype=torch.int64)
+        self.add_state("voxels", empty, dist_reduce_fx="sum")
+
+    @torch.no_grad()
+    def update(self, prediction: torch.Tensor, reference: torch.Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            prediction: Masks if it is boolean, else logits or probabilities,
+                (B, R, I, J[, K]); regions are not nested here, as `volseg infer` nests them.
+            reference: Masks of the same shape, boolean or 0 and 1.
+
+        Raises:
+            ValueError: If the shapes differ, or are not of R regions.
+        """
+        # Nothing waits for the GPU here: the numbers stay on it.
+        axes = [0, *range(2, prediction.ndim)]
+        self.voxels = self.voxels + self.counted(prediction, reference, axes)
+
+    def compute(self) -> dict[str, torch.Tensor]:
+        """`{region: (tp, fp, fn)}` of all ranks; see `Overlap`."""
+        both, predicted, expected = self.voxels
+        counts = torch.stack([both, predicted - both, expected - both], dim=1)
+        return dict(zip(self.regions, counts, strict=True))
+
+    def overlaps(self) -> dict[str, Overlap]:
+        """Overlap of each region, of what this rank has counted."""
+        return _overlaps(self.regions, self.voxels.tolist())
+
+    def counted(
+        self, prediction: torch.Tensor, reference: torch.Tensor, axes: list[int]
+    ) -> torch.Tensor:
+        """Voxels of both, of the prediction and of the reference, counted along some axes."""
+        self._check(prediction, reference)
+        predicted = prediction if prediction.dtype == torch.bool else prediction >= self.least
+        expected = reference if reference.dtype == torch.bool else reference > 0.5
+        sides = (predicted & expected, predicted, expected)
+        return torch.stack([torch.count_nonzero(side, axes) for side in sides])
+
+    def _check(self, prediction: torch.Tensor, reference: torch.Tensor) -> None:
+        if prediction.shape != reference.shape:
+            raise ValueError(
+                f"prediction and reference must have one shape, got {tuple(prediction.shape)} and "
+                f"{tuple(reference.shape)}"
+            )
+        if prediction.ndim < 3 or prediction.shape[1] != len(self.regions):
+            raise ValueError(
+                f"masks must have shape (B, {len(self.regions)}, I, J[, K]), a channel for each of "
+                f"{', '.join(self.regions)}, got {tuple(prediction.shape)}"
+            )
+
+
+class RegionScore(RegionCounts):
+    """A score of each region, by the name that files give it.
+
+    Args:
+        score: One of `volseg.metrics.COUNTED_SCORES`, such as `precision`.
+        regions: Names of the R regions.
+        threshold: Smallest probability that counts, in (0, 1).
+        average: `cases`: mean over the items of all batches, each a whole case. `voxels`: score of
+            all voxels pooled, as if all batches were one image; for patches, which are no cases.
+        probabilities: Whether predictions that are not boolean are probabilities; else logits.
+        kwargs: Of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If the score needs more than counts of voxels, or `average` is another word.
+    """
+
+    higher_is_better = True
+    totals: torch.Tensor
+    cases: torch.Tensor
+
+    def __init__(
+        self,
+        score: str,
+        regions: Sequence[str],
+        threshold: float = 0.5,
+        *,
+        average: Average = "cases",
+        probabilities: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(regions, threshold, probabilities=probabilities, **kwargs)
+        if average not in {"cases", "voxels"}:
+            raise ValueError(f"average must be 'cases' or 'voxels', got {average!r}")
+        self.score = get_score(score)
+        if not self.score.counted:
+            raise ValueError(f"{score} cannot be computed from counts of voxels")
+        self.average = average
+        # mps has no float64.
+        exact = torch.float32 if torch.backends.mps.is_available() else torch.float64
+        totals = torch.zeros(len(self.regions), dtype=exact)
+        self.add_state("totals", totals, dist_reduce_fx="sum")
+        self.add_state("cases", torch.tensor(0), dist_reduce_fx="sum")
+
+    @torch.no_grad()
+    def update(self, prediction: torch.Tensor, reference: torch.Tensor) -> None:
+        if self.average == "voxels":
+            super().update(prediction, reference)
+            return
+        counts = self.counted(prediction, reference, list(range(2, prediction.ndim)))
+        for case in counts.unbind(1):
+            scores = scores_of(_overlaps(self.regions, case.tolist()), self.score)
+            self.totals = self.totals + self.totals.new_tensor(list(scores.values()))
+            self.cases = self.cases + 1
+
+    def compute(self) -> dict[str, torch.Tensor]:
+        """`{region: score}`; NaN before a case was seen."""
+        if self.average == "voxels":
+            scores = list(scores_of(self.overlaps(), self.score).values())
+            values = self.totals.new_tensor(scores)
+        else:
+            values = self.totals / self.cases
+        return dict(zip(self.regions, values, strict=True))
+
+
+class RegionDice(RegionScore):
+    """Dice of each region, `compute() -> {"WT": ..., "TC": ..., "ET": ...}`; see `RegionScore`.
+
+    Examples:
+        >>> dice = RegionDice(["WT", "ET"])
+        >>> prediction = torch.tensor([[[[True, True]], [[False, False]]]])
+        >>> reference = torch.tensor([[[[True, False]], [[False, False]]]])
+        >>> dice.update(prediction, reference)
+        >>> {region: round(float(value), 3) for region, value in dice.compute().items()}
+        {'WT': 0.667, 'ET': 1.0}
+    """
+
+    def __init__(self, regions: Sequence[str], threshold: float = 0.5, **kwargs: Any) -> None:
+        super().__init__("dice", regions, threshold, **kwargs)
+
+
+class RegionIoU(RegionScore):
+    """Intersection over union of each region; see `RegionScore`."""
+
+    def __init__(self, regions: Sequence[str], threshold: float = 0.5, **kwargs: Any) -> None:
+        super().__init__("iou", regions, threshold, **kwargs)
+
+
+def scores_of(overlaps: Mapping[str, Overlap], score: Score) -> dict[str, float]:
+    """A score of each region, from its counts."""
+    values = {region: score.compute(RegionPair(of)) for region, of in overlaps.items()}
+    return {region: value for region, value in values.items() if value is not None}
+
+
+def _overlaps(regions: Sequence[str], voxels: Sequence[Sequence[int]]) -> dict[str, Overlap]:
+    return {
+        region: Overlap(both, predicted - both, expected - both)
+        for region, both, predicted, expected in zip(regions, *voxels, strict=True)
+    }
