@@ -147,7 +147,7 @@ def print_split(result: SplitResult) -> None:
 def _folds(result: SplitResult) -> tuple[list[str], list[list[object]]]:
     """Columns and rows of the table of folds; slices and institutions where there are stacks."""
     cases = result.data_list.training
-    stacks = any(case.is_stack for case in cases)
+    stacks = any(case.slices for case in cases)
     institutions = sorted({c.groups["institution"] for c in cases if "institution" in c.groups})
     columns = ["fold", "cases", "patients"]
     columns += ["slices", "with tumour", *institutions] if stacks else []
@@ -156,8 +156,8 @@ def _folds(result: SplitResult) -> tuple[list[str], list[list[object]]]:
         members = [case for case in cases if case.fold == fold]
         row: list[object] = [fold, len(members), len({case.patient_id for case in members})]
         if stacks:
-            sliced = [case for case in members if case.is_stack]
-            row.append(sum(len(case.images) for case in sliced))
+            sliced = [case for case in members if case.slices]
+            row.append(sum(len(case.slices) for case in sliced))
             row.append(sum(result.tumour_slices.get(case.case_id, 0) for case in sliced))
             patients = {(case.groups.get("institution"), case.patient_id) for case in members}
             row += [sum(of == name for of, _ in patients) for name in institutions]

@@ -67,8 +67,9 @@ class Cohort:
     @property
     def tumour_slices(self) -> dict[str, int]:
         """Slices with any label but 0, by `case_id`, where there are stacks; else nothing."""
-        stacks = any(case.is_stack for case in self.cases)
-        return {name: one.tumour_slices for name, one in self.label_maps.items() if stacks}
+        if not any(case.slices for case in self.cases):
+            return {}
+        return {name: one.tumour_slices for name, one in self.label_maps.items()}
 
     def _with(self, cases: Iterable[Case], **changes: Any) -> Self:
         return replace(self, found=replace(self.found, cases=tuple(cases)), **changes)
@@ -107,7 +108,7 @@ class Cohort:
         """
         cases, notes = self.cases, []
         if spacing_mm is not None:
-            if not any(case.is_stack for case in cases):
+            if not any(case.slices for case in cases):
                 raise ConfigError(
                     "--spacing is for 2D slices, and NIfTI files say theirs", remedy="leave it out"
                 )
@@ -123,7 +124,7 @@ class Cohort:
 
     def read(self) -> Self:
         """Cases that can be read, with what their label maps hold."""
-        read = read_label_maps(case for case in self.cases if case.label or case.is_stack)
+        read = read_label_maps(self.cases)
         label_maps = {name: one for name, one in read.items() if isinstance(one, LabelMap)}
         unreadable = {name: one for name, one in read.items() if isinstance(one, str)}
         return replace(self._without(unreadable), label_maps=label_maps)
@@ -195,7 +196,7 @@ def _patients_with_a_slice(cases: Iterable[Case]) -> int:
     """Number of patients with a single slice, where others have several."""
     slices: Counter[str] = Counter()
     for case in cases:
-        slices[case.patient_id] += len(case.images) if case.is_stack else 0
+        slices[case.patient_id] += len(case.slices)
     single = sum(number == 1 for number in slices.values())
     return single if single and max(slices.values()) > 1 else 0
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from volseg.cases.case import Case
 from volseg.errors import VolsegError
-from volseg.images.nifti import read_first_slices
 from volseg.progress import track
 
 # Cases that are read whole: of all, and of those that differ from others.
@@ -26,16 +25,15 @@ def borders(cases: Sequence[Case]) -> dict[str, tuple[str, ...]]:
 
     Only the beginning of a file is unpacked. Cases that cannot be read are left out.
     """
-    volumes = [case for case in cases if not case.is_stack]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = track(pool.map(_border, volumes), "reading first slices", len(volumes))
-        found = {case.case_id: border for case, border in zip(volumes, read, strict=True)}
+        read = track(pool.map(_border, cases), "reading first slices", len(cases))
+        found = {case.case_id: border for case, border in zip(cases, read, strict=True)}
     return {case_id: border for case_id, border in found.items() if set(border) - {"0"}}
 
 
 def _border(case: Case) -> tuple[str, ...]:
     try:
-        return tuple(map(_filling, read_first_slices(case.case_id, case.images, case.channels)))
+        return tuple(map(_filling, case.read_first_slices()))
     except VolsegError:
         return ()
 

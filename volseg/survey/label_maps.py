@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from volseg import memory
 from volseg.cases.case import Case
-from volseg.errors import GeometryError, VolsegError
+from volseg.errors import VolsegError
 from volseg.images.grid import Grid
 from volseg.labels import get_scheme
 from volseg.progress import track
@@ -90,7 +90,7 @@ def _read_label_map(case: Case) -> LabelMap:
     key = outline = None
     if held.labelled >= _EVIDENCE:
         key = held.digest.hexdigest()
-        outline = None if case.is_stack else _outline(held, grid)
+        outline = _outline(held, grid) if case.is_oriented else None
     tumour_slices = sum(bool(plane.any()) for plane in stored)
     return LabelMap(values, tumour_slices, key, grid.notes, outline)
 
@@ -144,14 +144,7 @@ def _outline(held: _Held, grid: Grid) -> tuple[float, ...]:
 
 
 def _read_case(case: Case) -> LabelMap | None:
-    # The headers of volumes are looked at by `check`.
-    grid = case.read_grid(case.channels) if case.is_stack else None
-    if grid is not None and case.label and grid.shape != (size := case.read_reference_grid().shape):
-        sizes = [" x ".join(map(str, shape[:2])) for shape in (grid.shape, size)]
-        raise GeometryError(
-            f"images have {sizes[0]} pixels, but their masks {sizes[1]}",
-            remedy="give masks of that size",
-        )
+    case.check_sizes()
     return _read_label_map(case) if case.label else None
 
 

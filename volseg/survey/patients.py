@@ -68,12 +68,12 @@ def perhaps_one_patient(cases: Iterable[Case], layout_of: Mapping[str, Layout]) 
     counted: dict[str, list[str]] = defaultdict(list)
     beside: dict[object, list[str]] = defaultdict(list)
     for case in cases:
-        open_name = case.patient_id == case.case_id and layout_of[case.case_id].patients != "known"
-        if not open_name:
+        layout = layout_of[case.case_id]
+        if case.patient_id != case.case_id or layout.patients == "known":
             continue
         if match := _COUNTED.fullmatch(case.case_id):
             counted[match["patient"]].append(case.case_id)
-        if not case.is_stack:
+        if not layout.slices:
             home = case.images[0].parent
             beside[home.parent if home.name == case.case_id else home].append(case.case_id)
     groups = [names for names in counted.values() if 1 < len(names) <= _MOST]

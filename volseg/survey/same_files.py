@@ -24,10 +24,9 @@ def image_keys(cases: Iterable[Case]) -> dict[str, frozenset[Hashable]]:
     volumes take seconds. Images of a few bytes, or of one value, are no evidence. A stack is
     compared as a whole.
     """
-    by_size: dict[tuple[int, ...], list[tuple[Case, Sequence[Path]]]] = defaultdict(list)
+    by_size: dict[tuple[int, ...], list[tuple[Case, tuple[Path, ...]]]] = defaultdict(list)
     for case in cases:
-        files: list[Sequence[Path]] = [[path] for path in case.images]
-        for paths in [case.images] if case.is_stack else files:
+        for paths in case.compared_files:
             try:
                 sizes = tuple(path.stat().st_size for path in paths)
             except OSError:

@@ -173,12 +173,12 @@ def _data_list(path: Path) -> dict[str, Any]:
 
 def _stacks(cases: Iterable[Case]) -> dict[str, Any]:
     """Slices and groups of patients, where there are stacks."""
-    stacks = [case for case in cases if case.is_stack]
+    stacks = [case for case in cases if case.slices]
     if not stacks:
         return {}
     slices: Counter[str] = Counter()
     for case in stacks:
-        slices["no fold" if case.fold is None else str(case.fold)] += len(case.images)
+        slices["no fold" if case.fold is None else str(case.fold)] += len(case.slices)
     told: dict[str, Any] = {"slices": slices.total()}
     if set(slices) != {"no fold"}:
         told["slices_by_fold"] = dict(sorted(slices.items()))
@@ -330,7 +330,7 @@ def _folder(path: Path) -> dict[str, Any]:
         if job:
             return {"kind": RESULTS, "path": str(path), **job}
         raise
-    stacks = all(case.is_stack for case in finding.cases)
+    stacks = all(case.slices for case in finding.cases)
     return {
         "kind": "folder of 2D slices" if stacks else "folder of scans",
         "cases": len(finding.cases),

@@ -192,12 +192,9 @@ def _in_folds(cohort: Cohort, folds: int, seed: int, options: SplitOptions) -> t
     try:
         if options.validation:
             return hold_out(cases, options.validation)
-        if not any(case.is_stack for case in cases):
+        if not any(case.slices for case in cases):
             return assign_folds(cases, folds, seed)
-        strata = {
-            case.case_id: case.groups.get("institution", "slices" if case.is_stack else "volumes")
-            for case in cases
-        }
+        strata = {case.case_id: case.groups.get("institution", case.kind) for case in cases}
         return assign_folds(cases, folds, seed, cohort.tumour_slices, strata)
     except DataListError as error:
         raise DataListError(_explained(error, cohort)) from None
