@@ -21,6 +21,7 @@ from tiny_scans import PATIENTS, write_case, write_images
 import volseg
 from volseg.cases.data_list import DataList, write_data_list
 from volseg.cases.slice_stack_case import SliceStackCase
+from volseg.cases.volume_case import VolumeCase
 from volseg.config import CHANNELS
 from volseg.errors import DataListError, ModelError, OutputError
 from volseg.finding.folders import find_cases
@@ -29,7 +30,7 @@ from volseg.images.slice_masks import mask_paths, read_stack_label_map
 from volseg.inference import manifest_writer as manifest_module
 from volseg.inference import predictor as inference
 from volseg.inference.options import InferOptions
-from volseg.inference.predictor import Prediction, Predictor
+from volseg.inference.predictor import Predictor
 from volseg.labels import get_scheme
 from volseg.model_header import read_model_header
 from volseg.results import journal
@@ -782,8 +783,10 @@ def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
             raise Killed
         add(manifest, part, case_id, told)
 
-    def save_killed(self, path):
-        raise Killed
+    def write_or_be_killed(case, *arguments, **options):
+        if case.case_id == NAMES[1]:
+            raise Killed
+        write_result(case, *arguments, **options)
 
     def write_once(self):
         written.append(self)
@@ -794,12 +797,8 @@ def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
     if at == "after the result":
         monkeypatch.setattr(journal, "add", killed)
     else:
-        save = Prediction.save
-        monkeypatch.setattr(
-            Prediction,
-            "save",
-            lambda p, path: (save_killed if p.case_id == NAMES[1] else save)(p, path),
-        )
+        write_result = VolumeCase.write_label_map
+        monkeypatch.setattr(VolumeCase, "write_label_map", write_or_be_killed)
     with pytest.raises(Killed):
         run(scans, model, output)
     monkeypatch.undo()
@@ -1042,18 +1041,18 @@ def test_a_case_that_fails_when_made_again_leaves_no_old_result(scans, model, ou
 
 @pytest.mark.parametrize(("full_at", "segmented"), [(0, 2), (2, 3)])
 def test_a_full_disk_ends_the_run(scans, model, output, monkeypatch, full_at, segmented):
-    save, predict, seen = Prediction.save, Predictor.score, []
+    write, predict, seen = VolumeCase.write_label_map, Predictor.score, []
 
-    def save_until_full(self, path):
-        if self.case_id == NAMES[full_at]:
-            raise OutputError(f"cannot write {path} (No space left on device)")
-        save(self, path)
+    def write_until_full(case, output, *arguments, **options):
+        if case.case_id == NAMES[full_at]:
+            raise OutputError(f"cannot write {output} (No space left on device)")
+        write(case, output, *arguments, **options)
 
     def counted(self, case):
         seen.append(case.case_id)
         return predict(self, case)
 
-    monkeypatch.setattr(Prediction, "save", save_until_full)
+    monkeypatch.setattr(VolumeCase, "write_label_map", write_until_full)
     monkeypatch.setattr(Predictor, "score", counted)
 
     with pytest.raises(OutputError, match="No space left"):

@@ -265,8 +265,8 @@ def test_the_size_of_voxels_is_known_of_volumes_and_of_stacks_that_say_it():
     volume = VolumeCase("a", "a", (Path("a.nii.gz"),), ("t1n",))
     stack = SliceStackCase("a", "a", (Path("a.png"),), ("t1n",))
 
-    assert (volume.is_stack, volume.has_size) == (False, True)
-    assert (stack.is_stack, stack.has_size) == (True, False)
+    assert (volume.slices, volume.has_size) == ((), True)
+    assert (stack.slices, stack.has_size) == (stack.images, False)
     assert replace(stack, spacing_mm=(1.0, 1.0, 5.0)).has_size
 
 
@@ -821,16 +821,16 @@ def test_volumes_and_stacks_share_a_list(tmp_path, lgg, cohort, capsys):
     result = split([cohort / "scans", lgg], tmp_path / "list.json", folds=2)
 
     listed = read_data_list(result.path)
-    assert Counter(case.is_stack for case in listed.training) == {True: 6, False: 4}
-    volumes = [case for case in listed.training if not case.is_stack]
+    assert Counter(case.kind for case in listed.training) == {"slices": 6, "volumes": 4}
+    volumes = [case for case in listed.training if not case.slices]
     assert Counter(case.fold for case in volumes) == {0: 2, 1: 2}
     assert all(result.tumour_slices[case.case_id] > 0 for case in volumes)
     assert listed.channels == ("t1n", "t1c", "t2w", "t2f")
     # Slices with tumour are some of the slices beside them: those of volumes are not counted.
     folds = [row.split("│")[1:6] for row in printed(result, capsys).splitlines() if "│" in row][-2:]
-    of_stacks = {c.case_id: result.tumour_slices[c.case_id] for c in listed.training if c.is_stack}
+    of_stacks = {c.case_id: result.tumour_slices[c.case_id] for c in listed.training if c.slices}
     for fold, row in enumerate(folds):
-        members = [case for case in listed.training if case.is_stack and case.fold == fold]
+        members = [case for case in listed.training if case.slices and case.fold == fold]
         assert int(row[3]) == sum(len(case.images) for case in members)
         assert int(row[4]) == sum(of_stacks[case.case_id] for case in members)
 

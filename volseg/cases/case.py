@@ -76,11 +76,6 @@ class Case(ABC):
         """Image of each slice along K, where each has a file; what counts slices counts these."""
 
     @property
-    def is_stack(self) -> bool:
-        """Whether the images are 2D slices (TIFF, PNG, ...) and not volumes."""
-        return bool(self.slices)
-
-    @property
     @abstractmethod
     def compared_files(self) -> tuple[tuple[Path, ...], ...]:
         """Files that show together whether two cases are one scan."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import DataListError
-from volseg.evaluation.scoring import Comparison, read_prediction
+from volseg.evaluation.scoring import Comparison
 from volseg.figures.samples import Sample, choose_samples, sample_grid, samples_title, shown_channel
 from volseg.figures.saving import optional_picture, save_figure
 from volseg.figures.views import CaseView, Masks, slice_numbers
@@ -86,7 +86,7 @@ def compared_view(comparison: Comparison) -> CaseView:
     channel = shown_channel(case.channels)
     images = case.read_images([channel])
     reference, grid = case.read_reference()
-    prediction, _ = read_prediction(case, comparison.prediction)
+    prediction, _ = case.read_prediction(comparison.prediction)
 
     def masks(label_map: npt.NDArray[np.uint8], scheme: LabelScheme) -> Masks:
         found = scheme.masks(grid.to_ras(label_map))

@@ -179,7 +179,7 @@ def find_predictions(
         DataListError: If no case has a prediction.
     """
     found, strangers = _find_volumes(predictions, [case.case_id for case in cases])
-    stacks = [case for case in cases if case.is_stack]
+    stacks = [case for case in cases if case.slices]
     if stacks:
         masks, strange_masks = _find_masks(predictions, stacks)
         strangers = tuple(sorted({*strangers, *strange_masks}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,9 @@ import numpy.typing as npt
 
 from volseg import memory
 from volseg.cases.case import Case
-from volseg.errors import GeometryError, SchemeError, VolsegError
+from volseg.errors import SchemeError, VolsegError
 from volseg.images.boxes import bounding_box
-from volseg.images.file_names import is_slice
-from volseg.images.grid import Grid, check_same_grid
-from volseg.images.nifti import read_label_map
+from volseg.images.grid import Grid
 from volseg.labels import LabelScheme
 from volseg.metrics.overlap import region_overlaps
 from volseg.metrics.scores import RegionPair
@@ -92,9 +90,11 @@ def _unscored(comparison: Comparison, status: Status, reason: str | None = None)
 
 
 def _scored(comparison: Comparison) -> CaseScores:
-    prediction, grid = read_prediction(comparison.case, comparison.prediction)
-    reference, reference_grid = comparison.case.read_reference()
-    _check_grids(comparison, reference_grid, grid)
+    case, files = comparison.case, comparison.prediction
+    prediction, grid = case.read_prediction(files)
+    reference, reference_grid = case.read_reference()
+    for note in case.check_prediction_grid(files, grid, reference_grid):
+        logger.info("%s: %s", case.case_id, note)
     return score_label_maps(comparison, prediction, reference, grid)
 
 
@@ -128,44 +128,9 @@ def score_label_maps(
     return CaseScores(rows, slices)
 
 
-def read_prediction(case: Case, paths: tuple[Path, ...]) -> tuple[npt.NDArray[np.uint8], Grid]:
-    """Label map (I, J, K) of the prediction of a case, and its grid."""
-    if is_slice(paths[0].name):
-        # Its masks are read as those of the reference are.
-        return replace(case, label=paths).read_reference()
-    return read_label_map(paths[0])
-
-
 def _place(paths: Sequence[Path]) -> Path:
     """The file, or the folder of several."""
     return paths[0] if len(paths) == 1 else paths[0].parent
-
-
-def _check_grids(comparison: Comparison, reference: Grid, prediction: Grid) -> None:
-    if is_slice(comparison.prediction[0].name):
-        _check_size(comparison, reference, prediction)
-        return
-    try:
-        notes = check_same_grid({"reference": reference, "prediction": prediction})
-    except GeometryError as error:
-        remedy = (
-            "predict the slices of the reference, as masks or as a NIfTI file by volseg infer"
-            if comparison.case.is_stack
-            else "resample the prediction to the grid of the reference"
-        )
-        raise GeometryError(error.problem, remedy=remedy) from None
-    for note in notes:
-        logger.info("%s: %s", comparison.case.case_id, note)
-
-
-def _check_size(comparison: Comparison, reference: Grid, prediction: Grid) -> None:
-    if prediction.shape != reference.shape:
-        (width, height, _), (columns, rows, _) = prediction.shape, reference.shape
-        raise GeometryError(
-            f"prediction {comparison.prediction[0]} has {width} x {height} pixels, but reference "
-            f"{comparison.case.label[0]} has {columns} x {rows}",
-            remedy="predict slices of that size",
-        )
 
 
 def _masks(

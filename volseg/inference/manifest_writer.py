@@ -34,7 +34,7 @@ from volseg.results.manifest import (
     text_of,
     unite,
 )
-from volseg.results.paths import are_there, home, results
+from volseg.results.paths import are_there
 from volseg.words import reason
 
 if TYPE_CHECKING:
@@ -165,11 +165,11 @@ class ManifestWriter:
     def _remove_unfinished(self) -> None:
         """Remove what a killed process left of these very results."""
         mine = self.shard.share(self.finding.cases)
-        places = [path for case in mine for path in results(self.output, case, self.regions)]
+        places = [path for case in mine for path in case.result_files(self.output, self.regions)]
         names = {path.name for path in places if path.parent == self.output}
         # A shard merges all into one, too. Where nothing can be locked, those of others stay.
         names |= {self.path.name, MANIFEST_FILE}
-        names |= {home(self.output, case).name for case in mine}
+        names |= {case.result_folder(self.output).name for case in mine}
         remove_unfinished(self.output, lambda name: name.removesuffix("-old") in names)
 
     def _check_labels(self, stay: Collection[str]) -> None:
@@ -187,9 +187,9 @@ class ManifestWriter:
         """Record a failure; a result to be replaced goes, or it would pass for a new one."""
         if case.case_id in self.kept.changed or case.case_id in self.content[BEGUN]:
             self._tell(BEGUN, case, sorted(self.told[case.case_id]))
-            for path in [*results(self.output, case, ()), *self._maps_told(case)]:
+            for path in [*case.label_map_files(self.output), *self._maps_told(case)]:
                 _remove(path, "an old result of a case that failed now")
-            if (folder := home(self.output, case)) != self.output:
+            if (folder := case.result_folder(self.output)) != self.output:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         self._tell(FAILURES, case, why)
@@ -205,18 +205,17 @@ class ManifestWriter:
             seconds: How long that took.
             sources: What `read_sources` told when its images were read.
         """
-        result, *others = results(self.output, case, ())
-        output = home(self.output, case).name if others else result.name
+        result, *others = case.label_map_files(self.output)
+        output = case.result_folder(self.output).name if others else result.name
         new = {output} | {path.name for path in self._map_places(case, self.maps)}
         self._tell(BEGUN, case, sorted(self.told[case.case_id] | new))
         for path in self._maps_told(case):
             if path.name not in new:
                 _remove(path, "a map of an old result")
         maps = prediction.save_probabilities(self.output) if self.probabilities else []
-        if case.is_stack:
-            prediction.save_slices(home(self.output, case))
-        else:
-            prediction.save(result)
+        case.write_label_map(
+            self.output, prediction.label_map, prediction.header, binary=prediction.binary
+        )
         if prediction.missing:
             missing = ", ".join(prediction.missing)
             logger.info("%s: %s missing, so another channel stands in", case.case_id, missing)
@@ -236,7 +235,7 @@ class ManifestWriter:
         self._tell(RECORDS, case, record)
 
     def _map_places(self, case: Case, regions: Sequence[str]) -> list[Path]:
-        return results(self.output, case, regions)[len(results(self.output, case, ())) :]
+        return [case.probability_file(self.output, region) for region in regions]
 
     def _maps_told(self, case: Case) -> list[Path]:
         """Maps of probabilities that an earlier run wrote of a case."""
@@ -329,13 +328,8 @@ class ManifestWriter:
 
 def _inputs(case: Case, sources: Sequence[Any]) -> dict[str, Any]:
     """File of each channel, of a stack of each slice; and what was in them."""
-    inputs: dict[str, str] | list[str] = [str(path) for path in case.images]
-    if not case.is_stack:
-        files = case.images if len(case.images) > 1 else case.images * len(case.channels)
-        named = zip(case.channels, files, strict=True)
-        inputs = {channel: str(path) for channel, path in named}
     size = {"spacing_mm": list(case.spacing_mm)} if case.spacing_mm else {}
-    return {"inputs": inputs, "sources": list(sources), **size}
+    return {"inputs": case.inputs, "sources": list(sources), **size}
 
 
 def _resolved(config: ExperimentConfig, options: InferOptions) -> dict[str, Any]:

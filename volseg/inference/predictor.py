@@ -380,7 +380,7 @@ class Predictor:
             header=case.header,
             notes=(*case.notes, *notes),
             missing=case.missing,
-            slices=case.case.images if case.case.is_stack else (),
+            slices=case.case.slices,
             binary=self.binary,
         )
 

@@ -14,7 +14,7 @@ from volseg.cases.case import Case
 from volseg.cases.sources import Relation, has_mark, relation
 from volseg.errors import OutputError
 from volseg.results.manifest import names_told
-from volseg.results.paths import are_there, home, results
+from volseg.results.paths import are_there
 from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def choose_kept(
         return Kept(changed=frozenset(case.case_id for case in cases))
     finished = [case for case in present if case.case_id in records]
     relations = {
-        case.case_id: relation(records[case.case_id], case, results(output, case, ())[0])
+        case.case_id: relation(records[case.case_id], case, case.label_map_files(output)[0])
         for case in finished
     }
     _check_same_cases(output, finished, records, relations)
@@ -131,8 +131,8 @@ def choose_kept(
 
 def _check_ours(output: Path, case: Case, maps: Sequence[str], known: Mapping[str, Any]) -> bool:
     """Whether anything lies where the result of a case belongs; OutputError if it is not ours."""
-    folder = home(output, case)
-    places = [*([folder] if folder != output else []), *results(output, case, maps)]
+    folder = case.result_folder(output)
+    places = [*([folder] if folder != output else []), *case.result_files(output, maps)]
     there = [path for path in places if os.path.lexists(path)]
     link = next((path for path in there if path.is_symlink()), None)
     if link is not None:

@@ -219,7 +219,7 @@ def _compare(
                 predicted,
                 expected[case.case_id],
                 "; ".join(problem for problem in problems if problem) or None,
-                slices or case.is_stack,
+                slices or bool(case.slices),
             )
         )
     return comparisons
