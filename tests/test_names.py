@@ -11,8 +11,8 @@ from volseg.cases.case import Case
 from volseg.cases.channels import LABEL
 from volseg.cases.identity import is_examination, patient_key, patient_of
 from volseg.errors import ConfigError, DataListError
-from volseg.finding.contents import read_name
 from volseg.finding.folders import find_cases, find_scans
+from volseg.finding.name_reading import read_name
 from volseg.finding.naming import Naming
 
 FOUR = ("t1n", "t1c", "t2w", "t2f")

@@ -2,7 +2,7 @@
 
 A data set whose names are known is one `Layout` in `LAYOUTS`; finding, label schemes, warnings and
 the reference page follow from it. Words in the names of files (`t1ce`, `FLAIR`, `seg`, ...) mean
-the same in every layout; `volseg.finding.contents` reads them.
+the same in every layout; `volseg.finding.name_reading` reads them.
 """
 
 from __future__ import annotations

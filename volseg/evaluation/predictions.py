@@ -13,7 +13,7 @@ from volseg.cases.case import Case
 from volseg.cases.channels import LABEL
 from volseg.cases.sources import changed_since, is_of_others
 from volseg.errors import ConfigError, DataListError, LabelError
-from volseg.finding.contents import read_name
+from volseg.finding.name_reading import read_name
 from volseg.images.file_names import is_nifti, is_slice, stem
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.results.journal import BEGUN, RECORDS

@@ -17,9 +17,9 @@ from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cases.volume_case import VolumeCase
 from volseg.errors import DataListError, LabelError
 from volseg.evaluation.predictions import case_of, nifti_files, slice_files, slice_of
-from volseg.finding.contents import read_name
 from volseg.finding.finding import Finding
 from volseg.finding.folders import check_list_is_not_needed, find_cases
+from volseg.finding.name_reading import read_name
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.survey.label_maps import read_values
 from volseg.survey.schemes import decisions_in_words, group_cases, tell_schemes

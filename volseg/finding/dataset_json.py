@@ -12,7 +12,7 @@ from volseg.cases.channels import LABEL, channel_of
 from volseg.cases.layouts import MSD, NNUNET, Layout
 from volseg.errors import DataListError
 from volseg.files.documents import read_json
-from volseg.finding.contents import read_name, read_numbered_name
+from volseg.finding.name_reading import read_name, read_numbered_name
 from volseg.images.file_names import stem
 from volseg.labels import LABEL_SCHEMES
 

@@ -12,7 +12,8 @@ from volseg.cases.channels import CHANNEL_NAMES, LABEL
 from volseg.cases.identity import NUMBERED_PATIENT, patient_key, patient_of
 from volseg.cases.layouts import OTHER, layout_of
 from volseg.errors import ConfigError
-from volseg.finding.contents import Reading, read_name
+from volseg.finding.name_reading import read_name
+from volseg.finding.name_words import Reading
 from volseg.images.file_names import stem
 from volseg.words import cut
 

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
-from volseg.finding.contents import UNKNOWN
 from volseg.finding.finding import Skipped
+from volseg.finding.name_reading import UNKNOWN
 from volseg.images.file_names import is_nifti
 
 NO_IMAGE = "not .nii or .nii.gz, nor a 2D image"

@@ -10,15 +10,10 @@ from pathlib import Path
 
 from volseg.cases.channels import LABEL
 from volseg.cases.layouts import is_mask_of_tumour
-from volseg.finding.contents import (
-    UNKNOWN,
-    Reading,
-    is_bids,
-    read_folder,
-    read_name,
-    read_numbered_name,
-)
+from volseg.finding.bids_names import is_bids
 from volseg.finding.finding import Skipped
+from volseg.finding.name_reading import UNKNOWN, read_folder, read_name, read_numbered_name
+from volseg.finding.name_words import Reading
 from volseg.finding.naming import Naming, not_told_apart, of_one_case
 from volseg.images.file_names import stem
 

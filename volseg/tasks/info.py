@@ -23,8 +23,8 @@ from volseg.files.writing import (
     MODEL_FILE,
     resume_command,
 )
-from volseg.finding.contents import read_name
 from volseg.finding.folders import find_cases
+from volseg.finding.name_reading import read_name
 from volseg.finding.stacks import is_mask
 from volseg.images.bitmap import read_form
 from volseg.images.file_names import is_slice

@@ -1,0 +1,95 @@
+"""File names of BIDS: entities and a suffix, such as `sub-01_ses-2_ce-gadolinium_T1w`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from volseg.cases.channels import LABEL, channel_of
+from volseg.finding.label_names import BY_HAND, LABELS, MASKS, TUMOUR
+from volseg.finding.name_words import Reading, agent, kind_of, words_in
+from volseg.images.file_names import stem
+
+_BIDS = re.compile(
+    r"(?P<subject>sub-[a-z0-9]+)(?P<entities>(?:_[a-z]+-[a-z0-9+]+)*)_(?P<suffix>[a-z0-9]+)",
+    re.IGNORECASE,
+)
+_IN_ENTITY = re.compile(r"(?P<pre>pre|no|non)?(?P<agent>post|contrast|gado?|gd(?![a-z])|^ce$)")
+_NO_AGENT = frozenset(("none", "no", "pre", "without", "false", "0"))
+
+
+def is_bids(name: str) -> bool:
+    """Whether a file is named as BIDS does, so that its name says all of the contrast agent."""
+    return _BIDS.fullmatch(stem(name)) is not None
+
+
+def read_bids(whole: str, channels: Collection[str]) -> Reading | None:
+    """What a name of BIDS says, or None if it is none.
+
+    Args:
+        whole: The name without ending.
+        channels: Contrasts that are looked for, besides the four that are known.
+    """
+    name = _BIDS.fullmatch(whole)
+    if name is None:
+        return None
+    entities = dict(re.findall(r"_([a-z]+)-([a-z0-9+]+)", name["entities"].casefold()))
+    session = re.search(r"_ses-[a-z0-9+]+", name["entities"], re.IGNORECASE)
+    case_id = name["subject"] + (session[0] if session else "")
+    suffix = name["suffix"].casefold()
+    if LABELS.fullmatch(suffix) or MASKS.fullmatch(suffix):
+        return _bids_label(case_id, suffix, entities)
+    if problem := _bids_problem(suffix, entities):
+        return Reading(case_id, problem=problem)
+    channel = channel_of(suffix)
+    match kind_of(suffix):
+        case "T1":
+            return Reading(
+                case_id, (agent([*_entity_words(entities), *words_in(suffix)]) or "t1n",)
+            )
+        case "T2":
+            channel = "t2w"
+        case "FLAIR":
+            channel = "t2f"
+        case _:
+            return Reading(case_id, (channel,) if channel in channels else ())
+    return Reading(case_id, (channel,))
+
+
+def _bids_problem(suffix: str, entities: dict[str, str]) -> str:
+    """Why a BIDS name does not say which channel it is, if it seems to be one."""
+    if entities.get("part", "mag") != "mag":
+        return f"the {entities['part']} of an image, not its magnitude"
+    kind = kind_of(suffix)
+    told = " ".join(entities[name] for name in ("acq", "desc", "rec", "mod") if name in entities)
+    if kind in {"T1", "T2"} and ("flair" in told or "star" in told):
+        return f"the name says both {told} and {suffix}"
+    said, own = _entity_words(entities), words_in(suffix)
+    if kind in {"T2", "FLAIR"} and agent(said) == "t1c":
+        return f"{kind} after contrast agent"
+    contradict = agent(said) == "" or (own and said and agent(own) != agent(said))
+    return "the name says both with and without contrast agent" if contradict else ""
+
+
+def _entity_words(entities: dict[str, str]) -> list[str]:
+    """What the entities of a BIDS name say of a contrast agent."""
+    said = []
+    if "ce" in entities:
+        said.append("pre" if entities["ce"] in _NO_AGENT else "ce")
+    for name in ("acq", "desc", "rec"):
+        for match in _IN_ENTITY.finditer(entities.get(name, "")):
+            said.append("pre" if match["pre"] else "ce")
+        if entities.get(name) in {"pre", "native"}:
+            said.append("pre")
+    # A contradiction, as words of one name would be.
+    return ["pre", "post"] if {"pre", "ce"} <= set(said) else said
+
+
+def _bids_label(case: str, suffix: str, entities: dict[str, str]) -> Reading:
+    of_what = [entities[name] for name in ("label", "desc", "seg", "atlas") if name in entities]
+    named = LABELS.fullmatch(suffix) or MASKS.fullmatch(suffix)
+    tumour = any(TUMOUR.search(value) for value in of_what) or bool(named and named["tumour"])
+    if tumour or (LABELS.fullmatch(suffix) and set(of_what) <= BY_HAND):
+        return Reading(case, (LABEL,))
+    said = f" ({', '.join(of_what)})" if of_what else ""
+    return Reading(case, problem=f"a {suffix}{said}, but the name does not say that of the tumour")

@@ -1,0 +1,77 @@
+"""What the name of a NIfTI file says: the case, and which channel or label map it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import replace
+
+from volseg.cases.channels import CHANNEL_NAMES, LABEL, channel_of
+from volseg.cases.layouts import misnamed_label_map
+from volseg.finding.bids_names import read_bids
+from volseg.finding.channel_names import read_channel
+from volseg.finding.label_names import read_label
+from volseg.finding.name_words import Reading, Words, agent_apart
+from volseg.images.file_names import stem
+
+UNKNOWN = "the name ends in no known channel (such as t1n, t1c, t2w, t2f) and not in seg"
+_NUMBERED = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
+
+
+def read_name(name: str, channels: Collection[str]) -> Reading:
+    """Case and content of a NIfTI file by its name.
+
+    Known are the names of BraTS, BIDS and the public cohorts. Words that say whether there is a
+    contrast agent may stand on either side of T1.
+
+    Args:
+        name: File name.
+        channels: Contrasts that are looked for; they may be others than the four we know.
+
+    >>> read = read_name("BraTS-GLI-00002-000-t1c.nii.gz", ())
+    >>> read.case, read.contents
+    ('BraTS-GLI-00002-000', ('t1c',))
+    >>> read_name("sub-01_ses-2_ce-gadolinium_T1w.nii", ()).contents
+    ('t1c',)
+    """
+    whole = stem(name)
+    if case := misnamed_label_map(whole):
+        return Reading(case, (LABEL,))
+    if reading := read_bids(whole, channels):
+        return reading
+    words = Words(whole)
+    if not words.texts:
+        return Reading(whole)
+    if reading := read_label(words) or read_channel(words):
+        return reading
+    channel = channel_of(words.texts[-1])
+    if channel in channels or words.texts[-1] in CHANNEL_NAMES:
+        return Reading(words.before(len(words.texts) - 1), (channel,))
+    return Reading(whole)
+
+
+def read_folder(name: str, read: Reading) -> Reading:
+    """What a file that is read as T1 without contrast agent is, by the name of its folder.
+
+    >>> read_folder("postcontrast", Reading("", ("t1n",))).doubt
+    "T1 in a folder 'postcontrast', a word of contrast agent"
+    """
+    if read.contents != ("t1n",) or read.other is not None or read.doubt:
+        return read
+    of_folder = read_name(name, ())
+    if of_folder.contents == ("t1c",) and not of_folder.case:
+        return Reading(read.case, ("t1c",))
+    words = Words(name).texts
+    if words != ["post"] and agent_apart(words) != "t1c":
+        return read
+    return replace(read, doubt=f"T1 in a folder {name!r}, a word of contrast agent")
+
+
+def read_numbered_name(name: str) -> tuple[str, int] | None:
+    """Case and channel number of a file named as nnU-Net does, or None.
+
+    >>> read_numbered_name("BraTS2021_00000_0003.nii.gz")
+    ('BraTS2021_00000', 3)
+    """
+    match = _NUMBERED.fullmatch(stem(name))
+    return (match["case"], int(match["number"])) if match else None
