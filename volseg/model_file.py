@@ -187,7 +187,7 @@ def _weights_sha256(tensors: Mapping[str, torch.Tensor], shared: Mapping[str, st
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     digest.update(json.dumps(dict(shared), sort_keys=True).encode())
     return digest.hexdigest()
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,8 @@ def words(figure: Figure, title: str) -> None:
 def legend(figure: Figure, colours: Mapping[str, str], styles: Collection[str]) -> None:
     """What colours and styles of lines mean, below the panels."""
     lines = [Line2D([], [], color=colour, label=region) for region, colour in colours.items()]
-    for style, name in (("dashed", "reference"), ("solid", "prediction")):
+    known: Mapping[Literal["dashed", "solid"], str] = {"dashed": "reference", "solid": "prediction"}
+    for style, name in known.items():
         if style in styles:
             lines.append(Line2D([], [], color="white", linestyle=style, label=name))
     if lines:

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from volseg.compat.pillow import raw_mode
 from volseg.errors import ImageError, VolsegError
 from volseg.files.documents import open_regular
 from volseg.memory import require
@@ -98,7 +99,7 @@ def read_bitmap(path: Path, where: str) -> tuple[Form, npt.NDArray[Any]]:
     `read_form`; a damaged or truncated file is an ImageError as well.
     """
     with _opened(path, where) as image:
-        form, raw, suspect = _form(image, where), _raw_mode(image), _is_changed(image)
+        form, raw, suspect = _form(image, where), raw_mode(image), _is_changed(image)
         require(8 * math.prod(image.size) * form.bands[0], where)
         before = _orientation(image)
         image.load()  # also where SimpleITK reads: this tells whether the file is whole
@@ -208,7 +209,7 @@ def _form(image: Image.Image, where: str) -> Form:
         count = 4 if image.has_transparency_data else 3
     elif _is_changed(image):
         count = _samples(image, bands)
-        kind = kind.replace("8-bit", "16-bit") if ";16" in _raw_mode(image) else kind
+        kind = kind.replace("8-bit", "16-bit") if ";16" in raw_mode(image) else kind
         kind = kind if count == bands else f"{kind.split()[0]} of {count} channels"
     size = image.size
     if image.format != "TIFF" and _orientation(image) in _AXES_EXCHANGED:
@@ -233,21 +234,14 @@ def _samples(image: Image.Image, bands: int) -> int:
     """Channels of a pixel in the file; Pillow makes four of 16-bit grey with alpha in PNG."""
     if image.format == "TIFF":
         return int(image.tag_v2[277])  # type: ignore[attr-defined]
-    return 2 if _raw_mode(image).startswith("LA") else bands
-
-
-def _raw_mode(image: Image.Image) -> str:
-    """How Pillow calls what is stored."""
-    tiles = getattr(image, "tile", ())
-    arguments = tiles[0].args if tiles else image.mode
-    return str(arguments if isinstance(arguments, str) else arguments[0])
+    return 2 if raw_mode(image).startswith("LA") else bands
 
 
 def _is_changed(image: Image.Image) -> bool:
     """Whether Pillow would not give the values as stored."""
     if image.format not in {"TIFF", "PNG"}:
         return False
-    return _CHANGED.search(_raw_mode(image)) is not None
+    return _CHANGED.search(raw_mode(image)) is not None
 
 
 def _by_simple_itk(path: Path, where: str, form: Form) -> npt.NDArray[Any]:

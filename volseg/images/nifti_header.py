@@ -6,7 +6,7 @@ import contextlib
 import gzip
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +24,7 @@ from volseg.images.nifti_geometry import check_fields, check_spacing, grid_of
 from volseg.memory import require
 from volseg.words import reason
 
-_HEADER_CLASSES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_HEADER_CLASSES: Mapping[int, Any] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 # Any, since the stubs of isal declare its error as an instance.
 _DAMAGED: Any = (EOFError, igzip_lib.IsalError, gzip.BadGzipFile)
 _PIECE = 2**20

@@ -44,8 +44,8 @@ def _write(path: Path, voxels: npt.NDArray[Any], header: Any, dtype: np.dtype[An
         raise ValueError(f"array of type {voxels.dtype} cannot be written as {dtype}")
     # A new header with nothing but the geometry: other fields and extensions of a scan may name
     # the patient, or say things that are not true of the result.
-    is_nifti2 = isinstance(header, nib.Nifti2Header)
-    new = (nib.Nifti2Header if is_nifti2 else nib.Nifti1Header)(endianness="<")
+    kind: Any = nib.Nifti2Header if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header
+    new = kind(endianness="<")
     new.set_data_shape(voxels.shape)
     new.set_data_dtype(dtype)
     for field in _GEOMETRY:

@@ -71,7 +71,7 @@ def segment(
         _check_memory(min(at_once, number), config)
 
     def run(accumulator: torch.device) -> torch.Tensor:
-        return sliding_window_inference(
+        probabilities = sliding_window_inference(
             # Half the bytes go to the GPU, and become float32 there.
             batch.to(accumulator).float(),
             roi_size=config.window_size,
@@ -82,6 +82,8 @@ def segment(
             sw_device=device,
             device=accumulator,
         )
+        assert isinstance(probabilities, torch.Tensor)
+        return probabilities
 
     try:
         probabilities = _run_where_it_fits(run, device)

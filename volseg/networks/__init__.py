@@ -46,7 +46,10 @@ __all__ = ["FOREGROUND_PRIOR", "NETWORKS", "build_network", "load_encoder_weight
 FOREGROUND_PRIOR = 0.01
 
 _INSTANCE_NORM = ("instance", {"affine": True})
-_INSTANCE_NORMS = {nn.BatchNorm2d: nn.InstanceNorm2d, nn.BatchNorm3d: nn.InstanceNorm3d}
+_INSTANCE_NORMS: Mapping[type[nn.Module], type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {
+    nn.BatchNorm2d: nn.InstanceNorm2d,
+    nn.BatchNorm3d: nn.InstanceNorm3d,
+}
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -75,7 +78,7 @@ def build_network(
         f"network {config.name} with {numbers / 1e6:,.0f} million weights",
         "make it narrower, as by network.widths, or use a machine or a job with more memory",
     )
-    network = _built(config, in_channels, out_channels, patch_size)
+    network: Any = _built(config, in_channels, out_channels, patch_size)
     network.divisor = config.divisor
     return network
 
@@ -100,7 +103,7 @@ def _built(
 def _normalise_each_image(module: nn.Module) -> None:
     """Replace every batch norm by an instance norm of as many features."""
     for name, child in module.named_children():
-        if type(child) in _INSTANCE_NORMS:
+        if isinstance(child, nn.BatchNorm2d | nn.BatchNorm3d):
             norm = _INSTANCE_NORMS[type(child)](child.num_features, affine=True)
             setattr(module, name, norm)
         else:
@@ -257,6 +260,7 @@ def _encoder(
 def _start_from_prior(head: nn.Module) -> None:
     """Let the last convolution of `head` begin at the foreground prior."""
     last = [module for module in head.modules() if isinstance(module, _CONVOLUTIONS)][-1]
+    assert last.bias is not None
     nn.init.constant_(last.bias, math.log(FOREGROUND_PRIOR / (1 - FOREGROUND_PRIOR)))
 
 

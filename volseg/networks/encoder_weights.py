@@ -43,6 +43,7 @@ def load_encoder_weights(network: nn.Module, path: str | os.PathLike[str]) -> No
         ModelError: If the file cannot be read or does not fit the encoder.
     """
     file, encoder = Path(path), network.encoder
+    assert isinstance(encoder, Encoder)
     own = encoder.backbone.state_dict()
     names = {_without_stage(name): name for name in own}
     found = {

@@ -6,6 +6,8 @@ Nothing is ever downloaded; `volseg.networks.encoder_weights` reads weights from
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from monai.networks.layers.factories import Pad
@@ -13,6 +15,13 @@ from monai.networks.nets import EfficientNetBNFeatures
 from monai.networks.nets.efficientnet import EfficientNetEncoder, MBConvBlock
 from monai.networks.nets.resnet import ResNet, ResNetFeatures, resnet_params
 from torch import nn
+
+from volseg.compat.monai import (
+    change_depthwise_padding,
+    depthwise_convolution,
+    efficientnet_stages,
+    remove_classifier,
+)
 
 #: Features of the first stage of a ResNet as published.
 RESNET_WIDTH = 64
@@ -82,12 +91,13 @@ def build_encoder(
     Returns:
         Encoder with five outputs, at strides 2, 4, 8, 16 and 32, none above `output_stride`.
     """
+    backbone: nn.Module
     if name in resnet_params:
         backbone, channels = _resnet(name, in_channels, spatial_dims, width or RESNET_WIDTH)
         stages = [getattr(backbone, f"layer{number}") for number in (2, 3, 4)]
     else:
         backbone, channels = _efficientnet(name, in_channels, spatial_dims)
-        stages = list(backbone._blocks)[2:]
+        stages = efficientnet_stages(backbone)[2:]
     _dilate(stages, 4, output_stride)
     return Encoder(name, backbone, spatial_dims, channels, output_stride)
 
@@ -118,18 +128,19 @@ def _resnet(
     name: str, in_channels: int, spatial_dims: int, width: int
 ) -> tuple[nn.Module, tuple[int, ...]]:
     backbone = _ResNetFeatures(name, in_channels, spatial_dims, width)
-    expansion = type(backbone.layer1[0]).expansion
+    block: Any = backbone.layer1[0]
+    expansion = block.expansion
     return backbone, (width, *(expansion * width * factor for factor in (1, 2, 4, 8)))
 
 
 def _efficientnet(
     name: str, in_channels: int, spatial_dims: int
-) -> tuple[nn.Module, tuple[int, ...]]:
+) -> tuple[EfficientNetBNFeatures, tuple[int, ...]]:
     backbone = EfficientNetBNFeatures(
         name, pretrained=False, spatial_dims=spatial_dims, in_channels=in_channels
     )
     # No feature passes through the classifier; several GPUs would wait for its gradients.
-    del backbone._conv_head, backbone._bn1, backbone._fc
+    remove_classifier(backbone)
     return backbone, _EFFICIENTNET_CHANNELS[name]
 
 
@@ -148,18 +159,20 @@ def _dilate(stages: Iterable[nn.Module], stride: int, output_stride: int) -> Non
         dilation *= 2 if strided else 1
         for module in stage.modules():
             if isinstance(module, MBConvBlock):
-                rate = before if module._depthwise_conv in strided else dilation
-                module._depthwise_conv_padding = _spread(
-                    module._depthwise_conv_padding, module._depthwise_conv.kernel_size, rate
+                convolution = depthwise_convolution(module)
+                rate = before if convolution in strided else dilation
+                change_depthwise_padding(
+                    module, partial(_spread, kernel_size=convolution.kernel_size, rate=rate)
                 )
             if isinstance(module, _CONVOLUTIONS):
                 rate = before if module in strided else dilation
                 module.stride = (1,) * len(module.stride)
                 module.dilation = (rate,) * len(module.dilation)
+                assert not isinstance(module.padding, str)  # MONAI gives voxels
                 module.padding = tuple(side * rate for side in module.padding)
 
 
-def _spread(padding: nn.Module, kernel_size: Sequence[int], rate: int) -> nn.Module:
+def _spread(padding: Any, kernel_size: Sequence[int], rate: int) -> nn.Module:
     """The padding of an EfficientNet for a kernel at dilation `rate` that keeps the size.
 
     That of a strided convolution is uneven: its first side says where the kernel lies.

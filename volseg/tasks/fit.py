@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -139,7 +140,8 @@ def fit(
         if trainer.is_global_zero:
             # Other ranks may be here before the first has written it.
             written = (run / CONFIG_FILE).read_text(encoding="utf-8")
-            trainer.loggers[0].experiment.add_text("config", f"```yaml\n{written}```")
+            board: Any = trainer.loggers[0]
+            board.experiment.add_text("config", f"```yaml\n{written}```")
         _train(trainer, module, data, run, resume=resume)
     if trainer.is_global_zero:
         draw_curves(run)

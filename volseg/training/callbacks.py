@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from volseg.compat.lightning import data_of, ends_epoch
 from volseg.config import ExperimentConfig
 from volseg.files.writing import MODEL_FILE, atomic_write
 from volseg.metrics import ScoreRecord, get_score
@@ -62,7 +63,8 @@ class Throughput(Callback):
 
 
 def _loader(trainer: pl.Trainer) -> TrainingLoader:
-    loader: TrainingLoader = trainer.train_dataloader
+    loader = trainer.train_dataloader
+    assert isinstance(loader, TrainingLoader)
     return loader
 
 
@@ -139,7 +141,7 @@ class KeepBestModel(Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        is_cut = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        is_cut = not ends_epoch(trainer)
         if trainer.should_stop and is_cut and trainer.is_global_zero:
             # What its validation finds may take the place of these. A run that goes on has them
             # again, as one whose epoch was never cut short.
@@ -178,7 +180,7 @@ class KeepBestModel(Callback):
 
     def _write_scores(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
         """The files that `evaluate` writes, and what is known of the cases."""
-        data: Any = trainer.datamodule
+        data = data_of(trainer)
         about = {
             "network": self.config.network.name,
             "epoch": trainer.current_epoch + 1,

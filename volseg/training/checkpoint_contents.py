@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from packaging.version import InvalidVersion, Version
 
+from volseg.compat.lightning import loader_states, progress
 from volseg.files.writing import MODEL_FILE
 from volseg.metrics.record import SCORE_FILES
 
@@ -45,7 +46,7 @@ def misfit(checkpoint: Mapping[str, Any], trainer: Any) -> str | None:
     return (
         _other(checkpoint, _expected(trainer))
         or _other_state(checkpoint, trainer.lightning_module)
-        or _other_batches(checkpoint["loops"]["fit_loop"])
+        or _other_batches(checkpoint)
         or _other_files(checkpoint.get(KEPT_FILES, {}))
     )
 
@@ -60,7 +61,7 @@ def _expected(trainer: Any) -> dict[str, Any]:
         "processes": 0,
         "max_epochs": 0,
         "epoch_sums": module.sums.state_dict(),
-        "loops": {"fit_loop": trainer.fit_loop.state_dict()},
+        "loops": progress(trainer),
         "callbacks": {key: state for key, state in states.items() if state},
         "optimizer_states": [{"param_groups": made["optimizer"].state_dict()["param_groups"]}],
         "lr_schedulers": [made["lr_scheduler"]["scheduler"].state_dict()],
@@ -105,8 +106,9 @@ def _other_state(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> s
     """What the optimizer noted of the parameters, where it is not of these."""
     state = checkpoint["optimizer_states"][0].get("state")
     config: Any = module.config
+    network: Any = module.network
     name = config.training.optimizer
-    parameters = list(module.network.parameters())
+    parameters = list(network.parameters())
     if not isinstance(state, Mapping) or (checkpoint["global_step"] and not state):
         return "optimizer_states.0.state"
     for number, noted in state.items():
@@ -123,10 +125,9 @@ def _other_state(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> s
     return None
 
 
-def _other_batches(loop: Mapping[str, Any]) -> str | None:
+def _other_batches(checkpoint: Mapping[str, Any]) -> str | None:
     """How far the loader came in its epoch, where that is not told as it tells it."""
-    loaders = loop["state_dict"].get("combined_loader", [])
-    place = "loops.fit_loop.state_dict.combined_loader"
+    place, loaders = loader_states(checkpoint)
     return _other(loaders, [{"batches": 0}] if loaders else [], place)
 
 

@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from volseg import signals
+from volseg.compat.lightning import end_loaders
+from volseg.compat.torch import ProcessLoader
 from volseg.config import ExperimentConfig
 from volseg.errors import ResourceError
 from volseg.ranks import cores
@@ -154,14 +155,6 @@ class EpochSampler(Sampler[int]):
         return iter(numbers[done:])
 
 
-class _BatchesOfWorkers(_MultiProcessingDataLoaderIter):
-    """Ends without a traceback where it could not be made whole."""
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            super().__del__()
-
-
 @contextlib.contextmanager
 def _no_processes_in_words() -> Iterator[None]:
     try:
@@ -177,13 +170,13 @@ def _no_processes_in_words() -> Iterator[None]:
     )
 
 
-class TrainingLoader(DataLoader[dict[str, torch.Tensor]]):
+class TrainingLoader(ProcessLoader):
     """Adds up the seconds that one waits for a batch, and goes on within an epoch."""
 
     waited = 0.0
     batches = 0
 
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+    def __iter__(self) -> Any:
         # Between its start and `worker_init_fn`, a signal would end a worker.
         with signals.blocked(), _no_processes_in_words():
             batches = super().__iter__()
@@ -195,12 +188,6 @@ class TrainingLoader(DataLoader[dict[str, torch.Tensor]]):
                 return
             self.batches += 1
             yield batch
-
-    def _get_iterator(self) -> Any:
-        if not self.num_workers:
-            return super()._get_iterator()
-        self.check_worker_number_rationality()
-        return _BatchesOfWorkers(self)
 
     def state_dict(self) -> dict[str, int]:
         """Batches of this epoch that were handed out; Lightning saves it in a checkpoint."""
@@ -288,7 +275,7 @@ class VolumeDataModule(pl.LightningDataModule):
         # In a validation, Lightning would leave the workers of training alone. They ignore the
         # signal by which Python would end them, and it would wait for them for ever.
         trainer: Any = self.trainer
-        trainer.fit_loop.teardown()
+        end_loaders(trainer)
         trainer.lightning_module.scorer.close()
 
     def _rank(self) -> tuple[int, int]:

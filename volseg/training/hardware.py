@@ -11,6 +11,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from volseg.compat.lightning import cluster_environment
 from volseg.config import TrainingConfig
 from volseg.errors import ConfigError
 from volseg.inference.windows import mixed_dtype
@@ -44,7 +45,7 @@ def check_hardware(options: TrainingConfig) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        environment = trainer._accelerator_connector.cluster_environment
+        environment = cluster_environment(trainer)
         environment.validate_settings(trainer.num_devices, nodes)
     except (MisconfigurationException, RuntimeError, ValueError) as error:
         raise ConfigError(

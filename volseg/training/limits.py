@@ -10,10 +10,11 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from volseg.compat.lightning import data_of, ends_epoch
 from volseg.figures.samples import SAMPLES
 from volseg.training.agreement import on_any_rank
 from volseg.training.checkpoints import KeepCheckpoints
-from volseg.training.module import BEST_SCORE
+from volseg.training.module import BEST_SCORE, SegmentationModule
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,8 @@ class TimeLimit(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Before the first batch: the first validation may be the last as well.
-        data, module = _data(trainer), trainer.lightning_module
+        data, module = data_of(trainer), pl_module
+        assert isinstance(module, SegmentationModule)
         if mine := data.validation[trainer.global_rank :: trainer.world_size]:
             # The first call pays for set-up.
             each = min(module.seconds_of_case(mine[0]) for _ in range(2))
@@ -57,7 +59,7 @@ class TimeLimit(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        is_cut = not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        is_cut = not ends_epoch(trainer)
         if self._end_if_late(trainer) and is_cut:
             self.keeper.save(trainer)
             self.keeper.epoch_is_cut = True
@@ -74,14 +76,10 @@ class TimeLimit(Callback):
     @staticmethod
     def _with_samples(validation: float, trainer: pl.Trainer) -> float:
         """Seconds with the samples, which one rank segments once more after training."""
-        cases = len(_data(trainer).validation)
+        cases = len(data_of(trainer).validation)
         samples = min(SAMPLES, cases) / math.ceil(cases / trainer.world_size)
         # A fifth more than it took.
         return 1.2 * (1 + samples) * validation
-
-
-def _data(trainer: Any) -> Any:
-    return trainer.datamodule
 
 
 class StopEarly(Callback):

@@ -13,10 +13,12 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
 from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from volseg import signals
+from volseg.compat.lightning import data_of
 from volseg.config import ExperimentConfig
 from volseg.figures.montage import gallery
 from volseg.figures.saving import figure_array
@@ -161,7 +163,7 @@ class SegmentationModule(pl.LightningModule):
             distributed.all_gather_object(gathered, own)
         losses = {case: loss for _, part in gathered for case, loss in part.items()}
         # In the order of the cases, whatever the number of ranks.
-        data: Any = self.trainer.datamodule
+        data = data_of(self.trainer)
         place = {case.case.case_id: number for number, case in enumerate(data.validation)}
         self.losses = {case: losses[case] for case in sorted(losses, key=place.__getitem__)}
         scores = [of_case for found, _ in gathered for of_case in found]
@@ -219,7 +221,7 @@ class SegmentationModule(pl.LightningModule):
         beside = self.device.type != "cpu"
         return max(segmented - start, end - segmented) if beside else end - start
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         options = self.config.training
         optimizer: torch.optim.Optimizer
         if options.optimizer in ("adamw", "adam"):
@@ -241,7 +243,5 @@ class SegmentationModule(pl.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: rate_factor(step, steps, options)
         )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
+        stepwise: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": stepwise}

@@ -13,14 +13,12 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from volseg import signals
+from volseg.compat.lightning import ends_epoch, restart_validation
 from volseg.files.writing import resume_command
 from volseg.training.agreement import on_any_rank
 from volseg.training.checkpoints import KeepCheckpoints
 
 logger = logging.getLogger(__name__)
-
-# Where Lightning keeps the progress of the validation inside a checkpoint.
-_VALIDATION = "epoch_loop.val_loop.batch_progress"
 
 
 def in_last_epoch(trainer: pl.Trainer) -> bool:
@@ -50,7 +48,7 @@ class StopBySignal(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.validate_every = trainer.check_val_every_n_epoch
         # One in the middle of an epoch, at `max_time`, is not due any more.
-        self.in_validation &= trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        self.in_validation &= ends_epoch(trainer)
         if self.in_validation:
             # It may have been due for another reason than its number.
             trainer.check_val_every_n_epoch = 1
@@ -59,7 +57,7 @@ class StopBySignal(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
         # After the last batch of an epoch, Lightning cannot go on with the validation from here.
-        if self._asked() and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if self._asked() and not ends_epoch(trainer):
             self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -87,11 +85,7 @@ class StopBySignal(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         if self.in_validation:
-            # As if its first case had begun: so Lightning starts with the validation again.
-            progress = checkpoint["loops"]["fit_loop"][_VALIDATION]
-            for count in ("total", "current"):
-                progress[count] = dict.fromkeys(progress[count], 0)
-            progress["total"] |= {"ready": 1, "started": 1}
+            restart_validation(checkpoint)
 
     def _asked(self) -> bool:
         return on_any_rank(signals.received() is not None)

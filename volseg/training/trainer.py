@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import distributed
 
+from volseg.compat.lightning import leave_signals_alone
 from volseg.config import ExperimentConfig
 from volseg.files.ownership import EVENTS_ENDING
 from volseg.files.writing import METRICS_FILE
@@ -112,7 +113,7 @@ def build_trainer(
     checkpoints.trainer = trainer
     # Its handler of SIGTERM waits for other ranks, which may wait for this one, and a mask would
     # not keep it from being called: any thread of a library may take the signal.
-    trainer._signal_connector.register_signal_handlers = lambda: None
+    leave_signals_alone(trainer)
     return trainer
 
 

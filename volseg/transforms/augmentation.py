@@ -75,7 +75,8 @@ def augmentation(
 class WithinTissue(Compose):
     """Changes of the image, in a copy, after which its background is 0 again."""
 
-    def __call__(self, input_: Sample, *args: Any, **kwargs: Any) -> Sample:
+    # MONAI's own Compose calls this argument otherwise than its Transform.
+    def __call__(self, input_: Sample, *args: Any, **kwargs: Any) -> Sample:  # type: ignore[override]
         image = as_float(input_["image"])
         if not self.transforms:
             return {**input_, "image": image}
