@@ -140,6 +140,16 @@ def channels() -> str:
     return table(("channel", "names"), ((f"`{c}`", ", ".join(n)) for c, n in names.items()))
 
 
+def configs() -> str:
+    """Each shipped config by the first sentence of its comment."""
+    rows = []
+    for path in sorted((ROOT / "configs").glob("*.yaml")):
+        comment = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        name = path.relative_to(ROOT).as_posix()
+        rows.append((f"[`{name}`]({REPOSITORY}{name})", comment.partition(". ")[0].rstrip(".")))
+    return table(("config", "what it is"), rows)
+
+
 def networks() -> str:
     """What each network is, and its size with the options that it has by default."""
     rows = []
@@ -244,6 +254,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "api": api,
     "channels": channels,
     "commands": commands,
+    "configs": configs,
     "exit-codes": exit_codes,
     "job-script": job_script,
     "label-schemes": label_schemes,
