@@ -22,7 +22,8 @@ from scipy.ndimage import binary_fill_holes, gaussian_filter
 from side_by_side import print_table
 
 from volseg.errors import VolsegError
-from volseg.inference.predictor import Predictor, PreparedCase
+from volseg.inference.predictor import Predictor
+from volseg.inference.preparing import PreparedCase
 from volseg.transforms import covered, to_original
 
 

@@ -192,8 +192,8 @@ def find(place: Path) -> None:
 
 def _results(folder: Path, add: Any, on: Any) -> None:
     from volseg.comparison.runs import read_run
-    from volseg.inference.manifest_writer import _read as manifests_to_take_over
     from volseg.results.manifest import read_manifest, read_manifests
+    from volseg.results.manifest_file import read_earlier_manifests
     from volseg.tasks.info import info
     from volseg.training.announcements import read_scores, score_lines
 
@@ -214,7 +214,7 @@ def _results(folder: Path, add: Any, on: Any) -> None:
         place = folder / name.replace(".", "_")
         place.mkdir(parents=True)
         (place / name).write_text(text)
-        readers = (manifest, info, find, manifests_to_take_over)
+        readers = (manifest, info, find, read_earlier_manifests)
         if name == "scores.json":
             readers = (lambda place: read_run(place, "a"), on(name, told), on(name, info))
         add(name, place, name, (m.json_changed,), *readers)

@@ -332,8 +332,7 @@ def test_infer_passes_models_and_options(stand_in):
 
     assert task.args[1] == [Path("a"), Path("b")]
     assert task.args[3] == InferOptions(
-        tta=True,
-        overlap=0.7,
+        overrides=("inference.tta=true", "inference.overlap=0.7"),
         probabilities=True,
         device="cuda:1",
         overwrite=True,

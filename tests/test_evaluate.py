@@ -312,7 +312,7 @@ def test_one_mean_over_results_of_two_models_is_told_of(folders, changed, said):
 
 
 def test_a_folder_with_a_result_in_work_is_not_scored(folders):
-    _noted(folders, {"a": ALIKE, "b": ALIKE}, begun={"b": ["b.nii.gz"]})
+    _noted(folders, {"a": ALIKE, "b": ALIKE}, unfinished={"b": ["b.nii.gz"]})
 
     with pytest.raises(OutputError, match=r"is not complete: .* that of b, but has not noted its"):
         evaluate(*folders, **BOTH_2021)

@@ -27,15 +27,15 @@ from volseg.errors import DataListError, ModelError, OutputError
 from volseg.finding.folders import find_cases
 from volseg.finding.own_results import written_by_volseg
 from volseg.images.slice_masks import mask_paths, read_stack_label_map
-from volseg.inference import manifest_writer as manifest_module
-from volseg.inference import predictor as inference
+from volseg.inference import scoring
+from volseg.inference.folder import _read_ahead
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
 from volseg.labels import get_scheme
 from volseg.model_header import read_model_header
-from volseg.results import journal
+from volseg.results import journal, manifest_file
 from volseg.results.manifest import read_manifest
-from volseg.tasks.infer import _read_ahead, infer
+from volseg.tasks.infer import infer
 
 NAMES = ["BraTS2021_00001", "BraTS2021_00002", "BraTS2021_00003"]
 
@@ -88,7 +88,7 @@ def test_every_case_gets_a_label_map_on_its_grid(scans, model, output):
 
 
 def test_it_writes_what_the_predictor_predicts(scans, model, output):
-    run(scans, model, output, tta=True)
+    run(scans, model, output, overrides=("inference.tta=true",))
 
     expected = Predictor(model, device="cpu", tta=True).predict(scans / NAMES[1])
     found = np.asarray(nib.load(output / f"{NAMES[1]}.nii.gz").dataobj)
@@ -98,7 +98,7 @@ def test_it_writes_what_the_predictor_predicts(scans, model, output):
 
 
 def test_the_manifest_tells_what_was_made_from_what(scans, model, output):
-    result = run(scans / NAMES[0], model, output, overlap=0.25)
+    result = run(scans / NAMES[0], model, output, overrides=("inference.overlap=0.25",))
 
     manifest = json.loads(result.manifest.read_text())
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -114,7 +114,7 @@ def test_the_manifest_tells_what_was_made_from_what(scans, model, output):
     }
     assert manifest["device"] == "cpu"
     assert manifest["precision"] == ["float32"]
-    assert manifest["options"]["overlap"] == 0.25
+    assert manifest["options"]["overrides"] == ["inference.overlap=0.25"]
     assert (manifest["failures"], manifest["skipped"]) == ({}, [])
     (record,) = manifest["cases"].values()
     folder = scans / NAMES[0]
@@ -263,13 +263,13 @@ def test_the_manifest_is_written_at_the_beginning_and_the_end_alone(
 ):
     """Of thousands of cases it takes long; lines of the journal tell of the time between."""
     write_images(patients, [f"{n}.png" for n in range(4)])
-    replace_file, written = manifest_module._replace, []
+    replace_file, written = manifest_file._replace, []
 
-    def counted(path, text):
-        written.append(len(json.loads(text)["cases"]))
-        replace_file(path, text)
+    def counted(path, content):
+        written.append(len(content["cases"]))
+        replace_file(path, content)
 
-    monkeypatch.setattr(manifest_module, "_replace", counted)
+    monkeypatch.setattr(manifest_file, "_replace", counted)
 
     run(patients, slice_model, output)
 
@@ -450,8 +450,8 @@ def test_results_of_another_model_are_not_passed_off(scans, model, output, tmp_p
 @pytest.mark.parametrize(
     ("options", "how"),
     [
-        ({"tta": True}, r"tta false, now true"),
-        ({"overlap": 0.25}, r"overlap 0\.5, now 0\.25"),
+        ({"overrides": ("inference.tta=true",)}, r"tta false, now true"),
+        ({"overrides": ("inference.overlap=0.25",)}, r"overlap 0\.5, now 0\.25"),
         ({"overrides": ("inference.threshold=0.4",)}, r"threshold 0\.5, now 0\.4"),
     ],
 )
@@ -469,7 +469,7 @@ def test_results_of_other_options_are_not_passed_off(scans, model, output, optio
 def test_options_that_change_no_result_keep_it(scans, model, output):
     run(scans, model, output)
 
-    again = run(scans, model, output, tta=False, overrides=("inference.window_batch=2",))
+    again = run(scans, model, output, overrides=("inference.tta=false", "inference.window_batch=2"))
 
     assert again.kept == tuple(NAMES)
 
@@ -489,7 +489,7 @@ def test_records_of_older_versions_are_compared_as_far_as_they_tell(scans, model
 
     assert run(scans, model, output).kept == tuple(NAMES)
     with pytest.raises(OutputError, match="tta none, now true"):
-        run(scans, model, output, tta=True)
+        run(scans, model, output, overrides=("inference.tta=true",))
     os.utime(scans / NAMES[1] / f"{NAMES[1]}_t2.nii.gz", (2**31, 2**31))
     assert run(scans, model, output).done == (NAMES[1],)
     without(output, "resolved", "sources")
@@ -712,7 +712,9 @@ def test_headers_are_looked_at_before_files_are_read_whole(scans, model, output,
     for path in (scans / NAMES[0]).iterdir():
         path.write_bytes(b"no image")
     read = []
-    monkeypatch.setattr("volseg.tasks.infer.read_sources", lambda case: read.append(case) or [])
+    monkeypatch.setattr(
+        "volseg.inference.folder.read_sources", lambda case: read.append(case) or []
+    )
 
     result = run(scans / NAMES[0], model, output)
 
@@ -775,13 +777,13 @@ class Killed(BaseException):
 def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
     scans, model, output, monkeypatch, at
 ):
-    add, write = journal.add, manifest_module.ManifestWriter._write
+    add, write = journal.add, manifest_file.ManifestFile.write
     written = []
 
-    def killed(manifest, part, case_id, told):
+    def killed(manifest, part, case_id, entry):
         if part == "cases" and case_id == NAMES[1]:
             raise Killed
-        add(manifest, part, case_id, told)
+        add(manifest, part, case_id, entry)
 
     def write_or_be_killed(case, *arguments, **options):
         if case.case_id == NAMES[1]:
@@ -793,7 +795,7 @@ def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
         if len(written) == 1:
             write(self)
 
-    monkeypatch.setattr(manifest_module.ManifestWriter, "_write", write_once)
+    monkeypatch.setattr(manifest_file.ManifestFile, "write", write_once)
     if at == "after the result":
         monkeypatch.setattr(journal, "add", killed)
     else:
@@ -803,7 +805,7 @@ def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
         run(scans, model, output)
     monkeypatch.undo()
     assert (f"{NAMES[1]}.nii.gz" in files_in(output)) == (at == "after the result")
-    assert read_manifest(output)["begun"] == {NAMES[1]: [f"{NAMES[1]}.nii.gz"]}
+    assert read_manifest(output)["unfinished"] == {NAMES[1]: [f"{NAMES[1]}.nii.gz"]}
     assert list(read_manifest(output)["cases"]) == NAMES[:1]
     assert written_by_volseg(output, files_in(output)) >= {*files_in(output)}
 
@@ -811,13 +813,13 @@ def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
 
     assert (result.done, result.kept) == (tuple(NAMES[1:]), tuple(NAMES[:1]))
     assert files_in(output) == [*(f"{name}.nii.gz" for name in NAMES), "manifest.json"]
-    assert "begun" not in manifest_of(output)
+    assert "unfinished" not in manifest_of(output)
 
 
 def test_a_journal_whose_last_line_was_cut_is_read_up_to_there(scans, model, output):
     run(scans, model, output)
     path = output / "manifest.journal"
-    line = json.dumps({"part": "failures", "case_id": "x", "told": "why"})
+    line = json.dumps({"part": "failures", "case_id": "x", "entry": "why"})
     path.write_text(f"{line}\n{line[:-9]}")
 
     assert read_manifest(output)["failures"] == {"x": "why"}
@@ -947,13 +949,13 @@ def test_an_unexpected_error_costs_one_case_and_keeps_its_traceback(
 def test_a_case_with_probabilities_that_are_no_numbers_fails_alone(
     scans, model, output, monkeypatch
 ):
-    segment, called = inference.segment, []
+    segment, called = scoring.segment, []
 
     def odd(*args, **options):
         called.append(1)
         return segment(*args, **options) * (np.nan if len(called) == 2 else 1)
 
-    monkeypatch.setattr(inference, "segment", odd)
+    monkeypatch.setattr(scoring, "segment", odd)
     result = run(scans, model, output)
 
     assert result.done == (NAMES[0], NAMES[2])

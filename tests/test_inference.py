@@ -28,13 +28,16 @@ from volseg.images.boxes import bounding_box
 from volseg.images.grid import Grid
 from volseg.images.slice_masks import read_stack_label_map
 from volseg.inference import predictor as inference
-from volseg.inference import windows
+from volseg.inference import preparing, windows
+from volseg.inference.device import available_device
 from volseg.inference.predictor import Predictor
 from volseg.inference.windows import segment
 from volseg.labels import get_scheme
 from volseg.model_file import Model
 from volseg.transforms import covered, preprocess, to_original
 from volseg.transforms.warping import rotation
+
+MIRRORED = {"inference": {"tta": True}}
 
 
 class Thresholds(torch.nn.Module):
@@ -103,16 +106,16 @@ def test_a_pointwise_network_sees_every_voxel_in_its_place(patch, shape):
 def test_mirrored_copies_change_nothing_for_an_equivariant_network(patch):
     image = torch.randn(4, 10, 12, 9)
 
-    plain = segment(Thresholds(), image, tiny_config(patch), device="cpu", tta=False)
-    mirrored = segment(Thresholds(), image, tiny_config(patch), device="cpu", tta=True)
+    plain = segment(Thresholds(), image, tiny_config(patch), device="cpu")
+    mirrored = segment(Thresholds(), image, tiny_config(patch, **MIRRORED), device="cpu")
 
     torch.testing.assert_close(mirrored, plain, atol=1e-6, rtol=0)
 
 
 def test_mirrored_copies_average_probabilities_not_logits():
-    mirrored = segment(
-        Ramp(100.0), torch.rand(4, 16, 16, 16), tiny_config(), device="cpu", tta=True
-    )
+    config = tiny_config(**MIRRORED)
+
+    mirrored = segment(Ramp(100.0), torch.rand(4, 16, 16, 16), config, device="cpu")
 
     # Each voxel is in the second half in 4 of 8 copies: the mean of 1/2 and 1, not sigmoid(50).
     torch.testing.assert_close(mirrored, torch.full_like(mirrored, 0.75))
@@ -128,12 +131,12 @@ def test_every_set_of_axes_is_mirrored_once(patch, passes):
             return super().forward(image)
 
     image = torch.rand(4, 16, 16, 16)
-    segment(Counting(), image, tiny_config(patch), device="cpu", tta=True)
+    segment(Counting(), image, tiny_config(patch, **MIRRORED), device="cpu")
 
     assert len(seen) == len(set(seen)) == passes
 
 
-def test_overlap_is_that_of_the_config_unless_given():
+def test_overlap_and_mirrored_copies_are_those_of_the_config():
     counts = []
 
     class Counting(Thresholds):
@@ -141,10 +144,10 @@ def test_overlap_is_that_of_the_config_unless_given():
             counts[-1] += len(image)
             return super().forward(image)
 
-    config = tiny_config((8, 8, 8), inference={"overlap": 0.0, "tta": True})
-    for options in ({}, {"tta": False}, {"tta": False, "overlap": 0.5}):
+    for options in ({"overlap": 0.0, "tta": True}, {"overlap": 0.0}, {"overlap": 0.5}):
         counts.append(0)
-        segment(Counting(), torch.rand(4, 16, 16, 16), config, device="cpu", **options)
+        config = tiny_config((8, 8, 8), inference=options)
+        segment(Counting(), torch.rand(4, 16, 16, 16), config, device="cpu")
 
     assert counts == [8 * 8, 8, 27]
 
@@ -749,8 +752,8 @@ def test_regions_of_an_ensemble_are_matched_by_name(tmp_path, thresholds):
 
 
 def test_each_preprocessing_is_done_once(tmp_path, thresholds, monkeypatch):
-    done, real = [], inference.preprocess
-    monkeypatch.setattr(inference, "preprocess", lambda *args: done.append(args[1:]) or real(*args))
+    done, real = [], preparing.preprocess
+    monkeypatch.setattr(preparing, "preprocess", lambda *args: done.append(args[1:]) or real(*args))
     coarse = tiny_config(data={"data_list": "l", "patch_size": [8] * 3, "spacing_mm": [2] * 3})
     thresholds(tiny_config(), tiny_config(inference={"tta": True}), coarse)
 
@@ -842,7 +845,7 @@ def test_no_model_at_all_is_refused():
 def test_auto_is_the_gpu_where_there_is_one(monkeypatch):
     for available, expected in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=available: there)
-        assert inference._available("auto").type == expected
+        assert available_device("auto").type == expected
 
 
 def test_the_package_offers_the_predictor():

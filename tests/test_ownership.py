@@ -412,7 +412,7 @@ def test_nothing_else_replaces_or_removes_files():
         "training/checkpoints.py",  # which `is_checkpoint` tells
         "results/journal.py",  # what its manifest holds
         "tasks/trial.py",  # a temporary folder
-        "inference/manifest_writer.py",  # results and manifests, which records tell
+        "results/manifest_file.py",  # results and manifests, which records tell
     }
     pattern = re.compile(
         r"\.unlink\(|rmtree|\.rename\(|\.replace\(\w+\)|os\.(remove|replace|rename)"

@@ -24,10 +24,10 @@ from volseg.cli import app
 from volseg.errors import ConfigError, LabelError, OutputError, VolsegError
 from volseg.evaluation.predictions import noted_of, prediction_scheme
 from volseg.finding.folders import find_cases
-from volseg.inference import manifest_writer as writing
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
 from volseg.results import manifest as manifests
+from volseg.results import manifest_file as writing
 from volseg.results.manifest import Shard, read_manifest, read_manifests
 from volseg.tasks.infer import infer
 from volseg.tasks.info import info
@@ -180,7 +180,7 @@ def test_shards_that_merge_at_the_same_moment_lose_nothing(
     five, model, output, of_one, monkeypatch
 ):
     """Both read all manifests, both write, and only then either removes."""
-    read, remove = writing._read, writing._remove_merged
+    read, remove = writing.read_earlier_manifests, writing.remove_merged
     have_read, have_written = Barrier(2), Barrier(2)
 
     def read_together(folder):
@@ -193,15 +193,15 @@ def test_shards_that_merge_at_the_same_moment_lose_nothing(
         have_written.wait(60)
         remove(found)
 
-    merge, have_finished = writing.ManifestWriter._merge, Barrier(2)
+    merge, have_finished = writing.ManifestFile._merge, Barrier(2)
 
-    def merge_together(self):
+    def merge_together(self, *args):
         have_finished.wait(60)
-        return merge(self)
+        return merge(self, *args)
 
-    monkeypatch.setattr(writing.ManifestWriter, "_merge", merge_together)
-    monkeypatch.setattr(writing, "_read", read_together)
-    monkeypatch.setattr(writing, "_remove_merged", remove_together)
+    monkeypatch.setattr(writing.ManifestFile, "_merge", merge_together)
+    monkeypatch.setattr(writing, "read_earlier_manifests", read_together)
+    monkeypatch.setattr(writing, "remove_merged", remove_together)
 
     with ThreadPoolExecutor(2) as pool:
         told = list(pool.map(lambda k: run(five, model, output, shard=f"{k}/2"), (1, 2)))
@@ -214,15 +214,15 @@ def test_shards_that_merge_at_the_same_moment_lose_nothing(
 def test_a_shard_that_another_has_merged_leaves_it_at_that(
     five, model, output, of_one, monkeypatch
 ):
-    merge, merged = writing.ManifestWriter._merge, []
+    merge, merged = writing.ManifestFile._merge, []
 
-    def merge_late(self):
+    def merge_late(self, *args):
         monkeypatch.undo()
         run(five, model, output, shard="1/2")
         merged.append((output / "manifest.json").stat().st_ino)
-        return merge(self)
+        return merge(self, *args)
 
-    monkeypatch.setattr(writing.ManifestWriter, "_merge", merge_late)
+    monkeypatch.setattr(writing.ManifestFile, "_merge", merge_late)
 
     result = run(five, model, output, shard="2/2")
 
@@ -459,8 +459,8 @@ def test_a_result_put_there_by_hand_is_refused_by_its_shard(scans, model, output
 
 
 def test_a_journal_of_a_killed_shard_is_read_and_goes(five, model, output, of_one, monkeypatch):
-    monkeypatch.setattr(writing.ManifestWriter, "finish", lambda self: self.path)
-    write = writing.ManifestWriter._write
+    monkeypatch.setattr(writing.ManifestFile, "finish", lambda self, *_: self.path)
+    write = writing.ManifestFile.write
     written = []
 
     def once(self):
@@ -468,7 +468,7 @@ def test_a_journal_of_a_killed_shard_is_read_and_goes(five, model, output, of_on
         if len(written) == 1:
             write(self)
 
-    monkeypatch.setattr(writing.ManifestWriter, "_write", once)
+    monkeypatch.setattr(writing.ManifestFile, "write", once)
     run(five, model, output, shard="1/2")
     monkeypatch.undo()
     assert (output / "manifest-1-of-2.journal").is_file()

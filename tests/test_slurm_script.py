@@ -511,7 +511,8 @@ def test_infer_becomes_a_job_array_whose_tasks_get_all_options(tmp_path):
     assert "#SBATCH --array=1-8\n" in done.stdout
     model, out = tmp_path / "model.safetensors", tmp_path / "out"
     called = f"-m volseg infer {tmp_path / 'scans'} -m {model} -o {out} '--data-root=a b' "
-    called += "inference.window_batch=2 --no-tta --probabilities --overlap=0.7 --device=cuda "
+    called += "inference.window_batch=2 inference.tta=false inference.overlap=0.7 "
+    called += "--probabilities --device=cuda "
     called += "--labels=brats2021 '--patient-regex=^p' \\\n  --shard \"$SLURM_ARRAY_TASK_ID/8\"\n"
     assert called in done.stdout
     assert not out.exists()

@@ -112,12 +112,12 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
       volseg infer scans -m model.safetensors -o results --slurm shards=8,partition=gpu
       volseg infer scans 'inference.window_size=[96,96,96]' -m model.safetensors -o results
     """
+    words = [*(overrides or ()), *_override_words(tta, overlap)]
     if slurm is not None:
-        flags = {"--tta": tta is True, "--no-tta": tta is False, "--probabilities": probabilities}
-        flags |= {"--overwrite": overwrite}
-        named = {"--overlap": overlap, "--device": device, "--labels": labels, "--shard": shard}
+        flags = {"--probabilities": probabilities, "--overwrite": overwrite}
+        named = {"--device": device, "--labels": labels, "--shard": shard}
         named |= {"--patient-regex": patient_regex, "--label-name": label_name}
-        words = [*(overrides or ()), *as_words(flags, named)]
+        words += as_words(flags, named)
         words += [f"--name={name}" for name in names or ()]
         from volseg.config import read_slurm
         from volseg.slurm.submission import InferCall, submit_infer
@@ -133,15 +133,13 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
 
     signals.note_interrupts()
     options = InferOptions(
-        tta=tta,
-        overlap=overlap,
         probabilities=probabilities,
         device=device,
         overwrite=overwrite,
         labels=labels,
         fold=fold,
         data_root=data_root,
-        overrides=tuple(overrides or ()),
+        overrides=tuple(words),
         patient_regex=patient_regex,
         names=tuple(names or ()),
         label_name=label_name,
@@ -160,3 +158,9 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         say(f"Failed, for the reasons above and in the manifest: {', '.join(names[:_NAMES])}{more}")
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _override_words(tta: bool | None, overlap: float | None) -> list[str]:
+    """The overrides that short options stand for."""
+    named = {"tta": None if tta is None else str(tta).lower(), "overlap": overlap}
+    return [f"inference.{name}={value}" for name, value in named.items() if value is not None]

@@ -16,9 +16,9 @@ from volseg.errors import ConfigError, DataListError, LabelError
 from volseg.finding.name_reading import read_name
 from volseg.images.file_names import is_nifti, is_slice, stem
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
-from volseg.results.journal import BEGUN, RECORDS
-from volseg.results.kept import Made
+from volseg.results.journal import RECORDS, UNFINISHED
 from volseg.results.manifest import read_manifest
+from volseg.results.reuse import Recipe
 from volseg.words import cut
 
 _NAMES_SHOWN = 3
@@ -102,11 +102,11 @@ def noted_of(predictions: Path) -> dict[str, Any]:
 
 def half_written(noted: Mapping[str, Any], case_ids: Collection[str]) -> str | None:
     """Which results of these cases `infer` was writing when it was killed, in words."""
-    begun = sorted(set(noted.get(BEGUN, ())).intersection(case_ids))
-    if not begun:
+    unfinished = sorted(set(noted.get(UNFINISHED, ())).intersection(case_ids))
+    if not unfinished:
         return None
-    more = f" and {len(begun) - 1} more" if begun[1:] else ""
-    return f"volseg infer began to write that of {begun[0]}{more}, but has not noted its end"
+    more = f" and {len(unfinished) - 1} more" if unfinished[1:] else ""
+    return f"volseg infer began to write that of {unfinished[0]}{more}, but has not noted its end"
 
 
 def not_alike(noted: Mapping[str, Any], case_ids: Collection[str]) -> str | None:
@@ -121,8 +121,8 @@ def not_alike(noted: Mapping[str, Any], case_ids: Collection[str]) -> str | None
     if not known:
         return None
     first, record = known[0]
-    made = Made(record["models"], record.get("settings", {}), record.get("resolved", ()))
-    others = {name: how for name, of in known if (how := made.other(of))}
+    recipe = Recipe(record["models"], record.get("settings", {}), record.get("resolved", ()))
+    others = {name: how for name, of in known if (how := recipe.differs(of))}
     if not others:
         return None
     name, how = next(iter(others.items()))

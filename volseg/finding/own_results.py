@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from volseg.files.ownership import PICTURES
-from volseg.results.manifest import is_manifest, names_told, read_manifests, unite
+from volseg.results.manifest import is_manifest, read_manifests, recorded_names, unite
 
 
 def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
@@ -22,11 +22,11 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
 
 
 def _results(folder: Path, manifests: set[str]) -> set[str]:
-    """The manifests of `infer` and what they tell of."""
+    """The manifests of `infer` and the results that they record."""
     try:
         united = unite(read_manifests(folder))
-        told_of = {*united["cases"], *united.get("begun", {})}
-        results = {name for case_id in told_of for name in names_told(united, case_id)}
+        case_ids = {*united["cases"], *united.get("unfinished", {})}
+        results = {name for case_id in case_ids for name in recorded_names(united, case_id)}
     # Other programs have manifests too.
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from volseg.config import ExperimentConfig
-from volseg.config.yaml_file import read_word
-from volseg.errors import ConfigError, LabelError, ModelError
+from volseg.errors import LabelError, ModelError
 from volseg.labels import LabelScheme
 from volseg.model_file import Model
 from volseg.words import shown
 
-# Of several models, what becomes of their mean is said by the first.
+# Times as long as by default.
+_SLOW = 8
+# What becomes of the mean of several models is decided by the options of the first.
 _OF_THE_FIRST = ("threshold", "min_component_mm3", "largest_component")
 
 
@@ -35,20 +37,27 @@ def doubts_of(models: Sequence[Model]) -> Iterator[str]:
                 )
 
 
-def overridden(model: Model, words: Sequence[str]) -> Model:
-    """The model with other options of its `inference` section."""
-    options = model.config.to_dict()
-    for word in words:
-        key, equals, text = word.partition("=")
-        section, _, option = key.partition(".")
-        if section != "inference" or not (option and equals):
-            raise ConfigError(
-                f"option {word!r} is not of the form inference.KEY=VALUE",
-                remedy="only how a trained model is used can be changed",
-            )
-        options["inference"][option] = read_word(text, word)
-    where = f"{model.path} with {' '.join(words)}"
-    return replace(model, config=ExperimentConfig.from_dict(options, where)) if words else model
+def overridden(model: Model, options: Mapping[str, Any]) -> Model:
+    """The model with other options of its `inference` section; ConfigError if one is not valid."""
+    if not options:
+        return model
+    config = model.config.to_dict()
+    config["inference"] |= options
+    words = " ".join(f"inference.{name}={shown(value)}" for name, value in options.items())
+    where = f"{model.path} with {words}"
+    return replace(model, config=ExperimentConfig.from_dict(config, where))
+
+
+def slow_options(models: Sequence[Model]) -> list[str]:
+    """What takes many times as long as by default, in words."""
+    most = max(
+        ((1 - config.inference.overlap) ** -config.spatial_dims) / 2**config.spatial_dims
+        for config in (model.config for model in models)
+    )
+    return [
+        f"the windows overlap so far that they take {most:.0f} times as long as at an overlap "
+        "of 0.5"
+    ] * (most >= _SLOW)
 
 
 def check_same_regions(models: Sequence[Model]) -> None:

@@ -34,8 +34,6 @@ def segment(
     config: ExperimentConfig,
     *,
     device: str | torch.device,
-    overlap: float | None = None,
-    tta: bool | None = None,
 ) -> torch.Tensor:
     """Region probabilities of a preprocessed image, by sliding window.
 
@@ -46,10 +44,9 @@ def segment(
     Args:
         network: Network on `device`, in evaluation mode.
         image: Preprocessed image (C, I, J, K), float16 or float32.
-        config: Config of the model: window, blending, precision, and the two options below.
+        config: Config of the model, whose section `inference` says how: size, overlap and blending
+            of the windows, precision, and whether mirrored copies are averaged.
         device: Where the network runs.
-        overlap: Share of a window that the next one covers, in [0, 0.9]; None: as in `config`.
-        tta: Mean over the copies mirrored along every set of axes; None: as in `config`.
 
     Returns:
         float32 probabilities (R, I, J, K), on `device` or, where its memory is short, on the CPU.
@@ -64,8 +61,8 @@ def segment(
     volume = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.array(image))
     batch = volume.permute(3, 0, 1, 2) if slices else volume[None]
 
-    share = inference.overlap if overlap is None else overlap
-    number = _check_number(tuple(batch.shape[2:]), config.window_size, share) * len(batch)
+    shape = tuple(batch.shape[2:])
+    number = _check_number(shape, config.window_size, inference.overlap) * len(batch)
     at_once = max(inference.window_batch, SLICES_A_PASS if slices else 1)
     if device.type == "cpu":
         _check_memory(min(at_once, number), config)
@@ -76,8 +73,8 @@ def segment(
             batch.to(accumulator).float(),
             roi_size=config.window_size,
             sw_batch_size=at_once,
-            predictor=_WindowPass(network, config, device, tta),
-            overlap=share,
+            predictor=_WindowPass(network, config, device),
+            overlap=inference.overlap,
             mode=inference.blending,
             sw_device=device,
             device=accumulator,
@@ -162,16 +159,10 @@ def _run_where_it_fits(
 class _WindowPass:
     """Probabilities of one batch of windows (B, C, *), averaged over mirrored copies if asked."""
 
-    def __init__(
-        self,
-        network: nn.Module,
-        config: ExperimentConfig,
-        device: torch.device,
-        tta: bool | None,
-    ) -> None:
+    def __init__(self, network: nn.Module, config: ExperimentConfig, device: torch.device) -> None:
         self.network = network
         axes = range(2, 2 + config.spatial_dims)
-        sizes = range(1, len(axes) + 1) if (config.inference.tta if tta is None else tta) else []
+        sizes = range(1, len(axes) + 1) if config.inference.tta else []
         self.mirrored = [subset for size in sizes for subset in combinations(axes, size)]
         self.device_type = device.type
         self.dtype = computing_dtype(config, device.type)

@@ -20,7 +20,7 @@ from volseg.words import reason
 
 # Of several 100,000 slices, each a case.
 _MOST_BYTES = 2**29
-# What `infer` of all versions tells.
+# What `infer` of all versions writes.
 _ALWAYS = {"models", "labels", journal.RECORDS}
 _NAME = re.compile(r"manifest-([1-9][0-9]*)-of-([1-9][0-9]*)\.json")
 
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Shard:
-    """Share `number`, from 1, of `count` shares of the cases; 1 of 1 is the whole."""
+    """Share `number`, from 1, of `count` shares of the cases; 1 of 1 is all of them."""
 
     number: int = 1
     count: int = 1
@@ -39,7 +39,7 @@ class Shard:
         """The shard that `2/8` names; of None the whole.
 
         Raises:
-            ConfigError: If it is written otherwise, or is none of 1/8 to 8/8.
+            ConfigError: If it is not of that form, or K is not in 1 to N.
         """
         if text is None:
             return cls()
@@ -103,18 +103,23 @@ class Manifest:
         return dict(self.content.get(journal.FAILURES, {}))
 
     @property
-    def begun(self) -> dict[str, str | list[str]]:
-        """Files of each case that may have a result, but has no record of it."""
-        return dict(self.content.get(journal.BEGUN, {}))
+    def unfinished(self) -> dict[str, str | list[str]]:
+        """Files of each case whose result may be there or half written, but has no record."""
+        return dict(self.content.get(journal.UNFINISHED, {}))
+
+    @property
+    def case_ids(self) -> tuple[str, ...]:
+        """All cases that have an entry."""
+        return (*self.cases, *self.failures, *self.unfinished)
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is of no shard that is in work or was stopped."""
+        """Whether it is that of all cases, or of a shard that came to its end."""
         return self.shard.is_whole or self.content.get("finished") is True
 
 
 def is_manifest(name: str) -> bool:
-    """Whether a file is called as `infer` calls its manifests and their journals."""
+    """Whether a name is that of a manifest of `infer` or of its journal."""
     manifest = name.removesuffix(journal.ENDING) + ".json" * name.endswith(journal.ENDING)
     return manifest == MANIFEST_FILE or _shard_of(manifest) is not None
 
@@ -152,77 +157,77 @@ class _Content(_Loose):
 
     cases: dict[str, _Record] = {}
     failures: dict[str, str] = {}
-    begun: dict[str, str | list[str]] = {}
+    unfinished: dict[str, str | list[str]] = {}
     skipped: list[dict[str, Any]] = []
     models: list[dict[str, Any]] = []
 
 
-def names_told(content: Mapping[str, Any], case_id: str) -> set[str]:
-    """Names, in the folder of the results, of what a manifest tells that volseg wrote of a case."""
+def recorded_names(content: Mapping[str, Any], case_id: str) -> set[str]:
+    """Names, in the folder of the results, of the files and folders recorded for a case."""
     record = content.get(journal.RECORDS, {}).get(case_id, {})
-    begun = content.get(journal.BEGUN, {}).get(case_id, [])
-    names = {*record.get("probabilities", ()), *([begun] if isinstance(begun, str) else begun)}
+    unfinished = content.get(journal.UNFINISHED, {}).get(case_id, [])
+    names = {unfinished} if isinstance(unfinished, str) else set(unfinished)
+    names |= {*record.get("probabilities", ())}
     return names | {record["output"]} if "output" in record else names
 
 
-def is_of_infer(content: Mapping[str, Any]) -> bool:
-    """Whether what could be a manifest is one of `infer`: other programs have manifests too."""
+def is_from_infer(content: Mapping[str, Any]) -> bool:
+    """Whether a manifest is one of `infer`: other programs have manifests too."""
     return isinstance(content.get("volseg"), str) and content.keys() >= _ALWAYS
 
 
 def check_content(content: Any) -> dict[str, Any]:
-    """The content of a manifest, if it is one; else ValueError, in a line."""
+    """The content of a manifest; ValueError, in a line, if it is of another shape."""
     return dict(fitting(_Content, content))
 
 
 def read_manifests(folder: Path) -> list[Manifest]:
     """All manifests of a folder: `manifest.json`, then those of shards, the latest last.
 
-    Shards may write and merge at the same time. One that is gone was merged into `manifest.json`
-    before, which is therefore read after the others.
+    Shards may write and merge at the same time. A manifest that is gone was merged into
+    `manifest.json` before, which is therefore read after the others.
 
     Raises:
-        OSError: If one cannot be read.
-        ValueError: If one is no manifest.
+        OSError: If a manifest cannot be read.
+        ValueError: If a file of that name is no manifest.
     """
     if not folder.is_dir():
         return []
     shards = [(path, shard) for path in folder.iterdir() if (shard := _shard_of(path.name))]
-    read = [_read(path, shard) for path, shard in shards]
-    found = sorted((one for one in read if one), key=lambda one: (one.time_ns, one.path))
+    read = [manifest for path, shard in shards if (manifest := _read(path, shard))]
+    found = sorted(read, key=lambda manifest: (manifest.time_ns, manifest.path))
     whole = _read(folder / MANIFEST_FILE, Shard())
     return [whole, *found] if whole else found
 
 
 def unite(manifests: Sequence[Manifest]) -> dict[str, Any]:
-    """Content of several manifests as of one; of a case, the last that tells of it counts."""
+    """Content of several manifests as one; of a case, the last that names it counts."""
     if len(manifests) == 1 and manifests[0].shard.is_whole:
         return dict(manifests[0].content)
     united: dict[str, Any] = {"skipped": []}
     cases: dict[str, Any] = {}
     failures: dict[str, str] = {}
-    begun: dict[str, str | list[str]] = {}
-    for one in manifests:
-        for case_id in (*one.cases, *one.failures, *one.begun):
-            for part in (cases, failures, begun):
+    unfinished: dict[str, str | list[str]] = {}
+    for manifest in manifests:
+        for case_id in manifest.case_ids:
+            for part in (cases, failures, unfinished):
                 part.pop(case_id, None)
-        cases |= one.cases
-        failures |= one.failures
-        begun |= one.begun
-        # What was left out is told by the first shard alone.
-        skipped = one.content.get("skipped", []) if one.shard.number == 1 else united["skipped"]
-        united |= one.content
+        cases |= manifest.cases
+        failures |= manifest.failures
+        unfinished |= manifest.unfinished
+        # What the search left out is recorded by the first shard alone.
+        is_first = manifest.shard.number == 1
+        skipped = manifest.content.get("skipped", []) if is_first else united["skipped"]
+        united |= manifest.content
         united["skipped"] = skipped
-    left_out = {"shard", "finished", *(() if begun else (journal.BEGUN,))}
-    united |= {journal.RECORDS: cases, journal.FAILURES: failures, journal.BEGUN: begun}
+    left_out = {"shard", "finished", *(() if unfinished else (journal.UNFINISHED,))}
+    united |= {journal.RECORDS: cases, journal.FAILURES: failures, journal.UNFINISHED: unfinished}
     return {name: value for name, value in united.items() if name not in left_out}
 
 
 def labels_of(manifests: Sequence[Manifest], case_ids: Collection[str]) -> list[Any]:
-    """The label schemes, as they are noted, of the results of these cases; each once."""
-    last = {
-        case_id: one for one in manifests for case_id in (*one.cases, *one.failures, *one.begun)
-    }
+    """The recorded label schemes of the results of these cases, each once."""
+    last = {case_id: manifest for manifest in manifests for case_id in manifest.case_ids}
     found: list[Any] = []
     for case_id in case_ids:
         if case_id in last and case_id in last[case_id].cases:
@@ -232,12 +237,13 @@ def labels_of(manifests: Sequence[Manifest], case_ids: Collection[str]) -> list[
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What all manifests of a folder tell, as one.
+    """What all manifests of a folder hold, as one.
 
     Raises:
         FileNotFoundError: If there is none.
-        OSError: If one cannot be read.
-        ValueError: If one is no manifest, or they tell of results in several label schemes.
+        OSError: If a manifest cannot be read.
+        ValueError: If a file of that name is no manifest, or the results are in several label
+            schemes.
     """
     manifests = read_manifests(folder)
     if not manifests:
@@ -249,15 +255,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _shard_of(name: str) -> Shard | None:
-    """The share whose manifest is called so."""
+    """The share whose manifest has this name."""
     match = _NAME.fullmatch(name)
     shard = Shard(int(match[1]), int(match[2])) if match else Shard()
     return shard if 1 <= shard.number <= shard.count > 1 else None
 
 
 def _read(path: Path, shard: Shard) -> Manifest | None:
-    """The manifest at `path` with its journal; None if there is none any more."""
-    # First, since what it tells is in the manifest before the journal is removed.
+    """The manifest at `path` with its journal; None if it is gone."""
+    # First, since its entries are in the manifest before the journal is removed.
     try:
         lines_ns, lines = _text(journal.path_of(path))
     except FileNotFoundError:

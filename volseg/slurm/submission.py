@@ -16,7 +16,7 @@ from volseg.config.marks import SetByJob, marked
 from volseg.errors import ConfigError, DataListError, ModelError, OutputError
 from volseg.files.documents import read_bytes
 from volseg.files.writing import CONFIG_FILE, MODEL_FILE, atomic_write, make_output
-from volseg.results.paths import check_outside
+from volseg.results.locations import check_outside_scans
 from volseg.runs.folder import check_run
 from volseg.runs.folds import check_cases, choose_folds, folds_to_do
 from volseg.slurm.script import FOLDER, SCRIPT, fit_script, infer_script, log_pattern
@@ -221,7 +221,7 @@ def _check_infer(call: InferCall, options: SlurmConfig) -> None:
                 f"{model} holds no {MODEL_FILE}", remedy="give a run that has one", path=model
             )
     if (options.shards or 1) > 1:
-        check_outside(call.scans, call.output)
+        check_outside_scans(call.scans, call.output)
     if call.scans.suffix == ".json":
         read_data_list(call.scans, call.data_root).cases(call.fold)
 

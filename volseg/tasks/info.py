@@ -205,7 +205,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 def _results(content: Mapping[str, Any]) -> dict[str, Any]:
     labels = content.get("labels")
-    cases = {*content.get("cases", {}), *content.get("begun", {})}
+    cases = {*content.get("cases", {}), *content.get("unfinished", {})}
     mixed = half_written(content, cases) or not_alike(content, cases)
     shard = {name: content[name] for name in ("shard", "finished") if name in content}
     return {

@@ -12,12 +12,12 @@ from volseg.files.writing import MANIFEST_FILE
 from volseg.results.manifest import Shard
 
 
-def are_there(output: Path, case: Case, maps: Sequence[str]) -> bool:
+def is_complete(output: Path, case: Case, maps: Sequence[str]) -> bool:
     """Whether the result of a case is whole on disk."""
     return all(path.is_file() for path in case.result_files(output, maps))
 
 
-def check_outside(scans: Path, output: Path) -> None:
+def check_outside_scans(scans: Path, output: Path) -> None:
     """Refuse, with OutputError, results of shards in the folder that is searched for scans."""
     if scans.is_dir() and output.resolve().is_relative_to(scans.resolve()):
         raise OutputError(
@@ -27,7 +27,7 @@ def check_outside(scans: Path, output: Path) -> None:
         )
 
 
-def check_places(
+def check_result_files(
     scans: Path, cases: Sequence[Case], output: Path, regions: Sequence[str], shard: Shard
 ) -> None:
     """Check that results replace no input, no other file, and not one another.
@@ -36,16 +36,16 @@ def check_places(
         OutputError: If they would, or another shard might take them for scans.
     """
     if not shard.is_whole:
-        check_outside(scans, output)
+        check_outside_scans(scans, output)
     files = [file for case in cases for file in (*case.images, *case.label)]
-    places = {output / name: "the manifest" for name in (MANIFEST_FILE, shard.file)}
+    owners = {output / name: "the manifest" for name in (MANIFEST_FILE, shard.file)}
     for case in cases:
         case.check_room(output)
         for result in case.result_files(output, regions):
-            other = places.setdefault(result, f"case {case.case_id}")
+            other = owners.setdefault(result, f"case {case.case_id}")
             if other != f"case {case.case_id}":
                 raise OutputError(
                     f"{result} would be the result of case {case.case_id} and of {other}",
                     remedy="segment them into folders of their own",
                 )
-    check_no_inputs(places, [scans, *files])
+    check_no_inputs(owners, [scans, *files])

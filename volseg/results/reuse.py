@@ -1,4 +1,4 @@
-"""Which results of a folder `infer` keeps: whole ones, of the same files, models and options."""
+"""Which results of a folder `infer` reuses: whole ones, of the same files, models and options."""
 
 from __future__ import annotations
 
@@ -13,48 +13,56 @@ from typing import Any
 from volseg.cases.case import Case
 from volseg.cases.sources import Relation, has_mark, relation
 from volseg.errors import OutputError
-from volseg.results.manifest import names_told
-from volseg.results.paths import are_there
+from volseg.results.locations import is_complete
+from volseg.results.manifest import recorded_names
 from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Made:
-    """What results are made with.
+class Recipe:
+    """Models and options that results are made with.
 
     Attributes:
         models: SHA-256 of each model.
-        settings: The options that were given.
-        resolved: The options that decide a result, as they are for each model.
+        settings: The options that the user gave.
+        resolved: All options that decide a result, for each model.
     """
 
     models: Sequence[str]
     settings: Mapping[str, Any]
     resolved: Sequence[Mapping[str, Any]]
 
-    def other(self, record: Mapping[str, Any]) -> str:
-        """How a result was made otherwise, in words; empty if it was not."""
+    def differs(self, record: Mapping[str, Any]) -> str:
+        """How the result of a record was made otherwise, in words; empty if it was not."""
         if record.get("models") != list(self.models):
             return "by another model"
-        # Older versions noted what was given alone.
+        # Older versions recorded only the options that were given.
         if "resolved" not in record:
-            other = _differences([record.get("settings", self.settings)], [self.settings])
+            before = _given(record.get("settings", self.settings))
+            differences = _differences([before], [_given(self.settings)])
         else:
-            other = _differences(record["resolved"], self.resolved)
-        return f"with other options ({', '.join(other)})" if other else ""
+            differences = _differences(record["resolved"], self.resolved)
+        return f"with other options ({', '.join(differences)})" if differences else ""
+
+
+def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that were given, by name, whether they were recorded by name or in words."""
+    named = {name: value for name, value in settings.items() if name != "overrides"}
+    words = [word.partition("=") for word in settings.get("overrides", ())]
+    return named | {name.removeprefix("inference."): value for name, _, value in words}
 
 
 def _differences(
     before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Options that are others now, as `tta false, now true`."""
+    """Options that differ, as `tta false, now true`."""
     return [
         f"{name} {_word(old.get(name))}, now {_word(new.get(name))}"
         for old, new in zip(before, now, strict=False)
         for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) and _word(old.get(name)) != _word(new.get(name))
     ]
 
 
@@ -63,7 +71,7 @@ def _word(value: object) -> str:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Reusable:
     """Results that stay.
 
     Attributes:
@@ -79,15 +87,15 @@ class Kept:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose_kept(
+def choose_reusable(
     output: Path,
     cases: Sequence[Case],
     maps: Sequence[str],
     known: Mapping[str, Any],
-    made: Made,
+    recipe: Recipe,
     *,
     overwrite: bool,
-) -> Kept:
+) -> Reusable:
     """The cases whose results stay; the others are to be done, or done again.
 
     Args:
@@ -95,8 +103,8 @@ def choose_kept(
         cases: Those to be segmented.
         maps: Regions whose map of probabilities is asked for.
         known: Content of the manifest of the folder.
-        made: What results are to be made with.
-        overwrite: Whether all are done again.
+        recipe: What results are to be made with.
+        overwrite: Whether all are to be done again.
 
     Raises:
         OutputError: If the folder holds a file that volseg did not write where a result belongs;
@@ -106,7 +114,7 @@ def choose_kept(
     records = known.get("cases", {})
     present = [case for case in cases if _check_ours(output, case, maps, known)]
     if overwrite:
-        return Kept(changed=frozenset(case.case_id for case in cases))
+        return Reusable(changed=frozenset(case.case_id for case in cases))
     finished = [case for case in present if case.case_id in records]
     relations = {
         case.case_id: relation(records[case.case_id], case, case.label_map_files(output)[0])
@@ -123,22 +131,22 @@ def choose_kept(
     changed = frozenset(c.case_id for c in finished if relations[c.case_id] == "changed")
     for name in sorted(changed):
         logger.info("%s: its images have changed since, so it is segmented again", name)
-    kept = [c for c in finished if c.case_id not in changed and are_there(output, c, maps)]
-    _check_made(output, kept, records, made)
+    kept = [c for c in finished if c.case_id not in changed and is_complete(output, c, maps)]
+    _check_recipe(output, kept, records, recipe)
     moved = tuple(case for case in kept if relations[case.case_id] == "moved")
-    return Kept(frozenset(case.case_id for case in kept), moved, changed, refused)
+    return Reusable(frozenset(case.case_id for case in kept), moved, changed, refused)
 
 
 def _check_ours(output: Path, case: Case, maps: Sequence[str], known: Mapping[str, Any]) -> bool:
     """Whether anything lies where the result of a case belongs; OutputError if it is not ours."""
     folder = case.result_folder(output)
-    places = [*([folder] if folder != output else []), *case.result_files(output, maps)]
-    there = [path for path in places if os.path.lexists(path)]
+    files = [*([folder] if folder != output else []), *case.result_files(output, maps)]
+    there = [path for path in files if os.path.lexists(path)]
     link = next((path for path in there if path.is_symlink()), None)
     if link is not None:
         raise OutputError(f"{link} is a link, which is not replaced", remedy="use another folder")
-    told = names_told(known, case.case_id)
-    other = next((path for path in there if path.relative_to(output).parts[0] not in told), None)
+    recorded = recorded_names(known, case.case_id)
+    other = next((p for p in there if p.relative_to(output).parts[0] not in recorded), None)
     if other is not None:
         raise OutputError(
             f"{other} is there already, but no manifest lists it as a result of volseg",
@@ -149,12 +157,12 @@ def _check_ours(output: Path, case: Case, maps: Sequence[str], known: Mapping[st
 
 def _edited(output: Path, record: Mapping[str, Any]) -> Path | None:
     """A file of a result that is there and does not hold what was written into it."""
-    for noted in record.get("files", ()):
-        path = output / noted["file"]
+    for written in record.get("files", ()):
+        path = output / written["file"]
         # What is gone is made again.
         with contextlib.suppress(FileNotFoundError):
             try:
-                if not has_mark(path, noted):
+                if not has_mark(path, written):
                     return path
             except PermissionError:
                 return path
@@ -182,8 +190,10 @@ def _check_same_cases(
         )
 
 
-def _check_made(output: Path, kept: Sequence[Case], records: Mapping[str, Any], made: Made) -> None:
-    others = {case.case_id: made.other(records[case.case_id]) for case in kept}
+def _check_recipe(
+    output: Path, kept: Sequence[Case], records: Mapping[str, Any], recipe: Recipe
+) -> None:
+    others = {case.case_id: recipe.differs(records[case.case_id]) for case in kept}
     others = {case_id: how for case_id, how in others.items() if how}
     if others:
         case_id, how = next(iter(others.items()))

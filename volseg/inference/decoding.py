@@ -1,0 +1,65 @@
+"""From region probabilities to a prediction: label map, volumes, and what speaks against them."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from volseg.config import ExperimentConfig
+from volseg.images.boxes import placed
+from volseg.inference.prediction import Prediction, RegionMaps
+from volseg.inference.preparing import PreparedCase
+from volseg.inference.scoring import ScoredCase
+from volseg.labels import LabelScheme
+from volseg.postprocess import decode
+
+logger = logging.getLogger(__name__)
+
+# Share of the tissue beyond which a result is hardly right.
+_MOST_OF_TISSUE = 0.5
+
+
+def decode_case(scored: ScoredCase, config: ExperimentConfig, scheme: LabelScheme) -> Prediction:
+    """The prediction of a case.
+
+    Args:
+        scored: Probabilities of the regions of `config`, in its order.
+        config: Threshold and smallest components.
+        scheme: Label scheme to write; its regions are among those of `config`.
+    """
+    case, probabilities, box = scored.case, scored.probabilities, scored.box
+    regions, voxel_ml = tuple(config.labels.regions), case.grid.voxel_ml
+    masks = decode(probabilities, config.labels, config.inference, voxel_ml * 1000)
+    label_map = scheme.label_map(masks)
+    # Of what is written, the volumes are those of the file, in whatever scheme it is.
+    masks |= scheme.masks(label_map)
+    volumes_ml = {name: float(mask.sum() * voxel_ml) for name, mask in masks.items()}
+    unwritten = [region for region in regions if region not in scheme.regions]
+    notes = [f"{name} is no region of {scheme.name}: not written" for name in unwritten]
+    notes += _notes_on_size(case, config, np.count_nonzero(label_map) * voxel_ml)
+    return Prediction(
+        case_id=case.case_id,
+        label_map=placed(label_map, box, case.grid.shape),
+        probabilities=RegionMaps(regions, probabilities, box, case.grid.shape),
+        volumes_ml=volumes_ml if case.case.has_size else {},
+        found=frozenset(region for region in scheme.regions if masks[region].any()),
+        header=case.header,
+        notes=(*case.notes, *notes),
+        missing=case.missing,
+        slices=case.case.slices,
+        binary=set(scheme.labels) == {1},
+    )
+
+
+def _notes_on_size(case: PreparedCase, config: ExperimentConfig, marked_ml: float) -> list[str]:
+    """What to say where a result fills so much of the brain that it can hardly be right."""
+    image = case.images[config.preprocessing]
+    if marked_ml <= _MOST_OF_TISSUE * image.tissue_ml:
+        return []
+    note = (
+        f"the result fills {marked_ml / image.tissue_ml:.0%} of the tissue: look at it; are "
+        "the images those that the model was trained for, and is the skull stripped?"
+    )
+    logger.warning("%s: %s", case.case_id, note)
+    return [note]

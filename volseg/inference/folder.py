@@ -1,0 +1,169 @@
+"""Many cases segmented one after another: the next are read and the last is written meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from volseg import memory
+from volseg.cases.case import Case
+from volseg.cases.sources import check_unchanged, read_sources, states
+from volseg.errors import VolsegError
+from volseg.inference.predictor import Predictor
+from volseg.inference.preparing import PreparedCase
+from volseg.inference.result_writer import ResultWriter
+from volseg.inference.scoring import ScoredCase
+from volseg.progress import track
+from volseg.ranks import cores
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass
+class Outcome:
+    """What became of the cases.
+
+    Attributes:
+        done: Cases with a result.
+        failures: Reason of each case that failed.
+        found: Regions that a label map holds a voxel of.
+        stopped: Whether the rest was left undone.
+    """
+
+    done: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    found: set[str] = field(default_factory=set)
+    stopped: bool = False
+
+
+def segment_cases(
+    cases: Sequence[Case],
+    predictor: Predictor,
+    writer: ResultWriter,
+    stop: Callable[[], bool],
+) -> Outcome:
+    """Segment cases and write their results.
+
+    At most three cases are in memory, on a GPU two more than there are readers. A case that fails
+    is recorded with its reason, and the next is begun.
+
+    Args:
+        cases: Those to segment.
+        predictor: The models.
+        writer: Takes each result.
+        stop: Is asked before each case; once it says yes, no more cases are begun.
+
+    Raises:
+        OutputError: If a result cannot be written.
+    """
+    outcome, reader = Outcome(), _Reader(predictor)
+    writing: Future[None] | None = None
+    # A GPU is done with a case before one core has read the next; a CPU has no core to spare.
+    readers = min(4, cores()) if predictor.device.type != "cpu" else 1
+    with ThreadPoolExecutor(readers) as reading, ThreadPoolExecutor(1) as background:
+        steps = _read_ahead(cases, reader, reading, readers)
+        for case, prepared in track(steps, "segmenting", len(cases)):
+            if stop():
+                outcome.stopped = True
+                reading.shutdown(wait=False, cancel_futures=True)
+                break
+            start = time.monotonic()
+            scored = _tried(case, partial(_score, prepared, predictor))
+            if writing is not None:
+                writing.result()
+            sources = reader.sources.pop(case.case_id, [])
+            segmented = _Segmented(case, scored, sources, start)
+            writing = background.submit(_write, segmented, predictor, writer, outcome)
+            # Else they would stay in memory until the next case is scored.
+            del prepared, scored, segmented
+        if writing is not None:
+            writing.result()
+    return outcome
+
+
+class _Reader:
+    """Reads and preprocesses the images of a case, and notes what was in them."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.sources: dict[str, list[dict[str, Any]]] = {}
+
+    def prepare(self, case: Case) -> PreparedCase:
+        # What cannot be read here, the predictor cannot read either, and names the reason.
+        with contextlib.suppress(OSError):
+            before = states(case.images)
+        prepared = self.predictor.prepare(case)
+        # They are read whole: only once their headers are those of images that fit into memory.
+        with contextlib.suppress(OSError):
+            sources = read_sources(case)
+            check_unchanged(case, before, sources)
+            self.sources[case.case_id] = sources
+        return prepared
+
+
+@dataclass(frozen=True)
+class _Segmented:
+    """A case after the network: its probabilities or why there are none, its sources, its start."""
+
+    case: Case
+    scored: ScoredCase | str
+    sources: Sequence[Mapping[str, Any]]
+    start: float
+
+
+def _read_ahead(
+    cases: Iterable[Case], reader: _Reader, reading: ThreadPoolExecutor, number: int
+) -> Iterator[tuple[Case, Future[PreparedCase]]]:
+    """Each case and its images to come, so many cases being read ahead."""
+    ahead: deque[tuple[Case, Future[PreparedCase]]] = deque()
+    for case in cases:
+        ahead.append((case, reading.submit(reader.prepare, case)))
+        if len(ahead) > number:
+            yield ahead.popleft()
+    yield from ahead
+
+
+def _score(prepared: Future[PreparedCase], predictor: Predictor) -> ScoredCase:
+    return predictor.score(prepared.result())
+
+
+def _write(
+    segmented: _Segmented, predictor: Predictor, writer: ResultWriter, outcome: Outcome
+) -> None:
+    """Write the result of a case, or record the reason why there is none."""
+    case, scored = segmented.case, segmented.scored
+    prediction = (
+        scored if isinstance(scored, str) else _tried(case, partial(predictor.decode, scored))
+    )
+    if isinstance(prediction, str):
+        outcome.failures[case.case_id] = prediction
+        writer.add_failure(case, prediction)
+    else:
+        outcome.done.append(case.case_id)
+        outcome.found |= prediction.found
+        seconds = time.monotonic() - segmented.start
+        writer.add_result(case, prediction, seconds, segmented.sources)
+
+
+def _tried(case: Case, work: Callable[[], T]) -> T | str:
+    """What `work` returns, or the reason why it failed."""
+    try:
+        with memory.in_words(f"case {case.case_id}"):
+            return work()
+    except VolsegError as error:
+        reason = str(error)
+        logger.error("%s failed: %s", case.case_id, reason)
+    # A night's run must not end at one odd case, whatever it is; the traceback is in the log.
+    except Exception as error:
+        reason = f"unexpected {type(error).__name__}: {error}"
+        logger.exception("%s failed unexpectedly", case.case_id)
+    return reason

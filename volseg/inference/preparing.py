@@ -1,0 +1,88 @@
+"""A case read and preprocessed for the models that will see it: all that needs no network."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from volseg.cases.case import Case
+from volseg.config import ExperimentConfig, PreprocessingConfig
+from volseg.images.grid import Grid
+from volseg.images.nifti import CaseImages
+from volseg.transforms import Preprocessed, preprocess
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedCase:
+    """A case read and preprocessed, once for each preprocessing that a model asks for.
+
+    Attributes:
+        case: The case.
+        images: Its image after each preprocessing.
+        grid: Grid of its files.
+        header: NIfTI header of the first image.
+        notes: What a careful reader should know.
+        missing: Channels that are missing, and that another channel stands in for.
+    """
+
+    case: Case
+    images: Mapping[PreprocessingConfig, Preprocessed]
+    grid: Grid
+    header: Any
+    notes: tuple[str, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def case_id(self) -> str:
+        """Name of the examination."""
+        return self.case.case_id
+
+
+def prepare_case(
+    case: Case, configs: Sequence[ExperimentConfig], notes: Sequence[str] = ()
+) -> PreparedCase:
+    """Read and preprocess one case for models with these configs.
+
+    Args:
+        case: Has all channels that the models cannot do without.
+        configs: Config of each model.
+        notes: What holds of every case.
+
+    Raises:
+        ImageError: If an image cannot be read or holds unusable values.
+        GeometryError: If the images do not lie on one grid.
+    """
+    read: dict[object, CaseImages] = {}
+    prepared: dict[PreprocessingConfig, Preprocessed] = {}
+    for options in dict.fromkeys(config.preprocessing for config in configs):
+        source = options.channels, options.fill_missing
+        if source not in read:
+            read[source] = case.read_images(*source)
+        prepared[options] = preprocess(read[source], options)
+    first, *_ = read.values()
+    of_values = dict.fromkeys(note for image in prepared.values() for note in image.notes)
+    for note in of_values:
+        logger.warning("%s: %s", case.case_id, note)
+    of_images = [note for images in read.values() for note in images.notes]
+    of_size = [] if case.has_size else _notes_without_size(configs[0])
+    absent = {name for images in read.values() for name in images.missing}
+    channels = dict.fromkeys(name for config in configs for name in config.data.channels)
+    return PreparedCase(
+        case=case,
+        images=prepared,
+        grid=first.grid,
+        header=first.header,
+        notes=tuple(dict.fromkeys([*of_images, *of_values, *of_size, *notes])),
+        missing=tuple(name for name in channels if name in absent),
+    )
+
+
+def _notes_without_size(config: ExperimentConfig) -> list[str]:
+    notes = ["the size of a voxel is not known: taken as 1 mm"]
+    if config.inference.min_component_mm3:
+        notes.append("inference.min_component_mm3 counts voxels")
+    return notes

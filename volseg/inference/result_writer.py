@@ -1,0 +1,274 @@
+"""Results of `infer` written with their records: what was made from what."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import volseg
+from volseg.cases.case import Case
+from volseg.cases.sources import mark, restated
+from volseg.config import ExperimentConfig
+from volseg.errors import OutputError
+from volseg.files.writing import MANIFEST_FILE, make_folder, remove_unfinished
+from volseg.finding.finding import Finding
+from volseg.inference.options import InferOptions
+from volseg.inference.prediction import Prediction
+from volseg.inference.predictor import Predictor
+from volseg.inference.windows import precision_name
+from volseg.model_header import describe_scheme
+from volseg.results.journal import FAILURES, RECORDS, UNFINISHED
+from volseg.results.locations import is_complete
+from volseg.results.manifest import Shard, labels_of, recorded_names, unite
+from volseg.results.manifest_file import (
+    ManifestFile,
+    in_order,
+    read_earlier_manifests,
+    remove_merged,
+    remove_written,
+    without,
+)
+from volseg.results.reuse import Recipe, Reusable, choose_reusable
+from volseg.words import reason
+
+logger = logging.getLogger(__name__)
+
+
+class ResultWriter:
+    """Writes results and their records.
+
+    A line of the journal stands for each case before its result is written, and one after that:
+    whatever kills the process, no result is without a trace. Records of earlier runs into the
+    folder stay as long as their results do.
+
+    Args:
+        output: Folder of the results; need not exist.
+        predictor: What the results are made with.
+        options: What to write.
+        finding: All cases, those of other shards included.
+
+    Raises:
+        OutputError: If the folder holds a manifest that is not of volseg, or cannot be read.
+    """
+
+    def __init__(
+        self, output: Path, predictor: Predictor, options: InferOptions, finding: Finding
+    ) -> None:
+        self.output, self.finding = output, finding
+        self.shard = Shard.parse(options.shard)
+        self.case_ids = [case.case_id for case in finding.cases]
+        self.recipe = Recipe(
+            models=[model.sha256 for model in predictor.models],
+            settings={"overrides": list(options.overrides)},
+            resolved=[_resolved(model.config) for model in predictor.models],
+        )
+        self.regions = predictor.regions
+        self.probabilities, self.overwrite = options.probabilities, options.overwrite
+        self.earlier = read_earlier_manifests(output)
+        self.reusable = Reusable()
+        # Names of files that earlier runs wrote of a case.
+        self.recorded: dict[str, set[str]] = {}
+        self.manifest = ManifestFile(output, self.shard, _about(predictor, options))
+
+    @property
+    def maps(self) -> Sequence[str]:
+        """Regions whose map of probabilities is written."""
+        return self.regions if self.probabilities else ()
+
+    def begin(self) -> frozenset[str]:
+        """Check that what lies in the folder can stay beside new results, and write the manifest.
+
+        Returns:
+            Cases, of this shard or another, whose results are kept.
+
+        Raises:
+            OutputError: If something cannot stay, see `choose_reusable`, or the manifest cannot be
+                written.
+        """
+        known = unite(self.earlier)
+        records, mine = known.get(RECORDS, {}), self.shard.share(self.case_ids)
+        self.recorded = {case_id: recorded_names(known, case_id) for case_id in mine}
+        kept = self._choose(known)
+        self._check_labels(set(records) - (set(self.case_ids) - kept))
+        self._take_over(known, mine)
+        make_folder(self.output, "choose another with -o")
+        self._remove_unfinished()
+        self.manifest.write()
+        if self.shard.is_whole:
+            remove_merged(self.earlier)
+        return kept
+
+    def _choose(self, known: Mapping[str, Any]) -> frozenset[str]:
+        mine = self.shard.share(self.finding.cases)
+        self.reusable = choose_reusable(
+            self.output, mine, self.maps, known, self.recipe, overwrite=self.overwrite
+        )
+        others = {*self.case_ids} - {case.case_id for case in mine}
+        return self.reusable.cases | {
+            case.case_id
+            for case in self.finding.cases
+            if case.case_id in others
+            and not self.overwrite
+            and is_complete(self.output, case, self.maps)
+        }
+
+    def _take_over(self, known: Mapping[str, Any], mine: Sequence[str]) -> None:
+        """Put into the new manifest what earlier ones hold and what the search left out."""
+        content, records = self.manifest.content, known.get(RECORDS, {})
+        unfinished = known.get(UNFINISHED, {})
+        if self.shard.is_whole:
+            is_merged = len(self.earlier) > 1
+            content[RECORDS] = in_order(records, self.case_ids) if is_merged else dict(records)
+            content[FAILURES] = without(known.get(FAILURES, {}), mine)
+        else:
+            content[RECORDS] = {name: records[name] for name in mine if name in records}
+            unfinished = {name: unfinished[name] for name in mine if name in unfinished}
+        content[UNFINISHED] = dict(unfinished)
+        # What the search found wrong is the same for all shards: the first records it.
+        if self.shard.number == 1:
+            content[FAILURES] |= self.finding.lost
+            content["skipped"] = [
+                {"path": str(skipped.path), "reason": skipped.reason}
+                for skipped in self.finding.skipped
+            ]
+        content[FAILURES] |= self.reusable.refused
+        for case in self.reusable.moved:
+            sources = _inputs(case, restated(records[case.case_id]["sources"], case))
+            content[RECORDS][case.case_id] = records[case.case_id] | sources
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a killed process left of these very results."""
+        mine = self.shard.share(self.finding.cases)
+        files = [path for case in mine for path in case.result_files(self.output, self.regions)]
+        names = {path.name for path in files if path.parent == self.output}
+        # A shard merges all into one, too. Where nothing can be locked, those of others stay.
+        names |= {self.manifest.path.name, MANIFEST_FILE}
+        names |= {case.result_folder(self.output).name for case in mine}
+        remove_unfinished(self.output, lambda name: name.removesuffix("-old") in names)
+
+    def _check_labels(self, stay: Collection[str]) -> None:
+        new = self.manifest.content["labels"]
+        for old in labels_of(self.earlier, stay):
+            if old != new:
+                name = old["name"] if isinstance(old, dict) else old
+                raise OutputError(
+                    f"{self.output} holds results in label scheme {name!r}, but this run writes "
+                    f"{new['name']!r}",
+                    remedy="use another folder",
+                )
+
+    def add_failure(self, case: Case, why: str) -> None:
+        """Record a failure; a result to be replaced goes, or it would pass for a new one."""
+        unfinished = self.manifest.content[UNFINISHED]
+        if case.case_id in self.reusable.changed or case.case_id in unfinished:
+            self.manifest.add(UNFINISHED, case.case_id, sorted(self.recorded[case.case_id]))
+            for path in [*case.label_map_files(self.output), *self._recorded_maps(case)]:
+                remove_written(path, "an old result of a case that failed now")
+            if (folder := case.result_folder(self.output)) != self.output:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+        self.manifest.add(FAILURES, case.case_id, why)
+
+    def add_result(
+        self, case: Case, prediction: Prediction, seconds: float, sources: Sequence[Any] = ()
+    ) -> None:
+        """Write the result of a case between two lines of the journal.
+
+        Args:
+            case: The case.
+            prediction: What the models say of it.
+            seconds: How long that took.
+            sources: What `read_sources` returned when its images were read.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        result, *others = case.label_map_files(self.output)
+        output = case.result_folder(self.output).name if others else result.name
+        new = {output} | {path.name for path in self._map_files(case, self.maps)}
+        self.manifest.add(UNFINISHED, case.case_id, sorted(self.recorded[case.case_id] | new))
+        for path in self._recorded_maps(case):
+            if path.name not in new:
+                remove_written(path, "a map of an old result")
+        maps = prediction.save_probabilities(self.output) if self.probabilities else []
+        case.write_label_map(
+            self.output, prediction.label_map, prediction.header, binary=prediction.binary
+        )
+        if prediction.missing:
+            missing = ", ".join(prediction.missing)
+            logger.info("%s: %s missing, so another channel stands in", case.case_id, missing)
+        record = {
+            **_inputs(case, sources),
+            "output": output,
+            "probabilities": [path.name for path in maps],
+            "files": self._marks([result, *others, *maps]),
+            "models": self.recipe.models,
+            "settings": self.recipe.settings,
+            "resolved": self.recipe.resolved,
+            "seconds": round(seconds, 2),
+            "volumes_ml": {name: round(ml, 3) for name, ml in prediction.volumes_ml.items()},
+            "missing_channels": list(prediction.missing),
+            "notes": list(prediction.notes),
+        }
+        self.manifest.add(RECORDS, case.case_id, record)
+
+    def _map_files(self, case: Case, regions: Sequence[str]) -> list[Path]:
+        return [case.probability_file(self.output, region) for region in regions]
+
+    def _recorded_maps(self, case: Case) -> list[Path]:
+        """Maps of probabilities that an earlier run wrote of a case."""
+        recorded = self.recorded[case.case_id]
+        return [path for path in self._map_files(case, self.regions) if path.name in recorded]
+
+    def _marks(self, written: Iterable[Path]) -> list[dict[str, Any]]:
+        """By these, a later run sees whether somebody changed what was written."""
+        try:
+            return [
+                {"file": path.relative_to(self.output).as_posix(), **mark(path)} for path in written
+            ]
+        except OSError as error:
+            raise OutputError(
+                f"{error.filename or self.output} was written and cannot be read ({reason(error)})",
+                remedy="choose another folder with -o",
+            ) from None
+
+    def finish(self) -> Path:
+        """End the run; the manifest to look at, see `ManifestFile.finish`."""
+        return self.manifest.finish(self.case_ids, self._complete)
+
+    def _complete(self) -> frozenset[str]:
+        cases = self.finding.cases
+        return frozenset(c.case_id for c in cases if is_complete(self.output, c, self.maps))
+
+
+def _about(predictor: Predictor, options: InferOptions) -> dict[str, Any]:
+    """What a manifest holds besides its cases."""
+    root, device = options.data_root, predictor.device
+    return {
+        "volseg": volseg.__version__,
+        "disclaimer": volseg.DISCLAIMER,
+        "models": [
+            {"path": str(model.path), "sha256": model.sha256, "volseg": model.version}
+            for model in predictor.models
+        ],
+        "doubts": list(predictor.doubts),
+        "labels": describe_scheme(predictor.scheme),
+        "device": str(device),
+        "precision": [precision_name(model.config, device.type) for model in predictor.models],
+        "options": asdict(options) | {"data_root": root and str(root)},
+    }
+
+
+def _inputs(case: Case, sources: Sequence[Any]) -> dict[str, Any]:
+    """File of each channel, of a stack of each slice; and what was in them."""
+    size = {"spacing_mm": list(case.spacing_mm)} if case.spacing_mm else {}
+    return {"inputs": case.inputs, "sources": list(sources), **size}
+
+
+def _resolved(config: ExperimentConfig) -> dict[str, Any]:
+    """The options that decide a result, as plain data for JSON."""
+    return without(config.to_dict()["inference"], ["window_batch"])

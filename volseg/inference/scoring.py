@@ -1,0 +1,99 @@
+"""Region probabilities of a prepared case: the mean of the models, on the grid of its scans."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from volseg import memory
+from volseg.errors import ModelError
+from volseg.images.boxes import union
+from volseg.inference.preparing import PreparedCase
+from volseg.inference.windows import on_scan_grid, segment
+from volseg.model_file import Model
+from volseg.transforms import Preprocessed, covered
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredCase:
+    """A case with its region probabilities.
+
+    Attributes:
+        case: The case.
+        probabilities: float32 (R, *) within `box`; all is 0 outside.
+        box: Part of the scan.
+    """
+
+    case: PreparedCase
+    probabilities: npt.NDArray[np.float32]
+    box: tuple[slice, ...]
+
+
+@torch.inference_mode()
+def score_case(
+    case: PreparedCase,
+    models: Sequence[Model],
+    regions: Sequence[str],
+    device: torch.device,
+) -> ScoredCase:
+    """Mean region probabilities of a case.
+
+    Args:
+        case: Prepared for these models.
+        models: Their networks are on `device`.
+        regions: Names of the regions, in the order that is wanted.
+        device: Where the networks compute.
+
+    Raises:
+        ModelError: If a model gives NaN.
+        ResourceError: If the probabilities do not fit into memory.
+    """
+    # Outside the brain all is background, so two thirds of a scan need not be looked at.
+    box = union(covered(image.image_grid, case.grid) for image in case.images.values())
+    part = case.grid.crop(box)
+    mean = torch.zeros(1)
+    for model in models:
+        image = case.images[model.config.preprocessing]
+        _require_memory(case, image, len(regions), math.prod(part.shape), device)
+        on_its_grid = segment(model.network, image.image, model.config, device=device)
+        _check_finite(on_its_grid, case, model)
+        probabilities = on_scan_grid(on_its_grid, image.image_grid, part)
+        names = list(model.config.labels.regions)
+        order = [names.index(region) for region in regions]
+        mean = mean + probabilities[order] / len(models)
+    return ScoredCase(case, mean.numpy(), box)
+
+
+def _require_memory(
+    case: PreparedCase, image: Preprocessed, regions: int, voxels: int, device: torch.device
+) -> None:
+    """Refuse a case whose probabilities do not fit into memory, before they are computed."""
+    # The mean of the models, and the maps of one of them.
+    numbers = 2 * regions * voxels
+    if device.type == "cpu":
+        # As float32 the image, the sums over its windows, and how often each voxel was seen.
+        channels, *shape = image.image.shape
+        numbers += (channels + regions + 1) * math.prod(shape)
+    size = " x ".join(map(str, case.grid.shape))
+    memory.require(
+        4 * numbers,
+        f"case {case.case_id}: probabilities of {regions} regions of {size} voxels",
+    )
+
+
+def _check_finite(probabilities: torch.Tensor, case: PreparedCase, model: Model) -> None:
+    """Refuse NaN: no comparison with a threshold holds, and the label map would be empty."""
+    # All are at most 1, so that the sum is finite unless one is NaN.
+    if torch.isfinite(probabilities.sum()):
+        return
+    lost = int((~torch.isfinite(probabilities)).sum())
+    raise ModelError(
+        f"{model.path} gives probabilities of case {case.case_id} that are no numbers, {lost} of "
+        f"{probabilities.numel()}",
+        remedy="use inference.precision=32, and look at the grey values of its images",
+    )
