@@ -82,6 +82,11 @@ class ExperimentConfig(Section):
         return len(self.data.patch_size)
 
     @property
+    def by_slice(self) -> bool:
+        """Whether the network sees slices, each of which is segmented and scored by itself."""
+        return self.spatial_dims == 2
+
+    @property
     def preprocessing(self) -> PreprocessingConfig:
         """What decides how a case is preprocessed, and nothing else."""
         return self.data.preprocessing

@@ -146,8 +146,7 @@ class Grid:
         ]
         ratio = np.array(found, np.float64)
         ratio[abs(ratio - 1) <= _KEPT + _NEGLIGIBLE] = 1
-        if spatial_dims == 2:
-            ratio[2] = 1
+        ratio[spatial_dims:] = 1
         return ratio
 
     def resampled(self, spacing_mm: Sequence[float], spatial_dims: int = 3) -> Grid:

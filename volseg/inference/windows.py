@@ -56,14 +56,13 @@ def segment(
             be more than 100,000 windows.
     """
     device, inference = torch.device(device), config.inference
-    slices = config.spatial_dims == 2
     # A copy, since torch cannot wrap the read-only memory map of a cached case.
     volume = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.array(image))
-    batch = volume.permute(3, 0, 1, 2) if slices else volume[None]
+    batch = volume.permute(3, 0, 1, 2) if config.by_slice else volume[None]
 
     shape = tuple(batch.shape[2:])
     number = _check_number(shape, config.window_size, inference.overlap) * len(batch)
-    at_once = max(inference.window_batch, SLICES_A_PASS if slices else 1)
+    at_once = max(inference.window_batch, SLICES_A_PASS if config.by_slice else 1)
     if device.type == "cpu":
         _check_memory(min(at_once, number), config)
 
@@ -90,7 +89,7 @@ def segment(
             f"not fit into the memory of {device}",
             remedy="lower inference.window_batch or inference.window_size, or use the CPU",
         ) from None
-    return probabilities.permute(1, 2, 3, 0) if slices else probabilities[0]
+    return probabilities.permute(1, 2, 3, 0) if config.by_slice else probabilities[0]
 
 
 def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -> int:

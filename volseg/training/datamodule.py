@@ -69,7 +69,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             "tissue": torch.from_numpy(cut(image.tissue, start, self.patch_size)),
             "mask": torch.from_numpy(cut(case.bits[None], start, self.patch_size)),
         }
-        if self.config.spatial_dims == 2:
+        if self.config.by_slice:
             sample = {name: tensor[..., 0] for name, tensor in sample.items()}
         seed = np.random.SeedSequence([self.config.training.seed, index, 2]).generate_state(1)[0]
         sample = self.augment.set_random_state(seed=int(seed))(sample)

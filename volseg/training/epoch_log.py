@@ -30,7 +30,7 @@ class EpochLog(Callback):
     def __init__(self, path: Path, config: ExperimentConfig) -> None:
         self.path = path
         regions = (*config.labels.regions, "mean")
-        scores = (*SCORES, *(SLICE_SCORES if config.spatial_dims == 2 else ()))
+        scores = (*SCORES, *(SLICE_SCORES if config.by_slice else ()))
         self.columns = [
             *("epoch", "step", "seconds", "learning_rate", "train/loss"),
             *("train/patches_per_second", "train/data_wait_share", "val/loss"),

@@ -40,7 +40,7 @@ def scored_box(case: CachedCase, config: ExperimentConfig) -> tuple[slice, ...]:
 
     In 2D every slice has its score, so it is the whole scan.
     """
-    if config.spatial_dims == 2:
+    if config.by_slice:
         return tuple(slice(0, size) for size in case.scan_grid.shape)
     boxes = [covered(case.image_grid, case.scan_grid)]
     if case.reference.size:
@@ -72,7 +72,7 @@ def score_case(
         ScoreRow.of(case_id, region, RegionPair(overlap, voxel_ml))
         for region, overlap in overlaps.items()
     )
-    if config.spatial_dims == 3:
+    if not config.by_slice:
         return CaseScores(rows)
     predicted, expected = (axial(masks, case.scan_grid) for masks in (prediction, reference))
     return CaseScores(rows, tuple(slice_rows(case_id, predicted, expected, regions)))

@@ -39,7 +39,7 @@ def prepare(
     bits, bits_at = _packed(regions, (0, 0, 0))
     reference, reference_at = _packed(masks, start)
     # A patch takes few planes where they are those of its thinnest axis.
-    axis = 2 if config.spatial_dims == 2 else 0
+    axis = 2 if config.by_slice else 0
     mask, values = pack(done.image, done.tissue, axis)
     arrays: dict[str, npt.NDArray[Any]] = {
         "image": values,
