@@ -30,10 +30,10 @@ from volseg.finding.folders import find_cases
 from volseg.inference.windows import mixed_dtype
 from volseg.model_file import save_model
 from volseg.phantoms import make_cohort
+from volseg.runs.metrics_table import read_metrics
 from volseg.tasks.fit import fit
 from volseg.tasks.infer import infer
 from volseg.tasks.split import split
-from volseg.training.epoch_log import read_metrics
 from volseg.training.module import SegmentationModule
 
 ROOT = Path(__file__).parents[1]

@@ -58,10 +58,10 @@ from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
 from volseg.config import ExperimentConfig, load_config
 from volseg.phantoms import make_cohort
+from volseg.runs.metrics_table import read_metrics
 from volseg.tasks.split import split
 from volseg.training.cache.cases import CachedCase, build_cache
 from volseg.training.datamodule import PatchDataset, VolumeDataModule
-from volseg.training.epoch_log import read_metrics
 from volseg.training.module import SegmentationModule
 from volseg.training.trainer import build_trainer
 

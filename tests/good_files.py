@@ -195,7 +195,7 @@ def _results(folder: Path, add: Any, on: Any) -> None:
     from volseg.results.manifest import read_manifest, read_manifests
     from volseg.results.manifest_file import read_earlier_manifests
     from volseg.tasks.info import info
-    from volseg.training.announcements import read_scores, score_lines
+    from volseg.training.outcome import read_scores, score_lines
 
     def manifest(place: Path) -> None:
         # Those who call it know these two.
@@ -298,11 +298,10 @@ def _runs(folder: Path, add: Any, on: Any) -> None:
     from volseg.runs.checkpoint_files import find_checkpoints
     from volseg.runs.description import is_finished
     from volseg.runs.folder import is_held
-    from volseg.runs.metrics_table import read_metrics
+    from volseg.runs.metrics_table import best_row, read_metrics
     from volseg.runs.resuming import has_ended
     from volseg.tasks.info import info
     from volseg.training.checkpoints import WholeCheckpointIO, newest_good
-    from volseg.training.epoch_log import best_row
 
     (folder / "checkpoints").mkdir(parents=True)
     for steps in (1, 2):

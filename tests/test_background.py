@@ -17,8 +17,8 @@ from volseg.images.nifti import CaseImages, read_first_slices
 from volseg.phantoms import make_cohort
 from volseg.survey.grey_values import telling
 from volseg.tasks.check import check
-from volseg.tasks.fit import _prepare
 from volseg.tasks.split import split
+from volseg.training.preparation import prepare_cases
 from volseg.transforms import preprocess
 from volseg.transforms.cleaning import cleaned
 from volseg.transforms.resampling import moved
@@ -434,7 +434,7 @@ def test_split_check_and_fit_say_what_is_odd_about_grey_values(tmp_path, caplog)
     notes = [value for name, value in check(config).facts if name == "note"]
     assert f"4 cases, such as {folders[0].name}: {told}" in notes
     cases = read_data_list(tmp_path / "list.json").training
-    _prepare(cases[:2], cases[2:], load_config(config), tmp_path / "cache")
+    prepare_cases(cases[:2], cases[2:], load_config(config), tmp_path / "cache")
     assert f"4 cases, such as {cases[0].case_id}: {told}" in caplog.messages
 
 

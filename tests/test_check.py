@@ -15,7 +15,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import volseg.tasks.trial
+import volseg.training.trial
 from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.config import ExperimentConfig, idle_options, load_config
@@ -88,10 +88,10 @@ def test_the_size_of_the_cache_is_that_of_the_files_of_an_entry(tmp_path):
         {"labels": "brats2023", "data": {"data_list": "list.json"}, "network": {"name": "unet"}}
     )
 
-    facts = dict(volseg.tasks.trial._cache_facts(config, case, seconds=0.5, total=2_500_000))
+    facts = dict(volseg.training.trial._cache_facts(config, case, seconds=0.5, total=2_500_000))
 
     assert facts["cache"] == "about 2.5 GB in runs/cache"
-    facts = dict(volseg.tasks.trial._cache_facts(config, case, seconds=0.5, total=20_000))
+    facts = dict(volseg.training.trial._cache_facts(config, case, seconds=0.5, total=20_000))
     assert facts["cache"] == "about 20 MB in runs/cache"
     assert facts["preprocessed"] == "a: 2 x 3 x 4, 0.5 s a case"
 
@@ -200,7 +200,7 @@ def test_an_error_of_the_trial_joins_the_problems_found_before(config, monkeypat
     def refuse(*_):
         raise ConfigError("network swin_unetr needs einops; pip install einops")
 
-    monkeypatch.setattr(volseg.tasks.trial, "new_module", refuse)
+    monkeypatch.setattr(volseg.training.trial, "new_module", refuse)
     missing = first_file(config, "t1c")
     missing.unlink()
 
@@ -232,7 +232,7 @@ def test_the_trial_takes_optimizer_steps_and_moves_the_average(config, monkeypat
             made.append(self)
             self.before = [p.detach().clone() for p in self.network.parameters()]
 
-    monkeypatch.setattr("volseg.tasks.fit.SegmentationModule", Watched)
+    monkeypatch.setattr("volseg.training.module.SegmentationModule", Watched)
 
     facts = dict(check(config, ["training.ema=0.9", "training.warmup_epochs=0"]).facts)
 
@@ -248,7 +248,7 @@ def test_the_clock_waits_for_the_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: events.append(str(device)))
     monkeypatch.setattr(time, "perf_counter", lambda: events.append("clock") or 1.0)
 
-    now = volseg.tasks.trial._now
+    now = volseg.training.trial._now
 
     assert (now(torch.device("cuda")), now(torch.device("cpu"))) == (1.0, 1.0)
     assert events == ["cuda", "clock", "clock"]
@@ -336,7 +336,7 @@ def test_label_maps_that_are_all_empty_are_a_problem(config):
 def test_validation_counts_in_the_estimate(config, monkeypatch):
     seconds = iter([9.0, 5.0])
     monkeypatch.setattr(SegmentationModule, "seconds_of_case", lambda *_: next(seconds))
-    monkeypatch.setattr(volseg.tasks.trial, "_step", lambda *_: (0.1, 1.0))
+    monkeypatch.setattr(volseg.training.trial, "_step", lambda *_: (0.1, 1.0))
 
     words = ["training.max_epochs=100", "training.validate_every=30", "data.batches_per_epoch=10"]
     facts = dict(check(config, words).facts)

@@ -8,7 +8,8 @@ from matplotlib.image import imread
 
 from volseg.figures.colours import REGION_COLOURS
 from volseg.figures.curves import curves
-from volseg.training.epoch_log import best_row, draw_curves, read_metrics
+from volseg.runs.metrics_table import best_row, read_metrics
+from volseg.training.curves import draw_curves
 
 ROWS = [
     {"epoch": "1", "train/loss": "1.0", "train/dice/WT": "0.2", "train/dice/ET": "0.1"},
@@ -95,7 +96,7 @@ def test_curves_of_a_run_without_validation_mark_the_last_epoch(tmp_path, monkey
         marked.append((title, kept_epoch))
         return curves(rows, title, kept_epoch)
 
-    monkeypatch.setattr("volseg.training.epoch_log.curves", noted)
+    monkeypatch.setattr("volseg.training.curves.curves", noted)
     draw_curves(tmp_path)
 
     assert marked == [(tmp_path.name, 2)]

@@ -411,7 +411,7 @@ def test_nothing_else_replaces_or_removes_files():
         "runs/folder.py",  # logs for TensorBoard, which the ending of their names tells
         "training/checkpoints.py",  # which `is_checkpoint` tells
         "results/journal.py",  # what its manifest holds
-        "tasks/trial.py",  # a temporary folder
+        "training/trial.py",  # a temporary folder
         "results/manifest_file.py",  # results and manifests, which records tell
     }
     pattern = re.compile(

@@ -12,10 +12,17 @@ from score_rows import scored_row
 
 from volseg.cases.data_list import read_data_list
 from volseg.errors import ImageError
-from volseg.evaluation.pictures import compared_view, dice_by_case, draw_samples
+from volseg.evaluation.pictures import compared_view, dice_by_case
 from volseg.evaluation.scoring import Comparison
 from volseg.figures.colours import REGION_COLOURS
-from volseg.figures.samples import Sample, choose_samples, sample_grid, samples_title, shown_channel
+from volseg.figures.samples import (
+    Sample,
+    choose_samples,
+    draw_samples,
+    sample_grid,
+    samples_title,
+    shown_channel,
+)
 from volseg.figures.saving import figure_array
 from volseg.figures.views import CaseView, slice_numbers
 from volseg.images.grid import Grid

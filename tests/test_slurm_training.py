@@ -24,11 +24,11 @@ from safetensors.torch import load_file
 from slurm_cluster import Cluster
 
 from volseg.phantoms import make_cohort
+from volseg.runs.metrics_table import read_metrics
 from volseg.tasks.evaluate import evaluate
 from volseg.tasks.infer import infer
 from volseg.tasks.split import split
 from volseg.training.checkpoints import find_checkpoints, read_checkpoint
-from volseg.training.epoch_log import read_metrics
 
 DRIVEN = Path(__file__).with_name("driven.py")
 STEPS, EPOCHS, STOPS = 6, 4, 20

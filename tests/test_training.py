@@ -45,12 +45,13 @@ from volseg.images.grid import Grid
 from volseg.metrics import Overlap, ScoreTable
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
-from volseg.runs.metrics_table import read_metrics
-from volseg.tasks.fit import FitResult, best_scores, cache_folder, fit
-from volseg.training.announcements import missing_channel_lines, read_scores, score_lines
+from volseg.runs.metrics_table import best_row, best_scores, read_metrics, standing
+from volseg.tasks.fit import FitResult, fit
+from volseg.training.announcements import missing_channel_lines
 from volseg.training.cache import cases as cache_module
 from volseg.training.cache.case_arrays import read_masks
 from volseg.training.cache.cases import CachedCase, build_cache, read_cached
+from volseg.training.cache.location import cache_folder
 from volseg.training.case_views import axial
 from volseg.training.checkpoint_contents import misfit
 from volseg.training.checkpoints import newest_good, read_checkpoint
@@ -63,9 +64,9 @@ from volseg.training.datamodule import (
     cut,
     loader_workers,
 )
-from volseg.training.epoch_log import best_row, standing
 from volseg.training.limits import TimeLimit
 from volseg.training.module import SegmentationModule
+from volseg.training.outcome import read_scores, score_lines
 from volseg.training.schedule import changes, rate_factor
 from volseg.training.trainer import build_trainer
 
@@ -672,7 +673,7 @@ def test_resuming_a_finished_run_changes_nothing_and_says_so(run, experiment, ca
 def test_of_many_cases_that_cannot_be_read_some_are_named(
     experiment, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr("volseg.tasks.fit._FAILURES_SHOWN", 1)
+    monkeypatch.setattr("volseg.training.preparation._FAILURES_SHOWN", 1)
     with pytest.raises(DataListError, match="the first of 4 problems"):
         fit(changed(experiment, data={"data_root": str(tmp_path)}), tmp_path / "run")
 
@@ -697,7 +698,7 @@ def test_a_run_stopped_between_its_first_model_and_checkpoint_starts_again(
 ):
     config, folder = changed(experiment, training={"max_epochs": 1}), tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("volseg.training.epoch_log.draw_curves", stop)
+        patch.setattr("volseg.training.curves.draw_curves", stop)
         handler = signal.getsignal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             fit(config, folder)
@@ -1496,8 +1497,8 @@ def troubled(experiment, tmp_path_factory):
 
     run, messages = tmp_path_factory.mktemp("troubled") / "run", []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("volseg.tasks.fit.segmented_view", failing)
-        patch.setattr("volseg.training.epoch_log.curves", failing)
+        patch.setattr("volseg.training.outcome.segmented_view", failing)
+        patch.setattr("volseg.training.curves.curves", failing)
         patch.setattr(SegmentationModule, "_case_loss", lambda *_: float("nan"))
         patch.setattr(
             logging.getLogger("volseg.figures.saving"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,13 @@ import numpy.typing as npt
 
 from volseg.errors import DataListError
 from volseg.evaluation.scoring import Comparison
-from volseg.figures.samples import Sample, choose_samples, sample_grid, samples_title, shown_channel
-from volseg.figures.saving import optional_picture, save_figure
+from volseg.figures.samples import draw_samples, shown_channel
 from volseg.figures.views import CaseView, Masks, slice_numbers
 from volseg.files.writing import remove
 from volseg.labels import LabelScheme
 from volseg.metrics import ScoreTable
 
 logger = logging.getLogger(__name__)
-
-Dice = Mapping[str, Mapping[str, float]]
 
 
 def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
@@ -30,27 +27,6 @@ def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
         if (value := row["dice"]) is not None:
             dice.setdefault(row.case_id, {})[row.region] = value
     return dice
-
-
-def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], subject: str) -> None:
-    """Draw the best, the median and the worst case, chosen by mean Dice over regions.
-
-    What stops it, such as an image that cannot be read, is logged; there is no picture then.
-
-    Args:
-        path: Picture to write; an older one is removed.
-        dice: `{case_id: {region: Dice}}`; see `dice_by_case`.
-        view_of: Gives a case to be drawn; called for the chosen ones.
-        subject: What the cases are, for the heading.
-    """
-    remove(path)
-    with optional_picture(path):
-        samples = [
-            Sample(rank, view_of(case_id), dice[case_id])
-            for rank, case_id in choose_samples(dice).items()
-        ]
-        if samples:
-            save_figure(sample_grid(samples, samples_title(subject, dice)), path)
 
 
 def draw_scored_samples(path: Path, table: ScoreTable, comparisons: Iterable[Comparison]) -> None:

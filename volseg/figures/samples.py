@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from volseg.figures.colours import region_colours
-from volseg.figures.saving import BOTTOM_INCHES, TOP_INCHES, legend, words
+from volseg.figures.saving import (
+    BOTTOM_INCHES,
+    TOP_INCHES,
+    legend,
+    optional_picture,
+    save_figure,
+    words,
+)
 from volseg.figures.views import Box, CaseView, choose_slices, draw_image, draw_outlines
+from volseg.files.writing import remove
 
 #: Number of cases that are drawn, at most.
 SAMPLES = 3
@@ -21,6 +30,10 @@ _WORDS_INCHES = 0.24
 _SHOWN_FIRST = "t2f"
 # Means of equal scores may differ in their last digit.
 _ALIKE = 1e-12
+
+
+#: `{case_id: {region: Dice}}`
+Dice = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -164,3 +177,24 @@ def _draw_row(
         f"{sample.channel}"
     )
     figure.text(0.006, (y + height + 0.05) / total, line, color="white", fontsize=8, va="bottom")
+
+
+def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], subject: str) -> None:
+    """Draw the best, the median and the worst case, chosen by mean Dice over regions.
+
+    What stops it, such as an image that cannot be read, is logged; there is no picture then.
+
+    Args:
+        path: Picture to write; an older one is removed.
+        dice: Of each region of each case.
+        view_of: Gives a case to be drawn; called for the chosen ones.
+        subject: What the cases are, for the heading.
+    """
+    remove(path)
+    with optional_picture(path):
+        samples = [
+            Sample(rank, view_of(case_id), dice[case_id])
+            for rank, case_id in choose_samples(dice).items()
+        ]
+        if samples:
+            save_figure(sample_grid(samples, samples_title(subject, dice)), path)

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from volseg import signals
-from volseg.cases.data_list import DataList, read_data_list
+from volseg.cases.case import Case
+from volseg.cases.data_list import DataList, leaks, read_data_list
 from volseg.cases.sources import case_marks
 from volseg.config import ExperimentConfig, write_config
 from volseg.errors import ConfigError, DataListError, OutputError
@@ -138,6 +139,29 @@ def check_cases(data_list: DataList, fold: int | None) -> None:
             f"fold {fold} of data list {data_list.name!r} leaves no case to train on",
             remedy="give more folds to volseg split",
         )
+
+
+def choose_cases(
+    data_list: DataList, config: ExperimentConfig
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Cases to train and to validate on.
+
+    Raises:
+        DataListError: If a side is empty, or a patient or a file is on both.
+    """
+    training, validation = data_list.split(config.data.fold)
+    if not training or (config.data.fold is not None and not validation):
+        folds = sorted({case.fold for case in data_list.training if case.fold is not None})
+        raise DataListError(
+            f"fold {config.data.fold} of {config.data.data_list} leaves {len(training)} cases to "
+            f"train and {len(validation)} to validate on",
+            remedy=f"it has the folds {folds}",
+        )
+    for problem in leaks(training, validation):
+        raise DataListError(
+            f"data list {config.data.data_list}: {problem.problem}", remedy=problem.remedy
+        )
+    return training, validation
 
 
 def fold_folder(run: Path, fold: int) -> Path:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from volseg.errors import OutputError
 from volseg.files.documents import read_table
 from volseg.words import reason
+
+#: Name of the score that chooses the best epoch.
+BEST_SCORE = "val/dice/mean"
+#: Of equals, the lower one does.
+LOSS = "val/loss"
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
@@ -27,3 +34,40 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
                 f"row {number} of {path} is not of an epoch ({reason(error)})", remedy=remedy
             ) from None
     return rows
+
+
+def standing(dice: float, loss: float) -> tuple[float, float]:
+    """What orders the models of a run: validated mean Dice, and of equals the lower loss.
+
+    Both as the table of epochs has them, so that all who look there find the model that was kept.
+
+    >>> standing(0.0, 0.7) > standing(0.0, 0.9)
+    True
+    """
+    dice, loss = float(number_in_table(dice)), float(number_in_table(loss))
+    return dice if math.isfinite(dice) else -1.0, -loss if math.isfinite(loss) else -math.inf
+
+
+def best_row(rows: Sequence[dict[str, str]]) -> dict[str, str] | None:
+    """Row of the epoch whose model was kept: the first of the highest `standing`."""
+    validated = [row for row in rows if row.get(BEST_SCORE)]
+    return max(
+        validated,
+        key=lambda row: standing(float(row[BEST_SCORE]), float(row.get(LOSS) or math.inf)),
+        default=None,
+    )
+
+
+def best_scores(rows: Sequence[dict[str, str]]) -> dict[str, float]:
+    """Scores of the validated epoch with the highest mean Dice, without the prefix `val/`."""
+    best = best_row(rows) or {}
+    return {
+        name.removeprefix("val/"): float(value)
+        for name, value in best.items()
+        if name.startswith("val/") and value
+    }
+
+
+def number_in_table(number: float) -> str:
+    """A number as the table has it."""
+    return f"{number:.6g}"

@@ -18,13 +18,13 @@ from volseg.errors import VolsegError
 from volseg.finding.skipped import notes_in_words
 from volseg.images.grid import check_same_grid
 from volseg.progress import track
+from volseg.runs.folds import choose_cases
 from volseg.survey.grey_values import borders, telling
-from volseg.tasks.fit import choose_cases
-from volseg.tasks.trial import of_case, try_training
 from volseg.training.announcements import regions_missing
 from volseg.training.cache.case_arrays import case_scheme, notes_on, read_masks
 from volseg.training.hardware import check_hardware
 from volseg.training.memory_needed import check_memory
+from volseg.training.trial import of_case, try_training
 
 _LABEL_MAPS = 5
 

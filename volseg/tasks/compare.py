@@ -22,9 +22,11 @@ from volseg.metrics.record import SUMMARY_FILE
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import is_finished
+from volseg.runs.folds import choose_cases
 from volseg.runs.resuming import check_same_experiment, has_ended
-from volseg.tasks.fit import choose_cases, fit, new_module
+from volseg.tasks.fit import fit
 from volseg.training.hardware import check_hardware
+from volseg.training.module import new_module
 
 logger = logging.getLogger(__name__)
 

@@ -1,75 +1,21 @@
-"""What a run found, in words: scores of its cases, by group, and what its cases lack."""
+"""What is said before a training begins: what it trains, on how many cases, what they lack."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import logging
+from collections.abc import Iterable, Sequence
 
-from volseg.config import ExperimentConfig
-from volseg.errors import DataListError
-from volseg.metrics.reading import read_summary
+import pytorch_lightning as pl
+
+from volseg.config import ExperimentConfig, idle_options
 from volseg.training.cache.cases import CachedCase
+from volseg.training.datamodule import VolumeDataModule
+from volseg.training.module import SegmentationModule
+from volseg.training.outcome import lacking
+
+logger = logging.getLogger(__name__)
 
 _CASES_SHOWN = 20
-_VALUES_SHOWN = 10
-_PATIENTS_IN_GROUP = 2
-
-
-def read_scores(path: Path) -> dict[str, Any] | None:
-    """Scores of the kept model, as they stand in `scores.json`; None if there are none."""
-    try:
-        return read_summary(path)
-    except DataListError:
-        return None
-
-
-def score_lines(document: Mapping[str, Any], fill: str | None) -> list[str]:
-    """A line for each case, unless they are many, and for each group of cases.
-
-    Args:
-        document: As `read_scores` gives it.
-        fill: Channel that stands in for missing ones.
-    """
-    cases: Mapping[str, Any] = document["cases"]
-    missing = document.get("missing_channels", {})
-    lines = [
-        _scores(name, {region: of["dice"] for region, of in case["regions"].items()})
-        + (f" ({lacking(missing[name], fill)})" if name in missing else "")
-        for name, case in cases.items()
-    ]
-    if len(cases) > _CASES_SHOWN:
-        lines = [f"scores of each of the {len(cases)} cases are in scores.csv"]
-    return lines + _group_lines(document.get("group_scores", {}))
-
-
-def _group_lines(groups: Mapping[str, Any]) -> list[str]:
-    lines, in_file = [], []
-    for column, values in groups.items():
-        counts = {value: next(iter(of.values()))["n"] for value, of in values.items()}
-        # A group of one patient says nothing that the line of the patient does not say, and a group
-        # of all nothing that the table does not.
-        if not 1 < len(values) <= _VALUES_SHOWN or min(counts.values()) < _PATIENTS_IN_GROUP:
-            in_file.append(column)
-            continue
-        for value, regions in values.items():
-            means = {region: of["dice"]["mean"] for region, of in regions.items()}
-            lines.append(f"{_scores(f'{column} {value}', means)} (mean of {counts[value]})")
-    return lines + ([f"scores by {', '.join(in_file)} are in groups.csv"] if in_file else [])
-
-
-def _scores(name: str, dice: Mapping[str, float | None]) -> str:
-    scores = (f"{region} {value:.3f}" for region, value in dice.items() if value is not None)
-    return f"{name}: Dice {', '.join(scores) or '-'}"
-
-
-def lacking(channels: Iterable[str], fill: str | None) -> str:
-    """What a case lacks, in words.
-
-    >>> lacking(["t1n", "t1c"], "t2f")
-    't1n, t1c missing: t2f stands in'
-    """
-    return f"{', '.join(channels)} missing: {fill} stands in"
 
 
 def missing_channel_lines(
@@ -118,3 +64,39 @@ def _unprepared(training: Iterable[CachedCase]) -> str:
         f"cases lack channels, and the network sees that {seen}: "
         "augmentation.channel_dropout is 0; give it a probability, such as 0.2"
     )
+
+
+def announce(module: SegmentationModule, data: VolumeDataModule, trainer: pl.Trainer) -> None:
+    """Log what is trained, on what and how many cases, and what may go wrong."""
+    parameters = sum(p.numel() for p in module.network.parameters()) / 1e6
+    options = module.config.data
+    processes = trainer.world_size
+    logger.info(
+        "%s with %.2f M parameters on %s, precision %s; %d cases to train on, %d to validate on",
+        module.config.network.name,
+        parameters,
+        trainer.strategy.root_device,
+        trainer.precision,
+        len(data.training),
+        len(data.validation),
+    )
+    logger.info(
+        "batch of %d (%d a process, %s), %d steps an epoch, learning rate %g",
+        options.batch_size * processes,
+        options.batch_size,
+        "1 process" if processes == 1 else f"{processes} processes",
+        options.batches_per_epoch,
+        module.config.training.learning_rate,
+    )
+    if trainer.is_global_zero:
+        lines, warning = missing_channel_lines(data.training, data.validation, module.config)
+        for line in lines:
+            logger.info("%s", line)
+        held = [(case.foreground[:, 0, 0] >= 0).tolist() for case in data.training]
+        if missing := regions_missing(module.config, held):
+            logger.warning(
+                "%s in none of %d training cases: nothing of it can be learned",
+                *(", ".join(missing), len(held)),
+            )
+        for sentence in filter(None, (warning, *idle_options(module.config))):
+            logger.warning("%s", sentence)

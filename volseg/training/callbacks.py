@@ -19,10 +19,10 @@ from volseg.metrics import ScoreRecord, get_score
 from volseg.metrics.doubts import doubts
 from volseg.metrics.record import SCORE_FILES
 from volseg.model_file import save_model
+from volseg.runs.metrics_table import BEST_SCORE, LOSS, standing
 from volseg.training.checkpoint_contents import KEPT_FILES
 from volseg.training.datamodule import TrainingLoader
-from volseg.training.epoch_log import standing
-from volseg.training.module import BEST_SCORE, LOSS, TRAINING_SCORES, SegmentationModule
+from volseg.training.module import TRAINING_SCORES, SegmentationModule
 from volseg.training.stopping import in_last_epoch
 
 logger = logging.getLogger(__name__)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,10 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from volseg.config import ExperimentConfig
-from volseg.figures.curves import curves
-from volseg.figures.saving import optional_picture, save_figure
-from volseg.files.writing import CURVES_FILE, METRICS_FILE, atomic_write
+from volseg.files.writing import atomic_write
 from volseg.progress import clock
-from volseg.runs.metrics_table import read_metrics
-from volseg.training.module import BEST_SCORE, LOSS, SCORES, SLICE_SCORES, TRAINING_SCORES
+from volseg.runs.metrics_table import BEST_SCORE, number_in_table, read_metrics
+from volseg.training.module import SCORES, SLICE_SCORES, TRAINING_SCORES
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +50,12 @@ class EpochLog(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         validated = trainer.current_epoch in self._validated
         row: dict[str, Any] = {
-            name: _in_table(metrics[name])
+            name: number_in_table(metrics[name])
             for name in self.columns
             if name in metrics and (validated or not name.startswith("val/"))
         }
-        row["train/loss"] = _in_table(metrics["train/loss_epoch"])
-        row["learning_rate"] = _in_table(trainer.optimizers[0].param_groups[0]["lr"])
+        row["train/loss"] = number_in_table(metrics["train/loss_epoch"])
+        row["learning_rate"] = number_in_table(trainer.optimizers[0].param_groups[0]["lr"])
         row["epoch"] = trainer.current_epoch + 1
         row["step"] = trainer.global_step
         row["seconds"] = f"{self.before + time.monotonic() - self.start:.1f}"
@@ -97,55 +93,3 @@ class EpochLog(Callback):
             + (f"; {words} {scores}" if scores else "")
             + f"; about {clock(each * (total - done))} left"
         )
-
-
-def standing(dice: float, loss: float) -> tuple[float, float]:
-    """What orders the models of a run: validated mean Dice, and of equals the lower loss.
-
-    Both as the table of epochs has them, so that all who look there find the model that was kept.
-
-    >>> standing(0.0, 0.7) > standing(0.0, 0.9)
-    True
-    """
-    dice, loss = float(_in_table(dice)), float(_in_table(loss))
-    return dice if math.isfinite(dice) else -1.0, -loss if math.isfinite(loss) else -math.inf
-
-
-def best_row(rows: Sequence[dict[str, str]]) -> dict[str, str] | None:
-    """Row of the epoch whose model was kept: the first of the highest `standing`."""
-    validated = [row for row in rows if row.get(BEST_SCORE)]
-    return max(
-        validated,
-        key=lambda row: standing(float(row[BEST_SCORE]), float(row.get(LOSS) or math.inf)),
-        default=None,
-    )
-
-
-def _in_table(number: float) -> str:
-    return f"{number:.6g}"
-
-
-class Curves(Callback):
-    """Draws the curves of the run after each validation; to come after `EpochLog`."""
-
-    def __init__(self, run: Path) -> None:
-        self.run = run
-        self.validated = False
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.validated = True
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.validated and trainer.is_global_zero:
-            draw_curves(self.run)
-        self.validated = False
-
-
-def draw_curves(run: Path) -> None:
-    """Draw `curves.png` of a run folder; what stops that is logged and stops nothing else."""
-    with optional_picture(run / CURVES_FILE):
-        rows = read_metrics(run / METRICS_FILE)
-        if rows:
-            # Without validation, the model of the last epoch is kept.
-            kept = best_row(rows) or rows[-1]
-            save_figure(curves(rows, run.resolve().name, int(kept["epoch"])), run / CURVES_FILE)

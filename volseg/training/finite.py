@@ -13,9 +13,8 @@ from pytorch_lightning.callbacks import Callback
 
 from volseg.errors import TrainingError
 from volseg.files.writing import METRICS_FILE, MODEL_FILE
-from volseg.runs.metrics_table import read_metrics
+from volseg.runs.metrics_table import best_row, read_metrics
 from volseg.training.agreement import on_any_rank
-from volseg.training.epoch_log import best_row
 from volseg.training.hardware import resolve_precision
 from volseg.training.module import SegmentationModule
 

@@ -12,9 +12,10 @@ from pytorch_lightning.callbacks import Callback
 
 from volseg.compat.lightning import data_of, ends_epoch
 from volseg.figures.samples import SAMPLES
+from volseg.runs.metrics_table import BEST_SCORE
 from volseg.training.agreement import on_any_rank
 from volseg.training.checkpoints import KeepCheckpoints
-from volseg.training.module import BEST_SCORE, SegmentationModule
+from volseg.training.module import SegmentationModule
 
 logger = logging.getLogger(__name__)
 

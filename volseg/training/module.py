@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from volseg.figures.saving import figure_array
 from volseg.inference.windows import on_scan_grid, segment
 from volseg.losses import build_loss
 from volseg.metrics import COUNTED_SCORES, ScoreTable, SliceTable
-from volseg.networks import build_network
+from volseg.networks import build_network, load_encoder_weights
+from volseg.runs.metrics_table import LOSS
 from volseg.training.batches import unpacked_masks
 from volseg.training.cache.cases import CachedCase
 from volseg.training.case_views import cached_view
@@ -35,10 +37,6 @@ from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box, 
 
 logger = logging.getLogger(__name__)
 
-#: Name of the score that chooses the best epoch.
-BEST_SCORE = "val/dice/mean"
-#: Of equals, the lower one does.
-LOSS = "val/loss"
 #: Of patient volumes.
 SCORES = tuple(score.name for score in COUNTED_SCORES)
 #: Of the patches of an epoch.
@@ -245,3 +243,22 @@ class SegmentationModule(pl.LightningModule):
         )
         stepwise: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
         return {"optimizer": optimizer, "lr_scheduler": stepwise}
+
+
+def new_module(config: ExperimentConfig, *, resume: bool = False) -> SegmentationModule:
+    """The module of an experiment, its encoder with the weights that the config names.
+
+    Args:
+        config: The experiment.
+        resume: The weights of a checkpoint will follow, so that none are read.
+
+    Raises:
+        ConfigError: If the network needs a package that is not installed.
+        ModelError: If the weights for the encoder cannot be used.
+    """
+    module = SegmentationModule(config)
+    weights: Path | None = getattr(config.network, "encoder_weights", None)
+    # A checkpoint holds weights of its own.
+    if weights is not None and not resume:
+        load_encoder_weights(module.network, weights)
+    return module

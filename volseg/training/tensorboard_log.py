@@ -7,10 +7,18 @@ import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
 
 from volseg.errors import OutputError
+from volseg.files.writing import CONFIG_FILE
+from volseg.training.datamodule import VolumeDataModule
+from volseg.training.module import SegmentationModule
 from volseg.words import reason
 
+#: Cases that are drawn.
+_PICTURES = 2
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -41,3 +49,17 @@ def full_disk_in_words(run: Path, resume: str) -> Iterator[None]:
         ) from None
     finally:
         threading.excepthook = before
+
+
+def begin_log(
+    trainer: pl.Trainer, module: SegmentationModule, data: VolumeDataModule, run: Path
+) -> None:
+    """Choose the cases that are drawn, and log the config of the run."""
+    # Rank 0 alone draws, and these are the first of its cases.
+    drawn = data.validation[:: trainer.world_size][:_PICTURES]
+    module.pictures = tuple(case.case.case_id for case in drawn)
+    if trainer.is_global_zero:
+        # Other ranks may be here before the first has written it.
+        written = (run / CONFIG_FILE).read_text(encoding="utf-8")
+        board: Any = trainer.loggers[0]
+        board.experiment.add_text("config", f"```yaml\n{written}```")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +18,13 @@ from pytorch_lightning.callbacks import (
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import distributed
 
+from volseg import memory
 from volseg.compat.lightning import leave_signals_alone
 from volseg.config import ExperimentConfig
 from volseg.files.ownership import EVENTS_ENDING
-from volseg.files.writing import METRICS_FILE
-from volseg.ranks import restarts
+from volseg.files.writing import METRICS_FILE, resume_command
+from volseg.ranks import RankLost, rank, restarts
+from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.folder import LOGS
 from volseg.training.callbacks import (
     KeepBestModel,
@@ -31,10 +34,14 @@ from volseg.training.callbacks import (
     ValidateLast,
 )
 from volseg.training.checkpoints import KeepCheckpoints, WholeCheckpointIO
-from volseg.training.epoch_log import Curves, EpochLog
+from volseg.training.curves import Curves
+from volseg.training.datamodule import VolumeDataModule
+from volseg.training.epoch_log import EpochLog
 from volseg.training.finite import StopNotFinite
 from volseg.training.hardware import on_cuda, processes, resolve_precision
 from volseg.training.limits import StopEarly, TimeLimit
+from volseg.training.memory_needed import REMEDY
+from volseg.training.module import SegmentationModule
 from volseg.training.stopping import StopBySignal
 
 logger = logging.getLogger(__name__)
@@ -124,7 +131,45 @@ def join_again(trainer: pl.Trainer) -> None:
     vain. So these processes write theirs under another name.
     """
     if restarts() > 0:
-        store, rank, world_size = next(distributed.rendezvous("env://"))
+        store, number, world_size = next(distributed.rendezvous("env://"))
         store = distributed.PrefixStore(f"restart-{restarts()}", store)
         backend = "nccl" if trainer.strategy.root_device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+        distributed.init_process_group(backend, store=store, rank=number, world_size=world_size)
+
+
+def train(
+    trainer: pl.Trainer,
+    module: SegmentationModule,
+    data: VolumeDataModule,
+    run: Path,
+    *,
+    resume: bool,
+) -> None:
+    """Train, from the newest good checkpoint of the folder if the run is resumed.
+
+    Raises:
+        KeyboardInterrupt: If Ctrl-C was pressed.
+        RankLost: If another rank failed or was killed.
+    """
+    try:
+        join_again(trainer)
+        # `WholeCheckpointIO` finds the checkpoint in the folder.
+        with memory.in_words("training", REMEDY):
+            trainer.fit(module, data, ckpt_path=run if resume else None)
+    except SystemExit:
+        # So Lightning ends after Ctrl-C.
+        if trainer.interrupted:
+            if trainer.is_global_zero and find_checkpoints(run):
+                logger.info("interrupted; resume with: %s", resume_command(run))
+            raise KeyboardInterrupt from None
+        raise
+    except RuntimeError as error:
+        # Gloo has no class of its own for it; NCCL has.
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            # Without the place in its source and what it advises its developers.
+            detail = re.sub(r"^\[.*?\] ", "", str(error)).partition(". ")[0]
+            raise RankLost(
+                f"rank {rank()} lost another rank, which failed or was killed ({detail}); "
+                f"resume with: {resume_command(run)}"
+            ) from error
+        raise

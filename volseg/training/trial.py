@@ -20,11 +20,10 @@ from volseg.cases.case import Case
 from volseg.config import ExperimentConfig, TrainingConfig
 from volseg.errors import VolsegError
 from volseg.progress import clock
-from volseg.tasks.fit import new_module
 from volseg.training.cache.cases import CachedCase, build_cache
 from volseg.training.datamodule import PatchDataset
 from volseg.training.hardware import on_cuda, resolve_precision, world_size
-from volseg.training.module import SegmentationModule
+from volseg.training.module import SegmentationModule, new_module
 from volseg.words import cases_in_words
 
 _CASES = 2
