@@ -22,7 +22,9 @@ from volseg.files.writing import (
 )
 from volseg.labels import LABEL_SCHEMES
 from volseg.metrics.record import SCORE_FILES
-from volseg.runs.folder import CHECKPOINTS, ENVIRONMENT, LOGS
+from volseg.runs.checkpoint_files import CHECKPOINTS
+from volseg.runs.description import ENVIRONMENT
+from volseg.runs.folder import LOGS
 from volseg.slurm.script import FOLDER as SCRIPTS_FOLDER
 
 
