@@ -191,7 +191,7 @@ def find(place: Path) -> None:
 
 
 def _results(folder: Path, add: Any, on: Any) -> None:
-    from volseg.comparison.runs import read_run
+    from volseg.comparison.scored_run import read_run
     from volseg.results.manifest import read_manifest, read_manifests
     from volseg.results.manifest_file import read_earlier_manifests
     from volseg.tasks.info import info

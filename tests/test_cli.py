@@ -458,8 +458,8 @@ def test_evaluate_shows_statistics_and_what_has_none(stand_in):
     # The missing case counts as 0, and as 373.13 mm.
     assert re.search(r"as worst +│ 0.556 +│ 0.500 +│ 0.667 +│ 0.500 +│ 125.71", result.stdout)
     assert re.search(r"WT +│ 2 +│ 1 +│ 1 +│ 1 +│ 0 ", result.stdout)
-    assert "Missing: c has no prediction" in result.stdout
-    assert "Not scored: stranger has no reference" in result.stdout
+    assert "Missing, as there is no prediction: c" in result.stdout
+    assert "Not scored, as there is no reference: stranger" in result.stdout
 
 
 def test_evaluate_of_every_case_says_nothing_of_missing_ones(stand_in):

@@ -31,8 +31,8 @@ def compare(
     """Compare networks on the same patients: scores, tests, size and speed.
 
     A config is trained first, into OUTPUT/runs/NAME; called again, what is
-    finished is kept and what was stopped goes on. A training that fails is
-    named and the others go on; the exit code is then 3. What volseg evaluate
+    finished is kept and what was stopped is resumed. A training that fails is
+    named and the next begins; the exit code is then 3. What volseg evaluate
     wrote can be compared like a run.
 
     Examples:
@@ -51,11 +51,21 @@ def compare(
 
 def print_comparison(result: CompareResult) -> None:
     """The main table of each region, p-values of pairs, and what a reader has to know."""
-    from volseg.comparison.report import REPORT, main_columns, main_rows, notes, signed
+    from volseg.comparison.report import (
+        REPORT,
+        notes,
+        run_columns,
+        run_rows,
+        score_columns,
+        score_rows,
+        signed,
+    )
 
     comparison = result.comparison
     for region in comparison.regions:
-        print_table(region, main_columns(comparison), main_rows(comparison, region), lines=True)
+        rows = score_rows(comparison, region)
+        print_table(region, score_columns(comparison), rows, lines=True)
+    print_table("Runs", run_columns(comparison), run_rows(comparison), lines=True)
     if comparison.pairs:
         print_table(
             "Pairs",

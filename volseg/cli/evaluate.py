@@ -10,12 +10,15 @@ import typer
 
 from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, fail_if_some_failed
 from volseg.cli.options import DataRoot, Fold
-from volseg.cli.tables import number, print_table, say
+from volseg.cli.tables import print_table, say
+from volseg.words import cases_in_words
 
 if TYPE_CHECKING:
+    from volseg.metrics import ScoreTable
     from volseg.tasks.evaluate import EvaluateResult
 
-_OVERLAPS = ("dice", "iou", "precision", "recall")
+# Cases whose scores are shown without being asked for.
+_FEW_CASES = 10
 
 
 @command(TRAIN)
@@ -59,12 +62,21 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
             "--slices", help="Score the slices of volumes too; those of 2D images always are."
         ),
     ] = False,
+    cases: Annotated[
+        bool | None,
+        typer.Option(
+            "--cases/--no-cases",
+            help="Show the scores of each case.",
+            show_default=f"with up to {_FEW_CASES} cases",
+        ),
+    ] = None,
 ) -> None:
-    """Score label maps: Dice, IoU, precision, recall, HD95 and volumes.
+    """Score label maps by region: overlap, distances of surfaces, volumes.
 
-    As in BraTS, two empty masks score 1 (HD95 0 mm) and a single empty one 0
-    (HD95 373.13 mm). A missing prediction is listed and counted; as when a
-    case cannot be scored, the exit code is then 3.
+    As in BraTS, two empty masks have the best value of each score, and a
+    single empty mask the worst; scores.json holds all definitions. A missing
+    prediction is listed and counted; as when a case cannot be scored, the exit
+    code is then 3.
 
     Of 2D images, the slices of a patient are scored as one volume, and one by
     one: the mean over slices with tumour and that over all slices. Groups of
@@ -80,19 +92,25 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
     result = run_evaluate(
         predictions, reference, output, labels, reference_labels, fold, data_root, slices=slices
     )
-    print_scores(result)
+    print_scores(result, cases=cases)
     fail_if_some_failed(result.failures)
     if result.missing:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def print_scores(result: EvaluateResult) -> None:
-    """Statistics by region, slice and group, counts of cases, and those without a score."""
+def print_scores(result: EvaluateResult, *, cases: bool | None = None) -> None:
+    """Scores by case, statistics by region, slice and group, and what has no score.
+
+    Args:
+        result: What was scored.
+        cases: Whether each case is shown; None: where they are few.
+    """
     summary = result.table.summary()
+    _print_cases(result.table, cases)
     _print_statistics(summary, bool(result.missing or result.failures))
     counts = ("n_cases", "n_empty_reference", "n_empty_prediction", "n_missing", "n_failed")
     print_table(
-        "Cases",
+        "Number of cases",
         ("region", "scored", "empty reference", "empty prediction", "missing", "failed"),
         [
             (region, *(of_region[count] for count in counts))
@@ -105,36 +123,52 @@ def print_scores(result: EvaluateResult) -> None:
     if unsized := [
         r for r in result.table.rows if r["dice"] is not None and r["volume_ml"] is None
     ]:
-        cases = len({row.case_id for row in unsized})
-        say(f"Without HD95 and volumes, as the size of their voxels is not known: {cases} cases")
+        counted = cases_in_words(len({row.case_id for row in unsized}))
+        say(f"Without mm and ml, as the size of their voxels is not known: {counted}")
     for note in result.notes:
         say(f"Note: {note}")
-    for case_id in result.missing:
-        say(f"Missing: {case_id} has no prediction")
-    for name in result.without_reference:
-        say(f"Not scored: {name} has no reference")
-    names = ["scores.csv", "slices.csv"] if result.slices.rows else ["scores.csv"]
-    names += ["groups.csv"] if result.by_group.rows else []
-    say(f"Scores: {', '.join(str(result.output / name) for name in names)} and scores.json")
+    if result.missing:
+        say(f"Missing, as there is no prediction: {', '.join(result.missing)}")
+    if result.without_reference:
+        say(f"Not scored, as there is no reference: {', '.join(result.without_reference)}")
+    say(f"Written to {result.output}: {', '.join(result.files)}")
+
+
+def _print_cases(table: ScoreTable, asked: bool | None) -> None:
+    from volseg.metrics import RATED_SCORES
+
+    scored = table.cases("scored")
+    if not scored or asked is False or (asked is None and len(scored) > _FEW_CASES):
+        return
+    rows = [
+        (row.case_id, row.region, *(score.text(row[score.name]) for score in RATED_SCORES))
+        for row in table.rows
+        if row.status == "scored"
+    ]
+    print_table("Cases", ("case", "region", *(score.heading for score in RATED_SCORES)), rows)
 
 
 def _print_statistics(summary: Mapping[str, Any], some_unscored: bool) -> None:
+    from volseg.metrics import RATED_SCORES
+
     statistics = {"mean": "mean", "median": "median", "std": "std"}
     if some_unscored:
         statistics["mean_missing_as_worst"] = "mean, missing or failed as worst"
-    scores = {**dict.fromkeys(_OVERLAPS, 3), "hd95_mm": 2}
     rows = [
         (
             *((region, name) if statistic == "mean" else ("", name)),
-            *(number(of_region[score][statistic], digits) for score, digits in scores.items()),
+            *(score.text(of_region[score.name][statistic]) for score in RATED_SCORES),
         )
         for region, of_region in summary.items()
         for statistic, name in statistics.items()
     ]
-    print_table("Scores by case, each as one volume", ("region", "", *scores), rows)
+    columns = ("region", "", *(score.heading for score in RATED_SCORES))
+    print_table("Scores by case, each as one volume", columns, rows)
 
 
 def _print_slices(result: EvaluateResult) -> None:
+    from volseg.metrics import COUNTED_SCORES
+
     kinds = {
         "tumour_slices": "with tumour in the reference",
         "all_slices": "all, empty on both sides counts 1",
@@ -144,32 +178,38 @@ def _print_slices(result: EvaluateResult) -> None:
             region if kind == "tumour_slices" else "",
             name,
             means[kind]["n"],
-            *(number(means[kind][score], 3) for score in _OVERLAPS),
+            *(score.text(means[kind][score.name]) for score in COUNTED_SCORES),
         )
         for region, means in result.slices.summary().items()
         for kind, name in kinds.items()
     ]
     if rows:
-        print_table("By slice, means", ("region", "slices", "number", *_OVERLAPS), rows)
+        columns = ("region", "slices", "number", *(score.heading for score in COUNTED_SCORES))
+        print_table("By slice, means", columns, rows)
 
 
 def _print_groups(result: EvaluateResult) -> None:
+    from volseg.metrics import get_score
+
+    dice = get_score("dice")
     rows = [
-        (r.column, r.value, r.region, r.n, number(r.mean["dice"], 3), number(r.median["dice"], 3))
+        (r.column, r.value, r.region, r.n, dice.text(r.mean["dice"]), dice.text(r.median["dice"]))
         for r in result.by_group.rows
     ]
     if rows:
-        columns = ("column", "value", "region", "cases", "mean dice", "median dice")
+        columns = ("column", "value", "region", "cases", "mean Dice", "median Dice")
         print_table("By group", columns, rows)
 
 
 def _print_missing_channels(result: EvaluateResult) -> None:
-    regions = result.table.regions
+    from volseg.metrics import get_score
+
+    regions, text = result.table.regions, get_score("dice").text
     dice = {(row.case_id, row.region): row["dice"] for row in result.table.rows}
     rows = [
-        (case_id, " ".join(names), *(number(dice.get((case_id, name)), 3) for name in regions))
+        (case_id, " ".join(names), *(text(dice.get((case_id, name))) for name in regions))
         for case_id, names in result.missing_channels.items()
     ]
     if rows:
-        columns = ("case", "missing channels", *(f"dice {region}" for region in regions))
+        columns = ("case", "missing channels", *(f"Dice {region}" for region in regions))
         print_table("Cases with missing channels", columns, rows)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from volseg import DISCLAIMER
 from volseg.comparison.report import counted
-from volseg.comparison.runs import Comparison
+from volseg.comparison.side_by_side import Comparison
 
 #: Colours that stay apart for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).
 RUN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from volseg import DISCLAIMER
 from volseg.comparison.cost import Cost
-from volseg.comparison.runs import SCORES, Comparison
+from volseg.comparison.side_by_side import Comparison
 from volseg.comparison.statistics import INTERVAL, PAIRED_TEST, Statistics, smallest_p
 from volseg.files.writing import atomic_write
+from volseg.metrics.scores import Score
 from volseg.metrics.slices import SLICE_DEFINITIONS
 
 REPORT, PICTURE = "comparison.md", "comparison.png"
 
-_COLUMNS = ("run", "network", "Dice", "IoU", "recall", "precision", "loss", "parameters (M)")
 _SLICE_KINDS = {"tumour_slices": "tumour slices", "all_slices": "all slices"}
 _FEW_PATIENTS = 6
 _SHOWN_PATIENTS = 40
@@ -34,14 +34,13 @@ def write_report(comparison: Comparison, path: Path) -> None:
         unfinished.write_text("\n".join(report_lines(comparison)) + "\n", encoding="utf-8")
 
 
-def main_columns(comparison: Comparison) -> Row:
-    """Heads of `main_rows`."""
-    units = " or ".join(dict.fromkeys(cost.unit for cost in comparison.costs.values())) or "window"
-    return (*_COLUMNS, f"multiply-adds a {units} (G)", f"ms a {units}")
+def score_columns(comparison: Comparison) -> Row:
+    """Heads of `score_rows`."""
+    return ("run", *(score.heading for score in comparison.scores))
 
 
-def main_rows(comparison: Comparison, region: str, line_break: str = "\n") -> list[Row]:
-    """The main table of one region, a row for each run, under `main_columns`.
+def score_rows(comparison: Comparison, region: str, line_break: str = "\n") -> list[Row]:
+    """Scores of one region, a row for each run, under `score_columns`.
 
     Args:
         comparison: The runs.
@@ -51,12 +50,27 @@ def main_rows(comparison: Comparison, region: str, line_break: str = "\n") -> li
     return [
         (
             run.name,
-            run.network or "-",
             *(
-                _with_interval(comparison.statistics(run, region, score), line_break)
-                for score in SCORES
+                _with_interval(comparison.statistics(run, region, score.name), score, line_break)
+                for score in comparison.scores
             ),
-            _number(comparison.loss(run), 4),
+        )
+        for run in comparison.runs
+    ]
+
+
+def run_columns(comparison: Comparison) -> Row:
+    """Heads of `run_rows`."""
+    units = " or ".join(dict.fromkeys(cost.unit for cost in comparison.costs.values())) or "window"
+    costs = ("parameters (M)", f"multiply-adds a {units} (G)", f"ms a {units}")
+    return ("run", "network", "loss", *costs)
+
+
+def run_rows(comparison: Comparison, line_break: str = "\n") -> list[Row]:
+    """What is of no region: network, loss and cost of each run, under `run_columns`."""
+    return [
+        (
+            *(run.name, run.network or "-", _number(comparison.loss(run), 4)),
             *_cost_cells(comparison.costs.get(run.name), line_break),
         )
         for run in comparison.runs
@@ -70,8 +84,8 @@ def notes(comparison: Comparison) -> Iterator[str]:
     yield f"{patients} ({cases}), the same for every run."
     if len(comparison.patients) < _FEW_PATIENTS and comparison.pairs:
         yield f"{patients}: p cannot fall below {smallest_p(len(comparison.patients)):g}."
-    for case, reason in comparison.left_out.items():
-        yield f"Left out: {case} ({reason})."
+    for reason, names in _by_reason(comparison.left_out).items():
+        yield f"Left out: {', '.join(names)} ({reason})."
     if others := comparison.other_references:
         more = f" and {len(others) - 1} more" if others[1:] else ""
         yield (
@@ -80,14 +94,24 @@ def notes(comparison: Comparison) -> Iterator[str]:
         )
     for run in comparison.runs:
         if not run.ended:
-            yield f"The training of {run.name} has not come to its end; this is its best so far."
+            yield f"The training of {run.name} has not ended; its scores are those so far."
         yield from (f"{run.name}: {doubt}." for doubt in run.doubts)
         if extra := [region for region in run.regions if region not in comparison.regions]:
             yield f"Not compared: {' '.join(extra)} of {run.name}, which not every run has."
+        compared = {score.name for score in comparison.scores}
+        if further := [name for name in run.scores if name not in compared]:
+            yield f"Not compared: {' '.join(further)} of {run.name}, which not every run has."
     for patient, channels in comparison.missing_channels.items():
         yield f"Without {', '.join(channels)}: {patient}; another channel stands in."
     if not comparison.one_loss:
         yield "The losses are of different kinds and do not compare."
+
+
+def _by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        names.setdefault(reason, []).append(name)
+    return names
 
 
 def report_lines(comparison: Comparison) -> Iterator[str]:
@@ -96,9 +120,10 @@ def report_lines(comparison: Comparison) -> Iterator[str]:
     yield from (f"- {note}" for note in notes(comparison))
     yield from (f"- Failed: {name}: {reason}" for name, reason in comparison.failures)
     yield from ("", f"![Dice of each patient]({PICTURE})")
-    columns = main_columns(comparison)
+    columns = score_columns(comparison)
     for region in comparison.regions:
-        yield from _section(region, columns, main_rows(comparison, region, "<br>"))
+        yield from _section(region, columns, score_rows(comparison, region, "<br>"))
+    yield from _section("Runs", run_columns(comparison), run_rows(comparison, "<br>"))
     yield ""
     yield from (f"- {meaning}" for meaning in _meanings(comparison))
     yield from _pair_section(comparison)
@@ -109,8 +134,8 @@ def report_lines(comparison: Comparison) -> Iterator[str]:
 
 def _meanings(comparison: Comparison) -> Iterator[str]:
     yield (
-        "Dice, IoU, recall and precision are those of the patient volume, the mean over patients "
-        "first, then its interval in brackets, then the median."
+        "Scores are those of the patient volume: the mean over patients first, then its interval "
+        "in brackets, then the median."
     )
     yield f"{INTERVAL}."
     yield "loss: mean of the losses of the validated cases."
@@ -143,7 +168,10 @@ def _pair_section(comparison: Comparison) -> Iterator[str]:
 
 def _slice_section(comparison: Comparison) -> Iterator[str]:
     rows = [
-        (run.name, region, name, str(means["n"]), *(_number(means[s], 3) for s in SCORES))
+        (
+            *(run.name, region, name, str(means["n"])),
+            *(score.text(means.get(score.name)) for score in comparison.scores),
+        )
         for region in comparison.regions
         for kind, name in _SLICE_KINDS.items()
         for run in comparison.runs
@@ -151,7 +179,8 @@ def _slice_section(comparison: Comparison) -> Iterator[str]:
     ]
     if not rows:
         return
-    columns = ("run", "region", "mean over", "slices", "Dice", "IoU", "recall", "precision")
+    scores = (score.heading for score in comparison.scores)
+    columns = ("run", "region", "mean over", "slices", *scores)
     yield from _section("Slices", columns, rows)
     yield from ("", "These are not the scores of the patient volumes above.", "")
     for kind, name in _SLICE_KINDS.items():
@@ -188,9 +217,10 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _with_interval(found: Statistics, line_break: str) -> str:
-    interval = "" if found.low is None else f"{line_break}[{found.low:.3f}, {found.high:.3f}]"
-    return f"{found.mean:.3f}{interval}{line_break}median {found.median:.3f}"
+def _with_interval(found: Statistics, score: Score, line_break: str) -> str:
+    mean, median, low, high = map(score.text, (found.mean, found.median, found.low, found.high))
+    interval = "" if found.low is None else f"{line_break}[{low}, {high}]"
+    return f"{mean}{interval}{line_break}median {median}"
 
 
 def _cost_cells(cost: Cost | None, line_break: str) -> Row:

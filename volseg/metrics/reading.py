@@ -1,14 +1,16 @@
-"""What other commands read of a `scores.json`: that it is one, and what stands in it."""
+"""What other commands read of a `scores.json`: that it is one, and what it holds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from volseg.errors import DataListError
 from volseg.files.documents import fitting, read_json
+from volseg.metrics.scores import COUNTED_SCORES, Score, get_score
 
 _Score = Annotated[float, Field(ge=0, le=1)]
 _Number = Annotated[float, Field(ge=0)]
@@ -17,6 +19,11 @@ _Count = Annotated[int, Field(ge=0)]
 
 class _Open(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+
+def _within(score: Score) -> Any:
+    low, high = sorted((score.best or 0, score.worst or 0))
+    return Annotated[float, Field(ge=low, le=high)]
 
 
 class _Mean(_Open):
@@ -31,13 +38,17 @@ class _Group(_Dice):
     n: _Count
 
 
-class _Values(_Open):
-    dice: _Score | None
-    iou: _Score | None
-    recall: _Score | None
-    precision: _Score | None
-    prediction_voxels: _Count | None = None
-    reference_voxels: _Count | None = None
+if TYPE_CHECKING:
+    _Values = _Open
+else:
+    _Values = create_model(
+        "_Values",
+        __base__=_Open,
+        **{score.name: (_within(score) | None, None) for score in COUNTED_SCORES}
+        | {"dice": (_within(get_score("dice")) | None, ...)},
+        prediction_voxels=(_Count | None, None),
+        reference_voxels=(_Count | None, None),
+    )
 
 
 class _Case(_Open):
@@ -55,6 +66,27 @@ class _Document(_Open):
     group_scores: dict[str, dict[str, dict[str, _Group]]] | None = None
     missing: list[str] = []
     failed: list[str] = []
+
+    @model_validator(mode="after")
+    def _no_score_is_of_some_cases_alone(self) -> _Document:
+        there = {
+            (case_id, region): values.model_fields_set & {score.name for score in COUNTED_SCORES}
+            for case_id, case in self.cases.items()
+            for region, values in case.regions.items()
+        }
+        of_any = set().union(*there.values())
+        for (case_id, region), names in there.items():
+            if absent := sorted(of_any - names):
+                raise ValueError(f"case {case_id} has no {absent[0]} of {region}")
+        return self
+
+
+def scores_of(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the `COUNTED_SCORES` that a `scores.json` holds."""
+    regions = [values for case in summary["cases"].values() for values in case["regions"].values()]
+    return tuple(
+        score.name for score in COUNTED_SCORES if any(score.name in values for values in regions)
+    )
 
 
 def read_summary(path: Path) -> dict[str, Any]:

@@ -40,26 +40,32 @@ class ScoreRecord:
         """Scores by group, missing channels being one more."""
         return GroupTable.of(self.table, self.groups, self.missing_channels)
 
-    def write(self, folder: Path, about: Mapping[str, Any]) -> None:
+    def write(self, folder: Path, about: Mapping[str, Any]) -> tuple[str, ...]:
         """Write `scores.csv` and `scores.json`, and `slices.csv` and `groups.csv` where they apply.
 
         Those of an earlier call that no longer apply are removed: they would pass for these.
 
         Args:
             folder: It exists.
-            about: What `scores.json` tells first.
+            about: What `scores.json` holds first.
+
+        Returns:
+            Names of the files that were written.
 
         Raises:
             OutputError: If a file cannot be written.
         """
         self.table.to_csv(folder / CASES_FILE)
         by_group = self.by_group
+        written = [CASES_FILE, SUMMARY_FILE]
         for part, name in ((self.slices, SLICES_FILE), (by_group, GROUPS_FILE)):
             if part.rows:
                 part.to_csv(folder / name)
+                written.append(name)
             else:
                 remove(folder / name)
         self.table.to_json(folder / SUMMARY_FILE, {**about, **self._facts(by_group)})
+        return tuple(written)
 
     def _facts(self, by_group: GroupTable) -> dict[str, Any]:
         facts: dict[str, Any] = {

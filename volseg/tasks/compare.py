@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.cases.data_list import read_data_list
 from volseg.comparison.cost import machine_in_words, measure_costs
-from volseg.comparison.csv_tables import TABLES, write_tables
 from volseg.comparison.figure import comparison_figure
 from volseg.comparison.report import PICTURE, REPORT, write_report
-from volseg.comparison.runs import Comparison, ScoredRun, line_up, read_run
-from volseg.config import ExperimentConfig, load_config
+from volseg.comparison.scored_run import ScoredRun, read_run
+from volseg.comparison.side_by_side import Comparison, line_up
+from volseg.comparison.sources import Source, plan_sources
+from volseg.comparison.tables import TABLES, write_tables
+from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError, VolsegError
 from volseg.figures.saving import save_figure
-from volseg.files.writing import CONFIG_FILE, MODEL_FILE, check_outputs, make_output
-from volseg.metrics.record import SUMMARY_FILE
+from volseg.files.writing import check_outputs, make_output
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import is_finished
@@ -38,7 +38,7 @@ class CompareResult:
     Attributes:
         comparison: The runs side by side.
         output: Folder of the tables and the picture.
-        failures: `(run, reason)` of each training that failed, and of cases that one left out.
+        failures: `(run, reason)` of each training that failed, and of cases that were left out.
     """
 
     comparison: Comparison
@@ -46,20 +46,11 @@ class CompareResult:
     failures: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
-class _Source:
-    """One thing to compare: a folder with scores, and the config that is to be trained into it."""
-
-    name: str
-    folder: Path
-    config: ExperimentConfig | None = None
-
-
 def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()) -> CompareResult:
     """Compare runs, training those that are given as configs, and write tables and a picture.
 
     A config is trained into `output/runs/<name of the config>`. Where that holds a run that came
-    to its end, it is taken as it is; one that was stopped goes on. Every config, data list and
+    to its end, it is taken as it is; one that was stopped is resumed. Every config, data list and
     folder is checked before the first training starts, and a training that fails does not stop
     the next.
 
@@ -74,10 +65,10 @@ def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()
         DataListError: If a folder has no scores, or the runs share no region or no case.
         CheckpointError: If `output` holds a run of another experiment.
         OutputError: If the results cannot be written.
-        Stopped: If a signal that `signals.hold` notes has come; called again, it goes on.
+        Stopped: If a signal that `signals.hold` notes has come; called again, it is resumed.
     """
     check_outputs(output, [*TABLES, REPORT, PICTURE])
-    planned = _plan(sources, output, overrides)
+    planned = plan_sources(sources, output, overrides)
     given = {one.name: read_run(one.folder, one.name) for one in planned if one.config is None}
     # What will never compare is said now, not after a day of training.
     line_up([given[o.name] if o.config is None else _expected(o, o.config) for o in planned])
@@ -97,73 +88,7 @@ def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()
     return CompareResult(comparison, output, tuple(failures))
 
 
-def _plan(sources: Sequence[Path], output: Path, overrides: Sequence[str]) -> list[_Source]:
-    """What each source is; ConfigError if one is neither run nor config, or two are one."""
-    if len(sources) < 2:
-        raise ConfigError(
-            f"found {len(sources)} run or config to compare",
-            remedy="give two or more run folders or configs (.yaml)",
-        )
-    if overrides and not any(_is_config(path) for path in sources):
-        raise ConfigError(
-            f"{' '.join(overrides)} changes options of configs, but only run folders are given",
-            remedy="leave it out",
-        )
-    planned = [
-        _of_config(path, output, overrides) if _is_config(path) else _of_folder(path)
-        for path in sources
-    ]
-    for folder, count in Counter(one.folder.resolve() for one in planned).items():
-        if count > 1:
-            raise ConfigError(
-                f"{count} of the runs are or would be in {folder}",
-                remedy="give each run once, and configs of different names",
-            )
-    names = Counter(one.name for one in planned)
-    # Folders of one name are told apart by their path.
-    return [one if names[one.name] == 1 else replace(one, name=str(one.folder)) for one in planned]
-
-
-def _is_config(path: Path) -> bool:
-    return path.suffix.lower() in (".yaml", ".yml")
-
-
-def _of_folder(path: Path) -> _Source:
-    if not path.exists():
-        raise ConfigError(
-            f"{path} does not exist", remedy="give run folders or configs (.yaml)", path=path
-        )
-    if not path.is_dir():
-        is_inside = path.name in (MODEL_FILE, SUMMARY_FILE)
-        raise ConfigError(
-            f"{path} is neither a run folder nor a config (.yaml)",
-            remedy="give the folder that it is in" if is_inside else "give those to compare",
-            path=path,
-        )
-    return _Source(path.resolve().name, path)
-
-
-def _of_config(path: Path, output: Path, overrides: Sequence[str]) -> _Source:
-    if path.name == CONFIG_FILE and (path.parent / MODEL_FILE).is_file():
-        raise ConfigError(
-            f"{path} is the config of a run", remedy=f"give its folder, {path.parent}", path=path
-        )
-    config = load_config(path, overrides)
-    options = config.training
-    if options.devices == "auto":
-        # Lightning starts the whole command again for each further GPU, trained runs included.
-        config = load_config(path, [*overrides, "training.devices=1"])
-    elif options.devices > 1 or options.nodes > 1:
-        raise ConfigError(
-            f"{path} trains on {options.devices} devices of {options.nodes} nodes, and compare on "
-            "one",
-            remedy="set training.devices=1, or train with volseg fit and compare the run folders",
-            path=path,
-        )
-    return _Source(path.stem, output / "runs" / path.stem, config)
-
-
-def _expected(source: _Source, config: ExperimentConfig) -> ScoredRun:
+def _expected(source: Source, config: ExperimentConfig) -> ScoredRun:
     """Cases and regions, without scores, that the run of a config will have.
 
     What would fail after hours is refused: no cases, no validation, another run in the folder,
@@ -190,7 +115,7 @@ def _expected(source: _Source, config: ExperimentConfig) -> ScoredRun:
 
 
 def _trained(
-    source: _Source, config: ExperimentConfig
+    source: Source, config: ExperimentConfig
 ) -> tuple[ScoredRun | None, list[tuple[str, str]]]:
     """The run of a config, trained as far as need be, and what failed."""
     failures = []
@@ -199,7 +124,7 @@ def _trained(
             logger.info("%s is finished and is taken as it is", source.folder)
         else:
             resume = bool(find_checkpoints(source.folder))
-            logger.info("%s %s", "going on with" if resume else "training", source.folder)
+            logger.info("%s %s", "resuming" if resume else "training", source.folder)
             result = fit(config, source.folder, resume=resume)
             failures = [
                 (source.name, f"case {case_id} is left out: {reason}")

@@ -27,7 +27,7 @@ from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
 from volseg.labels import LabelScheme
 from volseg.metrics.doubts import doubts
 from volseg.metrics.groups import GroupTable
-from volseg.metrics.record import SCORE_FILES, ScoreRecord
+from volseg.metrics.record import CASES_FILE, SCORE_FILES, SUMMARY_FILE, ScoreRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
 from volseg.progress import track
@@ -52,6 +52,7 @@ class EvaluateResult:
         by_group: Scores by what the data list tells of the cases, and by missing channels.
         missing_channels: Channels that a case lacks; only cases that lack one.
         notes: What a reader has to know: how the integers were read, and which means say little.
+        files: Names of the files in `output`.
     """
 
     table: ScoreTable
@@ -63,6 +64,7 @@ class EvaluateResult:
     by_group: GroupTable = field(default_factory=GroupTable)
     missing_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = (CASES_FILE, SUMMARY_FILE)
 
 
 def evaluate(  # noqa: PLR0913  (an option each)
@@ -140,8 +142,10 @@ def evaluate(  # noqa: PLR0913  (an option each)
         "notes": notes,
     }
     make_output(output, _FILES)
-    record.write(output, about)
+    files_written = record.write(output, about)
     draw_scored_samples(output / SAMPLES_FILE, record.table, comparisons)
+    if (output / SAMPLES_FILE).is_file():
+        files_written = (*files_written, SAMPLES_FILE)
     return EvaluateResult(
         record.table,
         output,
@@ -152,6 +156,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         record.by_group,
         record.missing_channels,
         (*notes, *doubts(record.table)),
+        files_written,
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
-from volseg.comparison.runs import SCORES, Comparison, ScoredRun
+from volseg.comparison.scored_run import ScoredRun
+from volseg.comparison.side_by_side import Comparison
 from volseg.comparison.statistics import smallest_p
 from volseg.files.writing import atomic_write
 
@@ -36,12 +37,14 @@ def _tidy_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
     for run in comparison.runs:
         who = (run.name, run.network)
         for region in comparison.regions:
-            for score in SCORES:
-                found = comparison.statistics(run, region, score)
-                yield (*who, region, score, "patients", *astuple(found))
+            for score in comparison.scores:
+                found = comparison.statistics(run, region, score.name)
+                rounded = (score.rounded(value) for value in astuple(found)[1:])
+                yield (*who, region, score.name, "patients", found.n, *rounded)
             for kind, means in comparison.slices(run).get(region, {}).items():
-                for score in SCORES:
-                    yield (*who, region, score, kind, means["n"], means[score], None, None, None)
+                for score in comparison.scores:
+                    mean = score.rounded(means.get(score.name))
+                    yield (*who, region, score.name, kind, means["n"], mean, None, None, None)
         yield from ((*who, *row) for row in _other_rows(comparison, run))
 
 
