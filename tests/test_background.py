@@ -15,7 +15,7 @@ from volseg.images.background import background_of, tissue_of
 from volseg.images.grid import Grid
 from volseg.images.nifti import CaseImages, read_first_slices
 from volseg.phantoms import make_cohort
-from volseg.survey.grey_values import telling
+from volseg.survey.grey_values import cases_to_read
 from volseg.tasks.check import check
 from volseg.tasks.split import split
 from volseg.training.preparation import prepare_cases
@@ -470,8 +470,8 @@ def test_cases_to_look_at_are_some_of_all_and_one_of_each_odd_kind(monkeypatch):
     cases = [VolumeCase(str(n), str(n), (), ("t1n",)) for n in range(12)]
     odd = {"1": ("-1",), "2": ("-1",), "4": ("none",), "9": ("5",)}
 
-    assert [one.case_id for one in telling(cases, odd)] == ["0", "3", "6", "9", "1", "4"]
-    assert [one.case_id for one in telling(cases[:2], {})] == ["0", "1"]
+    assert [one.case_id for one in cases_to_read(cases, odd)] == ["0", "3", "6", "9", "1", "4"]
+    assert [one.case_id for one in cases_to_read(cases[:2], {})] == ["0", "1"]
 
 
 def test_only_the_beginning_of_a_file_is_read_for_its_first_slice(tmp_path):

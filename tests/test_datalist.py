@@ -21,7 +21,7 @@ from volseg.cases.layouts import layout_of
 from volseg.cases.volume_case import VolumeCase
 from volseg.errors import DataListError, LabelError
 from volseg.finding.folders import find_cases, find_scans
-from volseg.survey.schemes import Group, tell_schemes
+from volseg.survey.schemes import Group, schemes_of
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 OLD = ("t1", "t1ce", "t2", "flair")
@@ -478,20 +478,20 @@ def test_values_decide_what_names_leave_open_or_the_user_is_asked(schemes, value
     one = group(schemes, *values)
 
     if scheme:
-        assert tell_schemes([one], "") == dict.fromkeys(one.values, scheme)
+        assert schemes_of([one], "") == dict.fromkeys(one.values, scheme)
     else:
-        with pytest.raises(LabelError, match=r"cannot be told: .* say it"):
-            tell_schemes([one], "say it")
+        with pytest.raises(LabelError, match=r"is not clear: .* say it"):
+            schemes_of([one], "say it")
 
 
 def test_the_question_shows_values_and_what_fits():
     unclear = [group((), {0, 1}, {3}), group((), {9})]
 
     with pytest.raises(LabelError) as error:
-        tell_schemes(unclear, "say it")
+        schemes_of(unclear, "say it")
 
     assert str(error.value) == (
-        "what the label maps mean cannot be told: 2 cases with names hold the values 0 1 3, which "
+        "the label scheme is not clear: 2 cases with names hold the values 0 1 3, which "
         "fit brats2023, brats2024-gli, brats2024-ped, msd; 1 case with names hold the values 9, "
         "which fit no label scheme; say it"
     )

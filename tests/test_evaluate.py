@@ -421,7 +421,7 @@ def test_empty_label_maps_score_as_brats_does(folders):
         ("BraTS-PED-00001-000", (1, 2, 3, 4), "brats2024-ped"),
     ],
 )
-def test_the_scheme_of_the_reference_is_told_by_names_and_values(
+def test_the_scheme_of_the_reference_follows_from_names_and_values(
     tmp_path, caplog, case_id, values, expected
 ):
     label_map = np.resize([0, *values], (6, 6, 6)).astype(np.uint8)
@@ -444,7 +444,7 @@ def test_a_scheme_of_the_reference_that_cannot_be_told_is_asked_for(tmp_path, ca
     folders = (tmp_path / "predictions", tmp_path / "reference", tmp_path / "scores")
 
     message = (
-        r"cannot be told: 1 case with file names of .*, which fit brats2023, .*; say it with "
+        r"is not clear: 1 case with file names of .*, which fit brats2023, .*; say it with "
         r"--reference-labels NAME \(the predictions are in brats2023\)"
     )
     with pytest.raises(LabelError, match=message):

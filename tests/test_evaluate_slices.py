@@ -346,9 +346,7 @@ def test_two_masks_of_one_case_of_the_reference_fail_that_case_alone(pairs, tmp_
 
 
 def test_what_masks_alone_mean_is_asked_for(pairs, tmp_path):
-    with pytest.raises(
-        LabelError, match=r"cannot be told: 3 cases .* binary; .*--reference-labels"
-    ):
+    with pytest.raises(LabelError, match=r"is not clear: 3 cases .* binary; .*--reference-labels"):
         evaluate(pairs[0], tmp_path / "masks", pairs[2], "binary")
 
 

@@ -85,7 +85,7 @@ def test_a_word_of_contrast_agent_in_a_name_or_its_folder_never_stands_beside_na
         return
 
     with pytest.raises(
-        DataListError, match="a word of contrast agent; if it is T1 without the agent, say so by"
+        DataListError, match="a word of contrast agent; if it is T1 without the agent, give"
     ):
         find_cases([tmp_path], ["t1n"])
 

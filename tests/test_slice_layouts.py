@@ -718,8 +718,7 @@ def test_split_hints_at_a_table_beside_the_patients_and_counts_single_slices(tmp
     result = split([lgg], tmp_path / "list.json", folds=2)
 
     assert result.notes == (
-        f"{lgg / 'data.csv'} may tell more of the patients: list it with --table "
-        f"{lgg / 'data.csv'}",
+        f"{lgg / 'data.csv'} may hold more on the patients: add it with --table {lgg / 'data.csv'}",
         "patients with a single slice: 1",
     )
     assert result.finding.skipped == ()

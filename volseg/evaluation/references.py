@@ -22,7 +22,7 @@ from volseg.finding.folders import check_list_is_not_needed, find_cases
 from volseg.finding.name_reading import read_name
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.survey.label_maps import read_values
-from volseg.survey.schemes import decisions_in_words, group_cases, tell_schemes
+from volseg.survey.schemes import decisions_in_words, group_cases, schemes_of
 from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
@@ -165,7 +165,7 @@ def reference_schemes(
         # What cannot be read says nothing here; its case fails when it is to be scored.
         values = {name: frozenset() if isinstance(v, str) else v for name, v in read.items()}
         groups = group_cases(open_cases, values, found.layout_of)
-        names |= tell_schemes(groups, remedy)
+        names |= schemes_of(groups, remedy)
         for decision in decisions_in_words(groups, names):
             logger.info("reference: %s", decision)
     # A scheme written into a config is known by the name that the predictions bear.

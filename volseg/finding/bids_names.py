@@ -61,13 +61,13 @@ def _bids_problem(suffix: str, entities: dict[str, str]) -> str:
     if entities.get("part", "mag") != "mag":
         return f"the {entities['part']} of an image, not its magnitude"
     kind = kind_of(suffix)
-    told = " ".join(entities[name] for name in ("acq", "desc", "rec", "mod") if name in entities)
-    if kind in {"T1", "T2"} and ("flair" in told or "star" in told):
-        return f"the name says both {told} and {suffix}"
-    said, own = _entity_words(entities), words_in(suffix)
-    if kind in {"T2", "FLAIR"} and agent(said) == "t1c":
+    said = " ".join(entities[name] for name in ("acq", "desc", "rec", "mod") if name in entities)
+    if kind in {"T1", "T2"} and ("flair" in said or "star" in said):
+        return f"the name says both {said} and {suffix}"
+    given, own = _entity_words(entities), words_in(suffix)
+    if kind in {"T2", "FLAIR"} and agent(given) == "t1c":
         return f"{kind} after contrast agent"
-    contradict = agent(said) == "" or (own and said and agent(own) != agent(said))
+    contradict = agent(given) == "" or (own and given and agent(own) != agent(given))
     return "the name says both with and without contrast agent" if contradict else ""
 
 

@@ -40,7 +40,7 @@ class Description:
         path: The file.
         layout: `MSD` (channels in the fourth dimension) or `NNUNET` (a file for each channel).
         channels: What the images hold, in order.
-        labels: Name of the label scheme, if the names of the labels tell it.
+        labels: Name of the label scheme, if the names of the labels are those of a scheme.
     """
 
     path: Path
@@ -64,7 +64,7 @@ def read_description(path: Path, image_names: Collection[str]) -> Description:
 
     Args:
         path: The file.
-        image_names: Names of the images, which tell MSD from the first nnU-Net.
+        image_names: Names of the images; they distinguish MSD from the first nnU-Net.
 
     Raises:
         DataListError: If it is not JSON or does not name the channels.

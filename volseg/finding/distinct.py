@@ -1,4 +1,4 @@
-"""Cases of several folders as one set: copies left out, each case with a name and a patient."""
+"""Cases of several folders as one set: without copies, each with its own name and a patient."""
 
 from __future__ import annotations
 
@@ -224,13 +224,13 @@ def _in_one_spelling(found: Iterable[Found]) -> list[Found]:
 
 
 def _notes(found: Iterable[Found]) -> list[str]:
-    """A note on cases whose results a file system without letter case cannot tell apart."""
+    """A note on cases whose names differ in letter case alone."""
     spellings: dict[str, list[str]] = defaultdict(list)
     for one in found:
         spellings[one.case.case_id.casefold()].append(one.case.case_id)
     return [
         f"cases {' and '.join(sorted(names))} differ in letter case alone; on a file system that "
-        "does not tell it apart, the result of one replaces that of the other"
+        "ignores letter case, the result of one replaces that of the other"
         for names in spellings.values()
         if len(names) > 1
     ]

@@ -37,7 +37,7 @@ _NATIVE = frozenset((
 _NEGATION = frozenset(("no", "non", "without", "wo", "before"))
 _AROUND = frozenset(("with", "agent"))
 AGENT_WORDS = _AFTER_CONTRAST | _NATIVE | _NEGATION | _AROUND
-# These tell of an agent wherever they stand; "post" does, unless a time or a number follows.
+# These mean an agent anywhere in the name; "post" does, unless a time or a number follows.
 _APART = _AFTER_CONTRAST - {"c", "cm", "km", "+", "post", "enhanced"}
 _NO_TIME_AFTER = re.compile(r"[a-z]\w*")
 _AFTER_TIME = re.compile(r"(?:op|surg|resec|treat|tx|rt|radi|chemo|therap|mortem)\w*")
@@ -45,12 +45,12 @@ _AFTER_TIME = re.compile(r"(?:op|surg|resec|treat|tx|rt|radi|chemo|therap|mortem
 
 @dataclass(frozen=True)
 class Reading:
-    """What a name says.
+    """The case and the content of a file, read from its name.
 
     Attributes:
         case: The case; empty if the file is called by its content alone.
         contents: A channel, `LABEL`, or nothing if the name does not say.
-        problem: Why it does not, if there is more to say than that no word is known.
+        problem: Why `contents` is empty, where the reason is not just that no word is known.
         other: Another case and content that the same words may mean: `P7_post_T1` may be T1 after
             contrast of P7, or T1 without it of the examination P7_post.
         doubt: Why this may be T1 after contrast, unless that lies beside it: `Gd_7_T1`.
@@ -64,7 +64,7 @@ class Reading:
 
 
 class Words:
-    """The words of a name, in lower case, and what stands before them."""
+    """The words of a name, in lower case, and the text before each."""
 
     def __init__(self, whole: str) -> None:
         matches = list(_TOKEN.finditer(whole))
@@ -73,10 +73,11 @@ class Words:
         self._starts = [match.start() for match in matches]
 
     def before(self, index: int) -> str:
-        """The name up to a word, without the signs that part them."""
+        """The name up to a word, without the separators at its end."""
         return self.whole[: self._starts[index]].rstrip("_.- ") if self.texts else ""
 
     def text(self, index: int) -> str:
+        """A word; "" before the first."""
         return self.texts[index] if index >= 0 else ""
 
 
@@ -94,7 +95,7 @@ def is_loose(word: str) -> bool:
 
 
 def agent(words: Iterable[str]) -> str | None:
-    """`t1c` or `t1n` as words say it; "" if they contradict themselves, None if they say none."""
+    """`t1c` or `t1n` by words of contrast agent; "" if they contradict, None without such."""
     words = set(words)
     if {"pre", "post"} <= words:
         return ""
@@ -111,8 +112,8 @@ def words_in(word: str) -> list[str]:
 
 def agent_apart(words: Sequence[str]) -> str | None:
     """What words that need not be beside T1 say of the contrast agent, as `agent` does."""
-    told = [word for word in words if word in _APART | _NATIVE | _NEGATION]
+    found = [word for word in words if word in _APART | _NATIVE | _NEGATION]
     for word, after in itertools.pairwise(words):
         if word == "post" and _NO_TIME_AFTER.fullmatch(after) and not _AFTER_TIME.fullmatch(after):
-            told.append(word)
-    return agent(told)
+            found.append(word)
+    return agent(found)

@@ -20,7 +20,7 @@ from volseg.words import cut
 
 @dataclass(frozen=True)
 class Naming:
-    """What the user says of names; for what it names, no other name counts.
+    """Patterns of file names given by the user; a channel with a pattern has no other names.
 
     Attributes:
         channels: Glob of the files of each channel, in which `*` is any text and `?` one sign. With
@@ -89,11 +89,11 @@ class Naming:
         return globs
 
     def read(self, path: PurePath, read: Reading) -> Reading:
-        """What a file is, which the names that are known say to be `read`.
+        """The reading of a file, with the patterns of the user before what is known.
 
         Args:
             path: From the folder that was searched on.
-            read: As `read_name` says.
+            read: The result of `read_name`.
         """
         whole = stem(path.name)
         fitting = {content: glob for content, glob in self.globs.items() if _fits(glob, path)}
@@ -116,9 +116,9 @@ class Naming:
 def of_one_case(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
     """Readings by which the files of a folder are one case, called by the folder; or none.
 
-    They are where no two are of one channel, unless the names agree on a case or tell of several
-    patients. So lie the series of an examination, each called by a protocol. What has no digit in
-    it, such as `MRHR`, is no case.
+    They are one case if no two hold the same channel, unless their names agree on a case or name
+    several patients: so lie the series of an examination, each named after its protocol. A name
+    without a digit, such as `MRHR`, is no case.
     """
     channels = [one.contents for one in read.values() if one.contents != (LABEL,)]
     cases = {one.case for one in read.values()}
@@ -161,14 +161,14 @@ def not_told_apart(read: Mapping[Path, Reading], naming: Naming) -> str:
         or any(len(of_case) == len(files) for of_case in held.values())
     ):
         return ""
-    told = []
+    clashes = []
     for content, paths in files.items():
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         glob = naming.channels.get(content)
         by = f"--name {content}={glob} fits" if glob else f"{content} by its name is"
-        told.append(f"{by} {cut(paths[0].name, 60)}{more}")
+        clashes.append(f"{by} {cut(paths[0].name, 60)}{more}")
     return (
-        f"what is left of the names differs from channel to channel: {', '.join(told)}; give "
+        f"what is left of the names differs from channel to channel: {', '.join(clashes)}; give "
         "patterns that fit one file each, or a folder for each case"
     )
 

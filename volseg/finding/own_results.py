@@ -1,4 +1,4 @@
-"""What volseg itself wrote into a folder: results and pictures, which are no scans."""
+"""Results and pictures that volseg wrote into a folder: they are no scans."""
 
 from __future__ import annotations
 

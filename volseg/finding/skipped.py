@@ -36,10 +36,10 @@ def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> str:
         return (
             f"{path} holds no scans; give a folder of NIfTI files (.nii, .nii.gz) or of 2D images"
         )
-    told = in_words(skipped)
-    unknown = any(UNKNOWN in entry.reason for entry in skipped) and _NAME_IT not in told
+    reasons = in_words(skipped)
+    unknown = any(UNKNOWN in entry.reason for entry in skipped) and _NAME_IT not in reasons
     hint = f"; if these are images of a case, name the files: {_NAME_IT}" if unknown else ""
-    return f"{path} holds no usable case: {told}{hint}"
+    return f"{path} holds no usable case: {reasons}{hint}"
 
 
 def no_image(name: str) -> str:
@@ -66,16 +66,16 @@ def of_one_case_perhaps(home: Path, files: int, cases: int) -> Skipped:
 def in_words(skipped: Sequence[Skipped]) -> str:
     """What was left out and why, each kind of reason at least once.
 
-    Cases come first, then scans, and last files that are none. Many entries of one kind are told by
-    their number and the first of them.
+    Cases come first, then scans, and last other files. Of many entries of one kind, the number and
+    the first are given.
     """
     kinds = list(_kinds(skipped).values())
     if len(kinds) == 1:
-        found = "; ".join(": ".join(_told([entry])) for entry in skipped[:_FEW])
+        found = "; ".join(": ".join(_summary([entry])) for entry in skipped[:_FEW])
         return found + (f"; and {len(skipped) - _FEW} more" if len(skipped) > _FEW else "")
-    told = [": ".join(_told(entries)) for entries in kinds[:_KINDS_SHOWN]]
+    kinds_shown = [": ".join(_summary(entries)) for entries in kinds[:_KINDS_SHOWN]]
     left = sum(map(len, kinds[_KINDS_SHOWN:]))
-    return "; ".join([*told, *([f"and {left} more"] if left else [])])
+    return "; ".join([*kinds_shown, *([f"and {left} more"] if left else [])])
 
 
 def table_rows(skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
@@ -83,12 +83,12 @@ def table_rows(skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
     table = []
     for entries in _kinds(skipped).values():
         few = len(entries) <= _FEW
-        table += [_told([entry]) for entry in entries] if few else [_told(entries)]
+        table += [_summary([entry]) for entry in entries] if few else [_summary(entries)]
     return table
 
 
-def _told(entries: Sequence[Skipped]) -> tuple[str, str]:
-    """What the entries of one kind are, and the reason that they share."""
+def _summary(entries: Sequence[Skipped]) -> tuple[str, str]:
+    """Which entries are of one kind, and the reason that they share."""
     first = entries[0]
     place = str(first.path)
     if len(entries) == 1:

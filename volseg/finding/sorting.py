@@ -173,7 +173,7 @@ class Sorting:
             contents: Its files.
             layout: How they are named.
             place: Where they lie.
-            labels: Label scheme, where a `dataset.json` tells it.
+            labels: Label scheme by a `dataset.json`, if there is one.
         """
         if set(contents) == {LABEL}:
             self._strays += [(LONE_LABEL, path) for path in contents[LABEL]]
@@ -189,7 +189,7 @@ class Sorting:
             return
         label = tuple(contents.pop(LABEL, ()))
         files = {channel: path for channel, path in files.items() if channel != LABEL}
-        # One file under several channels is 4D: it stays whole, in its own order.
+        # A file under several channels is 4D: its channels stay in the order of the file.
         whole = len(set(files.values())) < len(files)
         channels = tuple(files if whole else (c for c in self.channels if c in files))
         images = tuple(dict.fromkeys(files[channel] for channel in channels))

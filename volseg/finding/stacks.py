@@ -86,7 +86,7 @@ def find_stacks(paths: Iterable[Path], top: Path, wanted: Wanted) -> Stacks:
     """Cases of the 2D images below a folder, by the names of files; none is opened.
 
     Files called `<folder>_<n>` are the slices of one case, in the order of n, and so are those of
-    TCGA wherever they lie. In every other layout, an image is a case, unless `wanted.patient` tells
+    TCGA wherever they lie. In every other layout, an image is a case, unless `wanted.patient` says
     which patients there are: the images of each are then one case, in natural order. Its path goes
     from `top` on, without a folder that says images or masks, and without the ending. A mask bears
     the name of its image in a folder called `masks` or `labels` in the place of `images`, or the

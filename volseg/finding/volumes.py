@@ -45,13 +45,13 @@ Files = dict[str, list[Path]]
 
 @dataclass
 class Group:
-    """Files that are taken for those of one case.
+    """Files that seem to be of one case.
 
     Attributes:
         case_id: Its name.
         home: Its folder, or that of several cases.
-        named: Whether the names of the files name it; else its folder does.
-        files: By what they hold.
+        named: Whether the files bear its name; else its folder does.
+        files: The files by content.
     """
 
     case_id: str
@@ -153,7 +153,7 @@ def _decided(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
     return {
         path: Reading(
             one.case,
-            problem=f"{one.doubt}; if it is T1 without the agent, say so by --name t1n=GLOB",
+            problem=f"{one.doubt}; if it is T1 without the agent, give --name t1n=GLOB",
         )
         if one.doubt and one.case not in after
         else one
@@ -169,7 +169,7 @@ def _decide(
     case, content = one.other
     if case in cases and (not one.contents or one.case not in cases):
         return Reading(case, (content,))
-    # Beside T1 before contrast, T1 after it tells itself, and the other way round.
+    # Of a pair of T1 with and without contrast, one makes the other clear.
     pair = {(one.case, ("t1n",)), (one.case, ("t1c",))} <= set(held)
     if one.contents and case not in cases and (one.case in cases or pair):
         return Reading(one.case, one.contents)

@@ -32,7 +32,7 @@ class Cohort:
         joins: Those of them that say which cases became one patient.
         warnings: What makes scores on these cases doubtful.
         schemes: Label scheme of each labelled case, by `case_id`.
-        decisions: A sentence for each group of cases: its label scheme, and what decided it.
+        decisions: A sentence for each group of cases: its label scheme, and the source of it.
     """
 
     found: Finding
@@ -117,7 +117,7 @@ class Cohort:
             cases, sentence = add_groups(cases, read_patient_table(table, columns))
             notes.append(sentence)
         elif beside := table_beside(cases, folders):
-            notes.append(f"{beside} may tell more of the patients: list it with --table {beside}")
+            notes.append(f"{beside} may hold more on the patients: add it with --table {beside}")
         if single := _patients_with_a_slice(cases):
             notes.append(f"patients with a single slice: {single}")
         return self._with(cases, notes=(*self.notes, *notes))
@@ -166,15 +166,15 @@ class Cohort:
     def no_label_maps(self) -> str:
         """That no case can be trained on, and all that was left out, each kind with its reason."""
         left_out = [*self.lost, *self.found.skipped]
-        told = f" (left out: {in_words(left_out)})" if left_out else ""
+        also = f" (left out: {in_words(left_out)})" if left_out else ""
         if self.lost:
             number = cases_in_words(len(self.lost))
             first = self.lost[0].reason
-            return f"none of {number} has a usable label map; the first problem: {first}{told}"
+            return f"none of {number} has a usable label map; the first problem: {first}{also}"
         number = cases_in_words(len(self.cases))
         names = "; --label-name says how the names of label maps end" if left_out else ""
         return (
-            f"none of {number} has a label map{told}; volseg infer takes folders without a data "
+            f"none of {number} has a label map{also}; volseg infer takes folders without a data "
             f"list{names}"
         )
 

@@ -35,8 +35,8 @@ def joined(
         own = {name: set(of_case) - shared for name, of_case in keys.items()}
         cases, pairs = join_patients(cases, own)
         for first, second in pairs[:1]:
-            told = f"{_pairs(len(pairs))}, such as {first} and {second}"
-            notes.append(f"{told}: the same {what}, so taken for one patient")
+            found = f"{_pairs(len(pairs))}, such as {first} and {second}"
+            notes.append(f"{found}: the same {what}, so taken for one patient")
     warnings = [
         f"all {total} cases have the same {' and the same '.join(all_same)}: copies of "
         "one scan, or placeholders; scores on this list say nothing of other scans"
@@ -47,7 +47,7 @@ def joined(
 def _shared_by_all(
     keys: Mapping[str, Collection[Hashable]], cases: Sequence[Case]
 ) -> set[Hashable]:
-    """Keys of all cases of three patients or more: of these, names alone part patients."""
+    """Keys that all cases of three patients or more share; then only names separate patients."""
     if len({case.patient_id for case in cases}) < 3:
         return set()
     return set.intersection(*(set(keys.get(case.case_id, ())) for case in cases))

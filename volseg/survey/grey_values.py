@@ -1,4 +1,4 @@
-"""Which cases to look at for odd grey values: some of all, and those whose first slices are odd."""
+"""Odd grey values of a cohort, found in some cases that are read whole and in all first slices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from volseg.cases.case import Case
 from volseg.errors import VolsegError
 from volseg.progress import track
 
-# Cases that are read whole: of all, and of those that differ from others.
+# Cases that are read whole: out of all, and out of those with an odd first slice.
 _OF_ALL, _ODD = 8, 8
 # Share of a slice that one value must fill to be its background.
 _FILLS = 0.25
@@ -47,8 +47,8 @@ def _filling(values: np.ndarray) -> str:
     return f"{found[counts.argmax()]:.3g}" if fills else _NO_VALUE
 
 
-def telling(cases: Sequence[Case], odd: Mapping[str, tuple[str, ...]]) -> list[Case]:
-    """Some cases from the first to the last of them, and the first of each kind that is odd."""
+def cases_to_read(cases: Sequence[Case], odd: Mapping[str, tuple[str, ...]]) -> list[Case]:
+    """Some cases, spread evenly over all, and the first case of each kind of odd first slice."""
     chosen = {case.case_id: case for case in cases[:: -(-len(cases) // _OF_ALL) or 1]}
     first = {odd[case.case_id]: case for case in reversed(cases) if case.case_id in odd}
     for case in list(first.values())[::-1][:_ODD]:
@@ -57,7 +57,7 @@ def telling(cases: Sequence[Case], odd: Mapping[str, tuple[str, ...]]) -> list[C
 
 
 def odd_borders(odd: Mapping[str, Iterable[str]], total: int) -> list[str]:
-    """How many cases have a background that is not 0, if several have, in words."""
+    """A sentence on cases whose background is not 0, if there are several."""
     names = [case_id for case_id, border in odd.items() if set(border) - {"0", _NO_VALUE}]
     if len(names) < 2:
         return []
@@ -68,10 +68,10 @@ def odd_borders(odd: Mapping[str, Iterable[str]], total: int) -> list[str]:
 
 
 def odd_backgrounds(cases: Sequence[Case]) -> tuple[str, ...]:
-    """What is odd about the backgrounds of cases, of which some are read whole."""
+    """Sentences on odd backgrounds; some of the cases are read whole."""
     found: dict[str, str] = {}
     odd = borders(cases)
-    for case in telling(cases, odd):
+    for case in cases_to_read(cases, odd):
         with contextlib.suppress(VolsegError):
             for note in case.grey_value_notes():
                 found.setdefault(note.partition(": ")[2] or note, f"case {case.case_id}: {note}")

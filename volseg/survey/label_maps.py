@@ -1,4 +1,4 @@
-"""Label maps of many cases read at once: their values, their tumour, which of them are the same."""
+"""Label maps of many cases, read in parallel: values, slices with tumour, equal label maps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LabelMap:
         tumour_slices: Number of slices with any of them but 0.
         key: The same for label maps that are equal voxel by voxel, whatever integers they bear;
             None where few voxels are labelled.
-        notes: What its header leaves open.
+        notes: What was assumed where its header is incomplete.
         outline: Logarithm of the number of labelled voxels, their centre and spread along the axes
             right, forward and up, in voxels; None where few are labelled, and of slices.
     """
@@ -73,7 +73,7 @@ def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T
             return str(error)
 
     by_id = {case.case_id: case for case in cases}
-    # Decompression lets go of Python's lock, so threads are enough.
+    # Decompression releases Python's lock, so threads are enough.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = zip(by_id, pool.map(attempt, by_id.values()), strict=True)
         return dict(track(read, "reading label maps", len(by_id)))

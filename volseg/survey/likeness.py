@@ -1,7 +1,7 @@
-"""Cases that are one scan though their files differ: packed again, in another type, mirrored.
+"""Cases that are one scan though their files differ: compressed again, in another type, mirrored.
 
-Their label maps may have been corrected. Cases whose label maps are alike in size and place are
-rare, so only their images are read and compared.
+Their label maps may have been corrected. Cases with label maps of similar size and place are rare,
+so only the images of those are read and compared.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from volseg.errors import VolsegError
 from volseg.images.background import thinned
 from volseg.survey.label_maps import LabelMap
 
-# Label maps are alike up to these: logarithm of the volume, centre and spread in voxels.
+# Label maps are similar within these: logarithm of the volume, centre and spread in voxels.
 _TOLERANCE = np.array([0.1, *[4.0] * 3, *[3.0] * 3])
 # Correlation of grey values; T1 of two persons in one space: 0.91 at most among eight BraTS cases.
 _SAME = 0.98
 
 
 def alike(cases: Iterable[Case], label_maps: Mapping[str, LabelMap]) -> list[tuple[Case, Case]]:
-    """Pairs of cases with label maps that are alike and an image that is the same.
+    """Pairs of cases with similar label maps and the same image.
 
     Args:
         cases: Some of them; of those with one and the same label map, the first counts.
@@ -56,7 +56,7 @@ def _have_same_image(
 
 
 def _sample(case: Case, channel: str) -> npt.NDArray[np.float64] | None:
-    """Voxels of a channel, alike however it is stored; None if it cannot be read."""
+    """Voxels of a channel in one orientation; None if it cannot be read."""
     try:
         images = case.read_images([channel])
     except VolsegError:

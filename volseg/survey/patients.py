@@ -1,4 +1,4 @@
-"""What makes it doubtful that folds part patients: said of names that do not show it."""
+"""Warnings where folds may put scans of one patient on both sides, since names do not show it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FOLDERS = 3
 def doubts(
     cases: Sequence[Case], layout_of: Mapping[str, Layout], *, by_pattern: bool
 ) -> tuple[str, ...]:
-    """Warnings where it is doubtful that folds part patients.
+    """Warnings where scans of one patient may lie in training and in validation.
 
     Args:
         cases: Cases to train on.
@@ -34,7 +34,7 @@ def doubts(
 
 
 def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, Layout]) -> str | None:
-    """A warning where names of images tell no patient."""
+    """A warning where names of images hold no patient."""
     unknown = sum(
         layout_of[case.case_id].patients == "unknown" and case.patient_id == case.case_id
         for case in cases
@@ -54,7 +54,7 @@ def unmatched_releases(cases: Iterable[Case]) -> str | None:
     if len(releases) < 2:
         return None
     by_number = {"BraTS 2021", "BraTS-GLI of 2023 and later"} == set(releases)
-    how = "names match by number alone" if by_number else "names cannot tell"
+    how = "names match by number alone" if by_number else "names do not show"
     return (
         f"{', '.join(releases)} are combined: one may hold patients of another under other names, "
         f"which {how}. The same person may then lie in training and in validation, and scores will "

@@ -18,7 +18,7 @@ _UNIFORM = 0.99
 
 
 def image_keys(cases: Iterable[Case]) -> dict[str, frozenset[Hashable]]:
-    """What is the same for cases of which an image holds the same bytes; not of all cases.
+    """Keys that cases share if an image of both holds the same bytes; cases without one are absent.
 
     Files are compared by size, and those of one size by samples of 64 KiB, so that thousands of
     volumes take seconds. Images of a few bytes, or of one value, are no evidence. A stack is
@@ -44,7 +44,7 @@ def image_keys(cases: Iterable[Case]) -> dict[str, frozenset[Hashable]]:
 
 def _key(paths: Sequence[Path], sizes: Sequence[int]) -> Hashable:
     digest = hashlib.blake2b()
-    told = False
+    varies = False
     for path, size in zip(paths, sizes, strict=True):
         try:
             samples = _samples(path, size)
@@ -52,8 +52,8 @@ def _key(paths: Sequence[Path], sizes: Sequence[int]) -> Hashable:
             return None
         digest.update(samples)
         counts = np.bincount(np.frombuffer(samples, np.uint8), minlength=1)
-        told |= counts.max() < _UNIFORM * len(samples)
-    return (tuple(sizes), digest.hexdigest()) if told else None
+        varies |= counts.max() < _UNIFORM * len(samples)
+    return (tuple(sizes), digest.hexdigest()) if varies else None
 
 
 def _samples(path: Path, size: int) -> bytes:

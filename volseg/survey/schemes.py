@@ -1,4 +1,4 @@
-"""Which label scheme cases follow: what names leave open, values decide, or the user is asked."""
+"""The label scheme of cases, by file names and label values; where both leave it open, the user."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Values = frozenset[int]
 
 @dataclass(frozen=True)
 class Group:
-    """Cases whose label scheme is told by one thing.
+    """Cases whose label scheme has one source: file names, a `dataset.json`, the user.
 
     Attributes:
-        told_by: What tells the scheme.
-        schemes: What it leaves open; empty if it tells nothing.
+        source: What decides the scheme, in words.
+        schemes: Schemes that the source allows; empty: any.
         values: Values of each label map, by case.
     """
 
-    told_by: str
+    source: str
     schemes: tuple[str, ...]
     values: Mapping[str, Values]
 
@@ -38,15 +38,15 @@ class Group:
 def group_cases(
     cases: Iterable[Case], values: Mapping[str, Values], layout_of: Mapping[str, Layout]
 ) -> list[Group]:
-    """Cases by what tells their label scheme."""
+    """Cases by the source of their label scheme."""
     groups: dict[tuple[str, tuple[str, ...]], dict[str, Values]] = defaultdict(dict)
     for case in cases:
         layout = layout_of[case.case_id]
-        told_by, schemes = f"file names of {layout}", layout.schemes
+        source, schemes = f"file names of {layout}", layout.schemes
         if case.labels:
-            told_by, schemes = f"label names in the dataset.json of {layout}", (case.labels,)
-        groups[told_by, schemes][case.case_id] = values[case.case_id]
-    return [Group(*told, of_cases) for told, of_cases in sorted(groups.items())]
+            source, schemes = f"label names in the dataset.json of {layout}", (case.labels,)
+        groups[source, schemes][case.case_id] = values[case.case_id]
+    return [Group(*decided, of_cases) for decided, of_cases in sorted(groups.items())]
 
 
 def decide_schemes(
@@ -55,7 +55,7 @@ def decide_schemes(
     layout_of: Mapping[str, Layout],
     asked: str | None,
 ) -> tuple[list[Group], dict[str, str]]:
-    """Cases by what decides their label scheme, and the scheme of each.
+    """Cases by the source of their label scheme, and the scheme of each.
 
     Args:
         cases: Some of them.
@@ -77,18 +77,18 @@ def decide_schemes(
         return [Group("as asked for", (), values)], dict.fromkeys(values, asked)
     readable = [case for case in cases if case.case_id in values]
     groups = group_cases(readable, values, layout_of)
-    return groups, tell_schemes(groups, _REMEDY)
+    return groups, schemes_of(groups, _REMEDY)
 
 
-def tell_schemes(groups: Iterable[Group], remedy: str) -> dict[str, str]:
+def schemes_of(groups: Iterable[Group], remedy: str) -> dict[str, str]:
     """Label scheme of each case.
 
     Args:
-        groups: Cases by what tells their scheme.
-        remedy: How the user can name a scheme that cannot be told.
+        groups: Cases by the source of their scheme.
+        remedy: How the user can name a scheme that stays open.
 
     Raises:
-        LabelError: If that of a group cannot be told.
+        LabelError: If the scheme of a group stays open.
     """
     schemes: dict[str, str] = {}
     unclear = []
@@ -100,13 +100,11 @@ def tell_schemes(groups: Iterable[Group], remedy: str) -> dict[str, str]:
         seen = _union(group.values.values())
         fitting = ", ".join(schemes_fitting(seen)) or "no label scheme"
         unclear.append(
-            f"{cases_in_words(len(group.values))} with {group.told_by} hold the values "
+            f"{cases_in_words(len(group.values))} with {group.source} hold the values "
             f"{values_in_words([seen])}, which fit {fitting}"
         )
     if unclear:
-        raise LabelError(
-            f"what the label maps mean cannot be told: {'; '.join(unclear)}", remedy=remedy
-        )
+        raise LabelError(f"the label scheme is not clear: {'; '.join(unclear)}", remedy=remedy)
     return schemes
 
 
@@ -126,7 +124,7 @@ def _scheme_of(group: Group) -> str | None:
     seen = _union(fitting)
     possible = schemes_fitting(seen)
     first, second = (LABEL_SCHEMES[name] for name in group.schemes)
-    # Without a value that tells, the two must mean the same by those that they share.
+    # Without a value of one scheme alone, both must give the shared values one meaning.
     compatible = first.regions.items() <= second.regions.items()
     if first.name in possible:
         return first.name if compatible else None
@@ -139,8 +137,8 @@ def _scheme_of(group: Group) -> str | None:
 def schemes_meant(scheme: str, values: Iterable[Values]) -> list[str]:
     """Schemes with the same regions that fit all label maps, where `scheme` does not.
 
-    Left out one by one, the label maps that contradict it would take all that tells with them: of
-    2021 with a 3 for the enhancing tumour, those without one would stay.
+    If only the label maps that contradict `scheme` were left out, the evidence would go with them:
+    of a set of 2021 that writes 3 for the enhancing tumour, cases without that tumour would stay.
 
     >>> schemes_meant("brats2021", [frozenset({0, 1, 2, 3}), frozenset({0, 2})])
     ['brats2023', 'msd']
@@ -148,7 +146,7 @@ def schemes_meant(scheme: str, values: Iterable[Values]) -> list[str]:
     []
     """
     own = get_scheme(scheme)
-    # One that no scheme explains says nothing of the others.
+    # A label map that fits no scheme is no evidence for the others.
     seen = _union(of_case for of_case in values if schemes_fitting(of_case))
     if seen - {0} <= own.labels.keys():
         return []
@@ -173,7 +171,7 @@ def _union(values: Iterable[Values]) -> Values:
 
 
 def decisions_in_words(groups: Iterable[Group], schemes: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each group: the scheme of its cases that are listed, and what told it."""
+    """A sentence for each group: the scheme of its listed cases, and its source."""
     sentences = []
     for group in groups:
         listed = {case_id: v for case_id, v in group.values.items() if case_id in schemes}
@@ -181,7 +179,7 @@ def decisions_in_words(groups: Iterable[Group], schemes: Mapping[str, str]) -> t
             scheme = schemes[next(iter(listed))]
             name = "of the config" if scheme == FROM_CONFIG else scheme
             sentences.append(
-                f"labels {name} for {cases_in_words(len(listed))}: {group.told_by}, "
+                f"labels {name} for {cases_in_words(len(listed))}: {group.source}, "
                 f"values {values_in_words(listed.values())}"
             )
     return tuple(sentences)

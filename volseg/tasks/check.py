@@ -19,7 +19,7 @@ from volseg.finding.skipped import notes_in_words
 from volseg.images.grid import check_same_grid
 from volseg.progress import track
 from volseg.runs.folds import choose_cases
-from volseg.survey.grey_values import borders, telling
+from volseg.survey.grey_values import borders, cases_to_read
 from volseg.training.announcements import regions_missing
 from volseg.training.cache.case_arrays import case_scheme, notes_on, read_masks
 from volseg.training.hardware import check_hardware
@@ -129,7 +129,7 @@ def _notes(of_cases: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
 def _grey_values(cases: Sequence[Case], config: ExperimentConfig) -> dict[str, Sequence[str]]:
     """What is odd about the grey values of some cases, and of those whose first slices are odd."""
     notes: dict[str, Sequence[str]] = {}
-    for case in telling(cases, borders(cases)):
+    for case in cases_to_read(cases, borders(cases)):
         with contextlib.suppress(VolsegError):
             notes[case.case_id] = notes_on(case, config)
     return notes

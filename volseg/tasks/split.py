@@ -1,4 +1,4 @@
-"""Find the cases in folders, decide their label schemes, share them out into folds, list them."""
+"""Find the cases in folders, decide their label schemes, assign folds, write a data list."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def split(
         ConfigError: If there is no label scheme called `labels`, or an option makes no sense.
         DataListError: If there are no cases with label maps, or fewer patients than folds, or the
             table cannot be used.
-        LabelError: If the scheme of label maps cannot be told.
+        LabelError: If the label scheme is not clear.
         OutputError: If the list cannot be written.
     """
     asked = get_scheme(labels).name if labels and labels != FROM_CONFIG else labels
