@@ -2,88 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from typing import Any, cast
 
 from volseg.cases.case import Case, SpacingMm
-from volseg.cases.identity import patient_key, patient_of, unfit_name
+from volseg.cases.data_list_file import Entry, doubt_about_folds, read_list_file
+from volseg.cases.identity import patient_key
 from volseg.cases.kinds import kind_of
-from volseg.config.section import Spacing
 from volseg.errors import DataListError
-from volseg.files.documents import read_json
 from volseg.files.ownership import data_list_text
-from volseg.words import cut, listed, shown
 
 logger = logging.getLogger(__name__)
-
-_LONGEST = 400
-_Name = Annotated[str, Field(min_length=1)]
-
-
-def _file_name(name: str) -> str:
-    if unfit := unfit_name(name):
-        raise ValueError(f"the name {unfit}; call a case by letters that a file name may hold")
-    return name
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else ([] if value is None else value)
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Entry(_Strict):
-    """A case as it stands in a list."""
-
-    case_id: Annotated[_Name, AfterValidator(_file_name)]
-    patient_id: _Name
-    # One 4D file stands alone, as MSD writes it.
-    image: Annotated[
-        list[_Name],
-        BeforeValidator(_as_list),
-        Field(min_length=1),
-    ]
-    # A stack lists a mask for each slice.
-    label: Annotated[list[_Name], BeforeValidator(_as_list)] = []
-    fold: Annotated[int, Field(ge=0)] | None = None
-    labels: _Name | None = None
-    channels: Annotated[list[_Name], Field(min_length=1)] | None = None
-    spacing_mm: Annotated[list[Spacing], Field(min_length=3, max_length=3)] | None = None
-    groups: dict[str, str] = {}
-
-
-class _File(_Strict):
-    """A data list as it stands on disk."""
-
-    volseg: Literal[1]
-    name: str
-    channels: Annotated[list[_Name], Field(min_length=1)]
-    data_root: _Name | None
-    training: list[_Entry]
-    testing: list[_Entry] = []
-    # Of the list as volseg wrote it; whoever edits it need not care.
-    sha256: Any = None
-    # What the Decathlon format also has; for other readers.
-    description: Any = None
-    reference: Any = None
-    licence: Any = None
-    release: Any = None
-    tensorImageSize: Any = None
-    modality: Any = None
-    labels: Any = None
-    numTraining: Any = None
-    numTest: Any = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +92,7 @@ def read_data_list(path: Path, data_root: Path | None = None) -> DataList:
         DataListError: If the file cannot be read, is no data list, names a case twice, or has one
             patient in several folds.
     """
-    file = _parse(path)
+    file = read_list_file(path)
     if data_root is None and file.data_root is None:
         raise DataListError(
             f"{path} does not say where its scans are",
@@ -170,7 +103,7 @@ def read_data_list(path: Path, data_root: Path | None = None) -> DataList:
             ),
             path=path,
         )
-    if doubt := _doubt(file.training):
+    if doubt := doubt_about_folds(file.training):
         logger.warning("%s: %s", path, doubt)
     root = _absolute(data_root or path.parent / (file.data_root or ""))
     return DataList(
@@ -234,7 +167,7 @@ def _relative(path: Path, start: Path) -> str:
         return path.as_posix()
 
 
-def _case(entry: _Entry, channels: Sequence[str], root: Path) -> Case:
+def _case(entry: Entry, channels: Sequence[str], root: Path) -> Case:
     case = kind_of(entry.image)(
         case_id=entry.case_id,
         patient_id=entry.patient_id,
@@ -246,97 +179,3 @@ def _case(entry: _Entry, channels: Sequence[str], root: Path) -> Case:
         groups=entry.groups,
     )
     return case.with_spacing(cast(SpacingMm, tuple(entry.spacing_mm))) if entry.spacing_mm else case
-
-
-def _parse(path: Path) -> _File:
-    content = read_json(path, DataListError, f"data list {path}", "make one with volseg split")
-    if not isinstance(content, dict) or "volseg" not in content:
-        raise DataListError(
-            f"{path} is no data list of volseg: it has no key 'volseg'",
-            remedy="make one with volseg split",
-            path=path,
-        )
-    try:
-        file = _File.model_validate(content)
-    except ValidationError as error:
-        problems = [_explain(detail) for detail in error.errors()]
-    else:
-        problems = [cut(problem, _LONGEST) for problem in _inconsistencies(file)]
-    if problems:
-        raise DataListError(listed(f"{path} is not a valid data list:", problems))
-    return file
-
-
-def _inconsistencies(file: _File) -> Iterator[str]:
-    """What is wrong between the values of a list."""
-    entries = [*file.training, *file.testing]
-    if not entries:
-        yield "it holds no cases; list some under 'training' or 'testing'"
-    for case_id, times in Counter(entry.case_id for entry in entries).items():
-        if times > 1:
-            yield f"case {case_id} is listed {times} times; keep one"
-    yield from _patients_in_several_folds(file.training)
-    for entry in file.training:
-        if not entry.label:
-            yield f"case {entry.case_id} in 'training' has no label; move it to 'testing'"
-    for entry in entries:
-        misfits = kind_of(entry.image).misfits(
-            len(entry.image),
-            len(entry.label),
-            entry.channels or file.channels,
-            has_spacing=entry.spacing_mm is not None,
-        )
-        yield from (f"case {entry.case_id} {misfit}" for misfit in misfits)
-
-
-def _patients_in_several_folds(entries: Sequence[_Entry]) -> Iterator[str]:
-    """A patient who is trained on and validated on; no fold means trained on, always."""
-    folds: dict[str, dict[int | None, _Entry]] = defaultdict(dict)
-    for entry in entries:
-        folds[patient_key(entry.patient_id)].setdefault(entry.fold, entry)
-    for entry_of in folds.values():
-        if len(entry_of) > 1:
-            (first, *_) = entry_of.values()
-            yield (
-                f"patient {first.patient_id} is in several folds: {_in_folds(entry_of)}; "
-                "give all cases of a patient one fold, or split again"
-            )
-
-
-def _doubt(entries: Sequence[_Entry]) -> str | None:
-    """A warning if names tell that cases of two folds are of one patient, unlike the list."""
-    folds: dict[str, dict[int | None, _Entry]] = defaultdict(dict)
-    for entry in entries:
-        folds[patient_key(patient_of(entry.case_id))].setdefault(entry.fold, entry)
-    parted = [entry_of for entry_of in folds.values() if len(entry_of) > 1]
-    if not parted:
-        return None
-    return (
-        f"by their names, cases of {len(parted)} patients are in several folds, such as "
-        f"{_in_folds(parted[0])}; scores will be too good if they are of one person"
-    )
-
-
-def _in_folds(entry_of: Mapping[int | None, _Entry]) -> str:
-    return ", ".join(
-        f"{entry.case_id} in {'no fold' if fold is None else f'fold {fold}'}"
-        for fold, entry in entry_of.items()
-    )
-
-
-def _explain(detail: ErrorDetails) -> str:
-    """One mistake found by pydantic, as `place: what was found`."""
-    # A key that is no text has no place.
-    *outer, last = detail["loc"] or ("it",)
-    place = cut(".".join(map(str, detail["loc"])) or "it", 100)
-    if detail["type"] == "missing":
-        return f"{place}: missing; add it"
-    if detail["type"] == "extra_forbidden":
-        known = _Entry.model_fields if outer else _File.model_fields
-        close = difflib.get_close_matches(str(last), known, n=1, cutoff=0.5)
-        return f"{place}: unknown key; " + (f"did you mean {close[0]!r}?" if close else "remove it")
-    message = detail["msg"][0].lower() + detail["msg"][1:]
-    found = detail["input"]
-    return f"{place}: {message}" + (
-        "" if isinstance(found, dict | list) else f", got {shown(found)}"
-    )
