@@ -27,6 +27,7 @@ from volseg.images.grid import Grid
 from volseg.images.nifti import CaseImages, read_case
 from volseg.transforms import preprocess, preprocess_masks, to_original
 from volseg.transforms.augmentation import augmentation
+from volseg.transforms.resampling import labels_to_original
 from volseg.transforms.warping import RandomWarp, rotation
 
 RAS = np.eye(4)
@@ -360,6 +361,25 @@ def test_a_sphere_at_another_spacing_comes_back(affine, spacing):
     where = world(done.image_grid.affine, coarse.shape[1:])
     head = where[:, done.image[0] != 0].mean(axis=1)
     assert np.linalg.norm(where[:, coarse[0]].mean(axis=1) - head) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([1, 1, 0, 0], [1, 1, 1, 1, 0, 0, 0, 0]),
+        ([0, 1, 2, 2], [0, 0, 1, 1, 2, 2, 2, 2]),
+        ([False, True, False, True], [False, False, True, True, False, False, True, True]),
+    ],
+)
+def test_on_the_way_back_a_voxel_takes_the_label_that_most_of_it_has(labels, expected):
+    fine = Grid((8, 2, 2), np.eye(4))
+    coarse = fine.resampled((2, 1, 1))
+    label_map = np.broadcast_to(np.array(labels)[:, None, None], coarse.shape)[None]
+
+    back = labels_to_original(label_map, coarse, fine)
+
+    assert back.dtype == label_map.dtype
+    assert np.array_equal(back[0], np.broadcast_to(np.array(expected)[:, None, None], fine.shape))
 
 
 def test_a_mask_voxel_is_at_least_half_covered():

@@ -52,6 +52,29 @@ def to_original(probabilities: torch.Tensor, image_grid: Grid, scan_grid: Grid) 
     return result
 
 
+def labels_to_original(
+    labels: npt.NDArray[Any], image_grid: Grid, scan_grid: Grid
+) -> npt.NDArray[Any]:
+    """Bring masks or label maps back as `to_original` does; a voxel takes what most of it has.
+
+    Args:
+        labels: Integers or booleans (N, I, J, K) on the preprocessed grid.
+        image_grid: Grid of the preprocessed image.
+        scan_grid: Grid of the source files.
+
+    Returns:
+        (N, *scan_grid.shape) of the same type; 0 outside the preprocessed image, and of two
+        values that have half of a voxel the larger.
+    """
+    result = np.zeros((len(labels), *scan_grid.shape), labels.dtype)
+    largest = np.zeros(result.shape, np.float32)
+    for value in np.unique(labels)[::-1]:
+        share = moved(labels == value, image_grid, scan_grid)
+        result[share > largest] = value
+        np.maximum(largest, share, out=largest)
+    return result
+
+
 def covered(image_grid: Grid, scan_grid: Grid) -> tuple[slice, ...]:
     """The box of a scan outside which `to_original` gives 0.
 

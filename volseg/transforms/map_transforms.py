@@ -1,0 +1,268 @@
+"""Reading and preprocessing for pipelines of MONAI: dictionary transforms, with the way back.
+
+They call what `fit` and `infer` call, `Case.read_images` and `preprocess`, so their arrays are the
+same to the bit. volseg calls these functions without MONAI, whose import takes longer than
+preparing several cases.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform
+from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, TraceKeys, ensure_tuple_rep
+
+from volseg.cases.case import Case
+from volseg.cases.slice_stack_case import SliceStackCase
+from volseg.config import CHANNELS, PreprocessingConfig
+from volseg.errors import DataListError, GeometryError, ImageError
+from volseg.finding.folders import find_scans
+from volseg.images.grid import Grid, check_same_grid
+from volseg.images.nifti import CaseImages
+from volseg.labels import LabelScheme, get_scheme
+from volseg.transforms.preprocessing import Preprocessed, preprocess, preprocess_masks
+from volseg.transforms.resampling import labels_to_original, to_original
+
+logger = logging.getLogger(__name__)
+
+# Entries of the metadata of an image, beside those that MONAI knows.
+_KIND, _NOTES, _MISSING = "kind", "notes", "missing"
+
+
+class LoadCased(MapTransform):
+    """Reads cases: what is at `keys` becomes an image, and its label map is put beside it.
+
+    An image is a `MetaTensor` (C, I, J, K) of the type in the files, a label map one of (1, I, J,
+    K), uint8; both have the affine of the scan. Their metadata hold the file, or the folder of
+    several, as `filename_or_obj`, the `missing` channels and the `notes` on the files.
+
+    Args:
+        keys: Where the cases are: each a `Case`, or the folder of one case in any known layout.
+        channels: What to read, in this order.
+        fill_missing: Channel that stands in for a missing one; None: that is an error.
+        label_keys: Where the label map of each case goes; None: it is not read.
+        allow_missing_keys: Whether a key may be missing.
+
+    Raises:
+        DataListError: If a folder does not hold one case, or a wanted label map is missing.
+        ImageError: If a file cannot be read, or a channel is missing.
+        GeometryError: If the files of a case do not lie on one grid.
+
+    Examples:
+        >>> load = LoadCased("image", label_keys="label")  # doctest: +SKIP
+        >>> load({"image": "scans/BraTS2021_00000"})["image"].shape  # doctest: +SKIP
+        torch.Size([4, 240, 240, 155])
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        channels: Sequence[str] = CHANNELS,
+        fill_missing: str | None = None,
+        label_keys: KeysCollection | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.channels = tuple(channels)
+        self.fill_missing = fill_missing
+        self.label_keys = ensure_tuple_rep(label_keys, len(self.keys))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key, label_key in self.key_iterator(result, self.label_keys):
+            case = self._case(result[key])
+            images = case.read_images(self.channels, self.fill_missing)
+            about = {
+                _KIND: case.kind,
+                _NOTES: "; ".join(images.notes),
+                _MISSING: " ".join(images.missing),
+            }
+            result[key] = _meta_tensor(images.array, images.grid, case.place, about)
+            if label_key is not None:
+                label_map, grid = case.read_reference()
+                result[label_key] = _meta_tensor(label_map[None], grid, case.label[0], {})
+        return result
+
+    def _case(self, given: object) -> Case:
+        if isinstance(given, Case):
+            return given
+        if not isinstance(given, str | os.PathLike):
+            raise DataListError(
+                f"a {type(given).__name__} is given, but a case or its folder is expected",
+                remedy="take cases from volseg.find_cases",
+            )
+        required = [self.fill_missing] if self.fill_missing else self.channels
+        cases = find_scans(Path(given), self.channels, required=required).cases
+        if len(cases) != 1:
+            raise DataListError(
+                f"{given} holds {len(cases)} cases", remedy="give each case, or its folder"
+            )
+        return cases[0]
+
+
+class PreprocessCased(MapTransform, InvertibleTransform):
+    """Prepares images for a network of volseg, as `fit` and `infer` do; see `preprocess`.
+
+    Images are those of `LoadCased`, or (C, I, J, K) of MONAI's `LoadImaged`. Label maps (1, I, J,
+    K) become masks (R, I, J, K) of the regions of their label scheme, in its order. The inverse
+    brings images and probabilities, masks and label maps from the grid of the network to that of
+    the scan, to the last bit of its affine: floating-point values are interpolated linearly, of
+    masks and label maps a voxel takes the value that most of it has; 0 comes from outside.
+
+    Args:
+        keys: Where the images are.
+        config: Channels, spacing, background, grey values; such as `ExperimentConfig.preprocessing`
+            of a model.
+        label_keys: Where the label map of each image is; None: there is none.
+        labels: Label scheme of the label maps, or its name.
+        dtype: Of the images: float32, or float16, as the cache of `fit` rounds them.
+        allow_missing_keys: Whether a key may be missing.
+
+    Raises:
+        ImageError: If what is at a key is no image, or its grey values are not usable.
+        GeometryError: If a label map does not lie on the grid of its image.
+        SchemeError: If a label map holds integers that its scheme does not define.
+
+    Examples:
+        >>> prepare = PreprocessCased("image", PreprocessingConfig())
+        >>> scan = MetaTensor(torch.arange(64.0).reshape(1, 4, 4, 4), affine=torch.eye(4))
+        >>> prepare.inverse(prepare({"image": scan}))["image"].shape
+        torch.Size([1, 4, 4, 4])
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        config: PreprocessingConfig | None = None,
+        label_keys: KeysCollection | None = None,
+        labels: LabelScheme | str | None = None,
+        dtype: npt.DTypeLike = np.float32,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.config = config or PreprocessingConfig()
+        self.label_keys = ensure_tuple_rep(label_keys, len(self.keys))
+        self.labels = get_scheme(labels) if isinstance(labels, str) else labels
+        self.dtype = dtype
+        if label_keys is not None and labels is None:
+            raise ValueError("label maps have a label scheme; name it in labels")
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        result = dict(data)
+        for key, label_key in self.key_iterator(result, self.label_keys):
+            scan = _meta_tensor_of(result[key], key)
+            done = preprocess(_case_images(scan), self.config, self.dtype)
+            for note in done.notes:
+                logger.warning("%s: %s", scan.meta.get(ImageMetaKey.FILENAME_OR_OBJ, key), note)
+            result[key] = self._prepared(done.image, scan, done)
+            notes = [scan.meta.get(_NOTES, ""), *done.notes]
+            result[key].meta[_NOTES] = "; ".join(filter(None, notes))
+            if label_key is not None:
+                label_map = _meta_tensor_of(result[label_key], label_key)
+                result[label_key] = self._prepared(self._masks(label_map, done), label_map, done)
+        return result
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Bring what is at the keys back to the grid of its scan."""
+        result = dict(data)
+        keys = [key for key in (*self.keys, *self.label_keys) if key is not None]
+        for key in keys:
+            if key in result:
+                result[key] = self._on_scan(result[key], key)
+            elif not self.allow_missing_keys:
+                raise KeyError(f"key {key!r} is missing, but {keys} are expected")
+        return result
+
+    def _masks(self, label_map: MetaTensor, done: Preprocessed) -> npt.NDArray[np.bool_]:
+        assert self.labels is not None  # __init__ asks for them
+        grid, labels = _grid(label_map), _array(label_map)[0]
+        check_same_grid({"image": done.scan_grid, "label map": grid})
+        self.labels.check(np.unique(labels))
+        masks = self.labels.masks(labels)
+        return preprocess_masks(np.stack(list(masks.values())), grid, done)
+
+    def _prepared(self, array: npt.NDArray[Any], scan: MetaTensor, done: Preprocessed) -> Any:
+        """An array on the grid of the network, which remembers where it came from."""
+        image = MetaTensor(torch.from_numpy(array)).copy_meta_from(scan)
+        grids = {
+            name: {"shape": grid.shape, "affine": grid.affine}
+            for name, grid in {"image": done.image_grid, "scan": done.scan_grid}.items()
+        }
+        # MONAI's method has no annotations.
+        push: Any = self.push_transform
+        push(image, orig_size=done.scan_grid.shape, extra_info=grids)
+        image.affine = torch.from_numpy(done.image_grid.affine)
+        return image
+
+    def _on_scan(self, image: Any, key: Hashable) -> Any:
+        grids = self.get_most_recent_transform(image)[TraceKeys.EXTRA_INFO]
+        image_grid, scan_grid = (
+            Grid(tuple(grids[name]["shape"]), np.asarray(grids[name]["affine"]))
+            for name in ("image", "scan")
+        )
+        if tuple(image.shape[1:]) != image_grid.shape:
+            raise GeometryError(
+                f"{key} has shape {tuple(image.shape[1:])}, but its preprocessed image has "
+                f"{image_grid.shape}",
+                remedy="invert first what was applied after PreprocessCased",
+            )
+        if image.is_floating_point():
+            values = to_original(image.as_tensor(), image_grid, scan_grid)
+        else:
+            values = torch.from_numpy(labels_to_original(_array(image), image_grid, scan_grid))
+        scan = MetaTensor(values).copy_meta_from(image)
+        self.pop_transform(scan)
+        scan.affine = torch.from_numpy(scan_grid.affine)
+        return scan
+
+
+def _meta_tensor(
+    array: npt.NDArray[Any], grid: Grid, place: Path, about: Mapping[str, str]
+) -> MetaTensor:
+    affine = torch.from_numpy(grid.affine)
+    meta = {
+        ImageMetaKey.FILENAME_OR_OBJ: str(place),
+        MetaKeys.ORIGINAL_AFFINE: affine.clone(),
+        MetaKeys.SPATIAL_SHAPE: np.array(grid.shape),
+        MetaKeys.SPACE: SpaceKeys.RAS,
+        **about,
+    }
+    return MetaTensor(torch.from_numpy(array), affine=affine, meta=meta)
+
+
+def _meta_tensor_of(value: object, key: Hashable) -> MetaTensor:
+    if isinstance(value, MetaTensor) and value.ndim == 4:
+        return value
+    found = f"a {type(value).__name__}"
+    if isinstance(value, torch.Tensor):
+        found += f" of shape {tuple(value.shape)}"
+    raise ImageError(
+        f"{key} is {found}, but a MetaTensor (C, I, J, K) with its affine is expected",
+        remedy="put LoadCased, or LoadImaged and EnsureChannelFirstd, before",
+    )
+
+
+def _array(tensor: MetaTensor) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = tensor.as_tensor().detach().cpu().numpy()
+    return array
+
+
+def _grid(tensor: MetaTensor) -> Grid:
+    i, j, k = tensor.shape[1:]
+    return Grid((i, j, k), np.asarray(tensor.affine, np.float64))
+
+
+def _case_images(scan: MetaTensor) -> CaseImages:
+    place = Path(str(scan.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "")))
+    # Whole heads are expected of slices, whatever their files are called.
+    slices = (place,) if scan.meta.get(_KIND) == SliceStackCase.kind else ()
+    return CaseImages(_array(scan), _grid(scan), header=None, notes=(), slices=slices)
