@@ -312,7 +312,7 @@ def test_a_stopped_infer_says_so_in_its_exit_code_on_any_rank(stand_in, monkeypa
     result = run("infer", "scans", "-m", "run", "-o", "out")
 
     assert result.exit_code == 75
-    assert "called again, it does the rest" in result.output
+    assert "Stopped by a signal: the same command does the rest" in result.output
 
 
 def test_infer_leaves_to_the_model_what_is_not_said(stand_in):
@@ -485,7 +485,7 @@ def test_demo_shows_its_steps_its_scores_and_its_picture(monkeypatch):
     assert re.search(r"WT +┃ TC", output)
     assert re.search(r"0.900 +│ 0.800", output)
     assert "Picture: here/demo.png" in output
-    assert output.endswith("with scans of your own:  volseg split FOLDER -o list.json\n")
+    assert output.endswith("with scans of your own:\n  volseg split FOLDER -o list.json\n")
 
 
 def test_info_is_read_by_people_and_by_programs(stand_in):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from volseg.cli.app import EXIT_USER_ERROR, PREPARE, command, complain
+from volseg.cli.next_steps import line, next_steps
 from volseg.cli.options import Config, Overrides
 from volseg.cli.tables import print_table, say
 
@@ -35,3 +36,4 @@ def check(config: Config, overrides: Overrides = None) -> None:
     for warning in result.warnings:
         say(f"Warning: {warning}")
     say("Nothing stops this training." if result.warnings else "No problem was found.")
+    next_steps({"train": [line("volseg", "fit", config, *(overrides or []))]})

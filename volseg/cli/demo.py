@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from volseg.cli.app import START, command
+from volseg.cli.next_steps import FOLDER, line, next_steps
 from volseg.cli.tables import number, print_table, say
 
 
@@ -30,4 +31,5 @@ def demo(
     result = run_demo(output, on_step=say)
     print_table("Mean Dice", result.dice, [[number(dice, 3) for dice in result.dice.values()]])
     say(f"Picture: {result.picture}")
-    say("Next, with scans of your own:  volseg split FOLDER -o list.json")
+    of_your_own = line("volseg", "split", FOLDER, "-o", "list.json")
+    next_steps({"begin with scans of your own": [of_your_own]})

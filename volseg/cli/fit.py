@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +11,15 @@ import typer
 from volseg import signals
 from volseg.cli.app import TRAIN, command, complain, fail_if_some_failed
 from volseg.cli.jobs import DryRun, Slurm, check_dry_run, tell_of_job
+from volseg.cli.next_steps import SCANS, line, next_steps
 from volseg.cli.options import Overrides
 from volseg.cli.tables import number, print_table, say
-from volseg.files.writing import MODEL_FILE, resume_command
+from volseg.files.writing import CURVES_FILE, MODEL_FILE, SAMPLES_FILE, resume_command
 
 if TYPE_CHECKING:
     from volseg.cases.data_list import DataList
     from volseg.config import ExperimentConfig
+    from volseg.tasks.fit import FitResult
 
 
 @command(TRAIN)
@@ -90,8 +91,22 @@ def fit(
     if result.rank == 0:
         if result.scores and result.trained:
             print_validation(result.scores)
-        say(f"Model: {result.model}")
+        _print_files(result)
     fail_if_some_failed(result.failures)
+
+
+def _print_files(result: FitResult) -> None:
+    """The files of a run, and what to do with its model."""
+    for name, file in (("Curves", CURVES_FILE), ("Samples", SAMPLES_FILE)):
+        if (result.run / file).is_file():
+            say(f"{name}: {result.run / file}")
+    say(f"Model: {result.model}")
+    next_steps(
+        {
+            "see how it learnt": [line("tensorboard", "--logdir", result.run)],
+            "segment scans": [line("volseg", "infer", SCANS, "-m", result.run, "-o", "results")],
+        }
+    )
 
 
 def _experiment(
@@ -132,7 +147,7 @@ def _submit_fit(
     options = read_slurm(words, experiment.slurm)
     experiment = experiment.model_copy(update={"slurm": options})
     job = submit_fit(experiment, folder, folds, resume=resume, dry_run=dry_run)
-    tell_of_job(job, f"tensorboard --logdir {shlex.quote(str(folder))}")
+    tell_of_job(job, line("tensorboard", "--logdir", folder))
 
 
 def _fit_folds(experiment: ExperimentConfig, folder: Path, folds: str, *, resume: bool) -> None:

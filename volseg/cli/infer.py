@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from volseg import signals
 from volseg.cli.app import EXIT_SOME_FAILED, USE, command
 from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, tell_of_job
+from volseg.cli.next_steps import REFERENCE, line, next_steps
 from volseg.cli.options import (
     DataRoot,
     Fold,
@@ -19,6 +20,9 @@ from volseg.cli.options import (
     completed_inference_keys,
 )
 from volseg.cli.tables import say
+
+if TYPE_CHECKING:
+    from volseg.tasks.infer import InferResult
 
 # Of cases that failed, named at the end.
 _NAMES = 20
@@ -129,7 +133,6 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
 
     from volseg.inference.options import InferOptions
     from volseg.tasks.infer import infer as run_infer
-    from volseg.words import cases_in_words
 
     signals.note_interrupts()
     options = InferOptions(
@@ -146,21 +149,36 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         shard=shard,
     )
     result = run_infer(scans, models, output, options, stop=lambda: signals.received() is not None)
+    _print_result(result, output)
+    if result.stopped:
+        say("Stopped by a signal: the same command does the rest")
+        raise typer.Exit(signals.exit_code())
+    if result.failures:
+        raise typer.Exit(EXIT_SOME_FAILED)
+    _print_next(scans, output, fold)
+
+
+def _print_result(result: InferResult, output: Path) -> None:
+    from volseg.words import cases_in_words
+
     done = cases_in_words(len(result.done)) if result.done or not result.kept else "no new case"
     failed = f", {len(result.failures)} failed" if result.failures else ""
     say(f"{done} segmented{failed}; results and {result.manifest.name} are in {output}")
-    if result.stopped:
-        say("stopped by a signal; called again, it does the rest")
-        raise typer.Exit(signals.exit_code())
-    if result.failures:
+    if result.failures and not result.stopped:
         # Each was named with its reason when it failed.
         names = list(result.failures)
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         say(f"Failed, for the reasons above and in the manifest: {', '.join(names[:_NAMES])}{more}")
-        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _override_words(tta: bool | None, overlap: float | None) -> list[str]:
     """The overrides that short options stand for."""
     named = {"tta": None if tta is None else str(tta).lower(), "overlap": overlap}
     return [f"inference.{name}={value}" for name, value in named.items() if value is not None]
+
+
+def _print_next(scans: Path, output: Path, fold: int | None) -> None:
+    reference = scans if scans.suffix == ".json" else REFERENCE
+    of_fold = [] if fold is None else ["--fold", fold]
+    evaluate = line("volseg", "evaluate", output, reference, *of_fold, "-o", "scores")
+    next_steps({"score the results": [evaluate]})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from volseg.cli.next_steps import line, next_steps
 from volseg.cli.tables import say
 from volseg.cli.terminal import put
 from volseg.errors import ConfigError
@@ -50,8 +50,6 @@ def tell_of_job(job: Submission, *watch: str) -> None:
     if job.job is None:
         put(job.script.rstrip("\n"), sys.stdout)
         return
-    # The shell is to see the star of an array.
-    log = "*".join(shlex.quote(part) if part else "" for part in job.log.split("*"))
-    say(f"Job {job.job} was submitted; its script is {job.path}. To watch it:")
-    for line in (f"squeue --jobs {job.job}", f"tail -F {log}", *watch):
-        say(f"  {line}")
+    say(f"Job {job.job} was submitted; its script is {job.path}")
+    queue = line("squeue", "--jobs", job.job)
+    next_steps({"watch it": [queue, line("tail", "-F", job.log), *watch]})

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.app import EXIT_SOME_FAILED, PREPARE, command
+from volseg.cli.next_steps import line, next_steps
 from volseg.cli.options import LabelName, Names, PatientRegex
 from volseg.cli.tables import print_table, say
 
 if TYPE_CHECKING:
+    from volseg.cases.data_list import DataList
     from volseg.tasks.split import SplitResult
 
 
@@ -108,6 +110,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
     )
     result = run_split(folders, output, folds, labels, seed, _words(channels), options)
     print_split(result)
+    _print_next(result)
     if result.finding.lost:
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -123,6 +126,29 @@ def _sizes(listed: str) -> tuple[float, ...]:
         raise typer.BadParameter(
             f"{listed!r} is no list of sizes; give three in mm, such as 1,1,5"
         ) from None
+
+
+def _config_for(data_list: DataList) -> tuple[str, tuple[str, ...]]:
+    """A shipped config that fits a list, and the channels that it reads."""
+    if not any(case.is_stack for case in data_list.training):
+        return "configs/brats_unet.yaml", ("t1n", "t1c", "t2w", "t2f")
+    channels = ("t1n", "t2f", "t1c")
+    if set(channels) <= set(data_list.channels):
+        return "configs/lgg_unet.yaml", channels
+    return "configs/png3064_unet.yaml", ("t1c",)
+
+
+def _print_next(result: SplitResult) -> None:
+    """How to train on the list, with a config that is shipped."""
+    data_list = result.data_list
+    config, channels = _config_for(data_list)
+    words = [config if Path(config).exists() else "CONFIG", f"data.data_list={result.path}"]
+    schemes = {case.labels for case in data_list.training if case.labels}
+    words += [f"labels={name}" for name in schemes if len(schemes) == 1]
+    if data_list.channels != channels:
+        words.append(f"data.channels=[{','.join(data_list.channels)}]")
+    check, fit = (line("volseg", command, *words) for command in ("check", "fit"))
+    next_steps({"try the experiment": [check], "train": [fit]})
 
 
 def print_split(result: SplitResult) -> None:

@@ -1,0 +1,55 @@
+"""What a command says to do next: lines that can be pasted."""
+
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from volseg.cases.slice_stack_case import SliceStackCase
+from volseg.cases.volume_case import VolumeCase
+from volseg.cases.data_list import DataList
+from volseg.cli.next_steps import line, next_steps
+from volseg.cli.split import _print_next
+from volseg.config import load_config
+
+BRATS = ("t1n", "t1c", "t2w", "t2f")
+
+
+def test_each_purpose_has_its_lines(capsys):
+    next_steps({"try it": ["volseg check a"], "train": ["volseg fit a", "tensorboard"]})
+
+    assert capsys.readouterr().out == (
+        "Next, to try it:\n  volseg check a\nThen, to train:\n  volseg fit a\n  tensorboard\n"
+    )
+
+
+def test_a_line_is_read_by_a_shell_as_the_words_that_it_was_made_of():
+    words = ["volseg", "fit", "a b.yaml", "data.channels=[t1n,t1c]", "it's", ""]
+
+    assert shlex.split(line(*words)) == words
+    assert line("tail", "-F", Path("my runs/*.log")) == "tail -F 'my runs/'*.log"
+
+
+@pytest.mark.parametrize(
+    ("kind", "channels", "labels", "config", "others"),
+    [
+        (VolumeCase, BRATS, "brats2023", "configs/brats_unet.yaml", ["labels=brats2023"]),
+        (VolumeCase, ("t1c", "t2f"), None, "configs/brats_unet.yaml", ["data.channels=[t1c,t2f]"]),
+        (SliceStackCase, ("t1n", "t2f", "t1c"), "lgg", "configs/lgg_unet.yaml", ["labels=lgg"]),
+        (SliceStackCase, ("t1c",), "binary", "configs/png3064_unet.yaml", ["labels=binary"]),
+    ],
+)
+def test_after_split_a_shipped_config_can_be_tried_and_trained_as_it_is_printed(
+    capsys, kind, channels, labels, config, others
+):
+    images = tuple(Path(f"{name}.nii") for name in (channels if kind is VolumeCase else ("a",)))
+    case = kind("a", "a", images, channels, (Path("b.nii"),), labels, fold=0)
+    result = SimpleNamespace(path=Path("my list.json"), data_list=DataList("x", channels, (case,)))
+
+    _print_next(result)
+
+    _, check, _, fit = capsys.readouterr().out.splitlines()
+    assert shlex.split(check) == ["volseg", "check", config, "data.data_list=my list.json", *others]
+    assert shlex.split(fit)[1:] == ["fit", *shlex.split(check)[2:]]
+    assert load_config(config, shlex.split(check)[3:]).data.channels == channels
