@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from volseg.cases.data_list import DataList
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cases.volume_case import VolumeCase
-from volseg.cases.data_list import DataList
 from volseg.cli.next_steps import line, next_steps
 from volseg.cli.split import _print_next
 from volseg.config import load_config

@@ -130,7 +130,7 @@ def _sizes(listed: str) -> tuple[float, ...]:
 
 def _config_for(data_list: DataList) -> tuple[str, tuple[str, ...]]:
     """A shipped config that fits a list, and the channels that it reads."""
-    if not any(case.is_stack for case in data_list.training):
+    if not any(case.slices for case in data_list.training):
         return "configs/brats_unet.yaml", ("t1n", "t1c", "t2w", "t2f")
     channels = ("t1n", "t2f", "t1c")
     if set(channels) <= set(data_list.channels):
