@@ -12,19 +12,19 @@ import yaml
 from pydantic import ValidationError
 
 from volseg.config import (
-    AttentionUNetConfig,
-    DynUNetConfig,
     ExperimentConfig,
     NetworkSection,
     PreprocessingConfig,
     Section,
-    SegResNetConfig,
-    SwinUNETRConfig,
-    UNetConfig,
     load_config,
     write_config,
 )
-from volseg.config.network import NETWORK_SECTIONS
+from volseg.config.networks import NETWORKS
+from volseg.config.networks.attention_unet import AttentionUNetConfig
+from volseg.config.networks.dynunet import DynUNetConfig
+from volseg.config.networks.segresnet import SegResNetConfig
+from volseg.config.networks.swin_unetr import SwinUNETRConfig
+from volseg.config.networks.unet import UNetConfig
 from volseg.errors import ConfigError
 from volseg.labels import LabelScheme, get_scheme
 
@@ -525,13 +525,13 @@ def numbers(section, place=()):
     "place",
     [
         *numbers(ExperimentConfig),
-        *((network, *place) for network, of in NETWORK_SECTIONS.items() for place in numbers(of)),
+        *((network, *place) for network, of in NETWORKS.items() for place in numbers(of)),
     ],
     ids=".".join,
 )
 def test_true_is_no_number(place):
     options = {}
-    if place[0] in NETWORK_SECTIONS:
+    if place[0] in NETWORKS:
         place, options = ("network", *place[1:]), {"network": {"name": place[0]}}
     *sections, last = place
     inner = options

@@ -10,8 +10,9 @@ import yaml
 
 from volseg.cases.data_list import read_data_list
 from volseg.config import load_config
+from volseg.config.networks import NETWORKS
 from volseg.losses import build_loss
-from volseg.networks import NETWORKS, build_network
+from volseg.networks import build_network
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))

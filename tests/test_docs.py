@@ -10,7 +10,7 @@ import sys
 import pytest
 from pages import DOCS, ROOT
 
-from volseg.config.network import NETWORK_SECTIONS
+from volseg.config.networks import NETWORKS
 from volseg.files.writing import (
     CONFIG_FILE,
     CURVES_FILE,
@@ -101,7 +101,7 @@ def test_options_commands_networks_and_schemes_are_those_of_the_code(site):
 
     for option in TrainingConfig.model_fields:
         assert f"training.{option}<" in page(site, "reference/config")
-    for name in NETWORK_SECTIONS:
+    for name in NETWORKS:
         assert f">{name}<" in page(site, "reference/networks")
     for name, scheme in LABEL_SCHEMES.items():
         assert f">{name}<" in page(site, "reference/labels")

@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from volseg.config import DeepLabV3PlusConfig, ExperimentConfig, PSPNetConfig
+from volseg.config import ExperimentConfig
+from volseg.config.networks.deeplabv3plus import DeepLabV3PlusConfig
+from volseg.config.networks.pspnet import PSPNetConfig
 from volseg.errors import ModelError
 from volseg.model_file import load_model, save_model
 from volseg.networks import build_network, load_encoder_weights

@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from volseg.config import DeepLabV3PlusConfig, ExperimentConfig, PSPNetConfig, SegNetConfig
+from volseg.config import ExperimentConfig
+from volseg.config.networks.deeplabv3plus import DeepLabV3PlusConfig
+from volseg.config.networks.pspnet import PSPNetConfig
+from volseg.config.networks.segnet import SegNetConfig
 from volseg.errors import ConfigError
 from volseg.networks import build_network, deeplabv3plus, pspnet, segnet
 from volseg.networks.blocks import PooledContext

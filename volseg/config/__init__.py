@@ -7,18 +7,8 @@ are reported at once. Nothing here imports torch, so a config is checked in a bl
 from volseg.config.data import AugmentationConfig, DataConfig
 from volseg.config.experiment import ExperimentConfig, load_config, write_config
 from volseg.config.idle import check_options, idle_options
-from volseg.config.network import (
-    AttentionUNetConfig,
-    DeepLabV3PlusConfig,
-    DynUNetConfig,
-    NetworkConfig,
-    NetworkSection,
-    PSPNetConfig,
-    SegNetConfig,
-    SegResNetConfig,
-    SwinUNETRConfig,
-    UNetConfig,
-)
+from volseg.config.networks import NetworkConfig
+from volseg.config.networks.section import NetworkSection
 from volseg.config.preprocessing import CHANNELS, PreprocessingConfig
 from volseg.config.section import Section
 from volseg.config.slurm import SlurmConfig, read_slurm
@@ -26,25 +16,17 @@ from volseg.config.training import InferenceConfig, LossConfig, TrainingConfig
 
 __all__ = [
     "CHANNELS",
-    "AttentionUNetConfig",
     "AugmentationConfig",
     "DataConfig",
-    "DeepLabV3PlusConfig",
-    "DynUNetConfig",
     "ExperimentConfig",
     "InferenceConfig",
     "LossConfig",
     "NetworkConfig",
     "NetworkSection",
-    "PSPNetConfig",
     "PreprocessingConfig",
     "Section",
-    "SegNetConfig",
-    "SegResNetConfig",
     "SlurmConfig",
-    "SwinUNETRConfig",
     "TrainingConfig",
-    "UNetConfig",
     "check_options",
     "idle_options",
     "load_config",

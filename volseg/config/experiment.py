@@ -15,7 +15,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 from volseg.config.data import AugmentationConfig, DataConfig
 from volseg.config.marks import Resume
 from volseg.config.mistakes import explain
-from volseg.config.network import NetworkConfig, NetworkSection, UNetConfig
+from volseg.config.networks import NetworkConfig
+from volseg.config.networks.section import NetworkSection
+from volseg.config.networks.unet import UNetConfig
 from volseg.config.preprocessing import PreprocessingConfig
 from volseg.config.section import Section
 from volseg.config.slurm import SlurmConfig

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from volseg.config.keys import full_key
-from volseg.config.network import NETWORK_SECTIONS
+from volseg.config.networks import NETWORKS
 from volseg.words import cut, shown
 
 # Letters of the longest line: the names of all options of a section have room.
@@ -31,10 +31,10 @@ def explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
         case "missing":
             text = "missing; add it"
         case "union_tag_not_found":
-            text = f"name is missing; use one of {', '.join(NETWORK_SECTIONS)}"
+            text = f"name is missing; use one of {', '.join(NETWORKS)}"
         case "union_tag_invalid":
             name = detail["ctx"]["tag"]
-            text = f"unknown network {shown(name)}; {_hint(name, NETWORK_SECTIONS)}"
+            text = f"unknown network {shown(name)}; {_hint(name, NETWORKS)}"
         case "model_type" | "model_attributes_type":
             text = f"a section holds lines of `option: value`, got {shown(found)}"
         case "path_type":
@@ -67,5 +67,5 @@ def _keys_beside(root: type[BaseModel], keys: Sequence[str], network: str | None
     """Names of the options in the section of the unknown key that `keys` ends with."""
     model: Any = root
     for key in keys[:-1]:
-        model = NETWORK_SECTIONS[network] if network else model.model_fields[key].annotation
+        model = NETWORKS[network] if network else model.model_fields[key].annotation
     return list(model.model_fields)

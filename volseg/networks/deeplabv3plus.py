@@ -12,8 +12,10 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
+from volseg.config.networks.deeplabv3plus import DeepLabV3PlusConfig
 from volseg.networks.blocks import PooledContext, convolution, resize, separable_convolution
-from volseg.networks.encoders import Encoder
+from volseg.networks.encoders import Encoder, build_encoder
+from volseg.networks.prior import start_from_prior
 
 #: Stride of the finer features that the decoder sees.
 _LOW_LEVEL_STRIDE = 4
@@ -102,3 +104,27 @@ def _full_convolution(
     spatial_dims: int, in_channels: int, out_channels: int, dilation: int = 1
 ) -> nn.Module:
     return convolution(spatial_dims, in_channels, out_channels, dilation=dilation)
+
+
+def build(
+    config: DeepLabV3PlusConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    """A new network, with random weights; see `build_network`."""
+    network = DeepLabV3Plus(
+        build_encoder(
+            config.encoder,
+            in_channels,
+            spatial_dims,
+            config.output_stride,
+            config.encoder_width,
+        ),
+        out_channels,
+        # Twice as dense a grid, twice the dilation: so the pyramid looks as far (section 4).
+        rates=[rate * 16 // config.output_stride for rate in config.rates],
+        width=config.width,
+        low_level_width=config.low_level_width,
+        separable=config.separable,
+        dropout=config.dropout,
+    )
+    start_from_prior(network.head)
+    return network

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import torch
 from monai.networks.nets import DynUNet
+from torch import nn
+
+from volseg.config.networks.dynunet import DynUNetConfig
+from volseg.networks.norms import INSTANCE_NORM
+from volseg.networks.prior import start_from_prior
 
 
 class DeepDynUNet(DynUNet):
@@ -20,3 +25,30 @@ class DeepDynUNet(DynUNet):
         # would hold a whole graph in memory, and a module with such tensors cannot be copied.
         self.heads[:] = [torch.empty(0)] * len(heads)
         return [logits, *heads] if self.training and self.deep_supervision else logits
+
+
+def build(
+    config: DynUNetConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    """A new network, with random weights; see `build_network`."""
+    levels = len(config.widths)
+    network = DeepDynUNet(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        kernel_size=[3] * levels,
+        strides=[1] + [2] * (levels - 1),
+        upsample_kernel_size=[2] * (levels - 1),
+        filters=config.widths,
+        dropout=config.dropout or None,
+        norm_name=INSTANCE_NORM,
+        deep_supervision=config.deep_supervision,
+        # Two heads beside the output, as in the winner of BraTS 2021 (arXiv:2110.03352), or as
+        # many as a shallower network has room for.
+        deep_supr_num=min(2, levels - 2),
+        res_block=config.residual,
+    )
+    start_from_prior(network.output_block)
+    for head in network.deep_supervision_heads if config.deep_supervision else ():
+        start_from_prior(head)
+    return network

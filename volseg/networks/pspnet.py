@@ -12,8 +12,10 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
+from volseg.config.networks.pspnet import PSPNetConfig
 from volseg.networks.blocks import PooledContext, convolution, resize
-from volseg.networks.encoders import Encoder
+from volseg.networks.encoders import Encoder, build_encoder
+from volseg.networks.prior import start_from_prior
 
 
 class PSPNet(nn.Module):
@@ -53,3 +55,24 @@ class PSPNet(nn.Module):
         context = [level(features) for level in self.pyramid]
         fused = self.fuse(torch.cat([features, *context], dim=1))
         return resize(self.head(self.dropout(fused)), image.shape[2:])
+
+
+def build(
+    config: PSPNetConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    """A new network, with random weights; see `build_network`."""
+    network = PSPNet(
+        build_encoder(
+            config.encoder,
+            in_channels,
+            spatial_dims,
+            config.output_stride,
+            config.encoder_width,
+        ),
+        out_channels,
+        bins=config.bins,
+        width=config.width,
+        dropout=config.dropout,
+    )
+    start_from_prior(network.head)
+    return network

@@ -13,7 +13,9 @@ import torch
 from monai.networks.layers.factories import Conv, Pool
 from torch import nn
 
+from volseg.config.networks.segnet import SegNetConfig
 from volseg.networks.blocks import convolution
+from volseg.networks.prior import start_from_prior
 
 _UNPOOL = {2: nn.MaxUnpool2d, 3: nn.MaxUnpool3d}
 
@@ -72,3 +74,19 @@ def _level(spatial_dims: int, widths: Sequence[int]) -> nn.Module:
     return nn.Sequential(
         *(convolution(spatial_dims, before, after) for before, after in pairwise(widths))
     )
+
+
+def build(
+    config: SegNetConfig, in_channels: int, out_channels: int, spatial_dims: int
+) -> nn.Module:
+    """A new network, with random weights; see `build_network`."""
+    network = SegNet(
+        spatial_dims,
+        in_channels,
+        out_channels,
+        widths=config.widths,
+        convolutions=config.convolutions,
+        dropout=config.dropout,
+    )
+    start_from_prior(network.head)
+    return network
