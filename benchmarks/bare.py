@@ -29,7 +29,7 @@ from volseg.config import ExperimentConfig, load_config
 from volseg.finding.folders import find_cases
 from volseg.inference.windows import mixed_dtype
 from volseg.model_file import save_model
-from volseg.phantoms import make_cohort
+from volseg.phantoms.cohort import make_cohort
 from volseg.runs.metrics_table import read_metrics
 from volseg.tasks.fit import fit
 from volseg.tasks.infer import infer

@@ -36,7 +36,7 @@ from volseg.inference.windows import cpu_computes_in_bf16
 from volseg.labels import get_scheme
 from volseg.metrics import Overlap
 from volseg.model_file import Model, load_model
-from volseg.phantoms import make_cohort
+from volseg.phantoms.cohort import make_cohort
 from volseg.tasks.fit import fit
 from volseg.tasks.split import split
 

@@ -38,7 +38,7 @@ from side_by_side import (
 
 from volseg.finding.folders import find_cases
 from volseg.labels import LabelScheme, get_scheme
-from volseg.phantoms import make_phantom
+from volseg.phantoms.head import make_phantom
 
 TOLERANCE = 1e-4  # mm, or share of 1
 SHAPE, SMALL_SHAPE = (240, 240, 155), (72, 72, 48)

@@ -42,7 +42,7 @@ from side_by_side import (
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
 from volseg.config import AugmentationConfig, load_config
-from volseg.phantoms import make_cohort
+from volseg.phantoms.cohort import make_cohort
 from volseg.tasks.split import split
 from volseg.training.cache.cases import build_cache
 from volseg.training.datamodule import PatchDataset

@@ -35,7 +35,7 @@ from side_by_side import (
 
 from volseg.config import CHANNELS
 from volseg.finding.folders import find_cases
-from volseg.phantoms import make_cohort
+from volseg.phantoms.cohort import make_cohort
 
 # MONAI resamples with coordinates in float32: half a voxel is so to about 1e-5, a value to 1e-3.
 TOLERANCE = {1: 1e-5, 2: 1e-3}

@@ -57,7 +57,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
 from volseg.config import ExperimentConfig, load_config
-from volseg.phantoms import make_cohort
+from volseg.phantoms.cohort import make_cohort
 from volseg.runs.metrics_table import read_metrics
 from volseg.tasks.split import split
 from volseg.training.cache.cases import CachedCase, build_cache

@@ -52,7 +52,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with `scans`, four small phantoms in BraTS layout, and `list.json`, of two folds."""
-    from volseg.phantoms import make_cohort
+    from volseg.phantoms.cohort import make_cohort
     from volseg.tasks.split import split
 
     folder = tmp_path_factory.mktemp("cohort")

@@ -14,7 +14,7 @@ from volseg.errors import ImageError
 from volseg.images.background import background_of, tissue_of
 from volseg.images.grid import Grid
 from volseg.images.nifti import CaseImages, read_first_slices
-from volseg.phantoms import make_cohort
+from volseg.phantoms.cohort import make_cohort
 from volseg.survey.grey_values import cases_to_read
 from volseg.tasks.check import check
 from volseg.tasks.split import split

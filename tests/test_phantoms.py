@@ -6,7 +6,8 @@ import pytest
 from scipy import ndimage
 
 from volseg.labels import get_scheme
-from volseg.phantoms import make_cohort, make_phantom
+from volseg.phantoms.cohort import make_cohort
+from volseg.phantoms.head import make_phantom
 
 SHAPE = (60, 60, 39)  # 4 mm
 VOXEL_ML = 4**3 / 1000

@@ -23,7 +23,7 @@ import yaml
 from safetensors.torch import load_file
 from slurm_cluster import Cluster
 
-from volseg.phantoms import make_cohort
+from volseg.phantoms.cohort import make_cohort
 from volseg.runs.metrics_table import read_metrics
 from volseg.tasks.evaluate import evaluate
 from volseg.tasks.infer import infer

@@ -115,7 +115,7 @@ def _make_cases(
     output: Path, cases: int, shape: tuple[int, int, int], on_step: Callable[[str], None]
 ) -> tuple[Path, Path]:
     """Folders of the cases to train on, and of those that are kept apart."""
-    from volseg.phantoms import make_cohort
+    from volseg.phantoms.cohort import make_cohort
 
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
         raise OutputError(

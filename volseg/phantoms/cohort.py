@@ -1,0 +1,66 @@
+"""Synthetic cases written as a BraTS 2023 cohort."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+
+from volseg.files.writing import atomic_write
+from volseg.images.nifti_writing import write_label_map
+from volseg.phantoms.head import Phantom, make_phantom
+
+
+def make_cohort(
+    folder: Path,
+    cases: int = 12,
+    shape: tuple[int, int, int] = (120, 120, 78),
+    spacing_mm: float = 2.0,
+    seed: int = 0,
+    without_enhancing: float = 0.2,
+    first: int = 1,
+) -> list[Path]:
+    """Write synthetic cases as `BraTS-GLI-90001-000/BraTS-GLI-90001-000-t1n.nii.gz` and so on.
+
+    The same arguments give the same files, and a case does not depend on how many there are: two
+    calls with other numbers give other patients.
+
+    Args:
+        folder: Where the case folders are made.
+        cases: Number of cases, each of another patient.
+        shape: Voxels of every image. The head always fills it as in BraTS, 240 x 240 x 156 mm.
+        spacing_mm: Spacing written into the files.
+        seed: Another seed gives other patients.
+        without_enhancing: Share of the cases that have no enhancing tumour; 0.2: every fifth.
+        first: Number of the first case; 1 is `BraTS-GLI-90001-000`.
+
+    Returns:
+        The case folders.
+
+    Raises:
+        OutputError: If a file cannot be written.
+    """
+    affine = np.diag([-spacing_mm, -spacing_mm, spacing_mm, 1.0])
+    affine[1, 3] = (shape[1] - 1) * spacing_mm
+    folders = []
+    for number in range(first, first + cases):
+        enhancing = int(number * without_enhancing) == int((number - 1) * without_enhancing)
+        phantom = make_phantom(np.random.default_rng([seed, number]), shape, enhancing)
+        case_id = f"BraTS-GLI-{90000 + number}-000"
+        folders.append(folder / case_id)
+        _write(phantom, folders[-1], affine)
+    return folders
+
+
+def _write(phantom: Phantom, folder: Path, affine: npt.NDArray[np.float64]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for channel, array in phantom.images.items():
+        image = nib.Nifti1Image(array, affine)
+        image.set_qform(affine, code=2)
+        image.set_sform(affine, code=1)
+        image.header.set_xyzt_units("mm")
+        with atomic_write(folder / f"{folder.name}-{channel}.nii.gz") as path:
+            image.to_filename(path)
+    write_label_map(folder / f"{folder.name}-seg.nii.gz", phantom.label_map, image.header)
