@@ -25,6 +25,7 @@ from volseg.cli import app
 from volseg.cli.app import EXIT_CODES
 from volseg.config import NetworkConfig, load_config, read_slurm
 from volseg.labels import LABEL_SCHEMES, SCHEME_ALIASES
+from volseg.metrics.scores import RATED_SCORES, SCORES
 from volseg.networks import network_forms
 from volseg.slurm.submission import submit_fit
 
@@ -233,6 +234,22 @@ def job_script() -> str:
     return f"```bash\n{shown.rstrip()}\n```"
 
 
+def scores() -> str:
+    """Every score by its definition."""
+    return table(
+        ("column", "score", "definition", "better"),
+        ((f"`{s.name}`", s.heading, s.definition, s.better or "-") for s in SCORES),
+    )
+
+
+def empty_masks() -> str:
+    """Scores of a region where masks are empty."""
+    heads = ("masks", *(score.title for score in RATED_SCORES))
+    both = (f"{score.best:g} {score.unit}" for score in RATED_SCORES)
+    one = (f"{score.worst:g} {score.unit}" for score in RATED_SCORES)
+    return table(heads, [("both empty", *both), ("one empty, or no prediction", *one)])
+
+
 def exit_codes() -> str:
     """What each exit code means."""
     return table(("code", "meaning"), EXIT_CODES.items())
@@ -255,11 +272,13 @@ PARTS: dict[str, Callable[[], str]] = {
     "channels": channels,
     "commands": commands,
     "configs": configs,
+    "empty-masks": empty_masks,
     "exit-codes": exit_codes,
     "job-script": job_script,
     "label-schemes": label_schemes,
     "layouts": layouts,
     "networks": networks,
     "options": options,
+    "scores": scores,
     "slurm-options": slurm_options,
 }
