@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from volseg.cases.case import Case, SpacingMm
-from volseg.errors import GeometryError
+from volseg.config.section import SPACINGS_MM
+from volseg.errors import ConfigError, GeometryError
 from volseg.images.file_names import is_slice
 
 if TYPE_CHECKING:
@@ -17,6 +18,19 @@ if TYPE_CHECKING:
 
     from volseg.images.grid import Grid
     from volseg.images.nifti import CaseImages
+
+
+def checked_spacing(spacing_mm: Sequence[float]) -> SpacingMm:
+    """Sizes of a voxel as the user says them; ConfigError if they are not three of a scan."""
+    least, most = SPACINGS_MM
+    if len(spacing_mm) == 3 and all(least <= mm <= most for mm in spacing_mm):
+        columns, rows, slices = spacing_mm
+        return columns, rows, slices
+    raise ConfigError(
+        f"--spacing is {','.join(f'{mm:g}' for mm in spacing_mm)}, but three sizes of {least:g} to "
+        f"{most:g} mm are expected, along columns, rows and slices",
+        remedy="give them as 1,1,5",
+    )
 
 
 @dataclass(frozen=True)

@@ -37,22 +37,29 @@ def write_probabilities(path: Path, probabilities: npt.NDArray[np.float32], head
     _write(path, probabilities, header, np.dtype("<f4"))
 
 
-def _write(path: Path, voxels: npt.NDArray[Any], header: Any, dtype: np.dtype[Any]) -> None:
+def result_header(voxels: npt.NDArray[Any], header: Any) -> Any:
+    """Header of a result of the type of `voxels` (I, J, K), on exactly the grid of `header`."""
     if voxels.shape != tuple(header.get_data_shape()[:3]):
         raise ValueError(f"array of shape {voxels.shape}, header of {header.get_data_shape()}")
-    if not np.can_cast(voxels.dtype, dtype):
-        raise ValueError(f"array of type {voxels.dtype} cannot be written as {dtype}")
     # A new header with nothing but the geometry: other fields and extensions of a scan may name
     # the patient, or say things that are not true of the result.
     kind: Any = nib.Nifti2Header if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header
     new = kind(endianness="<")
     new.set_data_shape(voxels.shape)
-    new.set_data_dtype(dtype)
+    new.set_data_dtype(voxels.dtype)
     for field in _GEOMETRY:
         new[field] = header[field]
     new["scl_slope"], new["scl_inter"] = 1, 0
     new["vox_offset"] = new.single_vox_offset
-    content = new.binaryblock + bytes(4) + voxels.astype(dtype, copy=False).tobytes(order="F")
+    return new
+
+
+def _write(path: Path, voxels: npt.NDArray[Any], header: Any, dtype: np.dtype[Any]) -> None:
+    if not np.can_cast(voxels.dtype, dtype):
+        raise ValueError(f"array of type {voxels.dtype} cannot be written as {dtype}")
+    voxels = voxels.astype(dtype, copy=False)
+    new = result_header(voxels, header)
+    content = new.binaryblock + bytes(4) + voxels.tobytes(order="F")
     if path.name.lower().endswith(".gz"):
         # Level 1 is the fastest and, on label maps, the smallest; no time: same input, same file.
         content = igzip.compress(content, 1, mtime=0)

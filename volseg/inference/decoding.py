@@ -20,13 +20,19 @@ logger = logging.getLogger(__name__)
 _MOST_OF_TISSUE = 0.5
 
 
-def decode_case(scored: ScoredCase, config: ExperimentConfig, scheme: LabelScheme) -> Prediction:
+def decode_case(
+    scored: ScoredCase,
+    config: ExperimentConfig,
+    scheme: LabelScheme,
+    doubts: tuple[str, ...] = (),
+) -> Prediction:
     """The prediction of a case.
 
     Args:
         scored: Probabilities of the regions of `config`, in its order.
         config: Threshold and smallest components.
         scheme: Label scheme to write; its regions are among those of `config`.
+        doubts: Why the models may be of no use.
     """
     case, probabilities, box = scored.case, scored.probabilities, scored.box
     regions, voxel_ml = tuple(config.labels.regions), case.grid.voxel_ml
@@ -44,9 +50,12 @@ def decode_case(scored: ScoredCase, config: ExperimentConfig, scheme: LabelSchem
         probabilities=RegionMaps(regions, probabilities, box, case.grid.shape),
         volumes_ml=volumes_ml if case.case.has_size else {},
         found=frozenset(region for region in scheme.regions if masks[region].any()),
+        grid=case.grid,
         header=case.header,
         notes=(*case.notes, *notes),
+        doubts=doubts,
         missing=case.missing,
+        inputs=case.case.images,
         slices=case.case.slices,
         binary=set(scheme.labels) == {1},
     )

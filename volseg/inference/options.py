@@ -24,9 +24,10 @@ class InferOptions:
         fold: Only the cases of this fold of a data list.
         data_root: Folder that the paths of a data list start from; None: as the list says.
         overrides: Words such as `inference.tta=true`, in place of what the models say.
-        patient_regex: Tells the patient from the name of a file.
+        patient_regex: Finds the patient in the name of a file.
         names: `CHANNEL=GLOB` of channels whose files have names that are not known.
         label_name: End of the names of label maps, which are no images, if it is not known.
+        spacing_mm: Size of a voxel of 2D slices along columns, rows and slices; None: not known.
         shard: `K/N`: only share K of N of the cases; other processes may do the other shares at
             the same time, into the same folder. None: every case.
     """
@@ -41,6 +42,7 @@ class InferOptions:
     patient_regex: str | None = None
     names: tuple[str, ...] = ()
     label_name: str | None = None
+    spacing_mm: tuple[float, ...] | None = None
     shard: str | None = None
 
 

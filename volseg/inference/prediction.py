@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from volseg import DISCLAIMER
+from volseg.errors import OutputError
+from volseg.files.ownership import check_no_inputs
 from volseg.images.boxes import placed
-from volseg.images.nifti_writing import write_label_map, write_probabilities
-from volseg.images.slice_masks import write_masks
+from volseg.images.file_names import is_nifti
+from volseg.images.grid import Grid
+from volseg.images.nifti_writing import result_header, write_label_map, write_probabilities
+from volseg.images.slice_masks import mask_paths, write_masks
 
 PathLike = str | os.PathLike[str]
 
@@ -51,20 +57,25 @@ class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
         return len(self._parts)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
     """What the models say about one case, on the grid of its images.
 
-    Args:
+    `print` shows the case, its grid, the volumes and what speaks against them.
+
+    Attributes:
         case_id: The case.
         label_map: uint8 (I, J, K), values of the predictor's scheme.
         probabilities: float32 (I, J, K) for each region, in [0, 1]; made when it is asked for, and
             anew each time.
         volumes_ml: Volume of each region, in ml; empty where the size of a voxel is not known.
         found: Regions of the label map that hold a voxel, or more.
+        grid: Grid of the images: shape, affine, spacing.
         header: NIfTI header of the first image; results are written on its grid.
         notes: What a careful reader should know, such as small differences of grids.
+        doubts: Why the models may be of no use, by their own scores.
         missing: Channels that are missing, and that another channel stands in for.
+        inputs: Files of the images, which no result replaces; empty if they were in memory.
         slices: Of a stack, the image of each slice along K.
         binary: Whether the only label is 1, so that masks are black and white.
     """
@@ -74,24 +85,100 @@ class Prediction:
     probabilities: Mapping[str, npt.NDArray[np.float32]]
     volumes_ml: Mapping[str, float]
     found: frozenset[str]
+    grid: Grid
     header: Any
     notes: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    inputs: tuple[Path, ...] = ()
     slices: tuple[Path, ...] = ()
     binary: bool = False
 
-    def save(self, path: PathLike) -> None:
-        """Write the label map as NIfTI; OutputError if it cannot be written."""
+    def __repr__(self) -> str:
+        return f"<Prediction of {self.case_id}: {self._volumes()}>"
+
+    def __str__(self) -> str:
+        shape = " x ".join(map(str, self.grid.shape))
+        size = " x ".join(f"{mm:.3g}" for mm in self.grid.spacing_mm)
+        size = f"{size} mm, {self.grid.orientation}" if self.volumes_ml else "unknown size"
+        return "\n".join(
+            [
+                f"{self.case_id}: {shape} voxels of {size}",
+                f"  {self._volumes()}",
+                *(f"  Doubt: {doubt}" for doubt in self.doubts),
+                *(f"  Note: {note}" for note in self.notes),
+                DISCLAIMER,
+            ]
+        )
+
+    def _volumes(self) -> str:
+        regions = self.volumes_ml or dict.fromkeys(self.probabilities)
+        said = {name: "found" if ml is None else f"{ml:.2f} ml" for name, ml in regions.items()}
+        return ", ".join(
+            f"{name} {what if name in self.found else 'not found'}" for name, what in said.items()
+        )
+
+    def as_nifti(self) -> nib.Nifti1Image:
+        """The label map as an image of nibabel, on the grid of the images."""
+        header = result_header(self.label_map, self.header)
+        return nib.Nifti1Image(self.label_map, header.get_best_affine(), header)
+
+    def save(self, path: PathLike, *, overwrite: bool = False) -> None:
+        """Write the label map as NIfTI.
+
+        Args:
+            path: `.nii` or `.nii.gz`.
+            overwrite: Replace what is there; an image of the case never is.
+
+        Raises:
+            OutputError: If something is there, the name ends otherwise, or the file cannot be
+                written.
+        """
+        if not is_nifti(Path(path).name):
+            raise OutputError(
+                f"{path} is no name of a NIfTI file", remedy="let it end in .nii or .nii.gz"
+            )
+        self._check_free([Path(path)], overwrite=overwrite)
         write_label_map(Path(path), self.label_map, self.header)
 
-    def save_slices(self, folder: PathLike) -> list[Path]:
-        """Write a mask for each slice of a stack, as `volseg.slices.write_masks` says."""
+    def save_slices(self, folder: PathLike, *, overwrite: bool = False) -> list[Path]:
+        """Write a mask for each slice of a stack, called as its image.
+
+        Args:
+            folder: Made if missing; holds nothing but these masks, unless there is only one.
+            overwrite: Replace masks that are there; an image of the case never is.
+
+        Returns:
+            Path of each mask, in order.
+
+        Raises:
+            OutputError: If a mask is there, the folder holds other files, or writing fails.
+        """
+        self._check_free(mask_paths(Path(folder), self.slices), overwrite=overwrite)
         return write_masks(Path(folder), self.label_map, self.slices, binary=self.binary)
 
-    def save_probabilities(self, folder: PathLike) -> list[Path]:
-        """Write a NIfTI for each region, `<case>_<region>.nii.gz`, and return their paths."""
-        paths = []
-        for region, values in self.probabilities.items():
-            paths.append(Path(folder) / f"{self.case_id}_{region}.nii.gz")
-            write_probabilities(paths[-1], values, self.header)
+    def save_probabilities(self, folder: PathLike, *, overwrite: bool = False) -> list[Path]:
+        """Write a NIfTI for each region, `<case>_<region>.nii.gz`, and return their paths.
+
+        Args:
+            folder: Is there.
+            overwrite: Replace what is there; an image of the case never is.
+
+        Raises:
+            OutputError: If a file is there or cannot be written.
+        """
+        paths = [Path(folder) / f"{self.case_id}_{region}.nii.gz" for region in self.probabilities]
+        self._check_free(paths, overwrite=overwrite)
+        for path, values in zip(paths, self.probabilities.values(), strict=True):
+            write_probabilities(path, values, self.header)
         return paths
+
+    def _check_free(self, paths: Sequence[Path], *, overwrite: bool) -> None:
+        check_no_inputs(paths, self.inputs)
+        there = next((path for path in paths if os.path.lexists(path)), None)
+        if there is not None and not overwrite:
+            raise OutputError(
+                f"{there} is there already",
+                remedy="give another path, or overwrite=True to replace it",
+                path=there,
+            )

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+import torch
+from nibabel.spatialimages import SpatialImage
+
 from volseg.cases.case import Case
-from volseg.cases.channels import channel_of
-from volseg.cases.kinds import kind_of
-from volseg.errors import DataListError, ModelError
+from volseg.errors import DataListError, GeometryError, ModelError
 from volseg.finding.finding import Finding
 from volseg.finding.folders import find_scans
 from volseg.finding.naming import Naming
-from volseg.images.file_names import is_slice
 from volseg.inference.decoding import decode_case
 from volseg.inference.device import available_device
 from volseg.inference.ensemble import (
@@ -25,18 +26,29 @@ from volseg.inference.ensemble import (
     overridden,
     slow_options,
 )
-from volseg.inference.options import inference_options
+from volseg.inference.inputs import (
+    NAMED_FILES,
+    PathLike,
+    case_of_channels,
+    case_of_files,
+    is_image_file,
+    with_spacing,
+)
+from volseg.inference.loaded import LoadedCase, is_in_memory, loaded_case
+from volseg.inference.options import InferOptions, inference_options
 from volseg.inference.prediction import Prediction
 from volseg.inference.preparing import PreparedCase, prepare_case
 from volseg.inference.scoring import ScoredCase, score_case
 from volseg.inference.windows import refused_precision
 from volseg.labels import get_scheme
 from volseg.model_file import load_model
-from volseg.words import shown
 
 logger = logging.getLogger(__name__)
 
-PathLike = str | os.PathLike[str]
+Image = PathLike | SpatialImage | npt.NDArray[Any] | torch.Tensor
+#: What `Predictor.predict` takes.
+Images = Image | Sequence[PathLike] | Mapping[str, Image] | Case
+DEFAULTS = InferOptions()
 
 
 class Predictor:
@@ -105,52 +117,89 @@ class Predictor:
         for model in self.models:
             model.network.to(self.device)
 
-    def predict(self, images: Mapping[str, PathLike] | PathLike | Case) -> Prediction:
+    def predict(
+        self, images: Images, *, affine: npt.ArrayLike | None = None, case_id: str | None = None
+    ) -> Prediction:
         """Segment one case.
 
         Args:
-            images: Path of the image of each channel, `{"t1n": ..., "t1c": ...}`, older names such
-                as t1ce and flair included; or the folder of one case in any known layout; or a case
-                of a data list.
+            images: The folder of a case in any known layout, a data list of one, or the file of a
+                model that needs one channel. Or the image of each channel,
+                `{"t1n": ..., "t1c": ...}`, older names such as t1ce and flair included: paths,
+                nibabel images, arrays or tensors (I, J, K). Or one image of all channels in the
+                order of `channels`: an array or tensor (C, I, J, K), a nibabel image
+                (I, J, K, C). Or paths whose names say the channels, or those of 2D slices in order.
+                Or a case of a data list.
+            affine: Voxel indices to world (RAS, mm), (4, 4), for arrays and tensors; a `MetaTensor`
+                of MONAI has its own.
+            case_id: What to call a case in memory; None: as its file, or `case`.
+
+        Returns:
+            The prediction, on the grid of the images.
 
         Raises:
             DataListError: If the case lacks a channel or has it twice, or the folder is not one
                 case.
             ImageError: If an image cannot be read or holds unusable values.
-            GeometryError: If the images do not lie on one grid.
+            GeometryError: If the images do not lie on one grid, or none is known.
         """
-        return self.predict_prepared(self.prepare(images))
+        return self.predict_prepared(self.prepare(images, affine=affine, case_id=case_id))
 
     def find(
         self,
-        scans: PathLike,
-        fold: int | None = None,
-        data_root: Path | None = None,
-        patient_regex: str | None = None,
-        naming: Naming | None = None,
+        scans: PathLike | Sequence[PathLike] | Mapping[str, PathLike],
+        options: InferOptions = DEFAULTS,
     ) -> Finding:
-        """Cases that can be segmented, in a folder or a data list; DataListError if none can.
+        """Cases that can be segmented, in a folder, a data list or files.
 
         Args:
-            scans: Folder of cases, folder of one case, or data list.
-            fold: Only the cases of this fold of a data list.
-            data_root: Folder that the paths of a data list start from; None: as the list says.
-            patient_regex: Tells the patient from the name of a file.
-            naming: Which names files have that are not known.
+            scans: Folder of cases, folder of one case, or data list; or the files of one case, by
+                channel or by their names.
+            options: Fold, root, names and voxel size, where files do not say them.
+
+        Raises:
+            DataListError: If there is no case that has all channels that the models need.
+            ConfigError: If an option does not fit the cases.
         """
+        naming = Naming.parse(options.names, options.label_name)
+        case = self._case_of_files(scans, naming)
+        if case is not None:
+            self._check_channels(case)
+            finding = Finding.of([case], [], {case.case_id: NAMED_FILES})
+        else:
+            finding = self._find(Path(scans), options, naming)  # type: ignore[arg-type]
+        return with_spacing(finding, options.spacing_mm)
+
+    def _find(self, scans: Path, options: InferOptions, naming: Naming | None) -> Finding:
+        where = options.fold, options.data_root, self.required, options.patient_regex, naming
         try:
-            return find_scans(
-                Path(scans), self.channels, fold, data_root, self.required, patient_regex, naming
-            )
+            return find_scans(scans, self.channels, *where)
         except DataListError as error:
             if "missing channel" not in str(error):
                 raise
             needs = f"the model needs channels {' '.join(self.required)}"
             raise DataListError(f"{error} ({needs})") from None
 
-    def prepare(self, images: Mapping[str, PathLike] | PathLike | Case) -> PreparedCase:
+    def _case_of_files(
+        self, scans: PathLike | Sequence[PathLike] | Mapping[str, PathLike], naming: Naming | None
+    ) -> Case | None:
+        """The case of files that the user names; None for a folder or a data list."""
+        if isinstance(scans, Mapping):
+            return case_of_channels(scans, self.channels)
+        paths = [scans] if isinstance(scans, str | os.PathLike) else scans
+        if len(paths) == 1 and not is_image_file(Path(paths[0])):
+            return None
+        return case_of_files(paths, self.channels, self.required, naming)
+
+    def prepare(
+        self, images: Images, *, affine: npt.ArrayLike | None = None, case_id: str | None = None
+    ) -> PreparedCase:
         """Read and preprocess one case; the part of `predict` that needs no network."""
-        case = self._case(images)
+        case = self._case(images, affine, case_id)
+        self._check_channels(case)
+        return prepare_case(case, [model.config for model in self.models], self.notes)
+
+    def _check_channels(self, case: Case | LoadedCase) -> None:
         missing = [name for name in self.required if name not in case.channels]
         if missing:
             raise DataListError(
@@ -158,7 +207,6 @@ class Predictor:
                 f"{' '.join(case.channels)}",
                 remedy=f"add {' '.join(missing)} or use a model that needs less",
             )
-        return prepare_case(case, [model.config for model in self.models], self.notes)
 
     def predict_prepared(self, case: PreparedCase) -> Prediction:
         """Segment a case that `prepare` has read."""
@@ -175,39 +223,18 @@ class Predictor:
 
     def decode(self, scored: ScoredCase) -> Prediction:
         """Label map of a case; the rest of `predict`."""
-        return decode_case(scored, self.models[0].config, self.scheme)
+        return decode_case(scored, self.models[0].config, self.scheme, self.doubts)
 
-    def _case(self, images: Mapping[str, PathLike] | PathLike | Case) -> Case:
+    def _case(
+        self, images: Images, affine: npt.ArrayLike | None, case_id: str | None
+    ) -> Case | LoadedCase:
         if isinstance(images, Case):
             return images
-        if isinstance(images, Mapping):
-            paths = tuple(Path(path).absolute() for path in images.values())
-            name = paths[0].parent.name if paths else "without images"
-            if len(paths) > 1 and is_slice(paths[0].name):
-                raise DataListError(
-                    f"{paths[0]} is a 2D image, which holds all channels of a slice, but "
-                    f"{len(paths)} images are given by channel",
-                    remedy="give their folder, or a case",
-                )
-            channels = tuple(x if x in self.channels else channel_of(x) for x in images)
-            if len(set(channels)) < len(channels):
-                raise DataListError(
-                    f"{' '.join(images)} are the channels {' '.join(channels)}",
-                    remedy="give each once",
-                )
-            if any("\0" in str(path) for path in paths):
-                raise DataListError(
-                    f"images are {shown(list(map(str, paths)))}, but no file can have a name with "
-                    "NUL",
-                    remedy="correct it",
-                )
-            if len({path.resolve() for path in paths}) < len(paths):
-                raise DataListError(
-                    f"one file is given for two of the channels {' '.join(images)}",
-                    remedy="give each its own",
-                )
-            return kind_of([path.name for path in paths])(name, name, paths, channels)
-        finding = self.find(images)
+        if is_in_memory(images):
+            return loaded_case(images, self.channels, affine, case_id)
+        if affine is not None:
+            raise GeometryError("files have an affine, but another is given", remedy="leave it out")
+        finding = self.find(images)  # type: ignore[arg-type]
         if len(finding.cases) != 1:
             raise DataListError(
                 f"{images} holds {len(finding.cases)} cases",

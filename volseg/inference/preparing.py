@@ -5,15 +5,38 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from volseg.cases.case import Case
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.images.grid import Grid
 from volseg.images.nifti import CaseImages
 from volseg.transforms import Preprocessed, preprocess
 
 logger = logging.getLogger(__name__)
+
+
+class Readable(Protocol):
+    """A case of files or one in memory, as far as preparing needs it."""
+
+    @property
+    def case_id(self) -> str:
+        """Name of the examination."""
+
+    @property
+    def has_size(self) -> bool:
+        """Whether the size of a voxel is known."""
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """Files of the images; none of one in memory."""
+
+    @property
+    def slices(self) -> tuple[Path, ...]:
+        """Image of each slice along K, where each has a file."""
+
+    def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
+        """Images of the channels, in this order; see `Case.read_images`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +52,7 @@ class PreparedCase:
         missing: Channels that are missing, and that another channel stands in for.
     """
 
-    case: Case
+    case: Readable
     images: Mapping[PreprocessingConfig, Preprocessed]
     grid: Grid
     header: Any
@@ -43,7 +66,7 @@ class PreparedCase:
 
 
 def prepare_case(
-    case: Case, configs: Sequence[ExperimentConfig], notes: Sequence[str] = ()
+    case: Readable, configs: Sequence[ExperimentConfig], notes: Sequence[str] = ()
 ) -> PreparedCase:
     """Read and preprocess one case for models with these configs.
 

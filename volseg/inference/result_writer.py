@@ -194,7 +194,9 @@ class ResultWriter:
         for path in self._recorded_maps(case):
             if path.name not in new:
                 remove_written(path, "a map of an old result")
-        maps = prediction.save_probabilities(self.output) if self.probabilities else []
+        maps = []
+        if self.probabilities:
+            maps = prediction.save_probabilities(self.output, overwrite=True)
         case.write_label_map(
             self.output, prediction.label_map, prediction.header, binary=prediction.binary
         )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.errors import DataListError
-from volseg.finding.naming import Naming
 from volseg.inference.folder import segment_cases
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
@@ -85,8 +84,7 @@ def infer(
             f"{scans} does not exist", remedy="give a folder of scans or a data list"
         )
     predictor = Predictor(models, options.device, options.labels, options.overrides)
-    naming = Naming.parse(options.names, options.label_name)
-    finding = predictor.find(scans, options.fold, options.data_root, options.patient_regex, naming)
+    finding = predictor.find(scans, options)
     check_result_files(scans, finding.cases, output, predictor.regions, shard)
     writer = ResultWriter(output, predictor, options, finding)
     if shard.number == 1:

@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, write_data_list
 from volseg.cases.folds import assign_folds, hold_out
 from volseg.cases.patient_table import table_beside
+from volseg.cases.slice_stack_case import checked_spacing
 from volseg.config import CHANNELS
-from volseg.config.section import SPACINGS_MM
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files.ownership import check_no_inputs, is_data_list, is_ours
 from volseg.files.writing import atomic_write, make_output
@@ -120,7 +119,7 @@ def split(
     _check_output(output, folders, options)
     naming = Naming.parse(options.names, options.label_name)
     found = find_cases(folders, channels, None, options.patient_regex, naming)
-    spacing = cast(tuple[float, float, float] | None, options.spacing_mm)
+    spacing = None if options.spacing_mm is None else checked_spacing(options.spacing_mm)
     cohort = (
         Cohort(found)
         .listable()
@@ -177,13 +176,8 @@ def _check_options(options: SplitOptions) -> None:
         raise ConfigError(
             "--group-columns names columns of a table", remedy="give it with --table FILE.csv"
         )
-    spacing, (least, most) = options.spacing_mm, SPACINGS_MM
-    if spacing is not None and not (len(spacing) == 3 and all(least <= s <= most for s in spacing)):
-        raise ConfigError(
-            f"--spacing is {','.join(f'{mm:g}' for mm in spacing)}, but three sizes of {least:g} "
-            f"to {most:g} mm are expected, along columns, rows and slices",
-            remedy="give them as 1,1,5",
-        )
+    if options.spacing_mm is not None:
+        checked_spacing(options.spacing_mm)
 
 
 def _in_folds(cohort: Cohort, folds: int, seed: int, options: SplitOptions) -> tuple[Case, ...]:

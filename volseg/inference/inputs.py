@@ -1,0 +1,215 @@
+"""Cases given by their files: one for each channel, one for all channels, or slices."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from volseg.cases.case import Case
+from volseg.cases.channels import LABEL, channel_of
+from volseg.cases.kinds import kind_of
+from volseg.cases.layouts import Layout
+from volseg.cases.slice_stack_case import SliceStackCase, checked_spacing
+from volseg.errors import ConfigError, DataListError
+from volseg.finding.finding import Finding
+from volseg.finding.name_reading import read_name
+from volseg.finding.naming import Naming
+from volseg.finding.stacks import find_stacks
+from volseg.finding.wanted import Wanted
+from volseg.images.file_names import is_nifti, is_slice, stem
+from volseg.images.nifti import read_header
+from volseg.words import shown
+
+logger = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+
+#: Layout of cases whose files the user names.
+NAMED_FILES = Layout("files named by the user", "")
+
+
+def is_image_file(path: Path) -> bool:
+    """Whether a path is that of an image, and not of a folder or a data list, by its name."""
+    return (is_nifti(path.name) or is_slice(path.name)) and not path.is_dir()
+
+
+def with_spacing(finding: Finding, spacing_mm: Sequence[float] | None) -> Finding:
+    """Cases with the size of a voxel that the user says; ConfigError if files or lists say it."""
+    if spacing_mm is None:
+        return finding
+    sizes = checked_spacing(spacing_mm)
+    for case in finding.cases:
+        if not case.slices or case.spacing_mm not in (None, sizes):
+            said = ",".join(f"{mm:g}" for mm in case.spacing_mm or ())
+            where = f"in the data list, {said}" if case.slices else "in its header"
+            raise ConfigError(
+                "--spacing is for 2D slices of unknown voxel size, but the size of "
+                f"{case.case_id} is {where}",
+                remedy="leave it out",
+            )
+    return replace(finding, cases=tuple(case.with_spacing(sizes) for case in finding.cases))
+
+
+def case_of_channels(images: Mapping[str, PathLike], known: Collection[str]) -> Case:
+    """The case whose files are named by channel.
+
+    Args:
+        images: File of each channel; or one 4D file under its channels in order, joined by commas.
+        known: Channels of the model, which no other name stands for.
+
+    Raises:
+        DataListError: If a channel or a file is given twice, or the files are of no case.
+    """
+    paths = tuple(Path(path).absolute() for path in images.values())
+    _check_paths(paths)
+    names = [name for key in images for name in key.split(",")]
+    if len(paths) > 1 and is_slice(paths[0].name):
+        raise DataListError(
+            f"{paths[0]} is a 2D image, which holds all channels of a slice, but "
+            f"{len(paths)} images are given by channel",
+            remedy="give their folder, or a case",
+        )
+    if len(paths) > 1 and len(names) > len(paths):
+        raise DataListError(
+            f"{len(paths)} files are given for the channels {' '.join(names)}",
+            remedy="give one file for each channel, or one 4D file for all",
+        )
+    channels = tuple(name if name in known else channel_of(name) for name in names)
+    if len(set(channels)) < len(channels):
+        raise DataListError(
+            f"{' '.join(names)} are the channels {' '.join(channels)}", remedy="give each once"
+        )
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise DataListError(
+            f"one file is given for two of the channels {' '.join(names)}",
+            remedy="give each its own",
+        )
+    case_id = _case_id(paths, known)
+    return kind_of([path.name for path in paths])(case_id, case_id, paths, channels)
+
+
+def case_of_files(
+    images: Sequence[PathLike],
+    known: Sequence[str],
+    required: Sequence[str],
+    naming: Naming | None = None,
+) -> Case:
+    """The case of some files, whose names say their channels, or which are slices in this order.
+
+    Args:
+        images: One file or more.
+        known: Channels of the model.
+        required: Those of them that it cannot do without.
+        naming: Which names files have that are not known.
+
+    Raises:
+        DataListError: If a name says no channel and there is more than one that it may be, or the
+            files are of no case or of several.
+    """
+    paths = [Path(path).absolute() for path in images]
+    _check_paths(paths)
+    if all(is_slice(path.name) for path in paths):
+        return _case_of_slices(paths, known, required)
+    for path in paths:
+        if not is_nifti(path.name):
+            raise DataListError(
+                f"{path} is no image by its name",
+                remedy="give NIfTI files (.nii, .nii.gz), or 2D images alone",
+                path=path,
+            )
+    if len(paths) == 1:
+        return case_of_channels(
+            {_channel_of_one(paths[0], known, required, naming): paths[0]}, known
+        )
+    channels = []
+    for path in paths:
+        named = _named_channel(path, known, naming)
+        if named is None:
+            raise DataListError(
+                f"the name of {path} says no channel", remedy="name the channel of each file"
+            )
+        channels.append(named)
+    if len(set(channels)) < len(channels):
+        raise DataListError(
+            f"files of the channels {' '.join(channels)} are given",
+            remedy="give one for each channel",
+        )
+    return case_of_channels(dict(zip(channels, paths, strict=True)), known)
+
+
+def _channel_of_one(
+    path: Path, known: Sequence[str], required: Sequence[str], naming: Naming | None
+) -> str:
+    """Channel that a single file holds: by its name, else the only one that the model needs."""
+    volumes = read_header(path)[1].get_data_shape()[3:]
+    if any(count > 1 for count in volumes):
+        count = " x ".join(map(str, volumes))
+        order = ",".join(known)
+        raise DataListError(
+            f"{path} holds {count} volumes, and nothing says which channels they are",
+            remedy=f"name them in their order, such as --image {order}=FILE, or give the data set "
+            "with its dataset.json",
+            path=path,
+        )
+    channel = _named_channel(path, known, naming)
+    if channel is None and len(required) > 1:
+        raise DataListError(
+            f"{path} is one image, but the model needs channels {' '.join(required)}",
+            remedy="give the folder of the case, or name the file of each channel",
+            path=path,
+        )
+    if channel is None:
+        logger.warning("%s is taken for %s, the channel that the model needs", path, required[0])
+    return channel or required[0]
+
+
+def _named_channel(path: Path, known: Sequence[str], naming: Naming | None) -> str | None:
+    """Channel that the name of a file says; DataListError if it is a label map."""
+    reading = read_name(path.name, known)
+    contents = (naming.read(Path(path.name), reading) if naming else reading).contents
+    if LABEL in contents:
+        raise DataListError(
+            f"{path} is a label map by its name", remedy="give the images", path=path
+        )
+    return contents[0] if len(contents) == 1 else None
+
+
+def _case_of_slices(paths: Sequence[Path], known: Sequence[str], required: Sequence[str]) -> Case:
+    top = Path(os.path.commonpath([path.parent for path in paths]))
+    wanted = Wanted(tuple(known), tuple(required), labelled=False)
+    found = find_stacks(paths, top, wanted)
+    for reason, path in [
+        (skipped.reason, skipped.path) for skipped in found.skipped
+    ] + found.strays:
+        raise DataListError(f"{path}: {reason}", path=path)
+    cases = [case for case, _ in found.cases]
+    if len(cases) == 1:
+        return cases[0]
+    if len({case.channels for case in cases}) > 1 or any(len(case.images) > 1 for case in cases):
+        names = ", ".join(case.case_id for case in cases[:3])
+        raise DataListError(
+            f"{len(paths)} images are of {len(cases)} cases, such as {names}",
+            remedy="give those of one",
+        )
+    return SliceStackCase(top.name, top.name, tuple(paths), cases[0].channels)
+
+
+def _check_paths(paths: Sequence[Path]) -> None:
+    if not paths:
+        raise DataListError("no image is given", remedy="give the images of a case")
+    if any("\0" in str(path) for path in paths):
+        raise DataListError(
+            f"images are {shown(list(map(str, paths)))}, but no file can have a name with NUL",
+            remedy="correct it",
+        )
+
+
+def _case_id(paths: Sequence[Path], known: Collection[str]) -> str:
+    """What the names of all files begin with, else the name of their folder or of the one file."""
+    named = {read_name(path.name, known).case for path in paths if is_nifti(path.name)}
+    if len(named) == 1 and (case_id := named.pop()):
+        return case_id
+    return stem(paths[0].name) if len(paths) == 1 else paths[0].parent.name
