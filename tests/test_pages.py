@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from volseg.cli import app
 from volseg.config import ExperimentConfig, load_config
+from volseg.phantoms.cohort import make_cohort
 
 REPOSITORY = "https://github.com/volseg/volseg/"
 SITE = "https://volseg.github.io/volseg/"
@@ -132,6 +133,7 @@ def workspace(tmp_path, monkeypatch):
     (tmp_path / "runs" / "unet").mkdir(parents=True)
     write_model(tmp_path / "runs" / "unet" / "model.safetensors")
     write_case(tmp_path / "new_scans", "BraTS2021_01476")
+    make_cohort(tmp_path / "scans", cases=1, shape=(32, 36, 24))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
