@@ -10,7 +10,8 @@ import numpy as np
 import worker
 
 from volseg.cases.volume_case import VolumeCase
-from volseg.evaluation.scoring import Comparison, score_label_maps
+from volseg.evaluation.pairs import CasePair
+from volseg.evaluation.scoring import score_label_maps
 from volseg.images.grid import Grid
 from volseg.labels import get_scheme
 
@@ -20,11 +21,11 @@ def main():
     prediction, reference = (np.load(path) for path in paths)
     scheme, regions = get_scheme(sys.argv[3]), sys.argv[4:]
     case = VolumeCase("case", "patient", images=(), channels=(), label=(paths[1],))
-    comparison = Comparison(case, (paths[0],), predicted=scheme, expected=scheme)
+    pair = CasePair(case, (paths[0],), scheme, scheme)
     grid = Grid(prediction.shape, np.eye(4))
 
     def work():
-        scores = score_label_maps(comparison, prediction, reference, grid)
+        scores = score_label_maps(pair, prediction, reference, grid)
         rows = {row.region: row for row in scores.rows}
         wanted = [rows[region] for region in regions]
         return {

@@ -26,6 +26,7 @@ from volseg.errors import DataListError, OutputError
 from volseg.finding.finding import Finding, Skipped
 from volseg.inference.options import InferOptions
 from volseg.metrics.overlap import Overlap
+from volseg.metrics.record import ScoreRecord
 from volseg.metrics.surface import HD95_PENALTY_MM
 from volseg.metrics.table import ScoreRow, ScoreTable
 from volseg.tasks.check import CheckResult
@@ -341,7 +342,7 @@ def test_infer_passes_models_and_options(stand_in):
 
 
 def test_evaluate_passes_both_label_schemes(stand_in):
-    task = stand_in("evaluate", EvaluateResult(ScoreTable(), Path("scores")))
+    task = stand_in("evaluate", EvaluateResult(ScoreRecord(ScoreTable()), Path("scores")))
 
     run("evaluate", "p", "r", "-o", "s", "--labels", "msd", "--reference-labels", "brats2021")
 
@@ -350,7 +351,7 @@ def test_evaluate_passes_both_label_schemes(stand_in):
 
 def test_one_fold_of_a_list_is_segmented_and_scored(stand_in):
     segmenting = stand_in("infer", infer_result())
-    scoring = stand_in("evaluate", EvaluateResult(ScoreTable(), Path("scores")))
+    scoring = stand_in("evaluate", EvaluateResult(ScoreRecord(ScoreTable()), Path("scores")))
 
     run("infer", "list.json", "-m", "run", "-o", "out", "--fold", "0")
     run("evaluate", "out", "list.json", "-o", "s", "--fold", "0")
@@ -361,7 +362,7 @@ def test_one_fold_of_a_list_is_segmented_and_scored(stand_in):
 
 def test_the_root_of_a_list_is_passed_on(stand_in):
     segmenting = stand_in("infer", infer_result())
-    scoring = stand_in("evaluate", EvaluateResult(ScoreTable(), Path("scores")))
+    scoring = stand_in("evaluate", EvaluateResult(ScoreRecord(ScoreTable()), Path("scores")))
 
     run("infer", "list.json", "-m", "run", "-o", "out", "--data-root", "scans")
     run("evaluate", "out", "list.json", "-o", "s", "--data-root", "scans")
@@ -447,7 +448,7 @@ def test_evaluate_shows_statistics_and_what_has_none(stand_in):
         ScoreRow("c", "WT", status="missing"),
     ]
     table = ScoreTable.of(rows)
-    stand_in("evaluate", EvaluateResult(table, Path("s"), (), ("c",), ("stranger",)))
+    stand_in("evaluate", EvaluateResult(ScoreRecord(table), Path("s"), (), ("stranger",)))
 
     result = run("evaluate", "p", "r", "-o", "s")
 
@@ -464,7 +465,7 @@ def test_evaluate_shows_statistics_and_what_has_none(stand_in):
 
 def test_evaluate_of_every_case_says_nothing_of_missing_ones(stand_in):
     rows = [scored_row("a", "WT", Overlap(tp=2, fp=0, fn=2), 0.001, 4.0)]
-    stand_in("evaluate", EvaluateResult(ScoreTable.of(rows), Path("s")))
+    stand_in("evaluate", EvaluateResult(ScoreRecord(ScoreTable.of(rows)), Path("s")))
 
     result = run("evaluate", "p", "r", "-o", "s")
 

@@ -160,8 +160,8 @@ def test_the_manifest_tells_the_scheme_of_the_predictions(folders, written_out):
     ("manifest", "reason"),
     [
         (None, "no manifest.json"),
-        ("{", "tells none"),
-        ("{}", "tells none: 'labels'"),
+        ("{", "has none"),
+        ("{}", "has none: 'labels'"),
         ('{"labels": "brats1999"}', "unknown label scheme 'brats1999'"),
         ('{"labels": {"name": "x", "labels": {"one": "ET"}, "regions": {}}}', "'one'"),
     ],
@@ -314,7 +314,7 @@ def test_one_mean_over_results_of_two_models_is_told_of(folders, changed, said):
 def test_a_folder_with_a_result_in_work_is_not_scored(folders):
     _noted(folders, {"a": ALIKE, "b": ALIKE}, unfinished={"b": ["b.nii.gz"]})
 
-    with pytest.raises(OutputError, match=r"is not complete: .* that of b, but has not noted its"):
+    with pytest.raises(OutputError, match=r"is not complete: .* that of b and did not"):
         evaluate(*folders, **BOTH_2021)
 
     assert not folders[2].exists()

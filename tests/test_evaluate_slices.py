@@ -115,7 +115,7 @@ def test_groups_of_the_list_and_missing_channels_of_the_manifest_are_compared(lg
 
     result = evaluate(*lgg)
 
-    assert result.missing_channels == {"a": ("t1n", "t1c")}
+    assert result.record.missing_channels == {"a": ("t1n", "t1c")}
     document = json.loads((lgg[2] / "scores.json").read_text())
     assert document["groups"] == {"a": {"institution": "A"}, "b": {"institution": "B"}}
     assert document["missing_channels"] == {"a": ["t1n", "t1c"]}
@@ -130,7 +130,7 @@ def test_a_manifest_of_another_kind_names_no_scheme_and_no_missing_channels(lgg,
 
     with pytest.raises(LabelError, match="is no manifest of volseg"):
         evaluate(*lgg)
-    assert evaluate(*lgg, labels="lgg").missing_channels == {}
+    assert evaluate(*lgg, labels="lgg").record.missing_channels == {}
 
 
 def test_with_a_known_size_of_a_voxel_a_stack_has_mm_and_ml(lgg, tmp_path):
@@ -195,7 +195,7 @@ def test_a_slice_without_a_prediction_fails_its_case_and_is_named(lgg):
         reason == f"slice 2 (a_10.tif) has no prediction in {lgg[0] / 'a'}; segment the case again"
     )
     assert result.table.cases("failed") == ("a",)
-    assert result.slices.summary()["WT"]["all_slices"]["n"] == 3
+    assert result.record.slices.summary()["WT"]["all_slices"]["n"] == 3
 
 
 def test_a_slice_with_two_predictions_fails_its_case(lgg):
@@ -265,9 +265,9 @@ def test_a_case_of_one_slice_has_its_mask_beside_the_others(pairs):
 
     assert result.table.cases("scored") == ("1", "2", "3")
     for kind in ("tumour_slices", "all_slices"):
-        means = result.slices.summary()["foreground"][kind]
+        means = result.record.slices.summary()["foreground"][kind]
         assert (means["n"], means["dice"]) == (3, pytest.approx(2 / 3))
-    assert result.by_group.rows == ()
+    assert result.record.by_group.rows == ()
 
 
 def test_pictures_and_probabilities_beside_masks_are_told_from_them(pairs):
@@ -314,7 +314,7 @@ def test_the_reference_may_be_a_folder_of_slices(lgg, tmp_path):
 
     assert result.table.cases("scored") == ("a", "b")
     assert score(result, "a")["dice"] == pytest.approx(24 / 29)
-    assert result.slices.summary()["WT"]["all_slices"]["n"] == 6
+    assert result.record.slices.summary()["WT"]["all_slices"]["n"] == 6
 
 
 def test_the_reference_may_be_a_folder_of_masks_alone(lgg, tmp_path):
@@ -373,10 +373,10 @@ def test_slices_of_volumes_are_scored_when_asked_for(tmp_path):
     files = {path.name for path in folders[2].iterdir()}
     result = evaluate(*folders, **LGG, slices=True)
 
-    assert without.slices.rows == ()
+    assert without.record.slices.rows == ()
     assert files == {"scores.csv", "scores.json"}
     assert result.table == without.table
-    assert [row.overlap.dice for row in result.slices.rows] == [1, pytest.approx(2 / 3), 0]
+    assert [row.overlap.dice for row in result.record.slices.rows] == [1, pytest.approx(2 / 3), 0]
     assert (folders[2] / "slices.csv").is_file()
 
 
@@ -398,7 +398,7 @@ def test_real_slices_against_a_prediction_that_misses_a_row_of_pixels(real_data,
 
     shared, sizes = (stored & predicted).sum((1, 2)), (stored.sum((1, 2)) + predicted.sum((1, 2)))
     some = stored.any((1, 2))
-    means = result.slices.summary()["WT"]
+    means = result.record.slices.summary()["WT"]
     assert score(result, patient)["dice"] == pytest.approx(2 * shared.sum() / sizes.sum())
     assert means["tumour_slices"]["n"] == some.sum()
     assert means["tumour_slices"]["dice"] == pytest.approx((2 * shared[some] / sizes[some]).mean())

@@ -12,8 +12,8 @@ from score_rows import scored_row
 
 from volseg.cases.data_list import read_data_list
 from volseg.errors import ImageError
-from volseg.evaluation.pictures import compared_view, dice_by_case
-from volseg.evaluation.scoring import Comparison
+from volseg.evaluation.pairs import CasePair
+from volseg.evaluation.samples import dice_by_case, pair_view
 from volseg.figures.colours import REGION_COLOURS
 from volseg.figures.samples import (
     Sample,
@@ -246,7 +246,7 @@ def test_a_compared_case_is_drawn_as_its_files_hold_it(cohort, predictions):
     case = read_data_list(cohort / "list.json").training[0]
     path = predictions / f"{case.case_id}.nii.gz"
 
-    shown = compared_view(Comparison(case, (path,), scheme, scheme))
+    shown = pair_view(CasePair(case, (path,), scheme, scheme))
 
     assert list(shown.images) == ["t2f"]
     assert list(shown.reference) == ["WT", "TC", "ET"]
@@ -270,7 +270,7 @@ def test_slices_of_real_patients_are_drawn(real_data):
     case = SliceStackCase("a", "a", tuple(images), ("t1n", "t2f", "t1c"), masks, "lgg")
     lgg = get_scheme("lgg")
 
-    shown = compared_view(Comparison(case, masks, lgg, lgg))
+    shown = pair_view(CasePair(case, masks, lgg, lgg))
     drawn = Sample("best", shown, {"WT": 1.0})
 
     areas = [int((imread(mask) > 0).sum()) for mask in masks]

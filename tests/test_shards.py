@@ -22,7 +22,8 @@ from typer.testing import CliRunner
 
 from volseg.cli import app
 from volseg.errors import ConfigError, LabelError, OutputError, VolsegError
-from volseg.evaluation.predictions import noted_of, prediction_scheme
+from volseg.evaluation.records import read_records
+from volseg.evaluation.schemes import prediction_scheme
 from volseg.finding.folders import find_cases
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
@@ -536,7 +537,7 @@ def test_another_scheme_is_merged_when_all_is_made_again(five, model, output):
     assert manifests_in(output) == ["manifest-1-of-2.json", "manifest.json"]
     with pytest.raises(LabelError, match="have not yet made all old results again"):
         prediction_scheme(output, None)
-    assert noted_of(output) == {}
+    assert read_records(output) == {}
     with pytest.raises(OutputError, match="'brats2021', but this run writes 'brats2023'"):
         run(five, model, output, shard="2/2", labels="brats2023")
     run(five, model, output, shard="2/2", **new)

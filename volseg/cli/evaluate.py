@@ -180,7 +180,7 @@ def _print_slices(result: EvaluateResult) -> None:
             means[kind]["n"],
             *(score.text(means[kind][score.name]) for score in COUNTED_SCORES),
         )
-        for region, means in result.slices.summary().items()
+        for region, means in result.record.slices.summary().items()
         for kind, name in kinds.items()
     ]
     if rows:
@@ -194,7 +194,7 @@ def _print_groups(result: EvaluateResult) -> None:
     dice = get_score("dice")
     rows = [
         (r.column, r.value, r.region, r.n, dice.text(r.mean["dice"]), dice.text(r.median["dice"]))
-        for r in result.by_group.rows
+        for r in result.record.by_group.rows
     ]
     if rows:
         columns = ("column", "value", "region", "cases", "mean Dice", "median Dice")
@@ -208,7 +208,7 @@ def _print_missing_channels(result: EvaluateResult) -> None:
     dice = {(row.case_id, row.region): row["dice"] for row in result.table.rows}
     rows = [
         (case_id, " ".join(names), *(text(dice.get((case_id, name))) for name in regions))
-        for case_id, names in result.missing_channels.items()
+        for case_id, names in result.record.missing_channels.items()
     ]
     if rows:
         columns = ("case", "missing channels", *(f"Dice {region}" for region in regions))

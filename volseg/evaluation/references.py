@@ -1,4 +1,4 @@
-"""The experts' side of a comparison: labelled cases of a list or a folder, and their schemes."""
+"""The reference: labelled cases of a data list, of a folder of cases or of label maps alone."""
 
 from __future__ import annotations
 
@@ -15,15 +15,11 @@ from volseg.cases.identity import patient_of
 from volseg.cases.layouts import DATA_LIST, layout_of
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cases.volume_case import VolumeCase
-from volseg.errors import DataListError, LabelError
-from volseg.evaluation.predictions import case_of, nifti_files, slice_files, slice_of
+from volseg.errors import DataListError
+from volseg.evaluation.label_files import case_of, nifti_files, slice_files, slice_of
 from volseg.finding.finding import Finding
 from volseg.finding.folders import check_list_is_not_needed, find_cases
 from volseg.finding.name_reading import read_name
-from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
-from volseg.survey.label_maps import read_values
-from volseg.survey.schemes import decisions_in_words, group_cases, schemes_of
-from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +33,14 @@ class References:
         problems: Why a case cannot be scored, by `case_id`.
         not_asked_for: Cases of a data list that are in another fold.
         lost: Why cases of slices with masks cannot be used at all.
+        is_list: Whether they are from a data list.
     """
 
     found: Finding
     problems: dict[str, str] = field(default_factory=dict)
     not_asked_for: frozenset[str] = frozenset()
     lost: Mapping[str, str] = field(default_factory=dict)
+    is_list: bool = False
 
 
 def find_references(reference: Path, fold: int | None, data_root: Path | None) -> References:
@@ -58,6 +56,7 @@ def find_references(reference: Path, fold: int | None, data_root: Path | None) -
         references = References(
             Finding.of(cases, (), dict.fromkeys(names, DATA_LIST)),
             not_asked_for=frozenset(case.case_id for case in listed.training) - names,
+            is_list=True,
         )
     else:
         check_list_is_not_needed(reference, fold, data_root)
@@ -98,7 +97,7 @@ def _labelled_in_folder(folder: Path) -> References:
     for skipped in found.skipped:
         if skipped.case_id is not None and skipped.case_id not in usable:
             logger.warning("left out of the reference: %s: %s", skipped.path, skipped.reason)
-            # A volume whose label map is there was taken above; of the others none is missed.
+            # A volume whose label map is there was taken above; no other case is missed.
             if not nifti_files(skipped.path if skipped.path.is_dir() else skipped.path.parent):
                 lost[skipped.case_id] = f"reference: {skipped.reason}"
     return replace(references, lost=lost)
@@ -107,7 +106,7 @@ def _labelled_in_folder(folder: Path) -> References:
 def _stacks_of_masks(folder: Path) -> list[SliceStackCase]:
     """Cases of 2D masks without images: a folder of masks is a case, a mask beside it is one too.
 
-    So lie the masks that `infer` writes.
+    This is how `infer` lays out masks.
     """
     paths = slice_files(folder)
     # Where some are called masks, the others are images.
@@ -119,7 +118,7 @@ def _stacks_of_masks(folder: Path) -> list[SliceStackCase]:
         else:
             stacks[path.parent.name][path.parent].append(path)
     return [
-        # The masks take the place of the images: they tell how many slices there are, and which.
+        # The masks take the place of the images: they are as many, and are named alike.
         SliceStackCase(case_id, patient_of(case_id), tuple(files), (LABEL,), tuple(files))
         for case_id, homes in stacks.items()
         for files in homes.values()
@@ -138,36 +137,3 @@ def _merged(cases: Iterable[Case], found: Finding) -> References:
             doubled = f"{first.label[0]} and {case.label[0]} are of one case; keep one"
             problems.setdefault(case.case_id, doubled)
     return References(Finding.of(merged.values(), (), layouts), problems)
-
-
-def reference_schemes(
-    reference: Path, found: Finding, predicted: LabelScheme, asked: str | None
-) -> dict[str, LabelScheme]:
-    """Label scheme of each case of the reference: as its list says, as asked for, or as told.
-
-    Raises:
-        LabelError: If that of a case is not known.
-    """
-    remedy = f"say it with --reference-labels NAME (the predictions are in {predicted.name})"
-    in_list = reference.is_file()
-    names = {case.case_id: case.labels for case in found.cases if case.labels and in_list}
-    open_cases = [case for case in found.cases if case.case_id not in names]
-    if asked:
-        names |= dict.fromkeys((case.case_id for case in open_cases), asked)
-    elif open_cases and in_list:
-        raise LabelError(
-            f"{reference} leaves to a config what the label maps of "
-            f"{cases_in_words(len(open_cases))} mean",
-            remedy=remedy,
-        )
-    elif open_cases:
-        read = read_values(open_cases)
-        # What cannot be read says nothing here; its case fails when it is to be scored.
-        values = {name: frozenset() if isinstance(v, str) else v for name, v in read.items()}
-        groups = group_cases(open_cases, values, found.layout_of)
-        names |= schemes_of(groups, remedy)
-        for decision in decisions_in_words(groups, names):
-            logger.info("reference: %s", decision)
-    # A scheme written into a config is known by the name that the predictions bear.
-    own = {predicted.name: predicted} if predicted.name not in LABEL_SCHEMES else {}
-    return {case_id: own.get(name) or get_scheme(name) for case_id, name in names.items()}

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg import memory
-from volseg.cases.case import Case
 from volseg.errors import SchemeError, VolsegError
+from volseg.evaluation.pairs import CasePair
 from volseg.images.boxes import bounding_box
 from volseg.images.grid import Grid
 from volseg.labels import LabelScheme
@@ -25,81 +25,55 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A case to score: its two label maps, what their integers mean, why it cannot be scored.
-
-    Attributes:
-        case: The case with its reference.
-        prediction: One NIfTI file, or a mask for each slice; empty: missing.
-        predicted: Label scheme of the prediction.
-        expected: That of the reference.
-        problem: Why it cannot be scored.
-        by_slice: Whether the slices are scored too.
-    """
-
-    case: Case
-    prediction: tuple[Path, ...]
-    predicted: LabelScheme
-    expected: LabelScheme
-    problem: str | None = None
-    by_slice: bool = False
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """Regions that both schemes know."""
-        return tuple(name for name in self.expected.regions if name in self.predicted.regions)
-
-
-@dataclass(frozen=True)
 class CaseScores:
     """Rows of one case, and why it could not be scored, if it could not."""
 
+    case_id: str
     rows: list[ScoreRow]
     slices: list[SliceRow]
     failure: str | None = None
 
 
-def score_case(comparison: Comparison) -> CaseScores:
+def score_case(pair: CasePair) -> CaseScores:
     """Score a case; one that is missing or cannot be scored has rows without scores.
 
     Raises:
-        LabelError: If a label map contradicts its label scheme: one tells of the others as well,
-            which would be scored as what they are not.
+        LabelError: If a label map contradicts its label scheme: the others are then doubtful too.
     """
-    if comparison.problem:
-        return _unscored(comparison, "failed", comparison.problem)
-    if not comparison.prediction:
-        return _unscored(comparison, "missing")
+    if pair.problem:
+        return _unscored(pair, "failed", pair.problem)
+    if not pair.prediction:
+        return _unscored(pair, "missing")
     try:
-        with memory.in_words(f"case {comparison.case.case_id}"):
-            return _scored(comparison)
+        with memory.in_words(f"case {pair.case.case_id}"):
+            return _scored(pair)
     except SchemeError as error:
         raise error.of_all(
-            comparison.case.case_id,
+            pair.case.case_id,
             "nothing is scored",
             "with --labels (predictions) or --reference-labels",
         ) from None
     except VolsegError as error:
-        return _unscored(comparison, "failed", str(error))
+        return _unscored(pair, "failed", str(error))
 
 
-def _unscored(comparison: Comparison, status: Status, reason: str | None = None) -> CaseScores:
-    case_id = comparison.case.case_id
-    rows = [ScoreRow(case_id, name, status=status) for name in comparison.regions]
-    return CaseScores(rows, [], reason)
+def _unscored(pair: CasePair, status: Status, reason: str | None = None) -> CaseScores:
+    case_id = pair.case.case_id
+    rows = [ScoreRow(case_id, name, status=status) for name in pair.regions]
+    return CaseScores(case_id, rows, [], reason)
 
 
-def _scored(comparison: Comparison) -> CaseScores:
-    case, files = comparison.case, comparison.prediction
+def _scored(pair: CasePair) -> CaseScores:
+    case, files = pair.case, pair.prediction
     prediction, grid = case.read_prediction(files)
     reference, reference_grid = case.read_reference()
     for note in case.check_prediction_grid(files, grid, reference_grid):
         logger.info("%s: %s", case.case_id, note)
-    return score_label_maps(comparison, prediction, reference, grid)
+    return score_label_maps(pair, prediction, reference, grid)
 
 
 def score_label_maps(
-    comparison: Comparison,
+    pair: CasePair,
     prediction: npt.NDArray[np.uint8],
     reference: npt.NDArray[np.uint8],
     grid: Grid,
@@ -109,23 +83,23 @@ def score_label_maps(
     Raises:
         LabelError: If one holds a label that its scheme does not define.
     """
-    case, regions = comparison.case, comparison.regions
+    case, regions = pair.case, pair.regions
     # Outside the box both hold background alone, and a tumour fills a small part of a head.
     box = bounding_box(prediction | reference)
-    if comparison.by_slice:
+    if pair.by_slice:
         box = (*box[:2], slice(None))
-    where = f"prediction {_place(comparison.prediction)}"
-    predicted = _masks(prediction[box], comparison.predicted, regions, where)
+    where = f"prediction {_place(pair.prediction)}"
+    predicted = _masks(prediction[box], pair.predicted_labels, regions, where)
     where = f"reference {_place(case.label)}"
-    expected = _masks(reference[box], comparison.expected, regions, where)
+    expected = _masks(reference[box], pair.reference_labels, regions, where)
     overlaps = region_overlaps(predicted, expected, regions)
     voxel_ml, steps_mm = (grid.voxel_ml, grid.steps_mm) if case.has_size else (None, None)
     rows = [
         ScoreRow.of(case.case_id, region, RegionPair(overlaps[region], voxel_ml, masks, steps_mm))
         for region, masks in zip(regions, zip(predicted, expected, strict=True), strict=True)
     ]
-    slices = slice_rows(case.case_id, predicted, expected, regions) if comparison.by_slice else []
-    return CaseScores(rows, slices)
+    slices = slice_rows(case.case_id, predicted, expected, regions) if pair.by_slice else []
+    return CaseScores(case.case_id, rows, slices)
 
 
 def _place(paths: Sequence[Path]) -> Path:

@@ -14,7 +14,7 @@ from volseg.cases.channels import LABEL
 from volseg.cases.data_list import read_data_list
 from volseg.config import ExperimentConfig, load_config
 from volseg.errors import DataListError, VolsegError
-from volseg.evaluation.predictions import half_written, not_alike
+from volseg.evaluation.records import half_written, mixed_origins
 from volseg.files.documents import read_json
 from volseg.files.writing import (
     CONFIG_FILE,
@@ -206,7 +206,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 def _results(content: Mapping[str, Any]) -> dict[str, Any]:
     labels = content.get("labels")
     cases = {*content.get("cases", {}), *content.get("unfinished", {})}
-    mixed = half_written(content, cases) or not_alike(content, cases)
+    mixed = half_written(content, cases) or mixed_origins(content, cases)
     shard = {name: content[name] for name in ("shard", "finished") if name in content}
     return {
         **shard,

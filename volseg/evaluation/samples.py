@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import DataListError
-from volseg.evaluation.scoring import Comparison
+from volseg.evaluation.pairs import CasePair
 from volseg.figures.samples import draw_samples, shown_channel
 from volseg.figures.views import CaseView, Masks, slice_numbers
 from volseg.files.writing import remove
@@ -29,49 +29,53 @@ def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
     return dice
 
 
-def draw_scored_samples(path: Path, table: ScoreTable, comparisons: Iterable[Comparison]) -> None:
+def draw_scored_samples(path: Path, table: ScoreTable, pairs: Iterable[CasePair]) -> bool:
     """Draw the samples of what `evaluate` scored, from the files; see `draw_samples`.
 
     Args:
         path: Picture to write.
         table: Scores of the cases.
-        comparisons: The cases with their predictions.
+        pairs: The cases with their predictions.
+
+    Returns:
+        Whether there is a picture.
     """
-    of_case = {comparison.case.case_id: comparison for comparison in comparisons}
-    if not any(comparison.case.images for comparison in of_case.values()):
+    of_case = {pair.case.case_id: pair for pair in pairs}
+    if not any(pair.case.images for pair in of_case.values()):
         remove(path)  # an older one would pass for that of these cases
         logger.info("samples are not drawn: the reference has label maps alone, and no images")
-        return
+        return False
     draw_samples(
         path,
         dice_by_case(table),
-        lambda case_id: compared_view(of_case[case_id]),
+        lambda case_id: pair_view(of_case[case_id]),
         "Scored cases",
     )
+    return path.is_file()
 
 
-def compared_view(comparison: Comparison) -> CaseView:
+def pair_view(pair: CasePair) -> CaseView:
     """A case to be drawn as its files hold it, with one of its channels.
 
     Raises:
         VolsegError: If a file cannot be read, or there is no image.
     """
-    case = comparison.case
+    case = pair.case
     if not case.images:
         raise DataListError("the reference has no image", case_id=case.case_id)
     channel = shown_channel(case.channels)
     images = case.read_images([channel])
     reference, grid = case.read_reference()
-    prediction, _ = case.read_prediction(comparison.prediction)
+    prediction, _ = case.read_prediction(pair.prediction)
 
     def masks(label_map: npt.NDArray[np.uint8], scheme: LabelScheme) -> Masks:
         found = scheme.masks(grid.to_ras(label_map))
-        return {region: found[region] for region in comparison.regions}
+        return {region: found[region] for region in pair.regions}
 
     return CaseView(
         {channel: images.grid.to_ras(images.array[0])},
-        masks(reference, comparison.expected),
-        masks(prediction, comparison.predicted),
+        masks(reference, pair.reference_labels),
+        masks(prediction, pair.predicted_labels),
         case.case_id,
         grid.ras.spacing_mm,
         slice_numbers(grid.ras, grid),
