@@ -36,8 +36,8 @@ from volseg.config import CHANNELS, ExperimentConfig, load_config
 from volseg.images.nifti import read_header
 from volseg.images.nifti_writing import write_label_map
 from volseg.phantoms.cohort import make_cohort
+from volseg.runs.schemes import case_scheme
 from volseg.tasks.split import split
-from volseg.training.cache.case_arrays import case_scheme
 from volseg.training.cache.cases import CachedCase, read_cached
 
 DATASET = "Dataset137_BraTS"

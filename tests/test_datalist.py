@@ -733,9 +733,16 @@ def test_what_a_list_holds_in_the_wrong_place_is_quoted_in_a_line(tmp_path):
     assert max(map(len, lines)) < 300
 
 
-def test_a_list_that_cannot_be_opened_is_refused(tmp_path):
-    with pytest.raises(DataListError, match=r"cannot be read \(No such file or directory\)"):
-        read_data_list(tmp_path / "list.json")
+def test_a_list_that_is_not_there_is_refused_with_the_command_that_makes_it(tmp_path):
+    path = tmp_path / "my list.json"
+
+    with pytest.raises(DataListError, match=r"my list\.json does not exist") as error:
+        read_data_list(path)
+
+    assert error.value.remedy == f"make one with: volseg split FOLDER -o '{path}'"
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(DataListError, match=r"folder\.json cannot be read"):
+        read_data_list(tmp_path / "folder.json")
 
 
 def test_keys_of_the_decathlon_are_accepted(tmp_path):

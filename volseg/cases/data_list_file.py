@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -81,6 +83,9 @@ class ListFile(_Strict):
 
 def read_list_file(path: Path) -> ListFile:
     """Content of a data list; DataListError names every mistake in it."""
+    make_one = f"make one with: volseg split FOLDER -o {shlex.quote(str(path))}"
+    if not os.path.lexists(path):
+        raise DataListError(f"data list {path} does not exist", remedy=make_one, path=path)
     content = read_json(path, DataListError, f"data list {path}", "make one with volseg split")
     if not isinstance(content, dict) or "volseg" not in content:
         raise DataListError(

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from volseg import signals
-from volseg.cli.app import TRAIN, command, complain, fail_if_some_failed
+from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, complain, fail_if_some_failed
 from volseg.cli.jobs import DryRun, Slurm, check_dry_run, tell_of_job
 from volseg.cli.next_steps import SCANS, line, next_steps
 from volseg.cli.options import Overrides
 from volseg.cli.tables import number, print_table, say
-from volseg.files.writing import CURVES_FILE, MODEL_FILE, SAMPLES_FILE, resume_command
+from volseg.files.writing import CONFIG_FILE, CURVES_FILE, MODEL_FILE, SAMPLES_FILE, resume_command
 
 if TYPE_CHECKING:
     from volseg.cases.data_list import DataList
@@ -27,7 +27,8 @@ def fit(
     config: Annotated[
         Path,
         typer.Argument(
-            metavar="CONFIG|RUN", help="Experiment, a YAML file; with --resume also a run folder."
+            metavar="CONFIG|FOLDER|RUN",
+            help="Experiment, a YAML file; or a folder of scans; with --resume a run folder.",
         ),
     ],
     overrides: Overrides = None,
@@ -63,16 +64,24 @@ def fit(
     task of a job array, max_parallel of them at a time. With --resume,
     finished folds are kept.
 
+    A folder of scans is split into folds, as volseg split does, and trained on
+    with a default config; data list and config lie beside the run.
+
     A run that was stopped, by Ctrl-C or a signal, is resumed from its folder,
     which holds its config and data list.
 
     Examples:
+      volseg fit BraTS2021_Training_Data -o runs/first
       volseg fit configs/brats_unet.yaml data.data_root=FOLDER
       volseg fit configs/brats_unet.yaml data.data_root=FOLDER data.fold=1 -o runs/unet_fold1
       volseg fit --resume runs/unet_fold1
       volseg fit configs/brats_unet.yaml --slurm nodes=2,gpus=4,time=24:00:00
       volseg fit configs/brats_unet.yaml --folds all --slurm partition=gpu
     """
+    lost = 0
+    if config.is_dir() and not (resume or (config / CONFIG_FILE).is_file()):
+        run = run or Path("runs") / config.resolve().name
+        config, lost = _config_of_scans(config, run, overrides or [])
     folder, experiment, data_list = _experiment(
         config, run, overrides or [], resume=resume, by_path=slurm is not None or folds is not None
     )
@@ -93,6 +102,22 @@ def fit(
             print_validation(result.scores)
         _print_files(result)
     fail_if_some_failed(result.failures)
+    if lost:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _config_of_scans(scans: Path, run: Path, overrides: Sequence[str]) -> tuple[Path, int]:
+    """A config for a folder of scans, and the number of its cases that are left out."""
+    from volseg.cli.split import print_split
+    from volseg.tasks.fit_folder import split_and_configure
+
+    labels = [word.partition("=")[2] for word in overrides if word.startswith("labels=")]
+    config, found = split_and_configure(scans, run, labels[-1] if labels else None)
+    if found is None:
+        return config, 0
+    print_split(found)
+    say(f"Config: {config}; change it, and train with: {line('volseg', 'fit', config)}")
+    return config, len(found.finding.lost)
 
 
 def _print_files(result: FitResult) -> None:

@@ -19,6 +19,7 @@ from volseg.files.writing import CONFIG_FILE, MODEL_FILE, atomic_write, make_out
 from volseg.results.locations import check_outside_scans
 from volseg.runs.folder import check_run
 from volseg.runs.folds import check_cases, choose_folds, folds_to_do
+from volseg.runs.schemes import check_schemes
 from volseg.slurm.script import FOLDER, SCRIPT, fit_script, infer_script, log_pattern
 from volseg.words import reason, shown
 
@@ -90,6 +91,7 @@ def submit_fit(
     if folds is None:
         check_options(config)
         check_cases(data_list, config.data.fold)
+        check_schemes(data_list.training, config)
         check_run(run, config, data_list, resume=resume)
     else:
         chosen = choose_folds(folds, data_list)

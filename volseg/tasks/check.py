@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from volseg.finding.skipped import notes_in_words
 from volseg.images.grid import check_same_grid
 from volseg.progress import track
 from volseg.runs.folds import choose_cases
+from volseg.runs.schemes import case_scheme, check_schemes
 from volseg.survey.grey_values import borders, cases_to_read
-from volseg.training.announcements import regions_missing
-from volseg.training.cache.case_arrays import case_scheme, notes_on, read_masks
+from volseg.training.announcements import by_slice_note, regions_missing
+from volseg.training.cache.case_arrays import notes_on, read_masks
 from volseg.training.hardware import check_hardware
 from volseg.training.memory_needed import check_memory
 from volseg.training.trial import of_case, try_training
@@ -74,18 +76,19 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
         problems.append(str(error))
         training, validation = data_list.training, ()
     cases = (*training, *validation)
+    problems += _problem(partial(check_schemes, cases, config))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = pool.map(partial(_header_problem, config=config), cases)
         found = list(track(read, "reading headers", len(cases)))
-    grids = {grid for grid, *_ in found if grid}
-    facts.append(("grids", "; ".join(sorted(grids)[:4]) + (" ..." if len(grids) > 4 else "")))
+    facts.append(("grids", _grids([grid for grid, *_ in found if grid])))
     facts += _notes({case.case_id: notes for case, (*_, notes) in zip(cases, found, strict=True)})
     problems += [problem for _, problem, _ in found if problem]
     good = [case for case, (_, problem, _) in zip(cases, found, strict=True) if not problem]
     wrong_labels, held = _read_labels(good, config)
     problems += [*wrong_labels.values(), *_nothing_to_learn(held)]
     warnings = list(_regions_to_miss(config, held))
-    facts += [("note", note) for note in idle_options(config)]
+    notes = [by_slice_note(training, config), *idle_options(config)]
+    facts += [("note", note) for note in notes if note]
     good = [case for case in good if case.case_id not in wrong_labels]
     facts += _notes(_grey_values(good, config))
     # Without a usable fold, `fit` would not come as far as a step.
@@ -94,6 +97,15 @@ def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
         facts += more_facts
         problems += more_problems
     return CheckResult(tuple(facts), tuple(dict.fromkeys(problems)), tuple(warnings))
+
+
+def _grids(found: Sequence[str]) -> str:
+    """The most frequent grid, and how many other ones there are."""
+    counts = Counter(found).most_common()
+    if not counts:
+        return ""
+    (grid, cases), others = counts[0], len(counts) - 1
+    return f"{grid} ({cases} of {len(found)} cases, {others} other grids)" if others else grid
 
 
 def _problem(checked: Callable[[], object]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from volseg.runs.description import note_end
 from volseg.runs.folder import open_run
 from volseg.runs.folds import choose_cases
 from volseg.runs.metrics_table import best_scores, read_metrics
+from volseg.runs.schemes import check_schemes
 from volseg.training.announcements import (
     announce,
 )
@@ -86,6 +87,7 @@ def fit(
             machine lacks the devices of `training`.
         ResourceError: If a batch is more than its memory can hold.
         DataListError: If no case is left to train or to validate on.
+        LabelError: If no case has all regions of the config.
         RankLost: If another rank failed or was killed.
         Stopped: If a signal that `signals.hold` notes has come; the run can be resumed.
     """
@@ -96,6 +98,8 @@ def fit(
     resume = resume or (restarts() > 0 and bool(find_checkpoints(run)))
     data_list = data_list or read_data_list(config.data.data_list, config.data.data_root)
     training, validation = choose_cases(data_list, config)
+    check_schemes(training, config)
+    check_schemes(validation, config)
     cache = cache_folder(config, run)
     check_options(config)
     check_hardware(config.training)

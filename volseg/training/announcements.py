@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import pytorch_lightning as pl
 
+from volseg.cases.case import Case
 from volseg.config import ExperimentConfig, idle_options
 from volseg.training.cache.cases import CachedCase
 from volseg.training.datamodule import VolumeDataModule
@@ -57,6 +58,16 @@ def regions_missing(config: ExperimentConfig, held: Sequence[Sequence[bool]]) ->
     return [region for region, of_cases in of_regions if not any(of_cases)]
 
 
+def by_slice_note(cases: Iterable[Case], config: ExperimentConfig) -> str | None:
+    """What happens to volumes under a network of slices, which may not be meant."""
+    if not config.by_slice or any(case.slices for case in cases):
+        return None
+    return (
+        f"data.patch_size {list(config.data.patch_size)} has two sides, so the network sees the "
+        "volumes slice by slice; give it three for a network of volumes"
+    )
+
+
 def _unprepared(training: Iterable[CachedCase]) -> str:
     count = sum(bool(case.missing) for case in training)
     seen = f"in {count} of its training cases alone" if count else "never in training"
@@ -89,6 +100,8 @@ def announce(module: SegmentationModule, data: VolumeDataModule, trainer: pl.Tra
         module.config.training.learning_rate,
     )
     if trainer.is_global_zero:
+        if note := by_slice_note((one.case for one in data.training), module.config):
+            logger.info("%s", note)
         lines, warning = missing_channel_lines(data.training, data.validation, module.config)
         for line in lines:
             logger.info("%s", line)

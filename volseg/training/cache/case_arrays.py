@@ -15,10 +15,9 @@ import numpy.typing as npt
 
 from volseg.cases.case import Case
 from volseg.config import ExperimentConfig
-from volseg.errors import LabelError
 from volseg.images.boxes import bounding_box
 from volseg.images.grid import Grid, check_same_grid
-from volseg.labels import LabelScheme, get_scheme
+from volseg.runs.schemes import case_scheme
 from volseg.training.cache.packed_tissue import pack
 from volseg.transforms import Preprocessed, preprocess, preprocess_masks
 
@@ -69,23 +68,6 @@ def notes_on(case: Case, config: ExperimentConfig) -> tuple[str, ...]:
     """
     done, _ = _prepared(case, config)
     return done.notes
-
-
-def case_scheme(case: Case, config: ExperimentConfig) -> LabelScheme:
-    """Label scheme of a case: its own, else that of the config.
-
-    Raises:
-        LabelError: If the scheme of the case lacks a region of the config.
-    """
-    scheme = config.labels if case.labels is None else get_scheme(case.labels)
-    missing = [region for region in config.labels.regions if region not in scheme.regions]
-    if missing:
-        raise LabelError(
-            f"case {case.case_id} has labels {scheme.name!r}, which knows no region {missing}, "
-            f"but the config trains {list(config.labels.regions)}",
-            remedy="leave the case out of the list",
-        )
-    return scheme
 
 
 def read_masks(

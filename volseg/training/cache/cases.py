@@ -36,8 +36,9 @@ from volseg.images.boxes import placed
 from volseg.images.grid import Grid
 from volseg.progress import track
 from volseg.ranks import cores
+from volseg.runs.schemes import case_scheme
 from volseg.training.cache.array_files import Form, is_whole, mapped, write_arrays
-from volseg.training.cache.case_arrays import case_scheme, prepare
+from volseg.training.cache.case_arrays import prepare
 from volseg.training.cache.packed_tissue import TissueArray
 from volseg.words import reason
 

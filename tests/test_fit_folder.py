@@ -1,0 +1,142 @@
+"""`fit FOLDER`: the scans are split and a default config is written, before anything is trained."""
+
+from __future__ import annotations
+
+import nibabel as nib
+import numpy as np
+import pytest
+from experiments import run_in, write_experiment
+from PIL import Image
+from tiny_scans import write_case
+from typer.testing import CliRunner
+
+from volseg.cli import app
+from volseg.config import load_config
+from volseg.errors import ConfigError, LabelError, OutputError
+from volseg.runs.schemes import check_schemes
+from volseg.tasks.fit import FitResult
+from volseg.tasks.fit_folder import split_and_configure
+
+
+@pytest.fixture
+def scans(tmp_path, monkeypatch):
+    """Five cases of BraTS 2021."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(5):
+        folder = write_case(tmp_path / "scans", f"BraTS2021_0000{number}")
+        label_map = np.zeros((20, 22, 18), np.uint8)
+        label_map[5:11, 6:13, 4:9] = number % 2 + 1
+        label_map[6:8, 8:10, 6:8] = 4
+        affine = nib.load(folder / f"{folder.name}_t1.nii.gz").affine
+        nib.save(nib.Nifti1Image(label_map, affine), folder / f"{folder.name}_seg.nii.gz")
+    return tmp_path / "scans"
+
+
+def _trained(monkeypatch):
+    """What `fit` is called with; nothing is trained."""
+    calls = []
+
+    def noted(config, run, **_):
+        calls.append((config, run))
+        return FitResult(run, run / "model.safetensors")
+
+    monkeypatch.setattr("volseg.tasks.fit.fit", noted)
+    return calls
+
+
+def test_a_folder_of_scans_is_split_and_trained_on_with_a_default_config(scans, monkeypatch):
+    calls = _trained(monkeypatch)
+
+    result = CliRunner().invoke(app, ["fit", "scans", "training.max_epochs=7"])
+
+    assert result.exit_code == 0, result.output
+    ((config, run),) = calls
+    assert str(run) == "runs/scans"
+    assert config.labels.name == "brats2021"
+    assert (config.spatial_dims, config.network.name) == (3, "unet")
+    assert config.training.max_epochs == 7
+    written = scans.parent / "runs/scans.yaml"
+    assert load_config(written).training.max_epochs == 300
+    assert "Data list: runs/scans.json" in result.stdout
+    assert "Config: runs/scans.yaml; change it, and train with: volseg fit runs/scans.yaml" in (
+        result.stdout
+    )
+
+
+def test_a_scheme_that_is_given_holds_for_list_and_config(scans, monkeypatch):
+    calls = _trained(monkeypatch)
+
+    words = ["fit", "scans", "-o", "here/run", "labels=brats2021"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+
+    ((config, run),) = calls
+    assert (str(run), config.labels.name) == ("here/run", "brats2021")
+    assert str(config.data.data_list) == "here/run.json"
+
+
+def test_a_second_call_keeps_the_config_and_refuses_a_changed_one(scans, tmp_path):
+    first, _ = split_and_configure(scans, tmp_path / "run")
+    before = first.stat().st_mtime_ns
+
+    split_and_configure(scans, tmp_path / "run")
+    assert first.stat().st_mtime_ns == before
+
+    first.write_text(first.read_text() + "training: {max_epochs: 3}\n")
+    with pytest.raises(OutputError, match=r"run\.yaml is there already.*volseg fit .*run\.yaml"):
+        split_and_configure(scans, tmp_path / "run")
+    assert first.read_text().endswith("max_epochs: 3}\n")
+
+
+def test_a_folder_that_holds_a_run_is_refused_before_scans_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_experiment(tmp_path)
+    run_in(tmp_path / "run")
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(OutputError, match="already holds a run; resume it with"):
+        split_and_configure(tmp_path / "empty", tmp_path / "run")
+
+
+def test_processes_of_torchrun_are_told_to_split_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+
+    with pytest.raises(ConfigError, match=r"call volseg split .* -o .*run\.json first"):
+        split_and_configure(tmp_path, tmp_path / "run")
+
+
+def test_slices_get_a_network_of_slices_whose_patch_holds_a_slice(tmp_path):
+    random = np.random.default_rng(0)
+    for patient in range(5):
+        for kind in ("images", "masks"):
+            (tmp_path / "scans" / kind).mkdir(parents=True, exist_ok=True)
+        for number in range(2):
+            name = f"p{patient}_{number}.png"
+            values = random.integers(1, 255, (40, 70), dtype=np.uint8)
+            Image.fromarray(values).save(tmp_path / "scans/images" / name)
+            mask = np.zeros((40, 70), np.uint8)
+            mask[5:20, 10:30] = 255
+            Image.fromarray(mask).save(tmp_path / "scans/masks" / name)
+
+    path, _ = split_and_configure(tmp_path / "scans", tmp_path / "run")
+
+    config = load_config(path)
+    assert config.by_slice
+    assert all(
+        side % config.network.divisor == 0 and side >= size
+        for side, size in zip(sorted(config.data.patch_size), (40, 70), strict=True)
+    )
+
+
+def test_cases_without_the_regions_of_the_config_are_refused_before_they_are_read(scans, tmp_path):
+    path, found = split_and_configure(scans, tmp_path / "run")
+    config = load_config(path, ["labels=lgg"])
+    cases = found.data_list.training
+
+    check_schemes(cases, load_config(path))
+    check_schemes((), config)
+    custom = load_config(path, ["labels={labels: {1: a}, regions: {lung: [1]}}"])
+    with pytest.raises(LabelError, match=r"have labels brats2021, but the config trains .* lung"):
+        check_schemes(cases, custom)
