@@ -19,23 +19,28 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys, TraceKeys, ensure_tuple_rep
+from monai.utils import ImageMetaKey, TraceKeys, ensure_tuple_rep
 
 from volseg.cases.case import Case
-from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.config import CHANNELS, PreprocessingConfig
-from volseg.errors import DataListError, GeometryError, ImageError
+from volseg.errors import DataListError, GeometryError
 from volseg.finding.folders import find_scans
 from volseg.images.grid import Grid, check_same_grid
-from volseg.images.nifti import CaseImages
 from volseg.labels import LabelScheme, get_scheme
+from volseg.transforms.meta_tensors import (
+    KIND,
+    MISSING,
+    NOTES,
+    array_of,
+    case_images_of,
+    grid_of,
+    meta_tensor,
+    scan_of,
+)
 from volseg.transforms.preprocessing import Preprocessed, preprocess, preprocess_masks
 from volseg.transforms.resampling import labels_to_original, to_original
 
 logger = logging.getLogger(__name__)
-
-# Entries of the metadata of an image, beside those that MONAI knows.
-_KIND, _NOTES, _MISSING = "kind", "notes", "missing"
 
 
 class LoadCased(MapTransform):
@@ -82,14 +87,14 @@ class LoadCased(MapTransform):
             case = self._case(result[key])
             images = case.read_images(self.channels, self.fill_missing)
             about = {
-                _KIND: case.kind,
-                _NOTES: "; ".join(images.notes),
-                _MISSING: " ".join(images.missing),
+                KIND: case.kind,
+                NOTES: "; ".join(images.notes),
+                MISSING: " ".join(images.missing),
             }
-            result[key] = _meta_tensor(images.array, images.grid, case.place, about)
+            result[key] = meta_tensor(images.array, images.grid, case.place, about)
             if label_key is not None:
                 label_map, grid = case.read_reference()
-                result[label_key] = _meta_tensor(label_map[None], grid, case.label[0], {})
+                result[label_key] = meta_tensor(label_map[None], grid, case.label[0], {})
         return result
 
     def _case(self, given: object) -> Case:
@@ -159,15 +164,15 @@ class PreprocessCased(MapTransform, InvertibleTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         result = dict(data)
         for key, label_key in self.key_iterator(result, self.label_keys):
-            scan = _meta_tensor_of(result[key], key)
-            done = preprocess(_case_images(scan), self.config, self.dtype)
+            scan = scan_of(result[key], key)
+            done = preprocess(case_images_of(scan), self.config, self.dtype)
             for note in done.notes:
                 logger.warning("%s: %s", scan.meta.get(ImageMetaKey.FILENAME_OR_OBJ, key), note)
             result[key] = self._prepared(done.image, scan, done)
-            notes = [scan.meta.get(_NOTES, ""), *done.notes]
-            result[key].meta[_NOTES] = "; ".join(filter(None, notes))
+            notes = [scan.meta.get(NOTES, ""), *done.notes]
+            result[key].meta[NOTES] = "; ".join(filter(None, notes))
             if label_key is not None:
-                label_map = _meta_tensor_of(result[label_key], label_key)
+                label_map = scan_of(result[label_key], label_key)
                 result[label_key] = self._prepared(self._masks(label_map, done), label_map, done)
         return result
 
@@ -184,7 +189,7 @@ class PreprocessCased(MapTransform, InvertibleTransform):
 
     def _masks(self, label_map: MetaTensor, done: Preprocessed) -> npt.NDArray[np.bool_]:
         assert self.labels is not None  # __init__ asks for them
-        grid, labels = _grid(label_map), _array(label_map)[0]
+        grid, labels = grid_of(label_map), array_of(label_map)[0]
         check_same_grid({"image": done.scan_grid, "label map": grid})
         self.labels.check(np.unique(labels))
         masks = self.labels.masks(labels)
@@ -218,51 +223,8 @@ class PreprocessCased(MapTransform, InvertibleTransform):
         if image.is_floating_point():
             values = to_original(image.as_tensor(), image_grid, scan_grid)
         else:
-            values = torch.from_numpy(labels_to_original(_array(image), image_grid, scan_grid))
+            values = torch.from_numpy(labels_to_original(array_of(image), image_grid, scan_grid))
         scan = MetaTensor(values).copy_meta_from(image)
         self.pop_transform(scan)
         scan.affine = torch.from_numpy(scan_grid.affine)
         return scan
-
-
-def _meta_tensor(
-    array: npt.NDArray[Any], grid: Grid, place: Path, about: Mapping[str, str]
-) -> MetaTensor:
-    affine = torch.from_numpy(grid.affine)
-    meta = {
-        ImageMetaKey.FILENAME_OR_OBJ: str(place),
-        MetaKeys.ORIGINAL_AFFINE: affine.clone(),
-        MetaKeys.SPATIAL_SHAPE: np.array(grid.shape),
-        MetaKeys.SPACE: SpaceKeys.RAS,
-        **about,
-    }
-    return MetaTensor(torch.from_numpy(array), affine=affine, meta=meta)
-
-
-def _meta_tensor_of(value: object, key: Hashable) -> MetaTensor:
-    if isinstance(value, MetaTensor) and value.ndim == 4:
-        return value
-    found = f"a {type(value).__name__}"
-    if isinstance(value, torch.Tensor):
-        found += f" of shape {tuple(value.shape)}"
-    raise ImageError(
-        f"{key} is {found}, but a MetaTensor (C, I, J, K) with its affine is expected",
-        remedy="put LoadCased, or LoadImaged and EnsureChannelFirstd, before",
-    )
-
-
-def _array(tensor: MetaTensor) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = tensor.as_tensor().detach().cpu().numpy()
-    return array
-
-
-def _grid(tensor: MetaTensor) -> Grid:
-    i, j, k = tensor.shape[1:]
-    return Grid((i, j, k), np.asarray(tensor.affine, np.float64))
-
-
-def _case_images(scan: MetaTensor) -> CaseImages:
-    place = Path(str(scan.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "")))
-    # Whole heads are expected of slices, whatever their files are called.
-    slices = (place,) if scan.meta.get(_KIND) == SliceStackCase.kind else ()
-    return CaseImages(_array(scan), _grid(scan), header=None, notes=(), slices=slices)
