@@ -33,7 +33,7 @@ from volseg.errors import (
     OutputError,
     VolsegError,
 )
-from volseg.figures.saving import figure_array
+from volseg.figures.figure_files import figure_array
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
 from volseg.model_file import Model, load_model, save_model
 from volseg.networks import build_network

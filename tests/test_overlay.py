@@ -5,10 +5,10 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from volseg.errors import OutputError
+from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import REGION_COLOURS, region_colours
+from volseg.figures.figure_files import figure_array, save_figure
 from volseg.figures.montage import montage
-from volseg.figures.saving import figure_array, save_figure
-from volseg.figures.views import CaseView, choose_slices
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_background_is_black_even_where_the_brain_is_negative(brain):
 
     drawn = panels(picture({"t1n": np.where(brain > 0, ramp, 0)}, None, None, slices=1))
 
-    margin, line = drawn[5, 200:355, 0], drawn[drawn.shape[0] // 2, 165:335, 0].astype(int)
+    margin, line = drawn[5, 210:355, 0], drawn[drawn.shape[0] // 2, 165:335, 0].astype(int)
     assert not margin.any()
     assert line[0] > 200
     assert line[-1] < 55
@@ -103,8 +103,8 @@ def test_slices_show_the_reference_where_there_is_one(block):
     def shown(figure):
         return next(t.get_text() for t in figure.axes[0].texts if "slice" in t.get_text())
 
-    assert shown(both) == "slice 5"
-    assert shown(missed) == "slice 8"
+    assert shown(both) == "axial slice 5"
+    assert shown(missed) == "axial slice 8"
 
 
 def test_slices_hold_the_fullest_and_spread_over_the_rest():

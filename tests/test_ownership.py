@@ -17,7 +17,7 @@ from volseg.cases.data_list import read_data_list, write_data_list
 from volseg.cli import app
 from volseg.config import load_config, write_config
 from volseg.errors import OutputError
-from volseg.figures.saving import save_figure
+from volseg.figures.figure_files import save_figure
 from volseg.files.ownership import check_no_inputs, is_data_list, is_log, is_ours
 from volseg.files.writing import atomic_write, check_outputs, make_output, remove
 from volseg.images.slice_masks import write_masks

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from volseg.cases.data_list import read_data_list
 from volseg.errors import ImageError
 from volseg.evaluation.pairs import CasePair
 from volseg.evaluation.samples import dice_by_case, pair_view
+from volseg.figures.case_view import CaseView, slice_numbers
 from volseg.figures.colours import REGION_COLOURS
+from volseg.figures.figure_files import figure_array
 from volseg.figures.samples import (
     Sample,
     choose_samples,
@@ -23,8 +26,6 @@ from volseg.figures.samples import (
     samples_title,
     shown_channel,
 )
-from volseg.figures.saving import figure_array
-from volseg.figures.views import CaseView, slice_numbers
 from volseg.images.grid import Grid
 from volseg.labels import get_scheme
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
@@ -74,10 +75,10 @@ def test_where_all_cases_score_alike_none_is_called_the_best(score):
 @pytest.mark.parametrize(
     ("reference", "prediction", "said"),
     [
-        (0, 0, "nothing in the reference or in the prediction; slice"),
-        (9, 0, "nothing in the prediction; slice"),
-        (0, 9, "nothing in the reference; slice"),
-        (9, 9, "Dice WT 0.000; slice"),
+        (0, 0, "nothing in the reference or in the prediction; axial slice"),
+        (9, 0, "nothing in the prediction; axial slice"),
+        (0, 9, "nothing in the reference; axial slice"),
+        (9, 9, "Dice WT 0.000; axial slice"),
     ],
 )
 def test_a_row_says_which_side_is_empty(reference, prediction, said):
@@ -143,8 +144,20 @@ def test_rows_are_named_with_case_scores_slice_and_channel():
 
     words = [text.get_text() for text in sample_grid(samples, "").texts]
 
-    assert "best: first, Dice WT 0.912, ET 0.500; slice 2, t2f" in words
-    assert "worst: last, Dice WT 0.100; slice 12, t2f" in words
+    assert "best: first, Dice WT 0.912, ET 0.500; axial slice 2, t2f" in words
+    assert "worst: last, Dice WT 0.100; axial slice 12, t2f" in words
+
+
+@pytest.mark.parametrize("is_oriented", [True, False])
+def test_sides_are_named_where_the_files_say_how_the_patient_lies(is_oriented):
+    shown = replace(view("a"), is_oriented=is_oriented)
+
+    figure = sample_grid([Sample("best", shown, {"WT": 0.5})], "")
+
+    letters = [[text.get_text() for text in panel.texts] for panel in figure.axes]
+    assert letters == [["R", "L", "A", "P"] if is_oriented else [], [], [], []]
+    (row,) = (text.get_text() for text in figure.texts if "best" in text.get_text())
+    assert ("axial" in row) == is_oriented
 
 
 def test_without_a_reference_the_slice_with_most_of_the_prediction_is_shown():
@@ -274,7 +287,7 @@ def test_slices_of_real_patients_are_drawn(real_data):
     drawn = Sample("best", shown, {"WT": 1.0})
 
     areas = [int((imread(mask) > 0).sum()) for mask in masks]
-    assert shown.number(drawn.index) == int(np.argmax(areas)) + 1
+    assert shown.slice_name(drawn.index) == f"slice {int(np.argmax(areas)) + 1}"
     # As it is stored, so it is shown: rows from front to back, columns from right to left.
     stored = imread(images[drawn.index])[..., 1]
     np.testing.assert_array_equal(shown.images["t2f"][..., drawn.index][::-1, ::-1].T, stored)

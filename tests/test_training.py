@@ -1501,7 +1501,7 @@ def troubled(experiment, tmp_path_factory):
         patch.setattr("volseg.training.curves.curves", failing)
         patch.setattr(SegmentationModule, "_case_loss", lambda *_: float("nan"))
         patch.setattr(
-            logging.getLogger("volseg.figures.saving"),
+            logging.getLogger("volseg.figures.figure_files"),
             "warning",
             lambda *words: messages.append(words),
         )

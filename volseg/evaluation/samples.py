@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from volseg.errors import DataListError
 from volseg.evaluation.pairs import CasePair
+from volseg.figures.case_view import CaseView, Masks, slice_numbers
 from volseg.figures.samples import draw_samples, shown_channel
-from volseg.figures.views import CaseView, Masks, slice_numbers
 from volseg.files.writing import remove
 from volseg.labels import LabelScheme
 from volseg.metrics import ScoreTable
@@ -79,4 +79,5 @@ def pair_view(pair: CasePair) -> CaseView:
         case.case_id,
         grid.ras.spacing_mm,
         slice_numbers(grid.ras, grid),
+        case.is_oriented,
     )

@@ -8,9 +8,10 @@ from typing import Any
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading, draw_legend
+from volseg.figures.case_view import CaseView, Masks, choose_slices
 from volseg.figures.colours import region_colours
-from volseg.figures.saving import BOTTOM_INCHES, TOP_INCHES, legend, words
-from volseg.figures.views import CaseView, Masks, choose_slices, draw_image, draw_outlines
+from volseg.figures.slice_panel import draw_image, draw_outlines, draw_sides
 
 _PANEL_INCHES = 2.2
 _LEGEND_INCHES = 5.0
@@ -56,9 +57,9 @@ def gallery(views: Sequence[CaseView], title: str, slices: int = 1) -> Figure:
             draw_image(panel, view, channel, index, box)
             for masks, style in view.masks:
                 draw_outlines(panel, masks, index, box, colours, style)
-        _row_words(panels[0], view.name, view.number(index))
-    words(figure, title)
-    legend(figure, colours, {style for view in views for masks, style in view.masks if masks})
+        _name_row(panels[0], view, index)
+    draw_heading(figure, title)
+    draw_legend(figure, colours, {style for view in views for masks, style in view.masks if masks})
     return figure
 
 
@@ -81,8 +82,7 @@ def _grid(rows: int, columns: int, ratio: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _row_words(panel: Any, name: str, index: int) -> None:
+def _name_row(panel: Any, view: CaseView, index: int) -> None:
     small = {"color": "#BBBBBB", "fontsize": 7, "transform": panel.transAxes}
-    panel.text(0.02, 0.98, f"{name}\nslice {index}".strip(), va="top", **small)
-    panel.text(0.02, 0.5, "R", **small)
-    panel.text(0.98, 0.5, "L", ha="right", **small)
+    panel.text(0.02, 0.98, f"{view.name}\n{view.slice_name(index)}".strip(), va="top", **small)
+    draw_sides(panel, view)

@@ -9,16 +9,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading, draw_legend
+from volseg.figures.case_view import Box, CaseView, choose_slices
 from volseg.figures.colours import region_colours
-from volseg.figures.saving import (
-    BOTTOM_INCHES,
-    TOP_INCHES,
-    legend,
-    optional_picture,
-    save_figure,
-    words,
-)
-from volseg.figures.views import Box, CaseView, choose_slices, draw_image, draw_outlines
+from volseg.figures.figure_files import optional_picture, save_figure
+from volseg.figures.slice_panel import draw_image, draw_outlines, draw_sides
 from volseg.files.writing import remove
 
 #: Number of cases that are drawn, at most.
@@ -145,7 +140,7 @@ def sample_grid(samples: Sequence[Sample], title: str) -> Figure:
     top = TOP_INCHES + 0.1
     total = top + sum(heights) + _WORDS_INCHES * len(samples) + BOTTOM_INCHES
     figure = Figure(figsize=(4 * _PANEL_INCHES, total), dpi=100, facecolor="black")
-    words(figure, title)
+    draw_heading(figure, title)
     for number, column in enumerate(_COLUMNS):
         place = (number + 0.5) / 4, 1 - (top - 0.04) / total
         figure.text(*place, column, color="white", fontsize=9, ha="center", va="bottom")
@@ -154,7 +149,7 @@ def sample_grid(samples: Sequence[Sample], title: str) -> Figure:
     for sample, box, height in zip(samples, boxes, heights, strict=True):
         y -= height + _WORDS_INCHES
         _draw_row(figure, sample, box, (y, height), colours)
-    legend(figure, colours, {style for s in samples for masks, style in s.view.masks if masks})
+    draw_legend(figure, colours, {style for s in samples for masks, style in s.view.masks if masks})
     return figure
 
 
@@ -171,10 +166,12 @@ def _draw_row(
         draw_image(panel, view, sample.channel, index, box)
         for style, masks in outlines.items():
             draw_outlines(panel, masks, index, box, colours, style)
+        if not outlines:
+            draw_sides(panel, view)
     scores = ", ".join(f"{region} {dice:.3f}" for region, dice in sample.dice.items())
     line = (
-        f"{sample.rank}: {view.name}, Dice {scores}{sample.lacks}; slice {view.number(index)}, "
-        f"{sample.channel}"
+        f"{sample.rank}: {view.name}, Dice {scores}{sample.lacks}; "
+        f"{view.slice_name(index)}, {sample.channel}"
     )
     figure.text(0.006, (y + height + 0.05) / total, line, color="white", fontsize=8, va="bottom")
 

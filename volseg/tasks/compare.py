@@ -17,7 +17,7 @@ from volseg.comparison.sources import Source, plan_sources
 from volseg.comparison.tables import TABLES, write_tables
 from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError, VolsegError
-from volseg.figures.saving import save_figure
+from volseg.figures.figure_files import save_figure
 from volseg.files.writing import check_outputs, make_output
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints

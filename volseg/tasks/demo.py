@@ -16,7 +16,7 @@ from volseg.labels import get_scheme
 
 if TYPE_CHECKING:
     from volseg.cases.case import Case
-    from volseg.figures.views import CaseView
+    from volseg.figures.case_view import CaseView
 
 logger = logging.getLogger(__name__)
 
@@ -145,8 +145,8 @@ def _command(*words: str | Path) -> str:
 
 def _draw(predictions: Path, validation: Path, picture: Path) -> None:
     """The fullest slice of each case, in every channel, with both outlines."""
+    from volseg.figures.figure_files import save_figure
     from volseg.figures.montage import gallery
-    from volseg.figures.saving import save_figure
     from volseg.finding.folders import find_cases
 
     views = [
@@ -157,7 +157,7 @@ def _draw(predictions: Path, validation: Path, picture: Path) -> None:
 
 
 def _view(case: Case, prediction: Path) -> CaseView:
-    from volseg.figures.views import CaseView
+    from volseg.figures.case_view import CaseView
     from volseg.images.nifti import read_case, read_label_map
 
     images = read_case(case.case_id, case.images, case.channels, case.channels)

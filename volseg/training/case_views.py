@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from volseg.config import ExperimentConfig
-from volseg.figures.views import CaseView, slice_numbers
+from volseg.figures.case_view import CaseView, slice_numbers
 from volseg.images.grid import Grid
 from volseg.inference.windows import segment
 from volseg.postprocess import decode
@@ -46,6 +46,7 @@ def cached_view(
         name=case.case.case_id,
         spacing_mm=case.image_grid.spacing_mm,
         numbers=slice_numbers(case.image_grid, case.scan_grid),
+        is_oriented=case.case.is_oriented,
     )
 
 

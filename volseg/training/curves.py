@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from volseg.figures.curves import curves
-from volseg.figures.saving import optional_picture, save_figure
+from volseg.figures.figure_files import optional_picture, save_figure
 from volseg.files.writing import CURVES_FILE, METRICS_FILE
 from volseg.runs.metrics_table import best_row, read_metrics
 

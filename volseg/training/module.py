@@ -21,8 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from volseg import signals
 from volseg.compat.lightning import data_of
 from volseg.config import ExperimentConfig
+from volseg.figures.figure_files import figure_array
 from volseg.figures.montage import gallery
-from volseg.figures.saving import figure_array
 from volseg.inference.windows import on_scan_grid, segment
 from volseg.losses import build_loss
 from volseg.metrics import COUNTED_SCORES, ScoreTable, SliceTable

@@ -11,8 +11,8 @@ import torch
 
 from volseg.config import ExperimentConfig
 from volseg.errors import DataListError
+from volseg.figures.figure_files import optional_picture
 from volseg.figures.samples import draw_samples
-from volseg.figures.saving import optional_picture
 from volseg.files.writing import MODEL_FILE, SAMPLES_FILE
 from volseg.metrics.reading import read_summary
 from volseg.metrics.record import SUMMARY_FILE

@@ -1,4 +1,4 @@
-"""A case to be drawn: which slice, which part of it, how bright, with which outlines."""
+"""A case to be drawn: its images and masks, which slices of it, which part of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class CaseView:
         prediction: The same for the model's masks, outlined with solid lines.
         name: Written into each of its rows.
         spacing_mm: Size of a voxel; only the ratio of the first two matters.
-        numbers: What each slice is called; by default they are counted from 1.
+        numbers: Number of each slice; by default they are counted from 1.
+        is_oriented: Whether its files say which way the patient lies; else no side is named.
     """
 
     images: Mapping[str, npt.NDArray[Any]]
@@ -39,10 +40,16 @@ class CaseView:
     name: str = ""
     spacing_mm: Sequence[float] = (1.0, 1.0, 1.0)
     numbers: Sequence[int] = ()
+    is_oriented: bool = True
 
-    def number(self, index: int) -> int:
-        """What the slice with this index along the third axis is called."""
-        return self.numbers[index] if self.numbers else index + 1
+    def slice_name(self, index: int) -> str:
+        """Plane and number of the slice with this index along the third axis.
+
+        >>> CaseView({}, numbers=[7, 6]).slice_name(1)
+        'axial slice 6'
+        """
+        number = self.numbers[index] if self.numbers else index + 1
+        return f"{'axial ' if self.is_oriented else ''}slice {number}"
 
     @property
     def masks(self) -> list[tuple[Masks, str]]:
@@ -126,48 +133,3 @@ def slice_numbers(grid: Grid, file_grid: Grid) -> list[int]:
     axis = int(abs(to_file[:3, 2]).argmax())
     places = to_file[axis, 3] + to_file[axis, 2] * np.arange(grid.shape[2])
     return [round(float(place)) + 1 for place in places]
-
-
-def _panel(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any]:
-    """One slice as rows from front to back and columns from the patient's right to left."""
-    return array[box[0], box[1], index][::-1, ::-1].T
-
-
-def _window(image: npt.NDArray[Any]) -> tuple[float, float]:
-    """Intensities shown as black and as white."""
-    values = image[image != 0].astype(np.float32)
-    if not values.size:
-        return 0.0, 1.0
-    low, high = np.percentile(values, [0.5, 99.7])
-    return float(low), float(max(high, low + 1e-6))
-
-
-def draw_image(panel: Any, view: CaseView, channel: str, index: int, box: Box) -> None:
-    """One slice of one channel, in grey."""
-    image = view.images[channel]
-    low, high = _window(image)
-    flat = _panel(image, index, box).astype(np.float32)
-    # A normalised image is negative in places, so its background, 0, would be grey.
-    shown = np.where(flat == 0, low, flat)
-    panel.imshow(shown, cmap="gray", vmin=low, vmax=high, aspect=view.aspect)
-
-
-def draw_outlines(
-    panel: Any, masks: Masks, index: int, box: Box, colours: Mapping[str, str], style: str
-) -> None:
-    """Outlines of the masks in one slice."""
-    for region, mask in masks.items():
-        flat = _panel(mask, index, box)
-        if not flat.any():
-            continue
-        # Padding closes outlines at the border; the reference is thicker, so that its dashes show
-        # on both sides of a solid line that lies upon it.
-        panel.contour(
-            np.arange(-1, flat.shape[1] + 1),
-            np.arange(-1, flat.shape[0] + 1),
-            np.pad(flat, 1).astype(np.float32),
-            levels=[0.5],
-            colors=[colours[region]],
-            linewidths=1.0 if style == "solid" else 1.8,
-            linestyles=style,
-        )

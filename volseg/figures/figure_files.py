@@ -1,27 +1,21 @@
-"""Figures as arrays and files, and the words that pictures of cases bear."""
+"""Figures as arrays and files."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from volseg import DISCLAIMER
 from volseg.files.ownership import PICTURE_SOFTWARE
 from volseg.files.writing import atomic_write
 
 logger = logging.getLogger(__name__)
-
-#: Room for the heading, and for legend and disclaimer.
-TOP_INCHES, BOTTOM_INCHES = 0.55, 0.6
 
 
 def figure_array(figure: Figure) -> npt.NDArray[np.uint8]:
@@ -52,29 +46,3 @@ def optional_picture(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         logger.warning("%s was not drawn: %s", path, error)
-
-
-def words(figure: Figure, title: str) -> None:
-    """Heading and disclaimer."""
-    inches = figure.get_figheight()
-    figure.text(0.5, 1 - 0.08 / inches, title, color="white", fontsize=11, ha="center", va="top")
-    figure.text(0.5, 0.05 / inches, DISCLAIMER, color="#BBBBBB", fontsize=7, ha="center")
-
-
-def legend(figure: Figure, colours: Mapping[str, str], styles: Collection[str]) -> None:
-    """What colours and styles of lines mean, below the panels."""
-    lines = [Line2D([], [], color=colour, label=region) for region, colour in colours.items()]
-    known: Mapping[Literal["dashed", "solid"], str] = {"dashed": "reference", "solid": "prediction"}
-    for style, name in known.items():
-        if style in styles:
-            lines.append(Line2D([], [], color="white", linestyle=style, label=name))
-    if lines:
-        figure.legend(
-            handles=lines,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 0.2 / figure.get_figheight()),
-            ncols=len(lines),
-            fontsize=8,
-            frameon=False,
-            labelcolor="white",
-        )

@@ -1,0 +1,75 @@
+"""One slice in a panel of a figure: the image in grey, outlines, the sides of the patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.figures.case_view import Box, CaseView, Masks
+
+# Letter of each side of the panel, and where it stands in it.
+_SIDES = {"R": (0.02, 0.5), "L": (0.98, 0.5), "A": (0.5, 0.98), "P": (0.5, 0.02)}
+_ALIGNED = {0.02: ("left", "bottom"), 0.5: ("center", "center"), 0.98: ("right", "top")}
+
+
+def _flat(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any]:
+    """One slice as rows from front to back and columns from the patient's right to left."""
+    return array[box[0], box[1], index][::-1, ::-1].T
+
+
+def _window(image: npt.NDArray[Any]) -> tuple[float, float]:
+    """Intensities shown as black and as white."""
+    values = image[image != 0].astype(np.float32)
+    if not values.size:
+        return 0.0, 1.0
+    low, high = np.percentile(values, [0.5, 99.7])
+    return float(low), float(max(high, low + 1e-6))
+
+
+def draw_image(panel: Any, view: CaseView, channel: str, index: int, box: Box) -> None:
+    """One slice of one channel, in grey."""
+    image = view.images[channel]
+    low, high = _window(image)
+    flat = _flat(image, index, box).astype(np.float32)
+    # A normalised image is negative in places, so its background, 0, would be grey.
+    shown = np.where(flat == 0, low, flat)
+    panel.imshow(shown, cmap="gray", vmin=low, vmax=high, aspect=view.aspect)
+
+
+def draw_outlines(
+    panel: Any, masks: Masks, index: int, box: Box, colours: Mapping[str, str], style: str
+) -> None:
+    """Outlines of the masks in one slice."""
+    for region, mask in masks.items():
+        flat = _flat(mask, index, box)
+        if not flat.any():
+            continue
+        # Padding closes outlines at the border; the reference is thicker, so that its dashes show
+        # on both sides of a solid line that lies upon it.
+        panel.contour(
+            np.arange(-1, flat.shape[1] + 1),
+            np.arange(-1, flat.shape[0] + 1),
+            np.pad(flat, 1).astype(np.float32),
+            levels=[0.5],
+            colors=[colours[region]],
+            linewidths=1.0 if style == "solid" else 1.8,
+            linestyles=style,
+        )
+
+
+def draw_sides(panel: Any, view: CaseView) -> None:
+    """Letters at the right, left, front (A) and back (P) of the patient, if the files say so."""
+    if not view.is_oriented:
+        return
+    for letter, (across, up) in _SIDES.items():
+        panel.text(
+            *(across, up, letter),
+            color="#BBBBBB",
+            fontsize=7,
+            ha=_ALIGNED[across][0],
+            va=_ALIGNED[up][1],
+            transform=panel.transAxes,
+        )
