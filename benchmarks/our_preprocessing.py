@@ -21,7 +21,7 @@ FILES = [Path(name) for name in sys.argv[2:]]
 
 
 def work() -> Any:
-    images = read_case("case", FILES, CHANNELS, CHANNELS)
+    images = read_case(FILES, CHANNELS, CHANNELS)
     # float32, as MONAI gives it: training and inference round it to float16.
     return preprocess(images, OPTIONS, dtype=np.float32).image
 

@@ -66,7 +66,7 @@ def _scans(folder: Path, add: Any, on: Any) -> None:
     from volseg.tasks.info import info
 
     def image(path: Path) -> None:
-        images = read_case("a", [path], ["t1c"], ["t1c"])
+        images = read_case([path], ["t1c"], ["t1c"])
         assert images.array.shape[1:] == images.grid.shape
         assert np.isfinite(images.array).all()
         assert all(0.05 <= mm <= 20 for mm in images.grid.spacing_mm)
@@ -85,7 +85,7 @@ def _scans(folder: Path, add: Any, on: Any) -> None:
     ):
         place = folder / name.replace(".", "_")
         _image(place / name, array)
-        read_grid = lambda path: read_case_grid("a", [path], ["t1c"], ["t1c"])  # noqa: E731
+        read_grid = lambda path: read_case_grid([path], ["t1c"], ["t1c"])  # noqa: E731
         readers = [label_map] if name == "seg.nii.gz" else [image]
         add(name, place, name, (m.nifti_changed,), *(on(name, r) for r in (*readers, read_grid)),
             on(name, read_header), on(name, info))  # fmt: skip
@@ -99,7 +99,7 @@ def _pictures(folder: Path, add: Any, on: Any) -> None:
     from volseg.tasks.info import info
 
     def stack(path: Path) -> None:
-        images = read_stack("a", [path], ["t2f"], ["t2f"], (1, 1, 2))
+        images = read_stack([path], ["t2f"], ["t2f"], (1, 1, 2))
         assert images.array.shape[1:] == images.grid.shape
         assert np.isfinite(images.array).all()
 
@@ -108,7 +108,7 @@ def _pictures(folder: Path, add: Any, on: Any) -> None:
         assert labels.dtype == np.uint8
         assert labels.shape == grid.shape
 
-    grid = lambda path: read_stack_grid("a", [path], ["t2f"], ["t2f"], None)  # noqa: E731
+    grid = lambda path: read_stack_grid([path], ["t2f"], ["t2f"], None)  # noqa: E731
     grey = np.random.default_rng(0).integers(0, 2, (24, 20)).astype(np.uint8) * 255
     deep = grey.astype(np.uint16) * 257
     for name, values, damage, options in (

@@ -483,12 +483,12 @@ def test_only_the_beginning_of_a_file_is_read_for_its_first_slice(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
 
-    (found,) = read_first_slices("a", [path], ["t1n"])
+    (found,) = read_first_slices([path], ["t1n"])
 
     assert np.array_equal(found.T, volume[..., 0])
     path.write_bytes(whole[:100])
-    with pytest.raises(ImageError, match=r"case a: .*a\.nii\.gz is (a )?truncated"):
-        read_first_slices("a", [path], ["t1n"])
+    with pytest.raises(ImageError, match=r"a\.nii\.gz is (a )?truncated"):
+        read_first_slices([path], ["t1n"])
 
 
 def test_rounding_errors_of_a_grid_leave_no_weights():

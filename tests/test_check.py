@@ -168,7 +168,7 @@ def test_every_case_without_a_channel_is_named(config):
     problems = check(config).problems
 
     assert sorted(problems) == [
-        f"case {case['case_id']} has no t1c, but only t1n t2w t2f; add the missing image"
+        f"case {case['case_id']}: no t1c, but only t1n t2w t2f; add the missing image"
         for case in content["training"][1:]
     ]
 

@@ -50,7 +50,7 @@ def dataset(folder: Path, *names: str, **content: object) -> Path:
 
 
 def reasons(finding) -> dict[str, str]:
-    return {skipped.path.name: skipped.reason for skipped in finding.skipped}
+    return {skipped.path.name: skipped.sentence for skipped in finding.skipped}
 
 
 def only_case(folder: Path, **options) -> Case:
@@ -236,7 +236,7 @@ def test_a_case_in_two_folders_counts_once_and_is_named(tmp_path):
     assert [case.case_id for case in finding.cases] == ["A", "B"]
     (duplicate,) = finding.skipped
     assert duplicate.path == tmp_path / "first" / "A"
-    assert duplicate.reason == f"case A is also in {tmp_path / 'second' / 'A'}, which is used"
+    assert duplicate.sentence == f"case A is also in {tmp_path / 'second' / 'A'}, which is used"
 
 
 def test_folders_that_overlap_give_each_case_once(tmp_path):

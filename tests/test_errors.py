@@ -8,9 +8,21 @@ from pathlib import Path
 import pytest
 
 from volseg import errors
-from volseg.errors import GeometryError, ImageError, LabelError, SchemeError, VolsegError
+from volseg.errors import (
+    GeometryError,
+    ImageError,
+    LabelError,
+    NoCaseError,
+    SchemeError,
+    VolsegError,
+    of_case,
+)
 
-KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind is not SchemeError]
+KINDS = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if kind not in (SchemeError, NoCaseError)
+]
 
 
 def test_an_error_is_one_sentence_of_the_case_the_problem_and_the_remedy():
@@ -45,3 +57,15 @@ def test_an_error_of_a_scheme_crosses_processes_with_the_schemes_that_fit():
     assert isinstance(other, LabelError)
     assert str(other) == "case a: holds 4; use labels: brats2021"
     assert other.fitting == ("brats2021",)
+
+
+def test_an_error_of_a_folder_without_cases_crosses_processes_with_the_channels_that_lack():
+    other = pickle.loads(pickle.dumps(NoCaseError("nothing", ["t1c"], remedy="complete it")))
+
+    assert str(other) == "nothing; complete it"
+    assert other.lacks == ("t1c",)
+
+
+def test_what_a_block_raises_is_of_its_case():
+    with pytest.raises(ImageError, match=r"^case a: empty$"), of_case("a"):
+        raise ImageError("empty")

@@ -389,7 +389,7 @@ def test_a_patient_of_one_name_in_two_places_is_used_twice_unless_it_is_a_copy(t
     assert {case.case_id for case in found.cases} == {c.case_id for c in both.cases} == expected
     assert {case.patient_id for case in found.cases} == {"patient_7", "patient_8"}
     (copy,) = found.skipped
-    assert copy.reason.startswith("case patient_8 is also in ")
+    assert copy.sentence.startswith("case patient_8 is also in ")
 
 
 @pytest.mark.parametrize("split_apart", [True, False])
@@ -507,7 +507,7 @@ def test_a_name_that_no_list_may_hold_is_one_case_lost_and_the_list_can_be_read(
 
     assert [case.case_id for case in found.cases] == ["A", "B"]
     assert list(found.lost) == list(listed.finding.lost) == [name]
-    assert reason in found.skipped[0].reason
+    assert reason in found.skipped[0].sentence
     assert len(read_data_list(listed.path).training) == 2
 
 

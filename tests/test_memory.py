@@ -156,4 +156,4 @@ def test_memory_that_one_case_lacks_is_there_for_the_others(monkeypatch):
     case = VolumeCase("a", "a", (), ())
 
     assert folder._tried(case, lambda: "done") == "done"
-    assert folder._tried(case, work).startswith("case a: memory ran out with")
+    assert folder._tried(case, work).startswith("memory ran out with")

@@ -32,7 +32,7 @@ def cases_in(folder: Path, **options: object) -> dict[str, Case]:
 
 
 def reasons(folder: Path) -> dict[str, str]:
-    return {skipped.path.name: skipped.reason for skipped in find_cases([folder]).skipped}
+    return {skipped.path.name: skipped.sentence for skipped in find_cases([folder]).skipped}
 
 
 # Contents
@@ -579,9 +579,9 @@ def test_names_from_which_no_case_is_left_are_refused_with_what_each_glob_fits(t
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (PROTOCOL_NAMES, "4 files of P7 were read as 4 cases that each lack channels; if they are"),
-        (("MRHR_T2", "MRHR_FLAIR", "AX_T1", "AX_T1_gd"), "4 files of P7 were read as 2 cases"),
-        (("1_T1_gd", "2_T1_gd", "1x_T2", "2x_T2"), "4 files of P7 were read as 4 cases"),
+        (PROTOCOL_NAMES, "4 files were read as 4 cases that each lack channels; if they are"),
+        (("MRHR_T2", "MRHR_FLAIR", "AX_T1", "AX_T1_gd"), "4 files were read as 2 cases"),
+        (("1_T1_gd", "2_T1_gd", "1x_T2", "2x_T2"), "4 files were read as 4 cases"),
         (("3_tirm", "T1_mpr"), "no known channel (such as t1n, t1c, t2w, t2f) and not in seg; if"),
     ],
 )

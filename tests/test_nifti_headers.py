@@ -31,7 +31,7 @@ def in_unit(path: Path, unit: str, array=None, affine=LPS) -> Path:
 
 
 def read_one(path: Path):
-    return read_case("a", [path], ["t1c"], ["t1c"])
+    return read_case([path], ["t1c"], ["t1c"])
 
 
 # Units
@@ -50,13 +50,13 @@ def test_a_grid_is_in_mm_whatever_the_unit_of_its_header(tmp_path, unit):
 def test_channels_in_different_units_lie_on_one_grid(tmp_path):
     files = [in_unit(tmp_path / f"{unit}.nii", unit) for unit in UNITS]
 
-    images = read_case("a", files, ["t1n", "t1c", "t2f"], ["t1n", "t1c", "t2f"])
+    images = read_case(files, ["t1n", "t1c", "t2f"], ["t1n", "t1c", "t2f"])
 
     assert images.grid.spacing_mm == pytest.approx((1, 1, 1))
     assert all("accepted" in note for note in images.notes)
     moved = in_unit(tmp_path / "moved.nii", "micron", affine=LPS + np.diag([0.1, 0, 0, 0]))
     with pytest.raises(GeometryError, match="mm away"):
-        read_case("a", [files[0], moved], ["t1n", "t1c"], ["t1n", "t1c"])
+        read_case([files[0], moved], ["t1n", "t1c"], ["t1n", "t1c"])
 
 
 def test_a_result_keeps_the_unit_of_its_scan(tmp_path):
@@ -85,7 +85,7 @@ def test_a_unit_that_is_assumed_is_noted_where_it_may_be_another(tmp_path, units
     path = save_raw(tmp_path / "t1c.nii", xyzt_units=units, **rows)
 
     assert read_one(path).notes == notes
-    assert read_case_grid("a", [path], ["t1c"], ["t1c"]).notes == notes
+    assert read_case_grid([path], ["t1c"], ["t1c"]).notes == notes
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_qform_beyond_all_numbers_is_noted_without_a_warning_of_numpy(tmp_path
 def test_a_note_of_several_channels_is_one(tmp_path):
     files = [save_raw(tmp_path / f"{n}.nii", sform_code=0, qform_code=0) for n in "ab"]
 
-    images = read_case("a", files, ["t1n", "t1c"], ["t1n", "t1c"])
+    images = read_case(files, ["t1n", "t1c"], ["t1n", "t1c"])
 
     assert images.notes == ("t1n, t1c: qform_code and sform_code are 0: orientation LAS assumed",)
 
@@ -211,8 +211,8 @@ def test_a_scan_that_the_memory_does_not_hold_is_refused_with_what_it_takes(tmp_
     monkeypatch.setattr(memory, "available", lambda: 900)
 
     # 4 channels of 120 voxels of two bytes.
-    with pytest.raises(ResourceError, match=r"^case a: 4 channels of 4 x 5 x 6 voxels would take"):
-        read_case("a", files, ["1", "2", "3", "4"], ["1", "2", "3", "4"])
+    with pytest.raises(ResourceError, match=r"^4 channels of 4 x 5 x 6 voxels would take"):
+        read_case(files, ["1", "2", "3", "4"], ["1", "2", "3", "4"])
     with pytest.raises(ResourceError, match=r"a\.nii would take .* 0\.0 MB are available; use"):
         read_label_map(save(files[0], ramp(dtype=np.float64)))
 
@@ -227,7 +227,7 @@ def test_a_large_scan_is_refused_before_its_file_is_read(tmp_path, monkeypatch):
         ResourceError,
         match=r"4 channels of 1500 x 1500 x 600 voxels would take 21\.6 GB of memory, but 8\.0 GB",
     ):
-        read_case("a", [path] * 4, ["1", "2", "3", "4"], ["1", "2", "3", "4"])
+        read_case([path] * 4, ["1", "2", "3", "4"], ["1", "2", "3", "4"])
 
 
 def test_a_named_pipe_is_no_scan(tmp_path):

@@ -69,12 +69,12 @@ def test_a_channel_stands_in_for_those_that_are_missing(tmp_path, make):
     assert images.array.transpose(0, 3, 2, 1).flags.c_contiguous
     assert case.read_grid(RGB, "t2f").shape == images.grid.shape
     for read in (case.read_images, case.read_grid):
-        with pytest.raises(ImageError, match="case c1 has no t1n t1c, but only t2f"):
+        with pytest.raises(ImageError, match="case c1: no t1n t1c, but only t2f"):
             read(RGB)
 
 
 def test_the_channel_that_stands_in_must_be_there(tmp_path):
-    with pytest.raises(ImageError, match="case c1 has no t1c, but only t2f"):
+    with pytest.raises(ImageError, match="case c1: no t1c, but only t2f"):
         stack(tmp_path, ("t2f",)).read_images(RGB, fill="t1c")
 
 
@@ -87,7 +87,7 @@ def test_a_channel_that_equals_the_one_that_stands_in_is_missing(tmp_path):
 def test_a_case_without_a_label_map_has_no_reference(tmp_path):
     case = SliceStackCase("c1", "p1", (tmp_path / "a.png",), ("t2f",))
 
-    with pytest.raises(DataListError, match="case c1 has no label map"):
+    with pytest.raises(DataListError, match="case c1: no label map"):
         case.read_reference()
 
 

@@ -250,7 +250,7 @@ def test_slices_are_shared_out_by_patient(tmp_path, output):
     assert first.done == (PATIENTS[0],)
     assert written == [f"{PATIENTS[0]}/{PATIENTS[0]}_{n}.tif" for n in (1, 2)]
     assert [case.case_id for case in found.cases] == PATIENTS
-    left_out = {one.path.name: one.reason for one in found.skipped}
+    left_out = {one.path.name: one.sentence for one in found.skipped}
     assert left_out == dict.fromkeys([PATIENTS[0], "manifest-1-of-2.json"], "written by volseg")
     assert results_in(output) == results_in(tmp_path / "one")
     assert told_by(output) == told_by(tmp_path / "one")

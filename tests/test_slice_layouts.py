@@ -81,7 +81,7 @@ def write_pairs(folder: Path, *stems: str, size=(6, 5)) -> Path:
 
 
 def reasons(finding) -> dict[str, str]:
-    return {skipped.path.name: skipped.reason for skipped in finding.skipped}
+    return {skipped.path.name: skipped.sentence for skipped in finding.skipped}
 
 
 def names(paths) -> list[str]:
@@ -182,7 +182,7 @@ def test_numbered_slices_in_two_places_count_once_and_are_named(tmp_path):
     assert (case.case_id, case.images[0].parent) == (EXAM, tmp_path / "kaggle_3m" / EXAM)
     (duplicate,) = finding.skipped
     assert duplicate.path == tmp_path / "lgg" / "kaggle_3m" / EXAM
-    assert duplicate.reason == f"case {EXAM} is also in {case.images[0].parent}, which is used"
+    assert duplicate.sentence == f"case {EXAM} is also in {case.images[0].parent}, which is used"
 
 
 @pytest.mark.parametrize(
@@ -763,7 +763,7 @@ def test_split_leaves_out_slices_that_cannot_be_read_together(tmp_path, lgg):
 
     assert len(result.data_list.training) == 6
     assert result.data_list.testing == ()
-    lost = {entry.case_id[8:12]: entry.reason for entry in result.finding.skipped}
+    lost = {entry.case_id[8:12]: entry.sentence for entry in result.finding.skipped}
     assert set(lost) == {"0005", "0006", "0007", "0008", "0009"}
     assert "_0005_19990101_1.tif" in lost["0005"]
     assert lost["0006"] == (

@@ -113,7 +113,7 @@ def test_a_bad_label_map_is_named_and_the_others_go_on(tmp_path, scans):
 
     assert len(result.data_list.training) == len(result.finding.cases) == 4
     assert result.data_list.testing == ()
-    lost = {entry.case_id: entry.reason for entry in result.finding.skipped}
+    lost = {entry.case_id: entry.sentence for entry in result.finding.skipped}
     assert set(lost) == {"BraTS2021_00007", "BraTS2021_00008"}
     assert "holds [3], but scheme 'brats2021' defines only" in lost["BraTS2021_00007"]
     assert "BraTS2021_00008_seg.nii.gz" in lost["BraTS2021_00008"]

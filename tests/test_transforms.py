@@ -401,7 +401,7 @@ def test_a_mask_voxel_is_at_least_half_covered():
 
 def test_a_real_ras_scan_and_its_lps_copy_give_the_same_image(real_data):
     folder = real_data / "orientation_ras" / "BraTS-MET-00110-000"
-    scan = read_case("ras", [folder / "t1.nii.gz", folder / "flair.nii.gz"], "12", "12")
+    scan = read_case([folder / "t1.nii.gz", folder / "flair.nii.gz"], "12", "12")
     flipped = nib.orientations.inv_ornt_aff([[0, -1], [1, -1], [2, 1]], scan.grid.shape)
     copy = case(scan.array[:, ::-1, ::-1], scan.grid.affine @ flipped)
     assert copy.grid.orientation == "LPS"
@@ -427,7 +427,7 @@ def monai_preprocessed(files) -> np.ndarray:
 
 def assert_like_monai(files) -> None:
     """To 1e-5 before the rounding to float16, which is that of NumPy."""
-    scan = read_case("case", files, range(len(files)), range(len(files)))
+    scan = read_case(files, range(len(files)), range(len(files)))
     exact = preprocess(scan, spaced(*scan.grid.spacing_mm), dtype=np.float32)
     # A spacing along file axes that are not R, A, S would resample: these scans are isotropic.
     expected = monai_preprocessed(files)

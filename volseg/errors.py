@@ -3,6 +3,7 @@
     VolsegError
     ├── ConfigError       a config file, an override or an option
     ├── DataListError     a folder of scans, a data list, a case in it
+    │   └── NoCaseError   a folder or a data list without a usable case
     ├── ImageError        an image or label file that cannot be read
     ├── GeometryError     images of one case that do not share a grid
     ├── LabelError        label values outside the label scheme
@@ -20,7 +21,8 @@ error is ever taken apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -70,6 +72,16 @@ class VolsegError(Exception):
         return _without_parts, (type(self), self.problem), self.__dict__
 
 
+@contextlib.contextmanager
+def of_case(case_id: str) -> Iterator[None]:
+    """Errors that the block raises are of this case, unless they are of one already."""
+    try:
+        yield
+    except VolsegError as error:
+        error.of_case(case_id)
+        raise
+
+
 def _without_parts(kind: type[VolsegError], problem: str) -> VolsegError:
     return kind.__new__(kind, problem)
 
@@ -80,6 +92,20 @@ class ConfigError(VolsegError):
 
 class DataListError(VolsegError):
     """A folder of scans or a data list does not give usable cases."""
+
+
+class NoCaseError(DataListError):
+    """Of all that was found, nothing is a usable case.
+
+    Args:
+        problem: What was found, and why it cannot be used.
+        lacks: Channels that cases lack, where that is why.
+        remedy: What the user can do.
+    """
+
+    def __init__(self, problem: str, lacks: Sequence[str] = (), remedy: str | None = None) -> None:
+        super().__init__(problem, remedy=remedy)
+        self.lacks = tuple(lacks)
 
 
 class ImageError(VolsegError):

@@ -52,19 +52,20 @@ def require(wanted: int, what: str, remedy: str = _REMEDY) -> None:
 
 
 @contextlib.contextmanager
-def in_words(what: str, remedy: str = _REMEDY) -> Iterator[None]:
+def in_words(what: str = "", remedy: str = _REMEDY) -> Iterator[None]:
     """Turn what Python and its libraries raise for want of memory into a `ResourceError`.
 
     Args:
-        what: Names in the sentence what was worked on, such as "case a".
+        what: What was worked on, for the sentence; where it was a case, see `errors.of_case`.
         remedy: What the user can do.
     """
+    where = f"{what}: " if what else ""
     try:
         yield
     except (MemoryError, RuntimeError, OSError, ImportError, SystemError) as error:
         if not isinstance(error, MemoryError) and _NOT_SHARED.search(str(error)):
             raise ResourceError(
-                f"{what}: the processes that load data need more memory to share than {_SHARED} "
+                f"{where}the processes that load data need more memory to share than {_SHARED} "
                 f"has ({_shared()})",
                 remedy="set data.workers=0, or enlarge it, in Docker by --shm-size",
             ) from None
@@ -73,7 +74,7 @@ def in_words(what: str, remedy: str = _REMEDY) -> Iterator[None]:
         there = None if "CUDA" in str(error) else available()
         left = "" if there is None else f" with {size_in_words(there)} available"
         raise ResourceError(
-            f"{what}: memory ran out{left} ({reason(error)})", remedy=remedy
+            f"{where}memory ran out{left} ({reason(error)})", remedy=remedy
         ) from None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from volseg.errors import DataListError, GeometryError
+from volseg.errors import DataListError, GeometryError, of_case
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,12 +108,14 @@ class Case(ABC):
         from volseg.cases.filling import filled
 
         present = self._present(channels, fill)
-        images = self._read_images(present)
+        with of_case(self.case_id):
+            images = self._read_images(present)
         return images if fill is None else filled(images, present, channels, fill)
 
     def read_grid(self, channels: Sequence[str], fill: str | None = None) -> Grid:
         """Grid that `read_images` would find, and its errors as far as the headers show them."""
-        return self._read_grid(self._present(channels, fill))
+        with of_case(self.case_id):
+            return self._read_grid(self._present(channels, fill))
 
     def read_reference(self) -> tuple[npt.NDArray[np.uint8], Grid]:
         """Label map (I, J, K) of the case, and its grid.
@@ -124,10 +126,9 @@ class Case(ABC):
             LabelError: If it holds anything but integers from 0 to 255.
         """
         if not self.label:
-            raise DataListError(
-                f"case {self.case_id} has no label map", remedy="move it to 'testing'"
-            )
-        return self._read_reference()
+            raise DataListError("no label map", remedy="move it to 'testing'", case_id=self.case_id)
+        with of_case(self.case_id):
+            return self._read_reference()
 
     @abstractmethod
     def read_reference_grid(self) -> Grid:

@@ -149,12 +149,12 @@ class SliceStackCase(Case):
     def _read_images(self, channels: Sequence[str]) -> CaseImages:
         from volseg.images.slice_stack import read_stack
 
-        return read_stack(self.case_id, self.images, self.channels, channels, self.spacing_mm)
+        return read_stack(self.images, self.channels, channels, self.spacing_mm)
 
     def _read_grid(self, channels: Sequence[str]) -> Grid:
         from volseg.images.slice_stack import read_stack_grid
 
-        return read_stack_grid(self.case_id, self.images, self.channels, channels, self.spacing_mm)
+        return read_stack_grid(self.images, self.channels, channels, self.spacing_mm)
 
     def _read_reference(self) -> tuple[npt.NDArray[np.uint8], Grid]:
         return self._read_masks(self.label)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from volseg.cases.case import Case
+from volseg.errors import of_case
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,8 @@ class VolumeCase(Case):
         from volseg.images.nifti import read_case_grid
 
         what = ["label map"]
-        return read_case_grid(self.case_id, self.label, what, what)
+        with of_case(self.case_id):
+            return read_case_grid(self.label, what, what)
 
     def read_prediction(self, files: Sequence[Path]) -> tuple[npt.NDArray[np.uint8], Grid]:
         from volseg.images.nifti import read_label_map
@@ -60,7 +62,8 @@ class VolumeCase(Case):
     def read_first_slices(self) -> Iterator[npt.NDArray[Any]]:
         from volseg.images.nifti import read_first_slices
 
-        return iter(read_first_slices(self.case_id, self.images, self.channels))
+        with of_case(self.case_id):
+            return iter(read_first_slices(self.images, self.channels))
 
     def grey_value_notes(self) -> list[str]:
         from volseg.images.background import background_of, described, not_stripped, thinned
@@ -117,12 +120,12 @@ class VolumeCase(Case):
     def _read_images(self, channels: Sequence[str]) -> CaseImages:
         from volseg.images.nifti import read_case
 
-        return read_case(self.case_id, self.images, self.channels, channels)
+        return read_case(self.images, self.channels, channels)
 
     def _read_grid(self, channels: Sequence[str]) -> Grid:
         from volseg.images.nifti import read_case_grid
 
-        return read_case_grid(self.case_id, self.images, self.channels, channels)
+        return read_case_grid(self.images, self.channels, channels)
 
     def _read_reference(self) -> tuple[npt.NDArray[np.uint8], Grid]:
         return self.read_prediction(self.label)

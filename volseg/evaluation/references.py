@@ -96,10 +96,10 @@ def _labelled_in_folder(folder: Path) -> References:
     lost = {}
     for skipped in found.skipped:
         if skipped.case_id is not None and skipped.case_id not in usable:
-            logger.warning("left out of the reference: %s: %s", skipped.path, skipped.reason)
+            logger.warning("left out of the reference: %s: %s", skipped.path, skipped.sentence)
             # A volume whose label map is there was taken above; no other case is missed.
             if not nifti_files(skipped.path if skipped.path.is_dir() else skipped.path.parent):
-                lost[skipped.case_id] = f"reference: {skipped.reason}"
+                lost[skipped.case_id] = f"reference: {skipped.sentence}"
     return replace(references, lost=lost)
 
 

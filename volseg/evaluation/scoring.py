@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg import memory
-from volseg.errors import SchemeError, VolsegError
+from volseg.errors import SchemeError, VolsegError, of_case
 from volseg.evaluation.pairs import CasePair
 from volseg.images.boxes import bounding_box
 from volseg.images.grid import Grid
@@ -45,7 +45,7 @@ def score_case(pair: CasePair) -> CaseScores:
     if not pair.prediction:
         return _unscored(pair, "missing")
     try:
-        with memory.in_words(f"case {pair.case.case_id}"):
+        with of_case(pair.case.case_id), memory.in_words():
             return _scored(pair)
     except SchemeError as error:
         raise error.of_all(
@@ -54,7 +54,7 @@ def score_case(pair: CasePair) -> CaseScores:
             "with --labels (predictions) or --reference-labels",
         ) from None
     except VolsegError as error:
-        return _unscored(pair, "failed", str(error))
+        return _unscored(pair, "failed", error.without_case)
 
 
 def _unscored(pair: CasePair, status: Status, reason: str | None = None) -> CaseScores:

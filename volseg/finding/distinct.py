@@ -207,7 +207,7 @@ def _with_names_of_files(found: Sequence[Found]) -> tuple[list[Found], list[Skip
         else:
             kept.append(one)
             continue
-        skipped.append(Skipped(one.case.images[0].parent, f"case {name}: {reason}", name))
+        skipped.append(Skipped(one.case.images[0].parent, reason, name))
     return kept, skipped
 
 

@@ -17,13 +17,27 @@ class Skipped:
 
     Attributes:
         path: The file, or the folder of several.
-        reason: A clause without a full stop.
+        reason: A clause without a full stop, which does not name the case.
         case_id: The case that is lost by it, if any.
+        files: Of `path`, where it is a folder and several files are left out.
+        lacks: Channels that the case lacks, if that is the reason.
     """
 
     path: Path
     reason: str
     case_id: str | None = None
+    files: tuple[Path, ...] = ()
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """The reason, with the case, or with the number of files and the first of them."""
+        if self.case_id is not None:
+            return f"case {self.case_id}: {self.reason}"
+        if self.files:
+            first = self.files[0].relative_to(self.path)
+            return f"{len(self.files)} files, such as {first}: {self.reason}"
+        return self.reason
 
 
 @dataclass(frozen=True)

@@ -62,11 +62,11 @@ def find_scans(
     skipped: list[Skipped] = []
     for case in listed.cases(fold):
         if missing := missing_channels(case.channels, channels, required):
-            skipped.append(Skipped(path, lacking(case.case_id, missing), case.case_id))
+            skipped.append(Skipped(path, lacking(missing), case.case_id, lacks=tuple(missing)))
         else:
             cases.append(case)
     if not cases:
-        raise DataListError(nothing_usable(path, skipped))
+        raise nothing_usable(path, skipped)
     return Finding.of(cases, skipped, {case.case_id: DATA_LIST for case in cases})
 
 
@@ -134,7 +134,7 @@ def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
         notes += sorting.notes
         if not sorting.cases:
             _check_naming(wanted, sorting.named, [folder])
-            raise DataListError(nothing_usable(folder, sorting.skipped))
+            raise nothing_usable(folder, sorting.skipped)
         found += sorting.cases
         named |= sorting.named
     _check_naming(wanted, named, folders)

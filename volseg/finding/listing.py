@@ -103,7 +103,7 @@ class Listing:
         try:
             description = read_description(file, names)
         except DataListError as error:
-            self.skipped.append(Skipped(file, str(error)))
+            self.skipped.append(Skipped(file, error.without_case))
             return ()
         labels = {part: self._files_in(folder / part.replace("images", "labels")) for part in parts}
         found = {part: (images[part], labels[part]) for part in parts}

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
+from volseg.errors import NoCaseError
 from volseg.finding.finding import Skipped
 from volseg.finding.name_reading import UNKNOWN
 from volseg.images.file_names import is_nifti
@@ -30,16 +31,16 @@ _FEW = 3
 _KINDS_SHOWN = 6
 
 
-def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> str:
-    """Why there is no case at `path`, with the first reasons."""
+def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> NoCaseError:
+    """The error for a place without a case, with the first reasons."""
     if not skipped:
-        return (
-            f"{path} holds no scans; give a folder of NIfTI files (.nii, .nii.gz) or of 2D images"
-        )
+        remedy = "give a folder of NIfTI files (.nii, .nii.gz) or of 2D images"
+        return NoCaseError(f"{path} holds no scans", remedy=remedy)
     reasons = in_words(skipped)
-    unknown = any(UNKNOWN in entry.reason for entry in skipped) and _NAME_IT not in reasons
-    hint = f"; if these are images of a case, name the files: {_NAME_IT}" if unknown else ""
-    return f"{path} holds no usable case: {reasons}{hint}"
+    unknown = any(entry.reason == UNKNOWN for entry in skipped) and _NAME_IT not in reasons
+    hint = f"if these are images of a case, name the files: {_NAME_IT}" if unknown else None
+    lacks = [channel for entry in skipped for channel in entry.lacks]
+    return NoCaseError(f"{path} holds no usable case: {reasons}", lacks, hint)
 
 
 def no_image(name: str) -> str:
@@ -57,7 +58,7 @@ def no_image(name: str) -> str:
 def of_one_case_perhaps(home: Path, files: int, cases: int) -> Skipped:
     """Files of a folder that were read as several cases, each without some channel."""
     reason = (
-        f"{files} files of {home.name} were read as {cases} cases that each lack channels; if they "
+        f"{files} files were read as {cases} cases that each lack channels; if they "
         f"are one case, name the files: {_NAME_IT}"
     )
     return Skipped(home, reason, home.name)
@@ -92,10 +93,9 @@ def _summary(entries: Sequence[Skipped]) -> tuple[str, str]:
     first = entries[0]
     place = str(first.path)
     if len(entries) == 1:
-        return place, first.reason
+        return place, first.sentence
     what = "cases" if first.case_id is not None else "files or folders"
-    reason = first.reason.removeprefix(f"case {first.case_id}: ")
-    return f"{len(entries)} {what}, such as {place}", reason
+    return f"{len(entries)} {what}, such as {place}", first.reason
 
 
 def notes_in_words(notes: Mapping[str, Iterable[str]]) -> list[str]:
@@ -116,7 +116,7 @@ def _kinds(skipped: Sequence[Skipped]) -> dict[tuple[bool, str], list[Skipped]]:
     """Entries by kind of reason, cases first, then scans: the same without names and paths."""
     kinds: dict[tuple[bool, str], list[Skipped]] = defaultdict(list)
     for entry in sorted(skipped, key=_rank):
-        reason = re.sub(r"^\d+ files, such as .*?: ", "", entry.reason)
+        reason = entry.reason
         for name in (str(entry.path), entry.path.name, entry.case_id):
             reason = reason.replace(name, "...") if name else reason
         kinds[entry.case_id is None, reason].append(entry)
@@ -125,8 +125,8 @@ def _kinds(skipped: Sequence[Skipped]) -> dict[tuple[bool, str], list[Skipped]]:
 
 def _rank(entry: Skipped) -> tuple[bool, bool, bool]:
     """Cases, scans that can be converted, other files, and those that are no scans."""
-    scan = any(entry.reason.endswith(reason) for reason in _FORMATS.values())
-    return entry.case_id is None, not scan, entry.reason.endswith(NO_IMAGE)
+    is_scan = entry.reason in _FORMATS.values()
+    return entry.case_id is None, not is_scan, entry.reason == NO_IMAGE
 
 
 def summaries(strays: Sequence[tuple[str, Path]]) -> list[Skipped]:
@@ -140,8 +140,6 @@ def summaries(strays: Sequence[tuple[str, Path]]) -> list[Skipped]:
         beside = len(folders[reason, ending, path.parent.parent]) > 1
         entries[reason, ending, path.parent.parent if beside else path.parent].append(path)
     return [
-        Skipped(paths[0], reason)
-        if len(paths) == 1
-        else Skipped(home, f"{len(paths)} files, such as {paths[0].relative_to(home)}: {reason}")
+        Skipped(paths[0], reason) if len(paths) == 1 else Skipped(home, reason, files=tuple(paths))
         for (reason, _, home), paths in entries.items()
     ]

@@ -181,11 +181,12 @@ class Sorting:
         self._is_nifti = True
         files = {content: paths[0] for content, paths in contents.items()}
         patients = self._patients(case_id, files.values(), place)
-        problem = _problem(case_id, contents, self.channels, self.required)
+        problem = _problem(contents, self.channels, self.required)
         if problem or len(patients) != 1:
-            problem = problem or self._no_patient(case_id, patients)
+            problem = problem or self._no_patient(patients)
             shown = place.home if place.own else next(iter(files.values()))
-            self._skipped.append(Skipped(shown, problem, case_id))
+            lacks = tuple(missing_channels(contents, self.channels, self.required))
+            self._skipped.append(Skipped(shown, problem, case_id, lacks=lacks))
             return
         label = tuple(contents.pop(LABEL, ()))
         files = {channel: path for channel, path in files.items() if channel != LABEL}
@@ -213,26 +214,22 @@ class Sorting:
                 return sorted(found)
         return []
 
-    def _no_patient(self, case_id: str, patients: Sequence[str]) -> str:
+    def _no_patient(self, patients: Sequence[str]) -> str:
         assert self.wanted.patient is not None
         pattern = repr(self.wanted.patient.pattern)
         if not patients:
-            return (
-                f"case {case_id}: no patient is found in the name by {pattern}; correct the pattern"
-            )
+            return f"no patient is found in the name by {pattern}; correct the pattern"
         found = ", ".join(patients)
-        return f"case {case_id}: its files name as patient {found}; correct the pattern"
+        return f"its files name as patient {found}; correct the pattern"
 
 
-def _problem(
-    case_id: str, contents: Files, channels: Sequence[str], required: Sequence[str]
-) -> str | None:
+def _problem(contents: Files, channels: Sequence[str], required: Sequence[str]) -> str | None:
     if missing := missing_channels(contents, channels, required):
-        return lacking(case_id, missing)
+        return lacking(missing)
     for content in (*channels, LABEL):
         paths = contents.get(content, [])
         if len(paths) > 1:
             what = content if content == LABEL else f"channel {content}"
             names = ", ".join(path.name for path in paths)
-            return f"case {case_id}: {len(paths)} files for {what}: {names}; keep one"
+            return f"{len(paths)} files for {what}: {names}; keep one"
     return None

@@ -14,7 +14,7 @@ from volseg.cases.identity import patient_of
 from volseg.cases.layouts import LGG, NUMBERED_SLICES, PAIRS, UNLABELLED, Layout, institution_of
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.finding.finding import Skipped
-from volseg.finding.wanted import Wanted, missing_channels
+from volseg.finding.wanted import Wanted, lacking, missing_channels
 
 IMAGE = ("image",)
 _ROLES = {
@@ -107,8 +107,8 @@ def find_stacks(paths: Iterable[Path], top: Path, wanted: Wanted) -> Stacks:
         if wanted.labelled and alone and home in labelled and not stack.slices[0].masks:
             found.strays.append((_NO_MASK, stack.slices[0].images[0]))
         elif problem := _problem(stack, wanted, partly=partly):
-            reason = f"case {stack.case_id}: {problem}"
-            found.skipped.append(Skipped(_place(stack), reason, stack.case_id))
+            lacks = tuple(_missing(stack, wanted))
+            found.skipped.append(Skipped(_place(stack), problem, stack.case_id, lacks=lacks))
         else:
             found.cases.append((_case(stack, wanted, partly=partly), stack.layout))
             found.notes += _gaps(stack)
@@ -211,9 +211,8 @@ def _place(stack: _Stack) -> Path:
 
 def _problem(stack: _Stack, wanted: Wanted, *, partly: bool) -> str | None:
     """Why a case cannot be used, and the remedy."""
-    held = _channels(stack, wanted)
-    if missing := missing_channels(held, wanted.channels or held, wanted.required):
-        return f"missing channel {', '.join(missing)}; complete the case"
+    if missing := _missing(stack, wanted):
+        return lacking(missing)
     if doubled := _doubled(stack, ("images", "masks") if wanted.labelled else ("images",)):
         return doubled
     patients = sorted({one.patient or "none" for one in stack.slices})
@@ -226,6 +225,11 @@ def _problem(stack: _Stack, wanted: Wanted, *, partly: bool) -> str | None:
             "add the masks, all 0 where there is nothing, or take these slices out"
         )
     return None
+
+
+def _missing(stack: _Stack, wanted: Wanted) -> list[str]:
+    held = _channels(stack, wanted)
+    return missing_channels(held, wanted.channels or held, wanted.required)
 
 
 def _doubled(stack: _Stack, kinds: Iterable[str]) -> str | None:

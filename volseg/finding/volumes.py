@@ -193,7 +193,7 @@ def _with_names_given(
         of_folder = of_one_case(read) if named else {}
         if named and (problem := not_told_apart(read, naming)):
             name = home.name
-            found.refused.append(Skipped(home, f"case {name}: {problem}", name))
+            found.refused.append(Skipped(home, problem, name))
             continue
         if len({one.case for one in read.values()}) > 1 and of_folder:
             called[home] = len(of_folder)

@@ -100,6 +100,6 @@ def missing_channels(
     return [channel for channel in needed if channel not in held]
 
 
-def lacking(case_id: str, channels: Sequence[str]) -> str:
+def lacking(channels: Sequence[str]) -> str:
     """That a case lacks channels, as the reason why it is left out."""
-    return f"case {case_id}: missing channel {', '.join(channels)}; complete the case"
+    return f"missing channel {', '.join(channels)}; complete the case"

@@ -42,12 +42,11 @@ class CaseImages:
 
 
 def read_case(
-    case_id: str, images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
+    images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
 ) -> CaseImages:
     """Read the images of a case; files side by side, on as many cores as there are.
 
     Args:
-        case_id: Named in errors.
         images: One file for each of `file_channels`, or one 4D file with a volume for each.
         file_channels: What the files hold.
         channels: What to read, in this order.
@@ -58,9 +57,9 @@ def read_case(
         GeometryError: If the channels do not lie on one grid.
         ResourceError: If the memory does not hold them.
     """
-    sources = _sources(case_id, images, file_channels, channels)
-    files = _look(case_id, images, file_channels, sources)
-    grid = _common_grid(case_id, channels, sources, {p: f.grid for p, f in files.items()})
+    sources = _sources(images, file_channels, channels)
+    files = _look(images, file_channels, sources)
+    grid = _common_grid(channels, sources, {p: f.grid for p, f in files.items()})
     first = files[sources[0][0]]
     dtype = np.result_type(*(file.value_dtype for file in files.values()))
     if dtype.kind == "f":  # float64, where a channel holds large integers
@@ -69,7 +68,7 @@ def read_case(
     shape = (len(channels), *reversed(grid.shape))
     require(
         math.prod(shape) * dtype.itemsize,
-        f"case {case_id}: {len(channels)} channels of {' x '.join(map(str, grid.shape))} voxels",
+        f"{len(channels)} channels of {' x '.join(map(str, grid.shape))} voxels",
     )
     stored = np.empty(shape, dtype)
 
@@ -79,7 +78,7 @@ def read_case(
             for target, channel, (source, number) in zip(stored, channels, sources, strict=True)
             if source == path
         ]
-        _read_volumes(files[path], places, case_id)
+        _read_volumes(files[path], places)
 
     with ThreadPoolExecutor(min(cores(), len(files))) as pool:
         list(pool.map(read, files))
@@ -87,20 +86,20 @@ def read_case(
 
 
 def read_case_grid(
-    case_id: str, images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
+    images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
 ) -> Grid:
     """Grid that `read_case` would find, and its errors as far as the headers tell."""
-    sources = _sources(case_id, images, file_channels, channels)
-    files = _look(case_id, images, file_channels, sources)
-    return _common_grid(case_id, channels, sources, {p: f.grid for p, f in files.items()})
+    sources = _sources(images, file_channels, channels)
+    files = _look(images, file_channels, sources)
+    return _common_grid(channels, sources, {p: f.grid for p, f in files.items()})
 
 
 def read_first_slices(
-    case_id: str, images: Sequence[Path], file_channels: Sequence[str]
+    images: Sequence[Path], file_channels: Sequence[str]
 ) -> list[npt.NDArray[Any]]:
     """The first slice (J, I) of each file of a case; errors are those of `read_case`."""
     volumes = len(file_channels) if len(images) == 1 else 1
-    return [read_first_slice(path, f"case {case_id}: {path}", volumes) for path in images]
+    return [read_first_slice(path, str(path), volumes) for path in images]
 
 
 def read_header(path: Path) -> tuple[Grid, Any]:
@@ -172,18 +171,18 @@ def check_values(volume: npt.NDArray[Any], where: str) -> None:
 
 
 def _sources(
-    case_id: str, images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
+    images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
 ) -> list[tuple[Path, int]]:
     """File and number of the volume for each of `channels`."""
     if len(images) not in {1, len(file_channels)}:
         raise ImageError(
-            f"case {case_id} has {len(images)} files, but channels {' '.join(file_channels)}",
+            f"{len(images)} files, but channels {' '.join(file_channels)}",
             remedy="give one file for each channel, or one 4D file",
         )
     missing = [channel for channel in channels if channel not in file_channels]
     if missing:
         raise ImageError(
-            f"case {case_id} has no {' '.join(missing)}, but only {' '.join(file_channels)}",
+            f"no {' '.join(missing)}, but only {' '.join(file_channels)}",
             remedy="add the missing image",
         )
     numbers = [file_channels.index(channel) for channel in channels]
@@ -191,7 +190,6 @@ def _sources(
 
 
 def _look(
-    case_id: str,
     images: Sequence[Path],
     file_channels: Sequence[str],
     sources: Sequence[tuple[Path, int]],
@@ -199,12 +197,10 @@ def _look(
     """Headers of the files that are needed."""
     volumes = len(file_channels) if len(images) == 1 else 1
     paths = dict.fromkeys(path for path, _ in sources)
-    return {path: look(path, f"case {case_id}: {path}", volumes) for path in paths}
+    return {path: look(path, str(path), volumes) for path in paths}
 
 
-def _read_volumes(
-    file: Stored, places: Sequence[tuple[npt.NDArray[Any], str, int]], case_id: str
-) -> None:
+def _read_volumes(file: Stored, places: Sequence[tuple[npt.NDArray[Any], str, int]]) -> None:
     """Fill arrays (K, J, I), given with their channels and the numbers of their volumes."""
     target, *others = (place[0] for place in places)
     is_alike = file.is_plain and file.dtype.newbyteorder("=") == target.dtype
@@ -215,11 +211,10 @@ def _read_volumes(
         for target, _, number in places:
             target[...] = file.values(voxels[number])
     for target, channel, _ in places:
-        check_values(target, f"case {case_id}: {channel} in {file.path}")
+        check_values(target, f"{channel} in {file.path}")
 
 
 def _common_grid(
-    case_id: str,
     channels: Sequence[str],
     sources: Sequence[tuple[Path, int]],
     grids: Mapping[Path, Grid],
@@ -233,7 +228,7 @@ def _common_grid(
             notes += check_same_grid({channels[0]: first, channel: grids[path]})
         except GeometryError as error:
             raise GeometryError(
-                f"{path.name}: {error.problem}", remedy=error.remedy, case_id=case_id, path=path
+                f"{path.name}: {error.problem}", remedy=error.remedy, path=path
             ) from None
         for note in grids[path].notes:
             open_notes.setdefault(note, []).append(channel)

@@ -25,7 +25,6 @@ _WHITE_IS_0 = "its TIFF says that 0 is white: values are taken as stored"
 
 
 def read_stack(
-    case_id: str,
     images: Sequence[Path],
     file_channels: Sequence[str],
     channels: Sequence[str],
@@ -37,7 +36,6 @@ def read_stack(
     count as one where one is wanted. A slice may be constant, a channel of the case may not.
 
     Args:
-        case_id: Named in errors.
         images: A 2D image (TIFF, PNG, JPEG, BMP) for each slice, in order, each of all channels.
         file_channels: What the channels of an image hold.
         channels: What to read, in this order.
@@ -51,46 +49,45 @@ def read_stack(
             other channels, holds NaN or infinite values, or a channel is constant.
         GeometryError: If the images are not all of one size and kind.
     """
-    _check_channels(case_id, file_channels, channels)
+    _check_channels(file_channels, channels)
     numbers = [file_channels.index(channel) for channel in channels]
     # One after another: threads gain nothing here, and cases are read side by side.
-    first, values = _read(images[0], case_id, file_channels)
+    first, values = _read(images[0], file_channels)
     shape = (len(channels), len(images), *values.shape[:2])
     size = " x ".join(map(str, (*first.size, len(images))))
     require(
         math.prod(shape) * values.dtype.itemsize,
-        f"case {case_id}: {len(channels)} channels of {size} voxels",
+        f"{len(channels)} channels of {size} voxels",
     )
     stored = np.empty(shape, values.dtype)
     white_is_0 = first.white_is_0
     for k, path in enumerate(images):
         if k > 0:
-            form, values = _read(path, case_id, file_channels)
-            _check_alike(case_id, images[0], first, path, form)
+            form, values = _read(path, file_channels)
+            _check_alike(images[0], first, path, form)
             white_is_0 |= form.white_is_0
         stored[:, k] = np.moveaxis(values[..., numbers], -1, 0)
     array = stored.transpose(0, 3, 2, 1)
     place = images[0] if len(images) == 1 else images[0].parent
     for channel, volume in zip(channels, array, strict=True):
-        check_values(volume, f"case {case_id}: {channel} in {place}")
+        check_values(volume, f"{channel} in {place}")
     grid, header = stack_grid(array.shape[1:], spacing_mm)
     notes = (_WHITE_IS_0,) if white_is_0 else ()
     return CaseImages(array, grid, header, notes, slices=tuple(images))
 
 
 def read_stack_grid(
-    case_id: str,
     images: Sequence[Path],
     file_channels: Sequence[str],
     channels: Sequence[str],
     spacing_mm: Sequence[float] | None,
 ) -> Grid:
     """Grid that `read_stack` would find, and its errors as far as the headers tell."""
-    _check_channels(case_id, file_channels, channels)
-    forms = [read_form(path, f"case {case_id}: {path}") for path in images]
+    _check_channels(file_channels, channels)
+    forms = [read_form(path, str(path)) for path in images]
     for path, form in zip(images, forms, strict=True):
-        _check_bands(form, f"case {case_id}: {path}", file_channels)
-        _check_alike(case_id, images[0], forms[0], path, form)
+        _check_bands(form, str(path), file_channels)
+        _check_alike(images[0], forms[0], path, form)
     return stack_grid((*forms[0].size, len(images)), spacing_mm)[0]
 
 
@@ -119,11 +116,11 @@ def check_same_size(
         )
 
 
-def _check_channels(case_id: str, file_channels: Sequence[str], channels: Sequence[str]) -> None:
+def _check_channels(file_channels: Sequence[str], channels: Sequence[str]) -> None:
     missing = [channel for channel in channels if channel not in file_channels]
     if missing:
         raise ImageError(
-            f"case {case_id} has no {' '.join(missing)}, but only {' '.join(file_channels)}",
+            f"no {' '.join(missing)}, but only {' '.join(file_channels)}",
             remedy=(
                 "name in the config what the images hold, or in the list with volseg split "
                 "--channels"
@@ -131,14 +128,11 @@ def _check_channels(case_id: str, file_channels: Sequence[str], channels: Sequen
         )
 
 
-def _check_alike(case_id: str, first: Path, form: Form, other: Path, other_form: Form) -> None:
-    try:
-        check_same_size(first, form.size, other, other_form.size)
-    except GeometryError as error:
-        raise error.of_case(case_id) from None
+def _check_alike(first: Path, form: Form, other: Path, other_form: Form) -> None:
+    check_same_size(first, form.size, other, other_form.size)
     if form.kind != other_form.kind:
         raise GeometryError(
-            f"case {case_id}: {other} is {other_form.kind}, but {first} is {form.kind}",
+            f"{other} is {other_form.kind}, but {first} is {form.kind}",
             remedy="save all slices of a case alike",
         )
 
@@ -156,9 +150,9 @@ def _check_bands(form: Form, where: str, file_channels: Sequence[str], found: st
         )
 
 
-def _read(path: Path, case_id: str, file_channels: Sequence[str]) -> tuple[Form, npt.NDArray[Any]]:
+def _read(path: Path, file_channels: Sequence[str]) -> tuple[Form, npt.NDArray[Any]]:
     """Form and values (rows, columns, channels) of a slice, with as many channels as named."""
-    where, wanted = f"case {case_id}: {path}", len(file_channels)
+    where, wanted = str(path), len(file_channels)
     form, values = read_bitmap(path, where)
     _check_bands(form, where, file_channels)
     found = ""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from volseg import memory
 from volseg.cases.case import Case
 from volseg.cases.sources import check_unchanged, read_sources, states
-from volseg.errors import VolsegError
+from volseg.errors import VolsegError, of_case
 from volseg.inference.predictor import Predictor
 from volseg.inference.preparing import PreparedCase
 from volseg.inference.result_writer import ResultWriter
@@ -157,10 +157,10 @@ def _write(
 def _tried(case: Case, work: Callable[[], T]) -> T | str:
     """What `work` returns, or the reason why it failed."""
     try:
-        with memory.in_words(f"case {case.case_id}"):
+        with of_case(case.case_id), memory.in_words():
             return work()
     except VolsegError as error:
-        reason = str(error)
+        reason = error.without_case
         logger.error("%s failed: %s", case.case_id, reason)
     # A night's run must not end at one odd case, whatever it is; the traceback is in the log.
     except Exception as error:

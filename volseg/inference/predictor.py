@@ -13,7 +13,7 @@ import torch
 from nibabel.spatialimages import SpatialImage
 
 from volseg.cases.case import Case
-from volseg.errors import DataListError, GeometryError, ModelError
+from volseg.errors import DataListError, GeometryError, ModelError, NoCaseError
 from volseg.finding.finding import Finding
 from volseg.finding.folders import find_scans
 from volseg.finding.naming import Naming
@@ -174,11 +174,12 @@ class Predictor:
         where = options.fold, options.data_root, self.required, options.patient_regex, naming
         try:
             return find_scans(scans, self.channels, *where)
-        except DataListError as error:
-            if "missing channel" not in str(error):
+        except NoCaseError as error:
+            if not error.lacks:
                 raise
             needs = f"the model needs channels {' '.join(self.required)}"
-            raise DataListError(f"{error} ({needs})") from None
+            problem = f"{error.problem} ({needs})"
+            raise NoCaseError(problem, error.lacks, error.remedy) from None
 
     def _case_of_files(
         self, scans: PathLike | Sequence[PathLike] | Mapping[str, PathLike], naming: Naming | None

@@ -132,7 +132,7 @@ class ResultWriter:
         if self.shard.number == 1:
             content[FAILURES] |= self.finding.lost
             content["skipped"] = [
-                {"path": str(skipped.path), "reason": skipped.reason}
+                {"path": str(skipped.path), "reason": skipped.sentence}
                 for skipped in self.finding.skipped
             ]
         content[FAILURES] |= self.reusable.refused

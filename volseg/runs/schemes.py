@@ -21,9 +21,10 @@ def case_scheme(case: Case, config: ExperimentConfig) -> LabelScheme:
     missing = [region for region in config.labels.regions if region not in scheme.regions]
     if missing:
         raise LabelError(
-            f"case {case.case_id} has labels {scheme.name!r}, which knows no region {missing}, "
+            f"labels {scheme.name!r}, which knows no region {missing}, "
             f"but the config trains {list(config.labels.regions)}",
             remedy="leave the case out of the list",
+            case_id=case.case_id,
         )
     return scheme
 

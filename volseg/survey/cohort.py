@@ -169,7 +169,7 @@ class Cohort:
         also = f" (left out: {in_words(left_out)})" if left_out else ""
         if self.lost:
             number = cases_in_words(len(self.lost))
-            first = self.lost[0].reason
+            first = self.lost[0].sentence
             return f"none of {number} has a usable label map; the first problem: {first}{also}"
         number = cases_in_words(len(self.cases))
         names = "; --label-name says how the names of label maps end" if left_out else ""
@@ -180,8 +180,7 @@ class Cohort:
 
 
 def _lost(case: Case, reason: str) -> Skipped:
-    named = f"case {case.case_id}: "
-    return Skipped(case.place, named + reason.removeprefix(named), case.case_id)
+    return Skipped(case.place, reason, case.case_id)
 
 
 def _is_utf8(case: Case) -> bool:
@@ -208,7 +207,7 @@ def _misfit(case: Case, scheme: str, values: Values) -> str:
     try:
         get_scheme(scheme).check(values, f"label map {case.label[0]}")
     except LabelError as error:
-        return str(error)
+        return error.without_case
     return ""
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from volseg import memory
 from volseg.cases.case import Case
-from volseg.errors import VolsegError
+from volseg.errors import VolsegError, of_case
 from volseg.images.grid import Grid
 from volseg.labels import get_scheme
 from volseg.progress import track
@@ -67,10 +67,10 @@ def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T
 
     def attempt(case: Case) -> _T | str:
         try:
-            with memory.in_words(f"case {case.case_id}"):
+            with of_case(case.case_id), memory.in_words():
                 return read_one(case)
         except VolsegError as error:
-            return str(error)
+            return error.without_case
 
     by_id = {case.case_id: case for case in cases}
     # Decompression releases Python's lock, so threads are enough.

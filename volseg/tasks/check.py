@@ -15,7 +15,7 @@ from volseg import memory
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
 from volseg.config import ExperimentConfig, check_options, idle_options, load_config
-from volseg.errors import VolsegError
+from volseg.errors import VolsegError, of_case
 from volseg.finding.skipped import notes_in_words
 from volseg.images.grid import check_same_grid
 from volseg.progress import track
@@ -26,7 +26,7 @@ from volseg.training.announcements import by_slice_note, regions_missing
 from volseg.training.cache.case_arrays import notes_on, read_masks
 from volseg.training.hardware import check_hardware
 from volseg.training.memory_needed import check_memory
-from volseg.training.trial import of_case, try_training
+from volseg.training.trial import try_training
 
 _LABEL_MAPS = 5
 
@@ -127,7 +127,7 @@ def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str, Seq
             check_same_grid({"image": grid, "label map": reference})
             notes += reference.notes
     except VolsegError as error:
-        return "", of_case(name, str(error)), ()
+        return "", str(error.of_case(name)), ()
     shape = " x ".join(map(str, grid.shape))
     spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm) if case.has_size else "unknown"
     return f"{shape} at {spacing} mm", "", notes
@@ -163,10 +163,10 @@ def _read_labels(
             continue
         try:
             case_scheme(case, config)
-            with memory.in_words(f"case {case.case_id}"):
+            with of_case(case.case_id), memory.in_words():
                 held.append([bool(mask.any()) for mask in read_masks(case, config)])
         except VolsegError as error:
-            problems[case.case_id] = of_case(case.case_id, str(error))
+            problems[case.case_id] = str(error.of_case(case.case_id))
     return problems, held
 
 

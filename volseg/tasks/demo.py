@@ -160,7 +160,7 @@ def _view(case: Case, prediction: Path) -> CaseView:
     from volseg.figures.case_view import CaseView
     from volseg.images.nifti import read_case, read_label_map
 
-    images = read_case(case.case_id, case.images, case.channels, case.channels)
+    images = read_case(case.images, case.channels, case.channels)
     scheme = get_scheme(_LABELS)
     reference, predicted = (
         scheme.masks(grid.to_ras(label_map))

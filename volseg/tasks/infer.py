@@ -89,7 +89,7 @@ def infer(
     writer = ResultWriter(output, predictor, options, finding)
     if shard.number == 1:
         for skipped in finding.skipped:
-            logger.warning("left out: %s: %s", skipped.path, skipped.reason)
+            logger.warning("left out: %s: %s", skipped.path, skipped.sentence)
     there = writer.begin()
     logger.info("writing label scheme %s", predictor.scheme)
     mine = shard.share(finding.cases)

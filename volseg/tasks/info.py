@@ -338,5 +338,5 @@ def _folder(path: Path) -> dict[str, Any]:
         "labelled": sum(bool(case.label) for case in finding.cases),
         "layouts": dict(finding.layouts),
         **_stacks(finding.cases),
-        "skipped": {str(skipped.path): skipped.reason for skipped in finding.skipped},
+        "skipped": {str(skipped.path): skipped.sentence for skipped in finding.skipped},
     }

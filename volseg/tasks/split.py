@@ -191,17 +191,17 @@ def _in_folds(cohort: Cohort, folds: int, seed: int, options: SplitOptions) -> t
         strata = {case.case_id: case.groups.get("institution", case.kind) for case in cases}
         return assign_folds(cases, folds, seed, cohort.tumour_slices, strata)
     except DataListError as error:
-        raise DataListError(_explained(error, cohort)) from None
+        raise DataListError(_explained(error.problem, cohort), remedy=error.remedy) from None
 
 
-def _explained(error: DataListError, cohort: Cohort) -> str:
-    """The error, after the cases that were left out, before those that became one patient."""
+def _explained(problem: str, cohort: Cohort) -> str:
+    """The problem, after the cases that were left out, before those that became one patient."""
     lost = [e for e in (*cohort.found.skipped, *cohort.lost) if e.case_id is not None]
-    told = f"{error} ({'; '.join(cohort.joins)})" if cohort.joins else str(error)
+    told = f"{problem} ({'; '.join(cohort.joins)})" if cohort.joins else problem
     if not lost:
         return told
     which = "" if len(lost) == 1 else "the first of them, "
-    return f"{cases_in_words(len(lost))} left out ({which}{lost[0].reason}), and {told}"
+    return f"{cases_in_words(len(lost))} left out ({which}{lost[0].sentence}), and {told}"
 
 
 def _doubts(cohort: Cohort, training: Sequence[Case], options: SplitOptions) -> tuple[str, ...]:

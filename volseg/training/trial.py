@@ -52,7 +52,7 @@ def try_training(
             start = time.perf_counter()
             ready, failures = build_cache(cases[:_CASES], config, folder)
             each = (time.perf_counter() - start) / len(cases[:_CASES])
-            problems += [of_case(case_id, reason) for case_id, reason in failures]
+            problems += [f"case {case_id}: {reason}" for case_id, reason in failures]
             if ready:
                 facts += _cache_facts(config, ready[0], each, total)
                 size = " x ".join(map(str, config.data.patch_size))
@@ -176,8 +176,3 @@ def _peak_memory(device: torch.device) -> str:
     # Bytes on macOS, KiB elsewhere.
     unit = 1 if sys.platform == "darwin" else 1024
     return memory.size_in_words(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
-
-
-def of_case(case_id: str, problem: str) -> str:
-    """A problem, with the case named."""
-    return problem if case_id in problem else f"case {case_id}: {problem}"

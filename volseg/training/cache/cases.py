@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from volseg import memory, signals
 from volseg.cases.case import Case
 from volseg.config import ExperimentConfig
-from volseg.errors import DataListError, OutputError, SchemeError, VolsegError
+from volseg.errors import DataListError, OutputError, SchemeError, VolsegError, of_case
 from volseg.files.documents import read_json
 from volseg.files.writing import make_folder
 from volseg.images.boxes import placed
@@ -149,7 +149,7 @@ def build_cache(
         if signals.received():
             raise signals.Stopped("stopped while preparing the cases; call again")
         try:
-            with memory.in_words(f"case {case.case_id}"):
+            with of_case(case.case_id), memory.in_words():
                 return read_cached(case, config, folder) or _build(case, config, folder)
         except OutputError:
             raise
@@ -158,9 +158,9 @@ def build_cache(
             if error.fitting:
                 options = "in the data list, or labels of the config"
                 raise error.of_all(case.case_id, "no case is prepared", options) from None
-            return case.case_id, str(error)
+            return case.case_id, error.without_case
         except VolsegError as error:
-            return case.case_id, str(error)
+            return case.case_id, error.without_case
 
     def look(case: Case) -> CachedCase | None:
         with contextlib.suppress(VolsegError):
