@@ -498,20 +498,19 @@ def test_tensorboard_shows_losses_scores_pictures_and_the_config(run):
     board = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
     tags = board.Tags()
 
-    wanted = {"train/loss_step", "train/loss_epoch", "val/loss", "lr-AdamW"}
-    wanted |= {"train/patches_per_second", "train/data_wait_share"}
-    wanted |= {
-        f"train/{score}/{region}"
-        for score in ("dice", "iou")
-        for region in ("WT", "TC", "ET", "mean")
+    scores = ("dice", "iou", "precision", "recall", "dice_of_patches", "iou_of_patches")
+    assert set(tags["scalars"]) == {
+        *("loss/step", "loss/train", "loss/validation"),
+        *("speed/patches_per_second", "speed/data_wait_share"),
+        *("training/learning_rate", "training/epoch"),
+        *(f"{score}/{region}" for score in scores for region in ("WT", "TC", "ET", "mean")),
     }
-    wanted |= {
-        f"val/{score}/{region}"
-        for score in ("dice", "iou", "precision", "recall")
-        for region in ("WT", "TC", "ET", "mean")
-    }
-    assert wanted <= set(tags["scalars"])
-    assert len(board.Scalars("val/dice/WT")) == 2
+    rows = read_metrics(run / "metrics.csv")
+    logged = {"loss/train": "train/loss", "loss/validation": "val/loss", "dice/WT": "val/dice/WT"}
+    for name, column in logged.items():
+        expected = [float(row[column]) for row in rows]
+        assert [point.value for point in board.Scalars(name)] == pytest.approx(expected, rel=1e-4)
+    assert len(board.Scalars("loss/step")) == 2
     assert "config/text_summary" in tags["tensors"]
     assert tags["images"]
     picture = board.Images(tags["images"][0])[0]

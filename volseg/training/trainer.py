@@ -15,7 +15,6 @@ from pytorch_lightning.callbacks import (
     LearningRateMonitor,
     TQDMProgressBar,
 )
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import distributed
 
 from volseg import memory
@@ -43,6 +42,7 @@ from volseg.training.limits import StopEarly, TimeLimit
 from volseg.training.memory_needed import REMEDY
 from volseg.training.module import SegmentationModule
 from volseg.training.stopping import StopBySignal
+from volseg.training.tensorboard_cards import STEPS_BETWEEN_LOSSES, CardLogger
 
 logger = logging.getLogger(__name__)
 
@@ -110,12 +110,12 @@ def build_trainer(
         limit_val_batches=1.0 if validate else 0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        logger=TensorBoardLogger(run, name=LOGS, version="", filename_suffix=EVENTS_ENDING),
+        logger=CardLogger(run, name=LOGS, version="", filename_suffix=EVENTS_ENDING),
         callbacks=callbacks,
         plugins=[checkpoints],
         enable_progress_bar=terminal,
         enable_model_summary=False,
-        log_every_n_steps=min(50, config.data.batches_per_epoch),
+        log_every_n_steps=min(STEPS_BETWEEN_LOSSES, config.data.batches_per_epoch),
     )
     checkpoints.trainer = trainer
     # Its handler of SIGTERM waits for other ranks, which may wait for this one, and a mask would

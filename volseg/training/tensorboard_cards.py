@@ -1,0 +1,44 @@
+"""What is logged for TensorBoard, on cards that are grouped by what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytorch_lightning.loggers import TensorBoardLogger
+
+#: Steps between two points of the curve of the loss.
+STEPS_BETWEEN_LOSSES = 10
+
+_CARDS = {
+    "train/loss_step": "loss/step",
+    "train/loss_epoch": "loss/train",
+    "val/loss": "loss/validation",
+    "train/patches_per_second": "speed/patches_per_second",
+    "train/data_wait_share": "speed/data_wait_share",
+}
+
+
+class CardLogger(TensorBoardLogger):
+    """Logs each number under the name of its card."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        super().log_metrics({card(name): value for name, value in metrics.items()}, step)
+
+
+def card(name: str) -> str:
+    """Group and name of the card of a logged number.
+
+    >>> card("val/dice/WT"), card("train/dice/WT"), card("train/loss_epoch")
+    ('dice/WT', 'dice_of_patches/WT', 'loss/train')
+    >>> card("lr-AdamW"), card("epoch")
+    ('training/learning_rate', 'training/epoch')
+    """
+    side, _, score = name.partition("/")
+    if name in _CARDS:
+        return _CARDS[name]
+    if side == "val":
+        return score
+    if side == "train":
+        kind, _, region = score.partition("/")
+        return f"{kind}_of_patches/{region}"
+    return "training/learning_rate" if name.startswith("lr-") else f"training/{name}"
