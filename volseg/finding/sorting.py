@@ -20,7 +20,8 @@ from volseg.finding.listing import DataSet, Listing
 from volseg.finding.naming import of_several_patients
 from volseg.finding.skipped import no_image, of_one_case_perhaps, summaries
 from volseg.finding.stacks import find_stacks
-from volseg.finding.volumes import LONE_LABEL, NUMBERED, Files, Group, group_volumes
+from volseg.finding.volume_readings import NUMBERED
+from volseg.finding.volumes import LONE_LABEL, Files, Group, group_volumes
 from volseg.finding.wanted import Wanted, lacking, missing_channels
 from volseg.images.file_names import is_nifti, is_slice, stem
 from volseg.words import cut

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.cases.channels import LABEL
-from volseg.cases.layouts import is_mask_of_tumour
-from volseg.finding.bids_names import is_bids
 from volseg.finding.finding import Skipped
-from volseg.finding.name_reading import UNKNOWN, read_folder, read_name, read_numbered_name
+from volseg.finding.name_reading import read_name
 from volseg.finding.name_words import Reading
 from volseg.finding.naming import Naming, not_told_apart, of_one_case
-from volseg.images.file_names import stem
+from volseg.finding.volume_readings import KINDS, read_volumes, why_unread
 
-NUMBERED = "a numbered channel, but no dataset.json says which"
 LONE_LABEL = "label map without images"
 
-# Folders that say what kind of file lies in them and not which case.
-_KINDS = frozenset(("anat", "nifti", "nii", "images", "image", "imgs", "img"))
 _LABELS = frozenset(
     (
         "labels",
@@ -36,7 +31,7 @@ _LABELS = frozenset(
         "gt",
     )
 )
-_ROLES = _KINDS | _LABELS | {"structural", "annotations"}
+_ROLES = KINDS | _LABELS | {"structural", "annotations"}
 _BIDS_FOLDER = re.compile(r"(?:sub|ses)-.+|rawdata|sourcedata", re.IGNORECASE)
 
 #: Files of a case by what they hold; a 4D file stands under each of its channels.
@@ -89,13 +84,10 @@ def group_volumes(
         naming: What the user says of names.
     """
     found = Volumes()
-    readings: dict[Path, Reading] = {}
-    for members in _by_folder(paths).values():
-        read = {path: _read(path, top, channels, naming) for path in members}
-        readings |= _decided(read)
+    readings = read_volumes(paths, top, channels, naming)
     for path, reading in readings.items():
         if not reading.contents:
-            found.strays.append((_reason(path, reading), path))
+            found.strays.append((why_unread(path, reading), path))
     known = {path: reading for path, reading in readings.items() if reading.contents}
     found.held = {content for reading in known.values() for content in reading.contents}
     groups: dict[tuple[Path, str], Group] = {}
@@ -111,72 +103,6 @@ def group_volumes(
         group.files[reading.contents[0]].append(path)
     found.groups = _with_label_maps(list(groups.values()), top, found)
     return found
-
-
-def _by_folder(paths: Iterable[Path]) -> dict[Path, list[Path]]:
-    folders: dict[Path, list[Path]] = defaultdict(list)
-    for path in paths:
-        folders[path.parent].append(path)
-    return folders
-
-
-def _read(path: Path, top: Path, channels: Collection[str], naming: Naming | None) -> Reading:
-    read = read_name(path.name, channels)
-    if is_mask_of_tumour(stem(path.name), path.parts):
-        read = Reading("", (LABEL,))
-    if not is_bids(path.name):
-        read = read_folder(_folder_of_contents(path, top), read)
-    return read if naming is None else naming.read(path.relative_to(top), read)
-
-
-def _folder_of_contents(path: Path, top: Path) -> str:
-    """Name of the folder that may say what a file is: that above `anat`, `nifti` and so on."""
-    folder = path.parent
-    while folder.name.casefold() in _KINDS and folder != top:
-        folder = folder.parent
-    return folder.name
-
-
-def _reason(path: Path, reading: Reading) -> str:
-    if reading.problem:
-        return reading.problem
-    return NUMBERED if read_numbered_name(path.name) else UNKNOWN
-
-
-def _decided(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
-    """Readings in which a name with two meanings has that of the other names beside it."""
-    clear = [one for one in read.values() if one.contents and one.other is None]
-    cases = {one.case for one in clear if one.contents != (LABEL,)}
-    held = {(one.case, one.contents) for one in read.values() if one.contents}
-    decided = {path: _decide(one, cases, held) for path, one in read.items()}
-    after = {one.case for one in decided.values() if one.contents == ("t1c",)}
-    return {
-        path: Reading(
-            one.case,
-            problem=f"{one.doubt}; if it is T1 without the agent, give --name t1n=GLOB",
-        )
-        if one.doubt and one.case not in after
-        else one
-        for path, one in decided.items()
-    }
-
-
-def _decide(
-    one: Reading, cases: Collection[str], held: Collection[tuple[str, tuple[str, ...]]]
-) -> Reading:
-    if one.other is None:
-        return one
-    case, content = one.other
-    if case in cases and (not one.contents or one.case not in cases):
-        return Reading(case, (content,))
-    # Of a pair of T1 with and without contrast, one makes the other clear.
-    pair = {(one.case, ("t1n",)), (one.case, ("t1c",))} <= set(held)
-    if one.contents and case not in cases and (one.case in cases or pair):
-        return Reading(one.case, one.contents)
-    if not one.contents:
-        return one
-    said = "the time of the examination or the contrast agent"
-    return Reading(one.case, problem=f"a word of the name may mean {said}")
 
 
 def _with_names_given(
@@ -227,7 +153,7 @@ def _home(folder: Path, top: Path, below: Mapping[Path, set[str]]) -> Path:
 
 
 def _is_of_a_kind(name: str, contents: Collection[str]) -> bool:
-    if name.casefold() in _KINDS:
+    if name.casefold() in KINDS:
         return True
     reading = read_name(name, ())
     kind = LABEL if name.casefold() in _LABELS else "".join(reading.contents)

@@ -1,0 +1,104 @@
+"""What NIfTI files are by their names, the names beside them, and their folders."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from volseg.cases.channels import LABEL
+from volseg.cases.layouts import is_mask_of_tumour
+from volseg.finding.bids_names import is_bids
+from volseg.finding.name_reading import UNKNOWN, read_folder, read_name, read_numbered_name
+from volseg.finding.name_words import Reading
+from volseg.finding.naming import Naming
+from volseg.images.file_names import stem
+
+NUMBERED = "a numbered channel, but no dataset.json says which"
+
+#: Names of folders that say what kind of file lies in them and not which case.
+KINDS = frozenset(("anat", "nifti", "nii", "images", "image", "imgs", "img"))
+
+
+def read_volumes(
+    paths: Sequence[Path], top: Path, channels: Collection[str], naming: Naming | None
+) -> dict[Path, Reading]:
+    """The reading of each file; where a name has two meanings, the names beside it decide.
+
+    Args:
+        paths: NIfTI files below `top`.
+        top: Folder that is searched.
+        channels: Contrasts that are looked for.
+        naming: Patterns of file names given by the user.
+    """
+    readings: dict[Path, Reading] = {}
+    for members in _by_folder(paths).values():
+        readings |= _decided({path: _read(path, top, channels, naming) for path in members})
+    return readings
+
+
+def why_unread(path: Path, reading: Reading) -> str:
+    """Why a file is left out whose reading has no contents."""
+    if reading.problem:
+        return reading.problem
+    return NUMBERED if read_numbered_name(path.name) else UNKNOWN
+
+
+def _by_folder(paths: Iterable[Path]) -> dict[Path, list[Path]]:
+    folders: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        folders[path.parent].append(path)
+    return folders
+
+
+def _read(path: Path, top: Path, channels: Collection[str], naming: Naming | None) -> Reading:
+    read = read_name(path.name, channels)
+    if is_mask_of_tumour(stem(path.name), path.parts):
+        read = Reading("", (LABEL,))
+    if not is_bids(path.name):
+        read = read_folder(_folder_of_contents(path, top), read)
+    return read if naming is None else naming.read(path.relative_to(top), read)
+
+
+def _folder_of_contents(path: Path, top: Path) -> str:
+    """Name of the folder that may say what a file is: that above `anat`, `nifti` and so on."""
+    folder = path.parent
+    while folder.name.casefold() in KINDS and folder != top:
+        folder = folder.parent
+    return folder.name
+
+
+def _decided(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
+    """Readings in which a name with two meanings has that of the other names beside it."""
+    clear = [one for one in read.values() if one.contents and one.other is None]
+    cases = {one.case for one in clear if one.contents != (LABEL,)}
+    held = {(one.case, one.contents) for one in read.values() if one.contents}
+    decided = {path: _decide(one, cases, held) for path, one in read.items()}
+    after = {one.case for one in decided.values() if one.contents == ("t1c",)}
+    return {
+        path: Reading(
+            one.case,
+            problem=f"{one.doubt}; if it is T1 without the agent, give --name t1n=GLOB",
+        )
+        if one.doubt and one.case not in after
+        else one
+        for path, one in decided.items()
+    }
+
+
+def _decide(
+    one: Reading, cases: Collection[str], held: Collection[tuple[str, tuple[str, ...]]]
+) -> Reading:
+    if one.other is None:
+        return one
+    case, content = one.other
+    if case in cases and (not one.contents or one.case not in cases):
+        return Reading(case, (content,))
+    # Of a pair of T1 with and without contrast, one makes the other clear.
+    pair = {(one.case, ("t1n",)), (one.case, ("t1c",))} <= set(held)
+    if one.contents and case not in cases and (one.case in cases or pair):
+        return Reading(one.case, one.contents)
+    if not one.contents:
+        return one
+    said = "the time of the examination or the contrast agent"
+    return Reading(one.case, problem=f"a word of the name may mean {said}")
