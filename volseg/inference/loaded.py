@@ -16,7 +16,7 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 
 from volseg.cases.channels import channel_of
 from volseg.cases.filling import filled
-from volseg.errors import DataListError, GeometryError, ImageError
+from volseg.errors import DataListError, GeometryError, ImageError, of_case
 from volseg.images.grid import Grid, check_same_grid
 from volseg.images.nifti import CaseImages, check_values
 from volseg.images.nifti_geometry import check_spacing, grid_of
@@ -60,7 +60,8 @@ class LoadedCase:
         """The images as `Case.read_images` gives them; ImageError for values that are unusable."""
         present = [name for name in channels if fill is None or name in (fill, *self.channels)]
         for name in present:
-            check_values(self.volumes[name], f"case {self.case_id}: {name}")
+            with of_case(self.case_id):
+                check_values(self.volumes[name], name)
         array = np.stack([self.volumes[name] for name in present])
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
         images = CaseImages(array, self.grid, self.header, self.notes)

@@ -1,0 +1,70 @@
+"""What results of `infer` and scores of `evaluate` hold, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from volseg.errors import DataListError, VolsegError
+from volseg.evaluation.records import half_written, mixed_origins
+from volseg.files.documents import read_json
+from volseg.metrics.reading import read_summary
+from volseg.results.manifest import check_content, read_manifests, unite
+
+
+def results_summary(path: Path) -> dict[str, Any]:
+    """Cases, models and doubts of a manifest; VolsegError if it is damaged."""
+    try:
+        # What was done since it was written is in its journal.
+        found = [one.content for one in read_manifests(path.parent) if one.path.name == path.name]
+        return _results(found[0] if found else check_content(read_json(path, DataListError)))
+    except (OSError, ValueError) as error:
+        raise VolsegError(f"{error}", remedy="move it away") from None
+
+
+def shards_summary(folder: Path) -> dict[str, Any]:
+    """What all manifests of a folder say together; nothing if none is of a shard."""
+    try:
+        manifests = read_manifests(folder)
+        shards = {
+            str(one.shard): "finished" if one.is_finished else "not finished"
+            for one in manifests
+            if not one.shard.is_whole
+        }
+        return {**_results(unite(manifests)), "shards": shards} if shards else {}
+    except (OSError, ValueError) as error:
+        raise VolsegError(f"{error}", remedy="move it away") from None
+
+
+def scores_summary(path: Path) -> dict[str, Any]:
+    """Cases and mean Dice of a `scores.json`."""
+    content = read_summary(path)
+    asked = ("network", "epoch", "predictions", "prediction_labels", "reference_labels")
+    return {
+        **{name: content[name] for name in asked if name in content},
+        "cases": len(content["cases"]),
+        "missing": len(content.get("missing", ())),
+        "failed": len(content.get("failed", ())),
+        "mean_dice": {
+            region: scores["dice"]["mean"] for region, scores in content["summary"].items()
+        },
+    }
+
+
+def _results(content: Mapping[str, Any]) -> dict[str, Any]:
+    labels = content.get("labels")
+    cases = {*content.get("cases", {}), *content.get("unfinished", {})}
+    mixed = half_written(content, cases) or mixed_origins(content, cases)
+    shard = {name: content[name] for name in ("shard", "finished") if name in content}
+    return {
+        **shard,
+        "cases": len(content.get("cases", {})),
+        "failures": content.get("failures", {}),
+        "labels": labels.get("name") if isinstance(labels, dict) else labels,
+        "models": [model.get("path") for model in content.get("models", ())],
+        **({"doubts": content["doubts"]} if content.get("doubts") else {}),
+        **({"mixed": mixed} if mixed else {}),
+        "device": content.get("device"),
+        "volseg": content.get("volseg"),
+    }

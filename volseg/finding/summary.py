@@ -1,0 +1,68 @@
+"""What data lists and folders of scans hold, as plain data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from volseg.cases.case import Case
+from volseg.cases.data_list import read_data_list
+from volseg.finding.finding import Finding
+
+
+def list_summary(path: Path) -> dict[str, Any]:
+    """Cases of a data list, its folds and label schemes."""
+    # No image is opened, so the root of a shipped list, which the user is to give, is not needed.
+    data_list = read_data_list(path, path.parent)
+    cases = (*data_list.training, *data_list.testing)
+    folds = Counter(case.fold for case in data_list.training if case.fold is not None)
+    schemes = Counter(case.labels or "as the config says" for case in cases if case.label)
+    return {
+        "name": data_list.name,
+        "channels": list(data_list.channels),
+        "training": len(data_list.training),
+        "testing": len(data_list.testing),
+        "patients": len({case.patient_id for case in cases}),
+        "folds": {str(fold): folds[fold] for fold in sorted(folds)},
+        "labels": dict(sorted(schemes.items())),
+        **_stacks(cases),
+    }
+
+
+def folder_summary(finding: Finding) -> dict[str, Any]:
+    """Cases of folders, and what was left out with its reason."""
+    stacks = all(case.slices for case in finding.cases)
+    return {
+        "kind": "folder of 2D slices" if stacks else "folder of scans",
+        "cases": len(finding.cases),
+        "patients": len({case.patient_id for case in finding.cases}),
+        "labelled": sum(bool(case.label) for case in finding.cases),
+        "layouts": dict(finding.layouts),
+        **_stacks(finding.cases),
+        "skipped": {str(skipped.path): skipped.sentence for skipped in finding.skipped},
+    }
+
+
+def _stacks(cases: Iterable[Case]) -> dict[str, Any]:
+    """Slices and groups of patients, where there are stacks."""
+    stacks = [case for case in cases if case.slices]
+    if not stacks:
+        return {}
+    slices: Counter[str] = Counter()
+    for case in stacks:
+        slices["no fold" if case.fold is None else str(case.fold)] += len(case.slices)
+    told: dict[str, Any] = {"slices": slices.total()}
+    if set(slices) != {"no fold"}:
+        told["slices_by_fold"] = dict(sorted(slices.items()))
+    institutions = {
+        (case.patient_id, case.groups["institution"])
+        for case in stacks
+        if "institution" in case.groups
+    }
+    if institutions:
+        told["patients_by_institution"] = dict(sorted(Counter(i for _, i in institutions).items()))
+    if columns := sorted({column for case in stacks for column in case.groups} - {"institution"}):
+        told["groups"] = columns
+    return told
