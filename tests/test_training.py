@@ -66,8 +66,8 @@ from volseg.training.datamodule import (
 )
 from volseg.training.limits import TimeLimit
 from volseg.training.module import SegmentationModule
+from volseg.training.optimizer import changes, rate_factor
 from volseg.training.outcome import read_scores, score_lines
-from volseg.training.schedule import changes, rate_factor
 from volseg.training.trainer import build_trainer
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -32,7 +32,7 @@ from volseg.training.batches import unpacked_masks
 from volseg.training.cache.cases import CachedCase
 from volseg.training.case_views import cached_view
 from volseg.training.counts import EpochSums
-from volseg.training.schedule import changes, rate_factor
+from volseg.training.optimizer import build_optimizer, changes
 from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box, scoring_threads
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,9 @@ class SegmentationModule(pl.LightningModule):
             config.network, len(config.data.channels), len(self.regions), config.data.patch_size
         )
         self.loss = build_loss(config.loss)
+        # Lightning's `WeightAveraging` gives the same numbers, but swaps the weights for the length
+        # of a validation: a checkpoint that a signal asks for in between would hold the averages
+        # as the weights to train on with.
         self.averaged = (
             AveragedModel(
                 self.network,
@@ -220,29 +223,7 @@ class SegmentationModule(pl.LightningModule):
         return max(segmented - start, end - segmented) if beside else end - start
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        options = self.config.training
-        optimizer: torch.optim.Optimizer
-        if options.optimizer in ("adamw", "adam"):
-            adam = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
-            optimizer = adam(
-                self.network.parameters(),
-                lr=options.learning_rate,
-                weight_decay=options.weight_decay,
-            )
-        else:
-            optimizer = torch.optim.SGD(
-                self.network.parameters(),
-                lr=options.learning_rate,
-                momentum=options.momentum,
-                nesterov=options.momentum > 0,
-                weight_decay=options.weight_decay,
-            )
-        steps = self.config.data.batches_per_epoch
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: rate_factor(step, steps, options)
-        )
-        stepwise: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
-        return {"optimizer": optimizer, "lr_scheduler": stepwise}
+        return build_optimizer(self.network, self.config)
 
 
 def new_module(config: ExperimentConfig, *, resume: bool = False) -> SegmentationModule:

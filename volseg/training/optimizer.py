@@ -1,4 +1,4 @@
-"""The learning rate over a training, and what changes where a run is resumed otherwise."""
+"""The optimizer, its learning rate over a training, and what changes on resume."""
 
 from __future__ import annotations
 
@@ -6,7 +6,36 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
+from pytorch_lightning.utilities.types import LRSchedulerConfigType, OptimizerLRSchedulerConfig
+from torch import nn
+
 from volseg.config import ExperimentConfig, TrainingConfig
+
+
+def build_optimizer(network: nn.Module, config: ExperimentConfig) -> OptimizerLRSchedulerConfig:
+    """The optimizer of a network, with its schedule, as Lightning takes both."""
+    options = config.training
+    optimizer: torch.optim.Optimizer
+    if options.optimizer in ("adamw", "adam"):
+        adam = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+        optimizer = adam(
+            network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
+        )
+    else:
+        optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=options.learning_rate,
+            momentum=options.momentum,
+            nesterov=options.momentum > 0,
+            weight_decay=options.weight_decay,
+        )
+    steps = config.data.batches_per_epoch
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: rate_factor(step, steps, options)
+    )
+    stepwise: LRSchedulerConfigType = {"scheduler": scheduler, "interval": "step"}
+    return {"optimizer": optimizer, "lr_scheduler": stepwise}
 
 
 def rate_factor(step: int, steps_per_epoch: int, options: TrainingConfig) -> float:
