@@ -33,7 +33,7 @@ from side_by_side import Cost, in_turn, machine, median, options, print_table, r
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
 from volseg.config import CHANNELS, ExperimentConfig, load_config
-from volseg.images.nifti import read_header
+from volseg.images.nifti_reading import read_header
 from volseg.images.nifti_writing import write_label_map
 from volseg.phantoms.cohort import make_cohort
 from volseg.runs.schemes import case_scheme

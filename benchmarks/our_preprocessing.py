@@ -13,7 +13,7 @@ import numpy as np
 from worker import serve
 
 from volseg.config import CHANNELS, PreprocessingConfig
-from volseg.images.nifti import read_case
+from volseg.images.nifti_reading import read_case
 from volseg.transforms import preprocess
 
 OPTIONS = PreprocessingConfig(spacing_mm=(float(sys.argv[1]),) * 3)

@@ -62,7 +62,7 @@ def _image(path: Path, array: Any) -> None:
 
 
 def _scans(folder: Path, add: Any, on: Any) -> None:
-    from volseg.images.nifti import read_case, read_case_grid, read_header, read_label_map
+    from volseg.images.nifti_reading import read_case, read_case_grid, read_header, read_label_map
     from volseg.tasks.info import info
 
     def image(path: Path) -> None:

@@ -12,8 +12,9 @@ from volseg.cases.volume_case import VolumeCase
 from volseg.config import PreprocessingConfig, load_config
 from volseg.errors import ImageError
 from volseg.images.background import background_of, tissue_of
+from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
-from volseg.images.nifti import CaseImages, read_first_slices
+from volseg.images.nifti_reading import read_first_slices
 from volseg.phantoms.cohort import make_cohort
 from volseg.survey.grey_values import cases_to_read
 from volseg.tasks.check import check

@@ -22,7 +22,7 @@ from volseg.cases.volume_case import VolumeCase
 from volseg.config import AugmentationConfig, ExperimentConfig, PreprocessingConfig
 from volseg.errors import LabelError, OutputError
 from volseg.finding.folders import find_cases
-from volseg.images.nifti import CaseImages
+from volseg.images.case_images import CaseImages
 from volseg.training.cache import cases as cache
 from volseg.training.cache.case_arrays import read_masks
 from volseg.training.cache.cases import build_cache, read_cached

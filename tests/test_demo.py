@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from volseg.config import ExperimentConfig, load_config
 from volseg.errors import OutputError
-from volseg.images.nifti import read_label_map
+from volseg.images.nifti_reading import read_label_map
 from volseg.tasks.demo import CONFIG, demo
 
 # Small enough for seconds; too little to learn much.

@@ -17,7 +17,7 @@ from nifti_files import LPS, SHAPE, ramp, save, save_raw
 
 from volseg.errors import GeometryError, ImageError, LabelError, OutputError
 from volseg.images.grid import Grid, check_same_grid
-from volseg.images.nifti import read_case, read_case_grid, read_header, read_label_map
+from volseg.images.nifti_reading import read_case, read_case_grid, read_header, read_label_map
 from volseg.images.nifti_writing import write_label_map, write_probabilities
 
 GEOMETRY = (

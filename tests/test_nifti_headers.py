@@ -14,7 +14,7 @@ from nifti_files import LPS, SHAPE, ramp, save, save_raw
 
 from volseg import memory
 from volseg.errors import GeometryError, ImageError, ResourceError
-from volseg.images.nifti import read_case, read_case_grid, read_header, read_label_map
+from volseg.images.nifti_reading import read_case, read_case_grid, read_header, read_label_map
 from volseg.images.nifti_writing import write_label_map
 
 UNITS = {"meter": 1e-3, "mm": 1.0, "micron": 1e3}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_dice, compute_iou
 
-from volseg.images.nifti import read_label_map
+from volseg.images.nifti_reading import read_label_map
 from volseg.labels import get_scheme
 from volseg.metrics.overlap import Overlap, region_overlaps
 

@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from monai.metrics import compute_hausdorff_distance
 from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter
 
-from volseg.images.nifti import read_label_map
+from volseg.images.nifti_reading import read_label_map
 from volseg.labels import get_scheme
 from volseg.metrics.surface import HD95_PENALTY_MM, hausdorff_95
 

@@ -23,8 +23,9 @@ from scipy import ndimage
 from volseg import memory
 from volseg.config import AugmentationConfig, PreprocessingConfig
 from volseg.errors import ImageError, ResourceError
+from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
-from volseg.images.nifti import CaseImages, read_case
+from volseg.images.nifti_reading import read_case
 from volseg.transforms import preprocess, preprocess_masks, to_original
 from volseg.transforms.augmentation import augmentation
 from volseg.transforms.resampling import labels_to_original

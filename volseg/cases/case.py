@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from volseg.images.case_images import CaseImages
     from volseg.images.grid import Grid
-    from volseg.images.nifti import CaseImages
 
 #: Size of a voxel along columns, rows and slices.
 SpacingMm = tuple[float, float, float]

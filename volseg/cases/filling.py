@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from volseg.images.nifti import CaseImages
+from volseg.images.case_images import CaseImages
 
 
 def filled(

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from volseg.images.case_images import CaseImages
     from volseg.images.grid import Grid
-    from volseg.images.nifti import CaseImages
 
 
 def checked_spacing(spacing_mm: Sequence[float]) -> SpacingMm:
@@ -78,7 +78,7 @@ class SliceStackCase(Case):
     def read_prediction(self, files: Sequence[Path]) -> tuple[npt.NDArray[np.uint8], Grid]:
         if is_slice(files[0].name):
             return self._read_masks(files)
-        from volseg.images.nifti import read_label_map
+        from volseg.images.nifti_reading import read_label_map
 
         return read_label_map(files[0])
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from volseg.images.case_images import CaseImages
     from volseg.images.grid import Grid
-    from volseg.images.nifti import CaseImages
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class VolumeCase(Case):
         return {name: str(path) for name, path in zip(self.channels, files, strict=True)}
 
     def read_reference_grid(self) -> Grid:
-        from volseg.images.nifti import read_case_grid
+        from volseg.images.nifti_reading import read_case_grid
 
         what = ["label map"]
         with of_case(self.case_id):
             return read_case_grid(self.label, what, what)
 
     def read_prediction(self, files: Sequence[Path]) -> tuple[npt.NDArray[np.uint8], Grid]:
-        from volseg.images.nifti import read_label_map
+        from volseg.images.nifti_reading import read_label_map
 
         return read_label_map(files[0])
 
@@ -60,7 +60,7 @@ class VolumeCase(Case):
         pass
 
     def read_first_slices(self) -> Iterator[npt.NDArray[Any]]:
-        from volseg.images.nifti import read_first_slices
+        from volseg.images.nifti_reading import read_first_slices
 
         with of_case(self.case_id):
             return iter(read_first_slices(self.images, self.channels))
@@ -118,12 +118,12 @@ class VolumeCase(Case):
             yield "has spacing_mm, but NIfTI files say theirs; leave it out"
 
     def _read_images(self, channels: Sequence[str]) -> CaseImages:
-        from volseg.images.nifti import read_case
+        from volseg.images.nifti_reading import read_case
 
         return read_case(self.images, self.channels, channels)
 
     def _read_grid(self, channels: Sequence[str]) -> Grid:
-        from volseg.images.nifti import read_case_grid
+        from volseg.images.nifti_reading import read_case_grid
 
         return read_case_grid(self.images, self.channels, channels)
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from volseg.errors import GeometryError, ImageError
 from volseg.images.bitmap import Form, read_bitmap, read_form
+from volseg.images.case_images import CaseImages, check_values
 from volseg.images.grid import Grid
-from volseg.images.nifti import CaseImages, check_values
 from volseg.memory import require
 
 _WHITE_IS_0 = "its TIFF says that 0 is white: values are taken as stored"

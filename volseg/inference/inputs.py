@@ -20,7 +20,7 @@ from volseg.finding.naming import Naming
 from volseg.finding.stacks import find_stacks
 from volseg.finding.wanted import Wanted
 from volseg.images.file_names import is_nifti, is_slice, stem
-from volseg.images.nifti import read_header
+from volseg.images.nifti_reading import read_header
 from volseg.words import shown
 
 logger = logging.getLogger(__name__)

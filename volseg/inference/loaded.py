@@ -17,8 +17,8 @@ from monai.utils.enums import MetaKeys, SpaceKeys
 from volseg.cases.channels import channel_of
 from volseg.cases.filling import filled
 from volseg.errors import DataListError, GeometryError, ImageError, of_case
+from volseg.images.case_images import CaseImages, check_values
 from volseg.images.grid import Grid, check_same_grid
-from volseg.images.nifti import CaseImages, check_values
 from volseg.images.nifti_geometry import check_spacing, grid_of
 from volseg.words import shown
 

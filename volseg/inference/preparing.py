@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from volseg.config import ExperimentConfig, PreprocessingConfig
+from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
-from volseg.images.nifti import CaseImages
 from volseg.transforms import Preprocessed, preprocess
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from volseg.errors import VolsegError
 from volseg.finding.name_reading import read_name
 from volseg.finding.stacks import is_mask
 from volseg.images.bitmap import read_form
-from volseg.images.nifti import read_header, read_label_map
+from volseg.images.nifti_reading import read_header, read_label_map
 from volseg.images.slice_masks import read_stack_label_map
 from volseg.labels import schemes_fitting
 

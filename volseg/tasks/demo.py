@@ -158,7 +158,7 @@ def _draw(predictions: Path, validation: Path, picture: Path) -> None:
 
 def _view(case: Case, prediction: Path) -> CaseView:
     from volseg.figures.case_view import CaseView
-    from volseg.images.nifti import read_case, read_label_map
+    from volseg.images.nifti_reading import read_case, read_label_map
 
     images = read_case(case.images, case.channels, case.channels)
     scheme = get_scheme(_LABELS)

@@ -14,8 +14,8 @@ from monai.utils import ImageMetaKey, MetaKeys, SpaceKeys
 
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.errors import ImageError
+from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
-from volseg.images.nifti import CaseImages
 
 #: Entries of the metadata, beside those that MONAI knows. All are strings, which collate.
 KIND, NOTES, MISSING = "kind", "notes", "missing"

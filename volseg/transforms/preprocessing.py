@@ -17,8 +17,8 @@ import numpy.typing as npt
 from volseg.config import PreprocessingConfig
 from volseg.images.background import UNCERTAIN, Mask, not_stripped
 from volseg.images.boxes import bounding_box
+from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
-from volseg.images.nifti import CaseImages
 from volseg.memory import require
 from volseg.ranks import cores, side_by_side
 from volseg.transforms.cleaning import Channel, cleaned, together

@@ -1,11 +1,11 @@
-"""Scans in: the images of a case as one array, and label maps. Files are only ever read."""
+"""NIfTI files in: the images of a case as one array, and label maps. Files are only ever read."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import GeometryError, ImageError, LabelError
+from volseg.images.case_images import CaseImages, check_values
 from volseg.images.grid import Grid, check_same_grid
+from volseg.images.nifti_file import Stored, look, read_first_slice
 from volseg.images.nifti_geometry import grid_of
-from volseg.images.nifti_header import Stored, look, read_first_slice, read_raw_header
+from volseg.images.nifti_header import read_raw_header
 from volseg.memory import require
 from volseg.ranks import cores
-
-
-@dataclass(frozen=True, eq=False)
-class CaseImages:
-    """The images of one case.
-
-    Attributes:
-        array: (C, I, J, K); integers as in the files, or float32.
-        grid: Shared by all channels.
-        header: NIfTI header of the first channel, as found; results are written on its grid.
-        notes: Differences of grids that were too small to matter, and what headers leave open.
-        missing: Channels that are missing, and that another channel stands in for.
-        slices: Of a stack, the file of each slice along K; results may be written as its like.
-    """
-
-    array: npt.NDArray[Any]
-    grid: Grid
-    header: Any
-    notes: tuple[str, ...]
-    missing: tuple[str, ...] = ()
-    slices: tuple[Path, ...] = ()
 
 
 def read_case(
@@ -152,22 +133,6 @@ def _round(values: npt.NDArray[Any], labels: npt.NDArray[np.uint8]) -> npt.NDArr
     with np.errstate(invalid="ignore"):
         labels[...] = np.rint(values).astype(np.uint8)
     return values[bad]
-
-
-def check_values(volume: npt.NDArray[Any], where: str) -> None:
-    """Raise ImageError, naming `where`, if a voxel is NaN or infinite, or all are equal."""
-    lost = volume.size - np.count_nonzero(np.isfinite(volume)) if volume.dtype.kind == "f" else 0
-    if lost:
-        raise ImageError(
-            f"{where} holds {lost} NaN or infinite voxels, but every voxel must be a number",
-            remedy="repair the image",
-        )
-    lowest = volume.min()
-    if lowest == volume.max():
-        raise ImageError(
-            f"{where} is constant, {lowest} in every voxel, but an image has contrast",
-            remedy="replace the image, or leave the case out",
-        )
 
 
 def _sources(

@@ -1,0 +1,50 @@
+"""The images of a case in memory, from whatever files they were read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.errors import ImageError
+from volseg.images.grid import Grid
+
+
+@dataclass(frozen=True, eq=False)
+class CaseImages:
+    """The images of one case.
+
+    Attributes:
+        array: (C, I, J, K); integers as in the files, or float32.
+        grid: Shared by all channels.
+        header: NIfTI header of the first channel, as found; results are written on its grid.
+        notes: Differences of grids that were too small to matter, and what headers leave open.
+        missing: Channels that are missing, and that another channel stands in for.
+        slices: Of a stack, the file of each slice along K; results may be written as its like.
+    """
+
+    array: npt.NDArray[Any]
+    grid: Grid
+    header: Any
+    notes: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    slices: tuple[Path, ...] = ()
+
+
+def check_values(volume: npt.NDArray[Any], where: str) -> None:
+    """Raise ImageError, naming `where`, if a voxel is NaN or infinite, or all are equal."""
+    lost = volume.size - np.count_nonzero(np.isfinite(volume)) if volume.dtype.kind == "f" else 0
+    if lost:
+        raise ImageError(
+            f"{where} holds {lost} NaN or infinite voxels, but every voxel must be a number",
+            remedy="repair the image",
+        )
+    lowest = volume.min()
+    if lowest == volume.max():
+        raise ImageError(
+            f"{where} is constant, {lowest} in every voxel, but an image has contrast",
+            remedy="replace the image, or leave the case out",
+        )
