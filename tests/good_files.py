@@ -361,10 +361,10 @@ def _cache(folder: Path, add: Any, on: Any) -> None:
         # It is damaged, so it is made again.
         (found,), failures = build_cache([case], of_cache, place)
         assert not failures
-        assert found.image.shape[1:] == found.bits.shape == found.shape
+        assert found.image.shape[1:] == found.bits.shape == found.image_grid.shape
         assert found.image[:, :4, :4, :4].shape == (1, 4, 4, 4)
         assert found.foreground.shape == (1, 5000, 3)
-        assert abs(found.affine).max() < 1000
+        assert abs(found.image_grid.affine).max() < 1000
 
     build_cache([case], of_cache, folder / "cache")
     (entry,) = (path for path in (folder / "cache").iterdir() if path.name.startswith("a-"))
