@@ -67,8 +67,9 @@ FULL = AugmentationConfig(
 )
 # Our cache holds 16 bits a voxel: of a value of 8, the last is worth 0.008. Half of it is lost.
 TOLERANCE = 5e-3
-FOREGROUND, BATCH, PATCHES, PLACES = 0.33, 2, 16, 6
+FOREGROUND, BATCH, PLACES = 0.33, 2, 6
 SIZE, SMALL_SIZE = 128, 32
+PATCHES, SMALL_PATCHES = 16, 4
 COHORTS = (2, 8, 64)
 
 
@@ -84,6 +85,7 @@ class Setting:
     def __init__(self, folder: Path, scans: Sequence[Path], small: bool) -> None:
         self.folder, self.small = folder, small
         self.size = [SMALL_SIZE if small else SIZE] * 3
+        self.patches = SMALL_PATCHES if small else PATCHES
         split(scans, folder / "list.json", folds=2)
         self.cases = read_data_list(folder / "list.json").training
 
@@ -121,7 +123,7 @@ class Setting:
             "places": places,
             "patch": self.size,
             "batch": BATCH,
-            "patches": PATCHES,
+            "patches": self.patches,
         }
         path = self.folder / f"task-{name}-{cases}-{len(places)}.json"
         path.write_text(json.dumps(task), encoding="utf-8")
@@ -210,13 +212,13 @@ def compare(setting: Setting, rounds: int) -> None:
     for side in sides.values():
         side.close()
     head = ("side", "core s a patch", "s a patch", "core ratio", "ratio", "most MB")
-    print_table(head, [row(name, costs[name], costs["volseg"]) for name in names])
+    print_table(head, [row(name, costs[name], costs["volseg"], setting.patches) for name in names])
 
 
-def row(name: str, costs: Sequence[Cost], ours: Sequence[Cost]) -> list[str]:
+def row(name: str, costs: Sequence[Cost], ours: Sequence[Cost], patches: int) -> list[str]:
     """Of the table of costs."""
     ratio = ["" if costs is ours else ratios(ours, costs, what) for what in ("cpu_s", "wall_s")]
-    each = [f"{median(costs, what) / PATCHES:.3f}" for what in ("cpu_s", "wall_s")]
+    each = [f"{median(costs, what) / patches:.3f}" for what in ("cpu_s", "wall_s")]
     return [name, *each, *ratio, f"{median(costs, 'peak_mb'):.0f}"]
 
 

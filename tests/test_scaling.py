@@ -153,7 +153,7 @@ def test_the_bytes_that_count_are_those_a_patch_is_unpacked_from(config, tmp_pat
     benchmark = importlib.import_module("scaling")
     cases = benchmark.read_data_list(config.data.data_list).training[:1]
     ((case,), _) = benchmark.build_cache(cases, config, tmp_path)
-    start, size = np.array([first, 0, 0]), (planes, *case.shape[1:])
+    start, size = np.array([first, 0, 0]), (planes, *case.image_grid.shape[1:])
     before = cut(case.image, start, size)
 
     ranges = benchmark.value_ranges(case, first, planes)

@@ -186,7 +186,7 @@ def test_ctrl_c_takes_what_was_begun_along(tmp_path):
     script = """
 import signal, sys
 from pathlib import Path
-from types import SimpleNamespace
+from volseg import signals
 from volseg.files.writing import atomic_write
 signals.leave_at_once()
 with atomic_write(Path(sys.argv[1])) as temporary:
