@@ -595,7 +595,7 @@ def test_where_names_are_not_understood_the_refusal_is_short_and_says_how_to_nam
 
     assert told in str(refusal.value)
     assert str(refusal.value).endswith(
-        "name the files: --name t1c='*GLOB*' --name t2w='*GLOB*' and so on"
+        "name the files: --name t1n='*GLOB*' --name t1c='*GLOB*' and so on"
     )
     assert "complete the case" not in str(refusal.value)
     assert len(str(refusal.value).replace(str(tmp_path), "")) < 300

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 #: What a file is that holds a label map and no channel.
 LABEL = "label map"
 
@@ -21,3 +23,16 @@ def channel_of(name: str) -> str:
     ('t2f', 't1c', 'adc')
     """
     return CHANNEL_NAMES.get(name.casefold(), name.casefold())
+
+
+def channel_among(name: str, channels: Iterable[str]) -> str:
+    """The one of `channels` that a name means, whatever its letter case; else our name of it.
+
+    >>> channel_among("ct", ["CT", "FLAIR"]), channel_among("t2f", ["CT", "FLAIR"])
+    ('CT', 'FLAIR')
+    """
+    channels = tuple(channels)
+    if name in channels:
+        return name
+    ours = channel_of(name)
+    return next((channel for channel in channels if channel_of(channel) == ours), ours)

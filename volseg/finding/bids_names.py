@@ -52,7 +52,7 @@ def read_bids(whole: str, channels: Collection[str]) -> Reading | None:
         case "FLAIR":
             channel = "t2f"
         case _:
-            return Reading(case_id, (channel,) if channel in channels else ())
+            return Reading(case_id, (channel,) if channel in map(channel_of, channels) else ())
     return Reading(case_id, (channel,))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from volseg.cases.case import Case
-from volseg.cases.channels import LABEL
+from volseg.cases.channels import CHANNEL_NAMES, LABEL
 from volseg.cases.data_list import read_data_list
 from volseg.cases.layouts import DATA_LIST
 from volseg.config import CHANNELS
@@ -66,7 +66,7 @@ def find_scans(
         else:
             cases.append(case)
     if not cases:
-        raise nothing_usable(path, skipped)
+        raise nothing_usable(path, skipped, channels)
     return Finding.of(cases, skipped, {case.case_id: DATA_LIST for case in cases})
 
 
@@ -118,8 +118,14 @@ def find_cases(
 
     Raises:
         ConfigError: If `patient_regex` is no regular expression.
-        DataListError: If a folder does not exist or holds no usable case, or `naming` fits no file.
+        DataListError: If a folder does not exist or holds no usable case, `naming` fits no file, or
+            one of the four contrasts is asked for by an older name.
     """
+    for channel in (*(channels or ()), *(required or ())):
+        if (ours := CHANNEL_NAMES.get(channel, channel)) != channel:
+            raise DataListError(
+                f"channel {channel!r} is called {ours!r} here", remedy=f"ask for {ours}"
+            )
     return _find(folders, Wanted.of(channels, required, patient_regex, naming))
 
 
@@ -134,7 +140,7 @@ def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
         notes += sorting.notes
         if not sorting.cases:
             _check_naming(wanted, sorting.named, [folder])
-            raise nothing_usable(folder, sorting.skipped)
+            raise nothing_usable(folder, sorting.skipped, sorting.channels)
         found += sorting.cases
         named |= sorting.named
     _check_naming(wanted, named, folders)
@@ -143,7 +149,7 @@ def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
     for note in notes:
         logger.info("%s", note)
     layout_of = {one.case.case_id: one.layout for one in kept}
-    cases = [one.case for one in kept]
+    cases = [wanted.spelled(one.case) for one in kept]
     return Finding.of(cases, skipped, layout_of, notes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from volseg.cases.channels import CHANNEL_NAMES, LABEL, channel_of
@@ -14,7 +14,6 @@ from volseg.finding.label_names import read_label
 from volseg.finding.name_words import Reading, Words, agent_apart
 from volseg.images.file_names import stem
 
-UNKNOWN = "the name ends in no known channel (such as t1n, t1c, t2w, t2f) and not in seg"
 _NUMBERED = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
 
 
@@ -26,7 +25,8 @@ def read_name(name: str, channels: Collection[str]) -> Reading:
 
     Args:
         name: File name.
-        channels: Contrasts that are looked for; they may be others than the four we know.
+        channels: Contrasts that are looked for, besides the four of BraTS; the reading has our
+            names of them.
 
     >>> read = read_name("BraTS-GLI-00002-000-t1c.nii.gz", ())
     >>> read.case, read.contents
@@ -45,7 +45,7 @@ def read_name(name: str, channels: Collection[str]) -> Reading:
     if reading := read_label(words) or read_channel(words):
         return reading
     channel = channel_of(words.texts[-1])
-    if channel in channels or words.texts[-1] in CHANNEL_NAMES:
+    if channel in map(channel_of, (*CHANNEL_NAMES, *channels)):
         return Reading(words.before(len(words.texts) - 1), (channel,))
     return Reading(whole)
 
@@ -65,6 +65,11 @@ def read_folder(name: str, read: Reading) -> Reading:
     if words != ["post"] and agent_apart(words) != "t1c":
         return read
     return replace(read, doubt=f"T1 in a folder {name!r}, a word of contrast agent")
+
+
+def unknown_channel(channels: Iterable[str]) -> str:
+    """Why a file is left out whose name says nothing that is known, nor any of `channels`."""
+    return f"the name ends in no known channel (such as {', '.join(channels)}) and not in seg"
 
 
 def read_numbered_name(name: str) -> tuple[str, int] | None:

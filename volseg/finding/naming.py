@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from volseg.cases.channels import CHANNEL_NAMES, LABEL
+from volseg.cases.channels import CHANNEL_NAMES, LABEL, channel_of
 from volseg.cases.identity import NUMBERED_PATIENT, patient_key, patient_of
 from volseg.cases.layouts import OTHER, layout_of
 from volseg.errors import ConfigError
@@ -37,8 +37,8 @@ class Naming:
 
     def __post_init__(self) -> None:
         for channel, glob in self.channels.items():
-            if CHANNEL_NAMES.get(channel, channel) != channel:
-                known = CHANNEL_NAMES[channel]
+            lower = channel.casefold()
+            if (known := CHANNEL_NAMES.get(lower, lower)) != lower:
                 raise ConfigError(
                     f"channel {channel!r} is called {known!r} here", remedy=f"name {known}"
                 )
@@ -78,6 +78,21 @@ class Naming:
                 )
             channels[channel] = glob
         return cls(channels, label) if channels or label is not None else None
+
+    def by_our_names(self) -> Naming:
+        """The same with each channel by our name, such as `ct` for CT.
+
+        Raises:
+            ConfigError: If two of them have one name then.
+        """
+        channels: dict[str, str] = {}
+        for channel, glob in self.channels.items():
+            if (ours := channel_of(channel)) in channels:
+                raise ConfigError(
+                    f"--name names {ours} twice", remedy="give one glob for each channel"
+                )
+            channels[ours] = glob
+        return replace(self, channels=channels)
 
     @property
     def globs(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from volseg.errors import NoCaseError
 from volseg.finding.finding import Skipped
-from volseg.finding.name_reading import UNKNOWN
+from volseg.finding.name_reading import unknown_channel
 from volseg.images.file_names import is_nifti
 
 NO_IMAGE = "not .nii or .nii.gz, nor a 2D image"
@@ -25,20 +25,27 @@ _FORMATS = {
 }
 # Names of DICOM files without an ending are their numbers, such as 1.3.12.2.1107.5.2.
 _DICOM_NAME = re.compile(r"DICOMDIR|\d+(?:\.\d+){5,}")
-_NAME_IT = "--name t1c='*GLOB*' --name t2w='*GLOB*' and so on"
 
 _FEW = 3
 _KINDS_SHOWN = 6
 
 
-def nothing_usable(path: Path, skipped: Sequence[Skipped]) -> NoCaseError:
-    """The error for a place without a case, with the first reasons."""
+def nothing_usable(path: Path, skipped: Sequence[Skipped], channels: Sequence[str]) -> NoCaseError:
+    """The error for a place without a case, with the first reasons.
+
+    Args:
+        path: Folder or data list.
+        skipped: All that was left out.
+        channels: What is looked for.
+    """
     if not skipped:
         remedy = "give a folder of NIfTI files (.nii, .nii.gz) or of 2D images"
         return NoCaseError(f"{path} holds no scans", remedy=remedy)
     reasons = in_words(skipped)
-    unknown = any(entry.reason == UNKNOWN for entry in skipped) and _NAME_IT not in reasons
-    hint = f"if these are images of a case, name the files: {_NAME_IT}" if unknown else None
+    name_them = _naming_options(channels)
+    no_channel = unknown_channel(channels)
+    unknown = any(entry.reason == no_channel for entry in skipped) and name_them not in reasons
+    hint = f"if these are images of a case, name the files: {name_them}" if unknown else None
     lacks = [channel for entry in skipped for channel in entry.lacks]
     return NoCaseError(f"{path} holds no usable case: {reasons}", lacks, hint)
 
@@ -55,11 +62,21 @@ def no_image(name: str) -> str:
     return _DICOM if _DICOM_NAME.fullmatch(name) else _FORMATS.get(ending, NO_IMAGE)
 
 
-def of_one_case_perhaps(home: Path, files: int, cases: int) -> Skipped:
-    """Files of a folder that were read as several cases, each without some channel."""
+def _naming_options(channels: Sequence[str]) -> str:
+    """Options that say which files are which channel.
+
+    >>> _naming_options(["ct", "adc", "pet"])
+    "--name ct='*GLOB*' --name adc='*GLOB*' and so on"
+    """
+    options = " ".join(f"--name {channel}='*GLOB*'" for channel in channels[:2])
+    return f"{options} and so on" if len(channels) > 2 else options
+
+
+def of_one_case_perhaps(home: Path, files: int, cases: int, channels: Sequence[str]) -> Skipped:
+    """Files of a folder that were read as several cases, each without some of `channels`."""
     reason = (
         f"{files} files were read as {cases} cases that each lack channels; if they "
-        f"are one case, name the files: {_NAME_IT}"
+        f"are one case, name the files: {_naming_options(channels)}"
     )
     return Skipped(home, reason, home.name)
 

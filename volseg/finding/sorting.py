@@ -137,7 +137,9 @@ class Sorting:
             perhaps_one = (single or once) and not of_several_patients(cases)
             if perhaps_one and all(map(self._lacks, cases.values())):
                 apart.add(home)
-                self._skipped.append(of_one_case_perhaps(home, len(held), len(cases)))
+                self._skipped.append(
+                    of_one_case_perhaps(home, len(held), len(cases), self.channels)
+                )
         self._is_nifti |= bool(apart)
         return apart
 

@@ -9,7 +9,12 @@ from pathlib import Path
 from volseg.cases.channels import LABEL
 from volseg.cases.layouts import is_mask_of_tumour
 from volseg.finding.bids_names import is_bids
-from volseg.finding.name_reading import UNKNOWN, read_folder, read_name, read_numbered_name
+from volseg.finding.name_reading import (
+    read_folder,
+    read_name,
+    read_numbered_name,
+    unknown_channel,
+)
 from volseg.finding.name_words import Reading
 from volseg.finding.naming import Naming
 from volseg.images.file_names import stem
@@ -37,11 +42,11 @@ def read_volumes(
     return readings
 
 
-def why_unread(path: Path, reading: Reading) -> str:
-    """Why a file is left out whose reading has no contents."""
+def why_unread(path: Path, reading: Reading, channels: Iterable[str]) -> str:
+    """Why a file is left out whose reading has no contents; `channels` were looked for."""
     if reading.problem:
         return reading.problem
-    return NUMBERED if read_numbered_name(path.name) else UNKNOWN
+    return NUMBERED if read_numbered_name(path.name) else unknown_channel(channels)
 
 
 def _by_folder(paths: Iterable[Path]) -> dict[Path, list[Path]]:

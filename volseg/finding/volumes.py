@@ -87,7 +87,7 @@ def group_volumes(
     readings = read_volumes(paths, top, channels, naming)
     for path, reading in readings.items():
         if not reading.contents:
-            found.strays.append((why_unread(path, reading), path))
+            found.strays.append((why_unread(path, reading, channels), path))
     known = {path: reading for path, reading in readings.items() if reading.contents}
     found.held = {content for reading in known.values() for content in reading.contents}
     groups: dict[tuple[Path, str], Group] = {}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
-from volseg.cases.channels import CHANNEL_NAMES
+from volseg.cases.case import Case
+from volseg.cases.channels import channel_of
 from volseg.config import CHANNELS
 from volseg.errors import ConfigError, DataListError
 from volseg.finding.naming import Naming
@@ -18,11 +19,12 @@ class Wanted:
     """What is looked for.
 
     Attributes:
-        channels: What images hold, in this order; None: what their layout says.
-        required: Channels that must be there; None: all.
+        channels: What images hold, in this order and by our names; None: what their layout says.
+        required: Channels that must be there, by our names; None: all.
         patient: Finds the patient in the name of a file; with a `/`, in its path.
         labelled: Whether an image must have a mask if others beside it have one.
         naming: Which names volumes have that are not known.
+        spelling: Channels as the caller spells them, by our names.
     """
 
     channels: tuple[str, ...] | None = None
@@ -30,6 +32,11 @@ class Wanted:
     patient: re.Pattern[str] | None = None
     labelled: bool = True
     naming: Naming | None = None
+    spelling: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def spelled(self, case: Case) -> Case:
+        """A case with its channels as the caller spells them."""
+        return replace(case, channels=tuple(self.spelling.get(c, c) for c in case.channels))
 
     def patient_of(self, path: PurePath) -> str | None:
         """Patient of a file by its name, or its path, if `patient` finds one."""
@@ -57,20 +64,19 @@ class Wanted:
         Raises:
             ConfigError: If `patient_regex` is no regular expression, or `naming` names a channel
                 that is not looked for.
-            DataListError: If a channel has another name here.
+            DataListError: If two channels have one meaning.
         """
-        for channel in (*(channels or ()), *(required or ())):
-            if CHANNEL_NAMES.get(channel, channel) != channel:
-                ours = CHANNEL_NAMES[channel]
-                raise DataListError(
-                    f"channel {channel!r} is called {ours!r} here", remedy=f"ask for {ours}"
-                )
-        known = {*CHANNELS, *(channels or ())}
+        spelling = _spelling([*(channels or ()), *(required or ())])
+        naming = naming and naming.by_our_names()
+        known = {*CHANNELS, *spelling}
         for channel in naming.channels if naming else ():
             if channel not in known:
+                choice = (
+                    "name it with --channels too" if labelled else f"use {' or '.join(spelling)}"
+                )
                 raise ConfigError(
                     f"--name says which files are {channel}, which is not looked for",
-                    remedy="name it with --channels too, or leave it out",
+                    remedy=f"{choice}, or leave it out",
                 )
         try:
             patient = None if patient_regex is None else re.compile(patient_regex)
@@ -80,12 +86,23 @@ class Wanted:
                 remedy="correct it",
             ) from None
         return cls(
-            None if channels is None else tuple(channels),
-            None if required is None else tuple(required),
+            None if channels is None else tuple(map(channel_of, channels)),
+            None if required is None else tuple(map(channel_of, required)),
             patient,
             labelled,
             naming,
+            spelling,
         )
+
+
+def _spelling(channels: Iterable[str]) -> dict[str, str]:
+    """Channels as they are spelled, by our names; DataListError if two have one meaning."""
+    spelling: dict[str, str] = {}
+    for channel in channels:
+        first = spelling.setdefault(channel_of(channel), channel)
+        if first != channel:
+            raise DataListError(f"{first} and {channel} are one channel", remedy="name it once")
+    return spelling
 
 
 def missing_channels(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from volseg.cases.case import Case
-from volseg.cases.channels import LABEL, channel_of
+from volseg.cases.channels import LABEL, channel_among
 from volseg.cases.kinds import kind_of
 from volseg.cases.layouts import Layout
 from volseg.cases.slice_stack_case import SliceStackCase, checked_spacing
@@ -77,7 +77,7 @@ def case_of_channels(images: Mapping[str, PathLike], known: Collection[str]) -> 
             f"{len(paths)} files are given for the channels {' '.join(names)}",
             remedy="give one file for each channel, or one 4D file for all",
         )
-    channels = tuple(name if name in known else channel_of(name) for name in names)
+    channels = tuple(channel_among(name, known) for name in names)
     if len(set(channels)) < len(channels):
         raise DataListError(
             f"{' '.join(names)} are the channels {' '.join(channels)}", remedy="give each once"
@@ -169,23 +169,24 @@ def _channel_of_one(
 def _named_channel(path: Path, known: Sequence[str], naming: Naming | None) -> str | None:
     """Channel that the name of a file says; DataListError if it is a label map."""
     reading = read_name(path.name, known)
-    contents = (naming.read(Path(path.name), reading) if naming else reading).contents
+    reading = naming.by_our_names().read(Path(path.name), reading) if naming else reading
+    contents = reading.contents
     if LABEL in contents:
         raise DataListError(
             f"{path} is a label map by its name", remedy="give the images", path=path
         )
-    return contents[0] if len(contents) == 1 else None
+    return channel_among(contents[0], known) if len(contents) == 1 else None
 
 
 def _case_of_slices(paths: Sequence[Path], known: Sequence[str], required: Sequence[str]) -> Case:
     top = Path(os.path.commonpath([path.parent for path in paths]))
-    wanted = Wanted(tuple(known), tuple(required), labelled=False)
+    wanted = Wanted.of(known, required, None, None, labelled=False)
     found = find_stacks(paths, top, wanted)
     for reason, path in [
         (skipped.reason, skipped.path) for skipped in found.skipped
     ] + found.strays:
         raise DataListError(f"{path}: {reason}", path=path)
-    cases = [case for case, _ in found.cases]
+    cases = [wanted.spelled(case) for case, _ in found.cases]
     if len(cases) == 1:
         return cases[0]
     if len({case.channels for case in cases}) > 1 or any(len(case.images) > 1 for case in cases):

@@ -14,7 +14,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import MetaKeys, SpaceKeys
 
-from volseg.cases.channels import channel_of
+from volseg.cases.channels import channel_among
 from volseg.cases.filling import filled
 from volseg.errors import DataListError, GeometryError, ImageError, of_case
 from volseg.images.case_images import CaseImages, check_values
@@ -115,7 +115,7 @@ def loaded_case(
 
 
 def _by_channel(images: Mapping[str, object], channels: Sequence[str]) -> dict[str, object]:
-    named = {x if x in channels else channel_of(x): image for x, image in images.items()}
+    named = {channel_among(name, channels): image for name, image in images.items()}
     if len(named) < len(images):
         raise DataListError(
             f"{' '.join(images)} are only the channels {' '.join(named)}", remedy="give each once"
