@@ -38,6 +38,8 @@ autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+# Else an attribute that is a property too would be described twice.
+napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "volseg"

@@ -341,6 +341,44 @@ def test_infer_passes_models_and_options(stand_in):
     )
 
 
+def test_infer_takes_the_images_of_a_case(stand_in):
+    task = stand_in("infer", infer_result())
+    words = ["--t1n", "a.nii", "--image", "CT=b.nii", "inference.tta=true", "--spacing", "1,1,5"]
+
+    run("infer", "-m", "m", "-o", "out", *words)
+
+    assert task.args[0] == {"t1n": Path("a.nii"), "CT": Path("b.nii")}
+    assert task.args[3] == InferOptions(overrides=("inference.tta=true",), spacing_mm=(1, 1, 5))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "nothing to segment is given; give a folder of scans, a data list, or images"),
+        (["scans", "--t1c", "a.nii"], "scans is given, and so are the images of a case, t1c"),
+        (["--t1c", "a.nii", "--image", "t1c=b.nii"], "t1c is given twice"),
+        (["--image", "b.nii"], "--image is 'b.nii', expected CHANNEL=FILE"),
+        (["--t1c", "a.nii", "--slurm", "shards=2"], "--slurm shares the cases of a folder"),
+    ],
+)
+def test_infer_refuses_images_that_are_given_unclearly(words, message):
+    result = run("infer", "-m", "m", "-o", "out", *words)
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_infer_ends_with_how_to_look_at_results_and_score_them(stand_in, near):
+    found = {"has_references": near, "example": (Path("a_t2f.nii"), Path("out/a.nii.gz"))}
+    stand_in("infer", infer_result(**found))
+
+    lines = run("infer", "scans", "-m", "m", "-o", "out").stdout.splitlines()
+
+    assert "  itksnap -g a_t2f.nii -s out/a.nii.gz" in lines
+    assert f"  volseg evaluate out {'scans' if near else 'REFERENCE'} -o scores" in lines
+
+
 def test_evaluate_passes_both_label_schemes(stand_in):
     task = stand_in("evaluate", EvaluateResult(ScoreRecord(ScoreTable()), Path("scores")))
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_models import OF_SLICES, write_model
-from tiny_scans import PATIENTS, write_case, write_images
+from tiny_scans import PATIENTS, SUFFIXES, write_case, write_images
 
 import volseg
 from volseg.cases.data_list import DataList, write_data_list
@@ -184,6 +184,32 @@ def test_labels_are_those_that_were_asked_for(scans, model, output):
     assert np.array_equal(found == 3, own == 4)
 
 
+def test_the_images_of_a_case_are_given_by_channel(scans, model, output):
+    files = {name: scans / NAMES[0] / f"{NAMES[0]}_{end}.nii.gz" for name, end in SUFFIXES.items()}
+    run(scans / NAMES[0], model, output)
+
+    result = run(files, model, output.with_name("by_channel"))
+
+    assert result.done == (NAMES[0],)
+    name = f"{NAMES[0]}.nii.gz"
+    by_channel = (output.with_name("by_channel") / name).read_bytes()
+    assert by_channel == (output / name).read_bytes()
+    assert result.example == (files["t2f"], output.with_name("by_channel") / name)
+    with pytest.raises(DataListError, match=r"gone\.nii does not exist; give a folder of scans"):
+        run(files | {"t2f": scans / "gone.nii"}, model, output)
+    with pytest.raises(DataListError, match=r"needs channels t1n t1c t2w t2f, but case .* has t1c"):
+        run({"t1c": files["t1c"]}, model, output)
+
+
+def test_label_maps_beside_the_images_are_known(scans, model, output):
+    without = run(scans, model, output)
+    shutil.copy(output / f"{NAMES[0]}.nii.gz", scans / NAMES[0] / f"{NAMES[0]}_seg.nii.gz")
+
+    beside = run(scans, model, output)
+
+    assert (without.has_references, beside.has_references) == (False, True)
+
+
 # Slices
 
 
@@ -327,6 +353,18 @@ def test_slices_are_never_replaced(tmp_path, slice_model, ending):
         run(tmp_path, slice_model, tmp_path, overwrite=True, patient_regex="^(p.)")
 
     assert contents(tmp_path) == before
+
+
+def test_a_single_2d_image_has_a_mask_and_a_voxel_size_if_it_is_said(tmp_path, slice_model, output):
+    write_images(tmp_path / "images", ["1.png", "2.png"])
+
+    result = run(tmp_path / "images" / "2.png", slice_model, output, spacing_mm=(1.0, 1.0, 5.0))
+
+    assert result.done == ("2",)
+    assert files_in(output) == ["2.png", "manifest.json"]
+    record = manifest_of(output)["cases"]["2"]
+    assert record["spacing_mm"] == [1.0, 1.0, 5.0]
+    assert list(record["volumes_ml"]) == ["WT"]
 
 
 def test_two_cases_never_share_a_result(tmp_path, slice_model, output):

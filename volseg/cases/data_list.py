@@ -15,6 +15,7 @@ from volseg.cases.identity import patient_key
 from volseg.cases.kinds import kind_of
 from volseg.errors import DataListError
 from volseg.files.ownership import data_list_text
+from volseg.files.paths import PathLike
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def leaks(training: Iterable[Case], validation: Iterable[Case]) -> Iterator[Data
             )
 
 
-def read_data_list(path: Path, data_root: Path | None = None) -> DataList:
+def read_data_list(path: PathLike, data_root: PathLike | None = None) -> DataList:
     """Read a data list; whether the scans exist is not looked at.
 
     Args:
@@ -92,6 +93,7 @@ def read_data_list(path: Path, data_root: Path | None = None) -> DataList:
         DataListError: If the file cannot be read, is no data list, names a case twice, or has one
             patient in several folds.
     """
+    path = Path(path)
     file = read_list_file(path)
     if data_root is None and file.data_root is None:
         raise DataListError(
@@ -105,7 +107,9 @@ def read_data_list(path: Path, data_root: Path | None = None) -> DataList:
         )
     if doubt := doubt_about_folds(file.training):
         logger.warning("%s: %s", path, doubt)
-    root = _absolute(data_root or path.parent / (file.data_root or ""))
+    root = _absolute(
+        Path(data_root) if data_root is not None else path.parent / (file.data_root or "")
+    )
     return DataList(
         name=file.name,
         channels=tuple(file.channels),

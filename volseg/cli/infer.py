@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,9 +18,12 @@ from volseg.cli.options import (
     LabelName,
     Names,
     PatientRegex,
+    SpacingMm,
     completed_inference_keys,
+    sizes,
 )
 from volseg.cli.tables import say
+from volseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from volseg.tasks.infer import InferResult
@@ -27,12 +31,14 @@ if TYPE_CHECKING:
 # Of cases that failed, named at the end.
 _NAMES = 20
 
+Channel = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Image of this channel of one case.", show_default=False),
+]
+
 
 @command(USE)
 def infer(  # noqa: PLR0913, PLR0917  (an option each)
-    scans: Annotated[
-        Path, typer.Argument(metavar="SCANS", help="Folder of cases, one case, or a data list.")
-    ],
     models: Annotated[
         list[Path],
         typer.Option(
@@ -40,12 +46,33 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the label maps.")],
+    scans: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SCANS",
+            help="Folder of cases, one case, one file, or a data list.",
+            show_default=False,
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="inference.key=value",
             help="Options that replace those of the model, such as inference.window_batch=2.",
             autocompletion=completed_inference_keys,
+            show_default=False,
+        ),
+    ] = None,
+    t1n: Channel = None,
+    t1c: Channel = None,
+    t2w: Channel = None,
+    t2f: Channel = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image",
+            metavar="CHANNEL=FILE",
+            help="Image of any channel of one case; or CHANNEL,CHANNEL,...=FILE, a 4D file.",
             show_default=False,
         ),
     ] = None,
@@ -81,6 +108,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     patient_regex: PatientRegex = None,
     names: Names = None,
     label_name: LabelName = None,
+    spacing: SpacingMm = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -98,10 +126,11 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     folder for each case, or, where a case is a single image, in the output
     folder. The mask of a JPEG is a PNG.
 
-    A case that fails is named and the others go on; the exit code is then 3.
-    Results that exist are kept, so a stopped run goes on when called again.
-    Those of images that have changed are made again; those of another patient
-    of the same name, of other models or options are refused.
+    A case that fails is named, and the next is segmented; the exit code is
+    then 3. Results that exist are kept, so that a stopped run is resumed when
+    called again, with --overwrite too. Those of images that have changed are
+    made again; those of another patient of the same name, of other models or
+    options are refused.
 
     N processes share the cases with --shard 1/N to --shard N/N, at the same
     time or in turn, on any machines that write to the same folder. The result
@@ -111,22 +140,34 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     Examples:
       volseg infer scans -m runs/brats_unet -o results
       volseg infer scans/BraTS-GLI-00001-000 -m model.safetensors -o results --tta
+      volseg infer --t1n a.nii --t1c b.nii --t2w c.nii --t2f d.nii -m model.safetensors -o results
+      volseg infer flair.nii.gz -m flair.safetensors -o results
       volseg infer scans -m fold0.safetensors -m fold1.safetensors -o results
       volseg infer scans -m model.safetensors -o results --shard 2/8
       volseg infer scans -m model.safetensors -o results --slurm shards=8,partition=gpu
       volseg infer scans 'inference.window_size=[96,96,96]' -m model.safetensors -o results
     """
+    named_images = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
+    files = _images({name: file for name, file in named_images.items() if file}, images or ())
+    if scans is not None and scans.name.startswith("inference.") and "=" in scans.name and files:
+        overrides, scans = [str(scans), *(overrides or ())], None
     words = [*(overrides or ()), *_override_words(tta, overlap)]
+    given = _scans(scans, files)
     if slurm is not None:
+        if not isinstance(given, Path):
+            raise ConfigError(
+                "--slurm shares the cases of a folder, but the files of one are given"
+            )
         flags = {"--probabilities": probabilities, "--overwrite": overwrite}
         named = {"--device": device, "--labels": labels, "--shard": shard}
         named |= {"--patient-regex": patient_regex, "--label-name": label_name}
+        named |= {"--spacing": spacing}
         words += as_words(flags, named)
         words += [f"--name={name}" for name in names or ()]
         from volseg.config import read_slurm
         from volseg.slurm.submission import InferCall, submit_infer
 
-        call = InferCall(scans, models, output, fold, data_root, words)
+        call = InferCall(given, models, output, fold, data_root, words)
         tell_of_job(submit_infer(call, read_slurm(slurm), dry_run=dry_run))
         return
     check_dry_run(dry_run)
@@ -146,16 +187,47 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         patient_regex=patient_regex,
         names=tuple(names or ()),
         label_name=label_name,
+        spacing_mm=sizes(spacing),
         shard=shard,
     )
-    result = run_infer(scans, models, output, options, stop=lambda: signals.received() is not None)
+    result = run_infer(given, models, output, options, stop=lambda: signals.received() is not None)
     _print_result(result, output)
     if result.stopped:
         say("Stopped by a signal: the same command does the rest")
         raise typer.Exit(signals.exit_code())
     if result.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
-    _print_next(scans, output, fold)
+    _print_next(result, given, output, fold)
+
+
+def _images(images: dict[str, Path], listed: Sequence[str]) -> dict[str, Path]:
+    """The image of each channel that an option names."""
+    for word in listed:
+        channel, equals, file = word.partition("=")
+        if not (channel and equals and file):
+            raise ConfigError(
+                f"--image is {word!r}, expected CHANNEL=FILE",
+                remedy="give one such as t1c=a.nii.gz",
+            )
+        if channel in images:
+            raise ConfigError(f"{channel} is given twice", remedy="give one file for each channel")
+        images[channel] = Path(file)
+    return images
+
+
+def _scans(scans: Path | None, images: Mapping[str, Path]) -> Path | Mapping[str, Path]:
+    """What is to be segmented: a folder, a list or a file, or the images of one case."""
+    if scans is not None and images:
+        raise ConfigError(
+            f"{scans} is given, and so are the images of a case, {', '.join(images)}",
+            remedy="give one of the two",
+        )
+    if scans is None and not images:
+        raise ConfigError(
+            "nothing to segment is given",
+            remedy="give a folder of scans, a data list, or images of a case by --t1n FILE, ...",
+        )
+    return images if scans is None else scans
 
 
 def _print_result(result: InferResult, output: Path) -> None:
@@ -177,8 +249,15 @@ def _override_words(tta: bool | None, overlap: float | None) -> list[str]:
     return [f"inference.{name}={value}" for name, value in named.items() if value is not None]
 
 
-def _print_next(scans: Path, output: Path, fold: int | None) -> None:
-    reference = scans if scans.suffix == ".json" else REFERENCE
+def _print_next(
+    result: InferResult, scans: Path | Mapping[str, Path], output: Path, fold: int | None
+) -> None:
+    is_near = isinstance(scans, Path) and (result.has_references or scans.suffix == ".json")
+    reference = scans if is_near else REFERENCE
     of_fold = [] if fold is None else ["--fold", fold]
     evaluate = line("volseg", "evaluate", output, reference, *of_fold, "-o", "scores")
-    next_steps({"score the results": [evaluate]})
+    steps = {}
+    if result.example is not None:
+        image, label_map = result.example
+        steps["look at a result"] = [line("itksnap", "-g", image, "-s", label_map)]
+    next_steps(steps | {"score the results": [evaluate]})

@@ -79,6 +79,15 @@ LabelName = Annotated[
         show_default="_seg and those of public data sets",
     ),
 ]
+SpacingMm = Annotated[
+    str | None,
+    typer.Option(
+        "--spacing",
+        metavar="A,B,C",
+        help="Size of a voxel of 2D slices in mm: along columns, rows and slices.",
+        show_default="not known",
+    ),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(
@@ -88,3 +97,15 @@ DataRoot = Annotated[
         show_default="as the list says",
     ),
 ]
+
+
+def sizes(listed: str | None) -> tuple[float, ...] | None:
+    """The sizes of `A,B,C`, of None none."""
+    if listed is None:
+        return None
+    try:
+        return tuple(float(word) for word in listed.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{listed!r} is no list of sizes; give three in mm, such as 1,1,5"
+        ) from None

@@ -9,7 +9,7 @@ import typer
 
 from volseg.cli.app import EXIT_SOME_FAILED, PREPARE, command
 from volseg.cli.next_steps import line, next_steps
-from volseg.cli.options import LabelName, Names, PatientRegex
+from volseg.cli.options import LabelName, Names, PatientRegex, SpacingMm, sizes
 from volseg.cli.tables import print_table, say
 
 if TYPE_CHECKING:
@@ -45,14 +45,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
         ),
     ] = None,
     patient_regex: PatientRegex = None,
-    spacing: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,C",
-            help="Size of a voxel of 2D slices in mm: along columns, rows and slices.",
-            show_default="not known",
-        ),
-    ] = None,
+    spacing: SpacingMm = None,
     table: Annotated[
         Path | None,
         typer.Option(
@@ -101,7 +94,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
 
     options = SplitOptions(
         patient_regex=patient_regex,
-        spacing_mm=_sizes(spacing) if spacing else None,
+        spacing_mm=sizes(spacing),
         table=table,
         group_columns=_words(group_columns),
         validation=_words(validate) or (),
@@ -117,15 +110,6 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
 
 def _words(listed: str | None) -> tuple[str, ...] | None:
     return tuple(word.strip() for word in listed.split(",")) if listed else None
-
-
-def _sizes(listed: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(word) for word in listed.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{listed!r} is no list of sizes; give three in mm, such as 1,1,5"
-        ) from None
 
 
 def _config_for(data_list: DataList) -> tuple[str, tuple[str, ...]]:

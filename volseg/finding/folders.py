@@ -12,6 +12,7 @@ from volseg.cases.data_list import read_data_list
 from volseg.cases.layouts import DATA_LIST
 from volseg.config import CHANNELS
 from volseg.errors import DataListError
+from volseg.files.paths import PathLike, paths_of
 from volseg.finding.distinct import Found, distinct
 from volseg.finding.finding import Finding, Skipped
 from volseg.finding.listing import Listing
@@ -85,7 +86,7 @@ def check_list_is_not_needed(path: Path, fold: int | None, data_root: Path | Non
 
 
 def find_cases(
-    folders: Sequence[Path],
+    folders: PathLike | Sequence[PathLike],
     channels: Sequence[str] | None = None,
     required: Sequence[str] | None = None,
     patient_regex: str | None = None,
@@ -101,7 +102,7 @@ def find_cases(
     out, and different cases are called by their paths.
 
     Args:
-        folders: Where to look. Of a case found twice, the first counts.
+        folders: Folder, or several. Of a case found twice, the first counts.
         channels: Contrasts that are looked for, in the order wanted in `Case.images`; of 2D images
             of unknown layout, what they hold. None: the four of BraTS; of 2D images, as their
             layout says, else one called "image".
@@ -126,7 +127,7 @@ def find_cases(
             raise DataListError(
                 f"channel {channel!r} is called {ours!r} here", remedy=f"ask for {ours}"
             )
-    return _find(folders, Wanted.of(channels, required, patient_regex, naming))
+    return _find(paths_of(folders), Wanted.of(channels, required, patient_regex, naming))
 
 
 def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:

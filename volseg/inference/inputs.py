@@ -14,6 +14,7 @@ from volseg.cases.kinds import kind_of
 from volseg.cases.layouts import Layout
 from volseg.cases.slice_stack_case import SliceStackCase, checked_spacing
 from volseg.errors import ConfigError, DataListError
+from volseg.files.paths import PathLike
 from volseg.finding.finding import Finding
 from volseg.finding.name_reading import read_name
 from volseg.finding.naming import Naming
@@ -25,7 +26,6 @@ from volseg.words import shown
 
 logger = logging.getLogger(__name__)
 
-PathLike = str | os.PathLike[str]
 
 #: Layout of cases whose files the user names.
 NAMED_FILES = Layout("files named by the user", "")

@@ -15,13 +15,12 @@ import numpy.typing as npt
 from volseg import DISCLAIMER
 from volseg.errors import OutputError
 from volseg.files.ownership import check_no_inputs
+from volseg.files.paths import PathLike
 from volseg.images.boxes import placed
 from volseg.images.file_names import is_nifti
 from volseg.images.grid import Grid
 from volseg.images.nifti_writing import result_header, write_label_map, write_probabilities
 from volseg.images.slice_masks import mask_paths, write_masks
-
-PathLike = str | os.PathLike[str]
 
 
 class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):

@@ -14,6 +14,7 @@ from nibabel.spatialimages import SpatialImage
 
 from volseg.cases.case import Case
 from volseg.errors import DataListError, GeometryError, ModelError, NoCaseError
+from volseg.files.paths import PathLike
 from volseg.finding.finding import Finding
 from volseg.finding.folders import find_scans
 from volseg.finding.naming import Naming
@@ -28,7 +29,6 @@ from volseg.inference.ensemble import (
 )
 from volseg.inference.inputs import (
     NAMED_FILES,
-    PathLike,
     case_of_channels,
     case_of_files,
     is_image_file,

@@ -28,14 +28,25 @@ def check_outside_scans(scans: Path, output: Path) -> None:
 
 
 def check_result_files(
-    scans: Path, cases: Sequence[Case], output: Path, regions: Sequence[str], shard: Shard
+    cases: Sequence[Case],
+    output: Path,
+    regions: Sequence[str],
+    shard: Shard,
+    scans: Path | None = None,
 ) -> None:
     """Check that results replace no input, no other file, and not one another.
+
+    Args:
+        cases: Those that are segmented.
+        output: Folder of the results.
+        regions: Those that may get a map of probabilities.
+        shard: The share of this process.
+        scans: Folder or data list of the cases.
 
     Raises:
         OutputError: If they would, or another shard might take them for scans.
     """
-    if not shard.is_whole:
+    if scans is not None and not shard.is_whole:
         check_outside_scans(scans, output)
     files = [file for case in cases for file in (*case.images, *case.label)]
     owners = {output / name: "the manifest" for name in (MANIFEST_FILE, shard.file)}
@@ -48,4 +59,4 @@ def check_result_files(
                     f"{result} would be the result of case {case.case_id} and of {other}",
                     remedy="segment them into folders of their own",
                 )
-    check_no_inputs(owners, [scans, *files])
+    check_no_inputs(owners, [*([scans] if scans else []), *files])

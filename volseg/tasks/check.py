@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from volseg import memory
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
 from volseg.config import ExperimentConfig, check_options, idle_options, load_config
 from volseg.errors import VolsegError, of_case
+from volseg.files.paths import PathLike
 from volseg.finding.skipped import notes_in_words
 from volseg.images.grid import check_same_grid
 from volseg.progress import track
@@ -46,7 +46,7 @@ class CheckResult:
     warnings: tuple[str, ...] = ()
 
 
-def check(config_path: Path, overrides: Sequence[str] = ()) -> CheckResult:
+def check(config_path: PathLike, overrides: Sequence[str] = ()) -> CheckResult:
     """Read the config, every header, a few label maps; train a few steps on one batch.
 
     Args:

@@ -18,6 +18,7 @@ from volseg.comparison.tables import TABLES, write_tables
 from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError, VolsegError
 from volseg.figures.figure_files import save_figure
+from volseg.files.paths import PathLike, paths_of
 from volseg.files.writing import check_outputs, make_output
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
@@ -46,7 +47,9 @@ class CompareResult:
     failures: tuple[tuple[str, str], ...] = ()
 
 
-def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()) -> CompareResult:
+def compare(
+    sources: Sequence[PathLike], output: PathLike, overrides: Sequence[str] = ()
+) -> CompareResult:
     """Compare runs, training those that are given as configs, and write tables and a picture.
 
     A config is trained into `output/runs/<name of the config>`. Where that holds a run that came
@@ -67,6 +70,7 @@ def compare(sources: Sequence[Path], output: Path, overrides: Sequence[str] = ()
         OutputError: If the results cannot be written.
         Stopped: If a signal that `signals.hold` notes has come; called again, it is resumed.
     """
+    sources, output = paths_of(sources), Path(output)
     check_outputs(output, [*TABLES, REPORT, PICTURE])
     planned = plan_sources(sources, output, overrides)
     given = {one.name: read_run(one.folder, one.name) for one in planned if one.config is None}

@@ -19,6 +19,7 @@ from volseg.evaluation.references import find_references
 from volseg.evaluation.samples import draw_scored_samples
 from volseg.evaluation.schemes import prediction_scheme, reference_schemes
 from volseg.evaluation.scoring import score_case
+from volseg.files.paths import PathLike
 from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
 from volseg.metrics.doubts import doubts
 from volseg.metrics.record import CASES_FILE, SCORE_FILES, SUMMARY_FILE, ScoreRecord
@@ -62,9 +63,9 @@ class EvaluateResult:
 
 
 def evaluate(  # noqa: PLR0913  (an option each)
-    predictions: Path,
-    reference: Path,
-    output: Path,
+    predictions: PathLike,
+    reference: PathLike,
+    output: PathLike,
     labels: str | None = None,
     reference_labels: str | None = None,
     fold: int | None = None,
@@ -99,6 +100,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
             contradicts its scheme, or the two sides share no region.
         OutputError: If the predictions are not complete, or the scores cannot be written.
     """
+    predictions, reference, output = Path(predictions), Path(reference), Path(output)
     _check_output(output)
     predicted = prediction_scheme(predictions, labels)
     references = find_references(reference, fold, data_root)

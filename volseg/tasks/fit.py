@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 from volseg import signals
 from volseg.cases.data_list import DataList, read_data_list
 from volseg.config import ExperimentConfig, check_options
+from volseg.files.paths import PathLike
 from volseg.files.writing import METRICS_FILE, MODEL_FILE, resume_command
 from volseg.progress import clock
 from volseg.ranks import restarts
@@ -62,7 +63,7 @@ class FitResult:
 
 def fit(
     config: ExperimentConfig,
-    run: Path,
+    run: PathLike,
     *,
     resume: bool = False,
     data_list: DataList | None = None,
@@ -91,7 +92,7 @@ def fit(
         RankLost: If another rank failed or was killed.
         Stopped: If a signal that `signals.hold` notes has come; the run can be resumed.
     """
-    start = time.monotonic()
+    start, run = time.monotonic(), Path(run)
     if signals.received():
         # It came while this was imported.
         raise signals.Stopped("stopped before the training began; call again")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from volseg.cases.case import Case
 from volseg.errors import DataListError
+from volseg.files.paths import PathLike
 from volseg.inference.folder import segment_cases
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
@@ -32,6 +34,8 @@ class InferResult:
         manifest: `manifest.json`, or that of the shard while other shards are not finished.
         empty: Regions that no label map made now holds a voxel of.
         stopped: Whether `stop` ended the run before its last case.
+        has_references: Whether label maps lie beside the images.
+        example: An image and its label map, to be looked at.
     """
 
     done: tuple[str, ...]
@@ -40,12 +44,14 @@ class InferResult:
     manifest: Path
     stopped: bool = False
     empty: tuple[str, ...] = ()
+    has_references: bool = False
+    example: tuple[Path, Path] | None = None
 
 
 def infer(
-    scans: Path,
-    models: Sequence[Path],
-    output: Path,
+    scans: PathLike | Mapping[str, PathLike],
+    models: PathLike | Sequence[PathLike],
+    output: PathLike,
     options: InferOptions = DEFAULTS,
     stop: Callable[[], bool] = lambda: False,
 ) -> InferResult:
@@ -64,7 +70,8 @@ def infer(
     by the first.
 
     Args:
-        scans: Folder of cases in any known layout, folder of one case, or data list.
+        scans: Folder of cases in any known layout, folder of one case, data list, or one file; or
+            the file of each channel of one case.
         models: Model files or run folders; several make an ensemble.
         output: Folder for the results and `manifest.json`; made if missing.
         options: How to segment, and what to write.
@@ -77,15 +84,14 @@ def infer(
         OutputError: If results cannot be written, would replace an input, or would lie among
             results in another label scheme, of other images, models or options.
     """
-    shard = Shard.parse(options.shard)
-    if not scans.exists():
-        # Before the models, which take longer to read.
-        raise DataListError(
-            f"{scans} does not exist", remedy="give a folder of scans or a data list"
-        )
+    shard, output = Shard.parse(options.shard), Path(output)
+    scans = scans if isinstance(scans, Mapping) else Path(scans)
+    # Before the models, which take longer to read.
+    _check_there(scans)
     predictor = Predictor(models, options.device, options.labels, options.overrides)
     finding = predictor.find(scans, options)
-    check_result_files(scans, finding.cases, output, predictor.regions, shard)
+    folder = scans if isinstance(scans, Path) else None
+    check_result_files(finding.cases, output, predictor.regions, shard, folder)
     writer = ResultWriter(output, predictor, options, finding)
     if shard.number == 1:
         for skipped in finding.skipped:
@@ -116,5 +122,31 @@ def infer(
             cases_in_words(len(outcome.done)),
         )
     return InferResult(
-        tuple(outcome.done), kept, lost | refused | outcome.failures, path, outcome.stopped, empty
+        done=tuple(outcome.done),
+        kept=kept,
+        failures=lost | refused | outcome.failures,
+        manifest=path,
+        stopped=outcome.stopped,
+        empty=empty,
+        has_references=any(case.label for case in mine),
+        example=_example(mine, {*outcome.done, *kept}, output),
     )
+
+
+def _check_there(scans: Path | Mapping[str, PathLike]) -> None:
+    """Refuse, with DataListError, what does not exist."""
+    for path in map(Path, scans.values() if isinstance(scans, Mapping) else [scans]):
+        if not path.exists():
+            raise DataListError(
+                f"{path} does not exist",
+                remedy="give a folder of scans, a data list or the images of a case",
+                path=path,
+            )
+
+
+def _example(
+    cases: Sequence[Case], segmented: Collection[str], output: Path
+) -> tuple[Path, Path] | None:
+    """Image and label map of the first case of volumes that is segmented."""
+    first = next((c for c in cases if c.case_id in segmented and not c.slices), None)
+    return None if first is None else (first.images[-1], first.label_map_files(output)[0])

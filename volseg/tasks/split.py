@@ -16,6 +16,7 @@ from volseg.cases.slice_stack_case import checked_spacing
 from volseg.config import CHANNELS
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files.ownership import check_no_inputs, is_data_list, is_ours
+from volseg.files.paths import PathLike, paths_of
 from volseg.files.writing import atomic_write, make_output
 from volseg.finding.finding import Finding, Skipped
 from volseg.finding.folders import find_cases
@@ -84,8 +85,8 @@ class SplitResult:
 
 
 def split(
-    folders: Sequence[Path],
-    output: Path,
+    folders: PathLike | Sequence[PathLike],
+    output: PathLike,
     folds: int = 5,
     labels: str | None = None,
     seed: int = 0,
@@ -114,6 +115,7 @@ def split(
         LabelError: If the label scheme is not clear.
         OutputError: If the list cannot be written.
     """
+    folders, output = paths_of(folders), Path(output)
     asked = get_scheme(labels).name if labels and labels != FROM_CONFIG else labels
     _check_options(options)
     _check_output(output, folders, options)
