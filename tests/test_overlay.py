@@ -87,7 +87,7 @@ def test_background_is_black_even_where_the_brain_is_negative(brain):
 
     drawn = panels(picture({"t1n": np.where(brain > 0, ramp, 0)}, None, None, slices=1))
 
-    margin, line = drawn[5, 210:355, 0], drawn[drawn.shape[0] // 2, 165:335, 0].astype(int)
+    margin, line = drawn[5, 265:355, 0], drawn[drawn.shape[0] // 2, 165:335, 0].astype(int)
     assert not margin.any()
     assert line[0] > 200
     assert line[-1] < 55

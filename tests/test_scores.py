@@ -63,7 +63,8 @@ def test_what_needs_no_more_than_counts_is_computed_from_counts(score):
 
 def test_the_policy_names_every_rated_score():
     assert all(score.title in EMPTY_MASK_POLICY for score in RATED_SCORES)
-    assert "Dice, IoU, precision and recall are 1, HD95 is 0 mm" in EMPTY_MASK_POLICY
+    assert "both empty, Dice, IoU, precision" in EMPTY_MASK_POLICY
+    assert "HD95 is 0 mm" in EMPTY_MASK_POLICY
     assert f"HD95 is {HD95_PENALTY_MM} mm" in EMPTY_MASK_POLICY
 
 

@@ -24,6 +24,11 @@ def test_each_slice_is_counted_by_itself_and_numbered_from_one():
     ]
 
 
+def known(means):
+    """Those of the means that are checked by hand, whichever scores there are beside them."""
+    return {name: means[name] for name in ("n", "dice", "iou", "precision", "recall")}
+
+
 def test_the_three_means_by_hand_and_no_two_of_them_are_equal():
     rows = slice_rows("a", PREDICTION, REFERENCE, ("WT",))
 
@@ -32,7 +37,7 @@ def test_the_three_means_by_hand_and_no_two_of_them_are_equal():
 
     assert of_volume.dice == pytest.approx(2 * 1 / (2 * 1 + 1 + 2))  # 0.4
     # Slices 3 and 4 hold tumour: Dice 2/3 and 0.
-    assert of_slices["tumour_slices"] == {
+    assert known(of_slices["tumour_slices"]) == {
         "n": 2,
         "dice": pytest.approx(1 / 3),
         "iou": pytest.approx(1 / 4),
@@ -40,7 +45,7 @@ def test_the_three_means_by_hand_and_no_two_of_them_are_equal():
         "recall": pytest.approx(1 / 4),
     }
     # Slice 1 is empty on both sides and counts 1, slice 2 in the reference alone and counts 0.
-    assert of_slices["all_slices"] == {
+    assert known(of_slices["all_slices"]) == {
         "n": 4,
         "dice": pytest.approx((1 + 0 + 2 / 3 + 0) / 4),
         "iou": pytest.approx((1 + 0 + 1 / 2 + 0) / 4),
@@ -97,10 +102,16 @@ def test_without_a_slice_with_tumour_there_is_no_mean_over_such():
 
     summary = SliceTable.of(slice_rows("a", empty, empty, ("WT",))).summary()["WT"]
 
-    assert summary["tumour_slices"] == {
+    assert known(summary["tumour_slices"]) == {
         "n": 0, "dice": None, "iou": None, "precision": None, "recall": None,
     }  # fmt: skip
-    assert summary["all_slices"] == {"n": 3, "dice": 1, "iou": 1, "precision": 1, "recall": 1}
+    assert known(summary["all_slices"]) == {
+        "n": 3,
+        "dice": 1,
+        "iou": 1,
+        "precision": 1,
+        "recall": 1,
+    }
 
 
 def test_a_slice_that_two_processes_scored_counts_once_and_cases_come_in_order():
@@ -121,10 +132,10 @@ def test_the_csv_has_a_line_for_each_slice(tmp_path):
 
     with (tmp_path / "slices.csv").open(newline="") as file:
         lines = list(csv.reader(file))
-    assert lines[0] == [
-        "case_id", "region", "slice", "dice", "iou", "precision", "recall", "tp", "fp", "fn",
-    ]  # fmt: skip
-    assert lines[3] == ["a", "WT", "3", "0.66667", "0.5", "1.0", "0.5", "1", "0", "1"]
+    assert lines[0][:7] == ["case_id", "region", "slice", "dice", "iou", "precision", "recall"]
+    assert lines[0][-3:] == ["tp", "fp", "fn"]
+    assert lines[3][:7] == ["a", "WT", "3", "0.66667", "0.5", "1.0", "0.5"]
+    assert lines[3][-3:] == ["1", "0", "1"]
     assert len(lines) == 5
 
 

@@ -104,7 +104,7 @@ class Score:
         return value if value is None else round(value, self.digits + _MORE_DIGITS)
 
 
-#: All scores, in the order of columns.
+#: All scores, in the order of columns. A new one goes last, so that the others keep their places.
 SCORES: tuple[Score, ...] = (
     Score(
         "dice",
