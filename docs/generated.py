@@ -40,12 +40,15 @@ PAGES = {
     "data_lists/README.md": "reference/data-lists.md",
     "docker/README.md": "how-to/containers.md",
 }
+_INCLUDE, _GENERATE = (
+    re.compile(rf"^<!-- {word}: (\S+) -->$", re.MULTILINE) for word in ("include", "generated")
+)
 
 
 def filled(text: str, page: str) -> str:
     """A page with all that it leaves to the code; KeyError if it asks for what is not here."""
-    text = re.sub(r"<!-- include: (\S+) -->", lambda found: _included(found[1], page), text)
-    return re.sub(r"<!-- generated: (\S+) -->", lambda found: PARTS[found[1]](), text)
+    text = _INCLUDE.sub(lambda found: _included(found[1], page), text)
+    return _GENERATE.sub(lambda found: PARTS[found[1]](), text)
 
 
 def _included(name: str, page: str) -> str:

@@ -37,7 +37,7 @@ def name_of(path):
 def text_of(path):
     """Text of a page, with what a page of the site leaves to the code."""
     text = path.read_text(encoding="utf-8")
-    if "<!-- generated:" not in text:
+    if DOCS not in path.parents:
         return text
     from generated import filled
 
