@@ -144,7 +144,7 @@ def test_torchrun_trains_as_lightning_does_and_what_it_starts_again_goes_on(stud
 
     assert code == 0, said
     assert "batch of 2 (1 a process, 2 processes)" in said
-    assert "going on from step-00000003.ckpt, after 3 steps" in said
+    assert "resuming from step-00000003.ckpt, after 3 steps" in said
     assert_same_weights(study / "again", undisturbed)
     assert [row["epoch"] for row in read_metrics(study / "again" / "metrics.csv")] == ["1", "2"]
 

@@ -248,7 +248,7 @@ def test_a_killed_rank(study, two_nodes):
     log = study.wait(job)
 
     assert "failure 1 in a row" in log
-    assert "going on from step-00000012.ckpt" in log
+    assert "resuming from step-00000012.ckpt" in log
     assert study.cluster.restarts(job) == 1
     study.assert_like("killed", two_nodes)
 
@@ -262,7 +262,7 @@ def test_a_truncated_checkpoint(study, two_nodes):
     log = study.wait(study.fit("truncated", resume=True))
 
     assert re.search(r"step-00000024.ckpt is damaged \(.*\); passed over", log)
-    assert "going on from step-00000018.ckpt" in log
+    assert "resuming from step-00000018.ckpt" in log
     study.assert_like("truncated", two_nodes)
 
 
@@ -316,5 +316,5 @@ def test_a_killed_node(study, two_nodes, often_stopped):
     study.cluster.start_node("n2")
     log = study.wait(job)
 
-    assert "going on from step-00000012.ckpt" in log, log
+    assert "resuming from step-00000012.ckpt" in log, log
     study.assert_like("node", two_nodes)

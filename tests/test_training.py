@@ -736,7 +736,7 @@ def test_a_run_without_a_good_checkpoint_is_refused_in_words(run, experiment, tm
         path.write_bytes(path.read_bytes()[:500])
 
     assert len(checkpoints) == 2
-    with pytest.raises(CheckpointError, match=r"000006\.ckpt is damaged .*; start the run anew"):
+    with pytest.raises(CheckpointError, match=r"000006\.ckpt is damaged .*; start a new run"):
         fit(experiment, damaged, resume=True)
 
 
@@ -751,7 +751,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_so(run, experiment, tmp_pa
 
     (warning,) = [text for text in caplog.messages if "passed over" in text]
     assert f"{newest.name} is damaged" in warning
-    assert "going on from step-00000003.ckpt, after 3 steps" in caplog.messages
+    assert "resuming from step-00000003.ckpt, after 3 steps" in caplog.messages
     assert find_checkpoints(damaged) == [newest, before]
     weights, whole = (
         torch.load(find_checkpoints(folder)[0], weights_only=True)["state_dict"]
@@ -832,7 +832,7 @@ def test_what_only_looks_like_a_checkpoint_is_passed_over_and_left_alone(
 
     fit(experiment, foreign, resume=True)
 
-    assert [text for text in caplog.messages if "ckpt" in text and "going on" not in text] == [
+    assert [text for text in caplog.messages if "ckpt" in text and "resuming from" not in text] == [
         f"{pipe} is called like a checkpoint, but is no file; left alone",
         f"{folder} is called like a checkpoint, but is no file; left alone",
         f"checkpoint {newest} is not one of this training (its part loops is another); passed over",

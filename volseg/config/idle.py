@@ -1,4 +1,4 @@
-"""Options that change nothing, or cannot be kept, beside the others: said, never passed over."""
+"""Options that have no effect, or contradict others: named, never ignored in silence."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Resume(Enum):
 
 @dataclass(frozen=True)
 class Idle:
-    """The option, if set, has no effect under a condition, which the user is told.
+    """The option, if set, has no effect under a condition, and a warning says so.
 
     Args:
         when: The condition, asked of the whole config.

@@ -1,7 +1,7 @@
 """What decides how a case is preprocessed: a part of section `data`, and the same with all of it.
 
-`preprocess` gets nothing else from a config, and its digest tells whether two preprocessed cases
-may stand for each other: in the cache, in an ensemble, in a run that is resumed.
+`preprocess` gets nothing else from a config, and its digest decides whether two preprocessed cases
+are interchangeable: in the cache, in an ensemble, in a run that is resumed.
 """
 
 from __future__ import annotations
@@ -81,5 +81,5 @@ class PreprocessingConfig(PreprocessingOptions):
     @property
     def digest(self) -> str:
         """Hash of every option, and of the version of the code: 64 hexadecimal digits."""
-        told = {"version": _VERSION, "options": self.model_dump(mode="json")}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        content = {"version": _VERSION, "options": self.model_dump(mode="json")}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -27,7 +27,7 @@ _OURS = {
     "no-requeue": "use max_requeues=0",
     "ntasks": "there is a process for each GPU; use nodes and gpus, or tasks where gpus is 0",
     "ntasks-per-node": "there is a process for each GPU; use gpus, or tasks where gpus is 0",
-    "open-mode": "a restarted job goes on in its log",
+    "open-mode": "a restarted job appends to its log",
     "parsable": "volseg reads the number of the job",
     "requeue": "use max_requeues",
     "wrap": "the script is what volseg writes",
@@ -152,7 +152,7 @@ def _problem(name: str, value: object) -> str | None:
         return _several_lines(name, value)
     # One with B: reaches the shell of the script alone, which cannot save anything.
     if name == "signal" and not re.fullmatch(r"(R:)?(SIG)?(USR1|TERM)(@\d+)?", str(value)):
-        return f"signal {value} would not tell the program to save; write USR1@SECONDS"
+        return f"signal {value} would not make the program save; write USR1@SECONDS"
     return None
 
 
@@ -165,7 +165,7 @@ def read_slurm(words: Sequence[str], section: SlurmConfig | None = None) -> Slur
 
     Args:
         words: Texts as `nodes=2,gpus=4,mail-type=END,FAIL`; later ones go over earlier ones. A part
-            without `=` goes on with the value before it; `false` takes an option away. The first
+            without `=` belongs to the value before it; `false` takes an option away. The first
             part may be a YAML file, whose section `slurm` is then used, or `defaults`.
         section: That of the config; None: the defaults of volseg.
 

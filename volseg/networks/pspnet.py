@@ -1,4 +1,4 @@
-"""PSPNet: means over coarser and coarser cells tell each voxel of the whole scene.
+"""PSPNet: means over coarser and coarser cells give each voxel the context of the whole image.
 
 Zhao, Shi, Qi, Wang, Jia, "Pyramid scene parsing network", CVPR 2017,
 https://arxiv.org/abs/1612.01105

@@ -39,7 +39,7 @@ def describe(
         "git": _git_state(),
         "sources": {**new, **sources},
     }
-    # First, since it tells that the folder is ours.
+    # First, since it marks the folder as ours.
     _write_json(run / ENVIRONMENT, environment)
     # What says the same stays as it is: it may be what this run was started with.
     if not _says(lambda: load_config(run / CONFIG_FILE), config):
@@ -53,10 +53,10 @@ def describe(
 def read_description(run: Path) -> dict[str, Any]:
     """What `describe` and `note_end` wrote, as far as it can be read."""
     try:
-        told = read_json(run / ENVIRONMENT, CheckpointError)
+        content = read_json(run / ENVIRONMENT, CheckpointError)
     except CheckpointError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def note_end(run: Path, seconds: float) -> None:
@@ -84,7 +84,7 @@ def common_root(data_list: DataList) -> Path:
 
 
 def _says(read: Callable[[], object], expected: object) -> bool:
-    """Whether a file can be read and tells the same."""
+    """Whether a file can be read and holds the same."""
     try:
         return read() == expected
     except VolsegError:

@@ -42,13 +42,13 @@ _FILES = (ENVIRONMENT, CONFIG_FILE, DATA_LIST_FILE, *_RESULTS)
 
 
 def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume: bool) -> None:
-    """Make the folder of a run, or check that it can go on, and describe the run in it.
+    """Make the folder of a run, or check that its run can be resumed, and describe the run in it.
 
     Args:
         run: The folder.
         config: The experiment, written with every option.
         data_list: Its cases, written with their folds.
-        resume: Whether the run goes on.
+        resume: Whether the run is resumed.
 
     Raises:
         OutputError: If the folder holds a run already or cannot be written.
@@ -59,7 +59,7 @@ def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume
         return
     check_run(run, config, data_list, resume=resume)
     resume = resume and bool(find_checkpoints(run))
-    # Of a run that goes on, what describes it is replaced only where it says other things.
+    # What describes a resumed run is replaced only where it differs.
     make_output(run, _RESULTS if resume else _FILES)
     remove_unfinished(run / CHECKPOINTS, is_checkpoint)
     if not resume:
@@ -76,7 +76,7 @@ def check_run(
     resume: bool,
     marks: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
-    """Refuse a folder that cannot be trained into, or whose run cannot go on.
+    """Refuse a folder that cannot be trained into, or whose run cannot be resumed.
 
     Arguments as in `check_same_experiment`, and whether the run is to be resumed.
 
@@ -89,7 +89,7 @@ def check_run(
         if held or not is_ours(run / ENVIRONMENT):
             remedy = "choose another -o" if held else "start the run without --resume"
             raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint", remedy=remedy)
-        resume = False  # it was stopped before its first checkpoint, and begins anew
+        resume = False  # it was stopped before its first checkpoint, and starts from scratch
     if resume:
         check_same_experiment(run, config, data_list, marks)
         check_same_preprocessing(run, config)
@@ -116,7 +116,7 @@ def _check_free(run: Path) -> None:
 def is_held(run: Path) -> bool:
     """Whether a folder holds what must not be lost.
 
-    A run that was stopped before its first epoch was whole holds nothing to go on from, though its
+    A run that was stopped within its first epoch holds nothing to resume from, though its
     first validation may have left a model.
     """
     if find_checkpoints(run) or is_finished(run):

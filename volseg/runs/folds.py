@@ -69,7 +69,7 @@ def fit_folds(
         config: The experiment; its `data.fold` does not count.
         run: Folder of the runs.
         folds: `all`, or numbers as `0,2`.
-        resume: Finished folds are kept, stopped ones go on, the others begin.
+        resume: Finished folds are kept, stopped ones are resumed, the others start.
         program: What calls volseg.
 
     Raises:
@@ -91,9 +91,16 @@ def fit_folds(
     with _Processes() as processes:
         for fold in waiting:
             folder = fold_folder(run, fold)
-            go_on = ["--resume"] if find_checkpoints(folder) else []
-            logger.info("%s %s", "going on with" if go_on else "training", folder)
-            words = ["fit", str(run / CONFIG_FILE), f"data.fold={fold}", "-o", str(folder), *go_on]
+            resumed = ["--resume"] if find_checkpoints(folder) else []
+            logger.info("%s %s", "resuming" if resumed else "training", folder)
+            words = [
+                "fit",
+                str(run / CONFIG_FILE),
+                f"data.fold={fold}",
+                "-o",
+                str(folder),
+                *resumed,
+            ]
             code = processes.call([*program, *words])
             if code in _STOPPED:
                 again = f"{resume_command(run)} --folds {folds}"
@@ -105,7 +112,7 @@ def fit_folds(
                 reason = (
                     "cases were left out" if code == _SOME_FAILED else f"ended with code {code}"
                 )
-                failures.append((folder.name, f"{reason}; what it said stands above"))
+                failures.append((folder.name, f"{reason}; see its log above"))
     return FoldsResult(tuple(done), kept, tuple(failures))
 
 

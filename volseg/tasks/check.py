@@ -1,4 +1,4 @@
-"""Try an experiment before a cluster waits a day for it: headers, labels, one training step."""
+"""Try an experiment before it waits a day in a queue: headers, labels, a few training steps."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class FitResult:
         scores: Validation scores of the best epoch, by name (`dice/WT`); empty without validation.
         failures: `(case_id, reason)` of cases that were left out.
         seconds: How long it took.
-        rank: Number of this process; where several train, one is to tell of it, rank 0.
+        rank: Number of this process; where several train, rank 0 alone reports.
         trained: Whether a step was taken; none is where a finished run is resumed.
     """
 
@@ -73,7 +73,7 @@ def fit(
     Args:
         config: The experiment.
         run: Folder to write; new, unless `resume`.
-        resume: Go on from the last checkpoint of the run, or begin anew where it was stopped before
+        resume: Resume from the last checkpoint of the run, or start again if it was stopped before
             its first one; where torchrun starts failed processes again, they do so by themselves.
         data_list: Its cases; None: those of the list that the config names.
 

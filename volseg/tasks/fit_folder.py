@@ -23,7 +23,7 @@ def split_and_configure(
     Args:
         scans: Folder of scans.
         run: Folder of the run; the list is `<run>.json`, and the config `<run>.yaml`.
-        labels: Label scheme of all label maps; None: as names and values of files tell.
+        labels: Label scheme of all label maps; None: decided by names and values of files.
 
     Returns:
         The config, and how the list came about; None where rank 0 has written both.

@@ -1,4 +1,4 @@
-"""What is said before a training begins: what it trains, on how many cases, what they lack."""
+"""The log of a training before its first step: network, batch, cases, and what they lack."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Throughput(Callback):
         self.batch_size = batch_size
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # An epoch that a stopped run goes on with has begun already.
+        # The epoch in which a run is resumed has begun already.
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -97,7 +97,7 @@ class MovingAverage(Callback):
 
 
 class ValidateLast(Callback):
-    """Validates when training ends, whatever `validate_every` says: else its end is in vain."""
+    """Validates when training ends, whatever `validate_every` is: else the last epochs are lost."""
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
@@ -143,7 +143,7 @@ class KeepBestModel(Callback):
     ) -> None:
         is_cut = not ends_epoch(trainer)
         if trainer.should_stop and is_cut and trainer.is_global_zero:
-            # What its validation finds may take the place of these. A run that goes on has them
+            # What its validation finds may take the place of these. A resumed run has them
             # again, as one whose epoch was never cut short.
             checkpoint[KEPT_FILES] = {
                 name: torch.frombuffer(bytearray((self.run / name).read_bytes()), dtype=torch.uint8)

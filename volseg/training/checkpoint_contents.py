@@ -1,4 +1,4 @@
-"""Whether a training can go on with what a checkpoint holds: known before anything takes it over.
+"""Whether a training can resume from a checkpoint: known before any part of it is restored.
 
 What Lightning and torch take over piece by piece they do not look at first: a part that is missing
 would end the command with a traceback, or be left as it is without a word.
@@ -126,7 +126,7 @@ def _other_state(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> s
 
 
 def _other_batches(checkpoint: Mapping[str, Any]) -> str | None:
-    """How far the loader came in its epoch, where that is not told as it tells it."""
+    """The number of batches done in the epoch, where it is not as the loader records it."""
     place, loaders = loader_states(checkpoint)
     return _other(loaders, [{"batches": 0}] if loaders else [], place)
 

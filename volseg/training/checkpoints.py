@@ -62,13 +62,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def __init__(self, shapes: Mapping[str, torch.Size] | None = None) -> None:
         super().__init__()
         self.shapes = shapes
-        #: What has to be able to go on from it; None: nothing.
+        #: The trainer that must be able to resume from it; None: none.
         self.trainer: pl.Trainer | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        # In memory first: on a full disk, torch tells of no OSError.
+        # In memory first: on a full disk, torch raises no OSError.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         if distributed.is_initialized():
             distributed.broadcast_object_list(chosen)
         if chosen[0] is None:
-            raise problem or CheckpointError(f"rank 0 found no checkpoint in {path} to go on from")
+            raise problem or CheckpointError(f"rank 0 found no checkpoint in {path} to resume from")
         return read_checkpoint(chosen[0]) if found is None else found
 
 
@@ -108,7 +108,7 @@ def newest_good(
     Args:
         run: Folder of the run.
         shapes: Of the weights that it must hold, by name; None: any.
-        trainer: That is to go on from it; None: any.
+        trainer: The one that will resume from it; None: any.
 
     Raises:
         CheckpointError: If none can be read.
@@ -130,12 +130,12 @@ def newest_good(
             continue
         for problem in problems:
             logger.warning("%s; passed over", problem)
-        logger.info("going on from %s, after %d steps", path.name, found["global_step"])
+        logger.info("resuming from %s, after %d steps", path.name, found["global_step"])
         return path, found
     found_none = f"{run / CHECKPOINTS} holds no checkpoint"
     raise CheckpointError(
         ", ".join(problem.problem for problem in problems) or found_none,
-        remedy="start the run anew with another -o",
+        remedy="start a new run with another -o",
         path=run,
     )
 

@@ -1,7 +1,7 @@
 """Patches for training and whole cases for validation, from the cache.
 
 What sample number n is depends on the seed and n alone: not on the number of workers, nor on what
-was drawn before. So runs repeat, and one that resumes goes on where it stopped.
+was drawn before. So runs repeat, and a resumed one draws what it would have drawn.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def cut(
 class EpochSampler(Sampler[int]):
     """Numbers of the samples of one epoch: each sample of a run, on any rank, has its own.
 
-    `done` samples are passed over, once: those of an epoch that a stopped run goes on with.
+    `done` samples are passed over, once: those of the epoch in which a run is resumed.
     """
 
     def __init__(self, samples: int, rank: int = 0, world_size: int = 1) -> None:
@@ -171,7 +171,7 @@ def _no_processes_in_words() -> Iterator[None]:
 
 
 class TrainingLoader(ProcessLoader):
-    """Adds up the seconds that one waits for a batch, and goes on within an epoch."""
+    """Adds up the seconds of waiting for a batch, and can resume within an epoch."""
 
     waited = 0.0
     batches = 0
@@ -255,7 +255,7 @@ class VolumeDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[CachedCase | None]:
         # Each case on one rank only: a padded sampler would count some twice.
         rank, world_size = self._rank()
-        # A rank without a case would leave the others waiting, so it gets one that is none.
+        # A rank without a case would leave the others waiting, so it gets None.
         return DataLoader(CaseDataset(self.validation[rank::world_size] or [None]), batch_size=None)
 
     def transfer_batch_to_device(

@@ -35,7 +35,7 @@ class StopNotFinite(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *arguments: Any
     ) -> None:
-        # An epoch may last hours. To look at each batch would let a GPU wait for it.
+        # An epoch may last hours. A look at each batch would make the GPU wait.
         batch_index = arguments[-1]
         if (batch_index + 1) % _BATCHES == 0:
             module: Any = pl_module

@@ -1,4 +1,4 @@
-"""What a training runs on: whether this machine has it, said before anything is written."""
+"""The hardware that a training asks for, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from volseg.inference.windows import mixed_dtype
 from volseg.ranks import cores, launched_by_torchrun
 from volseg.words import reason
 
-# How further nodes are told of the first one where nothing has started processes on them.
+# How further nodes learn of the first one where no launcher has started their processes.
 _BY_HAND = ("MASTER_ADDR", "NODE_RANK")
 # So many processes may share fewer cores, as they do where several are tried on a small machine.
 _FEW = 8

@@ -86,7 +86,7 @@ class TimeLimit(Callback):
 class StopEarly(Callback):
     """Ends training after so many validations without a better mean Dice.
 
-    It counts without a limit as well, so that one that is set later is kept.
+    It counts without a limit as well, so that a limit set on resume holds from the start.
 
     Args:
         patience: How many; None: no limit.

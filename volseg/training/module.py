@@ -92,7 +92,7 @@ class SegmentationModule(pl.LightningModule):
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_index: int) -> torch.Tensor:
         # What is drawn in a step, such as dropped units, depends on the step and the rank alone: so
-        # the position of a stopped run says what the generators will draw when it goes on.
+        # the position of a stopped run decides what the generators draw once it is resumed.
         self.trained = True
         place = [self.config.training.seed, self.global_step, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
@@ -131,7 +131,7 @@ class SegmentationModule(pl.LightningModule):
                 distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: CachedCase | None, batch_index: int) -> None:
-        # A rank without a case goes along; after a signal the rest would be in vain.
+        # A rank without a case only takes part; after a signal the rest would be thrown away.
         if batch is None or signals.received() is not None:
             return
         probabilities = self._segmented(batch)

@@ -59,7 +59,7 @@ def rate_factor(step: int, steps_per_epoch: int, options: TrainingConfig) -> flo
 def changes(
     checkpoint: Mapping[str, Any], config: ExperimentConfig, processes: int
 ) -> Iterator[str]:
-    """What goes on otherwise than before the checkpoint, a sentence each.
+    """What differs from the training before the checkpoint, a sentence each.
 
     Args:
         checkpoint: That the run is resumed from.
@@ -73,7 +73,7 @@ def changes(
             f"{processes * batch} in {processes} from here on"
         )
     options = config.training
-    # Checkpoints of the first versions do not tell.
+    # Checkpoints of the first versions do not record it.
     epochs = checkpoint.get("max_epochs", options.max_epochs)
     planned = options.model_copy(update={"max_epochs": epochs})
     place = checkpoint["global_step"], config.data.batches_per_epoch

@@ -1,7 +1,7 @@
 """Training ends before its last epoch by a signal, all ranks together.
 
-What ranks do they do in step, so one alone can neither save nor leave: the others would wait for it
-for ever. Each notes what it knows, and at the end of a batch, where all meet, they agree.
+Ranks work in step, so one alone can neither save nor leave: the others would wait for ever. Each
+notes its signal, and they agree at the end of a batch, where all meet.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class StopBySignal(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        # After the last batch of an epoch, Lightning cannot go on with the validation from here.
+        # After the last batch of an epoch, Lightning cannot resume with the validation from here.
         if self._asked() and not ends_epoch(trainer):
             self._stop(trainer)
 

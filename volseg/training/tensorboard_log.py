@@ -32,10 +32,10 @@ def full_disk_in_words(run: Path, resume: str) -> Iterator[None]:
     """
     before = threading.excepthook
 
-    def quiet(told: threading.ExceptHookArgs) -> None:
-        # It comes again at the next write, from where it can be told in words.
-        if not isinstance(told.exc_value, OSError) or told.exc_value.errno not in _FULL:
-            before(told)
+    def quiet(raised: threading.ExceptHookArgs) -> None:
+        # The next write raises it again, where it can become a sentence.
+        if not isinstance(raised.exc_value, OSError) or raised.exc_value.errno not in _FULL:
+            before(raised)
 
     threading.excepthook = quiet
     try:

@@ -99,10 +99,10 @@ def build_trainer(
         accelerator=options.accelerator,
         devices=devices,
         num_nodes=nodes,
-        # Where Lightning looks, in a Slurm job, for checkpoints that it would rather go on from.
+        # Where Lightning looks, in a Slurm job, for checkpoints that it would rather resume from.
         default_root_dir=run,
         precision=precision,
-        # Patches and windows are of one size, so the quickest algorithm for it is worth a trial.
+        # Patches and windows are of one size, so a search for the quickest algorithm pays.
         benchmark=on_cuda(options),
         max_epochs=options.max_epochs,
         gradient_clip_val=options.gradient_clip or None,
@@ -164,7 +164,7 @@ def train(
             raise KeyboardInterrupt from None
         raise
     except RuntimeError as error:
-        # Gloo has no class of its own for it; NCCL has.
+        # NCCL has an error class of its own; Gloo has not.
         if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
             # Without the place in its source and what it advises its developers.
             detail = re.sub(r"^\[.*?\] ", "", str(error)).partition(". ")[0]

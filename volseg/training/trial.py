@@ -160,7 +160,7 @@ def _step(
 
 
 def _now(device: torch.device) -> float:
-    """Seconds, once a GPU has done what it was told: it is told faster than it works."""
+    """Seconds, once the GPU has done all that was queued: calls return before it has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

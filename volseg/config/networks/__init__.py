@@ -1,4 +1,4 @@
-"""Section `network`: a class for each network, told apart by its name."""
+"""Section `network`: a class for each network, by its name."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def write_arrays(folder: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[s
 
 
 def is_whole(path: Path, form: Form) -> bool:
-    """Whether a file is one of this form, as far as its header and size tell."""
+    """Whether a file is one of this form, by its header and size."""
     dtype, shape = form
     head = _header(dtype, shape)
     with open_regular(path) as file:

@@ -27,7 +27,7 @@ _FOREGROUND_VOXELS = 5000
 def prepare(
     case: Case, config: ExperimentConfig
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Arrays of an entry by name, and what else `CachedCase` tells of it, as JSON takes it.
+    """Arrays of an entry by name, and the other attributes of `CachedCase`, as JSON takes them.
 
     Raises:
         VolsegError: If the case cannot be used.
@@ -61,7 +61,7 @@ def prepare(
 
 
 def notes_on(case: Case, config: ExperimentConfig) -> tuple[str, ...]:
-    """What is odd about the grey values of a case, as preprocessing tells it.
+    """What is odd about the grey values of a case, as preprocessing finds it.
 
     Raises:
         VolsegError: If the case cannot be used.

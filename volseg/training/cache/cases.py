@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 # To be raised when entries written by an older version must not be read any more.
 _FORMAT = 6
 _META = "meta.json"
-# A hidden name of an entry, and what tells apart those who build it.
+# The hidden name of an unfinished entry: its own, and a random part for each builder.
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
 
 
@@ -154,7 +154,7 @@ def build_cache(
         except OutputError:
             raise
         except SchemeError as error:
-            # Of the others, those would be left that hold no label that tells: all without ET.
+            # The remaining cases would be those without the labels that differ: all without ET.
             if error.fitting:
                 options = "in the data list, or labels of the config"
                 raise error.of_all(case.case_id, "no case is prepared", options) from None

@@ -1,6 +1,6 @@
 """Images on disk without their background, about half of a box around the brain.
 
-The values of tissue are kept plane by plane, and its mask of one bit a voxel tells where they lie.
+The values of tissue are kept plane by plane, and a mask of one bit a voxel records where they lie.
 So a case takes half the space of the plain array, and a patch a few milliseconds more.
 """
 
