@@ -439,6 +439,68 @@ def test_overwrite_makes_them_again(scans, model, output):
     assert result.read_bytes() == before[result]
 
 
+def stop_after(monkeypatch, number):
+    """The next run is killed when it would score another case than the first ones."""
+    score, seen = Predictor.score, []
+
+    def interrupted(self, case):
+        seen.append(case.case_id)
+        if len(seen) > number:
+            raise KeyboardInterrupt
+        return score(self, case)
+
+    monkeypatch.setattr(Predictor, "score", interrupted)
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_an_overwriting_run_that_was_stopped_is_resumed(scans, model, output, monkeypatch, how):
+    run(scans, model, output)
+    before = manifest_of(output)["cases"]
+    if how == "stopped":
+        asked = iter([False, True])
+        options = InferOptions(device="cpu", overwrite=True)
+        infer(scans, [model], output, options, stop=lambda: next(asked))
+    else:
+        stop_after(monkeypatch, 1)
+        with pytest.raises(KeyboardInterrupt):
+            run(scans, model, output, overwrite=True)
+        monkeypatch.undo()
+
+    rest = run(scans, model, output, overwrite=True)
+    again = run(scans, model, output, overwrite=True)
+
+    assert (rest.kept, rest.done) == ((NAMES[0],), tuple(NAMES[1:]))
+    assert (again.kept, again.done) == ((), tuple(NAMES))
+    after = manifest_of(output)["cases"]
+    assert {name: record.keys() for name, record in after.items()} == {
+        name: record.keys() for name, record in before.items()
+    }
+
+
+@pytest.mark.parametrize("between", ["options", "labels", "a scan", "an edit", "a run that keeps"])
+def test_what_an_overwriting_run_did_is_done_again_where_it_does_not_fit(
+    scans, model, output, monkeypatch, between
+):
+    run(scans, model, output)
+    stop_after(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        run(scans, model, output, overwrite=True)
+    monkeypatch.undo()
+    options = {}
+    if between == "options":
+        options = {"overrides": ("inference.threshold=0.4",)}
+    elif between == "labels":
+        options = {"labels": "brats2023"}
+    elif between == "a scan":
+        replace_scan(scans / NAMES[0] / f"{NAMES[0]}_t2.nii.gz")
+    elif between == "an edit":
+        (output / f"{NAMES[0]}.nii.gz").write_bytes(b"corrected by hand")
+    else:
+        assert run(scans, model, output).kept == tuple(NAMES)
+
+    assert run(scans, model, output, overwrite=True, **options).done == tuple(NAMES)
+
+
 def test_probabilities_asked_for_later_are_made(scans, model, output):
     run(scans / NAMES[0], model, output)
 

@@ -32,7 +32,7 @@ from volseg.results.manifest_file import (
     remove_written,
     without,
 )
-from volseg.results.reuse import Recipe, Reusable, choose_reusable
+from volseg.results.reuse import REPLACING, Recipe, Reusable, choose_reusable
 from volseg.words import reason
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ class ResultWriter:
             models=[model.sha256 for model in predictor.models],
             settings={"overrides": list(options.overrides)},
             resolved=[_resolved(model.config) for model in predictor.models],
+            labels=describe_scheme(predictor.scheme),
         )
         self.regions = predictor.regions
         self.probabilities, self.overwrite = options.probabilities, options.overwrite
@@ -119,6 +120,7 @@ class ResultWriter:
     def _take_over(self, known: Mapping[str, Any], mine: Sequence[str]) -> None:
         """Put into the new manifest what earlier ones hold and what the search left out."""
         content, records = self.manifest.content, known.get(RECORDS, {})
+        records = records if self.overwrite else _without_replacing(records)
         unfinished = known.get(UNFINISHED, {})
         if self.shard.is_whole:
             is_merged = len(self.earlier) > 1
@@ -216,6 +218,8 @@ class ResultWriter:
             "missing_channels": list(prediction.missing),
             "notes": list(prediction.notes),
         }
+        if self.overwrite:
+            record[REPLACING] = self.recipe.replacing
         self.manifest.add(RECORDS, case.case_id, record)
 
     def _map_files(self, case: Case, regions: Sequence[str]) -> list[Path]:
@@ -240,11 +244,20 @@ class ResultWriter:
 
     def finish(self) -> Path:
         """End the run; the manifest to look at, see `ManifestFile.finish`."""
+        records = self.manifest.content[RECORDS]
+        if any(REPLACING in record for record in records.values()):
+            # From now on, another call with --overwrite does all cases again.
+            self.manifest.content[RECORDS] = _without_replacing(records)
+            self.manifest.write()
         return self.manifest.finish(self.case_ids, self._complete)
 
     def _complete(self) -> frozenset[str]:
         cases = self.finding.cases
         return frozenset(c.case_id for c in cases if is_complete(self.output, c, self.maps))
+
+
+def _without_replacing(records: Mapping[str, Any]) -> dict[str, Any]:
+    return {case_id: without(record, [REPLACING]) for case_id, record in records.items()}
 
 
 def _about(predictor: Predictor, options: InferOptions) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import volseg
 from volseg.cases.case import Case
 from volseg.cases.sources import Relation, has_mark, relation
 from volseg.errors import OutputError
@@ -20,6 +21,10 @@ from volseg.words import cases_in_words
 logger = logging.getLogger(__name__)
 
 
+#: In a record: the result replaces an older one, in a run with --overwrite that is not at its end.
+REPLACING = "replacing"
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Models and options that results are made with.
@@ -28,11 +33,18 @@ class Recipe:
         models: SHA-256 of each model.
         settings: The options that the user gave.
         resolved: All options that decide a result, for each model.
+        labels: Label scheme that is written, as a manifest describes it.
     """
 
     models: Sequence[str]
     settings: Mapping[str, Any]
     resolved: Sequence[Mapping[str, Any]]
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def replacing(self) -> dict[str, Any]:
+        """What a record holds under `REPLACING`: what decides a result and no other entry says."""
+        return {"volseg": volseg.__version__, "labels": dict(self.labels)}
 
     def differs(self, record: Mapping[str, Any]) -> str:
         """How the result of a record was made otherwise, in words; empty if it was not."""
@@ -104,7 +116,7 @@ def choose_reusable(
         maps: Regions whose map of probabilities is asked for.
         known: Content of the manifest of the folder.
         recipe: What results are to be made with.
-        overwrite: Whether all are to be done again.
+        overwrite: Whether all are to be done again, except by a run that was stopped and did so.
 
     Raises:
         OutputError: If the folder holds a file that volseg did not write where a result belongs;
@@ -114,7 +126,8 @@ def choose_reusable(
     records = known.get("cases", {})
     present = [case for case in cases if _check_ours(output, case, maps, known)]
     if overwrite:
-        return Reusable(changed=frozenset(case.case_id for case in cases))
+        kept_ids = _replaced_already(output, present, maps, records, recipe)
+        return Reusable(kept_ids, changed=frozenset(case.case_id for case in cases) - kept_ids)
     finished = [case for case in present if case.case_id in records]
     relations = {
         case.case_id: relation(records[case.case_id], case, case.label_map_files(output)[0])
@@ -135,6 +148,25 @@ def choose_reusable(
     _check_recipe(output, kept, records, recipe)
     moved = tuple(case for case in kept if relations[case.case_id] == "moved")
     return Reusable(frozenset(case.case_id for case in kept), moved, changed, refused)
+
+
+def _replaced_already(
+    output: Path,
+    present: Sequence[Case],
+    maps: Sequence[str],
+    records: Mapping[str, Any],
+    recipe: Recipe,
+) -> frozenset[str]:
+    """Cases that the same call with `overwrite` has done again before it was stopped."""
+    return frozenset(
+        case.case_id
+        for case in present
+        if (record := records.get(case.case_id, {})).get(REPLACING) == recipe.replacing
+        and not recipe.differs(record)
+        and relation(record, case, case.label_map_files(output)[0]) == "same"
+        and is_complete(output, case, maps)
+        and _edited(output, record) is None
+    )
 
 
 def _check_ours(output: Path, case: Case, maps: Sequence[str], known: Mapping[str, Any]) -> bool:

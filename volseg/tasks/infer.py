@@ -104,7 +104,12 @@ def infer(
         logger.info("shard %s has no case: only %s found", shard, found)
     kept = tuple(case.case_id for case in mine if case.case_id in there)
     if kept:
-        logger.info("%s already there and kept", cases_in_words(len(kept)))
+        how = (
+            "already done again, before the run was stopped"
+            if options.overwrite
+            else "already there"
+        )
+        logger.info("%s %s and kept", cases_in_words(len(kept)), how)
     refused = dict(writer.reusable.refused)
     for case_id, why in refused.items():
         logger.error("%s failed: %s", case_id, why)
