@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_config, write_model
 from tiny_scans import oblique, write_case
+from typer.testing import CliRunner
 
 from volseg.cases.data_list import DataList, write_data_list
+from volseg.cli import app
 from volseg.config import write_config
 from volseg.errors import DataListError, ImageError, ModelError, VolsegError
 from volseg.finding.folders import find_cases
@@ -378,3 +382,43 @@ def test_a_model_that_finds_nothing_and_one_that_cannot_be_used_are_told_of(tmp_
     save_file(state, model, {"volseg": json.dumps(read_model_header(model).content)})
     with pytest.raises(VolsegError, match="NaN or infinite"):
         info(model)
+
+
+def printed(*words):
+    done = CliRunner().invoke(app, ["info", *map(str, words)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_run_is_described_in_ten_lines_a_table_and_the_next_step(tmp_path):
+    write_model(tmp_path / "model.safetensors")
+    write_config(tmp_path / "config.yaml", tiny_config())
+    (tmp_path / "metrics.csv").write_text(
+        "epoch,val/dice/WT,val/dice/TC,val/dice/mean,step\n1,0.5,0.25,0.375,10\n2,,,,20\n"
+    )
+    (tmp_path / "environment.json").write_text(json.dumps({"finished": True, "seconds": 754.2}))
+
+    text = printed(tmp_path)
+
+    lines = text.splitlines()
+    described = lines[: [line.strip() for line in lines].index("Validation")]
+    assert len(described) <= 10
+    assert "labels: brats2021, regions WT TC ET" in described
+    assert "epochs: 2, the best is 1, in 12 min 34 s" in described
+    assert "state: finished" in described
+    assert re.search(r"WT +│ 0\.500", text)
+    assert lines[-1] == f"  volseg infer SCANS -m {tmp_path} -o results"
+    assert "learning_rate" not in text
+
+
+def test_the_whole_config_of_a_run_is_printed_if_asked_for(tmp_path):
+    write_config(tmp_path / "config.yaml", tiny_config())
+
+    assert yaml.safe_load(printed(tmp_path, "--config"))["config"] == tiny_config().to_dict()
+
+
+def test_scans_with_labels_are_to_be_split_and_others_segmented(tmp_path):
+    write_case(tmp_path / "scans", "BraTS2021_00001")
+
+    infer = f"volseg infer {tmp_path / 'scans'} -m MODEL -o results"
+    assert printed(tmp_path / "scans").endswith(f"Next, to segment them:\n  {infer}\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, complain, fail_if_s
 from volseg.cli.jobs import DryRun, Slurm, check_dry_run, tell_of_job
 from volseg.cli.next_steps import SCANS, line, next_steps
 from volseg.cli.options import Overrides
-from volseg.cli.tables import number, print_table, say
+from volseg.cli.tables import print_validation, say
 from volseg.files.writing import CONFIG_FILE, CURVES_FILE, MODEL_FILE, SAMPLES_FILE, resume_command
 
 if TYPE_CHECKING:
@@ -187,15 +187,3 @@ def _fit_folds(experiment: ExperimentConfig, folder: Path, folds: str, *, resume
     for fold, reason in result.failures:
         complain(f"{fold} {reason}")
     raise typer.Exit(result.stopped)
-
-
-def print_validation(scores: Mapping[str, float]) -> None:
-    """Scores named `dice/WT`, as a table of regions and scores."""
-    parts = [name.split("/") for name in scores if "/" in name]
-    kinds = list(dict.fromkeys(kind for kind, _ in parts))
-    regions = list(dict.fromkeys(region for _, region in parts))
-    print_table(
-        "Validation",
-        ("region", *kinds),
-        [(r, *(number(scores.get(f"{kind}/{r}"), 3) for kind in kinds)) for r in regions],
-    )

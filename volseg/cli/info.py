@@ -1,17 +1,23 @@
-"""Command `info`."""
+"""Command `info`: in short for people, as a whole for programs."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from volseg.cli.app import USE, command
+from volseg.cli.next_steps import REFERENCE, SCANS, line, next_steps
+from volseg.cli.tables import print_validation, say
 from volseg.cli.terminal import put
+from volseg.progress import clock
+
+# What --json has besides.
+_FOR_PROGRAMS = {"affine", "qform_code", "sform_code", "sha256", "last_epoch", "config"}
 
 
 @command(USE)
@@ -23,12 +29,15 @@ def info(
             help="Model, run, data list, config, scan, 2D image, folder, manifest or scores.",
         ),
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    with_config: Annotated[
+        bool, typer.Option("--config", help="Also the config of a model or a run, as YAML.")
+    ] = False,
 ) -> None:
-    """Tell what a model, a run, a data list, a scan, a 2D image or a result is.
+    """Describe a model, a run, a data list, a scan, a 2D image or a result.
 
-    Of a folder it tells the cases, of scores the mean Dice, of a label map the
-    values.
+    Of a folder, its cases; of scores, the mean Dice; of a label map, its
+    values and the label schemes that define them.
 
     Examples:
       volseg info runs/brats_unet/model.safetensors
@@ -41,8 +50,87 @@ def info(
     facts = run_info(file)
     if as_json:
         put(json.dumps(facts, indent=2), sys.stdout)
-    else:
-        put(as_yaml(facts), sys.stdout)
+        return
+    config = facts.get("config")
+    if with_config and config:
+        put(as_yaml({"config": config}), sys.stdout)
+        return
+    for name, value in in_short(facts).items():
+        say(f"{name}: {_in_words(value)}")
+    if scores := _validation(facts):
+        print_validation(scores)
+    next_steps(_next(file, facts))
+
+
+def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What people want to know of a thing, in about ten entries."""
+    if "network" not in facts or "channels" not in facts:
+        return {
+            name: value
+            for name, value in facts.items()
+            if name not in _FOR_PROGRAMS and value not in ({}, [], None)
+        }
+    sides = " x ".join(f"{mm:g}" for mm in facts["spacing_mm"])
+    short: dict[str, Any] = {
+        "kind": facts["kind"],
+        "path": facts["path"],
+        "network": facts["network"],
+        "labels": f"{facts['labels']}, regions {' '.join(facts['regions'])}",
+        "channels": f"{' '.join(facts['channels'])} at {sides} mm",
+        "patch": f"{' x '.join(map(str, facts['patch_size']))} voxels",
+    }
+    for name in ("job", "state", "doubts"):
+        if facts.get(name):
+            short[name] = facts[name]
+    if "epochs" in facts:
+        short["epochs"] = _epochs(facts)
+    if facts["kind"] == "run":
+        model = facts["model"] or {"path": "none yet"}
+        short["model"] = model["path"]
+        short |= {"doubts": model["doubts"]} if model.get("doubts") else {}
+    if "megabytes" in facts:
+        short["size"] = f"{facts['megabytes']} MB"
+    return short
+
+
+def _in_words(value: object) -> str:
+    """A value on one line: numbers rounded, what is listed side by side."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_in_words(of)}" for name, of in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_words, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _epochs(facts: Mapping[str, Any]) -> str:
+    best = f", the best is {facts['best_epoch']}" if facts["best_epoch"] else ""
+    seconds = facts.get("seconds")
+    return f"{facts['epochs']}{best}{f', in {clock(seconds)}' if seconds else ''}"
+
+
+def _validation(facts: Mapping[str, Any]) -> dict[str, float]:
+    """Scores of the validation, of a run or of a model."""
+    scores = facts.get("scores") if facts["kind"] in {"run", "model"} else None
+    return {name: value for name, value in (scores or {}).items() if "/" in name}
+
+
+def _next(path: Path, facts: Mapping[str, Any]) -> dict[str, Iterable[str]]:
+    """What can be done with a thing."""
+    kind = facts["kind"]
+    if kind == "model" or (kind == "run" and facts["model"]):
+        return {"segment scans": [line("volseg", "infer", SCANS, "-m", path, "-o", "results")]}
+    if kind == "config":
+        return {"try it": [line("volseg", "check", path)]}
+    if kind == "data list":
+        return {"train": [line("volseg", "fit", "CONFIG", f"data.data_list={path}")]}
+    if kind.startswith("folder of"):
+        infer = line("volseg", "infer", path, "-m", "MODEL", "-o", "results")
+        split = line("volseg", "split", path, "-o", "list.json")
+        return {"train on them": [split]} if facts["labelled"] else {"segment them": [infer]}
+    if kind == "results of volseg infer" and facts.get("cases"):
+        folder = path if path.is_dir() else path.parent
+        return {"score them": [line("volseg", "evaluate", folder, REFERENCE, "-o", "scores")]}
+    return {}
 
 
 def as_yaml(facts: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from volseg.cli.terminal import console, put, visible, written
 
@@ -31,6 +31,18 @@ def print_table(
         table.add_row(*("\n".join(escape(visible(line)) for line in cell) for cell in cells))
     with written(sys.stdout):
         console(sys.stdout).print(table)
+
+
+def print_validation(scores: Mapping[str, float]) -> None:
+    """Scores named `dice/WT`, as a table of regions and scores."""
+    parts = [name.split("/") for name in scores if "/" in name]
+    kinds = list(dict.fromkeys(kind for kind, _ in parts))
+    regions = list(dict.fromkeys(region for _, region in parts))
+    print_table(
+        "Validation",
+        ("region", *kinds),
+        [(r, *(number(scores.get(f"{kind}/{r}"), 3) for kind in kinds)) for r in regions],
+    )
 
 
 def number(value: float | None, digits: int) -> str:
