@@ -74,6 +74,18 @@ def test_what_needs_no_torch_is_stated_as_in_the_contract():
     assert set(re.findall(r"`(\w+)`", words)) == {name.removeprefix("volseg.") for name in modules}
 
 
+def test_the_kind_of_a_case_is_asked_for_in_no_other_room():
+    asks = re.compile(r"is_stack|isinstance\([^)]*(Volume|SliceStack)Case\b|spatial_dims *[!=]=")
+    asking = [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / "volseg").rglob("*.py"))
+        if path.parent.name != "cases" and asks.search(path.read_text(encoding="utf-8"))
+    ]
+
+    # Of a network, a config answers for all.
+    assert asking == ["volseg/config/experiment.py"]
+
+
 @pytest.mark.parametrize("name", ["utils", "util", "helpers", "common", "misc", "core", "base"])
 def test_no_module_has_a_name_that_says_nothing(name):
     assert [p for p in (ROOT / "volseg").rglob("*") if p.stem == name] == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from volseg.cases.channels import channel_of
 from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading, draw_legend
 from volseg.figures.case_view import Box, CaseView, choose_slices
 from volseg.figures.colours import region_colours
@@ -71,7 +72,7 @@ class Sample:
 def shown_channel(channels: Iterable[str]) -> str:
     """The channel to show: t2f, where a whole tumour is seen best, or else the first one."""
     names = list(channels)
-    return _SHOWN_FIRST if _SHOWN_FIRST in names else names[0]
+    return next((name for name in names if channel_of(name) == _SHOWN_FIRST), names[0])
 
 
 def choose_samples(dice: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
