@@ -54,12 +54,13 @@ def test_dice_and_iou_agree_with_monai(prediction, reference):
 def test_regions_of_a_real_case_agree_with_monai(real_data):
     path = real_data / "brats2021" / "BraTS2021_01479" / "BraTS2021_01479_seg.nii.gz"
     scheme = get_scheme("brats2021")
-    reference = np.stack(list(scheme.masks(read_label_map(path)[0]).values()))
-    prediction = np.roll(reference, 2, axis=1)
+    reference = scheme.masks(read_label_map(path)[0])
+    prediction = {region: np.roll(mask, 2, axis=0) for region, mask in reference.items()}
 
-    overlaps = region_overlaps(prediction, reference, list(scheme.regions))
+    overlaps = region_overlaps(prediction, reference)
 
-    tensors = [torch.from_numpy(masks)[None] for masks in (prediction, reference)]
+    stacked = [np.stack(list(masks.values())) for masks in (prediction, reference)]
+    tensors = [torch.from_numpy(masks)[None] for masks in stacked]
     for of_region, dice, iou in zip(
         overlaps.values(), compute_dice(*tensors)[0], compute_iou(*tensors)[0], strict=True
     ):
@@ -89,20 +90,20 @@ def test_counts_of_slices_add_up_to_those_of_the_volume(prediction, reference):
     assert sum(slices, start=Overlap(0, 0, 0)) == Overlap.of(prediction, reference)
 
 
-def test_regions_are_compared_by_their_place_and_named():
-    prediction = np.array([[True, True], [True, False]])
-    reference = np.array([[True, True], [False, False]])
+def test_regions_are_compared_by_their_name_in_whatever_order():
+    prediction = {"WT": np.array([True, True]), "ET": np.array([True, False])}
+    reference = {"ET": np.array([False, False]), "WT": np.array([True, True])}
 
-    overlaps = region_overlaps(prediction, reference, ("WT", "ET"))
+    overlaps = region_overlaps(prediction, reference)
 
     assert overlaps == {"WT": Overlap(2, 0, 0), "ET": Overlap(0, 1, 0)}
 
 
-def test_a_name_for_each_region_is_demanded():
-    masks = np.ones((2, 3), dtype=bool)
+def test_masks_of_other_regions_are_refused():
+    mask = np.ones(3, dtype=bool)
 
-    with pytest.raises(ValueError, match="zip"):
-        region_overlaps(masks, masks, ("WT",))
+    with pytest.raises(ValueError, match=r"same regions, got \['WT', 'ET'\] and \['WT'\]"):
+        region_overlaps({"WT": mask, "ET": mask}, {"WT": mask})
 
 
 def test_masks_of_two_shapes_are_refused():

@@ -64,7 +64,9 @@ def test_the_arithmetic_is_that_of_the_tables_of_evaluate():
     rows = [
         ScoreRow.of(str(number), region, RegionPair(overlap))
         for number, pair in enumerate(zip(prediction.numpy(), reference.numpy(), strict=True))
-        for region, overlap in region_overlaps(*pair, REGIONS).items()
+        for region, overlap in region_overlaps(
+            *(dict(zip(REGIONS, of_case, strict=True)) for of_case in pair)
+        ).items()
     ]
     metric = RegionScore("precision", REGIONS)
     metric.update(prediction, reference)

@@ -61,12 +61,12 @@ def plainly(case: CachedCase, probabilities: torch.Tensor, config: ExperimentCon
     """Scores of the whole scan and of the label map as it is read from its file."""
     regions, name = tuple(config.labels.regions), case.case.case_id
     whole = on_scan_grid(probabilities, case.image_grid, case.scan_grid).numpy()
-    prediction = np.stack(list(decoded_masks(whole, config, case.scan_grid.voxel_ml).values()))
-    reference = read_masks(case.case, config)
-    overlaps = region_overlaps(prediction, reference, regions)
+    prediction = decoded_masks(whole, config, case.scan_grid.voxel_ml)
+    reference = dict(zip(regions, read_masks(case.case, config), strict=True))
+    overlaps = region_overlaps(prediction, reference)
     rows = [scored_row(name, *item, case.scan_grid.voxel_ml) for item in overlaps.items()]
     turned = [axial(masks, case.scan_grid) for masks in (prediction, reference)]
-    of_slices = slice_rows(name, *turned, regions) if config.spatial_dims == 2 else []
+    of_slices = slice_rows(name, *turned) if config.spatial_dims == 2 else []
     return CaseScores(tuple(rows), tuple(of_slices))
 
 

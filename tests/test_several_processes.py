@@ -125,9 +125,8 @@ def test_two_processes_score_to_the_bit_as_the_whole_scans_and_label_maps_are_sc
         probabilities = segment(network, np.asarray(case.image), config, device="cpu")
         whole = on_scan_grid(probabilities, case.image_grid, case.scan_grid).numpy()
         masks = decoded_masks(whole, config, case.scan_grid.voxel_ml)
-        overlaps = region_overlaps(
-            np.stack(list(masks.values())), read_masks(case.case, config), list(masks)
-        )
+        reference = dict(zip(masks, read_masks(case.case, config), strict=True))
+        overlaps = region_overlaps(masks, reference)
         expected += [
             scored_row(case.case.case_id, *item, case.scan_grid.voxel_ml)
             for item in overlaps.items()

@@ -8,13 +8,13 @@ from volseg.errors import OutputError
 from volseg.metrics import Overlap, ScoreTable, SliceRow, SliceTable, slice_rows
 from volseg.metrics.slices import SLICE_DEFINITIONS
 
-#: Four slices of three pixels, of one region: shape (1, 3, 1, 4).
-PREDICTION = np.array([[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=bool)[None, :, None]
-REFERENCE = np.array([[0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0]], dtype=bool)[None, :, None]
+#: Four slices of three pixels, of one region: shape (3, 1, 4).
+PREDICTION = {"WT": np.array([[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=bool)[:, None]}
+REFERENCE = {"WT": np.array([[0, 0, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0]], dtype=bool)[:, None]}
 
 
 def test_each_slice_is_counted_by_itself_and_numbered_from_one():
-    rows = slice_rows("a", PREDICTION, REFERENCE, ("WT",))
+    rows = slice_rows("a", PREDICTION, REFERENCE)
 
     assert rows == [
         SliceRow("a", "WT", 1, Overlap(tp=0, fp=0, fn=0)),
@@ -30,9 +30,9 @@ def known(means):
 
 
 def test_the_three_means_by_hand_and_no_two_of_them_are_equal():
-    rows = slice_rows("a", PREDICTION, REFERENCE, ("WT",))
+    rows = slice_rows("a", PREDICTION, REFERENCE)
 
-    of_volume = Overlap.of(PREDICTION, REFERENCE)
+    of_volume = Overlap.of(PREDICTION["WT"], REFERENCE["WT"])
     of_slices = SliceTable.of(rows).summary()["WT"]
 
     assert of_volume.dice == pytest.approx(2 * 1 / (2 * 1 + 1 + 2))  # 0.4
@@ -59,7 +59,8 @@ def test_slices_agree_with_plain_numpy_slice_by_slice():
     prediction = rng.random((2, 4, 3, 60)) < rng.random((2, 1, 1, 60)) ** 3
     reference = rng.random((2, 4, 3, 60)) < rng.random((2, 1, 1, 60)) ** 3
 
-    summary = SliceTable.of(slice_rows("a", prediction, reference, ("WT", "ET"))).summary()
+    named = [dict(zip(("WT", "ET"), masks, strict=True)) for masks in (prediction, reference)]
+    summary = SliceTable.of(slice_rows("a", *named)).summary()
 
     for region, predicted, expected in zip(("WT", "ET"), prediction, reference, strict=True):
         p, r = predicted.reshape(12, 60).T, expected.reshape(12, 60).T
@@ -79,11 +80,11 @@ def test_slices_agree_with_plain_numpy_slice_by_slice():
 
 
 def test_the_counts_of_slices_add_up_to_the_row_of_the_patient_volume():
-    rows = slice_rows("a", PREDICTION, REFERENCE, ("WT",))
+    rows = slice_rows("a", PREDICTION, REFERENCE)
 
     whole = sum((row.overlap for row in rows), start=Overlap(0, 0, 0))
 
-    assert whole == Overlap.of(PREDICTION, REFERENCE)
+    assert whole == Overlap.of(PREDICTION["WT"], REFERENCE["WT"])
 
 
 def test_slices_of_all_cases_are_pooled_so_that_a_large_case_weighs_more():
@@ -98,9 +99,9 @@ def test_slices_of_all_cases_are_pooled_so_that_a_large_case_weighs_more():
 
 
 def test_without_a_slice_with_tumour_there_is_no_mean_over_such():
-    empty = np.zeros((1, 2, 2, 3), dtype=bool)
+    empty = {"WT": np.zeros((2, 2, 3), dtype=bool)}
 
-    summary = SliceTable.of(slice_rows("a", empty, empty, ("WT",))).summary()["WT"]
+    summary = SliceTable.of(slice_rows("a", empty, empty)).summary()["WT"]
 
     assert known(summary["tumour_slices"]) == {
         "n": 0, "dice": None, "iou": None, "precision": None, "recall": None,
@@ -115,8 +116,8 @@ def test_without_a_slice_with_tumour_there_is_no_mean_over_such():
 
 
 def test_a_slice_that_two_processes_scored_counts_once_and_cases_come_in_order():
-    rows = slice_rows("b", PREDICTION, REFERENCE, ("WT",))
-    others = slice_rows("a", PREDICTION, REFERENCE, ("WT",))
+    rows = slice_rows("b", PREDICTION, REFERENCE)
+    others = slice_rows("a", PREDICTION, REFERENCE)
 
     table = SliceTable.of([*rows, *others, *rows])
 
@@ -126,7 +127,7 @@ def test_a_slice_that_two_processes_scored_counts_once_and_cases_come_in_order()
 
 
 def test_the_csv_has_a_line_for_each_slice(tmp_path):
-    table = SliceTable.of(slice_rows("a", PREDICTION, REFERENCE, ("WT",)))
+    table = SliceTable.of(slice_rows("a", PREDICTION, REFERENCE))
 
     table.to_csv(tmp_path / "slices.csv")
 
@@ -145,7 +146,7 @@ def test_an_unwritable_place_of_slices_is_named(tmp_path):
 
 
 def test_what_is_written_of_slices_says_what_each_mean_is():
-    document = SliceTable.of(slice_rows("a", PREDICTION, REFERENCE, ("WT",))).to_dict()
+    document = SliceTable.of(slice_rows("a", PREDICTION, REFERENCE)).to_dict()
 
     assert set(document["slices"]["WT"]) <= set(SLICE_DEFINITIONS)
     assert document["slice_definitions"] == dict(SLICE_DEFINITIONS)
@@ -156,13 +157,13 @@ def test_what_is_written_of_slices_says_what_each_mean_is():
 
 
 @pytest.mark.parametrize(
-    ("shape", "other", "regions", "message"),
+    ("shape", "other", "region", "message"),
     [
-        ((1, 2, 2), (1, 2, 2), ("WT",), r"shape \(R, I, J, K\), got \(1, 2, 2\)"),
-        ((1, 2, 2, 1), (1, 2, 2, 2), ("WT",), "one shape"),
-        ((2, 2, 2, 1), (2, 2, 2, 1), ("WT",), "zip"),
+        ((2, 2), (2, 2), "WT", r"shape \(I, J, K\), got \(2, 2\)"),
+        ((2, 2, 1), (2, 2, 2), "WT", "one shape"),
+        ((2, 2, 1), (2, 2, 1), "ET", r"same regions, got \['WT'\] and \['ET'\]"),
     ],
 )
-def test_masks_that_have_no_slices_to_compare_are_refused(shape, other, regions, message):
+def test_masks_that_have_no_slices_to_compare_are_refused(shape, other, region, message):
     with pytest.raises(ValueError, match=message):
-        slice_rows("a", np.zeros(shape, dtype=bool), np.zeros(other, dtype=bool), regions)
+        slice_rows("a", {"WT": np.zeros(shape, bool)}, {region: np.zeros(other, bool)})

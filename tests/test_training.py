@@ -1374,17 +1374,17 @@ def test_pictures_of_slices_are_drawn(slice_run):
 
 
 def test_slices_of_a_volume_are_axial_however_its_file_is_stored():
-    masks = np.zeros((2, 4, 5, 6), dtype=bool)
-    masks[1, :, 3] = True
+    mask = np.zeros((4, 5, 6), dtype=bool)
+    mask[:, 3] = True
     coronal_first = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
-    turned = axial(masks, Grid((4, 5, 6), coronal_first))
+    turned = axial({"WT": mask}, Grid((4, 5, 6), coronal_first))["WT"]
 
-    assert turned.shape == (2, 4, 6, 5)
-    assert turned[1, :, :, 3].all()
-    assert turned.sum() == masks.sum()
+    assert turned.shape == (4, 6, 5)
+    assert turned[:, :, 3].all()
+    assert turned.sum() == mask.sum()
     lps = Grid((4, 5, 6), np.diag([-1.0, -1, 1, 1]))
-    np.testing.assert_array_equal(axial(masks, lps), masks)
+    np.testing.assert_array_equal(axial({"WT": mask}, lps)["WT"], mask)
 
 
 def lacking_case(name, *missing):

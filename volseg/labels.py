@@ -16,6 +16,7 @@ import numpy.typing as npt
 from volseg.errors import ConfigError, LabelError, SchemeError
 from volseg.words import shown
 
+#: Mask of each region, by name.
 Masks = Mapping[str, npt.NDArray[np.bool_]]
 
 #: The masks of a voxel are stored as the bits of a byte.

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from volseg.errors import DataListError
 from volseg.evaluation.pairs import CasePair
-from volseg.figures.case_view import CaseView, Masks, slice_numbers
+from volseg.figures.case_view import CaseView, slice_numbers
 from volseg.figures.samples import draw_samples, shown_channel
 from volseg.files.writing import remove
-from volseg.labels import LabelScheme
+from volseg.labels import LabelScheme, Masks
 from volseg.metrics import ScoreTable
 
 logger = logging.getLogger(__name__)

@@ -92,13 +92,17 @@ def score_label_maps(
     predicted = _masks(prediction[box], pair.predicted_labels, regions, where)
     where = f"reference {_place(case.label)}"
     expected = _masks(reference[box], pair.reference_labels, regions, where)
-    overlaps = region_overlaps(predicted, expected, regions)
+    overlaps = region_overlaps(predicted, expected)
     voxel_ml, steps_mm = (grid.voxel_ml, grid.steps_mm) if case.has_size else (None, None)
     rows = [
-        ScoreRow.of(case.case_id, region, RegionPair(overlaps[region], voxel_ml, masks, steps_mm))
-        for region, masks in zip(regions, zip(predicted, expected, strict=True), strict=True)
+        ScoreRow.of(
+            case.case_id,
+            region,
+            RegionPair(overlap, voxel_ml, (predicted[region], expected[region]), steps_mm),
+        )
+        for region, overlap in overlaps.items()
     ]
-    slices = slice_rows(case.case_id, predicted, expected, regions) if pair.by_slice else []
+    slices = slice_rows(case.case_id, predicted, expected) if pair.by_slice else []
     return CaseScores(case.case_id, rows, slices)
 
 
@@ -109,10 +113,10 @@ def _place(paths: Sequence[Path]) -> Path:
 
 def _masks(
     label_map: npt.NDArray[np.uint8], scheme: LabelScheme, regions: Sequence[str], where: str
-) -> npt.NDArray[np.bool_]:
-    """Masks (R, *shape) of `regions`, in that order."""
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Masks of `regions`, in that order."""
     # Files hold their arrays the other way round, and what follows is faster in this order.
     label_map = np.ascontiguousarray(label_map)
     scheme.check(np.flatnonzero(np.bincount(label_map.ravel())), where)
     masks = scheme.masks(label_map)
-    return np.stack([masks[region] for region in regions])
+    return {region: masks[region] for region in regions}

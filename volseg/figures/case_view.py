@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from volseg.images.boxes import bounding_box
 from volseg.images.grid import Grid
+from volseg.labels import Masks
 
-Masks = Mapping[str, npt.NDArray[np.bool_]]
 Box = tuple[slice, slice, slice]
 
 _MARGIN_VOXELS = 2

@@ -9,9 +9,10 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading, draw_legend
-from volseg.figures.case_view import CaseView, Masks, choose_slices
+from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import region_colours
 from volseg.figures.slice_panel import draw_image, draw_outlines, draw_sides
+from volseg.labels import Masks
 
 _PANEL_INCHES = 2.2
 _LEGEND_INCHES = 5.0

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from volseg.figures.case_view import Box, CaseView, Masks
+from volseg.figures.case_view import Box, CaseView
+from volseg.labels import Masks
 
 # Letter of each side of the panel, and where it stands in it.
 _SIDES = {"R": (0.02, 0.5), "L": (0.98, 0.5), "A": (0.5, 0.98), "P": (0.5, 0.02)}

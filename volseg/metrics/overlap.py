@@ -7,11 +7,12 @@ the precision of an empty prediction and the recall of an empty reference, which
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from volseg.labels import Masks
 
 Mask = npt.NDArray[np.bool_]
 
@@ -81,25 +82,29 @@ class Overlap:
         return part / whole if whole else float(both_empty)
 
 
-def region_overlaps(
-    prediction: Mask, reference: Mask, regions: Sequence[str]
-) -> dict[str, Overlap]:
+def region_overlaps(prediction: Masks, reference: Masks) -> dict[str, Overlap]:
     """Overlap of each region of one case.
 
     Args:
-        prediction: Predicted masks, shape (R, *spatial), in the order of `regions`.
-        reference: Reference masks, same shape and order.
-        regions: Names of the R regions.
+        prediction: Predicted mask of each region, by name; all of one shape.
+        reference: Reference masks of the same regions.
 
     Returns:
-        One `Overlap` per region name, in that order.
+        An `Overlap` for each region, in the order of `prediction`.
 
     Raises:
-        ValueError: If a mask is not boolean, the shapes differ or there are not R names.
+        ValueError: If a mask is not boolean, or regions or shapes differ.
     """
-    check_masks(prediction, reference)
-    pairs = zip(regions, prediction, reference, strict=True)
-    return {region: Overlap.of(predicted, expected) for region, predicted, expected in pairs}
+    check_regions(prediction, reference)
+    return {region: Overlap.of(mask, reference[region]) for region, mask in prediction.items()}
+
+
+def check_regions(prediction: Masks, reference: Masks) -> None:
+    """Raise ValueError unless the masks are of the same regions."""
+    if set(prediction) != set(reference):
+        raise ValueError(
+            f"masks must be of the same regions, got {list(prediction)} and {list(reference)}"
+        )
 
 
 def check_masks(prediction: Mask, reference: Mask) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from volseg.files.writing import atomic_write
-from volseg.metrics.overlap import Mask, Overlap, check_masks
+from volseg.labels import Masks
+from volseg.metrics.overlap import Mask, Overlap, check_masks, check_regions
 from volseg.metrics.scores import COUNTED_SCORES, RegionPair
 
 #: What each number of a summary of slices is, and what the score of a case is beside them.
@@ -55,37 +56,38 @@ class SliceRow:
     overlap: Overlap
 
 
-def slice_rows(
-    case_id: str, prediction: Mask, reference: Mask, regions: Sequence[str]
-) -> list[SliceRow]:
+def slice_rows(case_id: str, prediction: Masks, reference: Masks) -> list[SliceRow]:
     """Rows of each region and slice of one case.
 
     Args:
         case_id: The case.
-        prediction: Predicted masks, shape (R, I, J, K), in the order of `regions`.
-        reference: Reference masks, same shape and order.
-        regions: Names of the R regions.
+        prediction: Predicted mask (I, J, K) of each region, by name.
+        reference: Reference masks of the same regions.
 
     Returns:
         Rows by region, then by slice along K.
 
     Raises:
-        ValueError: If a mask is not boolean, the shapes differ or are not of four axes, or there
-            are not R names.
+        ValueError: If a mask is not boolean or not of three axes, or regions or shapes differ.
     """
+    check_regions(prediction, reference)
+    return [
+        SliceRow(case_id, region, number, overlap)
+        for region, mask in prediction.items()
+        for number, overlap in enumerate(_slice_overlaps(mask, reference[region]), start=1)
+    ]
+
+
+def _slice_overlaps(prediction: Mask, reference: Mask) -> list[Overlap]:
     check_masks(prediction, reference)
-    if prediction.ndim != 4:
-        raise ValueError(f"masks must have shape (R, I, J, K), got {prediction.shape}")
+    if prediction.ndim != 3:
+        raise ValueError(f"masks must have shape (I, J, K), got {prediction.shape}")
     shared, predicted, expected = (
-        np.count_nonzero(mask, axis=(1, 2))
+        np.count_nonzero(mask, axis=(0, 1))
         for mask in (prediction & reference, prediction, reference)
     )
     counts = np.stack([shared, predicted - shared, expected - shared], axis=-1).tolist()
-    return [
-        SliceRow(case_id, region, number, Overlap(*of_slice))
-        for region, of_region in zip(regions, counts, strict=True)
-        for number, of_slice in enumerate(of_region, start=1)
-    ]
+    return [Overlap(*of_slice) for of_slice in counts]
 
 
 @dataclass(frozen=True)

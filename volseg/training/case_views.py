@@ -11,6 +11,7 @@ from volseg.config import ExperimentConfig
 from volseg.figures.case_view import CaseView, slice_numbers
 from volseg.images.grid import Grid
 from volseg.inference.windows import segment
+from volseg.labels import Masks
 from volseg.postprocess import decode
 from volseg.training.cache.cases import CachedCase
 from volseg.training.datamodule import masks_of
@@ -23,9 +24,9 @@ def decoded_masks(
     return decode(probabilities, config.labels, config.inference, voxel_mm3=voxel_ml * 1000)
 
 
-def axial(masks: npt.NDArray[np.bool_], grid: Grid) -> npt.NDArray[np.bool_]:
-    """Masks (R, I, J, K) of a file with the axis last that slices are stacked along, as in RAS."""
-    return np.moveaxis(masks, 1 + grid.axial_axis, -1)
+def axial(masks: Masks, grid: Grid) -> Masks:
+    """Masks (I, J, K) of a file with the axis last that slices are stacked along, as in RAS."""
+    return {region: np.moveaxis(mask, grid.axial_axis, -1) for region, mask in masks.items()}
 
 
 def cached_view(

@@ -63,10 +63,10 @@ def score_case(
         config: Names the regions, and says how probabilities are decoded.
     """
     regions, case_id = tuple(config.labels.regions), case.case.case_id
-    decoded = decoded_masks(probabilities, config, case.scan_grid.voxel_ml)
-    prediction = np.stack([decoded[region] for region in regions])
-    reference = masks_of(reference_within(case, box), len(regions))
-    overlaps = region_overlaps(prediction, reference, regions)
+    prediction = decoded_masks(probabilities, config, case.scan_grid.voxel_ml)
+    packed = reference_within(case, box)
+    reference = dict(zip(regions, masks_of(packed, len(regions)), strict=True))
+    overlaps = region_overlaps(prediction, reference)
     voxel_ml = case.scan_grid.voxel_ml if case.case.has_size else None
     rows = tuple(
         ScoreRow.of(case_id, region, RegionPair(overlap, voxel_ml))
@@ -75,7 +75,7 @@ def score_case(
     if not config.by_slice:
         return CaseScores(rows)
     predicted, expected = (axial(masks, case.scan_grid) for masks in (prediction, reference))
-    return CaseScores(rows, tuple(slice_rows(case_id, predicted, expected, regions)))
+    return CaseScores(rows, tuple(slice_rows(case_id, predicted, expected)))
 
 
 def reference_within(case: CachedCase, box: tuple[slice, ...]) -> npt.NDArray[np.uint8]:
