@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 _LISTED = 10
 # Whatever a file holds in the wrong place, all of it could be quoted.
@@ -42,6 +42,26 @@ def listed(heading: str, problems: Sequence[str]) -> str:
     left = len(problems) - _LISTED
     lines = [*problems[:_LISTED], *([f"and {left} more"] if left > 0 else [])]
     return "\n  ".join([heading, *lines])
+
+
+def grouped(reasons: Iterable[tuple[str, str]], what: str = "case") -> list[tuple[str, str]]:
+    """Names and their reasons, those that share a reason in one entry with their number.
+
+    >>> grouped([("a", "no t1c"), ("b", "empty"), ("c", "no t1c")])
+    [('2 cases: a, c', 'no t1c'), ('b', 'empty')]
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons:
+        names.setdefault(reason, []).append(name)
+    return [(_numbered(found, what), reason) for reason, found in names.items()]
+
+
+def _numbered(names: Sequence[str], what: str) -> str:
+    if len(names) == 1:
+        return names[0]
+    left = len(names) - _LISTED
+    more = f" and {left} more" if left > 0 else ""
+    return f"{len(names)} {what}s: {', '.join(names[:_LISTED])}{more}"
 
 
 def cases_in_words(number: int) -> str:

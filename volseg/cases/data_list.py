@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from volseg.cases.case import Case, SpacingMm
-from volseg.cases.data_list_file import Entry, doubt_about_folds, read_list_file
+from volseg.cases.data_list_file import HOW_TO_MAKE_ONE, Entry, doubt_about_folds, read_list_file
 from volseg.cases.identity import patient_key
 from volseg.cases.kinds import kind_of
 from volseg.errors import DataListError
@@ -97,11 +97,11 @@ def read_data_list(path: PathLike, data_root: PathLike | None = None) -> DataLis
     file = read_list_file(path)
     if data_root is None and file.data_root is None:
         raise DataListError(
-            f"{path} does not say where its scans are",
+            f"data list {path} does not say where its scans are",
             remedy=(
-                f"name the folder that holds {(file.training or file.testing)[0].image[0]}: as "
+                f"name the folder that holds {(file.training or file.testing)[0].image[0]} as "
                 "data.data_root=FOLDER for fit and check, as --data-root FOLDER for infer and "
-                "evaluate, or as data_root in the list"
+                f"evaluate, or as data_root in the list; for other scans, {HOW_TO_MAKE_ONE}"
             ),
             path=path,
         )

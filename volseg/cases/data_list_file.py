@@ -20,6 +20,12 @@ from volseg.errors import DataListError
 from volseg.files.documents import read_json
 from volseg.words import cut, listed, shown
 
+#: How to make a data list, in the errors of one that cannot be used.
+HOW_TO_MAKE_ONE = (
+    "make one of your scans with volseg split FOLDER -o list.json, and give it to fit and check as "
+    "data.data_list=list.json"
+)
+
 _LONGEST = 400
 _Name = Annotated[str, Field(min_length=1)]
 
@@ -86,6 +92,8 @@ def read_list_file(path: Path) -> ListFile:
     make_one = f"make one with: volseg split FOLDER -o {shlex.quote(str(path))}"
     if not os.path.lexists(path):
         raise DataListError(f"data list {path} does not exist", remedy=make_one, path=path)
+    if not path.exists():
+        raise DataListError(f"data list {path} does not exist", remedy=HOW_TO_MAKE_ONE, path=path)
     content = read_json(path, DataListError, f"data list {path}", "make one with volseg split")
     if not isinstance(content, dict) or "volseg" not in content:
         raise DataListError(

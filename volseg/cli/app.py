@@ -16,6 +16,7 @@ from volseg.cli.near_misses import unknown_command, unknown_option
 from volseg.cli.tables import print_table
 from volseg.cli.terminal import put, visible, written
 from volseg.errors import OutputError, VolsegError
+from volseg.words import grouped
 
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
@@ -151,5 +152,5 @@ def fail_if_some_failed(
     """Name each case or run that failed with its reason, if there is one, and exit with 3."""
     named = list(failures.items() if isinstance(failures, Mapping) else failures)
     if named:
-        print_table("Failed", (what, "reason"), named)
+        print_table("Failed", (what, "reason"), grouped(named, what))
         raise typer.Exit(EXIT_SOME_FAILED)
