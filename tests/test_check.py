@@ -15,7 +15,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import volseg.tasks.check
 import volseg.training.trial
+from volseg.cases.data_list import read_data_list
 from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.config import ExperimentConfig, idle_options, load_config
@@ -24,6 +26,7 @@ from volseg.images.grid import Grid
 from volseg.slurm.submission import submit_fit
 from volseg.tasks.check import check
 from volseg.tasks.fit import fit
+from volseg.training.announcements import by_slice_note
 from volseg.training.cache.cases import CachedCase
 from volseg.training.module import SegmentationModule
 
@@ -375,3 +378,19 @@ def test_early_stopping_without_a_validation_is_refused_by_check_fit_and_submiss
         with pytest.raises(ConfigError, match=said):
             refuse(experiment, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_most_frequent_grid_stands_for_many():
+    grids = ["a", "b", "b", "c"]
+
+    assert volseg.tasks.check._grids(grids) == "b (2 of 4 cases, 2 other grids)"
+    assert volseg.tasks.check._grids(["a", "a"]) == "a"
+    assert volseg.tasks.check._grids([]) == ""
+
+
+def test_a_network_of_slices_on_volumes_is_noted(config):
+    experiment = load_config(config, ["data.patch_size=[16, 16]"])
+    cases = read_data_list(experiment.data.data_list).training
+
+    assert "slice by slice" in by_slice_note(cases, experiment)
+    assert by_slice_note(cases, load_config(config)) is None

@@ -28,6 +28,7 @@ from volseg.files.writing import (
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.folder import check_run, is_held
 from volseg.runs.resuming import check_same_experiment, has_ended
+from volseg.runs.schemes import check_schemes
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +156,7 @@ def choose_cases(
 
     Raises:
         DataListError: If a side is empty, or a patient or a file is on both.
+        LabelError: If no case of a side has all regions of the config.
     """
     training, validation = data_list.split(config.data.fold)
     if not training or (config.data.fold is not None and not validation):
@@ -164,6 +166,8 @@ def choose_cases(
             f"train and {len(validation)} to validate on",
             remedy=f"it has the folds {folds}",
         )
+    for side in (training, validation):
+        check_schemes(side, config)
     for problem in leaks(training, validation):
         raise DataListError(
             f"data list {config.data.data_list}: {problem.problem}", remedy=problem.remedy

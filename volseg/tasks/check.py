@@ -20,7 +20,7 @@ from volseg.finding.skipped import notes_in_words
 from volseg.images.grid import check_same_grid
 from volseg.progress import track
 from volseg.runs.folds import choose_cases
-from volseg.runs.schemes import case_scheme, check_schemes
+from volseg.runs.schemes import case_scheme
 from volseg.survey.grey_values import borders, cases_to_read
 from volseg.training.announcements import by_slice_note, regions_missing
 from volseg.training.cache.case_arrays import notes_on, read_masks
@@ -76,7 +76,6 @@ def check(config_path: PathLike, overrides: Sequence[str] = ()) -> CheckResult:
         problems.append(str(error))
         training, validation = data_list.training, ()
     cases = (*training, *validation)
-    problems += _problem(partial(check_schemes, cases, config))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = pool.map(partial(_header_problem, config=config), cases)
         found = list(track(read, "reading headers", len(cases)))

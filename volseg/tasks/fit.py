@@ -21,7 +21,6 @@ from volseg.runs.description import note_end
 from volseg.runs.folder import open_run
 from volseg.runs.folds import choose_cases
 from volseg.runs.metrics_table import best_scores, read_metrics
-from volseg.runs.schemes import check_schemes
 from volseg.training.announcements import (
     announce,
 )
@@ -97,14 +96,12 @@ def fit(
         # It came while this was imported.
         raise signals.Stopped("stopped before the training began; call again")
     resume = resume or (restarts() > 0 and bool(find_checkpoints(run)))
-    data_list = data_list or read_data_list(config.data.data_list, config.data.data_root)
-    training, validation = choose_cases(data_list, config)
-    check_schemes(training, config)
-    check_schemes(validation, config)
-    cache = cache_folder(config, run)
     check_options(config)
     check_hardware(config.training)
     check_memory(config)
+    cache = cache_folder(config, run)
+    data_list = data_list or read_data_list(config.data.data_list, config.data.data_root)
+    training, validation = choose_cases(data_list, config)
     open_run(run, config, data_list, resume=resume)
     resume = resume and bool(find_checkpoints(run))
     pl.seed_everything(config.training.seed, workers=True, verbose=False)
