@@ -188,7 +188,7 @@ def test_a_missing_prediction_is_listed_and_counted(folders):
     summary = result.table.summary()["WT"]
     assert (summary["n_cases"], summary["n_missing"]) == (1, 1)
     assert (summary["dice"]["mean"], summary["dice"]["mean_missing_as_worst"]) == (1.0, 0.5)
-    assert "b,WT,,,,,,,,,,missing" in (folders[2] / "scores.csv").read_text()
+    assert re.search("^b,WT,+missing$", (folders[2] / "scores.csv").read_text(), re.MULTILINE)
 
 
 def test_a_prediction_without_a_reference_is_named(folders):
