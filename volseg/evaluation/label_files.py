@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.cases.channels import LABEL
@@ -12,10 +13,35 @@ from volseg.images.file_names import is_nifti, is_slice, stem
 _MASK_ENDING = re.compile(r"[-_](mask|seg|label)$", re.IGNORECASE)
 
 
-def nifti_files(folder: Path) -> list[Path]:
+@dataclass(frozen=True)
+class VolumeFile:
+    """A NIfTI file that may be a label map.
+
+    Attributes:
+        path: The file.
+        case_id: Case of a label map called `<case_id>`, `<case_id>-seg`, or `seg` in the folder of
+            a case.
+        is_named: Whether its name says that it is a label map.
+        is_exact: Whether it is called `<case_id>` and no more.
+    """
+
+    path: Path
+    case_id: str
+    is_named: bool
+    is_exact: bool
+
+
+def volume_files(folder: Path) -> list[VolumeFile]:
     """NIfTI files below a folder, in order."""
-    files = (path for path in folder.rglob("*") if is_nifti(path.name))
-    return sorted(path for path in files if not path.name.startswith("."))
+    paths = (path for path in folder.rglob("*") if is_nifti(path.name))
+    return [_volume_file(path) for path in sorted(paths) if not path.name.startswith(".")]
+
+
+def _volume_file(path: Path) -> VolumeFile:
+    read, name = read_name(path.name, ()), stem(path.name)
+    is_named = LABEL in read.contents
+    case_id = (read.case or path.parent.name) if is_named else name
+    return VolumeFile(path, case_id, is_named, name == case_id)
 
 
 def slice_files(folder: Path) -> list[Path]:
@@ -28,12 +54,6 @@ def slice_files(folder: Path) -> list[Path]:
 
 def _by_number(name: str) -> list[int | str]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
-
-
-def case_of(path: Path) -> str:
-    """Case of a label map called `<case_id>`, `<case_id>-seg`, or `seg` in the folder of a case."""
-    read = read_name(path.name, ())
-    return (read.case or path.parent.name) if LABEL in read.contents else stem(path.name)
 
 
 def slice_of(name: str) -> str:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from volseg.cases.case import Case
 from volseg.errors import DataListError
-from volseg.evaluation.label_files import case_of, nifti_files, slice_files, slice_of
-from volseg.images.file_names import stem
+from volseg.evaluation.label_files import VolumeFile, slice_files, slice_of, volume_files
 
 _NAMES_SHOWN = 3
 
@@ -76,13 +75,14 @@ def _doubled(paths: Sequence[Path]) -> str:
 def _find_volumes(
     predictions: Path, case_ids: Collection[str]
 ) -> tuple[dict[str, Prediction], tuple[str, ...]]:
-    named: dict[str, list[Path]] = {}
-    for path in nifti_files(predictions):
-        named.setdefault(case_of(path), []).append(path)
+    named: dict[str, list[VolumeFile]] = {}
+    for file in volume_files(predictions):
+        named.setdefault(file.case_id, []).append(file)
     found = {}
     for case_id in named.keys() & set(case_ids):
         # A map of probabilities may end like a label map: <case_id>_GTV beside <case_id>.
-        paths = [path for path in named[case_id] if stem(path.name) == case_id] or named[case_id]
+        files = [file for file in named[case_id] if file.is_exact] or named[case_id]
+        paths = [file.path for file in files]
         found[case_id] = Prediction((paths[0],), _doubled(paths) if paths[1:] else None)
     known = {*case_ids, *named}
     others = sorted(named.keys() - set(case_ids))

@@ -16,10 +16,9 @@ from volseg.cases.layouts import DATA_LIST, layout_of
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cases.volume_case import VolumeCase
 from volseg.errors import DataListError
-from volseg.evaluation.label_files import case_of, nifti_files, slice_files, slice_of
+from volseg.evaluation.label_files import slice_files, slice_of, volume_files
 from volseg.finding.finding import Finding
 from volseg.finding.folders import check_list_is_not_needed, find_cases
-from volseg.finding.name_reading import read_name
 
 logger = logging.getLogger(__name__)
 
@@ -79,15 +78,15 @@ def _labelled_in_folder(folder: Path) -> References:
         found = Finding.of((), (), {})
     cases = [case for case in found.cases if case.label]
     # Scoring needs no images: label maps beside missing or incomplete images count as well.
-    files = [path for path in nifti_files(folder) if LABEL in read_name(path.name, ()).contents]
+    volumes = volume_files(folder)
+    files = [file for file in volumes if file.is_named]
     if not (cases or files):
-        files = [path for path in nifti_files(folder) if path.parent == folder]
+        files = [file for file in volumes if file.path.parent == folder]
     known = {path.resolve() for case in cases for path in case.label}
     alone: list[Case] = [
-        VolumeCase(case_id, patient_of(case_id), (), (), (path,))
-        for path in files
-        if path.resolve() not in known
-        for case_id in [case_of(path)]
+        VolumeCase(file.case_id, patient_of(file.case_id), (), (), (file.path,))
+        for file in files
+        if file.path.resolve() not in known
     ]
     if not (cases or alone):
         alone = [*_stacks_of_masks(folder)]
@@ -98,7 +97,7 @@ def _labelled_in_folder(folder: Path) -> References:
         if skipped.case_id is not None and skipped.case_id not in usable:
             logger.warning("left out of the reference: %s: %s", skipped.path, skipped.sentence)
             # A volume whose label map is there was taken above; no other case is missed.
-            if not nifti_files(skipped.path if skipped.path.is_dir() else skipped.path.parent):
+            if not volume_files(skipped.path if skipped.path.is_dir() else skipped.path.parent):
                 lost[skipped.case_id] = f"reference: {skipped.sentence}"
     return replace(references, lost=lost)
 
