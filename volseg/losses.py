@@ -1,7 +1,6 @@
 """Losses on the logits of regions: Dice, cross entropy, focal, and their sum over coarser heads.
 
-Regions overlap (ET lies in TC lies in WT), so each is a question of its own, answered by a
-sigmoid; no softmax joins them.
+Regions overlap (ET lies in TC, TC in WT), so each has a sigmoid of its own; there is no softmax.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What of a scan is tissue: everything but the value that fills its outside, channel by channel.
+"""Tissue of a scan: all voxels but those of the value that fills the outside, channel by channel.
 
-That is 0 in a scan whose skull was stripped, and then nothing is changed. Tools leave other values
-there as well: the least of a normalised scan, the -1 of a mask, and around what was interpolated by
-cubic splines ripples that fade out to 1e-12.
+That value is 0 in a skull-stripped scan, which stays unchanged. Some tools leave another: the
+lowest value of a normalised scan, the -1 of a mask or, after interpolation by cubic splines,
+ripples around the tissue that fade out to 1e-12.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FAINT = 0.01  # though many of them, as they fade out, not even this far
 
 # Shares of the border that a value must fill: to be background at all, and with room for error.
 _EXACT, _ROUGH = 0.1, 0.3
-# Below this the image does not tell, and the reader is told.
+# Below this the background is uncertain, and a note says so.
 _CERTAIN = 0.25
 # Share of ripples among what is not background; measured, 0.1 % at most in scans without.
 _SMEARED = 0.01
@@ -94,19 +94,19 @@ class Background:
 
 
 def described(background: Background) -> str:
-    """What a reader should know of a background, in words; '' where it is just 0."""
+    """Note on a background for the reader; '' where it is plainly 0."""
     if background.is_plain:
         return "" if background.is_certain else UNCERTAIN
-    told = f"background is {background.value:.6g}"
+    text = f"background is {background.value:.6g}"
     if background.is_smeared:
-        told += f", with ripples from {background.low:.3g} to {background.high:.3g}"
+        text += f", with ripples from {background.low:.3g} to {background.high:.3g}"
     if background.around is not None:
-        told += f", and {background.around:.6g} around that"
-    return f"{told}: taken as 0"
+        text += f", and {background.around:.6g} around that"
+    return f"{text}: taken as 0"
 
 
 def not_stripped(tissue_ml: float) -> str:
-    """That tissue is larger than a brain, in words, or ''."""
+    """Note that the tissue is larger than any brain, or ''."""
     if tissue_ml <= LARGEST_BRAIN_ML:
         return ""
     return (
@@ -116,7 +116,7 @@ def not_stripped(tissue_ml: float) -> str:
 
 
 def background_of(channel: Volume) -> Background:
-    """The background of a channel (I, J, K), as what fills its border tells it."""
+    """The background of a channel (I, J, K), found from the values on its border."""
     border, sample = thinned(_border(channel)), thinned(channel)
     values, counts = np.unique(border, return_counts=True)
     value, share = float(values[counts.argmax()]), float(counts.max() / border.size)
@@ -137,8 +137,8 @@ def background_of(channel: Volume) -> Background:
 def tissue_of(channel: Volume, background: Background) -> Mask:
     """Mask (I, J, K) of what is not background.
 
-    Where tissue may have the values of background, background is what hangs together with the
-    border of the scan.
+    Where tissue may have the values of background, background is what is connected to the border
+    of the scan.
     """
     near = background.holds(channel)
     is_one = background.low == background.high and background.around is None
@@ -148,7 +148,7 @@ def tissue_of(channel: Volume, background: Background) -> Mask:
 
 
 def _outside(near: Mask) -> Mask:
-    """What hangs together with the border of a volume, of what is near to background."""
+    """Of what is near to background, the part that is connected to the border of the volume."""
     parts = cc3d.connected_components(near, connectivity=6)
     outside = np.zeros(int(parts.max()) + 1, np.bool_)
     outside[np.unique(_border(parts))] = True
@@ -164,7 +164,7 @@ def thinned(volume: Volume) -> Volume:
 
 
 def _border(volume: Volume) -> Volume:
-    """Voxels of the faces of a volume, one after another; those of a slab without its ends."""
+    """Voxels on the faces of a volume, in one row; of a slab, all but its first and last slice."""
     axes = [axis for axis, size in enumerate(volume.shape) if size >= _SLAB * max(volume.shape)]
     faces = [np.moveaxis(volume, axis, 0)[end] for axis in axes for end in (0, -1)]
     return np.concatenate([face.ravel() for face in faces])

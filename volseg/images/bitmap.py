@@ -61,7 +61,7 @@ _SPREAD = {"2": 85, "4": 17}
 
 @dataclass(frozen=True)
 class Form:
-    """What the header of an image tells.
+    """What the header of an image says.
 
     Attributes:
         size: Columns and rows.
@@ -102,7 +102,7 @@ def read_bitmap(path: Path, where: str) -> tuple[Form, npt.NDArray[Any]]:
         form, raw, suspect = _form(image, where), raw_mode(image), _is_changed(image)
         require(8 * math.prod(image.size) * form.bands[0], where)
         before = _orientation(image)
-        image.load()  # also where SimpleITK reads: this tells whether the file is whole
+        image.load()  # also where SimpleITK reads: this shows whether the file is whole
         turn = _orientation(image)
         if suspect and (before, turn) != (1, 1):
             raise ImageError(

@@ -33,7 +33,7 @@ def check_fields(header: Any) -> None:
 
 
 def grid_of(header: Any, where: str) -> Grid:
-    """Grid that a header tells, in mm whatever its unit; ImageError if its affine is degenerate."""
+    """Grid of a header, in mm whatever its unit; ImageError if its affine is degenerate."""
     # A qfac of 0 stands for 1, and negative pixdims for positive ones: so says the standard.
     repaired = header.copy()
     repaired.check_fix(logger=_SILENT, error_level=40)

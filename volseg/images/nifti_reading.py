@@ -69,7 +69,7 @@ def read_case(
 def read_case_grid(
     images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
 ) -> Grid:
-    """Grid that `read_case` would find, and its errors as far as the headers tell."""
+    """Grid that `read_case` would find, and its errors as far as the headers show them."""
     sources = _sources(images, file_channels, channels)
     files = _look(images, file_channels, sources)
     return _common_grid(channels, sources, {p: f.grid for p, f in files.items()})

@@ -79,7 +79,7 @@ def _warn_of_covered(masks: Sequence[Path], label_map: npt.NDArray[np.uint8]) ->
 
 
 def read_stack_label_grid(masks: Sequence[Path], spacing_mm: Sequence[float] | None) -> Grid:
-    """Grid that `read_stack_label_map` would find, and its errors as far as the headers tell."""
+    """Grid that `read_stack_label_map` would find, and its errors if the headers show them."""
     forms = [read_form(path, str(path)) for path in masks]
     for path, form in zip(masks, forms, strict=True):
         check_same_size(masks[0], forms[0].size, path, form.size)
@@ -111,7 +111,7 @@ def write_masks(
         Path of each mask, in order.
 
     Raises:
-        LabelError: If a label is too large to be told from white.
+        LabelError: If a label is too large to be distinguished from white.
         OutputError: If the masks cannot be written, two have one name, or `folder` holds other
             files.
     """

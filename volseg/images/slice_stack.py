@@ -82,7 +82,7 @@ def read_stack_grid(
     channels: Sequence[str],
     spacing_mm: Sequence[float] | None,
 ) -> Grid:
-    """Grid that `read_stack` would find, and its errors as far as the headers tell."""
+    """Grid that `read_stack` would find, and its errors as far as the headers show them."""
     _check_channels(file_channels, channels)
     forms = [read_form(path, str(path)) for path in images]
     for path, form in zip(images, forms, strict=True):

@@ -116,7 +116,8 @@ class RandomChange(RandomizableTransform):
 class RandomDropout(RandomizableTransform):
     """Replaces each channel with a probability, in place.
 
-    By the channel `fill`, which stays; without one by zeros, and one, drawn at random, stays.
+    With `fill`, by that channel, which itself stays; else by zeros, and where all channels would
+    be dropped, one of them, drawn at random, stays.
     """
 
     def __init__(self, probability: float, fill: int | None = None) -> None:

@@ -16,12 +16,12 @@ _ROWS = 32
 
 
 def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> torch.Tensor:
-    """Memory of its own. Numpy asks for large pages, so it comes several times as fast."""
+    """Uninitialised memory from NumPy, which asks for large pages: several times as fast."""
     return torch.from_numpy(np.empty(tuple(shape), dtype))
 
 
 def voxel_lengths(spacing_mm: Sequence[float] | None, spatial_dims: int) -> list[float]:
-    """Of a voxel along each axis, in voxels of the finest one; without a spacing, all the same."""
+    """Length of a voxel along each axis over the shortest; without a spacing, 1 along all."""
     spacing = spacing_mm or [1.0] * spatial_dims
     return [length / min(spacing) for length in spacing]
 

@@ -31,8 +31,8 @@ class Channel:
     Attributes:
         values: Grey values (I, J, K).
         tissue: Mask of what is not background; None: that is what is not 0.
-        within: Mask of what is tissue in some channel, where `data.background` says how to tell;
-            None: `tissue` says it.
+        within: Mask of what is tissue in any channel, where `data.background` defines tissue;
+            None: `tissue` is all that is known.
         notes: What was found and done, a clause each.
     """
 
@@ -46,7 +46,7 @@ class Channel:
         return np.asarray(self.values != 0) if self.tissue is None else self.tissue
 
     def cut(self, box: tuple[slice, ...]) -> Channel:
-        """The part in a box, with 0 where no channel shows tissue."""
+        """The part in a box; where `within` is known, 0 outside it."""
         values, tissue = self.values[box], None if self.tissue is None else self.tissue[box]
         if self.within is not None:
             within = self.within[box]

@@ -128,10 +128,10 @@ def check_range(channel: Volume, tissue: Mask, stated: tuple[float, float], name
     width = high - low
     values = channel[tissue]
     least, largest = (float(values.min()), float(values.max())) if values.size else stated
-    told = f"from {least:g} to {largest:g}, but data.intensity_range is {low:g} to {high:g}"
+    span = f"from {least:g} to {largest:g}, but data.intensity_range is {low:g} to {high:g}"
     if least < low - _BEYOND * width or largest > high + _BEYOND * width:
         raise ImageError(
-            f"{name} holds values {told}",
+            f"{name} holds values {span}",
             remedy="rescale the image, or train with the range of all",
         )
-    return [f"values {told}"] if largest < low + _USED * width else []
+    return [f"values {span}"] if largest < low + _USED * width else []

@@ -62,12 +62,13 @@ def preprocess(
 ) -> Preprocessed:
     """Crop to the brain, turn to RAS, resample, normalise.
 
-    Background is the value that fills the border of a channel, or what is at most
-    `options.background` of its 99.5th percentile, and becomes 0. What is not background is tissue:
-    told from the scan as it is, and moved as the grey values are; of what is interpolated, a voxel
-    is tissue if at least half of it is, or, where no mean is taken, any of it. The crop is the box
-    of the tissue, and one voxel around it where it is interpolated. Axes are only exchanged and
-    mirrored, so an oblique image stays oblique. An axis whose spacing differs from the wanted one
+    Background is the value that fills the border of a channel; or, with `options.background`, what
+    is at most that share of the 99.5th percentile in all channels. It becomes 0; all else is
+    tissue. The mask of tissue is found before resampling and then resampled as the grey values
+    are: a new voxel is tissue if at least half of it is or, where intensities are not
+    standardised, if any of it is. The crop is the box of what is tissue in any channel, with a
+    margin of one voxel where values are interpolated. Axes are only exchanged and mirrored, so an
+    oblique image stays oblique. An axis whose spacing differs from the wanted one
     by more than 1 % is interpolated linearly, after averaging when it becomes coarser. Last, grey
     values of tissue are normalised as `options.intensity` says.
 

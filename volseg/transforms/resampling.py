@@ -1,7 +1,7 @@
 """Arrays from one grid to another whose axes are parallel to the old ones.
 
-On a CPU it is done without torch, whose threads would spin between these small steps and take the
-cores of whoever works beside. Unlike MONAI's, it averages where voxels grow larger than twice.
+On a CPU it is done by NumPy: the threads of torch would spin between such small steps and take the
+cores of other processes. Unlike MONAI's, it averages where voxels grow to more than twice.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def _interpolation(
 
     The kernel is a triangle (linear interpolation) averaged over a width of `step - 1` voxels, so
     that nothing finer than the new voxels is left to alias, and a linear ramp stays exact. Beyond
-    the ends, the last voxel goes on.
+    the ends, the last voxel is repeated.
     """
     width = step - 1
     reach = math.ceil(1 + max(width, 0) / 2)
