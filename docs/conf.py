@@ -30,12 +30,12 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
-# "--resume" is an option, not a dash; docstrings write `code` as Markdown does.
-smartquotes = False
+# Docstrings write `code` as Markdown does.
 default_role = "code"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 # Else an attribute that is a property too would be described twice.

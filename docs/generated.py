@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 import typer
 from options import sections
+from pydantic import BaseModel
 
 import volseg
 from volseg.cases.channels import CHANNEL_NAMES
@@ -191,7 +192,7 @@ def commands() -> str:
 def _command(command: Any, context: typer.Context) -> Iterator[str]:
     yield f"## `volseg {command.name}`"
     text, _, examples = inspect.cleandoc(command.help).partition("\n\nExample")
-    yield re.sub(r"(?<!\S)(--[a-z][\w-]*(?:[= ][A-Z\d][\w/=]*)?)", r"`\1`", text)
+    yield _options_as_code(text)
     usage = re.sub("[{}]", "", command.get_usage(context).removeprefix("Usage: "))
     yield f"```text\n{usage}\n```"
     if examples:
@@ -211,7 +212,12 @@ def _parameter(parameter: Any) -> tuple[str, str, str] | None:
         value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
         names = ", ".join(f"`{word}`" for word in words[:-1]) + ", " * (len(words) > 1)
         names += f"`{words[-1]}{value}`"
-    return names, parameter.help or "", _default(parameter)
+    return names, _options_as_code(parameter.help or ""), _default(parameter)
+
+
+def _options_as_code(text: str) -> str:
+    """Options in backticks, as their dashes would else become one."""
+    return re.sub(r"(?<![\w`-])(--[a-z][\w-]*(?:[= ][A-Z\d][\w/=]*)?)", r"`\1`", text)
 
 
 def _default(parameter: Any) -> str:
@@ -258,16 +264,46 @@ def exit_codes() -> str:
     return table(("code", "meaning"), EXIT_CODES.items())
 
 
+#: Headings of the page of the public names, by the room that they come from.
+_ROOMS = {
+    "tasks": "Commands as functions",
+    "inference": "Inference",
+    "config": "Config",
+    "finding": "Cases and images",
+    "cases": "Cases and images",
+    "images": "Cases and images",
+    "labels": "Label schemes",
+    "region_metrics": "Scores as torchmetrics",
+    "transforms": "Transforms of MONAI",
+    "errors": "Errors",
+}
+
+
 def api() -> str:
-    """Every public name, from its docstring."""
-    parts = []
+    """Every public name from its docstring, under a heading for each kind."""
+    parts: dict[str, list[str]] = {}
     for name in volseg.__all__:
         thing = getattr(volseg, name)
-        if inspect.isclass(thing):
-            parts.append(f".. autoclass:: volseg.{name}\n   :members:")
-        elif callable(thing):
-            parts.append(f".. autofunction:: volseg.{name}")
-    return "```{eval-rst}\n" + "\n\n".join(parts) + "\n```"
+        if callable(thing):
+            heading = _ROOMS[thing.__module__.split(".")[1]]
+            parts.setdefault(heading, []).append(_documented(name, thing))
+    return "\n\n".join(
+        "\n\n".join([f"## {heading}", "```{eval-rst}", *directives, "```"])
+        for heading, directives in parts.items()
+    )
+
+
+def _documented(name: str, thing: Any) -> str:
+    if not inspect.isclass(thing):
+        return f".. autofunction:: volseg.{name}"
+    options = ":members:"
+    if any(base.__name__ in volseg.__all__ for base in thing.__mro__[1:]):
+        options = ":show-inheritance:"  # its members are those of another entry
+    elif issubclass(thing, BaseModel):
+        options = ""  # what pydantic gives every model is no part of a config
+    elif thing.__module__ == "volseg.region_metrics":
+        options = ":members: update, compute"
+    return f".. autoclass:: volseg.{name}\n   {options}"
 
 
 PARTS: dict[str, Callable[[], str]] = {
