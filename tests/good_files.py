@@ -131,7 +131,7 @@ def _texts(folder: Path, add: Any, on: Any) -> None:
     from volseg.cases.patient_table import read_patient_table
     from volseg.config import load_config, read_slurm
     from volseg.finding.folders import find_cases
-    from volseg.slurm.submission import job_of
+    from volseg.slurm.queue import job_of
     from volseg.tasks.info import info
 
     def config(path: Path) -> None:

@@ -18,8 +18,9 @@ from volseg import cli
 from volseg.cli.log import PlainLog
 from volseg.config import ExperimentConfig, SlurmConfig, load_config, read_slurm
 from volseg.errors import CheckpointError, ConfigError, DataListError, ModelError, OutputError
+from volseg.slurm.queue import job_of
 from volseg.slurm.script import fit_script, infer_script
-from volseg.slurm.submission import InferCall, job_of, submit_fit, submit_infer
+from volseg.slurm.submission import InferCall, submit_fit, submit_infer
 
 HOSTILE = Path('it\'s 100% "mine" $HOME `x` a;b')
 

@@ -10,27 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from volseg.cases.data_list import DataList, read_data_list
+from volseg.cases.data_list import read_data_list
 from volseg.config import ExperimentConfig, SlurmConfig, check_options, write_config
 from volseg.config.marks import SetByJob, marked
-from volseg.errors import ConfigError, DataListError, ModelError, OutputError
-from volseg.files.documents import read_bytes
+from volseg.errors import ConfigError, OutputError
 from volseg.files.writing import CONFIG_FILE, MODEL_FILE, atomic_write, make_output
 from volseg.results.locations import check_outside_scans
 from volseg.runs.folder import check_run
 from volseg.runs.folds import check_cases, choose_folds, folds_to_do
 from volseg.runs.schemes import check_schemes
+from volseg.slurm.checks import check_experiment, check_files
+from volseg.slurm.queue import JOB, check_queue
 from volseg.slurm.script import FOLDER, SCRIPT, fit_script, infer_script, log_pattern
-from volseg.words import reason, shown
 
 logger = logging.getLogger(__name__)
 
-# The job of a folder, so that no second one comes into it.
-JOB = "job_id"
 
 _CPUS = 8
-# Names of jobs in which Lightning does not look for other processes.
-_NO_CLUSTER = ("bash", "interactive")
 # Options of infer that make no sense in a job.
 _NOT_IN_JOBS = {
     "--overwrite": "a job that comes back would do all cases again; choose another -o",
@@ -82,11 +78,11 @@ def submit_fit(
         OutputError: If the folder holds a run already or cannot be written, a job for it is in
             the queue, or there is no sbatch.
     """
-    _check_fit(config, run)
+    check_experiment(config, run)
     options = config.slurm
     data_list = read_data_list(config.data.data_list, config.data.data_root)
     if not dry_run:
-        _check_files(data_list)
+        check_files(data_list)
     array: tuple[int, ...] = ()
     if folds is None:
         check_options(config)
@@ -109,42 +105,6 @@ def submit_fit(
     cpus = options.cpus or (_CPUS if workers is None else workers + 1)
     script = fit_script(options, run, cpus=cpus, words=words, folds=array)
     return _submit(script, run, options, config=config, array=bool(array), dry_run=dry_run)
-
-
-def _check_files(data_list: DataList) -> None:
-    """Refuse a list of which no case is there, with DataListError; some may be missing."""
-    files = {case.case_id: (*case.images, *case.label) for case in data_list.training}
-    missing = [case for case, paths in files.items() if not all(map(Path.exists, paths))]
-    if not missing:
-        return
-    first = next(path for path in files[missing[0]] if not path.exists())
-    if len(missing) == len(files):
-        raise DataListError(
-            f"no case of data list {data_list.name!r} has all its files, for instance {first} "
-            "does not exist",
-            remedy="check data.data_root",
-        )
-    logger.warning(
-        "%d of %d cases lack files and will be left out, for instance %s does not exist",
-        *(len(missing), len(files), first),
-    )
-
-
-def _check_fit(config: ExperimentConfig, run: Path) -> None:
-    """Refuse options that would fail in the job, or train something else."""
-    if config.slurm.shards is not None:
-        raise ConfigError(
-            "shards are for volseg infer", remedy="training is shared out by nodes and gpus"
-        )
-    name = config.slurm.sbatch.get("job-name", run.resolve().name)
-    if name in _NO_CLUSTER:
-        raise ConfigError(
-            f"a job called {name} would train each process by itself",
-            remedy="choose another -o or job-name",
-        )
-    weights: Path | None = getattr(config.network, "encoder_weights", None)
-    if weights is not None and not weights.exists():
-        raise ModelError(f"{weights} does not exist; correct network.encoder_weights")
 
 
 @dataclass(frozen=True)
@@ -247,7 +207,7 @@ def _submit(
             "sbatch was not found",
             remedy="run this on a login node of the cluster, or see --dry-run",
         )
-    _check_queue(results)
+    check_queue(results)
     make_output(folder, [SCRIPT, CONFIG_FILE, JOB])
     if config is not None:
         with atomic_write(folder / CONFIG_FILE) as temporary:
@@ -272,47 +232,3 @@ def _submit(
     named = {"%j": job, "%A": job, "%%": "%"}
     log = re.sub(r"%\d*[A-Za-z%]", lambda match: named.get(match[0], "*"), log)
     return Submission(script, path, log, job)
-
-
-def job_of(results: Path) -> tuple[str, str] | None:
-    """Number and state, as `running`, of the last job for a folder; None if it never had one.
-
-    The state of a job that is not in the queue any more is empty.
-    """
-    if not (results / FOLDER / JOB).is_file():
-        return None
-    job = _job_number(results / FOLDER / JOB)
-    if shutil.which("squeue") is None:
-        return job, ""
-    # squeue fails for a job that it has forgotten.
-    done = subprocess.run(
-        ["squeue", "--noheader", f"--jobs={job}", "--format=%T"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return job, next(iter(done.stdout.lower().split()), "")
-
-
-def _job_number(file: Path) -> str:
-    try:
-        job = read_bytes(file, limit=100).decode("ascii", "replace").strip()
-    except OSError as error:
-        raise OutputError(
-            f"{file} cannot be read ({reason(error)})", remedy="remove it", path=file
-        ) from None
-    if not re.fullmatch("[0-9]+", job):
-        raise OutputError(
-            f"{file} holds {shown(job)}, which is no number of a job", remedy="remove it", path=file
-        )
-    return job
-
-
-def _check_queue(results: Path) -> None:
-    """Refuse a folder whose job is still waiting or running, with OutputError."""
-    job, state = job_of(results) or ("", "")
-    if state:
-        raise OutputError(
-            f"job {job} for {results} is {state}",
-            remedy=f"wait for its end, or end it with scancel {job}, or choose another -o",
-        )

@@ -15,8 +15,8 @@ from volseg.finding.summary import folder_summary, list_summary
 from volseg.images.file_names import is_slice
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.runs.summary import config_summary, file_summary, run_summary
+from volseg.slurm.queue import job_of
 from volseg.slurm.script import FOLDER
-from volseg.slurm.submission import job_of
 from volseg.survey.image_summary import scan_summary, slice_summary
 
 RESULTS = "results of volseg infer"

@@ -1,0 +1,51 @@
+"""What would make a training fail in its job, after its time in the queue, without torch."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from volseg.cases.data_list import DataList
+from volseg.config import ExperimentConfig
+from volseg.errors import ConfigError, DataListError, ModelError
+
+logger = logging.getLogger(__name__)
+
+# Names of jobs in which Lightning does not look for other processes.
+_NO_CLUSTER = ("bash", "interactive")
+
+
+def check_experiment(config: ExperimentConfig, run: Path) -> None:
+    """Refuse options that would fail in the job, or train something else."""
+    if config.slurm.shards is not None:
+        raise ConfigError(
+            "shards are for volseg infer", remedy="training is shared out by nodes and gpus"
+        )
+    name = config.slurm.sbatch.get("job-name", run.resolve().name)
+    if name in _NO_CLUSTER:
+        raise ConfigError(
+            f"a job called {name} would train each process by itself",
+            remedy="choose another -o or job-name",
+        )
+    weights: Path | None = getattr(config.network, "encoder_weights", None)
+    if weights is not None and not weights.exists():
+        raise ModelError(f"{weights} does not exist; correct network.encoder_weights")
+
+
+def check_files(data_list: DataList) -> None:
+    """Refuse a list of which no case is there, with DataListError; some may be missing."""
+    files = {case.case_id: (*case.images, *case.label) for case in data_list.training}
+    missing = [case for case, paths in files.items() if not all(map(Path.exists, paths))]
+    if not missing:
+        return
+    first = next(path for path in files[missing[0]] if not path.exists())
+    if len(missing) == len(files):
+        raise DataListError(
+            f"no case of data list {data_list.name!r} has all its files, for instance {first} "
+            "does not exist",
+            remedy="check data.data_root",
+        )
+    logger.warning(
+        "%d of %d cases lack files and will be left out, for instance %s does not exist",
+        *(len(missing), len(files), first),
+    )
