@@ -672,3 +672,26 @@ def test_a_control_character_in_the_name_of_a_listed_case_is_refused(tmp_path):
 
     with pytest.raises(DataListError, match=r"training.0.case_id: .* holds control or invisible"):
         read_data_list(tmp_path / "list.json")
+
+
+def test_cases_of_one_name_with_other_files_are_no_copies(tmp_path):
+    for site, channels in (("a", FOUR), ("b", FOUR[:2])):
+        for channel in channels:
+            path = tmp_path / site / "patient_7" / f"{channel}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"the same")
+
+    found = find_cases([tmp_path], required=["t1n"])
+
+    assert {case.case_id for case in found.cases} == {"a_patient_7", "b_patient_7"}
+
+
+def test_files_that_cannot_be_compared_are_no_copies(tmp_path, monkeypatch):
+    def unreadable(*_, **__):
+        raise PermissionError
+
+    for site in ("a", "b"):
+        add_case(tmp_path / site / "patient_7", "", None)
+    monkeypatch.setattr("volseg.finding.distinct.filecmp.cmp", unreadable)
+
+    assert len(find_cases([tmp_path]).cases) == 2

@@ -682,3 +682,45 @@ def test_2d_images_have_no_such_names(tmp_path):
 def test_a_name_with_a_mistake_is_refused_in_words(names, label, message):
     with pytest.raises(ConfigError, match=message):
         Naming.parse(names, label)
+
+
+# Rare forms
+
+
+def test_an_acquisition_called_native_is_t1_without_contrast_agent():
+    assert read_name("sub-1_acq-native_T1w.nii.gz", ()).contents == ("t1n",)
+    assert read_name("sub-1_acq-pre_T1w.nii.gz", ()).contents == ("t1n",)
+
+
+def test_a_name_of_two_contrasts_alone_is_left_out_with_both(tmp_path):
+    touch(tmp_path, "p1_flair_t1")
+
+    assert read_name("p1_flair_t1.nii.gz", ()).problem == "the name says both flair and t1"
+    with pytest.raises(DataListError, match="the name says both flair and t1"):
+        find_cases([tmp_path], ["t1n"])
+
+
+def test_two_patterns_that_fit_a_file_as_well_as_each_other_name_neither(tmp_path):
+    touch(tmp_path, "p/a_b", "p/b_a", "q/a_b_a")
+    naming = Naming({"t1n": "*a_b*", "t1c": "*b_a*"})
+
+    found = find_cases([tmp_path], ["t1n", "t1c"], naming=naming)
+
+    assert [skipped.path.name for skipped in found.skipped] == ["a_b_a.nii.gz"]
+    assert "--name and --label-name call it t1n and t1c" in found.skipped[0].sentence
+
+
+def test_a_pattern_may_stretch_over_folders(tmp_path):
+    touch(tmp_path, "a/bx/c")
+
+    (case,) = find_cases([tmp_path], ["t1n"], naming=Naming({"t1n": "a/b*c"})).cases
+
+    assert case.images == (tmp_path / "a" / "bx" / "c.nii.gz",)
+
+
+def test_a_case_whose_files_name_several_patients_is_left_out(tmp_path):
+    touch(tmp_path / "scans", "X_first_P1", "X_second_P2")
+    naming = Naming({"t1n": "*first*", "t1c": "*second*"})
+
+    with pytest.raises(DataListError, match="its files name as patient P1, P2; correct the"):
+        find_cases([tmp_path / "scans"], ["t1n", "t1c"], patient_regex=r"P\d", naming=naming)

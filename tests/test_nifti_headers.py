@@ -14,6 +14,7 @@ from nifti_files import LPS, SHAPE, ramp, save, save_raw
 
 from volseg import memory
 from volseg.errors import GeometryError, ImageError, ResourceError
+from volseg.images.nifti_file import read_first_slice
 from volseg.images.nifti_reading import read_case, read_case_grid, read_header, read_label_map
 from volseg.images.nifti_writing import write_label_map
 
@@ -236,3 +237,26 @@ def test_a_named_pipe_is_no_scan(tmp_path):
     for read in (read_one, read_label_map, read_header):
         with pytest.raises(ImageError, match=r"cannot be read \(it is a named pipe, but a file"):
             read(tmp_path / "a.nii")
+
+
+def test_a_gzip_that_is_whole_and_holds_too_little_is_truncated(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(save(tmp_path / "a.nii").read_bytes()[:-20]))
+
+    with pytest.raises(ImageError, match=r"is truncated: it holds 572 bytes, but .* 592; copy"):
+        read_one(path)
+
+
+def test_a_header_that_leaves_the_first_voxel_open_means_the_byte_after_it(tmp_path):
+    path = save_raw(tmp_path / "a.nii", vox_offset=0)
+
+    assert np.array_equal(read_one(path).array[0], ramp())
+
+
+def test_a_first_slice_larger_than_memory_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = save_raw(tmp_path / "a.nii", dim=[3, 3000, 3000, 1, 1, 1, 1, 1], datatype=4, bitpix=16)
+    os.truncate(path, 352 + 3000 * 3000 * 2)
+    monkeypatch.setattr(memory, "available", lambda: 10**6)
+
+    with pytest.raises(ResourceError, match=r"a\.nii would take"):
+        read_first_slice(path, str(path), 1)

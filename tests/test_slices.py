@@ -18,6 +18,7 @@ from PIL import Image
 
 from volseg import memory
 from volseg.errors import GeometryError, ImageError, LabelError, OutputError, ResourceError
+from volseg.images.bitmap import read_form
 from volseg.images.slice_masks import (
     check_masks_have_room,
     mask_paths,
@@ -766,6 +767,16 @@ def test_exif_that_makes_no_sense_is_no_matter(tmp_path):
     )
 
     assert read(path).shape == (32, 48, 1)
+
+
+def test_exif_that_cannot_be_read_is_no_matter(tmp_path, monkeypatch):
+    def unreadable(_):
+        raise SyntaxError("not a TIFF file")
+
+    path = save(tmp_path / "a.jpg", GREY, exif=Image.Exif())
+    monkeypatch.setattr(Image.Image, "getexif", unreadable)
+
+    assert read_form(path, "a").size == GREY.shape[::-1]
 
 
 # Sizes that a header announces
