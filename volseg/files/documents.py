@@ -14,7 +14,7 @@ import math
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -263,22 +263,24 @@ def _check_plain(content: Any) -> None:
     level = [content]
     for _ in range(_DEEPEST):
         _check_values(level)
-        level = [inner for value in level for inner in _inner(value)]
+        level = [
+            inner for value in level if isinstance(value, dict | list) for inner in _inner(value)
+        ]
         if not level:
             return
     raise ValueError(f"it has more than {_DEEPEST} levels")
 
 
-def _inner(value: Any) -> Iterable[Any]:
-    if isinstance(value, Mapping):
-        return (*value, *value.values())
-    return value if isinstance(value, list) else ()
+def _inner(value: dict[Any, Any] | list[Any]) -> Iterable[Any]:
+    return (*value, *value.values()) if isinstance(value, dict) else value
 
 
 def _check_values(values: Iterable[Any]) -> None:
     for value in values:
         if isinstance(value, str):
-            _check_text(value)
+            # Nearly all texts are plain, and a manifest holds a million.
+            if "\0" in value or not value.isascii():
+                _check_text(value)
         elif isinstance(value, float):
             if not math.isfinite(value):
                 raise ValueError(f"it holds {value}, which is no number")

@@ -117,9 +117,9 @@ def remove_unfinished(folder: Path, is_written: Callable[[str], bool]) -> None:
     """
     if not folder.is_dir():
         return
-    for path in list(folder.iterdir()):
-        match = _UNFINISHED.fullmatch(path.name)
-        if match is None or path.is_symlink() or not is_written(match["name"]):
+    for name in os.listdir(folder):  # noqa: PTH208  (thousands of names, few of which are paths)
+        match = _UNFINISHED.fullmatch(name)
+        if match is None or (path := folder / name).is_symlink() or not is_written(match["name"]):
             continue
         # What is hidden in a folder of masks is not ours.
         is_mixed = path.is_dir() and any(inner.name[0] == "." for inner in path.iterdir())

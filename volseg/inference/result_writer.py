@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -144,13 +145,20 @@ class ResultWriter:
 
     def _remove_unfinished(self) -> None:
         """Remove what a killed process left of these very results."""
+        # Its names are looked up in all those of thousands of results only if there is one.
+        remove_unfinished(
+            self.output, lambda name: name.removesuffix("-old") in self._written_names
+        )
+
+    @cached_property
+    def _written_names(self) -> set[str]:
+        """Names in the folder that this process writes."""
         mine = self.shard.share(self.finding.cases)
         files = [path for case in mine for path in case.result_files(self.output, self.regions)]
         names = {path.name for path in files if path.parent == self.output}
         # A shard merges all into one, too. Where nothing can be locked, those of others stay.
         names |= {self.manifest.path.name, MANIFEST_FILE}
-        names |= {case.result_folder(self.output).name for case in mine}
-        remove_unfinished(self.output, lambda name: name.removesuffix("-old") in names)
+        return names | {case.result_folder(self.output).name for case in mine}
 
     def _check_labels(self, stay: Collection[str]) -> None:
         new = self.manifest.content["labels"]

@@ -228,9 +228,10 @@ def unite(manifests: Sequence[Manifest]) -> dict[str, Any]:
 def labels_of(manifests: Sequence[Manifest], case_ids: Collection[str]) -> list[Any]:
     """The recorded label schemes of the results of these cases, each once."""
     last = {case_id: manifest for manifest in manifests for case_id in manifest.case_ids}
+    recorded = {id(manifest): manifest.cases.keys() for manifest in manifests}
     found: list[Any] = []
     for case_id in case_ids:
-        if case_id in last and case_id in last[case_id].cases:
+        if case_id in last and case_id in recorded[id(last[case_id])]:
             labels = last[case_id].content.get("labels")
             found += [labels] if labels not in found else []
     return found

@@ -197,4 +197,17 @@ def without(named: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 def _replace(path: Path, content: Mapping[str, Any]) -> None:
     with atomic_write(path, known=True) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(_text(content), encoding="utf-8")
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    """A manifest as text, a line for each case: so it is short, and quick to write."""
+    parts = (f"{json.dumps(name)}: {_lines(part)}" for name, part in content.items())
+    return "{\n  " + ",\n  ".join(parts) + "\n}\n"
+
+
+def _lines(part: object) -> str:
+    if not isinstance(part, dict) or not part:
+        return json.dumps(part)
+    lines = (f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in part.items())
+    return "{\n    " + ",\n    ".join(lines) + "\n  }"
