@@ -1252,7 +1252,7 @@ def test_a_foreign_manifest_is_not_replaced(scans, model, output):
 
 
 def test_scans_that_are_not_there_are_told_of_before_the_model_is_read(tmp_path, output):
-    with pytest.raises(DataListError, match=r"nowhere does not exist; give a folder of scans or"):
+    with pytest.raises(DataListError, match=r"nowhere does not exist; give a folder of scans,"):
         run(tmp_path / "nowhere", tmp_path / "none.safetensors", output)
 
 
