@@ -68,8 +68,8 @@ def draw_sides(panel: Any, view: CaseView) -> None:
     for letter, (across, up) in _SIDES.items():
         panel.text(
             *(across, up, letter),
-            color="#BBBBBB",
-            fontsize=7,
+            color="white",
+            fontsize=9,
             ha=_ALIGNED[across][0],
             va=_ALIGNED[up][1],
             transform=panel.transAxes,
