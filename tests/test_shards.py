@@ -552,13 +552,13 @@ def test_a_shard_that_began_anew_keeps_its_manifest(five, model, output):
     path = found[0].path
     path.write_text(found[0].text + " ")
 
-    writing._remove_merged(found)
+    writing.remove_merged(found)
 
     assert path.is_file()
     path.write_text(found[0].text)
-    writing._remove_merged(found)
+    writing.remove_merged(found)
     assert not path.exists()
-    writing._remove_merged(found)  # another shard was quicker
+    writing.remove_merged(found)  # another shard was quicker
 
 
 # Refused

@@ -240,7 +240,7 @@ def test_a_killed_process_takes_the_others_along_and_the_job_comes_back(cluster,
     assert cluster.state(job.job_id) == "COMPLETED"
     log = cluster.job_log(job.job_id)
     assert "failure 1 in a row, job" in log
-    assert [line.split()[-1] for line in job.calls()] == ["training.nodes=1", "--resume"]
+    assert [line.split()[-1] for line in job.calls()] == ["training.nodes=2", "--resume"]
 
 
 def test_each_fold_is_a_task_of_its_own(cluster, jobs):

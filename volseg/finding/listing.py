@@ -71,12 +71,13 @@ class Listing:
             raise DataListError(f"{top} {found}", remedy="give a folder of scans", path=top)
         listing = cls(top)
         if top.name in _IMAGE_FOLDERS and (top.parent / FILE_NAME).is_file():
-            listing._add_data_set(top.parent, (top.name,))
+            listing.add_data_set(top.parent, (top.name,))
         else:
-            listing._walk()
+            listing.walk()
         return listing
 
-    def _walk(self) -> None:
+    def walk(self) -> None:
+        """Add the files below `top`."""
         for folder, folders, files in os.walk(self.top, followlinks=True, onerror=self._unreadable):
             here = Path(folder)
             folders[:] = [name for name in _visible(folders) if not self._is_loop(here / name)]
@@ -84,7 +85,7 @@ class Listing:
             if FILE_NAME in files:
                 files.remove(FILE_NAME)
                 parts = [name for name in _IMAGE_FOLDERS if name in folders]
-                done = self._add_data_set(here, parts)
+                done = self.add_data_set(here, parts)
                 folders[:] = [name for name in folders if name not in done]
             for path in (here / name for name in _visible(files)):
                 if is_nifti(path.name):
@@ -94,7 +95,7 @@ class Listing:
                 else:
                     self.strays.append((no_image(path.name), path))
 
-    def _add_data_set(self, folder: Path, parts: Sequence[str]) -> Sequence[str]:
+    def add_data_set(self, folder: Path, parts: Sequence[str]) -> Sequence[str]:
         """List a data set that describes itself; returns the names of the folders that are done."""
         file = folder / FILE_NAME
         images = {part: self._files_in(folder / part) for part in parts}

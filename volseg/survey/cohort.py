@@ -71,7 +71,8 @@ class Cohort:
             return {}
         return {name: one.tumour_slices for name, one in self.label_maps.items()}
 
-    def _with(self, cases: Iterable[Case], **changes: Any) -> Self:
+    def with_cases(self, cases: Iterable[Case], **changes: Any) -> Self:
+        """The cohort with other cases, and other changes by the name of the attribute."""
         return replace(self, found=replace(self.found, cases=tuple(cases)), **changes)
 
     def _without(self, reasons: Mapping[str, str]) -> Self:
@@ -80,7 +81,7 @@ class Cohort:
             _lost(case, reasons[case.case_id]) for case in self.cases if case.case_id in reasons
         ]
         kept = [case for case in self.cases if case.case_id not in reasons]
-        return self._with(kept, lost=(*self.lost, *lost))
+        return self.with_cases(kept, lost=(*self.lost, *lost))
 
     def listable(self) -> Self:
         """Only cases whose names can stand in a data list, which is UTF-8."""
@@ -120,7 +121,7 @@ class Cohort:
             notes.append(f"{beside} may hold more on the patients: add it with --table {beside}")
         if single := _patients_with_a_slice(cases):
             notes.append(f"patients with a single slice: {single}")
-        return self._with(cases, notes=(*self.notes, *notes))
+        return self.with_cases(cases, notes=(*self.notes, *notes))
 
     def read(self) -> Self:
         """Cases that can be read, with what their label maps hold."""
@@ -134,7 +135,7 @@ class Cohort:
         cases, joins, warnings = joined(self.cases, self.label_maps)
         odd = notes_in_words({name: one.notes for name, one in self.label_maps.items()})
         of_files = (*self.found.notes, *(f"label map of {note}" for note in odd))
-        return self._with(
+        return self.with_cases(
             cases,
             notes=(*self.notes, *joins, *of_files),
             joins=joins,
@@ -161,7 +162,7 @@ class Cohort:
         labelled = {case.case_id: schemes[case.case_id] for case in fitting.labelled}
         named = [replace(c, labels=_name(labelled.get(c.case_id))) for c in fitting.cases]
         decisions = decisions_in_words(groups, labelled)
-        return fitting._with(named, schemes=labelled, decisions=decisions)
+        return fitting.with_cases(named, schemes=labelled, decisions=decisions)
 
     def no_label_maps(self) -> str:
         """That no case can be trained on, and all that was left out, each kind with its reason."""
