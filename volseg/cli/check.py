@@ -14,11 +14,11 @@ _PROBLEMS_SHOWN = 20
 
 @command(PREPARE)
 def check(config: Config, overrides: Overrides = None) -> None:
-    """Try an experiment before it waits a day in a queue.
+    """Try an experiment before its training waits in a queue.
 
     Reads the config, the header of every scan, some label maps and one batch,
-    trains a few steps, and reports shapes, memory, the time of a step and
-    every problem at once.
+    trains a few steps, and reports shapes, memory, time and all problems at
+    once.
 
     Example:
       volseg check configs/brats_unet.yaml data.data_root=FOLDER

@@ -18,10 +18,10 @@ def demo(
         Path, typer.Option("-o", "--output", help="Folder for scans, run, results and picture.")
     ] = Path("demo"),
 ) -> None:
-    """See all of it work on synthetic scans, in minutes, without a GPU.
+    """Run all steps on synthetic scans, in minutes, without a GPU.
 
     Makes phantoms in BraTS layout, splits, trains, segments and scores them,
-    and prints each command that it stands for, to be repeated on real scans.
+    and prints the command of each step, to be repeated on real scans.
 
     Example:
       volseg demo -o demo

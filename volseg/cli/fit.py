@@ -57,12 +57,12 @@ def fit(
     Watch it with:  tensorboard --logdir runs
 
     On a cluster, --slurm writes a batch script into the run folder and submits
-    it. The job goes back into the queue until the training is done. Defaults
-    of a site are in the section slurm of the config.
+    it. The job is requeued until the training is finished. The section slurm
+    of the config holds the defaults.
 
-    With --folds, one fold follows the other; with --slurm as well, each is a
-    task of a job array, max_parallel of them at a time. With --resume,
-    finished folds are kept.
+    With --folds, the folds are trained one after the other; with --slurm too,
+    as tasks of a job array, max_parallel at a time. With --resume, finished
+    folds are kept.
 
     A folder of scans is split into folds, as volseg split does, and trained on
     with a default config; data list and config lie beside the run.

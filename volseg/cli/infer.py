@@ -79,23 +79,27 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     tta: Annotated[
         bool | None,
         typer.Option(
-            "--tta/--no-tta", help="Mean over mirrored copies.", show_default="as the model says"
+            "--tta/--no-tta",
+            help="Test-time augmentation: mean over mirrored copies.",
+            show_default="as in the model",
         ),
     ] = None,
     overlap: Annotated[
         float | None,
         typer.Option(
-            metavar="SHARE", help="Of neighbouring windows.", show_default="as the model says"
+            metavar="SHARE",
+            help="Overlap of neighbouring windows, from 0 to below 1.",
+            show_default="as in the model",
         ),
     ] = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Also write a map for each region.")
+        bool, typer.Option("--probabilities", help="Also write a probability map for each region.")
     ] = False,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
     ] = "auto",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do finished cases again, too.")
+        bool, typer.Option("--overwrite", help="Segment finished cases again.")
     ] = False,
     labels: Annotated[
         str | None,
@@ -113,7 +117,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Only share K of N of the cases, such as 2/8; other processes do the others.",
+            help="Segment share K of N of the cases, such as 2/8; other processes do the rest.",
             show_default="every case",
         ),
     ] = None,
@@ -122,9 +126,9 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
 ) -> None:
     """Segment scans, each result on the grid of its input.
 
-    Of 2D images, the result is a mask for each, called as the image: in a
-    folder for each case, or, where a case is a single image, in the output
-    folder. The mask of a JPEG is a PNG.
+    2D images get a mask each, named like the image: in a folder for each case,
+    or in the output folder if each case is a single image. The mask of a JPEG
+    is a PNG.
 
     A case that fails is named, and the next is segmented; the exit code is
     then 3. Results that exist are kept, so that a stopped run is resumed when

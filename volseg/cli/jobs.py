@@ -21,14 +21,12 @@ Slurm = Annotated[
     typer.Option(
         "--slurm",
         metavar="key=value,...",
-        help="Submit to SLURM: nodes, gpus (a node), time, any option of sbatch; or defaults, or a "
-        "YAML file with a section slurm.",
+        help="Submit to SLURM with these options: nodes, gpus (per node), time, or any of sbatch; "
+        "or `defaults` for those of the config, or a YAML file with a section slurm.",
         show_default=False,
     ),
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Print the script of --slurm, and do nothing else.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the script of --slurm.")]
 
 
 def check_dry_run(dry_run: bool) -> None:

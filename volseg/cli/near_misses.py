@@ -13,7 +13,7 @@ from volseg.errors import ConfigError
 _COMMANDS = {
     "demo": ("shows all of it on synthetic scans", "example quickstart try tutorial"),
     "split": (
-        "finds the cases of a folder and shares them out into folds",
+        "finds the cases of a folder and assigns them to folds",
         "convert data dataset datalist find folds prepare scan",
     ),
     "check": (

@@ -46,7 +46,7 @@ Overrides = Annotated[
 Fold = Annotated[
     int | None,
     typer.Option(
-        min=0, metavar="K", help="Only this fold of a data list.", show_default="every case"
+        min=0, metavar="K", help="Use this fold of a data list alone.", show_default="every case"
     ),
 ]
 PatientRegex = Annotated[
@@ -54,9 +54,9 @@ PatientRegex = Annotated[
     typer.Option(
         "--patient-regex",
         metavar="REGEX",
-        help="Finds the patient in the name of a file, as its first group, or with a / in its "
-        "path; the 2D images of a patient are then one case.",
-        show_default="by the names of known data sets",
+        help="Pattern whose first group is the patient, searched in the name of a file or, if it "
+        "holds a /, in its path; the 2D images of a patient then make one case.",
+        show_default="the naming of known data sets",
     ),
 ]
 Names = Annotated[
@@ -64,9 +64,9 @@ Names = Annotated[
     typer.Option(
         "--name",
         metavar="CHANNEL=GLOB",
-        help="Files of a channel whose names are not known, such as t1c='*MPRAGE_GD*'; again for "
-        "each other channel. Of globs that fit a name, the longest counts. Files of a folder, "
-        "one for each channel, are one case; of more, what is left of the name is the case.",
+        help="Pattern of the file names of a channel, such as t1c='*MPRAGE_GD*'; repeat it for "
+        "each channel. If several fit a name, the longest counts. A folder with one file for "
+        "each channel is a case; in a folder with more, the rest of the name is the case.",
         show_default=False,
     ),
 ]
@@ -75,8 +75,8 @@ LabelName = Annotated[
     typer.Option(
         "--label-name",
         metavar="SUFFIX",
-        help="End of the names of label maps without .nii.gz, such as _lesion.",
-        show_default="_seg and those of public data sets",
+        help="How the names of label maps end, without .nii.gz, such as _lesion.",
+        show_default="_seg, or as in public data sets",
     ),
 ]
 SpacingMm = Annotated[
@@ -93,8 +93,8 @@ DataRoot = Annotated[
     typer.Option(
         "--data-root",
         metavar="FOLDER",
-        help="Where the paths of a data list start from.",
-        show_default="as the list says",
+        help="Folder that the paths of a data list start from.",
+        show_default="as in the list",
     ),
 ]
 

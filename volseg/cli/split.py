@@ -26,22 +26,22 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="LIST.json", help="Data list to write.")
     ],
-    folds: Annotated[int, typer.Option(min=2, help="Shares for cross-validation.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds for cross-validation.")] = 5,
     labels: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
             help="Label scheme of the label maps, such as brats2021, lgg or binary.",
-            show_default="told from the file names where they tell it",
+            show_default="from the file names and the values",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draw of the folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random assignment to folds.")] = 0,
     channels: Annotated[
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Contrasts that every case must have.",
-            show_default="t1n,t1c,t2w,t2f; of 2D slices as their layout says",
+            help="Channels that every case must have.",
+            show_default="t1n,t1c,t2w,t2f; for 2D slices, those of their layout",
         ),
     ] = None,
     patient_regex: PatientRegex = None,
@@ -50,7 +50,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
         Path | None,
         typer.Option(
             metavar="FILE.csv",
-            help="Table with a row for each patient, to be listed with the cases.",
+            help="Table with a row for each patient; its columns become groups in the data list.",
             show_default=False,
         ),
     ] = None,
@@ -58,28 +58,28 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Columns of the table to list.",
-            show_default="those of 2 to 10 values, of TCGA the genomic clusters and the grade",
+            help="Columns of the table to keep.",
+            show_default="those with 2 to 10 values; for TCGA, genomic clusters and grade",
         ),
     ] = None,
     validate: Annotated[
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Patients of fold 0, all others in fold 1, as some publications split.",
-            show_default="folds are drawn",
+            help="Patients of fold 0; all others are in fold 1.",
+            show_default="folds are assigned at random",
         ),
     ] = None,
     names: Names = None,
     label_name: LabelName = None,
 ) -> None:
-    """Find cases in folders and share them out into folds by patient.
+    """Find cases in folders and assign them to folds by patient.
 
     Knows the file names of BraTS 2017 to 2025, of BIDS and public cohorts, of
     the Medical Segmentation Decathlon and of nnU-Net, and 2D slices (TIFF, PNG,
     JPEG, BMP): a folder for each patient, as LGG on Kaggle, or folders of images
-    and masks. Renames and copies nothing. What is left out is listed with the
-    reason; the exit code is 3 where it is a case.
+    and masks. Renames and copies nothing. Files and cases that are left out are
+    listed with the reason; if a case is left out, the exit code is 3.
 
     Examples:
       volseg split BraTS2021_Training_Data -o brats2021.json
