@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from generated import filled
+from generated.pages import filled
 
 from volseg import __version__
 

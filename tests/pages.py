@@ -39,7 +39,7 @@ def text_of(path):
     text = path.read_text(encoding="utf-8")
     if DOCS not in path.parents:
         return text
-    from generated import filled
+    from generated.pages import filled
 
     return filled(text, path.relative_to(DOCS).with_suffix("").as_posix())
 

@@ -89,7 +89,7 @@ def test_the_search_knows_the_pages_without_a_server(site):
 
 
 def test_every_option_has_a_meaning():
-    from options import sections
+    from generated.options import sections
 
     without = [o.key for section in sections() for o in section.options if not o.meaning]
 

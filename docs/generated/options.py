@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
+from generated.tables import table
 from volseg.config import ExperimentConfig, NetworkConfig
 from volseg.config.marks import Resume
 from volseg.config.section import MOST
@@ -131,3 +132,25 @@ def _yaml(value: object) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_yaml, value))}]"
     return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def options() -> str:
+    """Every option of a config, by section, and every network's."""
+    return "\n\n".join(
+        f"## `{section.name}`\n\n{section.meaning}\n\n"
+        + table(
+            ("option", "type", "default", "meaning"),
+            (
+                (f"`{option.key}`", option.type, option.default, option.meaning)
+                for option in section.options
+            ),
+        )
+        for section in sections()
+    )
+
+
+def slurm_options() -> str:
+    """Keys of `--slurm`."""
+    (section,) = (section for section in sections() if section.name == "slurm")
+    keys = ((f"`{o.key.partition('.')[2]}`", o.meaning, o.default) for o in section.options)
+    return table(("key", "meaning", "default"), keys)
