@@ -811,6 +811,10 @@ def test_configs_that_will_share_no_case_or_region_are_not_trained(experiments, 
     other.write_text(text.replace("data:", "data:\n  fold: 1", 1))
     flat = tmp_path / "flat.yaml"
     flat.write_text(text.replace("brats2023", "{labels: {1: tissue}, regions: {all: [1]}}"))
+    listed = load_config(experiments[0]).data.data_list
+    unnamed = listed.with_name("unnamed.json")
+    unnamed.write_text(re.sub(r', *"labels": *"brats2023"', "", listed.read_text()))
+    flat.write_text(flat.read_text().replace(str(listed), str(unnamed)))
     given = write_scores(tmp_path / "given", FIVE)
 
     for sources, words in (
