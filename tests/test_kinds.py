@@ -132,3 +132,12 @@ def test_masks_of_another_size_than_their_images_are_refused(tmp_path):
 
     with pytest.raises(GeometryError, match="images have 4 x 3 pixels, but their masks 7 x 3"):
         case.check_sizes()
+
+
+def test_masks_of_several_slices_have_a_folder_and_one_mask_lies_beside_others(tmp_path):
+    volume, stack = volume_case(tmp_path), slice_stack_case(tmp_path)
+
+    assert volume.label_map_files(tmp_path) == [tmp_path / "a.nii.gz"]
+    assert stack.label_map_files(tmp_path) == [tmp_path / "a" / f"{n}.png" for n in (1, 2)]
+    single = replace(stack, images=stack.images[:1])
+    assert single.label_map_files(tmp_path) == [tmp_path / "1.png"]
