@@ -22,6 +22,7 @@ from volseg.evaluation.references import find_references
 from volseg.finding.folders import find_cases, find_scans
 from volseg.finding.skipped import in_words, notes_in_words, table_rows
 from volseg.survey.label_maps import empty_regions, read_label_maps
+from volseg.survey.patients import doubts
 from volseg.tasks.split import SplitOptions, SplitResult, split
 
 FOUR = ("t1n", "t1c", "t2w", "t2f")
@@ -695,3 +696,15 @@ def test_files_that_cannot_be_compared_are_no_copies(tmp_path, monkeypatch):
     monkeypatch.setattr("volseg.finding.distinct.filecmp.cmp", unreadable)
 
     assert len(find_cases([tmp_path]).cases) == 2
+
+
+def test_a_pattern_that_matches_patients_of_two_releases_ends_the_warning_and_another_does_not(
+    tmp_path,
+):
+    names = ("BraTS2021_00001", "Brats18_2013_1_1")
+    of_one = [case(name, "P1", 0, tmp_path) for name in names]
+    of_two = [case(name, name, 0, tmp_path) for name in names]
+
+    assert doubts(of_one, {}, by_pattern=True) == ()
+    (warning,) = doubts(of_two, {}, by_pattern=True)
+    assert "are combined" in warning

@@ -27,10 +27,19 @@ def doubts(
         layout_of: Layout of each, by `case_id`.
         by_pattern: Whether the user says by a pattern where names hold the patient.
     """
-    found = [unmatched_releases(cases)]
+    found = [] if by_pattern and _are_matched(cases) else [unmatched_releases(cases)]
     if not by_pattern:
         found += [unknown_patients(cases, layout_of), perhaps_one_patient(cases, layout_of)]
     return tuple(doubt for doubt in found if doubt)
+
+
+def _are_matched(cases: Iterable[Case]) -> bool:
+    """Whether some patient has cases of several releases."""
+    releases: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        if release := release_of(case.case_id):
+            releases[case.patient_id].add(release)
+    return any(len(found) > 1 for found in releases.values())
 
 
 def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, Layout]) -> str | None:
