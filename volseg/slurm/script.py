@@ -30,7 +30,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _TASK = "$SLURM_ARRAY_TASK_ID"
 
 _RESUME = """\
-# All processes must agree on where to go on from, so this is looked up here, once.
+# All processes must resume from one checkpoint, so it is looked up here, once.
 resume=()
 checkpoints=("$run"/checkpoints/*.ckpt)
 if [[ -e ${checkpoints[0]} ]]; then resume=(--resume); fi
