@@ -440,7 +440,7 @@ def test_split_shows_what_was_found_left_out_decided_and_shared_out(stand_in):
     assert re.search(r"MSD +│ 4 ", output)
     assert re.search(r"/data/\[odd\] name.txt +│ not .nii or .nii.gz", output)
     assert "MSD: labels msd" in output
-    assert "4 cases have a label map; 0 have none" in output
+    assert "4 cases with a label map, 0 without" in output
     assert re.search(r"│ 1 +│ 2 +│ 1 +│", output)
     assert "Data list: list.json" in output
 

@@ -11,6 +11,7 @@ from volseg.cli.app import EXIT_SOME_FAILED, PREPARE, command
 from volseg.cli.next_steps import line, next_steps
 from volseg.cli.options import LabelName, Names, PatientRegex, SpacingMm, sizes
 from volseg.cli.tables import print_table, say
+from volseg.words import cases_in_words
 
 if TYPE_CHECKING:
     from volseg.cases.data_list import DataList
@@ -148,7 +149,8 @@ def print_split(result: SplitResult) -> None:
         print_table("Left out", ("file or folder", "reason"), table_rows(finding.skipped))
     for sentence in (*result.decisions, *result.notes):
         say(sentence)
-    say(f"{len(cases)} cases have a label map; {len(result.data_list.testing)} have none")
+    without = len(result.data_list.testing)
+    say(f"{cases_in_words(len(cases))} with a label map, {without} without")
     columns, rows = _folds(result)
     print_table("Folds", columns, rows)
     say(f"Data list: {result.path}")
