@@ -1,4 +1,4 @@
-"""What can go wrong and be repaired by the user.
+"""Errors that the user can repair.
 
     VolsegError
     ├── ConfigError       a config file, an override or an option
@@ -10,13 +10,12 @@
     │   └── SchemeError   integers that another label scheme may define
     ├── ModelError        a model file, or weights for an encoder
     ├── CheckpointError   a checkpoint, or the folder of a run that cannot be resumed
-    ├── TrainingError     a training whose numbers are not finite any more
-    ├── OutputError       a place that cannot be written
-    └── ResourceError     more memory than there is
+    ├── TrainingError     a training whose numbers are no longer finite
+    ├── OutputError       a file or folder that cannot be written
+    └── ResourceError     more memory than is available
 
 The command line shows an error as one line and exits with 2; any other exception is a bug of volseg
-and keeps its traceback. Code that needs a part of an error asks for the attribute: no text of an
-error is ever taken apart.
+and keeps its traceback. Code reads the attributes of an error and never parses its text.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ class VolsegError(Exception):
 
     Args:
         problem: The thing, the value found, the value expected.
-        remedy: What the user can do, as an order.
-        case_id: Case that it happened to, if it was one; the sentence then begins with it.
-        path: File or folder that it happened to.
+        remedy: What the user can do, as an imperative.
+        case_id: Case of the error, if any; the message then begins with it.
+        path: File or folder of the error.
 
     Examples:
         >>> str(ImageError("t1c.nii.gz is empty", remedy="download it again", case_id="P7"))
@@ -59,22 +58,22 @@ class VolsegError(Exception):
 
     @property
     def without_case(self) -> str:
-        """The sentence without the case, equal for all cases that share a problem."""
+        """The message without the case, equal for all cases that share a problem."""
         return f"{self.problem}; {self.remedy}" if self.remedy else self.problem
 
     def of_case(self, case_id: str) -> Self:
-        """This error, now of a case, unless it is of one already."""
+        """This error with `case_id`, unless it has a case already."""
         self.case_id = self.case_id or case_id
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Errors cross processes; those of subclasses take other arguments than this one.
+        # Errors are pickled between processes; the constructors of subclasses take other arguments.
         return _without_parts, (type(self), self.problem), self.__dict__
 
 
 @contextlib.contextmanager
 def of_case(case_id: str) -> Iterator[None]:
-    """Errors that the block raises are of this case, unless they are of one already."""
+    """Give errors of the block this case, unless they have a case already."""
     try:
         yield
     except VolsegError as error:
@@ -95,11 +94,11 @@ class DataListError(VolsegError):
 
 
 class NoCaseError(DataListError):
-    """Of all that was found, nothing is a usable case.
+    """No usable case was found.
 
     Args:
         problem: What was found, and why it cannot be used.
-        lacks: Channels that cases lack, where that is why.
+        lacks: Channels that the cases lack, if that is the reason.
         remedy: What the user can do.
     """
 
@@ -124,8 +123,8 @@ class SchemeError(LabelError):
     """A label map holds integers that its label scheme does not define.
 
     Args:
-        problem: The label map, what it holds, what is defined.
-        fitting: Names of the label schemes that define all that it holds.
+        problem: The label map, the integers in it, the integers of the scheme.
+        fitting: Names of the label schemes that define all integers of the label map.
     """
 
     def __init__(self, problem: str, fitting: Sequence[str]) -> None:
@@ -135,12 +134,12 @@ class SchemeError(LabelError):
         self.fitting = tuple(fitting)
 
     def of_all(self, case_id: str, outcome: str, options: str) -> LabelError:
-        """The error for all label maps that are said to be in this scheme: the scheme is in doubt.
+        """The error for all label maps of this scheme, since the scheme itself is in doubt.
 
         Args:
             case_id: Case whose label map contradicts it.
-            outcome: What is not done, such as "nothing is scored".
-            options: Where the user says the scheme.
+            outcome: Consequence, such as "nothing is scored".
+            options: Options that set the scheme.
         """
         remedy = "correct the label map, or leave the case out"
         if self.fitting:
@@ -161,7 +160,7 @@ class CheckpointError(VolsegError):
 
 
 class TrainingError(VolsegError):
-    """A training went wrong, and more of it would be in vain."""
+    """A training failed, and continuing it would be useless."""
 
 
 class OutputError(VolsegError):
@@ -169,4 +168,4 @@ class OutputError(VolsegError):
 
 
 class ResourceError(VolsegError):
-    """What is asked for takes more memory than there is."""
+    """The work needs more memory than is available."""

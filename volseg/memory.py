@@ -1,4 +1,4 @@
-"""How much memory there is, and refusal of what would take more, before it is asked for."""
+"""How much memory is available, and refusal of work that needs more, before it starts."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from volseg.errors import ResourceError
 from volseg.words import reason
 
 _CGROUPS = Path("/sys/fs/cgroup")
-# Files of the limit, of what is taken, and the name of what of that can be given back, by version.
+# By version: the file of the limit, the file of the usage, the entry of usage that can be freed.
 _FILES = {
     2: ("memory.max", "memory.current", "inactive_file"),
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
-# What libraries say that raise something else where there is no memory, or no room for a thread.
+# Texts of libraries that raise other errors where memory, or room for a thread, is missing.
 _OUT = re.compile(
     "can't allocate memory|cannot allocate memory|not enough memory|out of memory|bad_?alloc"
     "|unable to allocate|can't start new thread|failed to map segment",
     re.IGNORECASE,
 )
-# How torch tells that processes cannot share more memory: of workers that the system ended, and
-# where there is none, or no space (12, 28), for a file that they share.
+# Texts of torch where processes cannot share more memory: the system ended workers, or there is no
+# memory or space (errno 12, 28) for a shared file.
 _NOT_SHARED = re.compile(r"workers are out of shared memory|</?torch_\w+>.*\((12|28)\)")
 _SHARED = Path("/dev/shm")
 _REMEDY = "use a machine or a job with more memory, or raise its limit"
 
 
 def require(wanted: int, what: str, remedy: str = _REMEDY) -> None:
-    """Refuse what would take more memory than there is.
+    """Refuse work that needs more memory than is available.
 
     Args:
-        wanted: Bytes that it would take at once.
-        what: Begins the sentence, as in "case a: 4 channels of 240 x 240 x 155 voxels".
+        wanted: Bytes that the work needs at once.
+        what: Subject of the message, such as "case a: 4 channels of 240 x 240 x 155 voxels".
         remedy: What the user can do.
 
     Raises:
-        ResourceError: If there is less.
+        ResourceError: If less is available.
     """
     there = available()
     if there is not None and wanted > there:
@@ -53,10 +53,10 @@ def require(wanted: int, what: str, remedy: str = _REMEDY) -> None:
 
 @contextlib.contextmanager
 def in_words(what: str = "", remedy: str = _REMEDY) -> Iterator[None]:
-    """Turn what Python and its libraries raise for want of memory into a `ResourceError`.
+    """Turn errors of Python and its libraries that mean missing memory into a `ResourceError`.
 
     Args:
-        what: What was worked on, for the sentence; where it was a case, see `errors.of_case`.
+        what: Subject of the message; for a case, see `errors.of_case`.
         remedy: What the user can do.
     """
     where = f"{what}: " if what else ""
@@ -87,16 +87,16 @@ def _shared() -> str:
 
 
 def available() -> int | None:
-    """Bytes that this process may still take, by the machine, its job and its own limits.
+    """Bytes that this process may still take, within the limits of machine, job and process.
 
-    None where the system does not tell.
+    None if the system does not say.
     """
     found = [_of_machine(), _of_limit(), *_of_cgroups()]
     return min((room for room in found if room is not None), default=None)
 
 
 def _of_machine() -> int | None:
-    """What can be had without writing other programs to disk, and what can then be written."""
+    """Memory that is available without swapping, and the free swap space."""
     facts = _pairs(Path("/proc/meminfo"))
     if "MemAvailable" in facts:
         return 1024 * (facts["MemAvailable"] + facts.get("SwapFree", 0))
@@ -107,7 +107,7 @@ def _of_machine() -> int | None:
 
 
 def _of_limit() -> int | None:
-    """What `ulimit -v` leaves."""
+    """Bytes left by `ulimit -v`."""
     try:
         import resource
     except ImportError:  # Windows
@@ -119,14 +119,14 @@ def _of_limit() -> int | None:
 
 
 def _of_cgroups() -> Iterator[int]:
-    """What the groups leave that the process is in, as a container or a job of Slurm sets them."""
+    """Bytes left by each cgroup of this process, as containers and Slurm jobs set them."""
     for line in _lines(Path("/proc/self/cgroup")):
         _, controllers, place = [*line.split(":", 2), "", ""][:3]
         version = 1 if "memory" in controllers.split(",") else 0 if controllers else 2
         if version:
             folder = _CGROUPS if version == 2 else _CGROUPS / "memory"
             here = folder / place.lstrip("/")
-            # Within a container the place may be that on its host.
+            # In a container this path may be that of the host.
             inside = [parent for parent in (here, *here.parents) if parent.is_relative_to(folder)]
             for group in inside or [folder]:
                 yield from _of_cgroup(group, version)
@@ -140,13 +140,13 @@ def _of_cgroup(group: Path, version: int) -> Iterator[int]:
 
 
 def _number(path: Path) -> int | None:
-    """Number in a file; None if it holds another word, as for no limit, or is not there."""
+    """Number in a file; None if the file is missing or holds a word, such as `max`."""
     first = next(iter(_lines(path)), "")
     return int(first) if first.isdigit() else None
 
 
 def _pairs(path: Path) -> dict[str, int]:
-    """Lines of a name and a number."""
+    """Numbers by name, from lines of a name and a number."""
     found = (re.match(r"(\w+):?\s+(\d+)", line) for line in _lines(path))
     return {match[1]: int(match[2]) for match in found if match}
 

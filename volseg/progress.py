@@ -1,4 +1,4 @@
-"""Long work shows itself: a bar on a terminal, plain lines with an estimate in a log."""
+"""Progress of long work: a bar on a terminal, lines with the time left in a log."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-    """Yield `items` and report progress on stderr, or in the log where stderr is no terminal.
+    """Yield `items` and report progress on stderr, or in the log if stderr is not a terminal.
 
     Args:
-        items: What is worked on.
-        what: What is done, as a noun or a gerund: "reading label maps".
+        items: Items of the work.
+        what: The work, as a noun or a gerund: "reading label maps".
         total: Number of items.
 
     Yields:
         Each item, unchanged.
     """
     if rank() > 0:
-        # The first of several processes tells of all.
+        # The first of several processes reports for all.
         yield from items
         return
     if sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as launchers tell it, and which cores it may use."""
+"""Rank of this process, as its launcher set it, and the cores it may use."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _RANK = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 
 class RankLost(Exception):
-    """Another rank ended while this one needed it; what went wrong stands in the other's log."""
+    """Another rank ended while this rank needed it; the log of the other rank says why."""
 
 
 def rank() -> int:
-    """Number of this process among those that train together; 0 alone.
+    """Number of this process among those that train together; 0 if it trains alone.
 
-    On further nodes without a launcher, before training starts, it is only known not to be 0.
+    On further nodes without a launcher it is 1 until training starts: only known not to be 0.
     """
     number = int(next((os.environ[name] for name in _RANK if name in os.environ), "0"))
     return number or int("RANK" not in os.environ and os.environ.get("NODE_RANK", "0") != "0")
@@ -40,7 +40,7 @@ def cores(processes: int = 1) -> int:
     """Cores that this process may use.
 
     Args:
-        processes: How many share the machine's cores, where nothing has shared them out.
+        processes: Number of processes that share the machine, if Slurm did not assign cores.
     """
     of_task = os.environ.get("SLURM_CPUS_PER_TASK")
     if of_task is not None:
@@ -50,10 +50,10 @@ def cores(processes: int = 1) -> int:
 
 
 def side_by_side(function: Callable[..., T], *items: Iterable[Any]) -> list[T]:
-    """What a function gives for each item, or each pair, in as many threads as there are cores.
+    """Results of a function for each item, or each pair, from one thread per core.
 
-    They end with the work: those of torch and BLAS spin while they wait for more of it, and take
-    the cores of whoever works beside.
+    The threads end with the work: those of torch and BLAS spin while they wait, and take cores from
+    other processes.
     """
     with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(function, *items))

@@ -1,9 +1,9 @@
-"""A stop asked for by a signal: noted at once, acted on only where nothing is left half done.
+"""Stops by a signal: recorded at once, carried out only where no work is left half done.
 
-A cluster tells a job that its time is up by SIGUSR1 or SIGTERM, a person by Ctrl-C. What a handler
-may do is little: it interrupts Python anywhere, in the middle of an import or while other ranks
-wait for this one. So it sets a flag, and the loops over batches and cases look at it. Who asks
-again will not wait: the second SIGINT or SIGTERM ends the process at once.
+A cluster stops a job by SIGUSR1 or SIGTERM, a person by Ctrl-C. A handler interrupts Python
+anywhere, in the middle of an import or while other ranks wait for this one, so it only sets a flag;
+the loops over batches and cases check the flag. The second SIGINT or SIGTERM ends the process at
+once.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-#: Exit code after a stop in good order (EX_TEMPFAIL of sysexits.h): called again, the work goes on.
+#: Exit code after a clean stop (EX_TEMPFAIL of sysexits.h): the same command resumes the work.
 EXIT_STOPPED = 75
 #: Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 EXIT_INTERRUPTED = 130
 
-#: What asks for a stop. Windows has no SIGUSR1.
+#: Signals that ask for a stop. Windows has no SIGUSR1.
 STOPPING = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name)
 )
 
-# One request may come twice: to each process of a group, and passed on by the one that started it.
+# One request may arrive twice: from the system to each process of a group, and from the parent.
 _SECONDS_OF_ONE_REQUEST = 0.25
 
 
 class _State:
-    """Of the handlers, of which a process has one set."""
+    """State of the signal handlers of this process."""
 
     received: signal.Signals | None = None
     #: Whether SIGTERM has come.
@@ -46,17 +46,17 @@ _state = _State()
 
 
 class Stopped(BaseException):
-    """The work was stopped by a signal, in good order; what is done is on disk.
+    """The work was stopped cleanly by a signal; finished results are on disk.
 
-    No `Exception`, as KeyboardInterrupt is none: who goes on after a failure must not go on now.
+    Not an `Exception`, like KeyboardInterrupt: code that continues after failures must stop here.
     """
 
 
 def hold(note: str = "") -> None:
-    """From now on the first of these signals is noted and does nothing else; to be called early.
+    """Record the first stop signal from now on, without any other effect; call this early.
 
     Args:
-        note: What a person who presses Ctrl-C is told at once.
+        note: Text that Ctrl-C prints at once.
     """
     _state.note = note
     for number in STOPPING:
@@ -64,16 +64,16 @@ def hold(note: str = "") -> None:
 
 
 def leave_at_once() -> None:
-    """From now on Ctrl-C ends this process at once, with a line and without a traceback.
+    """Let Ctrl-C end this process at once from now on, with one line and no traceback.
 
-    For commands that have nothing to save yet. KeyboardInterrupt would come out of the middle of an
-    import as another error, and be shown and forgotten where Python cannot raise.
+    For commands that have nothing to save yet. A KeyboardInterrupt inside an import becomes another
+    error, and Python ignores it where it cannot raise.
     """
     signal.signal(signal.SIGINT, _leave)
 
 
 def note_interrupts() -> None:
-    """From now on there is something to save: where `leave_at_once` was said, Ctrl-C is noted."""
+    """Record Ctrl-C from now on instead of leaving at once, since there is work to save."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, _note)
 
@@ -83,7 +83,7 @@ def removing(remove: Callable[[], object]) -> Iterator[None]:
     """Call `remove` if `leave_at_once` ends the process within the block.
 
     Args:
-        remove: Takes away what the block has begun, such as an unfinished file.
+        remove: Removes unfinished results of the block, such as a file.
     """
     _state.unfinished.append(remove)
     try:
@@ -93,20 +93,20 @@ def removing(remove: Callable[[], object]) -> Iterator[None]:
 
 
 def ignore() -> None:
-    """Ignore the signals in this process: one that ends with the process that started it."""
+    """Ignore the signals in this process, which ends with its parent."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
 
 
 def end() -> None:
-    """The work is done, and its exit code is known: only a person can still end this process."""
+    """Ignore all signals but Ctrl-C: the work is done and its exit code is known."""
     ignore()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """Let the signals wait, here and in processes begun meanwhile, until these handle them."""
+    """Delay the signals, here and in processes started meanwhile, until handlers are set."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -118,17 +118,17 @@ def blocked() -> Iterator[None]:
 
 
 def received() -> signal.Signals | None:
-    """The first signal that was noted, or None."""
+    """The first recorded signal, or None."""
     return _state.received
 
 
 def exit_code() -> int:
-    """Exit code of a command that was stopped in good order."""
+    """Exit code of a command that was stopped cleanly."""
     return EXIT_INTERRUPTED if _state.received == signal.SIGINT else EXIT_STOPPED
 
 
 def forget() -> None:
-    """Take the default handlers back and forget what was noted."""
+    """Restore the default handlers and clear the recorded signals."""
     for number in STOPPING:
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
         signal.signal(number, default)
@@ -143,7 +143,7 @@ def _note(number: int, _: FrameType | None) -> None:
         _state.terminated = True
         time.sleep(_SECONDS_OF_ONE_REQUEST)
     if number in (signal.SIGTERM, signal.SIGINT):
-        # By the system from now on, which does not wait until Python has a turn.
+        # From now on the system handles it and does not wait for Python.
         signal.signal(number, signal.SIG_DFL)
     if number == signal.SIGINT:
         _tell(_state.note)
@@ -158,7 +158,7 @@ def _leave(*_: object) -> None:
 
 
 def _tell(words: str) -> None:
-    """Write to stderr, but not by `print`, in which the signal may have come."""
+    """Write to stderr without `print`, which the signal may have interrupted."""
     # A progress bar may have hidden the cursor.
     shown = "\x1b[?25h\r" if os.isatty(2) else ""
     with contextlib.suppress(OSError):

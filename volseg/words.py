@@ -1,4 +1,4 @@
-"""Values in sentences: quoted, cut to a line, listed, counted."""
+"""Values in messages: quoted, cut to one line, listed, counted."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import reprlib
 from collections.abc import Iterable, Sequence
 
 _LISTED = 10
-# Whatever a file holds in the wrong place, all of it could be quoted.
+# A file may hold anything in the wrong place, so quotes are limited.
 _QUOTED = reprlib.Repr()
 _QUOTED.maxlevel, _QUOTED.maxlist, _QUOTED.maxtuple, _QUOTED.maxdict = 4, 12, 12, 8
 _QUOTED.maxstring = _QUOTED.maxother = _QUOTED.maxlong = 100
 
 
 def reason(error: BaseException) -> str:
-    """What an exception of a library says, cut to a line; of an OSError, what the system says."""
+    """Message of an exception, cut to one line; for an OSError, the system's message."""
     said = error.strerror if isinstance(error, OSError) else None
     return cut(said or str(error) or type(error).__name__, 200)
 
 
 def cut(text: str, most: int) -> str:
-    r"""A text as one line of at most so many characters.
+    r"""A text as one line of at most `most` characters.
 
     >>> cut("a   long\ntext", 8)
     'a lon...'
@@ -29,7 +29,7 @@ def cut(text: str, most: int) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it: as Python writes it, but on one line and never long.
+    """A value as a message quotes it: its `repr`, on one line of at most 100 characters.
 
     >>> shown([1, "two", {"three": 3.5}])
     "[1, 'two', {'three': 3.5}]"
@@ -38,14 +38,14 @@ def shown(value: object) -> str:
 
 
 def listed(heading: str, problems: Sequence[str]) -> str:
-    """A heading and the first of many problems, each on a line, and how many more there are."""
+    """A heading, the first 10 problems, each on a line, and the number of further problems."""
     left = len(problems) - _LISTED
     lines = [*problems[:_LISTED], *([f"and {left} more"] if left > 0 else [])]
     return "\n  ".join([heading, *lines])
 
 
 def grouped(reasons: Iterable[tuple[str, str]], what: str = "case") -> list[tuple[str, str]]:
-    """Names and their reasons, those that share a reason in one entry with their number.
+    """Names and their reasons; names that share a reason become one entry with their number.
 
     >>> grouped([("a", "no t1c"), ("b", "empty"), ("c", "no t1c")])
     [('2 cases: a, c', 'no t1c'), ('b', 'empty')]

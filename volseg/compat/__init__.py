@@ -1,5 +1,5 @@
-"""Parts of libraries that their documentation does not promise, a file for each library.
+"""Undocumented parts of libraries, a file for each library.
 
-Nothing else in volseg touches an attribute with a leading underscore of what is not its own. Each
-file says in which version its parts were seen, and a test of each fails where a library drops one.
+No other module of volseg uses private attributes of a library. Each file names the version of the
+library that has these parts, and a test fails if a library drops one.
 """

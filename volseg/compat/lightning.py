@@ -1,4 +1,4 @@
-"""Parts of pytorch-lightning that it does not document; seen in 2.6.6."""
+"""Undocumented parts of pytorch-lightning; found in 2.6.6."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.plugins.environments import ClusterEnvironment
 
-# Where a checkpoint keeps the progress of the validation.
+# Key of the progress of the validation in a checkpoint.
 _VALIDATION = "epoch_loop.val_loop.batch_progress"
 
 
 def cluster_environment(trainer: pl.Trainer) -> ClusterEnvironment:
-    """Whoever starts the processes of a trainer, as far as Lightning knows."""
+    """Launcher of the processes of a trainer, as Lightning detected it."""
     return trainer._accelerator_connector.cluster_environment
 
 
@@ -23,7 +23,7 @@ def leave_signals_alone(trainer: pl.Trainer) -> None:
 
 
 def ends_epoch(trainer: pl.Trainer) -> bool:
-    """Whether the batch at hand, or the one before a validation, is the last of its epoch."""
+    """Whether the current batch, or the batch before a validation, is the last of its epoch."""
     return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
 
 
@@ -39,7 +39,7 @@ def end_loaders(trainer: pl.Trainer) -> None:
 
 
 def restart_validation(checkpoint: dict[str, Any]) -> None:
-    """Let a run that resumes from a checkpoint begin with the validation, from its first case."""
+    """Change a checkpoint so that a resumed run begins with the validation, at its first case."""
     progress = checkpoint["loops"]["fit_loop"][_VALIDATION]
     for count in ("total", "current"):
         progress[count] = dict.fromkeys(progress[count], 0)
@@ -48,11 +48,11 @@ def restart_validation(checkpoint: dict[str, Any]) -> None:
 
 
 def progress(trainer: pl.Trainer) -> dict[str, Any]:
-    """What a checkpoint keeps of the loops of a training."""
+    """State of the loops of a training, as a checkpoint holds it."""
     return {"fit_loop": trainer.fit_loop.state_dict()}
 
 
 def loader_states(checkpoint: Any) -> tuple[str, Any]:
-    """Where a checkpoint keeps the state of the loaders of training, and that state."""
+    """Key of the state of the training loaders in a checkpoint, and that state."""
     place = "loops.fit_loop.state_dict.combined_loader"
     return place, checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])

@@ -1,4 +1,4 @@
-"""Parts of torch's loader that it does not document; seen in 2.13.0."""
+"""Undocumented parts of torch's loader; found in 2.13.0."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 
 class BatchesOfProcesses(_MultiProcessingDataLoaderIter):
-    """Batches of loader processes; ends without a traceback where it could not be made whole."""
+    """Batches of loader processes; ends without a traceback if it was never fully built."""
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError):
@@ -18,7 +18,7 @@ class BatchesOfProcesses(_MultiProcessingDataLoaderIter):
 
 
 class ProcessLoader(DataLoader[Any]):
-    """A loader whose processes may be missing in part, without a traceback when it is left."""
+    """A loader that ends without a traceback if some of its processes could not start."""
 
     def _get_iterator(self) -> Any:
         if not self.num_workers:

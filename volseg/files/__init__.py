@@ -1,1 +1,1 @@
-"""Files written whole or not at all, read through one safe door, and known by their writer."""
+"""Safe reading and writing of files, and which files volseg wrote."""

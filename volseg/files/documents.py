@@ -1,7 +1,7 @@
-"""The one door for JSON, YAML and CSV files: regular files of a limited size, read into plain data.
+"""Reading of JSON, YAML and CSV files: regular files of a limited size, into plain data.
 
-What another program wrote, or a failing disk, must neither hang a command, nor take its memory, nor
-end it with a traceback. Readers of other formats open their files by `open_regular` as well.
+A file of another program, or a failing disk, must not hang a command, fill its memory or end it
+with a traceback. Readers of other formats open their files by `open_regular` too.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from volseg.words import cut, reason, shown
 
 Parsed = TypeVar("Parsed")
 
-#: Bytes of the largest file that is read whole: a data list of some 100,000 cases.
+#: Size limit of a file that is read at once, in bytes: a data list of some 100,000 cases.
 MOST_BYTES = 64 * 2**20
-#: Of a YAML file, which people write.
+#: Size limit of a YAML file, in bytes; people write these.
 MOST_BYTES_YAML = 2**18
 _DEEPEST = 50
 _LARGEST = 2**63
@@ -39,7 +39,7 @@ _KINDS = {
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
 }
-# Opening must not wait for another program. Windows knows neither, and opens in text mode.
+# Opening must not wait for another program. Windows lacks these flags, and would open in text mode.
 _FLAGS = (
     *("O_RDONLY", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"),
     *("O_BINARY", "O_NOINHERIT"),
@@ -47,15 +47,15 @@ _FLAGS = (
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading, if it is a regular one; a pipe or a device may never end.
+    """Open a regular file for reading; a pipe or a device may never end.
 
     Raises:
-        OSError: If it is not there, cannot be read, is of another kind, or its name is none.
+        OSError: If it is missing, cannot be read, is not a regular file or has an impossible name.
     """
     check_regular(path)
     number = os.open(path, sum(getattr(os, flag, 0) for flag in _FLAGS))
     try:
-        # It may have become another since.
+        # The file may have been replaced since.
         _check_kind(os.fstat(number).st_mode, path)
         return os.fdopen(number, "rb")
     except BaseException:
@@ -64,10 +64,10 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def check_regular(path: Path) -> int:
-    """Size in bytes of a regular file, for libraries that open by name; OSError if it is none."""
+    """Size of a regular file in bytes, for libraries that open by name; OSError if not regular."""
     try:
         found = path.stat()
-    except ValueError:  # a NUL, or what no encoding of names has
+    except ValueError:  # a NUL, or a character that file names cannot have
         raise OSError(errno.EINVAL, "no file can have this name", shown(str(path))) from None
     _check_kind(found.st_mode, path)
     return found.st_size
@@ -104,14 +104,14 @@ def read_json(
 
     Args:
         path: The file.
-        error: What is raised.
-        where: Names the file in errors; empty: its path.
-        remedy: What helps if it is not JSON.
-        limit: Bytes that it may hold.
+        error: Class of the error that is raised.
+        where: Name of the file in errors; empty: its path.
+        remedy: What the user can do if it is not JSON.
+        limit: Size limit in bytes.
 
     Raises:
-        VolsegError: As `error`, caused by an OSError if it cannot be read, by a ValueError if it is
-            not JSON.
+        VolsegError: An `error`, caused by an OSError if the file cannot be read, by a ValueError if
+            it is not JSON.
     """
     return _read(path, parse_json, error, (where or str(path), "JSON", remedy), limit)
 
@@ -134,7 +134,7 @@ def read_table(
     remedy: str = "correct or replace it",
     limit: int = MOST_BYTES,
 ) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header, each as long as the header; else as `read_json`."""
+    """Rows of a CSV file with a header, each as long as the header; errors as in `read_json`."""
     return _read(path, _parse_table, error, (where or str(path), "a CSV table", remedy), limit)
 
 
@@ -153,17 +153,17 @@ def _read(
             f"{where} cannot be read ({reason(problem)})", remedy="check the path"
         ) from problem
     try:
-        # Editors of Windows begin a file with a mark.
+        # Windows editors begin a file with a byte order mark.
         return parse(content.decode("utf-8-sig"))
     except ValueError as problem:
         raise error(f"{where} is not {kind} ({reason(problem)})", remedy=remedy) from problem
 
 
 def parse_json(text: str) -> Any:
-    """Value of a JSON text; ValueError, in a line, if it is none that volseg takes.
+    """Value of a JSON text; ValueError, in one line, if volseg does not accept it.
 
-    Beside what is not JSON, this refuses keys that repeat, NaN and infinity, and what no file of
-    volseg holds: more than 50 levels, integers of more than 64 bits, NUL in texts.
+    Beside invalid JSON, this refuses repeated keys, NaN and infinity, more than 50 levels, integers
+    of more than 64 bits and NUL in texts: no file of volseg holds these.
     """
     try:
         content = json.loads(text, object_pairs_hook=_object, parse_constant=_no_number)
@@ -174,7 +174,7 @@ def parse_json(text: str) -> Any:
 
 
 def fitting(schema: type[BaseModel], content: Any) -> Any:
-    """The content of a document, if it fits a schema; ValueError, in a line, if it does not."""
+    """The content of a document, if it fits a schema; ValueError, in one line, if it does not."""
     try:
         schema.model_validate(content)
     except ValidationError as error:
@@ -198,7 +198,7 @@ def _no_number(name: str) -> Any:
 
 
 def parse_yaml(text: str) -> Any:
-    r"""Value of a YAML text; as `parse_json`, and aliases may not unfold to much.
+    r"""Value of a YAML text; errors as in `parse_json`, and if aliases unfold to too many values.
 
     Examples:
         >>> parse_yaml("lr: 0.1\nlr: 0.2")
@@ -219,7 +219,7 @@ def parse_yaml(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain data; a short text cannot become a large value, and no key is there twice."""
+    """Loader of plain data; refuses short texts that become large values, and repeated keys."""
 
     most_nodes = 10_000
 
@@ -235,7 +235,7 @@ class _Loader(yaml.SafeLoader):
             raise ValueError(f"it has more than {_DEEPEST} levels")
         node: Any = super().compose_node(parent, index)
         self.depth -= 1
-        # What an alias stands for counts anew; what is not whole yet would hold itself.
+        # The values of an alias count again; an alias of an unfinished node would contain itself.
         self.nodes += self.sizes.get(id(node), self.most_nodes) if is_alias else 1
         if self.nodes > self.most_nodes:
             line = node.start_mark.line + 1
@@ -259,7 +259,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _check_plain(content: Any) -> None:
-    """Refuse, with ValueError, what is not plain data, or is none that a file of volseg holds."""
+    """Raise ValueError for content that is not plain data, or that no file of volseg holds."""
     level = [content]
     for _ in range(_DEEPEST):
         _check_values(level)
@@ -278,7 +278,7 @@ def _inner(value: dict[Any, Any] | list[Any]) -> Iterable[Any]:
 def _check_values(values: Iterable[Any]) -> None:
     for value in values:
         if isinstance(value, str):
-            # Nearly all texts are plain, and a manifest holds a million.
+            # Nearly all texts are ASCII, and a manifest holds a million.
             if "\0" in value or not value.isascii():
                 _check_text(value)
         elif isinstance(value, float):
@@ -298,18 +298,18 @@ def _check_text(text: str) -> None:
         raise ValueError(f"it holds {shown(text)}, a text with NUL")
     if not text.isascii():
         try:
-            # Names of files that are not UTF-8 are written so.
+            # File names that are not UTF-8 are written in this way.
             text.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise ValueError(f"it holds {shown(text)}, which is half a character") from None
 
 
 def parse_rows(text: str, delimiters: str = ",") -> list[list[str]]:
-    """Rows of a CSV text that are not empty; ValueError, in a line, if it is none.
+    """Rows of a CSV text that are not empty; ValueError, in one line, if it is not CSV.
 
     Args:
         text: What the file holds.
-        delimiters: Of these the one that is most often in the first line parts cells.
+        delimiters: Candidates; the most frequent one in the first line separates cells.
     """
     first = text.partition("\n")[0]
     delimiter = max(delimiters, key=first.count)
@@ -330,7 +330,7 @@ def read_rows(
     remedy: str,
     delimiters: str,
 ) -> list[list[str]]:
-    """Rows of a CSV file, whatever their lengths; as `read_table` and `parse_rows`."""
+    """Rows of a CSV file, of any lengths; see `read_table` and `parse_rows`."""
     parse = partial(parse_rows, delimiters=delimiters)
     return _read(path, parse, error, (where, "a CSV table", remedy), MOST_BYTES)
 

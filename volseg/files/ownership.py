@@ -1,8 +1,7 @@
-"""Which files volseg wrote: no command replaces or removes any other.
+"""Which files volseg wrote; no command replaces or removes others.
 
-A file is known by its name and by what it holds, so that a folder can be copied or moved, and that
-of an older version is known as well. The results of `infer` are images like any other; they are
-known by their manifest.
+Files are recognised by name and content, so a folder can be copied or moved, and files of older
+versions are recognised too. The results of `infer` are ordinary images; their manifest lists them.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ import yaml
 from volseg.errors import OutputError, VolsegError
 from volseg.files.documents import MOST_BYTES_YAML, open_regular, parse_yaml, read_bytes, read_json
 
-#: Ends the name of a log for TensorBoard, which tells it from those of other programs.
+#: Ending of the name of our TensorBoard logs, which distinguishes them from those of other
+#: programs.
 EVENTS_ENDING = ".volseg"
-#: What pictures name as the program that drew them.
+#: Name of the drawing program in the metadata of pictures.
 PICTURE_SOFTWARE = "volseg"
 #: Pictures that commands draw, each with a file that the command writes beside it.
 PICTURES = {
@@ -30,7 +30,7 @@ PICTURES = {
     "comparison.png": "comparison.md",
 }
 
-# How files of text begin, and how they end.
+# First and last bytes of text files.
 _TEXTS = {
     "metrics.csv": (b"epoch,step,seconds,learning_rate,train/loss,", b""),
     "scores.csv": (b"case_id,region,dice,iou,precision,recall,hd95_mm,", b""),
@@ -42,8 +42,8 @@ _TEXTS = {
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
 }
-# What a JSON file of this name holds beside the version of volseg, a key at least; all others that
-# are written are data lists.
+# Keys of which a JSON file of this name holds at least one, beside the version of volseg; all other
+# JSON files that volseg writes are data lists.
 _DOCUMENTS = {
     "scores.json": {"cases", "summary"},
     "environment.json": {"versions"},
@@ -61,7 +61,7 @@ _FILE_ENDINGS = re.compile(
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is one that volseg wrote, as far as its name and content tell; no link is."""
+    """Whether volseg wrote a file, judged by its name and content; False for links."""
     if path.is_symlink():
         return False
     try:
@@ -71,17 +71,17 @@ def is_ours(path: Path) -> bool:
 
 
 def is_checkpoint(name: str) -> bool:
-    """Whether a file is called as a checkpoint of a run."""
+    """Whether a file has the name of a checkpoint of a run."""
     return _CHECKPOINT.fullmatch(name) is not None
 
 
 def is_log(name: str) -> bool:
-    """Whether a file is called as the log that a run writes for TensorBoard."""
+    """Whether a file has the name of a TensorBoard log of a run."""
     return name.startswith("events.out.tfevents.") and name.endswith(EVENTS_ENDING)
 
 
 def check_ours(path: Path, remedy: str = "move it away, or choose another with -o") -> None:
-    """Refuse, with OutputError, a place that holds what volseg did not write."""
+    """Raise OutputError if `path` holds something that volseg did not write."""
     if path.is_symlink():
         raise OutputError(
             f"{path} is a link to {path.readlink()}, which is not replaced",
@@ -95,7 +95,7 @@ def check_ours(path: Path, remedy: str = "move it away, or choose another with -
 
 
 def check_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse, with OutputError, outputs that are inputs, by whatever name or link."""
+    """Raise OutputError if an output is also an input, under any name or link."""
     read = {identity: path for path in inputs if (identity := _identity(path))}
     for path in outputs:
         if read and _identity(path) in read:
@@ -105,7 +105,7 @@ def check_no_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 
 
 def check_names_folder(path: Path, remedy: str) -> None:
-    """Refuse, with OutputError, the name of a file where a folder is to be made."""
+    """Raise OutputError if a folder that must be made is named like a file."""
     if not path.is_dir() and _FILE_ENDINGS.fullmatch(path.name):
         raise OutputError(
             f"{path} is named like a file, but a folder is expected", remedy=remedy, path=path
@@ -113,7 +113,7 @@ def check_names_folder(path: Path, remedy: str) -> None:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What all names of a file have in common; None if there is no such file."""
+    """Identity of a file, equal for all its names; None if there is no such file."""
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -122,7 +122,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _reader_of(path: Path) -> Callable[[Path], bool]:
-    """What tells whether the file at `path` is ours."""
+    """The function that recognises whether the file at `path` is ours."""
     if path.name in _TEXTS:
         return _is_text
     if path.name in _DOCUMENTS:
@@ -151,15 +151,15 @@ def _is_job(path: Path) -> bool:
 
 
 def data_list_text(content: Mapping[str, Any]) -> str:
-    """Text of a data list, a line for each case, with a digest that tells whether it was edited."""
+    """Text of a data list, a line for each case, with a digest that shows later edits."""
     text = _lines(content)
     return text.replace("{\n", f"{{\n{_seal(text)}", 1)
 
 
 def is_data_list(path: Path) -> bool:
-    """Whether a file is a data list as volseg wrote it, unchanged since.
+    """Whether a file is a data list that volseg wrote and nobody changed.
 
-    Lists of older versions, which have no digest, are known by their form.
+    Lists of older versions have no digest; they are recognised by their form.
     """
     if path.is_symlink():
         return False
@@ -192,7 +192,7 @@ def _seal(text: str) -> str:
 
 
 def _is_document(path: Path) -> bool:
-    """Whether it names volseg as all our documents do, those of older versions among the last."""
+    """Whether it names volseg at the top, or among its versions as older documents do."""
     content = read_json(path, OutputError)
     if not isinstance(content, dict) or not content.keys() & _DOCUMENTS[path.name]:
         return False
@@ -202,7 +202,7 @@ def _is_document(path: Path) -> bool:
 
 
 def _is_config(path: Path) -> bool:
-    """Whether it is a config with every option as `write_config` writes it, unchanged since."""
+    """Whether it is a config with all options that `write_config` wrote and nobody changed."""
     text = read_bytes(path, MOST_BYTES_YAML).decode("utf-8", "replace")
     try:
         content = parse_yaml(text)

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, folders made or refused in words, names of a run's files."""
+"""Atomic writing of files, making of folders, and the names of a run's files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if sys.platform != "win32":
 CONFIG_FILE, DATA_LIST_FILE = "config.yaml", "data_list.json"
 METRICS_FILE, MODEL_FILE = "metrics.csv", "model.safetensors"
 CURVES_FILE, SAMPLES_FILE = "curves.png", "samples.png"
-#: What `infer` made from what, beside its results.
+#: Inputs and settings of `infer`, beside its results.
 MANIFEST_FILE = "manifest.json"
 
 _UNFINISHED = re.compile(r"\.volseg-[0-9a-f]{8}-(?P<name>.+)")
@@ -34,16 +34,15 @@ _CHOOSE = "choose another with -o"
 
 @contextlib.contextmanager
 def atomic_write(path: Path, *, known: bool = False) -> Iterator[Path]:
-    """Temporary path beside `path`, same suffix, that takes its place when the block ends well.
+    """Temporary path with the suffix of `path`; replaces `path` when the block succeeds.
 
     Args:
         path: May hold an older file, if volseg wrote it.
-        known: The caller has made sure that the place is free or ours;
-            see `volseg.files.ownership`.
+        known: The caller has checked that `path` is free or ours; see `volseg.files.ownership`.
 
     Raises:
-        OutputError: If another program's file is there, or an OSError stops the writing; what was
-            there before stays.
+        OutputError: If `path` holds another program's file, or an OSError stops the writing; the
+            old file stays.
 
     Examples:
         >>> with atomic_write(Path("scores.csv")) as temporary:  # doctest: +SKIP
@@ -54,14 +53,14 @@ def atomic_write(path: Path, *, known: bool = False) -> Iterator[Path]:
         with held(temporary), signals.removing(partial(temporary.unlink, missing_ok=True)):
             yield temporary
             with temporary.open("rb+") as file:
-                os.fsync(file.fileno())  # some file systems report only now that they are full
+                os.fsync(file.fileno())  # some file systems report only here that they are full
             if not known:
                 check_ours(path)
             temporary.replace(path)
     except UnicodeEncodeError as error:
         name = shown(error.object[max(0, error.start - 30) : error.end])
         raise OutputError(
-            f"cannot write {path}: {name} in it is not UTF-8", remedy="rename what is called so"
+            f"cannot write {path}: {name} in it is not UTF-8", remedy="rename that file or folder"
         ) from None
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError) and "\0" not in str(path):
@@ -78,7 +77,7 @@ def resume_command(run: Path) -> str:
 
 
 def cannot_write(path: Path, error: Exception) -> OutputError:
-    """What is said where a place cannot be written."""
+    """Error for a path that cannot be written."""
     return OutputError(
         f"cannot write {path} ({reason(error)})",
         remedy="give a folder that you may write to and that has space",
@@ -86,14 +85,14 @@ def cannot_write(path: Path, error: Exception) -> OutputError:
 
 
 def unfinished_path(path: Path) -> Path:
-    """Another name for what will become `path` when it is whole."""
-    # Hidden, so that no search for cases finds it; random, since two jobs may write at a time.
+    """Temporary name of what becomes `path` when it is complete."""
+    # Hidden, so that no search for cases finds it; random, since two jobs may write at once.
     return path.with_name(f".volseg-{secrets.token_hex(4)}-{path.name}")
 
 
 @contextlib.contextmanager
 def held(unfinished: Path) -> Iterator[None]:
-    """Keep others from taking an unfinished file or folder, made if need be, for an orphan."""
+    """Lock an unfinished file or folder, so that no process removes it; makes a missing file."""
     if sys.platform == "win32":  # has no such locks
         yield
         return
@@ -108,12 +107,12 @@ def held(unfinished: Path) -> Iterator[None]:
 
 
 def remove_unfinished(folder: Path, is_written: Callable[[str], bool]) -> None:
-    """Remove what was begun in a folder by a process that was killed.
+    """Remove unfinished files that killed processes left in a folder.
 
     Args:
         folder: Need not exist.
-        is_written: Whether a file of this name is one that the calling command writes there; what
-            merely has a name of that kind stays.
+        is_written: Whether the calling command writes a file of this name there; other unfinished
+            files stay.
     """
     if not folder.is_dir():
         return
@@ -121,7 +120,7 @@ def remove_unfinished(folder: Path, is_written: Callable[[str], bool]) -> None:
         match = _UNFINISHED.fullmatch(name)
         if match is None or (path := folder / name).is_symlink() or not is_written(match["name"]):
             continue
-        # What is hidden in a folder of masks is not ours.
+        # Hidden files in a folder of masks are not ours.
         is_mixed = path.is_dir() and any(inner.name[0] == "." for inner in path.iterdir())
         if not is_mixed and _is_orphan(path):
             with contextlib.suppress(OSError):
@@ -129,7 +128,7 @@ def remove_unfinished(folder: Path, is_written: Callable[[str], bool]) -> None:
 
 
 def _is_orphan(path: Path) -> bool:
-    """Whether no process that is still running writes it."""
+    """Whether no running process is writing it."""
     if sys.platform == "win32":
         return True
     try:
@@ -148,14 +147,14 @@ def _is_orphan(path: Path) -> bool:
 
 
 def make_folder(folder: Path, remedy: str) -> None:
-    """Make a folder and those above it, if need be.
+    """Make a folder and its missing parents.
 
     Args:
         folder: May exist.
         remedy: What the user can do, as in "choose another with -o".
 
     Raises:
-        OutputError: If it cannot be made, or its name is that of a file.
+        OutputError: If it cannot be made, or is named like a file.
     """
     check_names_folder(folder, remedy)
     try:
@@ -167,10 +166,11 @@ def make_folder(folder: Path, remedy: str) -> None:
 
 
 def check_outputs(folder: Path, names: Collection[str]) -> None:
-    """Refuse, before any work, a folder in which a command could not write files of these names.
+    """Refuse, before any work, a folder in which a command could not write its files.
 
     Raises:
-        OutputError: If one is there that volseg did not write, or the name is that of a file.
+        OutputError: If one of `names` is there and volseg did not write it, or `folder` is named
+            like a file.
     """
     check_names_folder(folder, _CHOOSE)
     for name in names:
@@ -178,10 +178,10 @@ def check_outputs(folder: Path, names: Collection[str]) -> None:
 
 
 def make_output(folder: Path, names: Collection[str]) -> None:
-    """Make the folder of a command that writes files of these names, cleared of unfinished ones.
+    """Make the folder in which a command writes `names`, and remove unfinished files of them.
 
     Raises:
-        OutputError: As `check_outputs` and `make_folder`.
+        OutputError: As in `check_outputs` and `make_folder`.
     """
     check_outputs(folder, names)
     make_folder(folder, _CHOOSE)
@@ -189,7 +189,7 @@ def make_output(folder: Path, names: Collection[str]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file if volseg wrote it, and nothing else.
+    """Remove a file, if volseg wrote it.
 
     Raises:
         OutputError: If it cannot be removed.
