@@ -221,8 +221,8 @@ def test_a_run_that_finds_nothing_is_told_of(run, tmp_path):
     )
 
     said = (
-        "collapsed: WT is predicted only elsewhere: no voxel of it agrees with the reference in "
-        "any of the 5 cases that have it."
+        "collapsed: WT is predicted only elsewhere: no predicted voxel lies in the reference of "
+        "any of the 5 cases with WT."
     )
     assert f"- {said}" in lines_of(result)
     assert "works: WT" not in lines_of(result)

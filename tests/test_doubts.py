@@ -30,22 +30,25 @@ def table(*overlaps, failed=0):
         ([FOUND, MISSED, ALARM], None),
         ([FOUND, FOUND, EMPTY], None),
         ([], None),
-        ([MISSED, MISSED], "ET is in no prediction, but in the reference of 2 of 2 cases: nothing"),
+        ([MISSED, MISSED], "ET is in no prediction, but in the reference of 2 of 2 cases"),
         (
             [MISSED, BESIDE],
-            "only elsewhere: no voxel of it agrees with the reference in any of the 2",
+            "only elsewhere: no predicted voxel lies in the reference of any of the 2 cases with",
         ),
         (
             [MISSED, ALARM],
-            "only in other cases: no voxel of it agrees with the reference in the case",
+            "only in other cases: no predicted voxel lies in the reference of the case with ET",
         ),
-        ([MISSED, EMPTY, EMPTY], "was found; 2 of 3 cases without it on both sides count 1"),
-        ([EMPTY, EMPTY], "ET is in no reference of 2 cases, so that its scores say only in how "),
-        ([EMPTY, ALARM], "in how many of them none was predicted: 1"),
-        ([FOUND, EMPTY], "count 1; the mean Dice of those that have it is 0.889"),
+        (
+            [MISSED, EMPTY, EMPTY],
+            "1 of 3 cases; 2 of 3 cases have no ET in reference and prediction and count as 1",
+        ),
+        ([EMPTY, EMPTY], "ET is in no reference of 2 cases; its scores only count the cases "),
+        ([EMPTY, ALARM], "the cases without predicted ET: 1"),
+        ([FOUND, EMPTY], "count as 1; the mean Dice of the cases with ET is 0.889"),
     ],
 )
-def test_a_region_of_which_the_scores_say_little(overlaps, said):
+def test_a_region_with_a_misleading_mean(overlaps, said):
     found = doubts(table(*overlaps, failed=2))
 
     assert (found == ()) if said is None else (said in found[0] and len(found) == 1)

@@ -381,8 +381,7 @@ def test_a_mean_of_empty_label_maps_is_said_to_say_nothing(tmp_path):
 
     assert result.table.means("dice")["WT"] == pytest.approx(5 / 6)
     said = (
-        "WT is in no reference of 6 cases, so that its scores say only in how many of them none "
-        "was predicted: 5"
+        "WT is in no reference of 6 cases; its scores only count the cases without predicted WT: 5"
     )
     assert said in result.notes
     assert json.loads((tmp_path / "scores" / "scores.json").read_text())["doubts"][0] == said

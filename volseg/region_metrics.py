@@ -1,7 +1,7 @@
-"""Scores of regions as `torchmetrics.Metric`s, for the Lightning module of anybody.
+"""Scores of regions as `torchmetrics.Metric`s, for any Lightning module.
 
-What is counted lies where the batches are, and is summed over ranks; the arithmetic and the rule
-for empty masks are those of `volseg.metrics`.
+Counts stay on the device of the batches and are summed over ranks; the arithmetic and the policy
+for empty masks are in `volseg.metrics`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Average = Literal["voxels", "cases"]
 
 
 class RegionCounts(Metric):
-    """Voxels that predictions and references share, and that each has, summed for each region.
+    """Voxel counts of each region, summed over batches: in both, in prediction, in reference.
 
     Args:
         regions: Names of the R regions.
-        threshold: Smallest probability that counts, in (0, 1).
+        threshold: Smallest probability of a predicted voxel, in (0, 1).
         probabilities: Whether predictions that are not boolean are probabilities; else logits.
-        kwargs: Of `torchmetrics.Metric`.
+        kwargs: Arguments of `torchmetrics.Metric`.
 
     Attributes:
-        voxels: Those of both, of the prediction and of the reference, (3, R).
+        voxels: Counts of voxels in both, in the prediction and in the reference, (3, R).
     """
 
     full_state_update = False
@@ -47,7 +47,7 @@ class RegionCounts(Metric):
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
         self.regions = tuple(regions)
-        # Of logits, so that no sigmoid is needed.
+        # The threshold of logits, so that no sigmoid is needed.
         self.least = threshold if probabilities else math.log(threshold / (1 - threshold))
         empty = torch.zeros(3, len(self.regions), dtype=torch.int64)
         self.add_state("voxels", empty, dist_reduce_fx="sum")
@@ -57,31 +57,31 @@ class RegionCounts(Metric):
         """Count a batch.
 
         Args:
-            prediction: Masks if it is boolean, else logits or probabilities,
-                (B, R, I, J[, K]); regions are not nested here, as `volseg infer` nests them.
+            prediction: Boolean masks, logits or probabilities, (B, R, I, J[, K]); regions are not
+                nested here, unlike in `volseg infer`.
             reference: Masks of the same shape, boolean or 0 and 1.
 
         Raises:
-            ValueError: If the shapes differ, or are not of R regions.
+            ValueError: If the shapes differ or do not have R regions.
         """
-        # Nothing waits for the GPU here: the numbers stay on it.
+        # The counts stay on the GPU, so that nothing waits for it.
         axes = [0, *range(2, prediction.ndim)]
         self.voxels = self.voxels + self.counted(prediction, reference, axes)
 
     def compute(self) -> dict[str, torch.Tensor]:
-        """`{region: (tp, fp, fn)}` of all ranks; see `Overlap`."""
+        """`{region: (tp, fp, fn)}` over all ranks; see `Overlap`."""
         both, predicted, expected = self.voxels
         counts = torch.stack([both, predicted - both, expected - both], dim=1)
         return dict(zip(self.regions, counts, strict=True))
 
     def overlaps(self) -> dict[str, Overlap]:
-        """Overlap of each region, of what this rank has counted."""
+        """Overlap of each region, counted on this rank."""
         return _overlaps(self.regions, self.voxels.tolist())
 
     def counted(
         self, prediction: torch.Tensor, reference: torch.Tensor, axes: list[int]
     ) -> torch.Tensor:
-        """Voxels of both, of the prediction and of the reference, counted along some axes."""
+        """Counts of voxels in both, in the prediction and in the reference, along `axes`."""
         self._check(prediction, reference)
         predicted = prediction if prediction.dtype == torch.bool else prediction >= self.least
         expected = reference if reference.dtype == torch.bool else reference > 0.5
@@ -102,19 +102,19 @@ class RegionCounts(Metric):
 
 
 class RegionScore(RegionCounts):
-    """A score of each region, by the name that files give it.
+    """A score of each region, from counts of voxels.
 
     Args:
-        score: One of `volseg.metrics.COUNTED_SCORES`, such as `precision`.
+        score: Name of one of `volseg.metrics.COUNTED_SCORES`, such as `precision`.
         regions: Names of the R regions.
-        threshold: Smallest probability that counts, in (0, 1).
-        average: `cases`: mean over the items of all batches, each a whole case. `voxels`: score of
-            all voxels pooled, as if all batches were one image; for patches, which are no cases.
+        threshold: Smallest probability of a predicted voxel, in (0, 1).
+        average: `cases`: mean over the items of all batches, each item a whole case. `voxels`:
+            score of the voxels of all batches together, for items that are patches.
         probabilities: Whether predictions that are not boolean are probabilities; else logits.
-        kwargs: Of `torchmetrics.Metric`.
+        kwargs: Arguments of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If the score needs more than counts of voxels, or `average` is another word.
+        ValueError: If the score needs more than counts of voxels, or `average` is not known.
     """
 
     higher_is_better = True
@@ -156,7 +156,7 @@ class RegionScore(RegionCounts):
             self.cases = self.cases + 1
 
     def compute(self) -> dict[str, torch.Tensor]:
-        """`{region: score}`; NaN before a case was seen."""
+        """`{region: score}`; NaN before the first case."""
         if self.average == "voxels":
             scores = list(scores_of(self.overlaps(), self.score).values())
             values = self.totals.new_tensor(scores)
@@ -189,7 +189,7 @@ class RegionIoU(RegionScore):
 
 
 def scores_of(overlaps: Mapping[str, Overlap], score: Score) -> dict[str, float]:
-    """A score of each region, from its counts."""
+    """Values of a score by region, from the counts of each region."""
     values = {region: score.compute(RegionPair(of)) for region, of in overlaps.items()}
     return {region: value for region, value in values.items() if value is not None}
 

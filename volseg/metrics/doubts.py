@@ -1,4 +1,4 @@
-"""Scores that say less than they seem to: nothing was found, or there was nothing to find."""
+"""Means that mislead: of regions that no prediction found, or that no reference holds."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from volseg.metrics.table import ScoreRow, ScoreTable
 
 
 def doubts(table: ScoreTable) -> tuple[str, ...]:
-    """What a reader has to know before the means of a table, a sentence each.
+    """Sentences on the means of a table that mislead, at most one for each region.
 
-    By the policy for empty masks a case without a region, in which none was predicted, scores 1:
-    a model that finds nothing then has a mean above 0, and one of nothing but such cases a mean
-    of 1.
+    A region that is empty in both masks of a case scores 1, by the policy for empty masks. The mean
+    of a model that finds nothing can so be above 0, and is 1 if no reference holds the region.
 
     >>> none_found = {"dice": 0, "prediction_voxels": 0, "reference_voxels": 9}
     >>> doubts(ScoreTable((ScoreRow("a", "ET", none_found),)))
-    ('ET is in no prediction, but in the reference of 1 of 1 cases: nothing of it was found',)
+    ('ET is in no prediction, but in the reference of 1 of 1 cases',)
     """
     return tuple(
         sentence
         for region in table.regions
-        for sentence in _of_region(
+        for sentence in _sentences(
             region, [r for r in table.rows if r.region == region and r.status == "scored"]
         )
     )
 
 
-def _of_none_found(region: str, rows: Sequence[ScoreRow], there: Sequence[ScoreRow]) -> str:
+def _none_found(region: str, rows: Sequence[ScoreRow], with_region: Sequence[ScoreRow]) -> str:
+    n = len(with_region)
     if not any(row["prediction_voxels"] for row in rows):
-        return (
-            f"{region} is in no prediction, but in the reference of {len(there)} of {len(rows)} "
-            "cases: nothing of it was found"
-        )
-    beside = any(row["prediction_voxels"] for row in there)
-    having = "the case that has" if len(there) == 1 else f"any of the {len(there)} cases that have"
+        return f"{region} is in no prediction, but in the reference of {n} of {len(rows)} cases"
+    same_cases = any(row["prediction_voxels"] for row in with_region)
+    of_cases = "the case" if n == 1 else f"any of the {n} cases"
     return (
-        f"{region} is predicted only {'elsewhere' if beside else 'in other cases'}: no voxel of it "
-        f"agrees with the reference in {having} it"
+        f"{region} is predicted only {'elsewhere' if same_cases else 'in other cases'}: no "
+        f"predicted voxel lies in the reference of {of_cases} with {region}"
     )
 
 
-def _of_region(region: str, rows: Sequence[ScoreRow]) -> Iterator[str]:
-    there = [row for row in rows if row["reference_voxels"]]
+def _sentences(region: str, rows: Sequence[ScoreRow]) -> Iterator[str]:
+    with_region = [row for row in rows if row["reference_voxels"]]
     empty = [row for row in rows if not (row["reference_voxels"] or row["prediction_voxels"])]
-    counts_as_one = f"{len(empty)} of {len(rows)} cases without it on both sides count 1"
-    if rows and not there:
+    count_as_one = (
+        f"{len(empty)} of {len(rows)} cases have no {region} in reference and prediction and count "
+        "as 1"
+    )
+    if rows and not with_region:
         yield (
-            f"{region} is in no reference of {len(rows)} cases, so that its scores say only in how "
-            f"many of them none was predicted: {len(empty)}"
+            f"{region} is in no reference of {len(rows)} cases; its scores only count the cases "
+            f"without predicted {region}: {len(empty)}"
         )
-    elif there and not any(row["dice"] for row in there):
-        yield _of_none_found(region, rows, there) + (f"; {counts_as_one}" if empty else "")
+    elif with_region and not any(row["dice"] for row in with_region):
+        yield _none_found(region, rows, with_region) + (f"; {count_as_one}" if empty else "")
     elif rows and 2 * len(empty) >= len(rows):
-        mean = float(np.mean([row["dice"] for row in there]))
-        yield f"{region}: {counts_as_one}; the mean Dice of those that have it is {mean:.3f}"
+        mean = float(np.mean([row["dice"] for row in with_region]))
+        yield f"{count_as_one}; the mean Dice of the cases with {region} is {mean:.3f}"

@@ -1,4 +1,4 @@
-"""Scores of groups of cases: by institution, by scanner, by channels that are missing."""
+"""Scores of groups of cases: by institution, scanner or missing channels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from volseg.files.writing import atomic_write
 from volseg.metrics.scores import COUNTED_SCORES
 from volseg.metrics.table import ScoreRow, ScoreTable, known_values
 
-#: Column of the channels that a case lacks, and its value for a case that lacks none.
+#: Column of missing channels, and its value for a case with all channels.
 MISSING_CHANNELS, COMPLETE = "missing channels", "none"
-#: Value of a case that a column says nothing of.
+#: Value of a case without an entry in the column.
 NOT_KNOWN = "not known"
 
 Groups = Mapping[str, Mapping[str, str]]
@@ -27,13 +27,13 @@ class GroupRow:
     """Scores of one region in the cases of one group.
 
     Attributes:
-        column: What the cases are grouped by.
-        value: What these cases have there.
-        region: The region.
-        n: Scored cases.
-        n_unscored: Cases that are missing or failed, which are in no mean.
-        mean: Mean of each score over the scored cases; None if there is none.
-        median: Median of each score.
+        column: Column that groups the cases, such as `institution`.
+        value: Value of the column in this group.
+        region: Name of the region.
+        n: Number of scored cases.
+        n_unscored: Number of missing or failed cases, which no mean includes.
+        mean: Mean of each score over the scored cases, by name; None without scored cases.
+        median: Median of each score, likewise.
     """
 
     column: str
@@ -47,7 +47,7 @@ class GroupRow:
 
 @dataclass(frozen=True)
 class GroupTable:
-    """Rows by column, value and region; make it with `of`."""
+    """Rows by column, value and region; built by `of`."""
 
     rows: tuple[GroupRow, ...] = ()
 
@@ -58,18 +58,18 @@ class GroupTable:
         groups: Groups,
         missing_channels: Mapping[str, Iterable[str]] | None = None,
     ) -> GroupTable:
-        """Scores of every group of the cases of a table.
+        """Scores of each group of cases of a table.
 
         Args:
             table: Scores of the cases.
-            groups: `{case_id: {column: value}}`; a case without a value is in the group
-                `NOT_KNOWN` of that column.
-            missing_channels: Channels that each case lacks. Where a case lacks one, they are one
-                more column, with values such as "t1n t1c" or "none"; of a case that is itself
-                missing, `NOT_KNOWN`.
+            groups: `{case_id: {column: value}}`; a case without a value belongs to the group
+                `NOT_KNOWN` of the column.
+            missing_channels: Missing channels of each case. If any case has some, the table gets
+                a further column with values such as "t1n t1c" or "none"; cases without a
+                prediction get `NOT_KNOWN`.
 
         Returns:
-            Rows in the order of columns, of values (numbers by size), of regions.
+            Rows in the order of columns, then of values (numbers by size), then of regions.
         """
         columns = _columns(table, groups, missing_channels or {})
         return cls(
@@ -101,7 +101,7 @@ class GroupTable:
         return document
 
     def to_csv(self, path: Path) -> None:
-        """Write a line for each column, value and region; OutputError if it cannot be written."""
+        """Write a line for each column, value and region; OutputError if writing fails."""
         statistics = [f"{kind}_{s.name}" for s in COUNTED_SCORES for kind in ("mean", "median")]
         with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -118,7 +118,7 @@ class GroupTable:
 def _columns(
     table: ScoreTable, groups: Groups, missing_channels: Mapping[str, Iterable[str]]
 ) -> dict[str, dict[str, str]]:
-    """Value of every case of the table, by column; only columns that say something of a case."""
+    """`{column: {case_id: value}}`; only columns with a value for at least one case."""
     case_ids = list(dict.fromkeys(row.case_id for row in table.rows))
     names = dict.fromkeys(name for case_id in case_ids for name in groups.get(case_id, {}))
     columns = {
@@ -127,7 +127,7 @@ def _columns(
     }
     lacking = {case_id: " ".join(missing_channels.get(case_id, ())) for case_id in case_ids}
     if any(lacking.values()):
-        # Nobody has looked at the channels of a case without a prediction.
+        # No record holds the channels of a case without a prediction.
         complete = dict.fromkeys(case_ids, COMPLETE) | dict.fromkeys(
             table.cases("missing"), NOT_KNOWN
         )
@@ -150,7 +150,7 @@ def _row(column: str, value: str, region: str, members: list[ScoreRow]) -> Group
 
 
 def _by_size(value: str) -> tuple[bool, float, str]:
-    """Numbers by size, then words by letter, then what is not known."""
+    """Sort key: numbers by size, then words by letter, then `NOT_KNOWN`."""
     try:
         return False, float(value), value
     except ValueError:

@@ -1,8 +1,8 @@
-"""Overlap of two masks: one count of voxels, and Dice, IoU, precision and recall from it.
+"""Overlap of two masks: counts of voxels, and Dice, IoU, precision and recall from them.
 
-Empty masks are scored as BraTS does: when both masks are empty every score is 1, because the case
-has no such tissue and the model rightly found none; when only one is empty every score is 0, also
-the precision of an empty prediction and the recall of an empty reference, which are 0 / 0.
+Empty masks score as in BraTS. When both masks are empty every score is 1: the case has no such
+tissue and the model rightly found none. When one mask is empty every score is 0, also the precision
+of an empty prediction and the recall of an empty reference, which are 0 / 0.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Overlap:
-    """Voxels that prediction and reference share (`tp`) or have alone (`fp`, `fn`).
+    """Counts of voxels: in both masks (`tp`), only predicted (`fp`), only in the reference (`fn`).
 
-    Counts of parts of a volume, such as its slices, add up to the counts of the whole.
+    The counts of the slices of a volume add up to the counts of the volume.
 
     >>> top, bottom = Overlap(tp=2, fp=1, fn=0), Overlap(tp=1, fp=0, fn=2)
     >>> (top + bottom).dice
@@ -34,7 +34,7 @@ class Overlap:
 
     @classmethod
     def of(cls, prediction: Mask, reference: Mask) -> Overlap:
-        """Count the voxels of two boolean masks of one shape, whatever that shape is.
+        """Overlap of two boolean masks of the same shape, with any number of axes.
 
         Raises:
             ValueError: If a mask is not boolean or the shapes differ.
@@ -49,12 +49,12 @@ class Overlap:
 
     @property
     def prediction_voxels(self) -> int:
-        """Voxels of the prediction."""
+        """Number of voxels of the prediction."""
         return self.tp + self.fp
 
     @property
     def reference_voxels(self) -> int:
-        """Voxels of the reference."""
+        """Number of voxels of the reference."""
         return self.tp + self.fn
 
     @property
@@ -69,12 +69,12 @@ class Overlap:
 
     @property
     def precision(self) -> float:
-        """Share of the prediction that is right, also called positive predictive value."""
+        """Share of the predicted voxels that is correct, also called positive predictive value."""
         return self._ratio(self.tp, self.prediction_voxels)
 
     @property
     def recall(self) -> float:
-        """Share of the reference that is found, also called sensitivity."""
+        """Share of the reference voxels that is found, also called sensitivity."""
         return self._ratio(self.tp, self.reference_voxels)
 
     def _ratio(self, part: int, whole: int) -> float:
@@ -86,21 +86,21 @@ def region_overlaps(prediction: Masks, reference: Masks) -> dict[str, Overlap]:
     """Overlap of each region of one case.
 
     Args:
-        prediction: Predicted mask of each region, by name; all of one shape.
+        prediction: Predicted mask of each region, by name; all of the same shape.
         reference: Reference masks of the same regions.
 
     Returns:
-        An `Overlap` for each region, in the order of `prediction`.
+        `Overlap` of each region, by name, in the order of `prediction`.
 
     Raises:
-        ValueError: If a mask is not boolean, or regions or shapes differ.
+        ValueError: If a mask is not boolean, or the regions or shapes differ.
     """
     check_regions(prediction, reference)
     return {region: Overlap.of(mask, reference[region]) for region, mask in prediction.items()}
 
 
 def check_regions(prediction: Masks, reference: Masks) -> None:
-    """Raise ValueError unless the masks are of the same regions."""
+    """Raise ValueError unless both sides have masks of the same regions."""
     if set(prediction) != set(reference):
         raise ValueError(
             f"masks must be of the same regions, got {list(prediction)} and {list(reference)}"
@@ -108,7 +108,7 @@ def check_regions(prediction: Masks, reference: Masks) -> None:
 
 
 def check_masks(prediction: Mask, reference: Mask) -> None:
-    """Raise ValueError unless both masks are boolean and of one shape."""
+    """Raise ValueError unless both masks are boolean and of the same shape."""
     if prediction.dtype != np.bool_ or reference.dtype != np.bool_:
         raise ValueError(f"masks must be boolean, got {prediction.dtype} and {reference.dtype}")
     if prediction.shape != reference.shape:

@@ -1,4 +1,4 @@
-"""What other commands read of a `scores.json`: that it is one, and what it holds."""
+"""Reading of `scores.json`, with a check of its content."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ class _Document(_Open):
     failed: list[str] = []
 
     @model_validator(mode="after")
-    def _no_score_is_of_some_cases_alone(self) -> _Document:
-        there = {
+    def _all_cases_have_the_same_scores(self) -> _Document:
+        score_names = {
             (case_id, region): values.model_fields_set & {score.name for score in COUNTED_SCORES}
             for case_id, case in self.cases.items()
             for region, values in case.regions.items()
         }
-        of_any = set().union(*there.values())
-        for (case_id, region), names in there.items():
-            if absent := sorted(of_any - names):
+        in_any_case = set().union(*score_names.values())
+        for (case_id, region), names in score_names.items():
+            if absent := sorted(in_any_case - names):
                 raise ValueError(f"case {case_id} has no {absent[0]} of {region}")
         return self
 
@@ -90,12 +90,13 @@ def scores_of(summary: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """Content of a `scores.json`, as `ScoreRecord.write` wrote it.
+    """Content of a `scores.json` that `ScoreRecord.write` wrote.
 
     Raises:
-        DataListError: If it cannot be read, or is none; caused by an OSError if it is not there.
+        DataListError: If the file cannot be read or is no `scores.json`; its cause is an OSError
+            if the file does not exist.
     """
-    remedy = "write it anew with volseg evaluate"
+    remedy = "write it again with volseg evaluate"
     content = read_json(path, DataListError, remedy=remedy)
     try:
         return fitting(_Document, content)

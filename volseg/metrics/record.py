@@ -1,4 +1,4 @@
-"""The files that scores are kept in, the same of every command: cases, slices, groups, JSON."""
+"""Files of scores, the same for each command: `scores.csv`, `scores.json` and their companions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from volseg.metrics.groups import Groups, GroupTable
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
 
-#: Files of scores; the last two only where there are slices, or groups.
+#: Files of scores; the last two only if slices or groups are scored.
 CASES_FILE, SUMMARY_FILE = "scores.csv", "scores.json"
 SLICES_FILE, GROUPS_FILE = "slices.csv", "groups.csv"
 SCORE_FILES = (CASES_FILE, SUMMARY_FILE, SLICES_FILE, GROUPS_FILE)
@@ -21,13 +21,13 @@ SCORE_FILES = (CASES_FILE, SUMMARY_FILE, SLICES_FILE, GROUPS_FILE)
 
 @dataclass(frozen=True)
 class ScoreRecord:
-    """Scores of a set of cases, and what is known of the cases.
+    """Scores of a set of cases, with the groups and missing channels of the cases.
 
     Attributes:
         table: Scores of the patient volumes.
-        slices: Those of their slices; empty if they were not asked for.
+        slices: Scores of their slices; empty if slices are not scored.
         groups: `{case_id: {column: value}}`, such as `{"a": {"institution": "CS"}}`.
-        missing_channels: Channels that a case lacks; cases that lack none may be left out.
+        missing_channels: `{case_id: channels}`; cases with all channels may be left out.
     """
 
     table: ScoreTable
@@ -37,20 +37,21 @@ class ScoreRecord:
 
     @property
     def by_group(self) -> GroupTable:
-        """Scores by group, missing channels being one more."""
+        """Scores by group; missing channels are one of the columns."""
         return GroupTable.of(self.table, self.groups, self.missing_channels)
 
     def write(self, folder: Path, about: Mapping[str, Any]) -> tuple[str, ...]:
-        """Write `scores.csv` and `scores.json`, and `slices.csv` and `groups.csv` where they apply.
+        """Write `scores.csv` and `scores.json`; `slices.csv` and `groups.csv` if they have rows.
 
-        Those of an earlier call that no longer apply are removed: they would pass for these.
+        A `slices.csv` or `groups.csv` of an earlier call that no longer applies is removed, so that
+        nobody takes it for a file of this call.
 
         Args:
-            folder: It exists.
-            about: What `scores.json` holds first.
+            folder: An existing folder.
+            about: Entries that `scores.json` starts with.
 
         Returns:
-            Names of the files that were written.
+            Names of the written files.
 
         Raises:
             OutputError: If a file cannot be written.

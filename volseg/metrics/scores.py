@@ -1,4 +1,4 @@
-"""The scores of a region: each is one entry, which tables, files, TensorBoard and pages follow."""
+"""The registry of scores: tables, files, TensorBoard and pages show what its entries define."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import numpy.typing as npt
 from volseg.metrics.overlap import Mask, Overlap
 from volseg.metrics.surface import HD95_PENALTY_MM, hausdorff_95
 
-# Decimals of a CSV file beyond those of a table: enough to rank cases, few enough to read.
+# Decimals in CSV files, beyond those of tables: enough to rank cases, few enough to read.
 _MORE_DIGITS = 2
 
-_UNKNOWN_SIZE = "none where the size of a voxel is not known"
+_UNKNOWN_SIZE = "none if the voxel size is not known"
 
 
 @dataclass(frozen=True)
 class RegionPair:
-    """Prediction and reference of one region: their counts and, where known, masks and sizes.
+    """Prediction and reference of one region: counts and, if known, masks and voxel size.
 
     Attributes:
-        overlap: Voxels that the two share or have alone.
-        voxel_ml: Volume of a voxel; None: not known.
-        masks: The prediction and the reference, of one shape; None where counts alone were kept,
-            as in validation and for slices.
-        steps_mm: Steps from voxel to voxel along the axes of `masks`, as `Grid.steps_mm` has them;
-            None: not known.
+        overlap: Counts of voxels.
+        voxel_ml: Volume of a voxel in ml; None if not known.
+        masks: Prediction and reference, of the same shape; None where only counts are kept, as in
+            validation and for slices.
+        steps_mm: Steps between neighbouring voxels along the axes of `masks` in mm, as in
+            `Grid.steps_mm`; None if not known.
     """
 
     overlap: Overlap
@@ -37,32 +37,32 @@ class RegionPair:
 
     @property
     def hd95_mm(self) -> float | None:
-        """See `hausdorff_95`; None without masks or steps."""
+        """Value of `hausdorff_95`; None without masks or steps."""
         if self.masks is None or self.steps_mm is None:
             return None
         return hausdorff_95(*self.masks, self.steps_mm)
 
     def volume_ml(self, voxels: int) -> float | None:
-        """Volume of this many voxels; None where the size of a voxel is not known."""
+        """Volume of a number of voxels in ml; None if the voxel size is not known."""
         return None if self.voxel_ml is None else voxels * self.voxel_ml
 
 
 @dataclass(frozen=True)
 class Score:
-    """What is told of a region of a case by one number.
+    """Definition of one score of a region of a case.
 
     Attributes:
-        name: Key and column in files, with the unit at its end: `hd95_mm`.
+        name: Key and column in files, ending with the unit: `hd95_mm`.
         title: Name for readers.
-        definition: What it is, for the files that hold it and for the pages.
-        compute: Gives the number; None where the pair does not hold what it needs.
+        definition: Definition for files and pages.
+        compute: Function from a pair to the value; None if the pair lacks masks or voxel size.
         unit: Unit for readers; empty for a ratio.
-        digits: Decimals that a table shows.
-        best: Value of a perfect prediction, also where both masks are empty; None for a size, of
-            which none is better.
-        worst: Value where exactly one mask is empty, and of a case without a prediction.
-        counted: Whether the counts of voxels are enough. Then it is also told of slices, of groups,
-            of validation in training, and compared between runs.
+        digits: Decimals in tables.
+        best: Value of a perfect prediction, also if both masks are empty; None for a size, which
+            is neither good nor bad.
+        worst: Value if exactly one mask is empty, and of a case without a prediction.
+        counted: Whether counts of voxels are enough to compute it. Such scores also exist for
+            slices, groups and the validation in training, and are compared between runs.
     """
 
     name: str
@@ -84,11 +84,11 @@ class Score:
 
     @property
     def heading(self) -> str:
-        """Head of a column of a table: the title, and the unit if there is one."""
+        """Heading of a table column: title and, if there is one, unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
     def text(self, value: float | None) -> str:
-        """A value for a table, or a dash.
+        """A value as text for a table; a dash for None.
 
         >>> get_score("hd95_mm").text(3.14159), get_score("dice").text(None)
         ('3.14', '-')
@@ -96,7 +96,7 @@ class Score:
         return "-" if value is None else f"{value:.{self.digits}f}"
 
     def rounded(self, value: float | None) -> float | None:
-        """A value for a CSV file; JSON files hold all of its digits.
+        """A value rounded for a CSV file; JSON files hold all digits.
 
         >>> get_score("dice").rounded(2 / 3)
         0.66667
@@ -104,7 +104,7 @@ class Score:
         return value if value is None else round(value, self.digits + _MORE_DIGITS)
 
 
-#: All scores, in the order of columns. A new one goes last, so that the others keep their places.
+#: All scores, in the order of columns. New scores go last, so that columns keep their places.
 SCORES: tuple[Score, ...] = (
     Score(
         "dice",
@@ -183,9 +183,9 @@ SCORES: tuple[Score, ...] = (
     ),
 )
 
-#: Those of which one value is better than another.
+#: Scores that rate a prediction: all but the sizes.
 RATED_SCORES = tuple(score for score in SCORES if score.better)
-#: Those that need no more than counts of voxels; see `Score.counted`.
+#: Scores that are computed from counts of voxels alone; see `Score.counted`.
 COUNTED_SCORES = tuple(score for score in SCORES if score.counted)
 
 
@@ -193,12 +193,12 @@ _BY_NAME = {score.name: score for score in SCORES}
 
 
 def get_score(name: str) -> Score:
-    """The score of that name; KeyError if there is none."""
+    """Score by its name; KeyError if there is none."""
     return _BY_NAME[name]
 
 
 def _in_words(values: Iterable[tuple[Score, float | None]]) -> str:
-    """Scores by the value that they share: `Dice and IoU are 1, HD95 is 0 mm`."""
+    """Scores with their values, equal values joined: `Dice and IoU are 1, HD95 is 0 mm`."""
     titles: dict[str, list[str]] = {}
     for score, value in values:
         titles.setdefault(f"{value:g} {score.unit}".strip(), []).append(score.title)
@@ -213,6 +213,6 @@ EMPTY_MASK_POLICY = (
     "As BraTS 2017 to 2022: when reference and prediction are both empty, "
     f"{_in_words((score, score.best) for score in RATED_SCORES)}; when only one of them is empty, "
     f"{_in_words((score, score.worst) for score in RATED_SCORES)} ({HD95_PENALTY_MM} mm is the "
-    "diagonal of 240 x 240 x 155 mm). Every scored case is in every mean; in those in mm or ml, "
-    "every one with a known size of a voxel."
+    "diagonal of 240 x 240 x 155 mm). Each mean includes all scored cases; means in mm or ml only "
+    "the cases with a known voxel size."
 )

@@ -1,9 +1,9 @@
-"""Scores of the slices of volumes, and the two means of them that papers report.
+"""Scores of slices, and the two means over slices that papers report.
 
-Three numbers bear the name of Dice where slices are segmented, and they differ: the score of the
-patient volume, which is that of a `ScoreTable`; the mean over the slices that hold tumour in the
-reference; and the mean over all slices, in which each slice that both sides leave empty counts as
-1. Most slices of a head hold no tumour, so the third says more of those than of the tumour.
+Three different numbers are called Dice where slices are segmented: the score of the patient volume,
+see `ScoreTable`; the mean over the slices with tumour in the reference; and the mean over all
+slices, where each slice that is empty in prediction and reference counts as 1. Most slices of a
+head hold no tumour, so the third number depends more on the empty slices than on the tumour.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from volseg.labels import Masks
 from volseg.metrics.overlap import Mask, Overlap, check_masks, check_regions
 from volseg.metrics.scores import COUNTED_SCORES, RegionPair
 
-#: What each number of a summary of slices is, and what the score of a case is beside them.
+#: Definitions of the numbers of a summary of slices, and of the score of a case for comparison.
 SLICE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
-        "summary": "not of slices: score of the patient volume, the voxels of all slices of a case "
-        "counted together, as Buda et al. 2019 report it; where each image is a case, of the image",
-        "tumour_slices": "mean over the slices of all cases that hold a voxel of the region in the "
-        "reference; where the prediction is empty, every score is 0",
-        "all_slices": "mean over all slices of all cases, the empty ones counted: where reference "
-        "and prediction are both empty, every score is 1, where only one of them is, it is 0",
-        "n": "slices in the mean; those of a case that is missing or failed are in none",
+        "summary": "not of slices: score of the patient volume from the voxels of all slices of a "
+        "case together, as Buda et al. 2019 report it; if each image is a case, score of the image",
+        "tumour_slices": "mean over the slices of all cases with a voxel of the region in the "
+        "reference; if the prediction is empty, every score is 0",
+        "all_slices": "mean over all slices of all cases, also the empty slices: if reference and "
+        "prediction are both empty, every score is 1; if only one of them is empty, 0",
+        "n": "number of slices in the mean; slices of missing or failed cases are not included",
         "slice": "counted from 1 along the third axis",
     }
 )
@@ -44,10 +44,10 @@ class SliceRow:
     """Voxel counts of one region in one slice.
 
     Attributes:
-        case_id: The case.
-        region: The region.
+        case_id: Id of the case.
+        region: Name of the region.
         slice: Number of the slice, from 1.
-        overlap: Its voxel counts, and the scores from them.
+        overlap: Counts of voxels.
     """
 
     case_id: str
@@ -57,10 +57,10 @@ class SliceRow:
 
 
 def slice_rows(case_id: str, prediction: Masks, reference: Masks) -> list[SliceRow]:
-    """Rows of each region and slice of one case.
+    """Rows of one case, one for each region and slice.
 
     Args:
-        case_id: The case.
+        case_id: Id of the case.
         prediction: Predicted mask (I, J, K) of each region, by name.
         reference: Reference masks of the same regions.
 
@@ -68,7 +68,7 @@ def slice_rows(case_id: str, prediction: Masks, reference: Masks) -> list[SliceR
         Rows by region, then by slice along K.
 
     Raises:
-        ValueError: If a mask is not boolean or not of three axes, or regions or shapes differ.
+        ValueError: If a mask is not boolean or has not three axes, or regions or shapes differ.
     """
     check_regions(prediction, reference)
     return [
@@ -92,13 +92,13 @@ def _slice_overlaps(prediction: Mask, reference: Mask) -> list[Overlap]:
 
 @dataclass(frozen=True)
 class SliceTable:
-    """Rows of slices, in the order of case ids; make it with `of`."""
+    """Rows of slices, in the order of case ids; built by `of`."""
 
     rows: tuple[SliceRow, ...] = ()
 
     @classmethod
     def of(cls, rows: Iterable[SliceRow]) -> SliceTable:
-        """Table of rows in any order; of a slice and region that come twice, the first counts."""
+        """Table of rows in any order; the first row of each slice and region counts."""
         first: dict[tuple[str, str, int], SliceRow] = {}
         for row in rows:
             first.setdefault((row.case_id, row.region, row.slice), row)
@@ -127,11 +127,11 @@ class SliceTable:
         return summary
 
     def to_dict(self) -> dict[str, Any]:
-        """What `scores.json` holds of slices: both means, and what they mean."""
+        """Entries of `scores.json` on slices: both means and their definitions."""
         return {"slices": self.summary(), "slice_definitions": dict(SLICE_DEFINITIONS)}
 
     def to_csv(self, path: Path) -> None:
-        """Write a line for each case, region and slice; OutputError if it cannot be written."""
+        """Write a line for each case, region and slice; OutputError if writing fails."""
         with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             names = [score.name for score in COUNTED_SCORES]

@@ -1,8 +1,9 @@
 """Distance between the surfaces of two masks, in mm.
 
-The surface of a mask is its voxels with a face neighbour outside the mask; what lies beyond the
-border of the volume is outside. When both masks are empty the distance is 0; when one is empty it
-is undefined, and BraTS puts the diagonal of its volume in its place: nothing drops out of a mean.
+The surface of a mask consists of its voxels with a face neighbour outside the mask; beyond the
+border of the volume everything is outside. When both masks are empty the distance is 0. When one
+mask is empty the distance is undefined; BraTS replaces it by the diagonal of its volume, so that no
+case drops out of a mean.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from scipy.spatial import cKDTree
 from volseg.images.boxes import bounding_box
 from volseg.metrics.overlap import Mask, check_masks
 
-#: HD95 when one mask is empty: the diagonal of the 240 x 240 x 155 mm of BraTS 2017 to 2022.
+#: HD95 when one mask is empty: diagonal of the volumes of BraTS 2017 to 2022, 240 x 240 x 155 mm.
 HD95_PENALTY_MM = 373.13
 
-# How many voxels away, along each axis, a neighbour is looked for before a tree is built.
+# Voxels along each axis to search for a neighbour before a tree is built.
 _REACH = 4
 
 
@@ -29,26 +30,27 @@ def hausdorff_95(
     spacing_mm: npt.ArrayLike,
     penalty_mm: float = HD95_PENALTY_MM,
 ) -> float:
-    """95th percentile of the Hausdorff distance, the larger one of the two directions.
+    """95th percentile of the Hausdorff distance (HD95) of two masks, in mm.
 
-    For each surface voxel of one mask the distance to the nearest surface voxel of the other is
-    taken; 95 % of these distances are at most the value of that direction (with linear
-    interpolation between ranks). This is what MONAI computes [1]. DeepMind's surface-distance,
-    which BraTS uses from 2023 on, weighs each distance by the area of its surface element and
-    differs by a fraction of a voxel.
+    The directed distance is the 95th percentile (with linear interpolation between ranks) of the
+    distances from each surface voxel of one mask to the nearest surface voxel of the other mask.
+    HD95 is the larger of both directions, as in MONAI [1]. DeepMind's surface-distance, which BraTS
+    uses since 2023, weighs each distance by the area of its surface element and differs by a
+    fraction of a voxel.
 
     Args:
         prediction: Predicted mask, any number of spatial axes.
         reference: Reference mask, same shape.
-        spacing_mm: Distance of neighbouring voxels along each axis; where axes are not
-            perpendicular, a matrix whose columns are the steps along them.
-        penalty_mm: Value when exactly one mask is empty.
+        spacing_mm: Distance of neighbouring voxels along each axis; for axes that are not
+            perpendicular, a matrix whose columns are the steps along the axes.
+        penalty_mm: Value if exactly one mask is empty.
 
     Returns:
-        Distance in mm; 0 when both masks are empty.
+        Distance in mm; 0 if both masks are empty.
 
     Raises:
-        ValueError: If a mask is not boolean, the shapes differ or `spacing_mm` has another length.
+        ValueError: If a mask is not boolean, the shapes differ or `spacing_mm` does not have one
+            value for each axis.
 
     References:
         [1] `monai.metrics.compute_hausdorff_distance(percentile=95, spacing=...)`
@@ -68,9 +70,9 @@ def hausdorff_95(
 
 
 def _surface(mask: Mask) -> Mask:
-    """Voxels of a mask that have a face neighbour outside, with `_REACH` empty ones around all."""
+    """Surface voxels of a mask, padded by `_REACH` empty voxels on each side."""
     padded = np.pad(np.ascontiguousarray(mask), _REACH)
-    # A neighbour is a fixed number of bytes away; the rim keeps the ends of rows apart.
+    # A neighbour is a fixed number of bytes away; the padding separates the ends of rows.
     flat = padded.ravel()
     inner = flat.copy()
     for stride in padded.strides:
@@ -80,16 +82,16 @@ def _surface(mask: Mask) -> Mask:
 
 
 def _distances(here: Mask, there: Mask, steps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Distance of each voxel of `here` to the nearest voxel of `there`, in mm, in no order.
+    """Distances from the voxels of `here` to the nearest voxel of `there`, in mm, in no order.
 
-    Those beyond the 95th percentile may be infinite instead.
+    Distances beyond the 95th percentile may be infinite.
     """
     left = np.flatnonzero(here)
     distances = np.full(left.size, np.inf)
     # The percentile lies between two ranks; the upper one must be known too.
     needed = min(left.size, int(0.95 * (left.size - 1)) + 2)
     found, flat = 0, there.ravel()
-    # Most voxels have a neighbour so near that a look around finds it sooner than a tree.
+    # Most voxels have so near a neighbour that a search around them is faster than a tree.
     for step, distance in _near(here.strides, steps):
         left = left[~flat[left + step]]
         distances[found : distances.size - left.size] = distance
@@ -100,7 +102,7 @@ def _distances(here: Mask, there: Mask, steps: npt.NDArray[np.float64]) -> npt.N
         _in_mm(np.stack(np.unravel_index(voxels, here.shape), axis=-1), steps)
         for voxels in (left, np.flatnonzero(flat))
     )
-    # A plain tree is built faster than a balanced one, and is not slower to ask.
+    # A plain tree is built faster than a balanced tree, and its queries are as fast.
     tree = cKDTree(known, leafsize=32, balanced_tree=False, compact_nodes=False)
     distances[found:] = tree.query(asked)[0]
     return distances
@@ -114,15 +116,15 @@ def _in_mm(
 
 
 def _near(strides: Sequence[int], steps: npt.NDArray[np.float64]) -> list[tuple[int, float]]:
-    """Steps in memory to the voxels around one, and their distances in mm, nearest first.
+    """Steps in memory from a voxel to its neighbours, and their distances in mm, nearest first.
 
-    They end where voxels more than `_REACH` away along an axis would have to come.
+    The list ends before the first distance at which a voxel beyond `_REACH` could be nearer.
     """
     axes = len(strides)
     around = np.indices((2 * _REACH + 1,) * axes).reshape(axes, -1).T - _REACH
     distances = np.linalg.norm(_in_mm(around, steps), axis=1)
     order = np.argsort(distances, kind="stable")
-    # From one plane of voxels to the next, which is less than a step where that is oblique.
+    # Distance between planes of voxels, which is less than a step along an oblique axis.
     planes = steps if steps.ndim == 1 else 1 / np.linalg.norm(np.linalg.inv(steps), axis=1)
     order = order[distances[order] < (_REACH + 1) * planes.min()]
     return list(zip((around @ strides)[order].tolist(), distances[order].tolist(), strict=True))

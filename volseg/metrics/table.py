@@ -1,7 +1,7 @@
-"""Scores of many cases as one table: rows per case and region, their summary, CSV and JSON.
+"""Table of the scores of many cases: a row per case and region, their summary, CSV and JSON.
 
-A case that has no score, because its prediction is missing or could not be scored, keeps its rows:
-it is counted in every summary and named in every file.
+A case without scores, because its prediction is missing or could not be scored, keeps its rows:
+each summary counts it and each file names it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from volseg.metrics.scores import EMPTY_MASK_POLICY, SCORES, RegionPair, Score, 
 
 Status = Literal["scored", "missing", "failed"]
 
-#: What each number of a table and of its summary is.
+#: Definitions of the numbers of a table and of its summary.
 DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {score.name: score.definition for score in SCORES}
     | {
         "mean, median": "over the scored cases",
         "std": "sample standard deviation (n - 1) over the scored cases",
-        "mean_missing_as_worst": "mean in which each missing or failed case counts with the worst "
-        "value of the score",
+        "mean_missing_as_worst": "mean over all cases, with the worst value of the score for each "
+        "missing or failed case",
         "n_cases": "scored cases",
         "n_empty_reference, n_empty_prediction": "scored cases without a voxel of the region",
         "n_missing": "cases of the reference without a prediction",
@@ -45,10 +45,10 @@ class ScoreRow:
     """Scores of one region of one case.
 
     Attributes:
-        case_id: The case.
-        region: The region.
-        scores: Value by name of the score; one that is absent or None was not computed.
-        status: Whether the case is scored, missing or failed.
+        case_id: Id of the case.
+        region: Name of the region.
+        scores: Values by name of the score; an absent score or None was not computed.
+        status: `scored`, `missing` or `failed`.
     """
 
     case_id: str
@@ -61,22 +61,21 @@ class ScoreRow:
 
     @classmethod
     def of(cls, case_id: str, region: str, pair: RegionPair) -> ScoreRow:
-        """Row of a scored region: every score of what is known of its masks."""
+        """Row of a scored region: all scores that the pair has data for."""
         return cls(case_id, region, {score.name: score.compute(pair) for score in SCORES})
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Rows of scores, in the order of case ids; make it with `of`."""
+    """Rows of scores, in the order of case ids; built by `of`."""
 
     rows: tuple[ScoreRow, ...] = ()
 
     @classmethod
     def of(cls, rows: Iterable[ScoreRow]) -> ScoreTable:
-        """Table of rows in any order, each case and region once.
+        """Table of rows in any order, with the first row of each case and region.
 
-        Processes that share a validation set may score a case twice to come out even; the first
-        row counts.
+        Processes that share a validation set may score a case twice, to have equal shares.
         """
         first: dict[tuple[str, str], ScoreRow] = {}
         for row in rows:
@@ -89,7 +88,7 @@ class ScoreTable:
         return tuple(dict.fromkeys(row.region for row in self.rows))
 
     def cases(self, status: Status) -> tuple[str, ...]:
-        """Ids of the cases that are scored, missing or failed."""
+        """Ids of the cases with a status."""
         return tuple(dict.fromkeys(row.case_id for row in self.rows if row.status == status))
 
     def means(self, score: str) -> dict[str, float]:
@@ -102,7 +101,7 @@ class ScoreTable:
 
         Returns:
             `{region: {"n_cases": ..., "dice": {"mean", "median", "std", "mean_missing_as_worst"},
-            ...}}`; None where there is no value, and for the deviation of a single case.
+            ...}}`; None without values, and for the standard deviation of a single case.
         """
         return {
             region: _summary_of([r for r in self.rows if r.region == region])
@@ -110,7 +109,7 @@ class ScoreTable:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything of the table as plain values, with what they mean."""
+        """The table as plain values, with definitions of the scores."""
         cases: dict[str, dict[str, Any]] = {}
         for row in self.rows:
             case = cases.setdefault(row.case_id, {"status": row.status, "regions": {}})
@@ -131,7 +130,7 @@ class ScoreTable:
         }
 
     def to_csv(self, path: Path) -> None:
-        """Write a line for each case and region, rounded; OutputError if it cannot be written."""
+        """Write a line for each case and region, rounded; OutputError if writing fails."""
         with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["case_id", "region", *(score.name for score in SCORES), "status"])
@@ -140,7 +139,7 @@ class ScoreTable:
                 writer.writerow([row.case_id, row.region, *scores, row.status])
 
     def to_json(self, path: Path, about: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """Write `to_dict`, after what `about` holds; OutputError if it cannot be written."""
+        """Write the entries of `about`, then `to_dict`; OutputError if writing fails."""
         document = {**about, **self.to_dict()}
         with atomic_write(path) as part:
             part.write_text(
@@ -162,7 +161,7 @@ def _summary_of(rows: list[ScoreRow]) -> dict[str, Any]:
 
 
 def known_values(score: Score, rows: Iterable[ScoreRow]) -> list[float]:
-    """Values of a score in the rows that have it."""
+    """Values of a score, without rows that lack it."""
     return [value for row in rows if (value := row[score.name]) is not None]
 
 
@@ -174,7 +173,7 @@ def _statistics(score: Score, scored: list[ScoreRow], unscored: int) -> dict[str
         "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
     }
     if score.worst is not None:
-        # Where no case has this score, for want of the size of a voxel, the missing have none too.
+        # If no scored case has this score, as voxel sizes are unknown, missing cases have none too.
         filled = values + [score.worst] * (unscored if values or not scored else 0)
         statistics["mean_missing_as_worst"] = float(np.mean(filled)) if filled else None
     return statistics
