@@ -503,3 +503,9 @@ def test_rounding_errors_of_a_grid_leave_no_weights():
     # Midway between two voxels it is half of each, and elsewhere not even 0.001.
     assert np.flatnonzero(values).tolist() == [7, 8, 9]
     assert np.allclose(values[7:10], [5e5, 1e6, 5e5])
+
+
+def test_a_channel_of_one_value_is_all_background():
+    channel = np.full((12, 12, 12), 7, np.int16)
+
+    assert not tissue_of(channel, background_of(channel)).any()

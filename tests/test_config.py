@@ -22,6 +22,7 @@ from volseg.config import (
 from volseg.config.networks import NETWORKS
 from volseg.config.networks.attention_unet import AttentionUNetConfig
 from volseg.config.networks.dynunet import DynUNetConfig
+from volseg.config.networks.segnet import SegNetConfig
 from volseg.config.networks.segresnet import SegResNetConfig
 from volseg.config.networks.swin_unetr import SwinUNETRConfig
 from volseg.config.networks.unet import UNetConfig
@@ -569,3 +570,8 @@ def test_messages_stay_short_whatever_a_file_holds(tmp_path):
         lines = str(caught.value).splitlines()
         assert len(lines) <= 12
         assert max(map(len, lines)) < 700
+
+
+def test_segnet_needs_the_convolutions_of_each_level():
+    with pytest.raises(ValidationError, match="convolutions needs 2 numbers, one for each"):
+        SegNetConfig(widths=(8, 16), convolutions=(2, 2, 2))

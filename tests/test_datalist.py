@@ -842,3 +842,10 @@ def test_a_stack_with_a_mistake_is_refused_in_words(tmp_path, change, message):
         read_data_list(path)
 
     assert message in str(error.value)
+
+
+def test_a_link_to_a_list_that_is_gone_is_no_list(tmp_path):
+    (tmp_path / "list.json").symlink_to(tmp_path / "gone.json")
+
+    with pytest.raises(DataListError, match=r"list\.json does not exist"):
+        read_data_list(tmp_path / "list.json")

@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 
 from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, leaks, read_data_list, write_data_list
+from volseg.cases.layouts import OTHER
 from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.errors import DataListError
 from volseg.evaluation.references import find_references
+from volseg.finding.distinct import Found, _with_names_of_files
 from volseg.finding.folders import find_cases, find_scans
 from volseg.finding.skipped import in_words, notes_in_words, table_rows
 from volseg.survey.label_maps import empty_regions, read_label_maps
@@ -708,3 +710,16 @@ def test_a_pattern_that_matches_patients_of_two_releases_ends_the_warning_and_an
     assert doubts(of_one, {}, by_pattern=True) == ()
     (warning,) = doubts(of_two, {}, by_pattern=True)
     assert "are combined" in warning
+
+
+def test_cases_that_no_folder_tells_apart_are_left_out_all(tmp_path):
+    add_case(tmp_path / "X", "X_", None)
+    (case,) = find_cases([tmp_path]).cases
+    one = Found(case, OTHER, tmp_path / "X", tmp_path, tmp_path)
+
+    kept, skipped = _with_names_of_files([one, one])
+
+    assert kept == []
+    assert [each.reason for each in skipped] == [
+        "2 cases would have this name; rename the folders of all but one"
+    ] * 2
