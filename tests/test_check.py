@@ -96,7 +96,7 @@ def test_the_size_of_the_cache_is_that_of_the_files_of_an_entry(tmp_path):
     assert facts["cache"] == "about 2.5 GB in runs/cache"
     facts = dict(volseg.training.trial._cache_facts(config, case, seconds=0.5, total=20_000))
     assert facts["cache"] == "about 20 MB in runs/cache"
-    assert facts["preprocessed"] == "a: 2 x 3 x 4, 0.5 s a case"
+    assert facts["preprocessed"] == "a: 2 x 3 x 4, 0.5 s per case"
 
 
 def test_every_problem_is_named_at_once(config):
@@ -345,7 +345,7 @@ def test_validation_counts_in_the_estimate(config, monkeypatch):
     facts = dict(check(config, words).facts)
 
     # 1000 steps of 0.1 s; after the epochs 30, 60, 90 and 100 two cases of 5 s.
-    assert facts["validation"] == "5.00 s a case, 4 times 2 cases"
+    assert facts["validation"] == "5.00 s per case, 4 times 2 cases"
     assert facts["training"] == "about 2 min 20 s for 100 epochs, 29% of it validation"
 
 

@@ -61,7 +61,7 @@ def test_more_devices_than_gpus_are_refused():
 
 @pytest.mark.usefixtures("one_gpu")
 def test_bf16_on_a_gpu_that_imitates_it_is_refused():
-    assert "Tesla T4 does not compute in bf16" in refused(precision="bf16-mixed")
+    assert "Tesla T4 has no bf16 hardware" in refused(precision="bf16-mixed")
 
 
 def test_nodes_that_nobody_starts_are_refused():
@@ -90,8 +90,8 @@ def test_more_processes_than_cores_are_refused(here, most, monkeypatch):
 
     check_hardware(TrainingConfig(devices=most))
     assert refused(devices=most + 1) == (
-        f"training.devices is {most + 1}, and without a GPU each is a process on the {here} cores "
-        f"that can be used here; set training.devices={most} or fewer, or auto"
+        f"training.devices is {most + 1}, and without a GPU each device is a process on the "
+        f"{here} cores that can be used here; set training.devices={most} or fewer, or auto"
     )
 
 

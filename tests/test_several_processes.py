@@ -111,7 +111,7 @@ def test_one_process_has_the_scores_of_two(study, undisturbed, caplog):
     for name in names:
         assert float(row[name]) == pytest.approx(float(other[name]), abs=1e-6)
     assert_same_weights(study / "alone", undisturbed)
-    assert "the batch was 2 in 2 processes, and is 1 in 1 from here on" in caplog.messages
+    assert "the batch size was 2 in 2 processes, and is 1 in 1 from here on" in caplog.messages
 
 
 def test_two_processes_score_to_the_bit_as_the_whole_scans_and_label_maps_are_scored(

@@ -261,7 +261,7 @@ def test_a_truncated_checkpoint(study, two_nodes):
 
     log = study.wait(study.fit("truncated", resume=True))
 
-    assert re.search(r"step-00000024.ckpt is damaged \(.*\); passed over", log)
+    assert re.search(r"step-00000024.ckpt is damaged \(.*\); skipped", log)
     assert "resuming from step-00000018.ckpt" in log
     study.assert_like("truncated", two_nodes)
 

@@ -749,7 +749,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_so(run, experiment, tmp_pa
     with caplog.at_level(logging.INFO):
         fit(experiment, damaged, resume=True)
 
-    (warning,) = [text for text in caplog.messages if "passed over" in text]
+    (warning,) = [text for text in caplog.messages if "skipped" in text]
     assert f"{newest.name} is damaged" in warning
     assert "resuming from step-00000003.ckpt, after 3 steps" in caplog.messages
     assert find_checkpoints(damaged) == [newest, before]
@@ -777,8 +777,8 @@ def saved(state: object) -> bytes:
         (b"PK and no archive", "is damaged"),
         (saved({"weights": torch.zeros(3)})[:-100], "is damaged"),
         (saved(Path("an object")), "is damaged"),
-        (saved([1, 2]), "is not one of a training by volseg"),
-        (saved({"state_dict": {}, "global_step": "3"}), "is not one of a training by volseg"),
+        (saved([1, 2]), "was not written by a training of volseg"),
+        (saved({"state_dict": {}, "global_step": "3"}), "was not written by a training of volseg"),
     ],
 )
 def test_a_checkpoint_of_other_content_is_passed_over(
@@ -792,7 +792,7 @@ def test_a_checkpoint_of_other_content_is_passed_over(
         path, found = newest_good(foreign)
 
     assert (path.name, found["global_step"]) == ("step-00000003.ckpt", 3)
-    (warning,) = [text for text in caplog.messages if "passed over" in text]
+    (warning,) = [text for text in caplog.messages if "skipped" in text]
     assert f"{newest.name} {said}" in warning
 
 
@@ -814,7 +814,7 @@ def test_a_checkpoint_whose_weights_cannot_be_used_is_passed_over(
 
     fit(experiment, foreign, resume=True)
 
-    (warning,) = [text for text in caplog.messages if "passed over" in text]
+    (warning,) = [text for text in caplog.messages if "skipped" in text]
     assert f"{newest.name} holds weights {said}" in warning
     assert read_metrics(foreign / "metrics.csv")[-1]["epoch"] == "2"
 
@@ -833,9 +833,9 @@ def test_what_only_looks_like_a_checkpoint_is_passed_over_and_left_alone(
     fit(experiment, foreign, resume=True)
 
     assert [text for text in caplog.messages if "ckpt" in text and "resuming from" not in text] == [
-        f"{pipe} is called like a checkpoint, but is no file; left alone",
-        f"{folder} is called like a checkpoint, but is no file; left alone",
-        f"checkpoint {newest} is not one of this training (its part loops is another); passed over",
+        f"{pipe} has the name of a checkpoint, but is no file; ignored",
+        f"{folder} has the name of a checkpoint, but is no file; ignored",
+        f"checkpoint {newest} does not fit this training (its part loops differs); skipped",
     ]
     assert folder.is_dir()
     assert pipe.is_fifo()
@@ -1098,8 +1098,8 @@ def test_a_changed_number_of_epochs_tells_what_becomes_of_the_learning_rate(expe
 
     rates = {10: 0.01 * 0.5**0.9, 20: 0.01 * 0.75**0.9, 5: 0.0}
     assert change == (
-        f"training.max_epochs was 10 and is {epochs}, and the learning rate follows it: from here "
-        f"on {rates[epochs]:.3g}, where it would have been {rates[10]:.3g}"
+        f"training.max_epochs was 10 and is {epochs}, and the learning rate depends on it: from "
+        f"here on {rates[epochs]:.3g} instead of {rates[10]:.3g}"
     )
     constant = changed(config, training={"schedule": "constant"})
     assert list(changes(checkpoint, constant, 1)) == []
@@ -1118,7 +1118,7 @@ def test_a_model_that_finds_nothing_or_had_nothing_to_learn_is_told_of(
         fit(config, tmp_path / "run")
 
     first, *doubts = caplog.messages
-    assert first == "ET in none of 2 training cases: nothing of it can be learned"
+    assert first == "ET in none of 2 training cases: the network cannot learn it"
     assert doubts == read_scores(tmp_path / "run" / "scores.json")["doubts"]
     assert doubts[0] == "WT is in no prediction, but in the reference of 2 of 2 cases"
 
@@ -1357,7 +1357,7 @@ def test_the_log_names_cases_that_lack_channels_and_their_scores(slice_run):
 
     assert ("INFO", "p4 (validation): t1n missing: t2f stands in") in messages
     (warning,) = [text for level, text in messages if level == "WARNING"]
-    assert warning.startswith("cases lack channels, and the network sees that never in training")
+    assert warning.startswith("cases lack channels, and the network learns to handle this from no")
     assert ("INFO", f"p3: Dice WT {dice['p3']}") in messages
     assert ("INFO", f"p4: Dice WT {dice['p4']} (t1n missing: t2f stands in)") in messages
     assert ("INFO", "scores by site, missing channels are in groups.csv") in messages
@@ -1400,7 +1400,7 @@ def test_training_without_dropped_channels_is_warned_of_where_cases_lack_some(ex
         "a (training): t1n missing: t2f stands in",
         "c (validation): t1c missing: t2f stands in",
     ]
-    assert "sees that in 1 of its training cases alone" in warning
+    assert "learns to handle this only from 1 of its training cases" in warning
     assert missing_channel_lines(training, validation, dropping) == (lines, None)
     assert missing_channel_lines(training[1:], [], config) == ([], None)
 

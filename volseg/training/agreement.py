@@ -1,4 +1,4 @@
-"""What one rank knows and all must act on, asked of all at the same places."""
+"""Agreement among ranks: whether a flag is set on any of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import distributed
 
 
 def on_any_rank(flag: bool) -> bool:
-    """Whether `flag` is set on any rank; all ranks ask at the same places."""
+    """Whether `flag` is set on any rank; every rank must make this call at the same point."""
     if not distributed.is_initialized():
         return flag
     asked = torch.tensor([int(flag)])
@@ -20,7 +20,7 @@ def on_any_rank(flag: bool) -> bool:
 
 @cache
 def _cpu_ranks() -> Any:
-    """Ranks that meet on the CPU, so that nobody waits for what a GPU still has to do."""
+    """Process group that communicates on the CPU, so that no rank waits for work of a GPU."""
     if distributed.get_backend() == "gloo":
         return distributed.group.WORLD
     return distributed.new_group(backend="gloo")

@@ -1,4 +1,4 @@
-"""The log of a training before its first step: network, batch, cases, and what they lack."""
+"""Log of a training before its first step: network, batch, cases and the channels they lack."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CASES_SHOWN = 20
 def missing_channel_lines(
     training: Iterable[CachedCase], validation: Iterable[CachedCase], config: ExperimentConfig
 ) -> tuple[list[str], str | None]:
-    """A line for each case that lacks channels, and a warning if training does not prepare for it.
+    """A line for each case that lacks channels, and a warning if training has few such cases.
 
     Args:
         training: Cases to train on.
@@ -51,34 +51,35 @@ def regions_missing(config: ExperimentConfig, held: Sequence[Sequence[bool]]) ->
     """Regions of which no case has a voxel.
 
     Args:
-        config: Names the regions.
-        held: For each case, whether it has a voxel of each region; of no case, none is missing.
+        config: The experiment, which names the regions.
+        held: For each case and region, whether the region has a voxel; without cases, no region
+            is missing.
     """
     of_regions = zip(config.labels.regions, zip(*held, strict=True), strict=bool(held))
     return [region for region, of_cases in of_regions if not any(of_cases)]
 
 
 def by_slice_note(cases: Iterable[Case], config: ExperimentConfig) -> str | None:
-    """What happens to volumes under a network of slices, which may not be meant."""
+    """A note if a 2D network is trained on volumes, which may not be intended; else None."""
     if not config.by_slice or any(case.slices for case in cases):
         return None
     return (
-        f"data.patch_size {list(config.data.patch_size)} has two sides, so the network sees the "
-        "volumes slice by slice; give it three for a network of volumes"
+        f"data.patch_size {list(config.data.patch_size)} has two sides, so the network processes "
+        "the volumes slice by slice; give it three sides for a 3D network"
     )
 
 
 def _unprepared(training: Iterable[CachedCase]) -> str:
     count = sum(bool(case.missing) for case in training)
-    seen = f"in {count} of its training cases alone" if count else "never in training"
+    seen = f"only from {count} of its training cases" if count else "from no training case"
     return (
-        f"cases lack channels, and the network sees that {seen}: "
-        "augmentation.channel_dropout is 0; give it a probability, such as 0.2"
+        f"cases lack channels, and the network learns to handle this {seen}: "
+        "augmentation.channel_dropout is 0; set it to a probability, such as 0.2"
     )
 
 
 def announce(module: SegmentationModule, data: VolumeDataModule, trainer: pl.Trainer) -> None:
-    """Log what is trained, on what and how many cases, and what may go wrong."""
+    """Log the network, the device, the number of cases and the batch; warn of likely mistakes."""
     parameters = sum(p.numel() for p in module.network.parameters()) / 1e6
     options = module.config.data
     processes = trainer.world_size
@@ -108,7 +109,7 @@ def announce(module: SegmentationModule, data: VolumeDataModule, trainer: pl.Tra
         held = [(case.foreground[:, 0, 0] >= 0).tolist() for case in data.training]
         if missing := regions_missing(module.config, held):
             logger.warning(
-                "%s in none of %d training cases: nothing of it can be learned",
+                "%s in none of %d training cases: the network cannot learn it",
                 *(", ".join(missing), len(held)),
             )
         for sentence in filter(None, (warning, *idle_options(module.config))):

@@ -1,8 +1,8 @@
-"""Batches of patches: for the CPU as the network takes them, for a GPU in a third of the bytes.
+"""Batches of patches: as the network takes them on a CPU, packed to a third of the bytes for a GPU.
 
-What goes to a GPU are images in 16 bits and, for all masks together, a byte a voxel. There they
-become float32 again. Masks are the same; images lose what mixed precision would take from them, or
-the cache has taken before.
+A packed batch holds the images in 16 bits and all masks together in one byte per voxel. The GPU
+converts both to float32. Masks are unchanged; images are rounded to 16 bits, as mixed precision or
+the cache would round them anyway.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def sample_of(image: torch.Tensor, bits: torch.Tensor, regions: int, *, packed: 
         image: float32 (C, *).
         bits: uint8 (*); bit r is set where the voxel lies in region r.
         regions: Number R of the regions.
-        packed: Whether it goes to a GPU.
+        packed: Whether the sample goes to a GPU.
 
     Returns:
         `{"image": (C, *), "mask": (R, *)}` in float32; packed, `{"image", "bits": (*)}` in 16 and
@@ -40,9 +40,9 @@ def sample_of(image: torch.Tensor, bits: torch.Tensor, regions: int, *, packed: 
 
 
 def collate(samples: list[Batch]) -> Batch:
-    """Batch of samples, which gain a first axis."""
+    """Batch of samples, stacked along a new first axis."""
     if get_worker_info() is not None:
-        # Memory that processes share.
+        # A worker collates into memory that processes share.
         batch: Batch = default_collate(samples)
         return batch
     return {
@@ -55,24 +55,24 @@ def collate(samples: list[Batch]) -> Batch:
 
 
 def unpacked(batch: Batch, regions: int) -> Batch:
-    """`{"image": (B, C, *), "mask": (B, R, *)}` in float32, where the batch is, packed or not."""
+    """`{"image": (B, C, *), "mask": (B, R, *)}` in float32 of a batch, on the same device."""
     if "bits" not in batch:
         return batch
     return {"image": batch["image"].float(), "mask": unpacked_masks(batch["bits"], regions, axis=1)}
 
 
 def unpacked_masks(bits: torch.Tensor, regions: int, axis: int = 0) -> torch.Tensor:
-    """float32 masks of bits, each region r being 1 where bit r is set.
+    """float32 masks of packed bits: the mask of region r is 1 where bit r is set.
 
     Args:
         bits: uint8.
         regions: Number R of the regions.
-        axis: Where the masks have their axis of length R.
+        axis: Position of the axis of length R in the result.
     """
     masks = [bits.bitwise_and(1 << region).ne(0).float() for region in range(regions)]
     return torch.stack(masks, dim=axis)
 
 
 def on_gpu(trainer: Any) -> bool:
-    """Whether the batches of a Lightning trainer go to a CUDA GPU; None: to none."""
+    """Whether the batches of a Lightning trainer go to a CUDA GPU; False without a trainer."""
     return trainer is not None and trainer.strategy.root_device.type == "cuda"

@@ -1,4 +1,4 @@
-"""What happens besides training: speed, scores of patches, moving average, the best model."""
+"""Callbacks of a training: speed, scores of patches, moving average, the best model."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from volseg.training.stopping import in_last_epoch
 
 logger = logging.getLogger(__name__)
 
-# What every validated model beats.
+# Standing before the first validation; every validated model is better.
 _NONE = (-1.0, -math.inf)
 
 
 class Throughput(Callback):
-    """Logs patches a second and the share of the time that training waits for data."""
+    """Logs patches per second and the share of time in which training waits for data."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -97,7 +97,7 @@ class MovingAverage(Callback):
 
 
 class ValidateLast(Callback):
-    """Validates when training ends, whatever `validate_every` is: else the last epochs are lost."""
+    """Validates the last epoch whatever `validate_every` is, so that its model can be the best."""
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
@@ -107,7 +107,7 @@ class ValidateLast(Callback):
 
 
 class KeepBestModel(Callback):
-    """Writes the model file and its scores at each best validation; without any, at the end.
+    """Writes the model file and its scores at each best validation; at the end without validation.
 
     Args:
         run: Folder of the run.
@@ -123,7 +123,7 @@ class KeepBestModel(Callback):
         return {"best": self.best[0], "loss": -self.best[1]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # Runs of the first versions did not note the loss.
+        # Checkpoints of the first versions lack the loss.
         self.best = state_dict["best"], -state_dict.get("loss", -math.inf)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -143,8 +143,8 @@ class KeepBestModel(Callback):
     ) -> None:
         is_cut = not ends_epoch(trainer)
         if trainer.should_stop and is_cut and trainer.is_global_zero:
-            # What its validation finds may take the place of these. A resumed run has them
-            # again, as one whose epoch was never cut short.
+            # The validation of an epoch cut short may replace these files. A resumed run restores
+            # them, so that it ends like a run that was never stopped.
             checkpoint[KEPT_FILES] = {
                 name: torch.frombuffer(bytearray((self.run / name).read_bytes()), dtype=torch.uint8)
                 for name in (MODEL_FILE, *SCORE_FILES)
@@ -159,7 +159,7 @@ class KeepBestModel(Callback):
                 with atomic_write(self.run / name) as temporary:
                     temporary.write_bytes(content.numpy().tobytes())
 
-    # Before the last checkpoint: a run that is killed behind that one has nothing more to do.
+    # Before the last checkpoint: a run killed after that checkpoint has nothing left to do.
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.best == _NONE and trainer.is_global_zero and in_last_epoch(trainer):
             self._write_model(trainer, _ours(pl_module))
@@ -172,14 +172,14 @@ class KeepBestModel(Callback):
             if name.startswith("val/") and math.isfinite(value)
         }
         scores |= {"epoch": trainer.current_epoch + 1, "cases": len(module.table.cases("scored"))}
-        # A mean counts cases without a region as 1, and hides that nothing of it was found.
+        # A mean counts cases without a region as 1, and hides that the region was never found.
         if said := doubts(module.table):
             scores["doubts"] = list(said)
         state = module.best_network.state_dict()
         save_model(self.run / MODEL_FILE, state, self.config, scores)
 
     def _write_scores(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
-        """The files that `evaluate` writes, and what is known of the cases."""
+        """Write the score files of `evaluate`, with network, epoch and loss of each case."""
         data = data_of(trainer)
         about = {
             "network": self.config.network.name,

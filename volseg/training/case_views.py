@@ -1,4 +1,4 @@
-"""Validation cases as they are decoded and drawn."""
+"""Views of validation cases, for figures."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def decoded_masks(
 
 
 def axial(masks: Masks, grid: Grid) -> Masks:
-    """Masks (I, J, K) of a file with the axis last that slices are stacked along, as in RAS."""
+    """Masks (I, J, K) with the axial axis of `grid` moved to the last place."""
     return {region: np.moveaxis(mask, grid.axial_axis, -1) for region, mask in masks.items()}
 
 
 def cached_view(
     case: CachedCase, probabilities: npt.NDArray[np.float32], config: ExperimentConfig
 ) -> CaseView:
-    """A case to be drawn, on the grid of the network.
+    """View of a case on the grid of the network.
 
     Args:
         case: Image and reference.
         probabilities: (R, I, J, K) on the grid of the cached image.
-        config: Names channels and regions.
+        config: The experiment, which names channels and regions.
     """
     image, regions = np.asarray(case.image), tuple(config.labels.regions)
     return CaseView(
@@ -54,6 +54,6 @@ def cached_view(
 def segmented_view(
     case: CachedCase, network: nn.Module, config: ExperimentConfig, device: torch.device
 ) -> CaseView:
-    """A cached case segmented by a network in evaluation mode, to be drawn."""
+    """View of a cached case that a network in evaluation mode segments."""
     probabilities = segment(network, np.asarray(case.image), config, device=device)
     return cached_view(case, probabilities.cpu().numpy(), config)

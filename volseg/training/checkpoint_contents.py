@@ -1,7 +1,7 @@
-"""Whether a training can resume from a checkpoint: known before any part of it is restored.
+"""Check of a checkpoint before any part of it is restored.
 
-What Lightning and torch take over piece by piece they do not look at first: a part that is missing
-would end the command with a traceback, or be left as it is without a word.
+Lightning and torch restore a checkpoint part by part, without checking it first: a missing part
+would raise a traceback, or stay as it was without any message.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from volseg.metrics.record import SCORE_FILES
 KEPT_FILES = "kept_files"
 
 _VERSION = "pytorch-lightning_version"
-# What checkpoints of the first versions may lack.
+# Keys that checkpoints of the first versions may lack.
 _MAY_LACK = {"loss", "max_epochs", "StopEarly"}
-# What the optimizers note of a parameter once they have changed it.
+# Entries that an optimizer keeps for each parameter after its first step.
 _NOTED = {
     "adamw": {"step", "exp_avg", "exp_avg_sq"},
     "adam": {"step", "exp_avg", "exp_avg_sq"},
@@ -33,11 +33,11 @@ _NOTED = {
 
 
 def misfit(checkpoint: Mapping[str, Any], trainer: Any) -> str | None:
-    """The first part of a checkpoint that is not as this training would write it, or None.
+    """Name of the first part of a checkpoint that this training cannot resume from, or None.
 
     Args:
-        checkpoint: What was read, with weights that fit.
-        trainer: The trainer that is to take it over, with its module.
+        checkpoint: Content of the checkpoint; its weights fit the network.
+        trainer: The trainer that will restore the checkpoint, with its module.
     """
     try:
         Version(checkpoint[_VERSION])
@@ -52,7 +52,7 @@ def misfit(checkpoint: Mapping[str, Any], trainer: Any) -> str | None:
 
 
 def _expected(trainer: Any) -> dict[str, Any]:
-    """What a checkpoint of this training begins with."""
+    """Content of a checkpoint at the start of this training."""
     module = trainer.lightning_module
     made = module.configure_optimizers()
     states = {callback.state_key: callback.state_dict() for callback in trainer.callbacks}
@@ -69,7 +69,7 @@ def _expected(trainer: Any) -> dict[str, Any]:
 
 
 def _other(found: Any, expected: Any, place: str = "") -> str | None:
-    """Where `found` is of another form than `expected`; it may hold more."""
+    """Place where `found` has another form than `expected`, or None; further keys are allowed."""
     keys: Sequence[Any] = ()
     if isinstance(expected, Mapping):
         fits = isinstance(found, Mapping) and found.keys() >= expected.keys() - _MAY_LACK
@@ -103,7 +103,7 @@ def _is_tensor(found: Any, shape: Sequence[int], *, floating: bool) -> bool:
 
 
 def _other_state(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> str | None:
-    """What the optimizer noted of the parameters, where it is not of these."""
+    """Place in the optimizer's state that does not fit the parameters, or None."""
     state = checkpoint["optimizer_states"][0].get("state")
     config: Any = module.config
     network: Any = module.network
@@ -126,13 +126,13 @@ def _other_state(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> s
 
 
 def _other_batches(checkpoint: Mapping[str, Any]) -> str | None:
-    """The number of batches done in the epoch, where it is not as the loader records it."""
+    """Place where the number of batches done is not as the loader records it, or None."""
     place, loaders = loader_states(checkpoint)
     return _other(loaders, [{"batches": 0}] if loaders else [], place)
 
 
 def _other_files(files: Any) -> str | None:
-    """Files of the best model, where they are others or no bytes."""
+    """`KEPT_FILES` if a file of the best model has another name or is no bytes, else None."""
     known = (MODEL_FILE, *SCORE_FILES)
     fits = isinstance(files, Mapping) and all(
         name in known and isinstance(content, torch.Tensor) and content.dtype == torch.uint8

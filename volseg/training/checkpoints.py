@@ -1,6 +1,6 @@
-"""Checkpoints of a run: written whole, checked on reading, the newest good one chosen by rank 0.
+"""Checkpoints of a run: written atomically, checked on reading; rank 0 chooses the newest good one.
 
-A checkpoint is named after the number of steps taken, and the one before it is kept as well, in
+The name of a checkpoint holds the number of steps taken. The two newest checkpoints are kept, in
 case the newest cannot be read.
 """
 
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 _KEPT = 2
 _DIGEST_BYTES = hashlib.sha256().digest_size
-# What a training needs of a checkpoint, and what it has to be.
+# Parts of a checkpoint that a training needs, and their types.
 _PARTS = {
     "state_dict": Mapping,
     "optimizer_states": list,
@@ -50,25 +50,25 @@ _PARTS = {
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all; reads the newest good one, running no code.
+    """Writes a checkpoint completely or not at all; reads the newest good one, running no code.
 
-    Its digest ends the file. What torch wrote holds checksums as well, but not of every byte, and
-    torch does not look at them.
+    The file ends with its digest. The checksums of torch do not cover every byte, and torch does
+    not verify them.
 
     Args:
-        shapes: Of the weights that a good one holds, by name; None: any.
+        shapes: Shapes of the weights that a good checkpoint holds, by name; None: any.
     """
 
     def __init__(self, shapes: Mapping[str, torch.Size] | None = None) -> None:
         super().__init__()
         self.shapes = shapes
-        #: The trainer that must be able to resume from it; None: none.
+        #: The trainer that will resume from the checkpoint; None: no check for a trainer.
         self.trainer: pl.Trainer | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        # In memory first: on a full disk, torch raises no OSError.
+        # Serialised in memory first, since torch raises no OSError on a full disk.
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -77,12 +77,12 @@ class WholeCheckpointIO(TorchCheckpointIO):
             file.write(hashlib.sha256(buffer.getbuffer()).digest())
 
     def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
-        """The newest good checkpoint of the run `path`, the same on all ranks.
+        """Content of the newest good checkpoint of the run `path`, the same on all ranks.
 
         Raises:
-            CheckpointError: If none can be read.
+            CheckpointError: If no checkpoint can be read.
         """
-        # One rank chooses: a file system may show one node what it does not show another yet.
+        # One rank chooses, since a shared file system may show a new file to some nodes only.
         chosen: list[Path | None] = [None]
         found: Mapping[str, Any] | None = None
         problem = None
@@ -103,19 +103,19 @@ def newest_good(
     shapes: Mapping[str, torch.Size] | None = None,
     trainer: pl.Trainer | None = None,
 ) -> tuple[Path, Mapping[str, Any]]:
-    """The newest checkpoint of a run that can be read, and what it holds; names those passed over.
+    """Path and content of the newest good checkpoint of a run; warns of newer unusable ones.
 
     Args:
         run: Folder of the run.
-        shapes: Of the weights that it must hold, by name; None: any.
-        trainer: The one that will resume from it; None: any.
+        shapes: Shapes of the weights that the checkpoint must hold, by name; None: any.
+        trainer: The trainer that will resume from the checkpoint; None: any.
 
     Raises:
-        CheckpointError: If none can be read.
+        CheckpointError: If no checkpoint can be read.
     """
     problems: list[CheckpointError] = []
     for path in odd_checkpoints(run):
-        logger.warning("%s is called like a checkpoint, but is no file; left alone", path)
+        logger.warning("%s has the name of a checkpoint, but is no file; ignored", path)
     for path in find_checkpoints(run):
         try:
             found = read_checkpoint(path)
@@ -123,13 +123,13 @@ def newest_good(
                 raise CheckpointError(f"checkpoint {path} holds weights of another network")
             if trainer is not None and (part := misfit(found, trainer)):
                 raise CheckpointError(
-                    f"checkpoint {path} is not one of this training (its part {part} is another)"
+                    f"checkpoint {path} does not fit this training (its part {part} differs)"
                 )
         except CheckpointError as error:
             problems.append(error)
             continue
         for problem in problems:
-            logger.warning("%s; passed over", problem)
+            logger.warning("%s; skipped", problem)
         logger.info("resuming from %s, after %d steps", path.name, found["global_step"])
         return path, found
     found_none = f"{run / CHECKPOINTS} holds no checkpoint"
@@ -145,11 +145,11 @@ def _shapes(weights: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
-    """What a checkpoint holds, on the CPU.
+    """Content of a checkpoint, on the CPU.
 
     Raises:
-        CheckpointError: If it cannot be read, is cut short, has changed in any byte, or is not one
-            of a training that can be resumed.
+        CheckpointError: If the file cannot be read, is truncated or changed in any byte, or holds
+            no training that can be resumed.
     """
     try:
         with open_regular(path) as file:
@@ -158,16 +158,16 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"checkpoint {path} cannot be read ({reason(error)})") from None
     written = memoryview(content)[:-_DIGEST_BYTES]
     if hashlib.sha256(written).digest() != content[-_DIGEST_BYTES:]:
-        raise CheckpointError(f"checkpoint {path} is damaged (its digest is another)")
+        raise CheckpointError(f"checkpoint {path} is damaged (its digest does not match)")
     try:
-        # torch finds the end of what it wrote by itself.
+        # torch ignores the digest that follows its own data.
         found: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, by what was written there
+    except Exception as error:  # damaged data raises errors of many types
         raise CheckpointError(f"checkpoint {path} is damaged ({reason(error)})") from None
     if not isinstance(found, Mapping) or not all(
         isinstance(found.get(name), kind) for name, kind in _PARTS.items()
     ):
-        raise CheckpointError(f"checkpoint {path} is not one of a training by volseg")
+        raise CheckpointError(f"checkpoint {path} was not written by a training of volseg")
     if not all_finite(found["state_dict"]):
         raise CheckpointError(f"checkpoint {path} holds weights that are not finite")
     return found
@@ -178,22 +178,22 @@ class KeepCheckpoints(Checkpoint):
 
     Args:
         run: Folder of the run.
-        finite: Keeps weights from being saved that would take the place of good ones.
+        finite: Check that keeps weights that are not finite from replacing good ones.
     """
 
     def __init__(self, run: Path, finite: StopNotFinite) -> None:
         self.run = run
         self.finite = finite
-        #: Set when this epoch is cut short: the checkpoint in its middle is the one to resume from.
+        #: Whether this epoch is cut short, so that the run resumes from a checkpoint in its middle.
         self.epoch_is_cut = False
 
-    # Lightning runs a `Checkpoint` after all other callbacks, so it knows of what they found.
+    # Lightning calls a `Checkpoint` after all other callbacks, so their states are up to date.
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.epoch_is_cut:
             self.save(trainer)
 
     def save(self, trainer: pl.Trainer) -> Path:
-        """Save; all ranks call this together."""
+        """Save a checkpoint and return its path; all ranks call this together."""
         self.finite.check(trainer)
         path = checkpoint_path(self.run, trainer.global_step)
         trainer.save_checkpoint(path)
@@ -202,7 +202,10 @@ class KeepCheckpoints(Checkpoint):
         return path
 
     def _prune(self, newest: Path) -> None:
-        """Remove older ones, and those of steps that are done again since they were passed over."""
+        """Remove all checkpoints but the newest and the one before it, also those of later steps.
+
+        Checkpoints of later steps were skipped on resume, and their steps are repeated.
+        """
         others = [path for path in find_checkpoints(self.run) if path != newest]
         before = [path for path in others if path < newest][: _KEPT - 1]
         for path in set(others) - set(before):

@@ -1,4 +1,4 @@
-"""Sums over the training batches of an epoch, kept where the batches are and read at its end."""
+"""Sums over the training batches of an epoch, kept on the device and read at the end."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from volseg.region_metrics import RegionCounts, scores_of
 class EpochSums:
     """Loss and overlap of predictions and references, summed over the batches of an epoch.
 
-    Scores from these sums are those of all voxels pooled, as if the batches were one large image:
-    not a mean over patches, and not one over patients, as validation has it. What is compared is
-    what is trained: augmented patches, half of them or so centred on tumour, each segmented by the
-    weights of its step.
+    Scores of these sums pool all voxels, as if the batches were one large image: they are neither
+    a mean over patches nor, as in validation, a mean over patients. They are scores of augmented
+    patches, about half of them centred on tumour, each segmented by the weights of its step.
 
     Args:
         regions: Names of the R regions.
-        threshold: Smallest probability that counts, in (0, 1).
+        threshold: Smallest probability that counts as inside a region, in (0, 1).
     """
 
     def __init__(self, regions: Sequence[str], threshold: float) -> None:
@@ -29,7 +28,7 @@ class EpochSums:
         self.clear()
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Set all sums to 0."""
         self.counts.reset()
         # Sum of the losses, and number of patches.
         self.losses = torch.zeros(2)
@@ -43,7 +42,7 @@ class EpochSums:
             mask: Reference of the same shape, 0 or 1.
             loss: Mean over the batch.
         """
-        # Nothing waits for the GPU here: the numbers stay on it.
+        # The numbers stay on the GPU, so that the processor does not wait for it.
         self.counts.to(mask.device).update(logits, mask)
         dtype = _exact(mask.device)
         patches = torch.full_like(loss, len(mask), dtype=dtype)
@@ -51,16 +50,16 @@ class EpochSums:
         self.losses = self.losses.to(mask.device, dtype) + added
 
     def of_all_ranks(self, strategy: Any) -> EpochSums:
-        """The sums over all ranks, each of which calls this.
+        """The sums over all ranks; every rank must call this.
 
         Args:
-            strategy: Of the Lightning trainer.
+            strategy: Strategy of the Lightning trainer.
         """
         total = EpochSums(self.counts.regions, 0.5)
-        # Copies, since the sum takes the place of what is summed.
+        # Copies, since `reduce` overwrites its argument.
         device = strategy.root_device
         voxels = self.counts.voxels.to(device, copy=True)
-        # A rank may not have seen a batch yet, and all must send one type.
+        # A rank may not have seen a batch yet, and all ranks must send the same type.
         losses = self.losses.to(device, _exact(device), copy=True)
         total.counts.voxels = strategy.reduce(voxels, reduce_op="sum")
         total.losses = strategy.reduce(losses, reduce_op="sum")
@@ -68,11 +67,11 @@ class EpochSums:
 
     @property
     def loss(self) -> torch.Tensor:
-        """Mean over the patches."""
+        """Mean loss of the patches."""
         return self.losses[0] / self.losses[1]
 
     def scores(self, score: Score) -> dict[str, float]:
-        """A score of each region, of all voxels pooled."""
+        """A score by region, over all voxels pooled."""
         return scores_of(self.counts.overlaps(), score)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -80,13 +79,14 @@ class EpochSums:
         return {"voxels": self.counts.voxels.cpu(), "losses": self.losses.cpu()}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from the sums that `state_dict` returned."""
         self.counts.voxels, self.losses = state["voxels"], state["losses"]
 
 
 def _exact(device: torch.device) -> torch.dtype:
-    """float64: in it the sum of some float32 numbers is exact, in any order; mps has none.
+    """float64, or float32 on mps, which has no float64.
 
-    So it is the same whether a run was stopped and its ranks were added up in between.
+    In float64 the sum of float32 losses is exact in any order, so a run that was stopped and
+    resumed has the same sum.
     """
     return torch.float32 if device.type == "mps" else torch.float64

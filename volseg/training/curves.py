@@ -1,4 +1,4 @@
-"""Curves of a run, drawn of its `metrics.csv`."""
+"""Curves of a run, drawn from its `metrics.csv`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from volseg.runs.metrics_table import best_row, read_metrics
 
 
 class Curves(Callback):
-    """Draws the curves of the run after each validation; to come after `EpochLog`."""
+    """Draws the curves of the run after each validation; must follow `EpochLog`."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -30,7 +30,7 @@ class Curves(Callback):
 
 
 def draw_curves(run: Path) -> None:
-    """Draw `curves.png` of a run folder; what stops that is logged and stops nothing else."""
+    """Draw `curves.png` of a run folder; a failure is logged and does not stop the training."""
     with optional_picture(run / CURVES_FILE):
         rows = read_metrics(run / METRICS_FILE)
         if rows:

@@ -1,7 +1,7 @@
 """Patches for training and whole cases for validation, from the cache.
 
-What sample number n is depends on the seed and n alone: not on the number of workers, nor on what
-was drawn before. So runs repeat, and a resumed one draws what it would have drawn.
+Sample number n depends on the seed and n alone, not on the number of workers or on earlier samples.
+So runs are reproducible, and a resumed run draws the same samples as a run that never stopped.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
     """Random augmented patches; sample n is `{"image": (C, *patch), "mask": (R, *patch)}`.
 
     Args:
-        cases: To cut them from.
-        config: Says how.
-        packed: Give them as they travel to a GPU; see `sample_of`.
+        cases: Cases to cut patches from.
+        config: The experiment.
+        packed: Whether samples are packed for a GPU; see `sample_of`.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             None if fill is None else config.data.channels.index(fill),
             config.data.spacing_mm[: config.spatial_dims],
         )
-        # A slice is a patch of thickness one.
+        # A slice is a patch with a thickness of one voxel.
         self.patch_size = (*config.data.patch_size, 1)[:3]
-        # Cases that hold each region: a region few cases have is drawn as often as the others.
+        # Cases that hold each region, so that a rare region is drawn as often as the others.
         held = np.array([case.foreground[:, 0, 0] >= 0 for case in cases])
         self.holders = [(r, np.flatnonzero(cases)) for r, cases in enumerate(held.T) if cases.any()]
 
@@ -89,7 +89,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         return case, self._corner(np.array(case.image_grid.shape), centre, generator)
 
     def _case_of_round(self, index: int) -> CachedCase:
-        """Every case once a round, in an order of its own."""
+        """Case of a sample that is not centred on a region: each round has all cases, shuffled."""
         turn, place = divmod(index, len(self.cases))
         order = np.random.default_rng([self.config.training.seed, turn, 1])
         return self.cases[order.permutation(len(self.cases))[place]]
@@ -100,7 +100,9 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
         centre: npt.NDArray[np.int64] | None,
         generator: np.random.Generator,
     ) -> npt.NDArray[np.int64]:
-        """First voxel of a patch about `centre`, or anywhere; negative where it is too large."""
+        """First voxel of a patch around `centre` (None: anywhere); negative if the patch is larger
+        than the image.
+        """
         size = np.array(self.patch_size)
         last = np.maximum(shape - size, 0)
         start = generator.integers(last + 1) if centre is None else centre - size // 2
@@ -116,7 +118,7 @@ def masks_of(bits: npt.NDArray[np.uint8], regions: int) -> npt.NDArray[np.bool_]
 def cut(
     array: npt.NDArray[Any] | TissueArray, start: npt.NDArray[np.int64], size: Sequence[int]
 ) -> npt.NDArray[Any]:
-    """Block of `(C, I, J, K)` from voxel `start` on, with zeros where it leaves the array."""
+    """Block of an array (C, I, J, K) from voxel `start` on, with zeros outside the array."""
     block = np.empty((len(array), *size), dtype=array.dtype)
     low = np.maximum(start, 0)
     high = np.minimum(start + size, array.shape[1:])
@@ -129,9 +131,9 @@ def cut(
 
 
 class EpochSampler(Sampler[int]):
-    """Numbers of the samples of one epoch: each sample of a run, on any rank, has its own.
+    """Sample numbers of one epoch of a rank; no number repeats within a run, on any rank.
 
-    `done` samples are passed over, once: those of the epoch in which a run is resumed.
+    The first iteration skips `done` samples: those already drawn in the epoch where a run resumes.
     """
 
     def __init__(self, samples: int, rank: int = 0, world_size: int = 1) -> None:
@@ -142,7 +144,7 @@ class EpochSampler(Sampler[int]):
         self.done = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Set the epoch; Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -163,21 +165,21 @@ def _no_processes_in_words() -> Iterator[None]:
         problem = reason(error)
     else:
         return
-    # Outside of `except`, so that what was half made ends here.
+    # Outside of `except`, so that the workers started so far end before the error is raised.
     raise ResourceError(
         f"the processes that load data cannot be started ({problem})",
-        remedy="set data.workers=0, or give them room in /dev/shm, in Docker by --shm-size",
+        remedy="set data.workers=0, or enlarge /dev/shm, in Docker by --shm-size",
     )
 
 
 class TrainingLoader(ProcessLoader):
-    """Adds up the seconds of waiting for a batch, and can resume within an epoch."""
+    """Loader that sums the seconds of waiting for a batch and can resume within an epoch."""
 
     waited = 0.0
     batches = 0
 
     def __iter__(self) -> Any:
-        # Between its start and `worker_init_fn`, a signal would end a worker.
+        # Between the start of a worker and `worker_init_fn`, a signal would end the worker.
         with signals.blocked(), _no_processes_in_words():
             batches = super().__iter__()
         while True:
@@ -190,11 +192,11 @@ class TrainingLoader(ProcessLoader):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Batches of this epoch that were handed out; Lightning saves it in a checkpoint."""
+        """Number of batches done in this epoch; Lightning saves it in a checkpoint."""
         return {"batches": self.batches % len(self)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after the batches that were handed out before."""
+        """Continue after the batches that were done before."""
         self.batches = state["batches"]
         sampler: Any = self.sampler
         sampler.done = self.batches * (self.batch_size or 1)
@@ -237,7 +239,7 @@ class VolumeDataModule(pl.LightningDataModule):
         data = self.config.data
         rank, world_size = self._rank()
         sampler = EpochSampler(data.batch_size * data.batches_per_epoch, rank, world_size)
-        # `num_devices` is that of this node.
+        # `num_devices` counts the devices of this node.
         workers = loader_workers(data.workers, self.trainer.num_devices if self.trainer else 1)
         packed = on_gpu(self.trainer)
         return TrainingLoader(
@@ -246,22 +248,22 @@ class VolumeDataModule(pl.LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
-            # A signal to all processes of a job must not take the workers away too early.
+            # A signal to all processes of a job must not end the workers too early.
             worker_init_fn=_end_with_parent,
             collate_fn=collate,
             pin_memory=packed,
         )
 
     def val_dataloader(self) -> DataLoader[CachedCase | None]:
-        # Each case on one rank only: a padded sampler would count some twice.
+        # Each case is on one rank only: a padded sampler would count some cases twice.
         rank, world_size = self._rank()
-        # A rank without a case would leave the others waiting, so it gets None.
+        # A rank without a case gets None: without any batch, the other ranks would wait for it.
         return DataLoader(CaseDataset(self.validation[rank::world_size] or [None]), batch_size=None)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        # A cached case stays where it is: `segment` moves window by window.
+        # A cached case stays on the CPU: `segment` moves it window by window.
         if batch is None or isinstance(batch, CachedCase):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
@@ -272,8 +274,8 @@ class VolumeDataModule(pl.LightningDataModule):
         return batch
 
     def on_exception(self, exception: BaseException) -> None:
-        # In a validation, Lightning would leave the workers of training alone. They ignore the
-        # signal by which Python would end them, and it would wait for them for ever.
+        # After an error in a validation, Lightning does not end the workers of training. They
+        # ignore the signal by which Python ends them, and Python would wait for them forever.
         trainer: Any = self.trainer
         end_loaders(trainer)
         trainer.lightning_module.scorer.close()

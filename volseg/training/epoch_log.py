@@ -38,7 +38,7 @@ class EpochLog(Callback):
         self.start, self.first_step, self.before = time.monotonic(), trainer.global_step, 0.0
         if not trainer.is_global_zero:
             return
-        # Rows of epochs that are done again after a resume go.
+        # Rows of epochs that are repeated after a resume are dropped.
         rows = read_metrics(self.path)
         kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
         self.before = float(kept[-1].get("seconds") or 0) if kept else 0.0
@@ -81,7 +81,7 @@ class EpochLog(Callback):
         total = trainer.max_epochs or done
         steps = max(1, trainer.global_step - self.first_step)
         each = (time.monotonic() - self.start) / steps * int(trainer.num_training_batches)
-        # Of the validation cases; where there was no validation, of the patches trained on.
+        # Dice of the validation cases; without a validation, Dice of the patches trained on.
         words, kind = ("Dice", "val") if BEST_SCORE in row else ("Dice of patches", "train")
         scores = ", ".join(
             f"{name.rpartition('/')[2]} {float(row[name]):.3f}"

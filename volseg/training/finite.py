@@ -1,4 +1,4 @@
-"""A training whose loss or weights are not finite any more ends, and its last good model stays."""
+"""End of a training whose loss or weights are no longer finite; the last good model is kept."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from volseg.training.agreement import on_any_rank
 from volseg.training.hardware import resolve_precision
 from volseg.training.module import SegmentationModule
 
-# Batches between two looks at the loss.
+# Batches between two checks of the loss.
 _BATCHES = 50
 
 
 class StopNotFinite(Callback):
-    """Ends a training that learns nothing more, before anything is made of its weights.
+    """Ends a training with numbers that are not finite, before its weights are used or saved.
 
-    To come before all that validate, write or save. Mixed precision in 16 bits skips steps whose
-    gradients are too large; that is no reason.
+    Must precede all callbacks that validate, write or save. Steps that 16-bit mixed precision skips
+    because of too large gradients do not end a training.
     """
 
     def __init__(self, run: Path) -> None:
@@ -35,7 +35,7 @@ class StopNotFinite(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *arguments: Any
     ) -> None:
-        # An epoch may last hours. A look at each batch would make the GPU wait.
+        # An epoch may last hours, and a check of every batch would make the processor wait.
         batch_index = arguments[-1]
         if (batch_index + 1) % _BATCHES == 0:
             module: Any = pl_module
@@ -57,8 +57,8 @@ class StopNotFinite(Callback):
         if on_any_rank(problem is not None):
             raise TrainingError(
                 f"{problem or 'the training loss of another rank is not finite'} in epoch "
-                f"{trainer.current_epoch + 1}, so the network learns nothing more and the training "
-                f"ends here, {_kept(self.run)}",
+                f"{trainer.current_epoch + 1}, so the network cannot learn any more and the "
+                f"training ends here, {_kept(self.run)}",
                 remedy="start a new run with a lower training.learning_rate than "
                 f"{module.config.training.learning_rate:g}{_or_float32(module)}",
             )
@@ -86,7 +86,7 @@ def _kept(run: Path) -> str:
     if not (run / MODEL_FILE).is_file():
         return "without a model"
     of_epoch = f"of epoch {row['epoch']} " if row else ""
-    return f"where the last good model {of_epoch}is {run / MODEL_FILE}"
+    return f"and the last good model {of_epoch}is {run / MODEL_FILE}"
 
 
 def _or_float32(module: SegmentationModule) -> str:

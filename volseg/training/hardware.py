@@ -1,4 +1,4 @@
-"""The hardware that a training asks for, checked before anything is written."""
+"""Check of the hardware that a config requests, before anything is written."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from volseg.inference.windows import mixed_dtype
 from volseg.ranks import cores, launched_by_torchrun
 from volseg.words import reason
 
-# How further nodes learn of the first one where no launcher has started their processes.
+# Variables set by hand on each node when no launcher starts the processes.
 _BY_HAND = ("MASTER_ADDR", "NODE_RANK")
-# So many processes may share fewer cores, as they do where several are tried on a small machine.
+# This many processes may share fewer cores, as in a test of several processes on a small machine.
 _FEW = 8
 
 
@@ -28,7 +28,7 @@ def check_hardware(options: TrainingConfig) -> None:
     """Refuse devices, processes and precisions that this machine does not have.
 
     Raises:
-        ConfigError: If `training` would fail here.
+        ConfigError: If the options of `training` cannot work on this machine.
     """
     problem = _missing_accelerator(options) or _missing_devices(options) or _bf16(options)
     if problem:
@@ -51,22 +51,22 @@ def check_hardware(options: TrainingConfig) -> None:
         raise ConfigError(
             f"training.devices={devices} and training.nodes={nodes} do not fit the processes that "
             f"were started here ({reason(error)})",
-            remedy="change one or the other",
+            remedy="change the options or the number of processes",
         ) from None
-    # Whoever started the processes has decided how many there are.
+    # A launcher has already decided how many processes there are.
     if not environment.creates_processes_externally and (problem := _crowd(trainer)):
         raise problem
     by_itself = isinstance(environment, LightningEnvironment)
     if nodes > 1 and by_itself and not any(name in os.environ for name in _BY_HAND):
         raise ConfigError(
-            f"training.nodes is {nodes}, but nothing starts processes on other nodes, and this "
-            "one would wait for them",
+            f"training.nodes is {nodes}, but no launcher starts processes on the other nodes, and "
+            "this process would wait for them",
             remedy="use fit --slurm or torchrun, or set training.nodes=1",
         )
 
 
 def processes(options: TrainingConfig) -> tuple[Any, int]:
-    """Devices a node, and nodes: as configured, or as torchrun has started processes."""
+    """Devices per node, and number of nodes: as configured, or as started by torchrun."""
     if launched_by_torchrun() and options.devices == "auto":
         of_node = int(os.environ["LOCAL_WORLD_SIZE"])
         return of_node, int(os.environ["WORLD_SIZE"]) // of_node
@@ -82,7 +82,7 @@ def world_size(options: TrainingConfig) -> int:
 
 
 def resolve_precision(options: TrainingConfig) -> Any:
-    """Precision in Lightning's words: as `segment` has it too, mixed on a GPU alone."""
+    """Precision as Lightning names it; mixed precision only on a GPU, as in `segment`."""
     dtype = mixed_dtype(options.precision, "cuda" if on_cuda(options) else "cpu")
     return {None: "32-true", torch.bfloat16: "bf16-mixed", torch.float16: "16-mixed"}[dtype]
 
@@ -121,8 +121,8 @@ def _crowd(trainer: pl.Trainer) -> ConfigError | None:
     if not isinstance(trainer.accelerator, CPUAccelerator) or trainer.num_devices <= most:
         return None
     return ConfigError(
-        f"training.devices is {trainer.num_devices}, and without a GPU each is a process on the "
-        f"{cores()} cores that can be used here",
+        f"training.devices is {trainer.num_devices}, and without a GPU each device is a process "
+        f"on the {cores()} cores that can be used here",
         remedy=f"set training.devices={most} or fewer, or auto",
     )
 
@@ -133,7 +133,7 @@ def _bf16(options: TrainingConfig) -> ConfigError | None:
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return None
     return ConfigError(
-        f"training.precision is bf16-mixed, but {torch.cuda.get_device_name()} does not compute "
-        "in bf16, only imitates it",
+        f"training.precision is bf16-mixed, but {torch.cuda.get_device_name()} has no bf16 "
+        "hardware and only emulates it",
         remedy="use 16-mixed or auto",
     )

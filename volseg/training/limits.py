@@ -1,4 +1,4 @@
-"""Training ends before its last epoch: at a limit of time, or since it gets no better."""
+"""Early end of a training: at a time limit, or when the mean Dice no longer improves."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ _SECONDS_FOR_FILES = 10
 class TimeLimit(Callback):
     """Ends training early enough that the last validation and the model are done in time.
 
-    An epoch that it cuts short is validated, and resumed where it was cut, as if it never had been.
+    An epoch that is cut short is validated. A resumed run continues that epoch as if it had never
+    been cut short.
 
     Args:
-        seconds: From `started` on.
+        seconds: Limit, counted from `started`.
         started: Reading of `time.monotonic`.
-        keeper: Saves.
+        keeper: Callback that saves checkpoints.
     """
 
     def __init__(self, seconds: float, started: float, keeper: KeepCheckpoints) -> None:
         self.end = started + seconds
         self.keeper = keeper
-        #: Seconds that a validation takes, and the samples after it.
+        #: Seconds that a validation and the sample figure after it take.
         self.validation = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Before the first batch: the first validation may be the last as well.
+        # Measured before the first batch, since the first validation may be the last.
         data, module = data_of(trainer), pl_module
         assert isinstance(module, SegmentationModule)
         if mine := data.validation[trainer.global_rank :: trainer.world_size]:
-            # The first call pays for set-up.
+            # The first call includes set-up, so the faster of two counts.
             each = min(module.seconds_of_case(mine[0]) for _ in range(2))
             self.validation = self._with_samples(each * len(mine), trainer)
 
@@ -54,7 +55,7 @@ class TimeLimit(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         took = time.monotonic() - self.validation_start
         self.validation = self._with_samples(took, trainer)
-        # Another batch would end in the same validation once more.
+        # After another batch, the same validation would be repeated.
         self._end_if_late(trainer)
 
     def on_train_batch_end(
@@ -66,30 +67,30 @@ class TimeLimit(Callback):
             self.keeper.epoch_is_cut = True
 
     def _end_if_late(self, trainer: pl.Trainer) -> bool:
-        """Whether training ends now for want of time."""
+        """End training if the remaining time is too short; returns whether this call ended it."""
         late = time.monotonic() + self.validation + _SECONDS_FOR_FILES > self.end
         if not on_any_rank(late) or trainer.should_stop:
             return False
-        logger.info("max_time is near: training ends here")
+        logger.info("max_time is nearly reached: training ends here")
         trainer.should_stop = True
         return True
 
     @staticmethod
     def _with_samples(validation: float, trainer: pl.Trainer) -> float:
-        """Seconds with the samples, which one rank segments once more after training."""
+        """Seconds of a validation and of the samples, which one rank segments after training."""
         cases = len(data_of(trainer).validation)
         samples = min(SAMPLES, cases) / math.ceil(cases / trainer.world_size)
-        # A fifth more than it took.
+        # With a reserve of a fifth.
         return 1.2 * (1 + samples) * validation
 
 
 class StopEarly(Callback):
-    """Ends training after so many validations without a better mean Dice.
+    """Ends training after `patience` validations without a better mean Dice.
 
-    It counts without a limit as well, so that a limit set on resume holds from the start.
+    Validations are counted without a limit too, so a limit set on resume includes earlier ones.
 
     Args:
-        patience: How many; None: no limit.
+        patience: Number of validations; None: no limit.
     """
 
     def __init__(self, patience: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Memory that a training is sure to need, refused before any of it is taken."""
+"""Check of the memory that a training needs at least, before any of it is allocated."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from volseg import memory
 from volseg.config import ExperimentConfig
 from volseg.training.hardware import on_cuda
 
-#: What to do where it is short.
+#: Remedy when memory is short.
 REMEDY = "lower data.batch_size, data.patch_size or data.workers, or use a machine with more memory"
 
 
 def check_memory(config: ExperimentConfig) -> None:
-    """Refuse batches and windows that this machine cannot hold.
+    """Refuse batches and windows that do not fit into the memory of this machine.
 
-    It is the least that they take: what a network keeps of a batch depends on its kind.
+    Only inputs and outputs are counted; the activations depend on the network.
 
     Raises:
-        ResourceError: If they take more than there is.
+        ResourceError: If they need more memory than the machine has.
     """
     data = config.data
     channels, regions = len(data.channels), len(config.labels.regions)
     on_gpu = on_cuda(config.training)
-    # For a GPU, images of 16 bits and masks of 8 for all regions; else both and the logits.
+    # Bytes per voxel: for a GPU, 16-bit images and one byte for all masks; else images, masks and
+    # logits in float32.
     each = 2 * channels + 1 if on_gpu else 4 * (channels + 2 * regions)
     what = f"a batch of {data.batch_size} patches of {_in_words(data.patch_size)} voxels"
     memory.require(data.batch_size * math.prod(data.patch_size) * each, what, REMEDY)

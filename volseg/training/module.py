@@ -37,11 +37,11 @@ from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box, 
 
 logger = logging.getLogger(__name__)
 
-#: Of patient volumes.
+#: Scores of validation cases.
 SCORES = tuple(score.name for score in COUNTED_SCORES)
-#: Of the patches of an epoch.
+#: Scores of the patches of an epoch.
 TRAINING_SCORES = ("dice", "iou")
-#: Of slices, where the network is one of slices: name and kind in the summary of a `SliceTable`.
+#: Scores of slices for a 2D network: logged name, and kind in the summary of a `SliceTable`.
 SLICE_SCORES = {"tumour_slice_dice": "tumour_slices", "all_slice_dice": "all_slices"}
 
 
@@ -50,7 +50,7 @@ class SegmentationModule(pl.LightningModule):
 
     Args:
         config: The experiment.
-        pictures: Case ids of validation cases that are drawn for TensorBoard.
+        pictures: Ids of validation cases that are drawn for TensorBoard.
     """
 
     def __init__(self, config: ExperimentConfig, pictures: tuple[str, ...] = ()) -> None:
@@ -62,9 +62,9 @@ class SegmentationModule(pl.LightningModule):
             config.network, len(config.data.channels), len(self.regions), config.data.patch_size
         )
         self.loss = build_loss(config.loss)
-        # Lightning's `WeightAveraging` gives the same numbers, but swaps the weights for the length
-        # of a validation: a checkpoint that a signal asks for in between would hold the averages
-        # as the weights to train on with.
+        # Lightning's `WeightAveraging` gives the same numbers, but swaps the weights during a
+        # validation: a checkpoint saved then after a signal would hold the averages in place of
+        # the weights to resume with.
         self.averaged = (
             AveragedModel(
                 self.network,
@@ -75,24 +75,24 @@ class SegmentationModule(pl.LightningModule):
             else None
         )
         if self.averaged is not None:
-            # Else several GPUs would wait for gradients that never come.
+            # Otherwise several GPUs would wait for gradients that are never computed.
             self.averaged.requires_grad_(False)
-        #: Whether a step was taken: a run that is finished takes none when it is resumed.
+        #: Whether a step was taken; a finished run that is resumed takes none.
         self.trained = False
         self.sums = EpochSums(self.regions, config.inference.threshold)
         self.scorer = Scorer(1)
-        # Those of all ranks, once a validation has ended.
+        # Results of all ranks after a validation.
         self.losses: dict[str, float] = {}
         self.table, self.slices = ScoreTable(), SliceTable()
 
     @property
     def best_network(self) -> nn.Module:
-        """The network to validate and to keep: the averaged one where there is one."""
+        """The network to validate and to save: the averaged one if weights are averaged."""
         return self.network if self.averaged is None else self.averaged.module
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_index: int) -> torch.Tensor:
-        # What is drawn in a step, such as dropped units, depends on the step and the rank alone: so
-        # the position of a stopped run decides what the generators draw once it is resumed.
+        # Random numbers of a step, such as for dropout, depend on seed, step and rank alone, so a
+        # resumed run draws the same numbers as a run that never stopped.
         self.trained = True
         place = [self.config.training.seed, self.global_step, self.global_rank]
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
@@ -104,7 +104,7 @@ class SegmentationModule(pl.LightningModule):
         return loss
 
     def move_average(self) -> None:
-        """Let the averaged weights, if there are any, follow those of the network by a step."""
+        """Update the averaged weights, if any, with the weights of the network."""
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
 
@@ -121,17 +121,17 @@ class SegmentationModule(pl.LightningModule):
             logger.warning("%s", change)
 
     def on_validation_epoch_start(self) -> None:
-        # `num_devices` is that of this node.
+        # `num_devices` counts the devices of this node.
         self.scorer.close()
         self.scorer = Scorer(scoring_threads(self.trainer.num_devices))
         self.losses = {}
-        # Ranks agree in weights; running statistics of batch norm are of what each has seen.
+        # Weights are equal on all ranks, but running statistics of batch norm are not.
         if self.trainer.world_size > 1:
             for buffer in self.best_network.buffers():
                 distributed.broadcast(buffer, src=0)
 
     def validation_step(self, batch: CachedCase | None, batch_index: int) -> None:
-        # A rank without a case only takes part; after a signal the rest would be thrown away.
+        # A rank without a case gets None; after a signal, scores would be discarded.
         if batch is None or signals.received() is not None:
             return
         probabilities = self._segmented(batch)
@@ -145,7 +145,7 @@ class SegmentationModule(pl.LightningModule):
         return segment(self.best_network, image, self.config, device=self.device)
 
     def _scoring(self, probabilities: torch.Tensor, case: CachedCase) -> Callable[[], CaseScores]:
-        """The rest of a validation of a case, which needs no device."""
+        """Function that computes the scores of a case on the CPU."""
         box = scored_box(case, self.config)
         on_scan = on_scan_grid(probabilities, case.image_grid, case.scan_grid, box).numpy()
         return partial(score_case, case, on_scan, box, self.config)
@@ -163,7 +163,7 @@ class SegmentationModule(pl.LightningModule):
             gathered *= self.trainer.world_size
             distributed.all_gather_object(gathered, own)
         losses = {case: loss for _, part in gathered for case, loss in part.items()}
-        # In the order of the cases, whatever the number of ranks.
+        # Sorted in the order of the cases, for any number of ranks.
         data = data_of(self.trainer)
         place = {case.case.case_id: number for number, case in enumerate(data.validation)}
         self.losses = {case: losses[case] for case in sorted(losses, key=place.__getitem__)}
@@ -172,14 +172,14 @@ class SegmentationModule(pl.LightningModule):
         self.table = ScoreTable.of(sorted(rows, key=lambda row: place[row.case_id]))
         slices = [row for of_case in scores for row in of_case.slices]
         self.slices = SliceTable.of(sorted(slices, key=lambda row: place[row.case_id]))
-        # All that is logged is equal on all ranks already, being computed from what all have.
+        # Logged without reduction, since every rank has gathered the same results.
         self.log(LOSS, float(np.mean(list(self.losses.values()))))
         for score in SCORES:
             self.log_by_region(f"val/{score}", self.table.means(score))
         summary = self.slices.summary()
         for score, kind in SLICE_SCORES.items():
             means = {region: summary[region][kind]["dice"] for region in summary}
-            # A region that no slice of the reference holds has no mean over tumour slices.
+            # A region without a voxel in any reference has no mean over tumour slices.
             self.log_by_region(
                 f"val/{score}", {r: value for r, value in means.items() if value is not None}
             )
@@ -205,9 +205,9 @@ class SegmentationModule(pl.LightningModule):
 
     @torch.no_grad()
     def seconds_of_case(self, case: CachedCase) -> float:
-        """Seconds that a validation takes for a case; on a GPU, scores are made beside it.
+        """Seconds that a validation takes for a case; on a GPU, scores are computed in parallel.
 
-        Nothing is recorded. The first call of a process takes longer than the others will.
+        No result is recorded. The first call in a process takes longer than later ones.
         """
         training = self.training
         self.eval()
@@ -227,11 +227,11 @@ class SegmentationModule(pl.LightningModule):
 
 
 def new_module(config: ExperimentConfig, *, resume: bool = False) -> SegmentationModule:
-    """The module of an experiment, its encoder with the weights that the config names.
+    """The module of an experiment, with the encoder weights that the config names.
 
     Args:
         config: The experiment.
-        resume: The weights of a checkpoint will follow, so that none are read.
+        resume: Whether the weights of a checkpoint follow, so that no encoder weights are read.
 
     Raises:
         ConfigError: If the network needs a package that is not installed.
@@ -239,7 +239,6 @@ def new_module(config: ExperimentConfig, *, resume: bool = False) -> Segmentatio
     """
     module = SegmentationModule(config)
     weights: Path | None = getattr(config.network, "encoder_weights", None)
-    # A checkpoint holds weights of its own.
     if weights is not None and not resume:
         load_encoder_weights(module.network, weights)
     return module

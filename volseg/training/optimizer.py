@@ -1,4 +1,4 @@
-"""The optimizer, its learning rate over a training, and what changes on resume."""
+"""Optimizer, learning-rate schedule, and changes of batch and learning rate on resume."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from volseg.config import ExperimentConfig, TrainingConfig
 
 
 def build_optimizer(network: nn.Module, config: ExperimentConfig) -> OptimizerLRSchedulerConfig:
-    """The optimizer of a network, with its schedule, as Lightning takes both."""
+    """The optimizer of a network and its schedule, in the form that Lightning takes."""
     options = config.training
     optimizer: torch.optim.Optimizer
     if options.optimizer in ("adamw", "adam"):
@@ -39,10 +39,10 @@ def build_optimizer(network: nn.Module, config: ExperimentConfig) -> OptimizerLR
 
 
 def rate_factor(step: int, steps_per_epoch: int, options: TrainingConfig) -> float:
-    """Learning rate at a step as a share of the configured one.
+    """Learning rate at a step, divided by the configured rate.
 
-    A linear warm-up, then a decay over what is left: half a cosine, or `(1 - t) ** 0.9` as
-    nnU-Net has it, or none.
+    A linear warm-up, then a decay over the remaining steps: half a cosine, `(1 - t) ** 0.9` as in
+    nnU-Net, or none.
     """
     total = options.max_epochs * steps_per_epoch
     warmup = min(round(options.warmup_epochs * steps_per_epoch), total - 1)
@@ -59,21 +59,21 @@ def rate_factor(step: int, steps_per_epoch: int, options: TrainingConfig) -> flo
 def changes(
     checkpoint: Mapping[str, Any], config: ExperimentConfig, processes: int
 ) -> Iterator[str]:
-    """What differs from the training before the checkpoint, a sentence each.
+    """A sentence for each change of batch size and learning rate since the checkpoint.
 
     Args:
-        checkpoint: That the run is resumed from.
-        config: That it is resumed with.
-        processes: That train together now.
+        checkpoint: Checkpoint that the run resumes from.
+        config: Config that the run resumes with.
+        processes: Number of processes that train together now.
     """
     before, batch = checkpoint["processes"], config.data.batch_size
     if before != processes:
         yield (
-            f"the batch was {before * batch} in {before} processes, and is "
+            f"the batch size was {before * batch} in {before} processes, and is "
             f"{processes * batch} in {processes} from here on"
         )
     options = config.training
-    # Checkpoints of the first versions do not record it.
+    # Checkpoints of the first versions do not record max_epochs.
     epochs = checkpoint.get("max_epochs", options.max_epochs)
     planned = options.model_copy(update={"max_epochs": epochs})
     place = checkpoint["global_step"], config.data.batches_per_epoch
@@ -81,5 +81,5 @@ def changes(
     if rates[0] != rates[1]:
         yield (
             f"training.max_epochs was {epochs} and is {options.max_epochs}, and the learning rate "
-            f"follows it: from here on {rates[1]:.3g}, where it would have been {rates[0]:.3g}"
+            f"depends on it: from here on {rates[1]:.3g} instead of {rates[0]:.3g}"
         )

@@ -1,4 +1,4 @@
-"""What a run found: scores of its cases in words, and a picture of some of them."""
+"""Results of a run: scores of its cases for the log, and a figure of sample cases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tell_scores(
     *,
     new: bool,
 ) -> None:
-    """Log the scores of the cases, if they are new, and draw the best, median and worst of them."""
+    """Log the scores of the cases, if new, and draw the best, the median and the worst case."""
     scores = read_scores(run / SUMMARY_FILE)
     if scores is None or not data.validation:
         return
@@ -62,7 +62,7 @@ def tell_scores(
 
 
 def read_scores(path: Path) -> dict[str, Any] | None:
-    """Scores of the kept model, as they stand in `scores.json`; None if there are none."""
+    """Content of `scores.json` of the best model; None if it cannot be read."""
     try:
         return read_summary(path)
     except DataListError:
@@ -70,11 +70,11 @@ def read_scores(path: Path) -> dict[str, Any] | None:
 
 
 def score_lines(document: Mapping[str, Any], fill: str | None) -> list[str]:
-    """A line for each case, unless they are many, and for each group of cases.
+    """A line for each case, unless there are many, and for each group of cases.
 
     Args:
-        document: As `read_scores` gives it.
-        fill: Channel that stands in for missing ones.
+        document: Scores as returned by `read_scores`.
+        fill: Channel that stands in for missing channels.
     """
     cases: Mapping[str, Any] = document["cases"]
     missing = document.get("missing_channels", {})
@@ -92,8 +92,8 @@ def _group_lines(groups: Mapping[str, Any]) -> list[str]:
     lines, in_file = [], []
     for column, values in groups.items():
         counts = {value: next(iter(of.values()))["n"] for value, of in values.items()}
-        # A group of one patient says nothing that the line of the patient does not say, and a group
-        # of all nothing that the table does not.
+        # A group of a single patient repeats the line of the patient, and a group of all patients
+        # repeats the table.
         if not 1 < len(values) <= _VALUES_SHOWN or min(counts.values()) < _PATIENTS_IN_GROUP:
             in_file.append(column)
             continue
@@ -109,7 +109,7 @@ def _scores(name: str, dice: Mapping[str, float | None]) -> str:
 
 
 def lacking(channels: Iterable[str], fill: str | None) -> str:
-    """What a case lacks, in words.
+    """The missing channels of a case, in words.
 
     >>> lacking(["t1n", "t1c"], "t2f")
     't1n, t1c missing: t2f stands in'

@@ -1,4 +1,4 @@
-"""The cases of a run made ready to train on; those that cannot be used are named and left out."""
+"""Preparation of the cases of a run; cases that cannot be used are named and left out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOTES = 20
 def prepare_cases(
     training: Sequence[Case], validation: Sequence[Case], config: ExperimentConfig, cache: Path
 ) -> tuple[VolumeDataModule, tuple[tuple[str, str], ...]]:
-    """Patches and cases from the cache, and `(case_id, reason)` of cases that are left out."""
+    """Data module of the prepared cases, and `(case_id, reason)` of cases that are left out."""
     ready, failures = build_cache([*training, *validation], config, cache)
     if rank() == 0:
         for case_id, reason in failures[:_FAILURES_SHOWN]:

@@ -1,8 +1,8 @@
-"""Scores of validation cases, made in threads while the network has the next case.
+"""Scores of validation cases, computed in threads while the network segments the next case.
 
-On a GPU a case is segmented in less time than its scores take, and between two windows the
-processor waits. NumPy and cc3d let other threads run while they work, so no process is needed that
-would have to be sent the probabilities.
+On a GPU, segmenting a case takes less time than scoring it, and the processor waits between two
+windows. NumPy and cc3d release Python's lock while they compute, so threads suffice, and the
+probabilities need not be sent to another process.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _MOST_THREADS = 2
 
 @dataclass(frozen=True)
 class CaseScores:
-    """Rows of a case: one a region, and in 2D one a region and slice."""
+    """Rows of a case: one per region, and in 2D one per region and slice."""
 
     rows: tuple[ScoreRow, ...]
     slices: tuple[SliceRow, ...] = ()
 
 
 def scored_box(case: CachedCase, config: ExperimentConfig) -> tuple[slice, ...]:
-    """Part of the scan that scores need: outside it neither side holds a voxel of any region.
+    """Part of the scan outside which neither prediction nor reference has a voxel of any region.
 
-    In 2D every slice has its score, so it is the whole scan.
+    In 2D it is the whole scan, since every slice has a score.
     """
     if config.by_slice:
         return tuple(slice(0, size) for size in case.scan_grid.shape)
@@ -57,10 +57,10 @@ def score_case(
     """Scores of a case on the grid of its files.
 
     Args:
-        case: Holds the reference.
+        case: The case, with its reference.
         probabilities: (R, *) within `box` of the scan.
-        box: As `scored_box` gives it.
-        config: Names the regions, and says how probabilities are decoded.
+        box: Part of the scan, as returned by `scored_box`.
+        config: The experiment, with regions and options of decoding.
     """
     regions, case_id = tuple(config.labels.regions), case.case.case_id
     prediction = decoded_masks(probabilities, config, case.scan_grid.voxel_ml)
@@ -79,7 +79,7 @@ def score_case(
 
 
 def reference_within(case: CachedCase, box: tuple[slice, ...]) -> npt.NDArray[np.uint8]:
-    """Bits of the reference in a part of the scan that holds all of them."""
+    """Bits of the reference within `box`, which contains all its regions."""
     inside = tuple(
         slice(own.start - part.start, own.stop - part.start)
         for own, part in zip(case.reference_box, box, strict=True)
@@ -89,7 +89,7 @@ def reference_within(case: CachedCase, box: tuple[slice, ...]) -> npt.NDArray[np
 
 
 def scoring_threads(processes: int = 1) -> int:
-    """Threads that score: the loaders of training are idle meanwhile, but the network is not.
+    """Number of threads that score, on the cores that the loaders of training leave idle.
 
     Args:
         processes: Training processes that share the cores.
@@ -98,10 +98,10 @@ def scoring_threads(processes: int = 1) -> int:
 
 
 class Scorer:
-    """Scores cases in threads; what they find comes in the order in which they were given.
+    """Scores cases in threads; results are in the order in which the cases were given.
 
     Args:
-        threads: How many. No case waits for one of them, so that memory stays bounded.
+        threads: Number of threads. No further case is queued, so that memory stays bounded.
     """
 
     def __init__(self, threads: int) -> None:
@@ -111,7 +111,7 @@ class Scorer:
         self._found: list[CaseScores] = []
 
     def give(self, score: Callable[[], CaseScores]) -> None:
-        """Call `score` in the next free thread; what an earlier one raised comes up here."""
+        """Call `score` in the next free thread; raises the error of an earlier call, if any."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="scoring")
         while len(self._waiting) >= self.threads:
@@ -119,7 +119,7 @@ class Scorer:
         self._waiting.append(self._pool.submit(score))
 
     def take(self) -> list[CaseScores]:
-        """What was found since the last time, in order, once all of it is."""
+        """Wait for all scores since the last call and return them in order."""
         while self._waiting:
             self._found.append(self._waiting.popleft().result())
         found, self._found = self._found, []
@@ -127,7 +127,7 @@ class Scorer:
         return found
 
     def close(self) -> None:
-        """End the threads and forget what they found; what has not begun never does."""
+        """End the threads and discard their results; calls not yet begun are cancelled."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
         self._pool, self._found = None, []

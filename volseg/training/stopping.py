@@ -1,7 +1,7 @@
-"""Training ends before its last epoch by a signal, all ranks together.
+"""Stop of a training by a signal, on all ranks together.
 
-Ranks work in step, so one alone can neither save nor leave: the others would wait for ever. Each
-notes its signal, and they agree at the end of a batch, where all meet.
+A single rank can neither save nor stop, since the other ranks would wait for it forever. Each rank
+notes its signal, and all ranks agree at the end of a batch.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 def in_last_epoch(trainer: pl.Trainer) -> bool:
-    """Whether training ends with this epoch, as far as known now."""
+    """Whether this epoch is the last one, as far as known now."""
     return bool(trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs)
 
 
 class StopBySignal(Callback):
-    """After a signal, saves at the end of the batch and raises `signals.Stopped`.
+    """Saves a checkpoint at the end of the batch after a signal, and raises `signals.Stopped`.
 
-    A signal during a validation ends it, and a resumed run begins with that validation.
+    A signal during a validation ends the validation, and a resumed run begins with it.
 
     Args:
-        keeper: Saves.
+        keeper: Callback that saves checkpoints.
     """
 
     def __init__(self, keeper: KeepCheckpoints) -> None:
@@ -47,22 +47,22 @@ class StopBySignal(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.validate_every = trainer.check_val_every_n_epoch
-        # One in the middle of an epoch, at `max_time`, is not due any more.
+        # A validation in the middle of an epoch, at `max_time`, is not repeated.
         self.in_validation &= ends_epoch(trainer)
         if self.in_validation:
-            # It may have been due for another reason than its number.
+            # The validation may have been due in an epoch that `validate_every` skips.
             trainer.check_val_every_n_epoch = 1
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        # After the last batch of an epoch, Lightning cannot resume with the validation from here.
+        # After the last batch of an epoch, Lightning cannot resume with the validation.
         if self._asked() and not ends_epoch(trainer):
             self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Where each batch is the last one, there is no other place. Elsewhere the next batch is
-        # one, and this epoch comes whole to TensorBoard first.
+        # With one batch per epoch, training can stop only here. Otherwise it stops after the next
+        # batch, once all numbers of this epoch are in TensorBoard.
         if trainer.num_training_batches == 1 and self._asked() and not in_last_epoch(trainer):
             self._stop(trainer)
 

@@ -1,4 +1,4 @@
-"""What is logged for TensorBoard, on cards that are grouped by what they show."""
+"""Names of the logged numbers in TensorBoard, grouped by their kind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pytorch_lightning.loggers import TensorBoardLogger
 
-#: Steps between two points of the curve of the loss.
+#: Steps between two points of the loss curve.
 STEPS_BETWEEN_LOSSES = 10
 
 _CARDS = {
@@ -19,7 +19,7 @@ _CARDS = {
 
 
 class CardLogger(TensorBoardLogger):
-    """Logs each number under the name of its card."""
+    """TensorBoard logger that logs each number under the name of its card."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         super().log_metrics({card(name): value for name, value in metrics.items()}, step)

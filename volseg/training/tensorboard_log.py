@@ -1,4 +1,4 @@
-"""The log for TensorBoard, which a thread writes: a full disk in one sentence."""
+"""Log for TensorBoard: the cases to draw, the config, and a clear error on a full disk."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from volseg.training.datamodule import VolumeDataModule
 from volseg.training.module import SegmentationModule
 from volseg.words import reason
 
-#: Cases that are drawn.
+#: Number of cases that are drawn.
 _PICTURES = 2
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextlib.contextmanager
 def full_disk_in_words(run: Path, resume: str) -> Iterator[None]:
-    """Raise OutputError where the log cannot be written; all else that is written says so itself.
+    """Raise OutputError if a thread of TensorBoard cannot write its log because the disk is full.
 
     Args:
         run: Folder of the run.
-        resume: Command that resumes it.
+        resume: Command that resumes the run.
     """
     before = threading.excepthook
 
     def quiet(raised: threading.ExceptHookArgs) -> None:
-        # The next write raises it again, where it can become a sentence.
+        # The next write of the main thread raises the same error, which is handled below.
         if not isinstance(raised.exc_value, OSError) or raised.exc_value.errno not in _FULL:
             before(raised)
 
@@ -55,11 +55,11 @@ def begin_log(
     trainer: pl.Trainer, module: SegmentationModule, data: VolumeDataModule, run: Path
 ) -> None:
     """Choose the cases that are drawn, and log the config of the run."""
-    # Rank 0 alone draws, and these are the first of its cases.
+    # The first cases of rank 0, which alone draws.
     drawn = data.validation[:: trainer.world_size][:_PICTURES]
     module.pictures = tuple(case.case.case_id for case in drawn)
     if trainer.is_global_zero:
-        # Other ranks may be here before the first has written it.
+        # Only rank 0 can rely on the file, since rank 0 has written it.
         written = (run / CONFIG_FILE).read_text(encoding="utf-8")
         board: Any = trainer.loggers[0]
         board.experiment.add_text("config", f"```yaml\n{written}```")

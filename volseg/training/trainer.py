@@ -59,10 +59,10 @@ def build_trainer(
 
     Args:
         config: The experiment.
-        run: Folder of the run; exists.
+        run: Folder of the run, which exists.
         validate: Whether there are cases to validate on.
-        started: Reading of `time.monotonic` that `training.max_time` counts from.
-        shapes: Of the weights that a checkpoint of this run holds, by name; None: any.
+        started: Reading of `time.monotonic` from which `training.max_time` counts.
+        shapes: Shapes of the weights that a checkpoint of this run holds, by name; None: any.
     """
     options = config.training
     terminal = sys.stderr.isatty()
@@ -85,7 +85,7 @@ def build_trainer(
     callbacks.append(ValidateLast())
     if terminal:
         callbacks.append(TQDMProgressBar())
-    # Last, so that what they save knows of what the others found.
+    # Last, so that a checkpoint holds the latest state of all other callbacks.
     callbacks += [StopBySignal(keeper), keeper]
     devices, nodes = processes(options)
     precision = resolve_precision(options)
@@ -99,10 +99,10 @@ def build_trainer(
         accelerator=options.accelerator,
         devices=devices,
         num_nodes=nodes,
-        # Where Lightning looks, in a Slurm job, for checkpoints that it would rather resume from.
+        # In a Slurm job, Lightning looks here for checkpoints of its own.
         default_root_dir=run,
         precision=precision,
-        # Patches and windows are of one size, so a search for the quickest algorithm pays.
+        # Patches and windows have a fixed size, so a search for the fastest algorithm pays off.
         benchmark=on_cuda(options),
         max_epochs=options.max_epochs,
         gradient_clip_val=options.gradient_clip or None,
@@ -118,17 +118,17 @@ def build_trainer(
         log_every_n_steps=min(STEPS_BETWEEN_LOSSES, config.data.batches_per_epoch),
     )
     checkpoints.trainer = trainer
-    # Its handler of SIGTERM waits for other ranks, which may wait for this one, and a mask would
-    # not keep it from being called: any thread of a library may take the signal.
+    # Lightning's handler of SIGTERM waits for other ranks, which may wait for this rank. A signal
+    # mask cannot prevent that, since a thread of a library may receive the signal.
     leave_signals_alone(trainer)
     return trainer
 
 
 def join_again(trainer: pl.Trainer) -> None:
-    """Let processes that torchrun has started again find one another.
+    """Connect processes that torchrun has restarted.
 
-    Its store still holds the addresses of those that ended, and who reads one of them waits in
-    vain. So these processes write theirs under another name.
+    The store of torchrun still holds the addresses of the processes that ended. So the restarted
+    processes write their addresses under another prefix.
     """
     if restarts() > 0:
         store, number, world_size = next(distributed.rendezvous("env://"))
@@ -145,7 +145,7 @@ def train(
     *,
     resume: bool,
 ) -> None:
-    """Train, from the newest good checkpoint of the folder if the run is resumed.
+    """Train, from the newest good checkpoint of the run folder if the run is resumed.
 
     Raises:
         KeyboardInterrupt: If Ctrl-C was pressed.
@@ -157,16 +157,16 @@ def train(
         with memory.in_words("training", REMEDY):
             trainer.fit(module, data, ckpt_path=run if resume else None)
     except SystemExit:
-        # So Lightning ends after Ctrl-C.
+        # Lightning raises SystemExit after Ctrl-C.
         if trainer.interrupted:
             if trainer.is_global_zero and find_checkpoints(run):
                 logger.info("interrupted; resume with: %s", resume_command(run))
             raise KeyboardInterrupt from None
         raise
     except RuntimeError as error:
-        # NCCL has an error class of its own; Gloo has not.
+        # NCCL has its own class of errors; Gloo has none.
         if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
-            # Without the place in its source and what it advises its developers.
+            # Drop the place in the source and the advice to developers.
             detail = re.sub(r"^\[.*?\] ", "", str(error)).partition(". ")[0]
             raise RankLost(
                 f"rank {rank()} lost another rank, which failed or was killed ({detail}); "

@@ -1,4 +1,4 @@
-"""A trial of a training on this machine: cases prepared, steps taken, a case validated, timed."""
+"""Timed trial of a training on this machine: a few cases, a few steps, one validated case."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def try_training(
 
     Args:
         config: The experiment.
-        cases: Some that can be read.
+        cases: Some readable cases.
         total: Number of all cases.
-        validated: Number of those that it validates on.
+        validated: Number of validation cases.
 
     Returns:
-        Facts, by name, and problems.
+        Facts as `(name, text)`, and problems.
     """
     facts: list[tuple[str, str]] = []
     problems: list[str] = []
@@ -66,7 +66,7 @@ def try_training(
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """A folder that goes with the block, also where Ctrl-C ends it."""
+    """Folder that is removed after the block, also after Ctrl-C."""
     folder = Path(tempfile.mkdtemp())
     remove = partial(shutil.rmtree, folder, ignore_errors=True)
     try:
@@ -82,7 +82,7 @@ def _cache_facts(
     size = memory.size_in_words(case.stored_bytes * total)
     shape = " x ".join(map(str, case.image_grid.shape))
     return [
-        ("preprocessed", f"{case.case.case_id}: {shape}, {seconds:.1f} s a case"),
+        ("preprocessed", f"{case.case.case_id}: {shape}, {seconds:.1f} s per case"),
         ("cache", f"about {size} in {config.data.cache_dir or 'runs/cache'}"),
     ]
 
@@ -90,7 +90,7 @@ def _cache_facts(
 def _steps(
     config: ExperimentConfig, cases: Sequence[CachedCase], validated: int
 ) -> list[tuple[str, str]]:
-    """Train on one batch, a few times, and validate a case: shapes, time, memory."""
+    """Facts of a few steps on one batch and of one validated case: shapes, time, memory."""
     device = torch.device("cuda" if on_cuda(config.training) else "cpu")
     module = new_module(config).to(device)
     samples = PatchDataset(cases, config)
@@ -100,7 +100,7 @@ def _steps(
     loading = time.perf_counter() - start
     optimizer = module.configure_optimizers()["optimizer"]
     steps = [_step(module, optimizer, batch) for _ in range(_STEPS)]
-    # The first step pays for set-up.
+    # The first step includes set-up, so the fastest step counts.
     step = min(seconds for seconds, _ in steps)
     training = config.training.max_epochs * config.data.batches_per_epoch * step
     parameters = sum(p.numel() for p in module.network.parameters()) / 1e6
@@ -115,22 +115,22 @@ def _steps(
 
 
 def _validation(module: SegmentationModule, case: CachedCase) -> float:
-    """Seconds that a validation takes for a case; the first time pays for set-up."""
+    """Seconds that a validation takes for a case, without set-up."""
     return min(module.seconds_of_case(case) for _ in range(_VALIDATED))
 
 
 def _estimate(
     options: TrainingConfig, training: float, each: float, validated: int
 ) -> list[tuple[str, str]]:
-    """What validation and the whole training take.
+    """Estimated duration of validation and of the whole training, as `(name, text)`.
 
     Args:
-        options: Of the training.
+        options: Options of the training.
         training: Seconds of all steps.
         each: Seconds that a validation takes for a case.
         validated: Number of cases to validate on.
     """
-    # After the last epoch in any case.
+    # Rounded up, since the last epoch is always validated.
     times = math.ceil(options.max_epochs / options.validate_every) if validated else 0
     validation = times * math.ceil(validated / world_size(options)) * each
     total = training + validation
@@ -139,14 +139,14 @@ def _estimate(
     words = f"about {clock(total)} for {epochs}{share}"
     if options.max_time is not None and total > options.max_time:
         words += f"; max_time ends the run after {clock(options.max_time)}"
-    of_cases = f"{each:.2f} s a case, {times} times {cases_in_words(validated)}"
+    of_cases = f"{each:.2f} s per case, {times} times {cases_in_words(validated)}"
     return [*([("validation", of_cases)] if validated else []), ("training", words)]
 
 
 def _step(
     module: SegmentationModule, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor]
 ) -> tuple[float, float]:
-    """Seconds and loss of one training step, in the order in which Lightning takes it."""
+    """Seconds and loss of one training step, with operations in the order of Lightning."""
     autocast = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
     dtype = autocast.get(resolve_precision(module.config.training))
     start = _now(module.device)
@@ -160,7 +160,7 @@ def _step(
 
 
 def _now(device: torch.device) -> float:
-    """Seconds, once the GPU has done all that was queued: calls return before it has."""
+    """Clock reading in seconds, after all queued work of the GPU is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -1,1 +1,1 @@
-"""Preprocessed cases on disk, made once and mapped into memory."""
+"""Preprocessed cases on disk, computed once and mapped into memory."""

@@ -1,6 +1,6 @@
-"""Arrays of a cache entry: files of numpy, mapped by the header that each was written with.
+"""Arrays of a cache entry: NumPy files that are mapped into memory.
 
-The header of a file is compared and never parsed: a damaged one could say anything.
+The header of a file is compared with the expected header, never parsed, since it may be damaged.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ import numpy.typing as npt
 
 from volseg.files.documents import open_regular
 
-#: Type, in numpy's words, and shape of an array.
+#: NumPy type string and shape of an array.
 Form = tuple[str, tuple[int, ...]]
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Form]:
-    """Write `<name>.npy` for each array, and return their forms; OSError if one cannot be."""
+    """Write `<name>.npy` for each array, and return the forms; OSError if a write fails."""
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", np.ascontiguousarray(array))
     return {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
 
 
 def is_whole(path: Path, form: Form) -> bool:
-    """Whether a file is one of this form, by its header and size."""
+    """Whether a file holds a complete array of this form, by its header and size."""
     dtype, shape = form
     head = _header(dtype, shape)
     with open_regular(path) as file:
@@ -39,7 +39,7 @@ def is_whole(path: Path, form: Form) -> bool:
 
 
 def mapped(path: Path, form: Form) -> npt.NDArray[Any]:
-    """The array of a file for which `is_whole` is true, mapped into memory to be read."""
+    """The array of a complete file (see `is_whole`), mapped into memory read-only."""
     dtype, shape = form
     return np.memmap(path, dtype, "r", len(_header(dtype, shape)), shape)
 
@@ -51,7 +51,7 @@ def _bytes(form: Form) -> int:
 
 @cache
 def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """What numpy writes before the values."""
+    """Bytes that NumPy writes before the values."""
     described = {"descr": dtype, "fortran_order": False, "shape": shape}
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, described)

@@ -1,7 +1,7 @@
-"""What the cache holds of a case, made of its scans: image, regions, some voxels of each region.
+"""Arrays that the cache holds of a case: image, regions, some voxels of each region.
 
-Regions are kept twice, each time as the bits of a byte within their box: on the grid of the image,
-to train on, and on that of the scan, where they are the reference that a prediction is scored with.
+Regions are stored twice, each time as bits of a byte within their bounding box: on the grid of the
+image for training, and on the grid of the scan as the reference for scoring.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FOREGROUND_VOXELS = 5000
 def prepare(
     case: Case, config: ExperimentConfig
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Arrays of an entry by name, and the other attributes of `CachedCase`, as JSON takes them.
+    """Arrays of an entry by name, and the other attributes of `CachedCase` as JSON values.
 
     Raises:
         VolsegError: If the case cannot be used.
@@ -37,7 +37,7 @@ def prepare(
     regions = preprocess_masks(masks, grid, done)
     bits, bits_at = _packed(regions, (0, 0, 0))
     reference, reference_at = _packed(masks, start)
-    # A patch takes few planes where they are those of its thinnest axis.
+    # Planes along the thinnest axis of a patch, so that a patch needs few planes.
     axis = 2 if config.by_slice else 0
     mask, values = pack(done.image, done.tissue, axis)
     arrays: dict[str, npt.NDArray[Any]] = {
@@ -61,7 +61,7 @@ def prepare(
 
 
 def notes_on(case: Case, config: ExperimentConfig) -> tuple[str, ...]:
-    """What is odd about the grey values of a case, as preprocessing finds it.
+    """Notes of preprocessing on unusual grey values of a case.
 
     Raises:
         VolsegError: If the case cannot be used.
@@ -77,13 +77,13 @@ def read_masks(
 
     Args:
         case: A case with a label map.
-        config: Names the regions.
-        grid: Grid of the images, which the label map must share; None leaves that unchecked.
+        config: The experiment, which names the regions.
+        grid: Grid of the images, which the label map must have too; None: no check.
 
     Raises:
         DataListError: If the case has no label map.
-        GeometryError: If it lies on another grid.
-        LabelError: If it holds values that its scheme does not define.
+        GeometryError: If the label map lies on another grid.
+        LabelError: If the label map holds values that its scheme does not define.
     """
     label_map, label_grid = case.read_reference()
     if grid is not None:
@@ -102,7 +102,7 @@ def _masks(
 
 
 def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple[str, ...]]:
-    """The preprocessed images, those read being forgotten, and the channels that are missing."""
+    """The preprocessed images and the missing channels; the original images are freed."""
     options = config.preprocessing
     images = case.read_images(options.channels, options.fill_missing)
     return preprocess(images, options), images.missing
@@ -111,10 +111,10 @@ def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple
 def _reference(
     case: Case, config: ExperimentConfig, done: Preprocessed
 ) -> tuple[npt.NDArray[np.bool_], Grid, list[int]]:
-    """Masks (R, *) of the part of a label map around all labels, its grid and its first voxel."""
+    """Masks (R, *) of the label map in a box around all labels, the box's grid and first voxel."""
     label_map, grid = case.read_reference()
     check_same_grid({"image": done.scan_grid, f"label map of {case.case_id}": grid})
-    # Only the box of the labels is worked on. A coarser voxel reaches that far beyond it.
+    # The margin of the box covers a voxel of the image grid, which may be coarser.
     ratio = max(done.image_grid.spacing_mm) / min(grid.spacing_mm)
     box = bounding_box(label_map != 0, margin=math.ceil(ratio) + 2)
     labels = label_map[box]
@@ -124,7 +124,10 @@ def _reference(
 def _packed(
     masks: npt.NDArray[np.bool_], start: Sequence[int]
 ) -> tuple[npt.NDArray[np.uint8], list[int]]:
-    """Bits of masks (R, I, J, K) within their box, and its first voxel if `start` is theirs."""
+    """Bits of masks (R, I, J, K) within their bounding box, and the first voxel of the box.
+
+    `start` is the position of the first voxel of the masks.
+    """
     bits = np.zeros(masks.shape[1:], np.uint8)
     for number, mask in enumerate(masks):
         bits |= mask.view(np.uint8) << number
@@ -133,7 +136,7 @@ def _packed(
 
 
 def _foreground(regions: npt.NDArray[np.bool_]) -> npt.NDArray[np.int16]:
-    """Voxels of each region, drawn with a fixed seed so that every machine has the same."""
+    """Voxels of each region, drawn with a fixed seed so that all machines draw the same."""
     generator = np.random.default_rng(0)
     result = np.full((len(regions), _FOREGROUND_VOXELS, 3), -1, dtype=np.int16)
     for row, region in zip(result, regions, strict=True):

@@ -1,10 +1,10 @@
 """Decoded, preprocessed cases on disk, memory-mapped, so that a patch costs a few milliseconds.
 
-An entry is a folder of arrays; of the image, only tissue is stored, with its mask. Its name holds
-a hash of everything that it depends on: the preprocessing, the label scheme and the path, size and
-time of change of each source file. So an entry is never stale, and several runs may share a cache.
-It is written under another name and renamed when it is whole: ranks, workers and jobs may build the
-same one at the same time.
+An entry is a folder of arrays; of the image, only tissue is stored, with its mask. The name of the
+entry holds a hash of everything that it depends on: the preprocessing, the label scheme, and path,
+size and modification time of each source file. So an entry is never stale, and several runs may
+share a cache. An entry is written under another name and renamed when complete, since ranks,
+workers and jobs may build the same entry at the same time.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from volseg.words import reason
 
 logger = logging.getLogger(__name__)
 
-# To be raised when entries written by an older version must not be read any more.
+# Increase it when entries of older versions can no longer be read.
 _FORMAT = 6
 _META = "meta.json"
-# The hidden name of an unfinished entry: its own, and a random part for each builder.
+# Hidden name of an unfinished entry: the final name and a random part.
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
 
 
@@ -55,19 +55,19 @@ _UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
 class CachedCase:
     """A preprocessed case on disk.
 
-    Its arrays are mapped anew at each access: a map holds a file open, and a process may hold
-    fewer files than there are cases.
+    Arrays are mapped anew at each access: a map keeps a file open, and a process may open fewer
+    files than there are cases.
 
     Attributes:
-        case: Where it came from.
+        case: The case, with its source files.
         entry: Folder of the arrays.
         image_grid: Grid of `image` and `bits`.
         scan_grid: Grid of the source files.
-        missing: Channels that another one stands in for.
-        notes: What is odd about the grey values, and what was done about it.
-        axis: Along which the planes of `image` are stored.
-        bits_at: First voxel of the box of all regions, which `bits` are stored of.
-        reference_at: First voxel, on the grid of the source files, of `reference`.
+        missing: Missing channels; another channel stands in for them.
+        notes: Unusual grey values, and how preprocessing treated them.
+        axis: Axis along which the planes of `image` are stored.
+        bits_at: First voxel of the stored part of `bits`, the box of all regions.
+        reference_at: First voxel of `reference` on the grid of the source files.
         forms: Type and shape of each array, by name.
     """
 
@@ -107,7 +107,7 @@ class CachedCase:
 
     @property
     def foreground(self) -> npt.NDArray[np.int16]:
-        """(R, n, 3): n voxels of each region, drawn once, with repeats; -1 if it is empty."""
+        """(R, n, 3): n voxels of each region, drawn with repeats; -1 if the region is empty."""
         return self._array("foreground")
 
     @property
@@ -126,22 +126,22 @@ def _box(start: Sequence[int], shape: Sequence[int]) -> tuple[slice, ...]:
 def build_cache(
     cases: Sequence[Case], config: ExperimentConfig, folder: Path
 ) -> tuple[tuple[CachedCase, ...], tuple[tuple[str, str], ...]]:
-    """Decode the cases that the cache does not hold yet, and open all of them.
+    """Prepare the cases that the cache does not hold yet, and open all cases.
 
-    Of the processes that share a cache, one decodes while the others wait.
+    If several processes share a cache, one of them prepares cases while the others wait.
 
     Args:
         cases: Cases with a label map.
-        config: Says how to preprocess.
-        folder: The cache; made if need be.
+        config: The experiment.
+        folder: The cache, made if missing.
 
     Returns:
-        The cases that could be read, in order, and `(case_id, reason)` of those that could not.
+        The cases that could be read, in order, and `(case_id, reason)` of all other cases.
 
     Raises:
         LabelError: If a label map contradicts its label scheme and fits another.
         OutputError: If the folder cannot be written.
-        Stopped: If a signal that `signals.hold` notes has come.
+        Stopped: If a signal held by `signals.hold` has arrived.
     """
     make_folder(folder, "set data.cache_dir")
 
@@ -154,7 +154,7 @@ def build_cache(
         except OutputError:
             raise
         except SchemeError as error:
-            # The remaining cases would be those without the labels that differ: all without ET.
+            # Only cases without the labels that differ would remain, for example all without ET.
             if error.fitting:
                 options = "in the data list, or labels of the config"
                 raise error.of_all(case.case_id, "no case is prepared", options) from None
@@ -168,7 +168,7 @@ def build_cache(
         return None
 
     results: list[Any]
-    # Without the lock: hundreds of ranks that find all there need not wait for one another.
+    # Without the lock, so that hundreds of ranks need not wait if the cache is complete.
     with ThreadPoolExecutor(cores()) as pool:
         results = list(pool.map(look, cases))
     if None in results:
@@ -182,7 +182,7 @@ def build_cache(
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of a cache; one that a killed process held is free."""
+    """Hold the lock of a cache; the lock of a killed process is free."""
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -194,8 +194,8 @@ def _alone(folder: Path) -> Iterator[None]:
             with contextlib.suppress(Timeout):
                 lock.acquire(timeout=1)
     except (OSError, NotImplementedError):
-        # Some cluster file systems lock nothing. Then cases may be decoded twice, and the entry
-        # that is whole first stays.
+        # Some cluster file systems have no locks. Then a case may be prepared twice, and the entry
+        # that is complete first is kept.
         logger.info("%s cannot be locked; other processes may prepare the same cases", folder)
     try:
         _remove_unfinished(folder, lock)
@@ -205,16 +205,16 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _remove_unfinished(folder: Path, lock: FileLock) -> None:
-    """Remove entries that were begun by a process that was killed; nobody else builds any now."""
+    """Remove unfinished entries of killed processes, if the lock excludes other builders."""
     if lock.is_locked:
         for path in folder.glob(".*-*"):
-            # The folder may be the home of other things.
+            # The folder may hold other files too.
             if _UNFINISHED.fullmatch(path.name):
                 shutil.rmtree(path, ignore_errors=True)
 
 
 def read_cached(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase | None:
-    """The entry of a case, or None if the cache holds no whole one for these very files."""
+    """The entry of a case, or None if the cache has no complete entry for its present files."""
     return _open(folder / _entry_name(case, config), case)
 
 
@@ -241,7 +241,7 @@ def _open(entry: Path, case: Case) -> CachedCase | None:
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
-    """What `_write_meta` wrote; DataListError if it cannot be read or has changed."""
+    """Content written by `_write_meta`; DataListError if it cannot be read or has changed."""
     content = read_json(path, DataListError)
     if not isinstance(content, dict) or content.pop("sha256", None) != _sha256(content):
         raise DataListError(f"{path} is damaged", remedy="remove its folder", path=path)
@@ -295,12 +295,12 @@ def _build(case: Case, config: ExperimentConfig, folder: Path) -> CachedCase:
         shutil.rmtree(unfinished, ignore_errors=True)
     found = _open(entry, case)
     if found is None:
-        raise OutputError(f"cache entry {entry} vanished while it was opened", remedy="start again")
+        raise OutputError(f"cache entry {entry} vanished while being opened", remedy="start again")
     return found
 
 
 def _put_in_place(unfinished: Path, entry: Path, case: Case) -> None:
-    """Rename; where another process was first its entry stays, unless it is damaged."""
+    """Rename the entry; an entry of another process is kept unless it is damaged."""
     try:
         unfinished.rename(entry)
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the cache of a run lies."""
+"""Location of the cache of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def cache_folder(config: ExperimentConfig, run: Path) -> Path:
     """Folder of decoded cases: `data.cache_dir`, else `cache` beside the run.
 
     Raises:
-        ConfigError: If an environment variable that it names is not set.
+        ConfigError: If `data.cache_dir` names an environment variable that is not set.
     """
     named = config.data.cache_dir
     if named is None:

@@ -1,8 +1,8 @@
-"""Images on disk without their background, about half of a box around the brain.
+"""Images on disk without their background, which fills about half of a box around the brain.
 
-The values of tissue are kept plane by plane, and a mask of one bit a voxel records where they lie.
-So a case of BraTS takes 12 MB instead of 28 MB of disk and page cache, and a patch of 128 x 128 x
-128 voxels 10 ms of a core instead of 3 ms.
+Values of tissue are stored plane by plane, with a mask of one bit per voxel. So a BraTS case takes
+12 MB instead of 28 MB of disk and page cache, but reading a patch of 128 x 128 x 128 voxels takes
+10 ms instead of 3 ms of a core.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy.typing as npt
 def pack(
     image: npt.NDArray[np.float16], tissue: npt.NDArray[np.bool_], axis: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]:
-    """Mask and values of an image (C, I, J, K), as `TissueArray` takes them.
+    """Mask and values of an image, in the form that `TissueArray` takes.
 
     Args:
-        image: The image, 0 outside the tissue.
-        tissue: Its mask, (I, J, K).
-        axis: Which of I, J, K counts the planes.
+        image: Image (C, I, J, K), 0 outside the tissue.
+        tissue: Mask (I, J, K) of the tissue.
+        axis: Spatial axis along which planes are stored: 0, 1 or 2.
     """
     mask = np.moveaxis(tissue, axis, 0)
     bits = np.packbits(mask.reshape(len(mask), -1), axis=1)
@@ -34,13 +34,13 @@ def pack(
 
 @dataclass(frozen=True, eq=False)
 class TissueArray:
-    """An image (C, I, J, K) that is unpacked where it is looked at; never written.
+    """Read-only image (C, I, J, K) that is unpacked on access.
 
     Attributes:
         mask: (planes, bytes): a bit for each voxel of a plane, padded to whole bytes.
-        values: (C, n): every channel at the voxels of the mask, in their order.
+        values: (C, n): values of every channel at the n voxels of the mask.
         shape: (C, I, J, K).
-        axis: Which of I, J, K counts the planes: 0, 1 or 2.
+        axis: Spatial axis along which planes are stored: 0, 1 or 2.
     """
 
     mask: npt.NDArray[np.uint8]
@@ -50,7 +50,7 @@ class TissueArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of a voxel."""
+        """Type of the values."""
         return self.values.dtype
 
     @property
@@ -60,12 +60,12 @@ class TissueArray:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are stored."""
+        """Number of stored bytes."""
         return self.mask.nbytes + self.values.nbytes
 
     @property
     def tissue(self) -> TissueArray:
-        """Its mask as an image of one channel, uint8 (1, I, J, K): 1 in tissue."""
+        """The mask as an image of one channel, uint8 (1, I, J, K): 1 in tissue."""
         ones = np.broadcast_to(np.uint8(1), (1, self.values.shape[1]))
         return TissueArray(self.mask, ones, (1, *self.shape[1:]), self.axis)
 
@@ -78,7 +78,7 @@ class TissueArray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def __getitem__(self, key: Any) -> npt.NDArray[Any]:
-        """As of a NumPy array; slices of step 1 unpack only the planes that they need."""
+        """Values as a NumPy array; slices of step 1 unpack only the planes that they need."""
         whole = [slice(0, size) for size in self.shape]
         given = key if isinstance(key, tuple) else (key,)
         if len(given) > len(whole) or not all(_is_plain(part) for part in given):
@@ -98,7 +98,7 @@ class TissueArray:
         result = np.empty(
             [len(channels), *(part.stop - part.start for part in box[1:])], self.dtype
         )
-        # The same voxels are written for each channel, so those around them stay 0.
+        # Every channel writes the same voxels of `block`, so all other voxels stay 0.
         block = np.zeros(tissue.shape, self.dtype)
         for target, values in zip(np.moveaxis(result, 1 + self.axis, 1), channels, strict=True):
             block[tissue] = values
