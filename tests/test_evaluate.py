@@ -160,8 +160,8 @@ def test_the_manifest_tells_the_scheme_of_the_predictions(folders, written_out):
     ("manifest", "reason"),
     [
         (None, "no manifest.json"),
-        ("{", "has none"),
-        ("{}", "has none: 'labels'"),
+        ("{", "has no scheme"),
+        ("{}", "has no scheme: 'labels'"),
         ('{"labels": "brats1999"}', "unknown label scheme 'brats1999'"),
         ('{"labels": {"name": "x", "labels": {"one": "ET"}, "regions": {}}}', "'one'"),
     ],
@@ -294,8 +294,11 @@ ALIKE = {"models": ["x"], "resolved": [{"tta": False}]}
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"models": ["y"]}, "1 of 2, such as that of b, were made by another model than that of a"),
-        ({"resolved": [{"tta": True}]}, "were made with other options than that of a"),
+        (
+            {"models": ["y"]},
+            "1 of 2 predictions, such as b, were made by another model than a",
+        ),
+        ({"resolved": [{"tta": True}]}, "were made with other options than a"),
     ],
 )
 def test_one_mean_over_results_of_two_models_is_told_of(folders, changed, said):
@@ -314,7 +317,7 @@ def test_one_mean_over_results_of_two_models_is_told_of(folders, changed, said):
 def test_a_folder_with_a_result_in_work_is_not_scored(folders):
     _noted(folders, {"a": ALIKE, "b": ALIKE}, unfinished={"b": ["b.nii.gz"]})
 
-    with pytest.raises(OutputError, match=r"is not complete: .* that of b and did not"):
+    with pytest.raises(OutputError, match=r"is not complete: .* the prediction of b"):
         evaluate(*folders, **BOTH_2021)
 
     assert not folders[2].exists()
@@ -344,7 +347,7 @@ def test_predictions_of_an_older_scan_are_told_of(tmp_path):
 
     write(case.images[1], np.full((16, 16, 12), 5, np.int16))
 
-    said = f"the prediction of {case.case_id} was made before {case.images[1]} changed, so it is of"
+    said = f"the prediction of {case.case_id} was made before {case.images[1]} changed, from an"
     told = evaluate(predictions, reference, tmp_path / "scores").notes
     assert [note.startswith(said) for note in told if "older scan" in note] == [True]
 
@@ -364,7 +367,7 @@ def test_predictions_of_another_patient_of_that_name_are_told_of(tmp_path, value
 
     result = evaluate(predictions, reference, tmp_path / "scores")
 
-    said = f"the prediction of {case.case_id} was made from other images than those of the refer"
+    said = f"the prediction of {case.case_id} was made from other images than the images of the"
     assert any(note.startswith(said) for note in result.notes) is is_told
 
 
@@ -443,7 +446,7 @@ def test_a_scheme_of_the_reference_that_cannot_be_told_is_asked_for(tmp_path, ca
     folders = (tmp_path / "predictions", tmp_path / "reference", tmp_path / "scores")
 
     message = (
-        r"is not clear: 1 case with file names of .*, which fit brats2023, .*; say it with "
+        r"is not clear: 1 case with file names of .*, which fit brats2023, .*; give "
         r"--reference-labels NAME \(the predictions are in brats2023\)"
     )
     with pytest.raises(LabelError, match=message):
@@ -478,7 +481,7 @@ def test_a_list_that_leaves_the_scheme_to_a_config_needs_its_name_and_may_need_a
 
     with pytest.raises(DataListError, match="as --data-root FOLDER for infer and evaluate"):
         evaluate(*arguments)
-    with pytest.raises(LabelError, match=r"leaves to a config what the label maps of 1 case mean"):
+    with pytest.raises(LabelError, match="has no label scheme for 1 case, but leaves it to"):
         evaluate(*arguments, data_root=reference)
 
     result = evaluate(*arguments, reference_labels="brats2021", data_root=reference)
@@ -537,7 +540,7 @@ def test_two_predictions_of_one_case_fail_that_case_alone(folders):
 
     ((case_id, reason),) = result.failures
     assert case_id == "a"
-    assert re.search(r"a\.nii\.gz and .*again.* are of one case; keep one", reason)
+    assert re.search(r"a\.nii\.gz and .*again.* belong to the same case; keep one", reason)
     assert result.table.cases("scored") == ("b",)
 
 
@@ -550,7 +553,7 @@ def test_two_references_of_one_case_fail_that_case_alone(folders):
 
     ((case_id, reason),) = result.failures
     assert case_id == "b"
-    assert reason.endswith("are of one case; keep one")
+    assert reason.endswith("belong to the same case; keep one")
     assert result.table.cases("scored") == ("a",)
 
 
@@ -641,5 +644,5 @@ def test_a_scheme_that_contradicts_the_manifest_is_refused(folders):
     (folders[0] / "manifest.json").write_text(json.dumps({"labels": "brats2021"}))
 
     assert evaluate(*folders, labels="brats2021", reference_labels="brats2021").failures == ()
-    with pytest.raises(LabelError, match="says label scheme 'brats2021', but labels says 'msd'"):
+    with pytest.raises(LabelError, match="scheme 'brats2021', but option labels is 'msd'"):
         evaluate(*folders, labels="msd", reference_labels="brats2021")

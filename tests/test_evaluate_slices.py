@@ -173,7 +173,9 @@ def test_masks_and_a_volume_of_one_case_fail_it(lgg):
     ((case_id, reason),) = evaluate(*lgg).failures
 
     assert case_id == "a"
-    assert reason.endswith(f"a.nii.gz and {lgg[0] / 'a' / 'a_9.tif'} are of one case; keep one")
+    assert reason.endswith(
+        f"a.nii.gz and {lgg[0] / 'a' / 'a_9.tif'} belong to the same case; keep one"
+    )
 
 
 def test_an_unfinished_folder_of_masks_does_not_stand_in_the_way_of_a_volume(lgg):
@@ -204,7 +206,7 @@ def test_a_slice_with_two_predictions_fails_its_case(lgg):
     ((_, reason),) = evaluate(*lgg).failures
 
     assert "a_10.tif and " in reason
-    assert reason.endswith("a_10_mask.tif are of one slice; keep one")
+    assert reason.endswith("a_10_mask.tif show the same slice; keep one")
 
 
 def test_a_case_without_any_masks_is_missing_and_masks_of_no_case_are_named(lgg):
@@ -294,8 +296,7 @@ def test_a_mask_that_bears_the_name_of_two_cases_is_the_prediction_of_neither(tm
 
     assert set(reasons) == {"a", "b"}
     assert (
-        "s_9.tif bears the name of the images of 2 cases; put those of each case into"
-        in reasons["a"]
+        "s_9.tif is named like an image of 2 cases; put the masks of each case into" in reasons["a"]
     )
     for case_id in "ab":
         write_slices(tmp_path / "predictions" / case_id, REFERENCE[..., :1], ["s_9.tif"])
@@ -342,7 +343,7 @@ def test_two_masks_of_one_case_of_the_reference_fail_that_case_alone(pairs, tmp_
     ).failures
 
     assert case_id == "1"
-    assert reason.endswith("are of one case; keep one")
+    assert reason.endswith("belong to the same case; keep one")
 
 
 def test_what_masks_alone_mean_is_asked_for(pairs, tmp_path):
@@ -427,11 +428,11 @@ def test_scores_are_shown_by_patient_then_by_slice_then_by_group(lgg, capsys):
     # Dice of a and b: 24/29 and 1; of slices with tumour 1, 2/3, 1, 1; of all, also 0 and 1.
     assert re.search(r"WT +│ mean +│ 0.914 ", output)
     assert re.search(r"WT +│ with tumour in the reference +│ 4 +│ 0.917 ", output)
-    assert re.search(r"  +│ all, empty on both sides counts 1 +│ 6 +│ 0.778 ", output)
+    assert re.search(r"  +│ all, empty in both counts as 1 +│ 6 +│ 0.778 ", output)
     assert re.search(r"institution +│ A +│ WT +│ 1 +│ 0.828 +│ 0.828 ", output)
     assert re.search(r"missing channels +│ none +│ WT +│ 1 +│ 1.000 ", output)
     assert re.search(r"a +│ t1n t1c +│ 0.828 ", output)
-    assert "size of their voxels is not known: 2 cases" in output
+    assert "voxel size is not known: 2 cases" in output
     assert "scores.csv, scores.json, slices.csv, groups.csv" in output
 
 

@@ -584,7 +584,7 @@ def test_a_reference_of_slices_that_is_lost_is_named(tmp_path):
     references = find_references(tmp_path, None, None)
 
     assert [case.case_id for case in references.found.cases] == ["p1"]
-    assert "no mask of 1 of 2 slices" in references.lost["p2"]
+    assert "no mask of 1 of 2 slices" in references.unusable["p2"]
 
 
 # Label maps without tumour

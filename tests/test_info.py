@@ -265,7 +265,7 @@ def test_the_manifest_of_results_tells_cases_and_scheme(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(changed))
     told = info(tmp_path / "manifest.json")
     assert told["labels"] == "binary"
-    assert told["mixed"] == ("1 of 2, such as that of b, were made by another model than that of a")
+    assert told["mixed"] == "1 of 2 predictions, such as b, were made by another model than a"
 
 
 def test_a_folder_of_results_or_scores_tells_what_its_file_tells(tmp_path):

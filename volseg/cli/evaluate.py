@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from volseg.metrics import ScoreTable
     from volseg.tasks.evaluate import EvaluateResult
 
-# Cases whose scores are shown without being asked for.
+# Up to this number of cases, the scores of each case are shown by default.
 _FEW_CASES = 10
 
 
@@ -43,7 +43,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
         typer.Option(
             metavar="NAME",
             help="Label scheme of the predictions.",
-            show_default="as manifest.json says",
+            show_default="from manifest.json",
         ),
     ] = None,
     reference_labels: Annotated[
@@ -58,9 +58,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
     data_root: DataRoot = None,
     slices: Annotated[
         bool,
-        typer.Option(
-            "--slices", help="Score the slices of volumes too; those of 2D images always are."
-        ),
+        typer.Option("--slices", help="Score the slices of volumes too; 2D images always are."),
     ] = False,
     cases: Annotated[
         bool | None,
@@ -71,16 +69,16 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
         ),
     ] = None,
 ) -> None:
-    """Score label maps by region: overlap, distances of surfaces, volumes.
+    """Score label maps by region: overlap, surface distance, volume.
 
-    As in BraTS, two empty masks have the best value of each score, and a
+    As in BraTS, two empty masks get the best value of each score, and a
     single empty mask the worst (HD95: 373.13 mm); scores.json holds all
-    definitions. A missing prediction is listed and counted; as when a case
-    cannot be scored, the exit code is then 3.
+    definitions. If a prediction is missing or a case cannot be scored, it is
+    listed and counted, and the exit code is 3.
 
-    Of 2D images, the slices of a patient are scored as one volume, and one by
-    one: the mean over slices with tumour and that over all slices. Groups of
-    patients that the data list knows are compared.
+    2D images are scored twice: the slices of a patient as one volume, and each
+    slice, with the mean over slices with tumour and the mean over all slices.
+    If the data list has groups of patients, each group is scored.
 
     Examples:
       volseg evaluate results data/validation -o scores
@@ -99,11 +97,11 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
 
 
 def print_scores(result: EvaluateResult, *, cases: bool | None = None) -> None:
-    """Scores by case, statistics by region, slice and group, and what has no score.
+    """Print the scores by case, region, slice and group, and the cases without scores.
 
     Args:
-        result: What was scored.
-        cases: Whether each case is shown; None: where they are few.
+        result: Result of `evaluate`.
+        cases: Whether each case is shown; None: only if there are few.
     """
     summary = result.table.summary()
     _print_cases(result.table, cases)
@@ -124,7 +122,7 @@ def print_scores(result: EvaluateResult, *, cases: bool | None = None) -> None:
         r for r in result.table.rows if r["dice"] is not None and r["volume_ml"] is None
     ]:
         counted = cases_in_words(len({row.case_id for row in unsized}))
-        say(f"Without mm and ml, as the size of their voxels is not known: {counted}")
+        say(f"Without mm and ml, as the voxel size is not known: {counted}")
     for note in result.notes:
         say(f"Note: {note}")
     if result.missing:
@@ -171,7 +169,7 @@ def _print_slices(result: EvaluateResult) -> None:
 
     kinds = {
         "tumour_slices": "with tumour in the reference",
-        "all_slices": "all, empty on both sides counts 1",
+        "all_slices": "all, empty in both counts as 1",
     }
     rows = [
         (

@@ -1,1 +1,1 @@
-"""Predictions against references: pairing, scoring, samples."""
+"""Scoring of predictions against references: files, pairs, scores, samples."""

@@ -1,4 +1,4 @@
-"""Label maps and masks below a folder, and the case or the slice that each is called after."""
+"""Label maps and masks below a folder, with the case or slice in the name of each file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class VolumeFile:
     """A NIfTI file that may be a label map.
 
     Attributes:
-        path: The file.
-        case_id: Case of a label map called `<case_id>`, `<case_id>-seg`, or `seg` in the folder of
-            a case.
-        is_named: Whether its name says that it is a label map.
-        is_exact: Whether it is called `<case_id>` and no more.
+        path: Path of the file.
+        case_id: Case of a file named `<case_id>`, `<case_id>-seg`, or `seg` in the folder of a
+            case.
+        is_named: Whether the name says that the file is a label map.
+        is_exact: Whether the name is exactly `<case_id>`.
     """
 
     path: Path
@@ -32,7 +32,7 @@ class VolumeFile:
 
 
 def volume_files(folder: Path) -> list[VolumeFile]:
-    """NIfTI files below a folder, in order."""
+    """NIfTI files below a folder, sorted by path."""
     paths = (path for path in folder.rglob("*") if is_nifti(path.name))
     return [_volume_file(path) for path in sorted(paths) if not path.name.startswith(".")]
 
@@ -45,9 +45,9 @@ def _volume_file(path: Path) -> VolumeFile:
 
 
 def slice_files(folder: Path) -> list[Path]:
-    """2D images below a folder; those of one folder in the order of the numbers in their names."""
+    """2D images below a folder, sorted by folder, then by the numbers in their names."""
     files = [path for path in folder.rglob("*") if is_slice(path.name)]
-    # Hidden folders hold what is being written.
+    # Hidden folders hold unfinished files.
     visible = (p for p in files if not any(n[0] == "." for n in p.relative_to(folder).parts))
     return sorted(visible, key=lambda path: (path.parent, _by_number(path.name)))
 
@@ -57,7 +57,7 @@ def _by_number(name: str) -> list[int | str]:
 
 
 def slice_of(name: str) -> str:
-    """Slice that a 2D image or its mask is called after.
+    """Name of the slice in the name of a 2D image or mask.
 
     >>> slice_of("patient_3.tif"), slice_of("patient_3_mask.png")
     ('patient_3', 'patient_3')

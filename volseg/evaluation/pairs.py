@@ -1,4 +1,4 @@
-"""Cases of the reference with their predictions: what is scored."""
+"""Pairs to score: cases of the reference with their predictions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class CasePair:
     """A case of the reference and its prediction.
 
     Attributes:
-        case: The case with its reference.
-        prediction: One NIfTI file, or a mask for each slice; empty: missing.
+        case: Case with its reference.
+        prediction: Path of a NIfTI file, or of a mask for each slice; empty if missing.
         predicted_labels: Label scheme of the prediction.
         reference_labels: Label scheme of the reference.
-        problem: Why it cannot be scored.
-        by_slice: Whether the slices are scored too.
+        problem: Why the case cannot be scored.
+        by_slice: Whether slices are scored too.
     """
 
     case: Case
@@ -39,7 +39,7 @@ class CasePair:
 
     @property
     def regions(self) -> tuple[str, ...]:
-        """Regions that both schemes know."""
+        """Names of the regions that both schemes define."""
         return tuple(
             name for name in self.reference_labels.regions if name in self.predicted_labels.regions
         )
@@ -53,13 +53,13 @@ def pair_up(
     *,
     slices: bool,
 ) -> list[CasePair]:
-    """Each case of the reference with its prediction, if there is one.
+    """Pair each case of the reference with its prediction, if there is one.
 
     Args:
-        references: The cases.
-        predictions: Files of each case that has a prediction.
-        predicted_labels: Scheme of the predictions.
-        reference_labels: Scheme of each case.
+        references: Cases of the reference.
+        predictions: Predictions by case id.
+        predicted_labels: Label scheme of the predictions.
+        reference_labels: Label scheme of the reference by case id.
         slices: Whether slices of volumes are scored too.
 
     Raises:
@@ -84,7 +84,7 @@ def pair_up(
 
 
 def _check_regions(pairs: Iterable[CasePair]) -> None:
-    """Refuse schemes without a common region; warn of regions that only one side has."""
+    """Refuse schemes without a common region; warn of regions that only one scheme has."""
     for pair in {pair.reference_labels.name: pair for pair in pairs}.values():
         predicted, reference = pair.predicted_labels, pair.reference_labels
         sides = (
@@ -100,7 +100,7 @@ def _check_regions(pairs: Iterable[CasePair]) -> None:
 
 
 def notes_on_pairs(pairs: Sequence[CasePair], table: ScoreTable) -> Iterator[str]:
-    """How the integers of both sides were read, and whether the sides are one and the same."""
+    """Notes on the label schemes, and on predictions that all equal their references."""
     schemes = {str(pair.reference_labels): None for pair in pairs}
     yield (
         f"labels of the predictions: {pairs[0].predicted_labels}; of the reference: "
@@ -109,6 +109,6 @@ def notes_on_pairs(pairs: Sequence[CasePair], table: ScoreTable) -> Iterator[str
     there = [row["dice"] for row in table.rows if row["reference_voxels"]]
     if there and min(dice or 0.0 for dice in there) == 1:
         yield (
-            "every prediction equals its reference voxel by voxel; if they should be of two "
-            "origins, one was copied from the other"
+            "every prediction equals its reference voxel by voxel; unless you expect this, one of "
+            "them is a copy of the other"
         )

@@ -1,4 +1,4 @@
-"""The files of a folder of predictions: which is of which case, and which is of none."""
+"""Predictions in a folder: files of each case of the reference, and files of other cases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from volseg.evaluation.label_files import VolumeFile, slice_files, slice_of, vol
 
 _NAMES_SHOWN = 3
 
-# 2D masks of one folder, by the slice that they are called after.
+# 2D masks of one folder, by the name of their slice.
 _Masks = Mapping[str, Sequence[Path]]
 
 
@@ -23,8 +23,8 @@ class Prediction:
     """The prediction of a case.
 
     Attributes:
-        paths: One NIfTI file, or a mask for each slice of a stack, in order; empty: missing.
-        problem: Why it cannot be scored.
+        paths: A NIfTI file, or a mask for each slice of a stack, in order; empty if missing.
+        problem: Why the case cannot be scored.
     """
 
     paths: tuple[Path, ...] = ()
@@ -34,42 +34,44 @@ class Prediction:
 def find_predictions(
     predictions: Path, cases: Collection[Case]
 ) -> tuple[dict[str, Prediction], tuple[str, ...]]:
-    """Predictions of each case, and the names of predictions of no such case.
+    """Predictions by case id, and the names of predictions of cases without reference.
 
     Args:
-        predictions: Folder of `<case_id>.nii.gz` or `<case_id>-seg.nii.gz`; of a stack, also a
-            folder `<case_id>` of masks called as its images, or, of a stack of one slice, the mask.
-        cases: The cases of the reference.
+        predictions: Folder of `<case_id>.nii.gz` or `<case_id>-seg.nii.gz`; for stacks also of
+            folders `<case_id>` of masks named like the images, and for stacks of one slice of
+            masks alone.
+        cases: Cases of the reference.
 
     Raises:
         DataListError: If no case has a prediction.
     """
-    found, strangers = _find_volumes(predictions, [case.case_id for case in cases])
+    found, unmatched = _find_volumes(predictions, [case.case_id for case in cases])
     stacks = [case for case in cases if case.slices]
     if stacks:
-        masks, strange_masks = _find_masks(predictions, stacks)
-        strangers = tuple(sorted({*strangers, *strange_masks}))
+        masks, unmatched_masks = _find_masks(predictions, stacks)
+        unmatched = tuple(sorted({*unmatched, *unmatched_masks}))
         for case_id, of_slices in masks.items():
-            found[case_id] = _one_of(found[case_id], of_slices) if case_id in found else of_slices
+            volume = found.get(case_id)
+            found[case_id] = _volume_or_masks(volume, of_slices) if volume else of_slices
     if not found:
         by_slice = "<case_id>/<image file>, <image file> for a case of one slice, or "
         raise DataListError(
-            f"no file in {predictions} bears the name of a case of the reference: found "
-            f"{_some(strangers) or 'no .nii.gz'}, expected {_some([c.case_id for c in cases])}",
+            f"no file in {predictions} is named after a case of the reference: found "
+            f"{_some(unmatched) or 'no .nii.gz'}, expected {_some([c.case_id for c in cases])}",
             remedy=f"name predictions {by_slice if stacks else ''}<case_id>.nii.gz",
         )
-    return found, strangers
+    return found, unmatched
 
 
-def _one_of(volume: Prediction, of_slices: Prediction) -> Prediction:
-    """A case that has a volume has no masks as well, or nobody knows which to score."""
+def _volume_or_masks(volume: Prediction, of_slices: Prediction) -> Prediction:
+    """Prediction of a case with a volume; a problem if there are masks too."""
     if not of_slices.paths:
         return volume
-    return Prediction(problem=_doubled([volume.paths[0], of_slices.paths[0]]))
+    return Prediction(problem=_two_predictions([volume.paths[0], of_slices.paths[0]]))
 
 
-def _doubled(paths: Sequence[Path]) -> str:
-    return f"{paths[0]} and {paths[1]} are of one case; keep one"
+def _two_predictions(paths: Sequence[Path]) -> str:
+    return f"{paths[0]} and {paths[1]} belong to the same case; keep one"
 
 
 def _find_volumes(
@@ -80,19 +82,19 @@ def _find_volumes(
         named.setdefault(file.case_id, []).append(file)
     found = {}
     for case_id in named.keys() & set(case_ids):
-        # A map of probabilities may end like a label map: <case_id>_GTV beside <case_id>.
+        # A map of probabilities may be named like a label map: <case_id>_GTV beside <case_id>.
         files = [file for file in named[case_id] if file.is_exact] or named[case_id]
         paths = [file.path for file in files]
-        found[case_id] = Prediction((paths[0],), _doubled(paths) if paths[1:] else None)
+        found[case_id] = Prediction((paths[0],), _two_predictions(paths) if paths[1:] else None)
     known = {*case_ids, *named}
     others = sorted(named.keys() - set(case_ids))
-    return found, tuple(name for name in others if not _belongs_to_one_of(known, name))
+    return found, tuple(name for name in others if not _belongs_to(known, name))
 
 
 def _find_masks(
     predictions: Path, stacks: Sequence[Case]
 ) -> tuple[dict[str, Prediction], tuple[str, ...]]:
-    """Predictions of stacks that are 2D masks, and the names of masks of no such stack."""
+    """Predictions of stacks as 2D masks, and the names of masks of other stacks."""
     folders: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in slice_files(predictions):
         folders[path.parent][slice_of(path.name)].append(path)
@@ -105,8 +107,8 @@ def _find_masks(
             found[case.case_id] = _masks_of(case, home, folders[home])
         elif len(case.images) == 1 and first in loose:
             shared = (
-                f"{loose[first][0]} bears the name of the images of {names[first]} cases; put "
-                f"those of each case into a folder called as the case, as {home}"
+                f"{loose[first][0]} is named like an image of {names[first]} cases; put the masks "
+                f"of each case into a folder named after the case, such as {home}"
             )
             found[case.case_id] = (
                 Prediction(problem=shared)
@@ -114,17 +116,17 @@ def _find_masks(
                 else _masks_of(case, predictions, loose)
             )
     known = {case.case_id for case in stacks}
-    strangers = {home.name for home in folders if home.parent == predictions} - known
+    unmatched = {home.name for home in folders if home.parent == predictions} - known
     known |= set(names)
-    strangers |= {name for name in loose if not _belongs_to_one_of(known, name)} - known
-    return found, tuple(sorted(strangers))
+    unmatched |= {name for name in loose if not _belongs_to(known, name)} - known
+    return found, tuple(sorted(unmatched))
 
 
 def _masks_of(case: Case, home: Path, masks: _Masks) -> Prediction:
-    """The masks of a stack, in the order of its slices; a slice without one is named."""
+    """Masks of a stack, in the order of its slices; a problem if a slice has no mask or two."""
     of_slices = [masks.get(slice_of(image.name), ()) for image in case.images]
     if doubled := next((paths for paths in of_slices if len(paths) > 1), None):
-        return Prediction(problem=f"{doubled[0]} and {doubled[1]} are of one slice; keep one")
+        return Prediction(problem=f"{doubled[0]} and {doubled[1]} show the same slice; keep one")
     absent = [
         f"slice {number} ({image.name})"
         for number, (image, paths) in enumerate(zip(case.images, of_slices, strict=True), start=1)
@@ -137,8 +139,8 @@ def _masks_of(case: Case, home: Path, masks: _Masks) -> Prediction:
     return Prediction(tuple(paths[0] for paths in of_slices))
 
 
-def _belongs_to_one_of(names: Collection[str], name: str) -> bool:
-    """Whether a file is a scan or a map of probabilities of a case: `<case_id>_WT`."""
+def _belongs_to(names: Collection[str], name: str) -> bool:
+    """Whether a name is a case id and more, as of maps of probabilities: `<case_id>_WT`."""
     return any(name[: cut.start()] in names for cut in re.finditer("[-_]", name))
 
 

@@ -1,4 +1,4 @@
-"""What `infer` recorded of the predictions that it wrote: models, sources, missing channels."""
+"""Records that `infer` keeps of its predictions: models, sources, missing channels."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from volseg.results.reuse import Recipe
 
 
 def read_records(predictions: Path) -> dict[str, Any]:
-    """Manifest of the predictions; empty where `infer` wrote none of them."""
+    """Manifest of the predictions; empty without a manifest of `infer`."""
     try:
         return read_manifest(predictions)
-    # Predictions of another program have no manifest, or one of their own.
+    # Predictions of other programs have no manifest, or a manifest of another kind.
     except (OSError, ValueError):
         return {}
 
 
 def half_written(manifest: Mapping[str, Any], case_ids: Collection[str]) -> str | None:
-    """Which results of these cases `infer` was writing when it was killed, in words."""
+    """Sentence on results of these cases that `infer` did not finish; None if there are none."""
     unfinished = sorted(set(manifest.get(UNFINISHED, ())).intersection(case_ids))
     if not unfinished:
         return None
     more = f" and {len(unfinished) - 1} more" if unfinished[1:] else ""
-    return f"volseg infer began to write that of {unfinished[0]}{more} and did not finish"
+    return f"volseg infer did not finish writing the prediction of {unfinished[0]}{more}"
 
 
 def mixed_origins(manifest: Mapping[str, Any], case_ids: Collection[str]) -> str | None:
-    """How results of these cases are not all of the same models and options, in words.
+    """Clause on results of these cases with different models or options; None if all are alike.
 
-    So it is where `infer --overwrite` was stopped, and where each fold was given its own model.
+    Results differ where `infer --overwrite` was stopped, or where each fold has its own model.
     """
     records = manifest.get(RECORDS, {})
     known = [
@@ -49,31 +49,31 @@ def mixed_origins(manifest: Mapping[str, Any], case_ids: Collection[str]) -> str
         return None
     name, how = next(iter(others.items()))
     return (
-        f"{len(others)} of {len(known)}, such as that of {name}, were made "
-        f"{how.partition(' (')[0]} than that of {first}"
+        f"{len(others)} of {len(known)} predictions, such as {name}, were made "
+        f"{how.partition(' (')[0]} than {first}"
     )
 
 
 def note_on_mixture(manifest: Mapping[str, Any], case_ids: Collection[str]) -> Iterator[str]:
-    """Whether one mean is over predictions of several models, such as those of several folds."""
+    """Note if a mean includes predictions of several models, such as the models of folds."""
     if how := mixed_origins(manifest, case_ids):
         yield (
-            f"predictions of several models or options have one mean: {how}; where they are not "
-            "those of different folds, let volseg infer --overwrite run to its end"
+            f"the means include predictions of several models or options: {how}; unless each fold "
+            "has its own model, let volseg infer --overwrite finish"
         )
 
 
 def missing_channels(
     manifest: Mapping[str, Any], case_ids: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Channels that each case lacks, as `infer` recorded it; only cases that lack one."""
+    """Missing channels by case id, as `infer` recorded them; only of cases with any."""
     records = manifest.get(RECORDS, {})
     lacking = {name: tuple(records[name].get("missing_channels", ())) for name in records}
     return {case_id: names for case_id, names in lacking.items() if case_id in case_ids and names}
 
 
 def notes_on_origin(manifest: Mapping[str, Any], cases: Iterable[Case]) -> Iterator[str]:
-    """Sentences on predictions that were made from other images than those of the reference."""
+    """Notes on predictions from other images than the images of the reference."""
     records = manifest.get(RECORDS, {})
     known = [case for case in cases if case.case_id in records]
     stale = {c.case_id: path for c in known if (path := changed_since(records[c.case_id], c))}
@@ -81,8 +81,8 @@ def notes_on_origin(manifest: Mapping[str, Any], cases: Iterable[Case]) -> Itera
         name, path = next(iter(stale.items()))
         more = f" and {len(stale) - 1} more" if stale.keys() - {name} else ""
         yield (
-            f"the prediction of {name}{more} was made before {path} changed, so it is of an older "
-            "scan; segment it again with volseg infer"
+            f"the prediction of {name}{more} was made before {path} changed, from an older scan; "
+            "segment the case again with volseg infer"
         )
     others = [
         case
@@ -93,6 +93,6 @@ def notes_on_origin(manifest: Mapping[str, Any], cases: Iterable[Case]) -> Itera
         first, more = others[0], f" and {len(others) - 1} more" if others[1:] else ""
         made_of = records[first.case_id]["sources"][0]["path"]
         yield (
-            f"the prediction of {first.case_id}{more} was made from other images than those of "
-            f"the reference ({made_of}, not {first.images[0]}): it may be of another patient"
+            f"the prediction of {first.case_id}{more} was made from other images than the images "
+            f"of the reference ({made_of}, not {first.images[0]}): it may show another patient"
         )

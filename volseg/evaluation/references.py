@@ -1,4 +1,4 @@
-"""The reference: labelled cases of a data list, of a folder of cases or of label maps alone."""
+"""The reference: labelled cases of a data list, of a folder of cases or of label maps."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class References:
     """Labelled cases of the reference.
 
     Attributes:
-        found: The cases; of images no more is needed than their names.
-        problems: Why a case cannot be scored, by `case_id`.
-        not_asked_for: Cases of a data list that are in another fold.
-        lost: Why cases of slices with masks cannot be used at all.
-        is_list: Whether they are from a data list.
+        found: The cases; of their images only the names are needed.
+        problems: Why a case cannot be scored, by case id.
+        not_selected: Ids of the other training cases of the data list, such as of other folds.
+        unusable: Why a case with labels was left out, by case id.
+        is_list: Whether the reference is a data list.
     """
 
     found: Finding
     problems: dict[str, str] = field(default_factory=dict)
-    not_asked_for: frozenset[str] = frozenset()
-    lost: Mapping[str, str] = field(default_factory=dict)
+    not_selected: frozenset[str] = frozenset()
+    unusable: Mapping[str, str] = field(default_factory=dict)
     is_list: bool = False
 
 
@@ -46,7 +46,7 @@ def find_references(reference: Path, fold: int | None, data_root: Path | None) -
     """Labelled cases of a data list, of a folder of cases or of a folder of label maps.
 
     Raises:
-        DataListError: If there are none.
+        DataListError: If there is no labelled case.
     """
     if reference.is_file():
         listed = read_data_list(reference, data_root)
@@ -54,7 +54,7 @@ def find_references(reference: Path, fold: int | None, data_root: Path | None) -
         names = {case.case_id for case in cases}
         references = References(
             Finding.of(cases, (), dict.fromkeys(names, DATA_LIST)),
-            not_asked_for=frozenset(case.case_id for case in listed.training) - names,
+            not_selected=frozenset(case.case_id for case in listed.training) - names,
             is_list=True,
         )
     else:
@@ -66,7 +66,7 @@ def find_references(reference: Path, fold: int | None, data_root: Path | None) -
         references = _labelled_in_folder(reference)
     if not references.found.cases:
         raise DataListError(
-            f"{reference} has no case with a label map", remedy="nothing can be scored"
+            f"{reference} has no case with a label map", remedy="give cases with label maps"
         )
     return references
 
@@ -77,7 +77,7 @@ def _labelled_in_folder(folder: Path) -> References:
     except DataListError:
         found = Finding.of((), (), {})
     cases = [case for case in found.cases if case.label]
-    # Scoring needs no images: label maps beside missing or incomplete images count as well.
+    # Scoring needs no images: label maps of cases with missing images count as well.
     volumes = volume_files(folder)
     files = [file for file in volumes if file.is_named]
     if not (cases or files):
@@ -92,23 +92,23 @@ def _labelled_in_folder(folder: Path) -> References:
         alone = [*_stacks_of_masks(folder)]
     references = _merged([*cases, *alone], found)
     usable = {case.case_id for case in references.found.cases}
-    lost = {}
+    unusable = {}
     for skipped in found.skipped:
         if skipped.case_id is not None and skipped.case_id not in usable:
             logger.warning("left out of the reference: %s: %s", skipped.path, skipped.sentence)
-            # A volume whose label map is there was taken above; no other case is missed.
+            # Label maps of volumes were taken above, with or without their images.
             if not volume_files(skipped.path if skipped.path.is_dir() else skipped.path.parent):
-                lost[skipped.case_id] = f"reference: {skipped.sentence}"
-    return replace(references, lost=lost)
+                unusable[skipped.case_id] = f"reference: {skipped.sentence}"
+    return replace(references, unusable=unusable)
 
 
 def _stacks_of_masks(folder: Path) -> list[SliceStackCase]:
-    """Cases of 2D masks without images: a folder of masks is a case, a mask beside it is one too.
+    """Cases of 2D masks without images, in folders as `infer` writes them.
 
-    This is how `infer` lays out masks.
+    Each folder of masks is a case, and each mask directly in `folder`.
     """
     paths = slice_files(folder)
-    # Where some are called masks, the others are images.
+    # If some files are named as masks, the other files are images.
     masks = [path for path in paths if slice_of(path.name) != path.stem] or paths
     stacks: dict[str, dict[Path, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in masks:
@@ -117,7 +117,7 @@ def _stacks_of_masks(folder: Path) -> list[SliceStackCase]:
         else:
             stacks[path.parent.name][path.parent].append(path)
     return [
-        # The masks take the place of the images: they are as many, and are named alike.
+        # The masks stand in for the images: both have the same number and names.
         SliceStackCase(case_id, patient_of(case_id), tuple(files), (LABEL,), tuple(files))
         for case_id, homes in stacks.items()
         for files in homes.values()
@@ -125,7 +125,7 @@ def _stacks_of_masks(folder: Path) -> list[SliceStackCase]:
 
 
 def _merged(cases: Iterable[Case], found: Finding) -> References:
-    """Cases that are there once; of those that are there twice, the problem is named."""
+    """References with each case once; a case that was found twice gets a problem."""
     merged: dict[str, Case] = {}
     problems: dict[str, str] = {}
     layouts = dict(found.layout_of)
@@ -133,6 +133,6 @@ def _merged(cases: Iterable[Case], found: Finding) -> References:
         first = merged.setdefault(case.case_id, case)
         layouts.setdefault(case.case_id, layout_of(case.case_id))
         if first is not case:
-            doubled = f"{first.label[0]} and {case.label[0]} are of one case; keep one"
-            problems.setdefault(case.case_id, doubled)
+            problem = f"{first.label[0]} and {case.label[0]} belong to the same case; keep one"
+            problems.setdefault(case.case_id, problem)
     return References(Finding.of(merged.values(), (), layouts), problems)

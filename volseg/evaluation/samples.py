@@ -1,4 +1,4 @@
-"""Pictures of samples after `fit` and `evaluate`: best, median and worst case by Dice."""
+"""Sample pictures of `fit` and `evaluate`: best, median and worst case by Dice."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
 
 
 def draw_scored_samples(path: Path, table: ScoreTable, pairs: Iterable[CasePair]) -> bool:
-    """Draw the samples of what `evaluate` scored, from the files; see `draw_samples`.
+    """Draw samples of the cases that `evaluate` scored, read from their files; see `draw_samples`.
 
     Args:
         path: Picture to write.
         table: Scores of the cases.
-        pairs: The cases with their predictions.
+        pairs: Cases with their predictions.
 
     Returns:
-        Whether there is a picture.
+        Whether the picture was written.
     """
     of_case = {pair.case.case_id: pair for pair in pairs}
     if not any(pair.case.images for pair in of_case.values()):
-        remove(path)  # an older one would pass for that of these cases
-        logger.info("samples are not drawn: the reference has label maps alone, and no images")
+        remove(path)  # an older picture shows other cases
+        logger.info("samples are not drawn: the reference has label maps but no images")
         return False
     draw_samples(
         path,
@@ -55,10 +55,10 @@ def draw_scored_samples(path: Path, table: ScoreTable, pairs: Iterable[CasePair]
 
 
 def pair_view(pair: CasePair) -> CaseView:
-    """A case to be drawn as its files hold it, with one of its channels.
+    """View of a case, read from its files, with one channel.
 
     Raises:
-        VolsegError: If a file cannot be read, or there is no image.
+        VolsegError: If a file cannot be read, or the case has no image.
     """
     case = pair.case
     if not case.images:

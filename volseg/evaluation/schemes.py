@@ -1,4 +1,4 @@
-"""What the integers of both sides mean: the label schemes of predictions and references."""
+"""Label schemes of predictions and references."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 def prediction_scheme(predictions: Path, labels: str | None) -> LabelScheme:
-    """Label scheme of the predictions: the one asked for, or that of their `manifest.json`.
+    """Label scheme of the predictions: `labels`, or else the scheme in their `manifest.json`.
 
     Raises:
-        DataListError: If there is no such folder.
+        DataListError: If the folder does not exist.
         LabelError: If the scheme is not known, or the manifest contradicts `labels`.
     """
     if not predictions.is_dir():
@@ -33,7 +33,7 @@ def prediction_scheme(predictions: Path, labels: str | None) -> LabelScheme:
 
 
 def _named_scheme(predictions: Path, labels: str) -> LabelScheme:
-    """The scheme `labels`, unless the manifest beside the predictions says another."""
+    """The scheme `labels`; LabelError if the manifest of the predictions has another scheme."""
     named = get_scheme(labels)
     try:
         written = _manifest_scheme(predictions)
@@ -41,15 +41,15 @@ def _named_scheme(predictions: Path, labels: str) -> LabelScheme:
         return named
     if written.labels != named.labels:
         raise LabelError(
-            f"the manifest.json of {predictions} says label scheme {written.name!r}, but labels "
-            f"says {labels!r}",
-            remedy="leave labels out",
+            f"the manifest.json of {predictions} has label scheme {written.name!r}, but option "
+            f"labels is {labels!r}",
+            remedy="leave out labels",
         )
     return named
 
 
 def _manifest_scheme(predictions: Path) -> LabelScheme:
-    """The scheme that `infer` recorded beside its results; LabelError if there is none."""
+    """Label scheme in the manifest of the predictions; LabelError if there is none."""
     try:
         written = read_manifest(predictions)["labels"]
         if isinstance(written, str):
@@ -59,7 +59,7 @@ def _manifest_scheme(predictions: Path) -> LabelScheme:
     except FileNotFoundError:
         reason = "it has no manifest.json"
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ConfigError) as error:
-        reason = f"its manifest.json has none: {cut(str(error), 300)}"
+        reason = f"its manifest.json has no scheme: {cut(str(error), 300)}"
     raise LabelError(
         f"the label scheme of {predictions} is not known ({reason})",
         remedy=f"name it with labels, one of {', '.join(LABEL_SCHEMES)}",
@@ -69,17 +69,17 @@ def _manifest_scheme(predictions: Path) -> LabelScheme:
 def reference_schemes(
     references: References, predicted: LabelScheme, asked: str | None
 ) -> dict[str, LabelScheme]:
-    """Label scheme of each case of the reference: as its list says, as asked for, or by values.
+    """Label scheme of each case of the reference: from the data list, the option, or the values.
 
     Args:
-        references: The cases.
-        predicted: Scheme of the predictions.
-        asked: Name of the scheme of the cases whose list names none.
+        references: Cases of the reference.
+        predicted: Label scheme of the predictions.
+        asked: Name of the scheme of the cases that have none in the data list.
 
     Raises:
-        LabelError: If that of a case is not known.
+        LabelError: If the scheme of a case is not known.
     """
-    remedy = f"say it with --reference-labels NAME (the predictions are in {predicted.name})"
+    remedy = f"give --reference-labels NAME (the predictions are in {predicted.name})"
     found, in_list = references.found, references.is_list
     names = {case.case_id: case.labels for case in found.cases if case.labels and in_list}
     open_cases = [case for case in found.cases if case.case_id not in names]
@@ -87,18 +87,18 @@ def reference_schemes(
         names |= dict.fromkeys((case.case_id for case in open_cases), asked)
     elif open_cases and in_list:
         raise LabelError(
-            "the data list leaves to a config what the label maps of "
-            f"{cases_in_words(len(open_cases))} mean",
+            f"the data list has no label scheme for {cases_in_words(len(open_cases))}, but leaves "
+            "it to a config",
             remedy=remedy,
         )
     elif open_cases:
         read = read_values(open_cases)
-        # What cannot be read says nothing here; its case fails when it is to be scored.
+        # An unreadable label map counts for no scheme; its case fails when it is scored.
         values = {name: frozenset() if isinstance(v, str) else v for name, v in read.items()}
         groups = group_cases(open_cases, values, found.layout_of)
         names |= schemes_of(groups, remedy)
         for decision in decisions_in_words(groups, names):
             logger.info("reference: %s", decision)
-    # A scheme written into a config is known by the name that the predictions bear.
+    # The data list names a scheme of a config only by its name, which the predictions share.
     own = {predicted.name: predicted} if predicted.name not in LABEL_SCHEMES else {}
     return {case_id: own.get(name) or get_scheme(name) for case_id, name in names.items()}

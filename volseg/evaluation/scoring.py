@@ -1,4 +1,4 @@
-"""Scores of one case: two label maps, whatever their files are, compared by the name of regions."""
+"""Scores of one case: prediction and reference compared by the names of regions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaseScores:
-    """Rows of one case, and why it could not be scored, if it could not."""
+    """Rows of one case, with the reason if it could not be scored."""
 
     case_id: str
     rows: list[ScoreRow]
@@ -35,10 +35,10 @@ class CaseScores:
 
 
 def score_case(pair: CasePair) -> CaseScores:
-    """Score a case; one that is missing or cannot be scored has rows without scores.
+    """Score a case; without a usable prediction and reference its rows have no scores.
 
     Raises:
-        LabelError: If a label map contradicts its label scheme: the others are then doubtful too.
+        LabelError: If a label map contradicts its label scheme, which makes all cases doubtful.
     """
     if pair.problem:
         return _unscored(pair, "failed", pair.problem)
@@ -78,13 +78,13 @@ def score_label_maps(
     reference: npt.NDArray[np.uint8],
     grid: Grid,
 ) -> CaseScores:
-    """Score the label maps (I, J, K) of a case, once they are read.
+    """Score the label maps (I, J, K) of a case, on the same `grid`.
 
     Raises:
-        LabelError: If one holds a label that its scheme does not define.
+        LabelError: If a label map holds a label that its scheme does not define.
     """
     case, regions = pair.case, pair.regions
-    # Outside the box both hold background alone, and a tumour fills a small part of a head.
+    # Outside the box both maps are background; the box is fast, as tumours are small.
     box = bounding_box(prediction | reference)
     if pair.by_slice:
         box = (*box[:2], slice(None))
@@ -107,15 +107,15 @@ def score_label_maps(
 
 
 def _place(paths: Sequence[Path]) -> Path:
-    """The file, or the folder of several."""
+    """Path of the only file, or of the folder of several files."""
     return paths[0] if len(paths) == 1 else paths[0].parent
 
 
 def _masks(
     label_map: npt.NDArray[np.uint8], scheme: LabelScheme, regions: Sequence[str], where: str
 ) -> dict[str, npt.NDArray[np.bool_]]:
-    """Masks of `regions`, in that order."""
-    # Files hold their arrays the other way round, and what follows is faster in this order.
+    """Masks of `regions`, in the order of `regions`."""
+    # Arrays of NIfTI files are in Fortran order; the steps below are faster in C order.
     label_map = np.ascontiguousarray(label_map)
     scheme.check(np.flatnonzero(np.bincount(label_map.ravel())), where)
     masks = scheme.masks(label_map)

@@ -1,4 +1,4 @@
-"""What results of `infer` and scores of `evaluate` hold, as plain data."""
+"""Summaries of the results of `infer` and the scores of `evaluate`, as plain data."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from volseg.results.manifest import check_content, read_manifests, unite
 
 
 def results_summary(path: Path) -> dict[str, Any]:
-    """Cases, models and doubts of a manifest; VolsegError if it is damaged."""
+    """Cases, models and doubts of a manifest; VolsegError if the manifest is damaged."""
     try:
-        # What was done since it was written is in its journal.
+        # Newer results are only in the journal, which read_manifests includes.
         found = [one.content for one in read_manifests(path.parent) if one.path.name == path.name]
         return _results(found[0] if found else check_content(read_json(path, DataListError)))
     except (OSError, ValueError) as error:
@@ -24,7 +24,7 @@ def results_summary(path: Path) -> dict[str, Any]:
 
 
 def shards_summary(folder: Path) -> dict[str, Any]:
-    """What all manifests of a folder say together; nothing if none is of a shard."""
+    """Summary of all manifests of a folder with results of shards; empty without shards."""
     try:
         manifests = read_manifests(folder)
         shards = {

@@ -1,4 +1,4 @@
-"""`volseg evaluate`: score predicted label maps against the experts', by case and region name."""
+"""`volseg evaluate`: score predicted label maps against reference label maps, by region."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _FILES = (*SCORE_FILES, SAMPLES_FILE)
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """Scores and what has none.
+    """Scores, and cases without scores.
 
     Attributes:
-        record: Scores by case, slice and group; cases without scores have their rows too.
+        record: Scores by case, slice and group; cases without scores have rows too.
         output: Folder of the files.
         failures: `(case_id, reason)` of cases that could not be scored.
-        without_reference: Predictions that no case of the reference goes with.
-        notes: What a reader has to know: how the integers were read, and which means say little.
+        without_reference: Names of predictions without a case of the reference.
+        notes: Notes for the reader, such as label schemes and means that mislead.
         files: Names of the files in `output`.
     """
 
@@ -75,45 +75,45 @@ def evaluate(  # noqa: PLR0913  (an option each)
 ) -> EvaluateResult:
     """Score the label maps of a folder and write `scores.csv`, `scores.json` and `samples.png`.
 
-    Masks are compared by the name of their region, so the two sides may store labels in different
-    conventions. A case that cannot be scored is named with its reason, and the others are
-    scored. Slices are scored too where slices were segmented (`slices.csv`), and groups of cases
-    where the data list has groups (`groups.csv`).
+    Masks are compared by region, so prediction and reference may use different label schemes. A
+    case that cannot be scored is listed with its reason, and the other cases are scored. Slices of
+    2D data are scored too (`slices.csv`), and groups of cases if the data list has groups
+    (`groups.csv`).
 
     Args:
         predictions: Folder of `<case_id>.nii.gz`, as `infer` writes it, or of `<case_id>-seg`; for
-            slices, of folders `<case_id>` of masks called as the images, or of masks alone where a
-            case is one slice.
+            slices, of folders `<case_id>` of masks named like the images, or of masks alone if
+            each case is one slice.
         reference: Data list, folder of labelled cases in any known layout, or folder of label maps
-            named as `predictions` may be.
-        output: Folder to write to; made if missing.
-        labels: Label scheme of the predictions; None: as `manifest.json` beside them says.
-        reference_labels: Label scheme of a folder, or of the cases for which a data list names
-            none; None: decided by names and values, as by `split`.
-        fold: Only the cases of this fold of a data list.
-        data_root: Folder that the paths of a data list start from; None: as the list says.
-        slices: Score the slices of volumes too, along the third axis of their files.
+            named like the predictions.
+        output: Folder for the scores; created if missing.
+        labels: Label scheme of the predictions; None: from `manifest.json` in their folder.
+        reference_labels: Label scheme of a folder, or of the cases without a scheme in the data
+            list; None: decided by file names and values, as in `split`.
+        fold: Fold of the data list to score; None: all cases.
+        data_root: Folder that the paths of a data list start from; None: from the data list.
+        slices: Whether to score the slices of volumes too, along the third axis of their files.
 
     Raises:
         DataListError: If there is nothing to compare.
-        LabelError: If the scheme of the predictions or of the reference is not known, a label map
-            contradicts its scheme, or the two sides share no region.
-        OutputError: If the predictions are not complete, or the scores cannot be written.
+        LabelError: If the label scheme of predictions or reference is not known, a label map
+            contradicts its scheme, or the schemes share no region.
+        OutputError: If a prediction is not finished, or the scores cannot be written.
     """
     predictions, reference, output = Path(predictions), Path(reference), Path(output)
     _check_output(output)
     predicted = prediction_scheme(predictions, labels)
     references = find_references(reference, fold, data_root)
     cases = references.found.cases
-    files, unknown = find_predictions(predictions, cases)
-    without_reference = tuple(name for name in unknown if name not in references.not_asked_for)
+    files, unmatched = find_predictions(predictions, cases)
+    without_reference = tuple(name for name in unmatched if name not in references.not_selected)
     manifest = read_records(predictions)
     there = [case_id for case_id, prediction in files.items() if prediction.paths]
     if how := half_written(manifest, there):
         raise OutputError(f"{predictions} is not complete: {how}", remedy="call volseg infer again")
     schemes = reference_schemes(references, predicted, reference_labels)
     pairs = pair_up(references, files, predicted, schemes, slices=slices)
-    # One after the other: threads were measured, and are not faster.
+    # Case after case: threads were measured and are not faster.
     scored = [score_case(pair) for pair in track(pairs, "scoring", len(pairs))]
     record = ScoreRecord(
         ScoreTable.of(row for of_case in scored for row in of_case.rows),
@@ -122,7 +122,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         missing_channels(manifest, {case.case_id for case in cases}),
     )
     failures = [(of.case_id, of.failure) for of in scored if of.failure]
-    failures += references.lost.items()
+    failures += references.unusable.items()
     notes = [
         *notes_on_pairs(pairs, record.table),
         *notes_on_origin(manifest, cases),
@@ -146,11 +146,11 @@ def evaluate(  # noqa: PLR0913  (an option each)
 
 
 def _check_output(output: Path) -> None:
-    """Refuse a folder in which scores would replace something else, with OutputError."""
+    """Raise OutputError if the scores would replace other files in the folder."""
     if is_held(output):
         raise OutputError(
             f"{output} holds a run, whose scores would be replaced",
-            remedy="choose another with -o",
+            remedy="choose another folder with -o",
             path=output,
         )
     check_outputs(output, _FILES)
