@@ -300,7 +300,7 @@ def test_a_head_in_noisy_air_is_noted():
     done = preprocess(case((array + air).astype(np.int16)), options())
 
     assert done.notes == (
-        "t1n: no value fills the border of the scan, so all but 0 is taken for tissue; strip the "
+        "t1n: no value fills the border of the scan, so every voxel that is not 0 is taken for tissue; strip the "
         "skull, or train with data.background",
     )
 
@@ -311,7 +311,7 @@ def test_tissue_larger_than_a_brain_is_noted():
     litres = np.count_nonzero(array) * 12**3 / 1e6
 
     assert litres > 2.5
-    assert note.startswith(f"tissue measures {litres * 1000:.0f} ml, and no brain more than 2500")
+    assert note.startswith(f"tissue measures {litres * 1000:.0f} ml, but a brain at most 2500 ml")
     assert "strip it" in note
 
 

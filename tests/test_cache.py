@@ -218,7 +218,7 @@ def test_a_label_map_of_another_scheme_tells_of_all_and_one_of_none_of_itself(
         assert [case.case.case_id for case in ready] == ["a"]
         assert [case_id for case_id, _ in failures] == ["b"]
     else:
-        message = r"may be in that scheme too: label map seg\.nii\.gz holds \[3\].*case b.*say bra"
+        message = r"may be in that scheme too: label map seg\.nii\.gz holds \[3\].*case b.*use bra"
         with pytest.raises(LabelError, match=message):
             build_cache(cases, config, tmp_path / "cache")
 

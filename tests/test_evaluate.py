@@ -247,7 +247,7 @@ def test_one_label_map_that_contradicts_its_scheme_stops_before_a_score_is_writt
 
     message = (
         rf"nothing is scored, since .* in that scheme too: {side} .*b\.nii\.gz holds \[3\], "
-        r"but scheme 'brats2021' defines only .* \(case b\); say brats2023 or .* with --labels"
+        r"but scheme 'brats2021' defines only .* \(case b\); use brats2023 or .* with --labels"
     )
     with pytest.raises(LabelError, match=message):
         evaluate(*folders, **BOTH_2021)

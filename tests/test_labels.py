@@ -39,7 +39,7 @@ def label_maps(scheme: LabelScheme) -> st.SearchStrategy[np.ndarray]:
 def test_more_regions_than_bits_of_a_byte_are_refused():
     labels = {value: f"tissue {value}" for value in range(1, 10)}
 
-    with pytest.raises(ConfigError, match="has 9 regions, but 8 is the most"):
+    with pytest.raises(ConfigError, match="has 9 regions, but at most 8 are"):
         LabelScheme("many", labels, {name: (value,) for value, name in labels.items()})
 
 

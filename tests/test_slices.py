@@ -489,7 +489,7 @@ def test_jpeg_moves_black_and_white_a_little(tmp_path, quality):
 def test_labels_in_a_jpeg_are_refused(tmp_path):
     mask = np.zeros((64, 64), np.uint8)
     mask[13:41, 25:50] = 3
-    with pytest.raises(LabelError, match=r"0\.jpg holds values up to \d+ alone, and JPEG changes"):
+    with pytest.raises(LabelError, match=r"0\.jpg holds only values up to \d+, and JPEG changes"):
         label_map_of(tmp_path, mask, name="{}.jpg")
     with pytest.raises(LabelError, match="without loss"):
         label_map_of(tmp_path, mask * 40, name="{}.jpg", quality=30)

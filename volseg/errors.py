@@ -143,7 +143,7 @@ class SchemeError(LabelError):
         """
         remedy = "correct the label map, or leave the case out"
         if self.fitting:
-            remedy = f"say {' or '.join(self.fitting)} {options}, or {remedy}"
+            remedy = f"use {' or '.join(self.fitting)} {options}, or {remedy}"
         return LabelError(
             f"{outcome}, since the others may be in that scheme too: {self.problem} "
             f"(case {case_id})",

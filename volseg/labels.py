@@ -55,8 +55,8 @@ class LabelScheme:
             )
         if len(self.regions) > MAX_REGIONS:
             raise ConfigError(
-                f"label scheme {self.name!r} has {len(self.regions)} regions, but {MAX_REGIONS} "
-                "is the most that is supported",
+                f"label scheme {self.name!r} has {len(self.regions)} regions, but at most "
+                f"{MAX_REGIONS} are supported",
                 remedy="leave some out",
             )
         for value in self.labels:

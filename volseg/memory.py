@@ -65,9 +65,9 @@ def in_words(what: str = "", remedy: str = _REMEDY) -> Iterator[None]:
     except (MemoryError, RuntimeError, OSError, ImportError, SystemError) as error:
         if not isinstance(error, MemoryError) and _NOT_SHARED.search(str(error)):
             raise ResourceError(
-                f"{where}the processes that load data need more memory to share than {_SHARED} "
+                f"{where}the processes that load data need more shared memory than {_SHARED} "
                 f"has ({_shared()})",
-                remedy="set data.workers=0, or enlarge it, in Docker by --shm-size",
+                remedy=f"set data.workers=0, or enlarge {_SHARED} (in Docker: --shm-size)",
             ) from None
         if not isinstance(error, MemoryError) and not _OUT.search(str(error)):
             raise

@@ -1,1 +1,1 @@
-"""Grids and voxels: NIfTI files, slices as bitmaps, boxes, background. No case is known here."""
+"""Grids and voxels: NIfTI files, slices as bitmaps, boxes, background. Knows no cases."""

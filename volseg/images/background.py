@@ -1,8 +1,8 @@
-"""Tissue of a scan: all voxels but those of the value that fills the outside, channel by channel.
+"""Background and tissue of each channel of a scan, found from the value that fills its border.
 
-That value is 0 in a skull-stripped scan, which stays unchanged. Some tools leave another: the
-lowest value of a normalised scan, the -1 of a mask or, after interpolation by cubic splines,
-ripples around the tissue that fade out to 1e-12.
+The background of a skull-stripped scan is 0, and such a scan stays unchanged. Some tools leave
+other values: the lowest value of a normalised scan, -1 from a mask or, after interpolation by cubic
+splines, ripples around the tissue that fade out to 1e-12.
 """
 
 from __future__ import annotations
@@ -19,48 +19,49 @@ from scipy import ndimage
 Volume = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-# Voxels of a channel, and of its border, that are looked at to learn what its values are like.
+# Size of the samples of a channel, and of its border, from which its values are estimated.
 _SAMPLE = 60_000
 _SHORT = 16
-# A scan that is much shorter along an axis is a slab, which may begin and end within the head.
+# A scan that is much shorter along one axis is a slab, which may begin and end inside the head.
 _SLAB = 1 / 4
 
-# Shares of the scale of a channel: the 99.5th percentile of how far it is from its background.
-_EQUAL = 1e-3  # nearer than this is background, up to rounding
-_RIPPLE = 0.03  # around tissue, ripples reach as far as this
-_OVERSHOOT = 0.15  # and as far as this on the side where no tissue is,
-_FAINT = 0.01  # though many of them, as they fade out, not even this far
+# Shares of the scale of a channel: the 99.5th percentile of the distance from its background.
+_EQUAL = 1e-3  # closer values are background, up to rounding
+_RIPPLE = 0.03  # reach of ripples around tissue
+_OVERSHOOT = 0.15  # reach of ripples on the side without tissue,
+_FAINT = 0.01  # many of which stay below this as they fade out
 
-# Shares of the border that a value must fill: to be background at all, and with room for error.
+# Shares of the border that background must fill: a single value, or a narrow range of values.
 _EXACT, _ROUGH = 0.1, 0.3
-# Below this the background is uncertain, and a note says so.
+# Below this share of the border the background is uncertain, and a note says so.
 _CERTAIN = 0.25
-# Share of ripples among what is not background; measured, 0.1 % at most in scans without.
+# Least share of ripples in the other voxels; scans without ripples have at most 0.1 % (measured).
 _SMEARED = 0.01
-# A second value within the first one: its share of what the first leaves (one value fills 2 % of a
-# brain at most), as many voxels may be almost like it, so much of the outer face it fills, and as
-# much of what is left then may be one value.
+# A second background value inside the first: its least share of the remaining voxels (a single
+# value fills at most 2 % of a brain), the largest share of voxels with almost this value, its least
+# share of the outer face, and the largest share of any other single value.
 _SECOND, _ALMOST, _FACE, _FLAT = 0.05, 0.1, 0.75, 0.2
 
-#: Volume of tissue that no brain has.
+#: No brain is larger, in ml.
 LARGEST_BRAIN_ML = 2500
 UNCERTAIN = (
-    "no value fills the border of the scan, so all but 0 is taken for tissue; strip the skull, or "
-    "train with data.background"
+    "no value fills the border of the scan, so every voxel that is not 0 is taken for tissue; strip "
+    "the skull, or train with data.background"
 )
 
 
 @dataclass(frozen=True)
 class Background:
-    """What fills the outside of a channel.
+    """The values that fill the outside of a channel.
 
     Attributes:
-        value: Of background; 0 where no value fills the border.
-        low: Least value that may be background.
-        high: Largest one; both are `value` but where ripples surround the tissue.
-        share: Of the border that is background.
-        around: Value that fills the border where `value` fills what lies within it, as where a
-            scan was padded; None: `value` fills the border.
+        value: Background value; 0 if no value fills the border.
+        low: Lowest value that may be background.
+        high: Highest value that may be background; both are `value` unless ripples surround the
+            tissue.
+        share: Share of the border that is background.
+        around: Value of the border of a padded scan, around a region of `value`; None: `value`
+            fills the border.
     """
 
     value: float
@@ -71,11 +72,11 @@ class Background:
 
     @property
     def is_plain(self) -> bool:
-        """Whether background is just what is 0."""
+        """Whether background is exactly 0."""
         return self.value == self.low == self.high == 0 and self.around is None
 
     def holds(self, values: Volume) -> Mask:
-        """Which of some values may be background."""
+        """Mask of the values that may be background."""
         if self.is_smeared:
             held = (values >= self.low) & (values <= self.high)
         else:
@@ -89,12 +90,12 @@ class Background:
 
     @property
     def is_certain(self) -> bool:
-        """Whether it fills the border."""
+        """Whether background fills enough of the border."""
         return self.share >= _CERTAIN
 
 
 def described(background: Background) -> str:
-    """Note on a background for the reader; '' where it is plainly 0."""
+    """Note for the user on a background; '' if it is certainly 0."""
     if background.is_plain:
         return "" if background.is_certain else UNCERTAIN
     text = f"background is {background.value:.6g}"
@@ -110,7 +111,7 @@ def not_stripped(tissue_ml: float) -> str:
     if tissue_ml <= LARGEST_BRAIN_ML:
         return ""
     return (
-        f"tissue measures {tissue_ml:.0f} ml, and no brain more than {LARGEST_BRAIN_ML}: the skull "
+        f"tissue measures {tissue_ml:.0f} ml, but a brain at most {LARGEST_BRAIN_ML} ml: the skull "
         "does not seem to be stripped; strip it, unless the model was trained with it"
     )
 
@@ -135,10 +136,9 @@ def background_of(channel: Volume) -> Background:
 
 
 def tissue_of(channel: Volume, background: Background) -> Mask:
-    """Mask (I, J, K) of what is not background.
+    """Mask (I, J, K) of the voxels that are not background.
 
-    Where tissue may have the values of background, background is what is connected to the border
-    of the scan.
+    If tissue may have background values, only voxels connected to the border are background.
     """
     near = background.holds(channel)
     is_one = background.low == background.high and background.around is None
@@ -148,51 +148,51 @@ def tissue_of(channel: Volume, background: Background) -> Mask:
 
 
 def _outside(near: Mask) -> Mask:
-    """Of what is near to background, the part that is connected to the border of the volume."""
+    """The part of a mask that is connected to the border of the volume."""
     parts = cc3d.connected_components(near, connectivity=6)
     outside = np.zeros(int(parts.max()) + 1, np.bool_)
     outside[np.unique(_border(parts))] = True
-    outside[0] = False  # what is not near
+    outside[0] = False  # voxels outside the mask
     return np.asarray(outside[parts])
 
 
 def thinned(volume: Volume) -> Volume:
-    """Every n-th voxel along each axis that is long enough, so that some 60,000 are left."""
+    """Every n-th voxel along each axis that is long enough, about 60,000 in total."""
     long = [size >= _SHORT for size in volume.shape]
     step = max(1, math.floor((volume.size / _SAMPLE) ** (1 / max(1, sum(long)))))
     return volume[tuple(slice(None, None, step if is_long else 1) for is_long in long)]
 
 
 def _border(volume: Volume) -> Volume:
-    """Voxels on the faces of a volume, in one row; of a slab, all but its first and last slice."""
+    """Voxels on the faces of a volume, flattened; without the first and last slice of a slab."""
     axes = [axis for axis, size in enumerate(volume.shape) if size >= _SLAB * max(volume.shape)]
     faces = [np.moveaxis(volume, axis, 0)[end] for axis in axes for end in (0, -1)]
     return np.concatenate([face.ravel() for face in faces])
 
 
 def _scale(distances: npt.NDArray[np.float64]) -> float:
-    """How far tissue is from background."""
+    """Distance of tissue from background."""
     return float(np.percentile(abs(distances), 99.5)) if distances.size else 0.0
 
 
 def _distances(sample: Volume, value: float) -> npt.NDArray[np.float64]:
-    """How far what differs from `value` is from it."""
+    """Distances from `value` of all other values."""
     return sample[sample != value].astype(np.float64) - value
 
 
 def _second(channel: Volume, sample: Volume, first: float) -> float | None:
-    """The value that fills much of what lies within a background of one value, and its outside."""
+    """A second background value that fills the region inside the first, or None."""
     rest = sample[sample != first]
     if not rest.size:
         return None
     values, counts = np.unique(rest, return_counts=True)
     value, count = float(values[counts.argmax()]), int(counts.max())
-    # Of a channel that is saturated, the largest value is tissue.
+    # In a saturated channel, the largest value is tissue.
     if count < _SECOND * rest.size or value == values[-1]:
         return None
     near = abs(rest.astype(np.float64) - value) <= _RIPPLE * _scale(_distances(rest, value))
     others = counts.sum() - count
-    is_flat = np.delete(counts, counts.argmax()).max() > _FLAT * others  # as a drawing is
+    is_flat = np.delete(counts, counts.argmax()).max() > _FLAT * others  # as in a drawing
     if is_flat or np.count_nonzero(near) > (1 + _ALMOST) * count:
         return None
     within = channel != first
@@ -205,13 +205,13 @@ def _second(channel: Volume, sample: Volume, first: float) -> float | None:
 
 
 def _is_noise(border: Volume, sample: Volume, value: float) -> bool:
-    """Whether a value is only the most frequent of many like it, as in the air around a head."""
+    """Whether many border values are similar to this most frequent value, as in noisy air."""
     alike = abs(border.astype(np.float64) - value) <= _RIPPLE * _scale(_distances(sample, value))
     return bool(np.count_nonzero(alike) > 2 * np.count_nonzero(border == value))
 
 
 def _densest(border: Volume, sample: Volume) -> tuple[float, float, float]:
-    """The narrow range that holds most of a border, and its middle; zeros if none holds much."""
+    """The narrow range with most values of a border (low, middle, high); zeros if none has many."""
     ordered = np.sort(border.astype(np.float64))
     width = 2 * _EQUAL * _scale(_distances(sample, float(np.median(ordered))))
     counts = np.searchsorted(ordered, ordered + width, side="right") - np.arange(len(ordered))
@@ -224,11 +224,11 @@ def _densest(border: Volume, sample: Volume) -> tuple[float, float, float]:
 
 
 def _with_ripples(sample: Volume, value: float, low: float, high: float) -> tuple[float, float]:
-    """A range of background, made wider where ripples surround the tissue."""
+    """A range of background, widened if ripples surround the tissue."""
     distances = _distances(sample, value)
     scale = _scale(distances)
     above = 2 * np.count_nonzero(distances > 0) >= distances.size
-    beyond = abs(distances[(distances < 0) == above])  # where no tissue is, or but little
+    beyond = abs(distances[(distances < 0) == above])  # on the side with no or little tissue
     overshot = np.count_nonzero(beyond <= _OVERSHOOT * scale)
     faint = np.count_nonzero(beyond <= _FAINT * scale)
     one_sided = overshot >= 0.9 * beyond.size and faint >= 0.3 * overshot

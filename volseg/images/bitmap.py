@@ -1,9 +1,9 @@
-"""One 2D image file in or out, TIFF, PNG, JPEG or BMP: its values as they are stored.
+"""Reading and writing of a 2D image (TIFF, PNG, JPEG, BMP) with its values as stored.
 
-Pillow decodes them, but for what it would change without a word: it reduces 16-bit colours to 8
-bits, and drops or multiplies a fourth channel of some TIFF files. Those go to SimpleITK. A TIFF may
-say that its 0 is white; values are as stored all the same, whatever its depth. An image that says
-that it is stored turned is turned, as viewers do.
+Pillow decodes the images, unless it would change values silently: it reduces 16-bit colours to 8
+bits, and drops or multiplies a fourth channel of some TIFF files. SimpleITK reads those. Values are
+as stored, also in a TIFF whose 0 is white. An image with an orientation tag is turned, as in
+viewers.
 """
 
 from __future__ import annotations
@@ -42,33 +42,33 @@ _KINDS = {
     "RGB": "8-bit RGB",
     "RGBA": "8-bit RGBA",
 }
-#: How Pillow says in TIFF and PNG that it will not give the values as stored: 16-bit colours, a
-#: channel left out (X) or multiplied into the others (a), unsigned integers of 32 bits.
+#: Raw modes of TIFF and PNG whose values Pillow changes: 16-bit colours, a channel left out (X) or
+#: multiplied into the others (a), unsigned integers of 32 bits.
 _CHANGED = re.compile(r"(RGB|LA).*;16|^[A-Z]+[aX]|^I;32[NB]?$")
-#: As many fit along an axis into the header of a NIfTI file, and in all into a modest memory.
+#: Limits along an axis, as in a NIfTI header, and in total, for a modest memory.
 _MOST_PIXELS, _MOST_IN_ALL = 32767, 2**26
-#: No JPEG packs so many pixels into a byte.
+#: No JPEG holds more pixels per byte.
 _MOST_A_BYTE = 1024
-#: A tag of TIFF and EXIF; Pillow turns a TIFF itself, SimpleITK nothing.
+#: Tag of TIFF and EXIF; Pillow turns TIFF files by itself, SimpleITK turns nothing.
 _ORIENTATION = 274
 _AXES_EXCHANGED = (5, 6, 7, 8)
 _PHOTOMETRIC = 262
-#: How Pillow calls grey of few bits: how many, I where 0 is white, R for another order of bits.
+#: Pillow's names of grey modes of few bits: number of bits, I if 0 is white, R for reversed bits.
 _GREY = re.compile("[1L];?([24]?)(I?)R?")
-#: Grey levels of 2 and 4 bits are spread over 8.
+#: Pillow multiplies grey levels of 2 and 4 bits by these to fill 8 bits.
 _SPREAD = {"2": 85, "4": 17}
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the header of an image says.
+    """The facts of an image header.
 
     Attributes:
         size: Columns and rows.
-        kind: Such as `8-bit RGB`.
-        bands: Numbers of channels that it can be read as, the most first: without alpha where that
-            is opaque everywhere, and as one where all colours are equal.
-        white_is_0: Whether it says that its smallest value is white.
+        kind: Type of the pixels, such as `8-bit RGB`.
+        bands: Numbers of channels that the image can be read as, largest first: without alpha if
+            that is opaque everywhere, as one channel if all colours are equal.
+        white_is_0: Whether the smallest value stands for white.
     """
 
     size: tuple[int, int]
@@ -82,27 +82,27 @@ def read_form(path: Path, where: str) -> Form:
 
     Args:
         path: The file.
-        where: Names it in errors.
+        where: Name of the file in errors.
 
     Raises:
-        ImageError: If it is missing or no image of these formats, or holds several pages, or
-            channels of another kind (CMYK and the like).
+        ImageError: If the file is missing, is not an image of these formats, or holds several pages
+            or other channels (such as CMYK).
     """
     with _opened(path, where) as image:
         return _form(image, where)
 
 
 def read_bitmap(path: Path, where: str) -> tuple[Form, npt.NDArray[Any]]:
-    """Form and values (rows, columns, bands) of an image, bands as many as it holds.
+    """Form and values (rows, columns, bands) of an image, with all its bands.
 
-    Values are as stored, those of a palette are its colours. Arguments and errors as in
-    `read_form`; a damaged or truncated file is an ImageError as well.
+    Values are as stored; palette images give colours. Arguments and errors as in `read_form`; a
+    damaged or truncated file is an ImageError too.
     """
     with _opened(path, where) as image:
         form, raw, suspect = _form(image, where), raw_mode(image), _is_changed(image)
         require(8 * math.prod(image.size) * form.bands[0], where)
         before = _orientation(image)
-        image.load()  # also where SimpleITK reads: this shows whether the file is whole
+        image.load()  # also before SimpleITK reads, to find truncated files
         turn = _orientation(image)
         if suspect and (before, turn) != (1, 1):
             raise ImageError(
@@ -121,7 +121,7 @@ def read_bitmap(path: Path, where: str) -> tuple[Form, npt.NDArray[Any]]:
 
 
 def _as_stored(values: npt.NDArray[Any], raw: str) -> npt.NDArray[Any]:
-    """Values of a file that Pillow calls `raw`, without what Pillow makes of them."""
+    """Undo Pillow's changes to the values of raw mode `raw`."""
     grey = _GREY.fullmatch(raw)
     if grey and grey[2]:
         values = ~values
@@ -133,7 +133,7 @@ def _as_stored(values: npt.NDArray[Any], raw: str) -> npt.NDArray[Any]:
 
 
 def write_bitmap(path: Path, values: npt.NDArray[np.uint8]) -> None:
-    """Write an 8-bit grey image (rows, columns), without loss, in the format of the name.
+    """Write an 8-bit grey image (rows, columns), in the format of the file name.
 
     Raises:
         OSError: If it cannot be written.
@@ -145,7 +145,7 @@ def write_bitmap(path: Path, values: npt.NDArray[np.uint8]) -> None:
 
 @contextlib.contextmanager
 def _opened(path: Path, where: str) -> Iterator[Image.Image]:
-    # Odd tags are no matter. Not within catch_warnings, which threads would undo for one another.
+    # Odd tags do not matter. Not inside catch_warnings, which is not thread-safe.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         with open_regular(path) as file, Image.open(file, formats=_FORMATS) as image:
@@ -169,8 +169,8 @@ def _opened(path: Path, where: str) -> Iterator[Image.Image]:
             remedy="download it again or convert it to PNG",
         ) from None
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{where} is too large ({error})", remedy="give the slice alone") from None
-    # Decoders of damaged files raise whatever they stumble over.
+        raise ImageError(f"{where} is too large ({error})", remedy="give a single slice") from None
+    # Decoders of damaged files raise errors of any kind.
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise ImageError(
@@ -221,8 +221,8 @@ def _form(image: Image.Image, where: str) -> Form:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the image is stored, 1 being upright; what Pillow has turned, and no sense, are 1."""
-    # Of a PNG, Pillow would decode all to look for what may follow its pixels.
+    """Orientation code, 1 if upright; also 1 if Pillow turned the image or the code is invalid."""
+    # For a PNG, Pillow would decode all pixels to look for tags after them.
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     with contextlib.suppress(Exception):
@@ -231,14 +231,14 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _samples(image: Image.Image, bands: int) -> int:
-    """Channels of a pixel in the file; Pillow makes four of 16-bit grey with alpha in PNG."""
+    """Channels per pixel in the file; Pillow reads 16-bit grey with alpha in PNG as four."""
     if image.format == "TIFF":
         return int(image.tag_v2[277])  # type: ignore[attr-defined]
     return 2 if raw_mode(image).startswith("LA") else bands
 
 
 def _is_changed(image: Image.Image) -> bool:
-    """Whether Pillow would not give the values as stored."""
+    """Whether Pillow would change the stored values."""
     if image.format not in {"TIFF", "PNG"}:
         return False
     return _CHANGED.search(raw_mode(image)) is not None
@@ -249,7 +249,7 @@ def _by_simple_itk(path: Path, where: str, form: Form) -> npt.NDArray[Any]:
 
     try:
         values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-    # A name that is not UTF-8 is none for it.
+    # SimpleITK does not accept names that are not UTF-8.
     except (RuntimeError, ValueError, TypeError):
         raise ImageError(
             f"{where} is {form.kind}, which cannot be read",

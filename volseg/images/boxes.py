@@ -1,4 +1,4 @@
-"""Boxes of voxels: the part of a volume that is worth the work."""
+"""Boxes of voxels: bounding box, placement, union."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Number = TypeVar("Number", bound=np.generic)
 
 
 def bounding_box(mask: npt.NDArray[np.bool_ | np.integer], margin: int = 0) -> tuple[slice, ...]:
-    """Smallest box that holds every voxel but 0; of length 0 along each axis if there is none.
+    """Smallest box that holds all non-zero voxels; of length 0 along each axis if there is none.
 
     Args:
         mask: Mask or label map of any shape.
-        margin: Voxels that are added on each side, as far as the array goes.
+        margin: Voxels to add on each side, within the array.
 
     Examples:
         >>> bounding_box(np.array([False, False, True, True]), margin=1)
@@ -24,7 +24,7 @@ def bounding_box(mask: npt.NDArray[np.bool_ | np.integer], margin: int = 0) -> t
     """
     box = []
     rest = mask
-    # The box found so far narrows what the next axis has to look through.
+    # The box found so far limits the search along the next axis.
     for size in mask.shape:
         used = np.flatnonzero(rest.any(axis=tuple(range(1, mask.ndim))))
         found = slice(int(used[0]), int(used[-1]) + 1) if used.size else slice(0, 0)

@@ -1,4 +1,4 @@
-"""The images of a case in memory, from whatever files they were read."""
+"""The images of a case in memory, whatever the format of their files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class CaseImages:
 
     Attributes:
         array: (C, I, J, K); integers as in the files, or float32.
-        grid: Shared by all channels.
-        header: NIfTI header of the first channel, as found; results are written on its grid.
-        notes: Differences of grids that were too small to matter, and what headers leave open.
-        missing: Channels that are missing, and that another channel stands in for.
-        slices: Of a stack, the file of each slice along K; results may be written as its like.
+        grid: Grid of all channels.
+        header: Unchanged NIfTI header of the first channel; results are written on its grid.
+        notes: Small differences between grids, and assumptions where headers are incomplete.
+        missing: Missing channels that another channel replaces.
+        slices: File of each slice of a stack, along K; results may be written in the same form.
     """
 
     array: npt.NDArray[Any]
@@ -35,7 +35,7 @@ class CaseImages:
 
 
 def check_values(volume: npt.NDArray[Any], where: str) -> None:
-    """Raise ImageError, naming `where`, if a voxel is NaN or infinite, or all are equal."""
+    """Raise ImageError, with `where`, if a voxel is NaN or infinite, or all are equal."""
     lost = volume.size - np.count_nonzero(np.isfinite(volume)) if volume.dtype.kind == "f" else 0
     if lost:
         raise ImageError(

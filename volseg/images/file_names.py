@@ -1,4 +1,4 @@
-"""Names of image files: which kind a file is by its ending."""
+"""Kinds of image files, by the ending of their name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 
 
 def is_nifti(name: str) -> bool:
-    """Whether a file is called `.nii` or `.nii.gz`."""
+    """Whether a file name ends in `.nii` or `.nii.gz`."""
     return name.lower().endswith((".nii", ".nii.gz"))
 
 
 def is_slice(name: str) -> bool:
-    """Whether a file is called as a 2D image.
+    """Whether a file name ends like that of a 2D image.
 
     >>> is_slice("TCGA_CS_4941_19960909_1.tif"), is_slice("scan.nii.gz")
     (True, False)

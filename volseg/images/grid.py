@@ -1,4 +1,4 @@
-"""Where voxels lie: the grid of an image, grids made of it, and whether two images share a grid."""
+"""Grid of an image (shape and affine), grids derived from it, and comparison of grids."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from volseg.errors import GeometryError
 Affine = npt.NDArray[np.float64]
 Number = TypeVar("Number", bound=np.generic)
 
-# Cosine of the angle of two axes, up to which it is a right one, as rounded in float32.
+# Two axes are perpendicular if the cosine of their angle is at most this (float32 rounding).
 _PERPENDICULAR = 1e-4
-# Volume of a voxel, as a share of a box with its edges, below which its axes span none.
+# The axes of a voxel span no volume if it fills less than this share of a box with its edges.
 _FLAT = 1e-3
-# Of fractions with denominators up to this, the nearest one to a ratio of spacings is taken.
+# Ratios of spacings are rounded to the nearest fraction with a denominator up to this.
 _DENOMINATOR = 1000
-_KEPT = 0.01  # a spacing that differs by no more stays
+_KEPT = 0.01  # a spacing that differs by at most this share is kept
 _NEGLIGIBLE = 1e-6
 
 
@@ -32,13 +32,13 @@ _NEGLIGIBLE = 1e-6
 class Grid:
     """Where the voxels of an image lie.
 
-    Two grids are equal when their shapes are and their affines are to the last bit; `notes` do not
-    count. `check_same_grid` tolerates what rounding does.
+    Two grids are equal if their shapes are equal and their affines are equal to the last bit;
+    `notes` do not count. `check_same_grid` tolerates rounding errors.
 
     Attributes:
         shape: Voxels along each axis.
-        affine: Voxel indices to world (RAS, mm), (4, 4).
-        notes: What its header leaves open and had to be assumed.
+        affine: Matrix (4, 4) from voxel indices to world coordinates (RAS, mm).
+        notes: Assumptions where the header is incomplete.
     """
 
     shape: tuple[int, int, int]
@@ -61,10 +61,10 @@ class Grid:
 
     @property
     def steps_mm(self) -> npt.NDArray[np.float64]:
-        """Steps from voxel to voxel in mm: (3,), or (3, 3) by column, where axes are oblique.
+        """Steps from voxel to voxel in mm: (3,), or (3, 3) by column if axes are not perpendicular.
 
-        Most grids are turned at most, and their axes are perpendicular; those of a sheared affine
-        are not, and two voxels then are not as far apart as their spacing makes believe.
+        The axes of most grids are perpendicular. Those of a sheared affine are not, and distances
+        between its voxels do not follow from the spacing alone.
         """
         steps, spacing = self.affine[:3, :3], np.array(self.spacing_mm)
         cosines = (steps.T @ steps) / np.outer(spacing, spacing) - np.eye(3)
@@ -79,29 +79,29 @@ class Grid:
     def is_degenerate(self) -> bool:
         """Whether the affine holds NaN or infinity, or its three axes span no volume."""
         spacing = np.array(self.spacing_mm)
-        # 1 when the axes are perpendicular.
+        # The share is 1 if the axes are perpendicular.
         with np.errstate(divide="ignore", invalid="ignore"):
             share = abs(np.linalg.det(self.affine[:3, :3] / spacing))
         return not (np.isfinite(self.affine).all() and spacing.all() and share > _FLAT)
 
     @property
     def orientation(self) -> str:
-        """Where the axes point to, such as LPS: left, posterior, superior; oblique ones nearly."""
+        """Nearest directions of the axes, such as LPS: left, posterior, superior."""
         return "".join(nib.aff2axcodes(self.affine))
 
     @property
     def axial_axis(self) -> int:
-        """The axis, 0 to 2, that axial slices are stacked along."""
+        """The axis (0 to 2) along which axial slices are stacked."""
         return int(self.ras_axes[2])
 
     @property
     def ras_axes(self) -> npt.NDArray[np.intp]:
-        """Of the axes, the one that runs along R or L, along A or P, and along S or I, (3,)."""
+        """Numbers (3,) of the axes along R or L, along A or P, and along S or I."""
         return np.argsort(self._turns[:, 0])
 
     @property
     def ras_signs(self) -> npt.NDArray[np.float64]:
-        """1 for each axis of the image that points to R, A or S, -1 for the others, (3,)."""
+        """Signs (3,): 1 for each axis of the image that points to R, A or S, -1 for the others."""
         return self._turns[:, 1]
 
     @property
@@ -110,31 +110,31 @@ class Grid:
 
     @property
     def ras(self) -> Grid:
-        """Grid of what `to_ras` makes of an image."""
+        """Grid of an image after `to_ras`."""
         i, j, k = (self.shape[axis] for axis in self.ras_axes)
         turned = nib.orientations.inv_ornt_aff(self._turns, self.shape)
         return Grid((i, j, k), np.asarray(self.affine @ turned))
 
     def to_ras(self, array: npt.NDArray[Number]) -> npt.NDArray[Number]:
-        """View of an array (I, J, K) whose axes point to R, A and S, or nearly where oblique."""
+        """View of an array (I, J, K) whose axes point to R, A and S, or nearest to these."""
         turned: npt.NDArray[Number] = nib.orientations.apply_orientation(array, self._turns)
         return turned
 
     def crop(self, box: Sequence[slice]) -> Grid:
-        """Grid of a box, given by a slice along each axis."""
+        """Grid of a box, given as a slice along each axis."""
         i, j, k = (axis.stop - axis.start for axis in box)
         return Grid((i, j, k), self.affine @ scaling((1, 1, 1), [axis.start for axis in box]))
 
     def spacing_ratios(
         self, spacing_mm: Sequence[float], spatial_dims: int
     ) -> npt.NDArray[np.float64]:
-        """Wanted spacing over that of the grid, along R, A and S; 1 where the spacing stays.
+        """Ratios of wanted spacing to spacing, along R, A and S; 1 where the spacing is kept.
 
-        Headers hold some seven digits, and an oblique grid less: what they mean is a simple
-        fraction, so that the same voxels give the same image under all of them.
+        Headers hold about seven digits, and oblique grids fewer, so ratios are rounded to simple
+        fractions: the same voxels then give the same image under each of these headers.
 
         Args:
-            spacing_mm: Wanted, along R, A and S.
+            spacing_mm: Wanted spacing along R, A and S.
             spatial_dims: 2 keeps the spacing along S.
         """
         spacing = np.array(self.spacing_mm)[self.ras_axes]
@@ -150,21 +150,21 @@ class Grid:
         return ratio
 
     def resampled(self, spacing_mm: Sequence[float], spatial_dims: int = 3) -> Grid:
-        """The RAS grid with a wanted spacing that covers this grid; see `spacing_ratios`."""
+        """The RAS grid of the wanted spacing that covers this grid; see `spacing_ratios`."""
         ras = self.ras
         ratio = self.spacing_ratios(spacing_mm, spatial_dims)
-        # The grids share the outer edge of their first voxels: when two voxels become one, it is
-        # their mean whatever the size of the crop. The last voxel may reach beyond the old grid.
+        # Both grids share the outer edge of the first voxel, so two voxels that become one give
+        # their mean, whatever the size of the crop. The last voxel may reach beyond the old grid.
         i, j, k = (math.ceil(size / r - 0.01) for size, r in zip(ras.shape, ratio, strict=True))
         return Grid((i, j, k), ras.affine @ scaling(ratio.tolist(), ((ratio - 1) / 2).tolist()))
 
     def in_voxels_of(self, other: Grid) -> Affine:
-        """Matrix (4, 4) from voxel indices of this grid to those of another."""
+        """Matrix (4, 4) from voxel indices of this grid to those of `other`."""
         matrix: Affine = np.linalg.inv(other.affine) @ self.affine
         return matrix
 
     def displacement_mm(self, other: Grid) -> float:
-        """Largest distance between a corner of the volume and that of a grid of equal shape."""
+        """Largest distance in mm between the corners of this grid and one of equal shape."""
         edges = [(-0.5, size - 0.5) for size in self.shape]
         corners = np.array([(*corner, 1) for corner in itertools.product(*edges)])
         differences = corners @ (self.affine - other.affine).T
@@ -179,14 +179,14 @@ def scaling(factors: Sequence[float], offsets: Sequence[float]) -> Affine:
 
 
 def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> list[str]:
-    """Compare grids, given by name, with the first one.
+    """Compare grids, given by name, with the first grid.
 
     Args:
         grids: At least one.
-        tolerance_mm: How far a corner of the volume may be displaced.
+        tolerance_mm: Largest accepted displacement of a corner of the volume.
 
     Returns:
-        A sentence for each grid that differs, but by no more than the tolerance.
+        A note for each grid that differs by at most the tolerance.
 
     Raises:
         GeometryError: If a grid differs in shape, or by more than the tolerance.

@@ -1,4 +1,4 @@
-"""A NIfTI file: what its header says of the voxels, and the voxels when they are asked for."""
+"""A NIfTI file: its header at once, its voxels on request."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from volseg.images.nifti_header import (
 from volseg.images.nifti_stream import PIECE, SLACK, opened, read_to_end
 from volseg.memory import require
 
-# Of deflate, the way in which a gzip packs.
+# Highest compression ratio of deflate, the method of gzip.
 _HIGHEST_RATIO = 1032
 
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """A file of which the header is known.
+    """A NIfTI file whose header has been read.
 
     Attributes:
         path: The file.
-        where: Names it in errors.
-        header: As found, bit by bit.
+        where: Name of the file in errors.
+        header: The header, unchanged.
         shape: (I, J, K, N).
-        dtype: Of the voxels in the file.
-        grid: Of its first three axes.
+        dtype: Type of the voxels in the file.
+        grid: Grid of the first three axes.
     """
 
     path: Path
@@ -51,12 +51,12 @@ class Stored:
 
     @property
     def is_plain(self) -> bool:
-        """Whether what is stored is the grey values."""
+        """Whether stored values are the grey values, without scaling."""
         return self.scaling == (1.0, 0.0)
 
     @property
     def scaling(self) -> tuple[float, float]:
-        """Slope and intercept that make grey values of what is stored."""
+        """Slope and intercept that turn stored values into grey values."""
         slope, intercept = self.header.get_slope_inter()
         return float(slope or 1), float(intercept or 0)
 
@@ -69,12 +69,12 @@ class Stored:
 
     @property
     def read_bytes(self) -> int:
-        """Bytes that `read` and the `values` of one volume take together, with a copy of each."""
+        """Bytes that `read` and the `values` of one volume need together, with a copy of each."""
         voxels = math.prod(self.shape[:3])
         return voxels * (self.shape[3] * self.dtype.itemsize + 2 * self.value_dtype.itemsize)
 
     def read_into(self, target: npt.NDArray[Any]) -> None:
-        """Fill a contiguous array, of the type in the file but for the order of bytes.
+        """Fill a contiguous array of the file's type, in native byte order.
 
         Raises:
             ImageError: If the file is damaged or too short.
@@ -83,7 +83,7 @@ class Stored:
         view: Any = memoryview(target.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
         with opened(self.path, self.where) as stream:
             held = len(stream.read(start))
-            # In pieces: the stream unpacks what is asked for at once into memory of its own.
+            # In pieces, since the stream first decompresses each request into its own memory.
             while start <= held < start + len(view):
                 piece = view[held - start :][:PIECE]
                 found = stream.readinto(piece)  # type: ignore[attr-defined]
@@ -96,18 +96,18 @@ class Stored:
             target.byteswap(inplace=True)
 
     def read(self) -> npt.NDArray[Any]:
-        """Voxels (N, K, J, I) as stored; ResourceError if there is no memory for them."""
+        """Voxels (N, K, J, I) as stored; ResourceError if memory is too small."""
         require(self.read_bytes, self.where)
         voxels = np.empty(self.shape[::-1], self.dtype.newbyteorder("="))
         self.read_into(voxels)
         return voxels
 
     def values(self, voxels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Grey values of stored ones."""
+        """Grey values of stored values."""
         if self.is_plain and voxels.dtype == self.value_dtype:
             return voxels
         slope, intercept = self.scaling
-        # Too large for float32 becomes infinite, and is refused.
+        # Values too large for float32 become infinite, and are refused later.
         with np.errstate(over="ignore", invalid="ignore"):
             values = voxels.astype(np.float32)
             if not self.is_plain:
@@ -116,10 +116,10 @@ class Stored:
 
 
 def look(path: Path, where: str, volumes: int) -> Stored:
-    """Header of a file that must hold so many volumes of numbers; `where` names it in errors.
+    """The header of a file that must hold `volumes` volumes; `where` is its name in errors.
 
     Raises:
-        ImageError: If it is missing, damaged, no NIfTI or of another kind.
+        ImageError: If the file is missing, damaged, not NIfTI or holds something else.
     """
     header = read_raw_header(path, where)
     shape, dtype = stored_form(header, where, volumes)
@@ -127,7 +127,7 @@ def look(path: Path, where: str, volumes: int) -> Stored:
     with opened(path, where) as stream:
         is_packed = isinstance(stream, igzip.IGzipFile)
         size = os.fstat(stream.fileno()).st_size
-    # Nothing is larger than this unpacked, and what cannot be there needs no memory.
+    # The decompressed file is at most this large; refuse before any memory is reserved.
     most = size * (_HIGHEST_RATIO if is_packed else 1)
     _check_length(most, first_byte(header, where) + math.prod(shape) * dtype.itemsize, where)
     grid = grid_of(header, where)
@@ -136,15 +136,15 @@ def look(path: Path, where: str, volumes: int) -> Stored:
 
 
 def read_first_slice(path: Path, where: str, volumes: int) -> npt.NDArray[Any]:
-    """Grey values (J, I) of the first slice of a file; what is behind it is not unpacked.
+    """Grey values (J, I) of the first slice of a file; the rest is not decompressed.
 
     Args:
         path: The file.
-        where: Names it in errors.
-        volumes: What it must hold.
+        where: Name of the file in errors.
+        volumes: Number of volumes that the file must hold.
 
     Raises:
-        ImageError: If it is missing, damaged, no NIfTI or of another kind.
+        ImageError: If the file is missing, damaged, not NIfTI or holds something else.
     """
     with opened(path, where) as stream:
         content = stream.read(HEADER_BYTES)
@@ -153,7 +153,7 @@ def read_first_slice(path: Path, where: str, volumes: int) -> npt.NDArray[Any]:
         i, j, k = shape[:3]
         start, size = first_byte(header, where), i * j
         end = start + size * dtype.itemsize
-        if end > SLACK:  # else it is not worth asking
+        if end > SLACK:  # smaller slices need no check
             require(4 * end, where)
         content += stream.read(max(0, end - len(content)))
     _check_length(len(content), end, where)

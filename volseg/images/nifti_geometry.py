@@ -1,4 +1,4 @@
-"""What a NIfTI header says of the grid: affine, unit of length, and what it leaves open."""
+"""Grid of a NIfTI header: affine, unit of length, and notes where the header is incomplete."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from volseg.config.section import SPACINGS_MM
 from volseg.errors import ImageError
 from volseg.images.grid import Affine, Grid
 
-# Beyond these, a header that names no unit is worth a note.
+# Outside this range of spacings, a header without a unit gets a note.
 _COMMON_MM = (0.2, 10.0)
-#: Code of a unit of length -> its name, and mm.
+#: Code of a unit of length -> its name and its length in mm.
 _UNITS = {0: ("no unit", 1.0), 1: ("m", 1000.0), 2: ("mm", 1.0), 3: ("µm", 0.001)}
-# How far apart qform and sform may put a corner: more than what their rounding does.
+# Largest distance of a corner between qform and sform that rounding explains.
 _DISAGREE_MM = 0.1
-# nibabel prints what it repairs in its own copy of a header, without saying in which file.
+# nibabel logs repairs in its own copy of a header, without the name of the file.
 _SILENT = logging.Logger("header", logging.CRITICAL + 1)
 
 
 def check_fields(header: Any) -> None:
-    """Raise HeaderDataError if fields of a header contradict each other or are none."""
+    """Raise HeaderDataError if fields of a header are invalid or contradict each other."""
     header.copy().check_fix(logger=_SILENT, error_level=40)
     header.get_slope_inter()
     header.get_data_shape()
@@ -34,7 +34,7 @@ def check_fields(header: Any) -> None:
 
 def grid_of(header: Any, where: str) -> Grid:
     """Grid of a header, in mm whatever its unit; ImageError if its affine is degenerate."""
-    # A qfac of 0 stands for 1, and negative pixdims for positive ones: so says the standard.
+    # By the standard, a qfac of 0 means 1, and negative pixdims mean positive ones.
     repaired = header.copy()
     repaired.check_fix(logger=_SILENT, error_level=40)
     affine = _affine(repaired)
@@ -55,7 +55,7 @@ def grid_of(header: Any, where: str) -> Grid:
 
 
 def check_spacing(grid: Grid, header: Any, where: str) -> None:
-    """Raise ImageError if voxels are of no size that a scan has."""
+    """Raise ImageError if the size of the voxels is impossible for a scan."""
     smallest, largest = SPACINGS_MM
     if all(smallest <= mm <= largest for mm in grid.spacing_mm):
         return
@@ -78,13 +78,13 @@ def _affine(header: Any) -> Affine:
 
 
 def _unit(header: Any) -> tuple[str, float]:
-    """Name of the unit of length, and mm."""
+    """Name of the unit of length, and its length in mm."""
     code = int(header["xyzt_units"]) & 7
     return _UNITS.get(code, ("an unknown unit", 1.0))
 
 
 def _notes(header: Any, grid: Grid, mm: float) -> Iterator[str]:
-    """What was assumed where a header leaves it open, each as the end of a sentence."""
+    """Assumptions where a header is incomplete, each as the end of a sentence."""
     smallest, largest = _COMMON_MM
     unit, _ = _unit(header)
     is_common = smallest <= min(grid.spacing_mm) and max(grid.spacing_mm) <= largest

@@ -1,4 +1,4 @@
-"""The header of a NIfTI file: found bit by bit as it is, and what it says of the voxels."""
+"""The header of a NIfTI file, unchanged, and the shape and type of its voxels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ HEADER_BYTES = max(_HEADER_CLASSES)
 
 
 def read_raw_header(path: Path, where: str) -> Any:
-    """Header of a file, bit by bit as it is; ImageError if it has none."""
+    """Unchanged header of a file; ImageError if it has none."""
     with opened(path, where) as stream:
         content = stream.read(HEADER_BYTES)
     return header_of(content, where)
 
 
 def header_of(content: bytes, where: str) -> Any:
-    """The header that a file begins with, bit by bit as it is."""
+    """Unchanged header at the beginning of a file."""
     for order in ("little", "big"):
         header_class = _HEADER_CLASSES.get(int.from_bytes(content[:4], order))
         if header_class and len(content) >= header_class.sizeof_hdr:
@@ -47,7 +47,7 @@ def header_of(content: bytes, where: str) -> Any:
 
 
 def stored_form(header: Any, where: str, volumes: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type of what a file holds: so many volumes of numbers."""
+    """Shape and type of the voxels of a file that must hold `volumes` volumes of numbers."""
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     found = [size for size in shape[3:] if size != 1] or [1]
     if len(shape) < 3 or min(shape) < 1 or found != [volumes]:
@@ -65,7 +65,7 @@ def stored_form(header: Any, where: str, volumes: int) -> tuple[tuple[int, ...],
 
 
 def first_byte(header: Any, where: str) -> int:
-    """Bytes before the first voxel; ImageError if the header gives a number that cannot be."""
+    """Bytes before the first voxel; ImageError if the header holds an impossible number."""
     given, least = float(header["vox_offset"]), int(header.single_vox_offset)
     if given == 0:
         return least

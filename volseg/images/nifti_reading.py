@@ -1,4 +1,4 @@
-"""NIfTI files in: the images of a case as one array, and label maps. Files are only ever read."""
+"""Reading of NIfTI files: the images of a case as one array, and label maps."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from volseg.ranks import cores
 def read_case(
     images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
 ) -> CaseImages:
-    """Read the images of a case; files side by side, on as many cores as there are.
+    """Read the images of a case; files in parallel, one per core.
 
     Args:
         images: One file for each of `file_channels`, or one 4D file with a volume for each.
-        file_channels: What the files hold.
-        channels: What to read, in this order.
+        file_channels: Channels of the files.
+        channels: Channels to read, in this order.
 
     Raises:
-        ImageError: If a channel is missing, or its file is missing, damaged, no 3D NIfTI, holds
+        ImageError: If a channel is missing, or its file is missing, damaged, not a 3D NIfTI, holds
             NaN or infinite voxels, or is constant.
         GeometryError: If the channels do not lie on one grid.
-        ResourceError: If the memory does not hold them.
+        ResourceError: If memory is too small.
     """
     sources = _sources(images, file_channels, channels)
     files = _look(images, file_channels, sources)
     grid = _common_grid(channels, sources, {p: f.grid for p, f in files.items()})
     first = files[sources[0][0]]
     dtype = np.result_type(*(file.value_dtype for file in files.values()))
-    if dtype.kind == "f":  # float64, where a channel holds large integers
+    if dtype.kind == "f":  # float64 if a channel holds large integers
         dtype = np.dtype(np.float32)
-    # The axes stay in the order of the file, K outermost: so it is read right into its place.
+    # The axes keep the order of the file, K outermost, so voxels are read directly into place.
     shape = (len(channels), *reversed(grid.shape))
     require(
         math.prod(shape) * dtype.itemsize,
@@ -69,7 +69,7 @@ def read_case(
 def read_case_grid(
     images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
 ) -> Grid:
-    """Grid that `read_case` would find, and its errors as far as the headers show them."""
+    """Grid that `read_case` would return; raises its errors that the headers show."""
     sources = _sources(images, file_channels, channels)
     files = _look(images, file_channels, sources)
     return _common_grid(channels, sources, {p: f.grid for p, f in files.items()})
@@ -78,7 +78,7 @@ def read_case_grid(
 def read_first_slices(
     images: Sequence[Path], file_channels: Sequence[str]
 ) -> list[npt.NDArray[Any]]:
-    """The first slice (J, I) of each file of a case; errors are those of `read_case`."""
+    """The first slice (J, I) of each file of a case; errors as in `read_case`."""
     volumes = len(file_channels) if len(images) == 1 else 1
     return [read_first_slice(path, str(path), volumes) for path in images]
 
@@ -87,7 +87,7 @@ def read_header(path: Path) -> tuple[Grid, Any]:
     """Grid and header of a NIfTI file, without decoding its voxels.
 
     Raises:
-        ImageError: If the file is missing, damaged or no NIfTI, or its affine is degenerate.
+        ImageError: If the file is missing, damaged or not NIfTI, or its affine is degenerate.
     """
     header = read_raw_header(path, str(path))
     return grid_of(header, str(path)), header
@@ -97,8 +97,8 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
     """Label map (I, J, K) and its grid; floating-point files are accepted when integral.
 
     Raises:
-        ImageError: If the file is missing, damaged or no 3D NIfTI.
-        LabelError: If it holds anything but integers from 0 to 255.
+        ImageError: If the file is missing, damaged or not a 3D NIfTI.
+        LabelError: If the file holds other values than integers from 0 to 255.
     """
     file = look(path, str(path), volumes=1)
     values = file.values(file.read()[0]).transpose(2, 1, 0)
@@ -106,7 +106,7 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
         return values, file.grid
     label_map = np.empty(values.shape[::-1], np.uint8).transpose(2, 1, 0)
     bad, first = 0, values[:0, 0, 0]
-    # Slice by slice, since label maps may fill much of the memory.
+    # Slice by slice, since label maps may need much memory.
     for number in range(values.shape[2]):
         wrong = _round(values[..., number], label_map[..., number])
         first = first if bad else wrong
@@ -122,12 +122,12 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
 
 
 def _round(values: npt.NDArray[Any], labels: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """Write a slice of values as `labels`; returns the values that are none."""
+    """Write a slice of values into `labels`; returns the values that are not labels."""
     with np.errstate(invalid="ignore"):
         labels[...] = values.astype(np.uint8)
     if np.array_equal(labels, values):
         return values[:0, 0]
-    # Scaling by a header leaves a rounding error.
+    # Scaling by the header leaves rounding errors.
     bad = ~np.isfinite(values) | (abs(values - np.rint(values)) > 1e-3)
     bad |= (values < -0.5) | (values > 255.5)
     with np.errstate(invalid="ignore"):
@@ -138,7 +138,7 @@ def _round(values: npt.NDArray[Any], labels: npt.NDArray[np.uint8]) -> npt.NDArr
 def _sources(
     images: Sequence[Path], file_channels: Sequence[str], channels: Sequence[str]
 ) -> list[tuple[Path, int]]:
-    """File and number of the volume for each of `channels`."""
+    """File and volume number of each of `channels`."""
     if len(images) not in {1, len(file_channels)}:
         raise ImageError(
             f"{len(images)} files, but channels {' '.join(file_channels)}",
@@ -159,14 +159,14 @@ def _look(
     file_channels: Sequence[str],
     sources: Sequence[tuple[Path, int]],
 ) -> dict[Path, Stored]:
-    """Headers of the files that are needed."""
+    """The needed files, by path, with their headers."""
     volumes = len(file_channels) if len(images) == 1 else 1
     paths = dict.fromkeys(path for path, _ in sources)
     return {path: look(path, str(path), volumes) for path in paths}
 
 
 def _read_volumes(file: Stored, places: Sequence[tuple[npt.NDArray[Any], str, int]]) -> None:
-    """Fill arrays (K, J, I), given with their channels and the numbers of their volumes."""
+    """Fill arrays (K, J, I), each given with its channel and volume number."""
     target, *others = (place[0] for place in places)
     is_alike = file.is_plain and file.dtype.newbyteorder("=") == target.dtype
     if is_alike and file.shape[3] == 1 and not others:
@@ -184,7 +184,7 @@ def _common_grid(
     sources: Sequence[tuple[Path, int]],
     grids: Mapping[Path, Grid],
 ) -> Grid:
-    """Grid that the channels of a case share, with the notes of all; errors name the file."""
+    """Grid of all channels of a case, with the notes of all; errors name the file."""
     first = grids[sources[0][0]]
     open_notes: dict[str, list[str]] = {}
     notes = []

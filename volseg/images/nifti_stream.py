@@ -1,4 +1,4 @@
-"""A NIfTI file as a stream of bytes, unpacked if it is a gzip, whatever its name."""
+"""A NIfTI file as a stream of bytes, decompressed if it is a gzip, whatever its name."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from volseg.words import reason
 
 # Any, since the stubs of isal declare its error as an instance.
 _DAMAGED: Any = (EOFError, igzip_lib.IsalError, gzip.BadGzipFile)
-#: Bytes that are unpacked at a time.
+#: Bytes that are decompressed at a time.
 PIECE = 2**20
-#: Bytes that may stand before the voxels, in extensions, and after them.
+#: Most bytes before the voxels, in extensions, and after them.
 SLACK = 16 * 2**20
 
 
@@ -50,7 +50,7 @@ def opened(path: Path, where: str) -> Iterator[BinaryIO]:
 
 
 def read_to_end(stream: BinaryIO, where: str) -> None:
-    """Read what stands after the voxels, since a gzip has its checksum at its end."""
+    """Read the bytes after the voxels, since the checksum of a gzip is at its end."""
     left = 0
     while left <= SLACK and (piece := stream.read(PIECE)):
         left += len(piece)

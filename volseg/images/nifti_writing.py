@@ -1,4 +1,4 @@
-"""Results out: on exactly the grid of the input, whole or not at all."""
+"""Atomic writing of results as NIfTI, on exactly the grid of the input."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def write_label_map(path: Path, label_map: npt.NDArray[np.uint8], header: Any) -
     Args:
         path: `.nii.gz` or `.nii`; replaced if it exists.
         label_map: (I, J, K).
-        header: Header of the image that was segmented; of a 4D one, its first three axes count.
+        header: Header of the segmented image; only the first three axes of a 4D image count.
 
     Raises:
-        OutputError: If it cannot be written; nothing half-written stays.
+        OutputError: If the file cannot be written; no partial file stays.
     """
     _write(path, label_map, header, np.dtype("uint8"))
 
 
 def write_probabilities(path: Path, probabilities: npt.NDArray[np.float32], header: Any) -> None:
-    """Write the probabilities (I, J, K) of a region as float32; else as `write_label_map`."""
+    """Write the probabilities (I, J, K) of a region as float32; see `write_label_map`."""
     _write(path, probabilities, header, np.dtype("<f4"))
 
 
 def result_header(voxels: npt.NDArray[Any], header: Any) -> Any:
-    """Header of a result of the type of `voxels` (I, J, K), on exactly the grid of `header`."""
+    """Header of a result with the type of `voxels` (I, J, K), on exactly the grid of `header`."""
     if voxels.shape != tuple(header.get_data_shape()[:3]):
         raise ValueError(f"array of shape {voxels.shape}, header of {header.get_data_shape()}")
-    # A new header with nothing but the geometry: other fields and extensions of a scan may name
-    # the patient, or say things that are not true of the result.
+    # Only the geometry is copied: other fields and extensions of a scan may name the patient, or be
+    # wrong for the result.
     kind: Any = nib.Nifti2Header if isinstance(header, nib.Nifti2Header) else nib.Nifti1Header
     new = kind(endianness="<")
     new.set_data_shape(voxels.shape)
@@ -61,7 +61,8 @@ def _write(path: Path, voxels: npt.NDArray[Any], header: Any, dtype: np.dtype[An
     new = result_header(voxels, header)
     content = new.binaryblock + bytes(4) + voxels.tobytes(order="F")
     if path.name.lower().endswith(".gz"):
-        # Level 1 is the fastest and, on label maps, the smallest; no time: same input, same file.
+        # Level 1 is the fastest and, on label maps, the smallest; without time, equal input gives
+        # an equal file.
         content = igzip.compress(content, 1, mtime=0)
     with atomic_write(path, known=True) as temporary:
         temporary.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Label maps as 2D images: the masks of the slices of a patient, read and written."""
+"""Reading and writing of label maps as 2D images: a mask for each slice of a patient."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from volseg.memory import require
 
 logger = logging.getLogger(__name__)
 
-#: From here on, a grey level is no label but the white of a mask.
+#: Grey levels from here on are the white of a mask, not labels.
 _WHITE = 128
-#: How far JPEG may move black and white: real masks, saved at quality 75, move by up to 43.
+#: Largest accepted change of black and white by JPEG; in real masks, quality 75 changes up to 43.
 _BLUR = 64
 _JPEG = (".jpg", ".jpeg")
 
@@ -33,9 +33,9 @@ def read_stack_label_map(
     """Label map (I, J, K) of the masks of a stack, and its grid.
 
     A mask may hold 0 and 1, 0 and a grey level of at least 128 (commonly 255), or black and one
-    colour: all become 0 and 1. Smaller grey levels are labels and stay. What the values mean is
-    decided by all slices together. JPEG moves values, so those within 64 of 0 or 255 are taken for
-    these. What is transparent is 0.
+    colour: all become 0 and 1. Smaller grey levels are labels and stay. All slices together decide
+    which of these holds. JPEG changes values, so values within 64 of 0 or 255 count as 0 or 255.
+    Transparent pixels are 0.
 
     Args:
         masks: A mask for each slice, in order.
@@ -65,7 +65,7 @@ def read_stack_label_map(
 
 
 def _warn_of_covered(masks: Sequence[Path], label_map: npt.NDArray[np.uint8]) -> None:
-    """Say so where a mask (K, rows, columns) covers what a tumour does not."""
+    """Warn if a mask (K, rows, columns) covers more than half of a slice, as no tumour does."""
     shares = np.count_nonzero(label_map, axis=(1, 2)) / label_map[0].size
     covered = np.flatnonzero(shares > 0.5)
     if covered.size:
@@ -79,7 +79,7 @@ def _warn_of_covered(masks: Sequence[Path], label_map: npt.NDArray[np.uint8]) ->
 
 
 def read_stack_label_grid(masks: Sequence[Path], spacing_mm: Sequence[float] | None) -> Grid:
-    """Grid that `read_stack_label_map` would find, and its errors if the headers show them."""
+    """Grid that `read_stack_label_map` would return; raises its errors that the headers show."""
     forms = [read_form(path, str(path)) for path in masks]
     for path, form in zip(masks, forms, strict=True):
         check_same_size(masks[0], forms[0].size, path, form.size)
@@ -87,25 +87,25 @@ def read_stack_label_grid(masks: Sequence[Path], spacing_mm: Sequence[float] | N
 
 
 def mask_paths(folder: Path, like: Sequence[Path]) -> list[Path]:
-    """Where `write_masks` puts the mask of each slice: its name in `folder`, JPEG becoming PNG."""
+    """Path of the mask of each slice in `folder`: the name of its image, JPEG becoming PNG."""
     return [folder / (f"{p.stem}.png" if p.suffix.lower() in _JPEG else p.name) for p in like]
 
 
 def write_masks(
     folder: Path, label_map: npt.NDArray[np.uint8], like: Sequence[Path], *, binary: bool
 ) -> list[Path]:
-    """Write a label map as masks, 8-bit grey, called as the images of the stack.
+    """Write a label map as 8-bit grey masks, named like the images of the stack.
 
-    A mask has the format of its image, but that of a JPEG is a PNG, since JPEG would change the
-    values. `read_stack_label_map` reads back what was written. Several masks are a folder, which is
-    written whole or not at all, in place of one of an earlier result; a single mask is a file in
-    the folder, beside whatever else lies there.
+    A mask has the format of its image, but PNG instead of JPEG, which would change the values.
+    `read_stack_label_map` reads the masks back. Several masks become a folder, which is written
+    atomically and replaces that of an earlier result; a single mask is a file in the folder, beside
+    the other files there.
 
     Args:
         folder: Made if missing.
         label_map: (I, J, K), labels below 128.
         like: Image of each slice, in order.
-        binary: Write 255 for every label, as viewers show it; else the labels.
+        binary: Write 255 for every label, which viewers show as white; else the labels.
 
     Returns:
         Path of each mask, in order.
@@ -137,7 +137,7 @@ def write_masks(
 
 
 def check_masks_have_room(folder: Path, like: Sequence[Path]) -> None:
-    """Raise OutputError if two masks have one name, or other files are in the folder of several."""
+    """Raise OutputError if two masks have one name, or the folder of several holds other files."""
     names = [path.name for path in mask_paths(folder, like)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -149,7 +149,7 @@ def check_masks_have_room(folder: Path, like: Sequence[Path]) -> None:
         raise OutputError(
             f"{folder} is a link, which is not replaced", remedy="use another folder", path=folder
         )
-    # A single mask lies beside others, thousands maybe: they are not looked through for each.
+    # A single mask may lie beside thousands of others, which are not checked.
     is_whole = len(names) > 1 and folder.is_dir()
     present = [path.name for path in folder.iterdir()] if is_whole else []
     others = sorted(name for name in present if name not in names and not name.startswith("."))
@@ -184,7 +184,7 @@ def _write_folder(
 
 
 def _remove_masks(rest: Path, names: Sequence[str], folder: Path) -> None:
-    """Remove a folder of masks; what a file browser has hidden in it moves to the new folder."""
+    """Remove a folder of masks; hidden files of file browsers move to the new folder."""
     with contextlib.suppress(OSError):
         for path in list(rest.iterdir()):
             if path.name in names:
@@ -195,7 +195,7 @@ def _remove_masks(rest: Path, names: Sequence[str], folder: Path) -> None:
 
 
 def _read(path: Path) -> npt.NDArray[Any]:
-    """Values (rows, columns, 1 or 3) of a mask: colours only where there are some."""
+    """Values (rows, columns, 1 or 3) of a mask; 3 only if it has colours."""
     _, values = read_bitmap(path, str(path))
     if path.suffix.lower() in _JPEG:
         values = _black_and_white(values, path)
@@ -206,10 +206,10 @@ def _read(path: Path) -> npt.NDArray[Any]:
 
 
 def _black_and_white(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
-    """Values of a JPEG that are nearly 0 or 255 as these."""
+    """Values of a JPEG, with values near 0 or 255 set to 0 or 255."""
     if 0 < values.max() <= _BLUR:
         raise LabelError(
-            f"{path} holds values up to {values.max()} alone, and JPEG changes values",
+            f"{path} holds only values up to {values.max()}, and JPEG changes values",
             remedy="save the mask as PNG, or in black and white",
             path=path,
         )
@@ -218,13 +218,13 @@ def _black_and_white(values: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
 
 
 def _one_number(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Colours (rows, columns, 1 or 3) as one number each."""
+    """Each colour (rows, columns, 1 or 3) as one number."""
     red, green, blue = np.moveaxis(np.broadcast_to(values, (*values.shape[:2], 3)), -1, 0)
     return (red.astype(np.int64) << 32) | (green.astype(np.int64) << 16) | blue.astype(np.int64)
 
 
 def _check_levels(path: Path, found: set[float], coloured: bool) -> None:
-    """Check what the masks hold up to and including `path`."""
+    """Check the values of the masks up to and including `path`."""
     values = sorted(found)
     is_two = len(found - {0}) <= 1 and values[0] >= 0
     is_label_map = not coloured and values[0] >= 0 and values[-1] < _WHITE

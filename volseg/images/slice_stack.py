@@ -1,7 +1,7 @@
-"""2D images in: the slices of a patient as one volume, whose columns, rows and slices are I, J, K.
+"""Reading of 2D slices of a patient as one volume with columns, rows and slices as I, J, K.
 
-Rows run to the back and columns to the left of the patient, as radiological pictures are stored.
-Where the size of a voxel is not known, it is taken to be 1.
+Rows run to the patient's back and columns to the patient's left, as in radiological pictures. An
+unknown size of a voxel is taken as 1.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ def read_stack(
 ) -> CaseImages:
     """Read the slices of a case.
 
-    An alpha channel that is opaque everywhere does not count as a channel, and three equal ones
-    count as one where one is wanted. A slice may be constant, a channel of the case may not.
+    An alpha channel that is opaque everywhere does not count, and three equal channels count as one
+    if one is wanted. A slice may be constant, but not a channel of the whole case.
 
     Args:
-        images: A 2D image (TIFF, PNG, JPEG, BMP) for each slice, in order, each of all channels.
-        file_channels: What the channels of an image hold.
-        channels: What to read, in this order.
-        spacing_mm: Size of a voxel along columns, rows and slices; None: not known.
+        images: A 2D image (TIFF, PNG, JPEG, BMP) with all channels for each slice, in order.
+        file_channels: Names of the channels of an image.
+        channels: Channels to read, in this order.
+        spacing_mm: Size of a voxel along columns, rows and slices; None: unknown.
 
     Returns:
         The case; integers as stored, or float32.
 
     Raises:
-        ImageError: If a channel is missing, or a file is missing, damaged, of several pages or of
-            other channels, holds NaN or infinite values, or a channel is constant.
+        ImageError: If a channel is missing or constant, or a file is missing or damaged, has
+            several pages or other channels, or holds NaN or infinite values.
         GeometryError: If the images are not all of one size and kind.
     """
     _check_channels(file_channels, channels)
     numbers = [file_channels.index(channel) for channel in channels]
-    # One after another: threads gain nothing here, and cases are read side by side.
+    # No threads: they gain nothing here, and cases are read in parallel.
     first, values = _read(images[0], file_channels)
     shape = (len(channels), len(images), *values.shape[:2])
     size = " x ".join(map(str, (*first.size, len(images))))
@@ -82,7 +82,7 @@ def read_stack_grid(
     channels: Sequence[str],
     spacing_mm: Sequence[float] | None,
 ) -> Grid:
-    """Grid that `read_stack` would find, and its errors as far as the headers show them."""
+    """Grid that `read_stack` would return; raises its errors that the headers show."""
     _check_channels(file_channels, channels)
     forms = [read_form(path, str(path)) for path in images]
     for path, form in zip(images, forms, strict=True):
@@ -92,7 +92,7 @@ def read_stack_grid(
 
 
 def stack_grid(shape: Sequence[int], spacing_mm: Sequence[float] | None) -> tuple[Grid, Any]:
-    """Grid of a stack (I, J, K), and the NIfTI header that says the same to the last bit."""
+    """Grid of a stack (I, J, K), and a NIfTI header with exactly this grid."""
     i, j, k = (float(mm) for mm in spacing_mm or (1, 1, 1))
     header = nib.Nifti1Header()
     header.set_data_shape(shape)
@@ -107,12 +107,12 @@ def stack_grid(shape: Sequence[int], spacing_mm: Sequence[float] | None) -> tupl
 def check_same_size(
     first: Path, size: Sequence[int], other: Path, other_size: Sequence[int]
 ) -> None:
-    """Raise GeometryError, naming both, if two slices of a case differ in columns and rows."""
+    """Raise GeometryError, with both names, if two slices of a case differ in size."""
     if tuple(size) != tuple(other_size):
         raise GeometryError(
             f"{other} has {other_size[0]} x {other_size[1]} pixels, but {first} has {size[0]} x "
             f"{size[1]}",
-            remedy="give slices of one size, or make them cases of their own",
+            remedy="give slices of one size, or make them separate cases",
         )
 
 
@@ -122,8 +122,8 @@ def _check_channels(file_channels: Sequence[str], channels: Sequence[str]) -> No
         raise ImageError(
             f"no {' '.join(missing)}, but only {' '.join(file_channels)}",
             remedy=(
-                "name in the config what the images hold, or in the list with volseg split "
-                "--channels"
+                "name the channels of the images in the config, or in the data list with volseg "
+                "split --channels"
             ),
         )
 
@@ -151,7 +151,7 @@ def _check_bands(form: Form, where: str, file_channels: Sequence[str], found: st
 
 
 def _read(path: Path, file_channels: Sequence[str]) -> tuple[Form, npt.NDArray[Any]]:
-    """Form and values (rows, columns, channels) of a slice, with as many channels as named."""
+    """Form and values (rows, columns, channels) of a slice, which holds `file_channels`."""
     where, wanted = str(path), len(file_channels)
     form, values = read_bitmap(path, where)
     _check_bands(form, where, file_channels)
@@ -169,7 +169,7 @@ def _read(path: Path, file_channels: Sequence[str]) -> tuple[Form, npt.NDArray[A
 
 
 def is_opaque(values: npt.NDArray[Any]) -> bool:
-    """Whether the last channel, taken for alpha, is as large as can be in every pixel."""
+    """Whether the last channel, taken as alpha, has its largest value in every pixel."""
     largest = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
     return bool((values[..., -1] == largest).all())
 
