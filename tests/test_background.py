@@ -300,7 +300,8 @@ def test_a_head_in_noisy_air_is_noted():
     done = preprocess(case((array + air).astype(np.int16)), options())
 
     assert done.notes == (
-        "t1n: no value fills the border of the scan, so every voxel that is not 0 is taken for tissue; strip the "
+        "t1n: no value fills the border of the scan, so every voxel that is not 0 is taken for "
+        "tissue; strip the "
         "skull, or train with data.background",
     )
 
@@ -389,8 +390,8 @@ def test_a_hot_line_and_text_in_a_corner_change_little_and_are_noted():
     assert abs(brain - expected).max() < 0.1
     assert of_text.notes[0].startswith("t1n: 40 of its voxels, up to 32000, lie far outside")
     assert of_text.notes[1].endswith(
-        "empty planes part its tissue: something beside the brain, "
-        "such as text, or slices that are lost; look at the scan"
+        "empty planes divide its tissue: something beside the brain, "
+        "such as text, or missing slices; look at the scan"
     )
 
 
@@ -405,7 +406,7 @@ def test_many_voxels_far_outside_stay_and_are_noted():
     assert 0.01 < share < 0.05
     assert note == (
         f"t1n: {np.count_nonzero(plane)} of its voxels, up to 30000, lie far outside the others: "
-        f"{share:.1%} of the tissue, so they stay, and make all else dark; look at it"
+        f"{share:.1%} of the tissue, so they stay and darken the rest; look at the scan"
     )
 
 

@@ -129,7 +129,7 @@ def test_other_errors_stay_what_they_are(told):
     ],
 )
 def test_shared_memory_that_ran_out_names_its_size_and_the_option(error):
-    words = r"^training: .* memory to share than /dev/shm has \(.*\); set data.workers=0, or"
+    words = r"^training: .* shared memory than /dev/shm has \(.*\); set data.workers=0, or"
     with pytest.raises(ResourceError, match=words), memory.in_words("training"):
         raise error
 

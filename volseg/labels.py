@@ -1,7 +1,8 @@
-"""What the integers of a label map mean: label schemes, and label maps to region masks and back.
+"""Label schemes: the meaning of label values, and conversion between label maps and masks.
 
-The only place that knows that 1 is necrosis here and oedema there, and that 4 is enhancing tumour
-up to BraTS 2022, resection cavity in the post-treatment data of 2024 and oedema in the paediatric.
+Only this module knows that label 1 is necrosis in one data set and oedema in another, and that 4 is
+enhancing tumour up to BraTS 2022, resection cavity in the post-treatment data of 2024 and oedema in
+the paediatric data.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from volseg.words import shown
 #: Mask of each region, by name.
 Masks = Mapping[str, npt.NDArray[np.bool_]]
 
-#: The masks of a voxel are stored as the bits of a byte.
+#: The regions of a voxel are stored as the bits of a byte.
 MAX_REGIONS = 8
 
 
@@ -27,9 +28,9 @@ MAX_REGIONS = 8
 class LabelScheme:
     """Names of the labels of a label map and the regions made of them.
 
-    Regions may nest (ET in TC in WT). The label that a voxel gets when it lies in a region but in
-    none of the regions inside it is derived: it is the one label of the region that no inner region
-    holds. A scheme in which that label is missing or not unique is refused.
+    Regions may nest (ET in TC in WT). A voxel in a region, but in none of its inner regions, gets
+    the one label of the region that no inner region holds. A scheme in which that label is missing
+    or not unique is refused.
 
     Args:
         name: Name of the scheme, as written in configs and data lists.
@@ -45,7 +46,7 @@ class LabelScheme:
     regions: Mapping[str, tuple[int, ...]]
 
     def __post_init__(self) -> None:
-        # Read-only, so that the schemes below cannot be changed by whoever looks them up.
+        # Read-only, so that no caller can change the schemes below.
         object.__setattr__(self, "labels", MappingProxyType(dict(self.labels)))
         regions = {region: tuple(values) for region, values in self.regions.items()}
         object.__setattr__(self, "regions", MappingProxyType(regions))
@@ -78,7 +79,8 @@ class LabelScheme:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LabelScheme):
             return NotImplemented
-        # Mappings are equal in any order, but the channels of an output have that of the regions.
+        # The order of regions matters, since it is that of the output channels; mappings ignore
+        # order.
         return (self.name, self.labels, list(self.regions.items())) == (
             other.name,
             other.labels,
@@ -111,7 +113,7 @@ class LabelScheme:
         return rest.pop()
 
     def check(self, values: Iterable[int], where: str = "label map") -> None:
-        """Raise SchemeError, naming `where`, if `values` holds an integer that is not defined."""
+        """Raise SchemeError, with `where`, if the scheme does not define all of `values`."""
         found = {int(value) for value in values}
         unknown = sorted(found - set(self.labels) - {0})
         if not unknown:
@@ -140,10 +142,10 @@ class LabelScheme:
             array([False, False,  True])
         """
         label_map = label_map.astype(np.uint8, copy=False)
-        # Numpy gets one large array in half the time of several small ones.
+        # Numpy reserves one large array in half the time of several small ones.
         together = np.zeros((len(self.regions), *label_map.shape), dtype=bool)
         masks = {region: together[row, ...] for row, region in enumerate(self.regions)}
-        # Comparing bytes is many times faster than looking each of them up in a table.
+        # Comparing bytes is many times faster than a table lookup of each byte.
         for region, values in self.regions.items():
             for value in values:
                 masks[region] |= label_map == value
@@ -152,10 +154,10 @@ class LabelScheme:
     def label_map(self, masks: Masks) -> npt.NDArray[np.uint8]:
         """Label map of the mask of each region, by name; the inverse of `masks`.
 
-        Of masks that no label map has, a region counts only inside the region around it: ET
-        outside TC, or TC outside WT, is dropped, as the winners of BraTS decode. Where two regions
-        without a common label overlap, the smaller takes the voxel, of equals the later;
-        `postprocess.decode` asks their probabilities first.
+        If masks do not nest, a region counts only inside the region around it: ET outside TC, or TC
+        outside WT, is dropped, as by the winners of BraTS. Where two regions without a common label
+        overlap, the region of fewer labels takes the voxel, of equal ones the later region;
+        `postprocess.decode` first compares their probabilities.
 
         Args:
             masks: One boolean array of equal shape for each region of the scheme.
@@ -214,8 +216,8 @@ LABEL_SCHEMES: Mapping[str, LabelScheme] = MappingProxyType(
     }
 )
 
-#: Other names under which a scheme is known. The convention of 2017 held until 2022; that of the
-#: post-treatment gliomas of 2024 also serves the metastases of 2025.
+#: Other names of schemes. The convention of 2017 was used until 2022; that of the post-treatment
+#: gliomas of 2024 is also used for the metastases of 2025.
 SCHEME_ALIASES: Mapping[str, str] = MappingProxyType(
     {f"brats{year}": "brats2021" for year in (2017, 2018, 2019, 2020, 2022)}
     | {"brats2025-met": "brats2024-gli", "brats2024-met": "brats2023", "brats2024-ssa": "brats2023"}
@@ -233,6 +235,6 @@ def get_scheme(name: str) -> LabelScheme:
 
 
 def schemes_fitting(values: Iterable[int]) -> list[str]:
-    """Names of the schemes that define every one of `values`: a proposal, never a decision."""
+    """Names of the schemes that define all `values`, as a suggestion to the user."""
     found = {int(value) for value in values} - {0}
     return [name for name, scheme in LABEL_SCHEMES.items() if found <= set(scheme.labels)]

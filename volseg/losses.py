@@ -14,16 +14,16 @@ from torch.nn import functional as F
 
 from volseg.config import LossConfig
 
-#: Voxels added above and below the line of soft Dice. With one voxel, a region that is absent
-#: from a patch costs next to nothing once fewer than one voxel is predicted in sum; with much
-#: less, as is common, the loss would keep asking for ever smaller probabilities.
+#: Voxels added to numerator and denominator of soft Dice. With one voxel, a region that is absent
+#: from a patch costs almost nothing once the predicted probabilities sum to less than one voxel;
+#: with a much smaller value, as is common, the loss would demand ever smaller probabilities.
 DICE_SMOOTHING = 1.0
 
 
 class RegionLoss(nn.Module):
     """Weighted sum of soft Dice, binary cross entropy and focal loss, each a mean over regions.
 
-    All is computed in float32: sums over a patch exceed what float16 can hold.
+    Computed in float32, since sums over a patch exceed the range of float16.
 
     Args:
         config: Weights of the terms and their options.
@@ -48,14 +48,14 @@ class RegionLoss(nn.Module):
         self.functions = nn.ModuleDict({name: terms[name][1] for name in self.weights})
 
     def terms(self, logits: torch.Tensor, masks: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Each term that has a weight, by name, before weighting.
+        """The terms with a weight, by name, before weighting.
 
         Args:
             logits: Output of a network, shape (B, R, *).
             masks: 0 or 1, same shape.
 
         Returns:
-            Scalars: a Dice loss in [0, 1], cross entropy and focal loss in nats a voxel.
+            Scalars: Dice loss in [0, 1], cross entropy and focal loss in nats per voxel.
         """
         logits, masks = logits.float(), masks.float()
         return {name: function(logits, masks) for name, function in self.functions.items()}
@@ -67,10 +67,10 @@ class RegionLoss(nn.Module):
 
 
 class DeepSupervision(nn.Module):
-    """A loss over several heads: each coarser one has half the weight of the one before.
+    """A loss over several heads; each coarser head has half the weight of the head before.
 
-    The weights sum to 1, so the loss stays comparable with that of a network with one output. A
-    mask for a coarser head holds the voxels that lie in the region by at least one half.
+    The weights sum to 1, so the loss stays comparable with that of a network with one output. The
+    mask for a coarser head holds the voxels of which at least half lies in the region.
 
     Args:
         loss: Loss of one head.
@@ -87,7 +87,7 @@ class DeepSupervision(nn.Module):
 
         Args:
             logits: Logits (B, R, *), or a list of them, finest first.
-            masks: 0 or 1, of the shape of the finest.
+            masks: 0 or 1, with the shape of the finest logits.
         """
         if isinstance(logits, torch.Tensor):
             return self.loss(logits, masks)
@@ -105,5 +105,5 @@ def _at_size(masks: torch.Tensor, size: torch.Size) -> torch.Tensor:
 
 
 def build_loss(config: LossConfig) -> nn.Module:
-    """The loss of a config: takes logits or a list of them, finest first, and masks (B, R, *)."""
+    """The loss of a config; takes logits or a list of logits, finest first, and masks (B, R, *)."""
     return DeepSupervision(RegionLoss(config))

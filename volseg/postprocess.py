@@ -1,4 +1,4 @@
-"""From region probabilities to clean region masks that a label map can hold."""
+"""Postprocessing: from region probabilities to clean region masks that fit a label map."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def remove_small_components(
 
     Args:
         mask: Boolean array (I, J, K).
-        minimum_mm3: Volume that a component needs to stay, in mm3; one of just that volume stays.
+        minimum_mm3: Smallest volume of a component that stays, in mm3.
         voxel_mm3: Volume of a voxel in mm3.
 
     Returns:
@@ -30,17 +30,18 @@ def remove_small_components(
         return mask.copy()
     components = cc3d.connected_components(mask, connectivity=26)
     volumes_mm3 = np.bincount(components.ravel()) * voxel_mm3
-    # Headers keep some seven digits of the size of a voxel, and of an oblique grid less.
+    # Headers keep about seven digits of the size of a voxel, and fewer for an oblique grid.
     stays = volumes_mm3 >= minimum_mm3 * (1 - 1e-5)
     stays[0] = False
     return stays[components]
 
 
 def keep_largest_component(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The 26-connected component of `mask` (I, J, K) with most voxels.
+    """The largest 26-connected component of `mask` (I, J, K).
 
-    Where a patient has one tumour, what lies apart is a mistake: so do Buda et al. score their
-    masks of lower-grade glioma (https://github.com/mateuszbuda/brain-segmentation-pytorch).
+    If each patient has one tumour, separate components are errors; Buda et al. also keep the
+    largest in masks of lower-grade glioma
+    (https://github.com/mateuszbuda/brain-segmentation-pytorch).
     """
     return np.asarray(cc3d.largest_k(mask, k=1, connectivity=26) > 0)
 
@@ -51,17 +52,17 @@ def decode(
     options: InferenceConfig,
     voxel_mm3: float,
 ) -> dict[str, npt.NDArray[np.bool_]]:
-    """Region masks from region probabilities, just as a label map of them would be read again.
+    """Region masks from region probabilities, exactly as a label map can store them.
 
-    A voxel belongs to a region when its probability reaches the threshold there and in every region
-    around it, as the winners of BraTS decode. Of two regions that share no label, such as WT and
-    the resection cavity, the more probable one takes the voxel, the later one if they are equal.
-    Then small components are removed, or all but the largest; those inside a removed one go with
-    it.
+    A voxel belongs to a region if its probability reaches the threshold there and in all regions
+    around it, as by the winners of BraTS. Of two regions that share no label, such as WT and the
+    resection cavity, the more probable region takes the voxel, or the later region if they are
+    equal. Then small components are removed, or all but the largest, together with the inner
+    regions inside them.
 
     Args:
-        probabilities: Region probabilities (R, I, J, K), in memory of the CPU.
-        scheme: Label scheme whose R regions these are, in its order.
+        probabilities: Region probabilities (R, I, J, K), in CPU memory.
+        scheme: Label scheme of the R regions, in its order.
         options: Threshold, and the components that stay.
         voxel_mm3: Volume of a voxel in mm3.
 
@@ -88,7 +89,7 @@ def _keep_apart(
 ) -> None:
     """Leave each voxel to the more probable of two regions without a common label, in place.
 
-    Only regions with one parent compete: what lies inside the loser goes with it.
+    Only regions with the same parent compete; the inner regions of the loser lose the voxel too.
     """
     for one, other in combinations(scheme.regions, 2):
         apart = set(scheme.regions[one]).isdisjoint(scheme.regions[other])
@@ -102,5 +103,5 @@ def _keep_apart(
 def _as_written(
     masks: Mapping[str, npt.NDArray[np.bool_]], scheme: LabelScheme
 ) -> dict[str, npt.NDArray[np.bool_]]:
-    """The masks that a label map of `masks` holds: nested, and with one label a voxel."""
+    """The masks that a label map of `masks` holds: nested, with one label per voxel."""
     return scheme.masks(scheme.label_map(masks))

@@ -45,8 +45,8 @@ _SECOND, _ALMOST, _FACE, _FLAT = 0.05, 0.1, 0.75, 0.2
 #: No brain is larger, in ml.
 LARGEST_BRAIN_ML = 2500
 UNCERTAIN = (
-    "no value fills the border of the scan, so every voxel that is not 0 is taken for tissue; strip "
-    "the skull, or train with data.background"
+    "no value fills the border of the scan, so every voxel that is not 0 is taken for tissue; "
+    "strip the skull, or train with data.background"
 )
 
 

@@ -22,7 +22,7 @@ def anatomy(space: Space, points: Sequence[Field]) -> tuple[dict[str, Field], Ma
     ribbon = 4.0 + 0.5 * space.noise(20)
     grey = _share(ribbon - depth, 1.6) * (1 - csf)
     deep = _share(_nuclei(points), 3) * (1 - csf) * (1 - grey)
-    # Contrast agent shows vessels, which run in the sulci and between the hemispheres.
+    # Vessels, visible with contrast agent, run in the sulci and between the hemispheres.
     vessel = csf * (np.abs(depth) < 1) * np.exp(-((space.noise(6) / 0.25) ** 2)) * (ventricles < -3)
     white = 1 - csf - grey - deep
     shares = {"csf": csf - vessel, "grey": grey, "deep": deep, "white": white, "vessel": vessel}
@@ -55,19 +55,19 @@ def _pial_depth(space: Space, points: Sequence[Field], depth: Field) -> Field:
     radius = np.sqrt(
         (x / 66) ** 2 + (y / 88) ** 2 + (z / np.where(z > 0, np.float32(62), np.float32(50))) ** 2
     )
-    # Noise that hardly changes along a radius has zeros on sheets that stand on the surface.
+    # Noise that hardly changes along a radius is zero on sheets perpendicular to the surface.
     outward = 1 / np.clip(radius, 0.4, None) ** 0.75
     folds = space.at(space.noise(4), [0.8 * p * outward for p in points])
     slopes = np.gradient(folds, *space.steps)
     sheet = np.abs(folds) / np.sqrt(sum(slope**2 for slope in slopes) + 1e-4)
     sulcus_mm = 15 + 5 * space.noise(25)
     sulci = np.hypot(sheet, np.clip(depth - sulcus_mm, 0, None))
-    # Below the fissure the hemispheres are joined, by the callosal body and the thalami.
+    # Below the fissure, the corpus callosum and the thalami join the hemispheres.
     inner = ellipsoid(points, (0, 4, -2), (40, 44, 26))
     fissure = np.hypot(np.abs(x), np.clip(inner, 0, None))
     beside = np.clip(38 - np.abs(x), 0, None) + np.clip(np.abs(y) - 32, 0, None)
     lateral = np.hypot(z + 4 + 0.25 * y + 0.3 * (np.abs(x) - 50) + 3 * space.noise(15), beside)
-    # Most sulci are closed, so that grey matter touches grey matter; some gape.
+    # Most sulci are closed, so that grey matter touches grey matter; some are open.
     closed = np.clip(0.6 + 0.6 * space.noise(12), -0.4, 1.2)
     return np.minimum.reduce([depth, sulci, fissure, lateral]) + closed
 

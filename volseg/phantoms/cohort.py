@@ -24,16 +24,16 @@ def make_cohort(
 ) -> list[Path]:
     """Write synthetic cases as `BraTS-GLI-90001-000/BraTS-GLI-90001-000-t1n.nii.gz` and so on.
 
-    The same arguments give the same files, and a case does not depend on how many there are: two
-    calls with other numbers give other patients.
+    Equal arguments give equal files, and a case depends on its number, not on the number of cases:
+    two calls with other numbers give other patients.
 
     Args:
-        folder: Where the case folders are made.
+        folder: Parent of the case folders.
         cases: Number of cases, each of another patient.
-        shape: Voxels of every image. The head always fills it as in BraTS, 240 x 240 x 156 mm.
+        shape: Voxels of every image. The head always fills it as in BraTS: 240 x 240 x 156 mm.
         spacing_mm: Spacing written into the files.
         seed: Another seed gives other patients.
-        without_enhancing: Share of the cases that have no enhancing tumour; 0.2: every fifth.
+        without_enhancing: Share of the cases without enhancing tumour; 0.2: every fifth case.
         first: Number of the first case; 1 is `BraTS-GLI-90001-000`.
 
     Returns:

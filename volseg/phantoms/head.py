@@ -13,7 +13,7 @@ from volseg.phantoms.anatomy import anatomy
 from volseg.phantoms.space import Field, Mask, Space
 from volseg.phantoms.tumour import deformed, lesions_of, replace_by_tumour, tumour_of
 
-# Brightness of each tissue, white matter of T1 being 1.
+# Brightness of each tissue, relative to white matter in T1.
 _TISSUES = ("csf", "grey", "deep", "white", "vessel", "core", "oedema", "enhancing")
 _BRIGHTNESS: Mapping[str, tuple[float, ...]] = {
     "t1n": (0.35, 0.76, 0.86, 1.00, 0.55, 0.58, 0.80, 0.78),
@@ -34,10 +34,10 @@ class Phantom:
 def make_phantom(
     rng: np.random.Generator, shape: tuple[int, int, int], enhancing: bool = True
 ) -> Phantom:
-    """One head with a tumour, or two.
+    """One head with one or two tumours.
 
     Args:
-        rng: Source of all that is random.
+        rng: Source of all random numbers.
         shape: Voxels (I, J, K), along left, back and top.
         enhancing: Whether the tumour has an enhancing rim.
     """
@@ -56,7 +56,7 @@ def make_phantom(
 def _render(
     space: Space, shares: Mapping[str, Field], brightness: Sequence[float], brain: Mask
 ) -> npt.NDArray[np.int16]:
-    """One contrast, as a scanner would store it: bias field, noise, blur and a gain of its own."""
+    """One contrast as a scanner stores it, with bias field, noise, blur and random gain."""
     rng = space.rng
     image = np.zeros(space.shape, dtype=np.float32)
     uneven = 0.04 + 0.1 * (shares["core"] + shares["enhancing"])

@@ -1,4 +1,4 @@
-"""The voxels of a head in mm, smooth noise on them, and the shapes that are set into them."""
+"""The voxels of a head in mm, smooth noise on them, and ellipsoids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import ndimage
 Field = npt.NDArray[np.floating[Any]]
 Mask = npt.NDArray[np.bool_]
 # Axes point to the patient's left, back and top, as in the files of BraTS. A head of any shape and
-# spacing is this large inside, so a coarse phantom looks like a fine one.
+# spacing has this size, so coarse and fine phantoms look alike.
 _HEAD_MM = (240.0, 240.0, 156.0)
 
 
@@ -39,12 +39,12 @@ class Space:
             weights.append(np.exp(-0.5 * distance**2))
         field = self.rng.standard_normal([w.shape[1] for w in weights], dtype=np.float32)
         for weight in weights:
-            # Each product moves the axis it has smoothed to the end, so three restore the order.
+            # Each product moves its axis to the end, so three products restore the order.
             field = np.tensordot(field, weight, axes=(0, 1))
         return field / field.std()
 
     def at(self, field: Field, points: Sequence[Field]) -> Field:
-        """Values of a field at other points."""
+        """Values of a field at `points`, interpolated linearly."""
         index = [
             p / step + (count - 1) / 2
             for p, step, count in zip(points, self.steps, self.shape, strict=True)
@@ -58,7 +58,7 @@ def distance(points: Sequence[Field], centre: Sequence[float]) -> Field:
 
 
 def ellipsoid(points: Sequence[Field], centre: Sequence[float], radii: Sequence[Any]) -> Field:
-    """About the depth in mm below the surface; negative outside."""
+    """Approximate depth in mm below the surface of an ellipsoid; negative outside."""
     scaled = [(p - c) / r for p, c, r in zip(points, centre, radii, strict=True)]
     mean_radius = float(np.mean([np.mean(r) for r in radii]))
     return (1 - np.sqrt(sum(s**2 for s in scaled))) * mean_radius

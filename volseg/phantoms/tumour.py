@@ -1,4 +1,4 @@
-"""Tumours: where they grow, how they push, and their tissues."""
+"""Tumours: positions, displacement of the brain, and tissues."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NCR, _ED, _ET = 1, 2, 3
 
 @dataclass(frozen=True)
 class Lesion:
-    """Where a tumour grows, and its size."""
+    """Position and size of a tumour."""
 
     centre: tuple[float, float, float]  # mm from the centre of the head
-    radius: float  # mm, of the tumour without oedema, were it a ball
+    radius: float  # mm, of a ball with the volume of the tumour without oedema
 
 
 def lesions_of(rng: np.random.Generator) -> list[Lesion]:
-    """One seed in the upper part of a hemisphere, and in some cases a smaller one elsewhere."""
+    """A lesion in the upper part of a hemisphere, and in some cases a second, smaller lesion."""
     lesions = []
     for radius in (rng.uniform(10, 20), rng.uniform(6, 10))[: 1 + (rng.random() < 0.2)]:
         side = float(rng.choice((-1, 1)))
@@ -33,7 +33,7 @@ def lesions_of(rng: np.random.Generator) -> list[Lesion]:
 
 
 def deformed(space: Space, lesions: Sequence[Lesion]) -> list[Field]:
-    """Points of a template head that lie at each voxel: people differ, and tumours push."""
+    """Points of the template head at each voxel, after individual variation and tumour pressure."""
     size = space.rng.normal(1.0, 0.03, 3)
     points = [
         (p / scale + 3.5 * space.noise(60) + 1.2 * space.noise(25)).astype(np.float32)
@@ -78,13 +78,13 @@ def _fullest(score: Field, where: Mask, voxels: float) -> Mask:
 def replace_by_tumour(
     space: Space, shares: dict[str, Field], label_map: npt.NDArray[np.uint8]
 ) -> None:
-    """Add the shares of the tumour's tissues, and take them from those of the healthy ones."""
+    """Add the shares of the tumour's tissues, and reduce those of healthy tissues."""
     names = {"core": _NCR, "oedema": _ED, "enhancing": _ET}
     tumour = {
         name: ndimage.gaussian_filter((label_map == label).astype(np.float32), 0.5)
         for name, label in names.items()
     }
-    # Oedema lets the tissue that it swells shine through, here more and there less.
+    # The swollen tissue remains partly visible in oedema, to a varying degree.
     tumour["oedema"] *= np.clip(0.85 + 0.12 * space.noise(9), 0.6, 1)
     healthy = 1 - np.sum(list(tumour.values()), axis=0)
     shares.update({name: share * healthy for name, share in shares.items()}, **tumour)

@@ -1,6 +1,7 @@
-"""From the scan to the network's grid and back; random changes of patches in `augmentation`.
+"""Preprocessing of scans to the network's grid, the way back, and augmentation.
 
-That is not imported here: it needs MONAI, whose import takes longer than preparing several cases.
+`augmentation` is not imported here: it needs MONAI, whose import takes longer than preparing
+several cases.
 """
 
 from volseg.transforms.preprocessing import Preprocessed, preprocess, preprocess_masks

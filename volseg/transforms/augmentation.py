@@ -1,6 +1,6 @@
 """Random changes of training patches.
 
-A fresh array of a patch costs more than most changes do: the system hands it out page by page. So
+A new array of a patch costs more than most changes, since the system provides it page by page. So
 grey values change in place, channel by channel, in the one copy that `WithinTissue` makes.
 """
 
@@ -36,21 +36,21 @@ def augmentation(
     fill: int | None = None,
     spacing_mm: Sequence[float] | None = None,
 ) -> Compose:
-    """Random changes of a training patch; those with probability 0 are left out.
+    """Random changes of a training patch; changes with probability 0 are left out.
 
     First the patch is mirrored, rotated, scaled and warped, then the grey values of the image
-    change; background stays 0. What is drawn depends on `Compose.set_random_state` alone.
+    change; background stays 0. Random numbers depend only on `Compose.set_random_state`.
 
     Args:
         config: Probability and strength of each change.
         spatial_dims: 2 or 3.
-        fill: Number of the channel that replaces a dropped one; None: zeros do.
-        spacing_mm: Of a patch, along each axis; None: the same along all.
+        fill: Number of the channel that replaces a dropped channel; None: zeros.
+        spacing_mm: Spacing of a patch along each axis; None: the same along all.
 
     Returns:
-        Transform of `{"image": (C, *), "mask": (R, *), "tissue": (1, *)}`, which it leaves as they
-        are. The image becomes float32; masks keep their type, and so may be bits of one channel.
-        Where there is no `tissue`, it is what is not 0 in any channel.
+        Transform of `{"image": (C, *), "mask": (R, *), "tissue": (1, *)}`, which stay unchanged.
+        The image becomes float32; masks keep their type, so they may be bits of one channel.
+        Without `tissue`, voxels that are not 0 in any channel are tissue.
     """
     c = config
     spatial: list[Any] = [RandomFlip(c.flip, spatial_dims), RandomWarp(c, spacing_mm)]
@@ -73,9 +73,9 @@ def augmentation(
 
 
 class WithinTissue(Compose):
-    """Changes of the image, in a copy, after which its background is 0 again."""
+    """Changes a copy of the image, then sets its background to 0 again."""
 
-    # MONAI's own Compose calls this argument otherwise than its Transform.
+    # MONAI's Compose names this argument differently from its Transform.
     def __call__(self, input_: Sample, *args: Any, **kwargs: Any) -> Sample:  # type: ignore[override]
         image = as_float(input_["image"])
         if not self.transforms:
@@ -100,7 +100,7 @@ Change = Callable[[torch.Tensor, np.random.RandomState], None]
 
 
 class RandomChange(RandomizableTransform):
-    """Calls `change(image, random)`, which changes the image in place, with a probability."""
+    """Calls `change(image, random)` with a probability; this changes the image in place."""
 
     def __init__(self, probability: float, change: Callable[..., None]) -> None:
         super().__init__(probability)
@@ -116,8 +116,8 @@ class RandomChange(RandomizableTransform):
 class RandomDropout(RandomizableTransform):
     """Replaces each channel with a probability, in place.
 
-    With `fill`, by that channel, which itself stays; else by zeros, and where all channels would
-    be dropped, one of them, drawn at random, stays.
+    With `fill`, that channel replaces the others and always stays. Without, zeros do, and if all
+    channels would be dropped, a random channel stays.
     """
 
     def __init__(self, probability: float, fill: int | None = None) -> None:
@@ -135,7 +135,7 @@ class RandomDropout(RandomizableTransform):
 
 
 def _shade(image: torch.Tensor, random: np.random.RandomState, largest: float) -> None:
-    """Multiply each channel, counted from its darkest voxel, by a smooth factor, as a coil does."""
+    """Multiply each channel, relative to its darkest voxel, by a smooth factor, as a coil does."""
     controls = control_points(random, len(image), [_SHADING_POINTS] * (image.ndim - 1))
     for channel, points in zip(image, controls, strict=True):
         low = channel.min()
@@ -144,7 +144,7 @@ def _shade(image: torch.Tensor, random: np.random.RandomState, largest: float) -
 
 
 def _add_noise(image: torch.Tensor, random: np.random.RandomState, largest_std: float) -> None:
-    # Torch draws normal numbers three times as fast as numpy, which MONAI asks.
+    # Torch draws normal numbers three times as fast as numpy, which MONAI uses.
     generator = torch.Generator().manual_seed(int(random.randint(2**31)))
     std = random.uniform(0, largest_std)
     noise = empty(image.shape[1:])
@@ -158,7 +158,7 @@ def _blur(
     sigmas: tuple[float, float],
     lengths: Sequence[float],
 ) -> None:
-    """Gaussian blur, in mm as wide along all axes: a product with a band matrix along each."""
+    """Gaussian blur, equally wide in mm along all axes: a product with a band matrix along each."""
     sigma = random.uniform(*sigmas)
     matrices = []
     for size, length in zip(image.shape[1:], lengths, strict=True):
@@ -173,7 +173,7 @@ def _blur(
 def _stretch(
     image: torch.Tensor, random: np.random.RandomState, factors: tuple[float, float]
 ) -> None:
-    """Stretch each channel about its mean, and keep its range."""
+    """Stretch the values of each channel about their mean, clipped to their old range."""
     for channel, factor in zip(image, random.uniform(*factors, len(image)), strict=True):
         low, high = torch.aminmax(channel)
         mean = channel.mean()
@@ -196,13 +196,13 @@ def _coarsen(
     zooms: tuple[float, float],
     lengths: Sequence[float],
 ) -> None:
-    """Take the nearest voxels of a coarser grid, and interpolate them linearly.
+    """Take the nearest voxels on a coarser grid, and interpolate them linearly.
 
-    An axis whose voxels are as long as the coarser ones stays as it is.
+    An axis whose voxels are already as long as the coarser voxels stays unchanged.
     """
     zoom = random.uniform(*zooms)
     shape = image.shape[1:]
-    # Beyond 1, the zoom is of the same size along all axes.
+    # A zoom above 1 is the same along all axes.
     factors = [min(zoom * length, max(zoom, 1)) for length in lengths]
     coarse = [max(1, round(size * f)) for size, f in zip(shape, factors, strict=True)]
     weights = [
@@ -217,22 +217,22 @@ def _coarsen(
 def _gamma(
     image: torch.Tensor, random: np.random.RandomState, exponents: tuple[float, float]
 ) -> None:
-    """Gamma curve on the range of each channel, which keeps its mean and standard deviation.
+    """Gamma curve on the range of each channel, with its mean and standard deviation kept.
 
-    MONAI's takes one range for all channels, and that of a bright t1c leaves the others unchanged.
+    MONAI uses one range for all channels; that of a bright t1c leaves the others nearly unchanged.
     """
     for channel, exponent in zip(image, random.uniform(*exponents, len(image)), strict=True):
         low, high = torch.aminmax(channel)
         mean = channel.mean()
         length = _length(channel.sub_(mean))
         channel.add_(mean - low).div_((high - low).clamp_min(1e-6))
-        # Rounding may have made the darkest voxel negative.
+        # Rounding may make the darkest voxel negative.
         channel.clamp_min_(0).pow_(float(exponent))
         channel.sub_(channel.mean())
         channel.mul_(length / _length(channel).clamp_min(1e-6)).add_(mean)
 
 
 def _length(channel: torch.Tensor) -> torch.Tensor:
-    """Of a channel as a vector. `std` of torch takes 25 times as long as this product."""
+    """Euclidean norm of a channel. `std` of torch takes 25 times as long as this product."""
     flat = channel.view(-1)
     return torch.dot(flat, flat).sqrt()

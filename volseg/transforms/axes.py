@@ -1,4 +1,4 @@
-"""Arrays worked on axis by axis: products with matrices, smooth fields between a few points."""
+"""Work along the axes of arrays: products with matrices, smooth fields between control points."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
-# Rows that are multiplied at a time: they fit a processor's cache.
+# Rows that are multiplied at a time: they fit in a processor's cache.
 _ROWS = 32
 
 
 def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> torch.Tensor:
-    """Uninitialised memory from NumPy, which asks for large pages: several times as fast."""
+    """Uninitialised tensor from NumPy, which uses large pages: several times as fast."""
     return torch.from_numpy(np.empty(tuple(shape), dtype))
 
 
 def voxel_lengths(spacing_mm: Sequence[float] | None, spatial_dims: int) -> list[float]:
-    """Length of a voxel along each axis over the shortest; without a spacing, 1 along all."""
+    """Length of a voxel along each axis, relative to the shortest; all 1 without a spacing."""
     spacing = spacing_mm or [1.0] * spatial_dims
     return [length / min(spacing) for length in spacing]
 
@@ -29,7 +29,7 @@ def voxel_lengths(spacing_mm: Sequence[float] | None, spatial_dims: int) -> list
 def control_points(
     random: np.random.RandomState, fields: int, points: Sequence[int]
 ) -> torch.Tensor:
-    """Values from -1 to 1 at the control points of some fields, (F, *points)."""
+    """Random values from -1 to 1 at the control points of `fields` fields, (F, *points)."""
     return torch.from_numpy(random.uniform(-1, 1, (fields, *points))).float()
 
 
@@ -42,7 +42,7 @@ def smooth_field(controls: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 def weights_between(points: int, size: int, mode: str, align_corners: bool) -> torch.Tensor:
-    """Share of each point in each of the places between them, (points, size)."""
+    """Weight of each control point at each of `size` positions, (points, size)."""
     single = torch.eye(points)[None, None]
     options: dict[str, Any] = {"mode": mode, "align_corners": align_corners}
     return functional.interpolate(single, size=(points, size), **options)[0, 0]
@@ -51,9 +51,9 @@ def weights_between(points: int, size: int, mode: str, align_corners: bool) -> t
 def multiplied(channel: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
     """Multiply along each axis by a matrix (new size, size).
 
-    Band matrices are quick: of each block of rows, only the columns that are not 0 are used.
+    Band matrices are fast: each block of rows uses only its non-zero columns.
     """
-    # The first axis last: where sizes grow, it is the one whose product is quickest.
+    # The first axis comes last: where sizes grow, its product is the fastest.
     for axis in reversed(range(channel.ndim)):
         shape = (*channel.shape[:axis], len(matrices[axis]), *channel.shape[axis + 1 :])
         target = empty(shape)

@@ -1,6 +1,7 @@
-"""Channels of a scan as preprocessing wants them: background 0, no voxel far outside the others.
+"""Cleaned channels of a scan: background 0, no single voxels far outside the others.
 
-A scan whose background is 0 stays as it is, to the bit and without a copy. What is changed is said.
+A scan whose background is 0 stays unchanged, to the bit and without a copy. Notes report each
+change.
 """
 
 from __future__ import annotations
@@ -30,10 +31,9 @@ class Channel:
 
     Attributes:
         values: Grey values (I, J, K).
-        tissue: Mask of what is not background; None: that is what is not 0.
-        within: Mask of what is tissue in any channel, where `data.background` defines tissue;
-            None: `tissue` is all that is known.
-        notes: What was found and done, a clause each.
+        tissue: Mask of tissue; None: voxels that are not 0.
+        within: Mask of tissue in any channel, if `data.background` defines tissue; else None.
+        notes: Findings and changes, a clause each.
     """
 
     values: Volume
@@ -42,11 +42,11 @@ class Channel:
     notes: Sequence[str] = ()
 
     def mask(self) -> Mask:
-        """What is not background in this channel, (I, J, K)."""
+        """Mask of the tissue of this channel, (I, J, K)."""
         return np.asarray(self.values != 0) if self.tissue is None else self.tissue
 
     def cut(self, box: tuple[slice, ...]) -> Channel:
-        """The part in a box; where `within` is known, 0 outside it."""
+        """The part in a box; 0 outside `within`, if that is set."""
         values, tissue = self.values[box], None if self.tissue is None else self.tissue[box]
         if self.within is not None:
             within = self.within[box]
@@ -73,7 +73,7 @@ def cleaned(array: Volume, options: PreprocessingConfig) -> list[Channel]:
 
 
 def _cleaned(volume: Volume, name: str, options: PreprocessingConfig) -> tuple[Channel, float]:
-    """A channel, and the largest value that `options.background` makes background."""
+    """A cleaned channel, and the largest value that is background by `options.background`."""
     background = background_of(volume)
     limit = float(options.background * np.percentile(volume, 99.5)) if options.background else 0.0
     stated = options.background > 0 and background.value <= limit
@@ -94,7 +94,7 @@ def _with_background_0(
 ) -> Channel:
     tissue = tissue_of(volume, background)
     values = volume.astype(np.float32)
-    # In a stated range, grey values mean what they are.
+    # With a stated range, grey values are absolute.
     if options.intensity_range is None:
         values -= np.float32(background.value)
     values *= tissue
@@ -110,16 +110,17 @@ def _without_far_voxels(channel: Channel) -> Channel:
     furthest = outliers[np.argmax(abs(outliers.astype(np.float64)))]
     note = f"{found.count} of its voxels, up to {furthest:.6g}, lie far outside the others: "
     if not found.are_few:
-        note += f"{found.share:.1%} of the tissue, so they stay, and make all else dark; look at it"
+        share = f"{found.share:.1%} of the tissue"
+        note += f"{share}, so they stay and darken the rest; look at the scan"
         return replace(channel, notes=(*channel.notes, note))
     values = channel.values.copy(order="K")
     values[places] = np.clip(outliers, found.low, found.high)
-    note += f"taken into the range of 96 % of them, {found.low:.6g} to {found.high:.6g}"
+    note += f"clipped to the range of 96 % of them, {found.low:.6g} to {found.high:.6g}"
     return replace(channel, values=values, notes=(*channel.notes, note))
 
 
 def together(names: Sequence[str], channels: Sequence[Channel]) -> list[str]:
-    """The notes on all channels, each sentence once, with the channels that it is about."""
+    """The notes on all channels, each note once, with the names of its channels."""
     about: dict[str, list[str]] = {}
     for name, channel in zip(names, channels, strict=False):
         for note in channel.notes:

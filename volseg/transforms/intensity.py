@@ -1,4 +1,4 @@
-"""Grey values of a channel: single voxels far outside the others, and the scale at the end."""
+"""Grey values of a channel: single voxels far outside the others, and normalisation."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from volseg.images.background import thinned
 Volume = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-# Times as far from the median as so many percent of the voxels are. Measured in 44 scans: 6.3 times
-# as far as 98 %, 12.7 as 95 % at most. The latter serves where a whole slice is too bright.
+# Limits of the distance from the median, as multiples of the distance within which so many percent
+# of the voxels lie. Measured in 44 scans, voxels reach at most 6.3 times the distance of 98 %, and
+# 12.7 times that of 95 %. The latter finds whole slices that are too bright.
 _FAR = {99.5: 20, 98.0: 20, 95.0: 40}
-# And so many times as far as the median is from background: even tissue has bright lesions as well.
+# The limit is also at least so many times the distance of the median from background: homogeneous
+# tissue may have bright lesions.
 _BRIGHT = 5
-# More voxels, and more than this share of the tissue, are left as they are.
+# Far voxels above both this number and this share of the tissue stay unchanged.
 _FEWEST, _FEW = 3, 0.01
-# Of a stated range: values beyond it by up to this are rounded, and as much must be used.
+# Shares of the width of a stated range: tolerance beyond it, and the least part that values must
+# use.
 _BEYOND, _USED = 0.05, 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class FarVoxels:
-    """Voxels that would decide mean and standard deviation: hot ones, burnt-in text.
+    """Voxels that would dominate mean and standard deviation, such as burnt-in text.
 
     Attributes:
-        mask: Where they are, (I, J, K).
-        count: How many.
-        share: Of the tissue.
-        low: Least value that 96 % of the tissue has.
-        high: Largest such value.
+        mask: Mask of these voxels, (I, J, K).
+        count: Number of these voxels.
+        share: Their share of the tissue.
+        low: Lower end of the range of 96 % of the tissue.
+        high: Upper end of that range.
     """
 
     mask: Mask
@@ -46,16 +49,16 @@ class FarVoxels:
 
     @property
     def are_few(self) -> bool:
-        """Whether they may be taken for a defect."""
+        """Whether they are few enough to be a defect."""
         return self.count <= _FEWEST or self.share <= _FEW
 
 
 def far_outside(channel: Volume, tissue: Mask | None) -> FarVoxels | None:
-    """Voxels far outside the range of the others.
+    """Find voxels far outside the range of the others.
 
     Args:
         channel: Grey values (I, J, K).
-        tissue: What is not background, (I, J, K); None: what is not 0.
+        tissue: Mask of tissue, (I, J, K); None: voxels that are not 0.
 
     Returns:
         None if there are none.
@@ -69,7 +72,7 @@ def far_outside(channel: Volume, tissue: Mask | None) -> FarVoxels | None:
         percent: np.abs(np.percentile(sample, [100 - percent, percent]) - middle).max()
         for percent in _FAR
     }
-    # Where nearly all have one value, that is no measure.
+    # A distance of 0, where nearly all voxels have one value, is no measure.
     wide = [times * spreads[percent] for percent, times in _FAR.items() if spreads[percent]]
     reach = max(min(wide), _BRIGHT * abs(middle)) if wide else 0
     if not reach or (channel.min() >= middle - reach and channel.max() <= middle + reach):
@@ -84,16 +87,16 @@ def far_outside(channel: Volume, tissue: Mask | None) -> FarVoxels | None:
 
 
 def standardise(values: npt.NDArray[np.float32], tissue: Mask) -> None:
-    """Bring tissue to mean 0 and standard deviation 1, in place; what lies outside it is 0."""
+    """Bring tissue to mean 0 and standard deviation 1, in place; `values` are 0 outside tissue."""
     count = np.count_nonzero(tissue)
     if not count:
         return
     mean = np.float32(values.sum(dtype=np.float64) / count)
     squares = 0.0
-    # Plane by plane, each staying in the cache of its core.
+    # Plane by plane, so that each plane stays in the cache of its core.
     for plane, inside in zip(values, tissue, strict=True):
         np.subtract(plane, mean, out=plane, where=inside)
-        # No dot product: BLAS would share out each of them among threads of its own.
+        # No dot product: BLAS would split each product among its own threads.
         squares += float(np.square(plane, dtype=np.float64).sum())
     values /= np.float32(math.sqrt(squares / count) or 1)
 
@@ -101,13 +104,13 @@ def standardise(values: npt.NDArray[np.float32], tissue: Mask) -> None:
 def to_unit_range(
     values: npt.NDArray[np.float32], tissue: Mask, stated: tuple[float, float] | None
 ) -> None:
-    """Bring tissue to 0 to 1, in place; what lies outside it is 0.
+    """Bring tissue to the range 0 to 1, in place; `values` are 0 outside tissue.
 
     Args:
         values: Grey values, 0 outside `tissue`.
-        tissue: What is not background.
-        stated: What becomes 0 and 1; None: background and the largest value, or the least where
-            some are darker than background.
+        tissue: Mask of tissue.
+        stated: Values that become 0 and 1; None: background (or the lowest value, if below it) and
+            the largest value.
     """
     low, high = stated or (min(0.0, float(values.min())), float(values.max()))
     values -= np.float32(low)
@@ -119,10 +122,10 @@ def to_unit_range(
 
 
 def check_range(channel: Volume, tissue: Mask, stated: tuple[float, float], name: str) -> list[str]:
-    """What is odd about the values of tissue in a stated range.
+    """Notes on unusual values of tissue in a stated range.
 
     Raises:
-        ImageError: If they reach beyond it.
+        ImageError: If values lie outside it.
     """
     low, high = stated
     width = high - low

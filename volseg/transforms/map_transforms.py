@@ -1,8 +1,8 @@
-"""Reading and preprocessing for pipelines of MONAI: dictionary transforms, with the way back.
+"""Reading and preprocessing as MONAI dictionary transforms, with inverse.
 
-They call what `fit` and `infer` call, `Case.read_images` and `preprocess`, so their arrays are the
-same to the bit. volseg calls these functions without MONAI, whose import takes longer than
-preparing several cases.
+They call `Case.read_images` and `preprocess`, like `fit` and `infer`, so their arrays are equal to
+the bit. volseg itself calls these functions without MONAI, whose import takes longer than preparing
+several cases.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ logger = logging.getLogger(__name__)
 
 
 class LoadCased(MapTransform):
-    """Reads cases: what is at `keys` becomes an image, and its label map is put beside it.
+    """Reads cases: the value at each key becomes an image, its label map goes to `label_keys`.
 
-    An image is a `MetaTensor` (C, I, J, K) of the type in the files, a label map one of (1, I, J,
-    K), uint8; both have the affine of the scan. Their metadata hold the file, or the folder of
-    several, as `filename_or_obj`, the `missing` channels and the `notes` on the files.
+    An image is a `MetaTensor` (C, I, J, K) with the type of the files, a label map a `MetaTensor`
+    (1, I, J, K), uint8; both have the affine of the scan. The metadata hold the file, or the folder
+    of several files, as `filename_or_obj`, the `missing` channels and the `notes` on the files.
 
     Args:
-        keys: Where the cases are: each a `Case`, or the folder of one case in any known layout.
-        channels: What to read, in this order.
-        fill_missing: Channel that stands in for a missing one; None: that is an error.
-        label_keys: Where the label map of each case goes; None: it is not read.
+        keys: Keys of the cases: each a `Case`, or the folder of one case in any known layout.
+        channels: Channels to read, in this order.
+        fill_missing: Channel that replaces missing channels; None: a missing channel is an error.
+        label_keys: Key for the label map of each case; None: label maps are not read.
         allow_missing_keys: Whether a key may be missing.
 
     Raises:
@@ -115,25 +115,25 @@ class LoadCased(MapTransform):
 
 
 class PreprocessCased(MapTransform, InvertibleTransform):
-    """Prepares images for a network of volseg, as `fit` and `infer` do; see `preprocess`.
+    """Preprocesses images for a network of volseg, as `fit` and `infer` do; see `preprocess`.
 
     Images are those of `LoadCased`, or (C, I, J, K) of MONAI's `LoadImaged`. Label maps (1, I, J,
     K) become masks (R, I, J, K) of the regions of their label scheme, in its order. The inverse
-    brings images and probabilities, masks and label maps from the grid of the network to that of
-    the scan, to the last bit of its affine: floating-point values are interpolated linearly, of
-    masks and label maps a voxel takes the value that most of it has; 0 comes from outside.
+    brings images, probabilities, masks and label maps from the grid of the network back to exactly
+    that of the scan. Floating-point values are interpolated linearly; a voxel of a mask or label
+    map takes its most frequent value; voxels outside become 0.
 
     Args:
-        keys: Where the images are.
+        keys: Keys of the images.
         config: Channels, spacing, background, grey values; such as `ExperimentConfig.preprocessing`
             of a model.
-        label_keys: Where the label map of each image is; None: there is none.
+        label_keys: Key of the label map of each image; None: no label maps.
         labels: Label scheme of the label maps, or its name.
-        dtype: Of the images: float32, or float16, as the cache of `fit` rounds them.
+        dtype: Type of the images: float32, or float16 as in the cache of `fit`.
         allow_missing_keys: Whether a key may be missing.
 
     Raises:
-        ImageError: If what is at a key is no image, or its grey values are not usable.
+        ImageError: If the value at a key is not an image, or its grey values are not usable.
         GeometryError: If a label map does not lie on the grid of its image.
         SchemeError: If a label map holds integers that its scheme does not define.
 
@@ -177,7 +177,7 @@ class PreprocessCased(MapTransform, InvertibleTransform):
         return result
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Bring what is at the keys back to the grid of its scan."""
+        """Bring the value at each key back to the grid of its scan."""
         result = dict(data)
         keys = [key for key in (*self.keys, *self.label_keys) if key is not None]
         for key in keys:
@@ -196,7 +196,7 @@ class PreprocessCased(MapTransform, InvertibleTransform):
         return preprocess_masks(np.stack(list(masks.values())), grid, done)
 
     def _prepared(self, array: npt.NDArray[Any], scan: MetaTensor, done: Preprocessed) -> Any:
-        """An array on the grid of the network, which remembers where it came from."""
+        """An array on the grid of the network, with the grids that `inverse` needs."""
         image = MetaTensor(torch.from_numpy(array)).copy_meta_from(scan)
         grids = {
             name: {"shape": grid.shape, "affine": grid.affine}

@@ -1,4 +1,4 @@
-"""Scans as MONAI's `MetaTensor`s: voxels with their affine, and what is known of the files."""
+"""Scans as `MetaTensor`s of MONAI: voxels with affine and facts of the files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from volseg.errors import ImageError
 from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
 
-#: Entries of the metadata, beside those that MONAI knows. All are strings, which collate.
+#: Our own metadata keys, beside those of MONAI. Values are strings, which can be collated.
 KIND, NOTES, MISSING = "kind", "notes", "missing"
 
 
 def meta_tensor(
     array: npt.NDArray[Any], grid: Grid, place: Path, about: Mapping[str, str]
 ) -> MetaTensor:
-    """Array (C, I, J, K) of a scan, with the metadata that `LoadImaged` gives and those `about`."""
+    """Array (C, I, J, K) of a scan, with the metadata of `LoadImaged` and those of `about`."""
     affine = torch.from_numpy(grid.affine)
     meta = {
         ImageMetaKey.FILENAME_OR_OBJ: str(place),
@@ -37,7 +37,7 @@ def meta_tensor(
 
 
 def scan_of(value: object, key: Hashable) -> MetaTensor:
-    """The scan at a key; ImageError if there is something else."""
+    """The scan at a key; ImageError if the value is not a scan."""
     if isinstance(value, MetaTensor) and value.ndim == 4:
         return value
     found = f"a {type(value).__name__}"
@@ -50,7 +50,7 @@ def scan_of(value: object, key: Hashable) -> MetaTensor:
 
 
 def array_of(tensor: MetaTensor) -> npt.NDArray[Any]:
-    """Its voxels, without a copy where they are in memory of the CPU."""
+    """Voxels of a scan, without a copy if they are in CPU memory."""
     array: npt.NDArray[Any] = tensor.as_tensor().detach().cpu().numpy()
     return array
 
@@ -62,8 +62,8 @@ def grid_of(tensor: MetaTensor) -> Grid:
 
 
 def case_images_of(scan: MetaTensor) -> CaseImages:
-    """A scan as `preprocess` takes it."""
+    """A scan as the input of `preprocess`."""
     place = Path(str(scan.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "")))
-    # Whole heads are expected of slices, whatever their files are called.
+    # Slices may show whole heads, whatever their files are called.
     slices = (place,) if scan.meta.get(KIND) == SliceStackCase.kind else ()
     return CaseImages(array_of(scan), grid_of(scan), header=None, notes=(), slices=slices)

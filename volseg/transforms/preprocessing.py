@@ -1,7 +1,7 @@
-"""From the scan to the network's grid: crop to the brain, turn to RAS, resample, normalise.
+"""Preprocessing of a scan: crop to the brain, turn to RAS, resample, normalise.
 
-One function for training and inference. It is written out, since MONAI's transforms take several
-times as long and as much memory for the same numbers; `benchmarks/preprocessing.py` runs both.
+Training and inference share one function. MONAI's transforms take several times as much time and
+memory for the same numbers; `benchmarks/preprocessing.py` compares both.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from volseg.transforms.cleaning import Channel, cleaned, together
 from volseg.transforms.intensity import standardise, to_unit_range
 from volseg.transforms.resampling import moved
 
-# The weights of a voxel that is half covered may add up to a little less than a half.
+# The weights of a half-covered voxel may add up to slightly less than 0.5.
 _HALF = 0.5 - 1e-5
-# Share of a scan that is tissue above which something is odd.
+# A larger share of tissue in a scan is unusual.
 _FULL = 0.95
 
 
 @dataclass(frozen=True, eq=False)
 class Preprocessed:
-    """A case as the network sees it.
+    """A case as input of the network.
 
     Attributes:
         image: float16 or float32 (C, I, J, K), axes pointing to R, A and S; 0 outside the tissue.
         tissue: Mask (I, J, K) of what is tissue in any channel.
         image_grid: Grid of `image`.
         scan_grid: Grid of the source files.
-        notes: What is odd about the grey values, and what was done about it, a sentence each.
+        notes: Unusual grey values and changes of them, a sentence each.
     """
 
     image: npt.NDArray[np.floating[Any]]
@@ -62,25 +62,26 @@ def preprocess(
 ) -> Preprocessed:
     """Crop to the brain, turn to RAS, resample, normalise.
 
-    Background is the value that fills the border of a channel; or, with `options.background`, what
-    is at most that share of the 99.5th percentile in all channels. It becomes 0; all else is
-    tissue. The mask of tissue is found before resampling and then resampled as the grey values
-    are: a new voxel is tissue if at least half of it is or, where intensities are not
-    standardised, if any of it is. The crop is the box of what is tissue in any channel, with a
-    margin of one voxel where values are interpolated. Axes are only exchanged and mirrored, so an
-    oblique image stays oblique. An axis whose spacing differs from the wanted one
-    by more than 1 % is interpolated linearly, after averaging when it becomes coarser. Last, grey
-    values of tissue are normalised as `options.intensity` says.
+    Background is the value that fills the border of a channel or, with `options.background`, all
+    voxels that are at most that share of the 99.5th percentile in all channels. It becomes 0; all
+    other voxels are tissue. The mask of tissue is found before resampling and resampled like the
+    grey values: a new voxel is tissue if at least half of it is tissue or, if intensities are not
+    standardised, if any part is. The crop is the box of the tissue of all channels, with a margin
+    of one voxel if values are interpolated. Axes are only exchanged and mirrored, so an oblique
+    image stays oblique. An axis whose spacing differs from the wanted one by more than 1 % is
+    interpolated linearly, after averaging when it becomes coarser. Finally, grey values of tissue
+    are normalised by `options.intensity`.
 
     Args:
         images: The case.
-        options: Wanted spacing along the axes R, A and S, background, grey values. It is all that
-            decides the result beside the case, so that its digest may name it.
-        dtype: Of the result: float32, in which all is computed, or float16, to which it is rounded.
+        options: Wanted spacing along the axes R, A and S, background, grey values. Only the case
+            and these options determine the result, so their digest identifies it.
+        dtype: Type of the result: float32, in which it is computed, or float16, to which it is
+            rounded.
 
     Raises:
         ImageError: If grey values lie outside `options.intensity_range`.
-        ResourceError: If the memory does not hold the case at the wanted spacing.
+        ResourceError: If memory is too small for the case at the wanted spacing.
     """
     wanted = options.spacing_mm, options.spatial_dims
     keeps = bool((images.grid.spacing_ratios(*wanted) == 1).all())
@@ -119,8 +120,8 @@ def preprocess(
     notes = _notes(images, options, channels, done.tissue_ml)
     if gap and not images.slices:
         notes.append(
-            f"{gap} empty planes part its tissue: something beside the brain, such as text, or "
-            "slices that are lost; look at the scan"
+            f"{gap} empty planes divide its tissue: something beside the brain, such as text, or "
+            "missing slices; look at the scan"
         )
     return replace(done, notes=tuple(notes))
 
@@ -128,8 +129,8 @@ def preprocess(
 def _require_memory(
     channels: int, shape: Sequence[int], itemsize: int, spacing_mm: Sequence[float]
 ) -> None:
-    """Refuse a grid far larger than that of the scan before memory for it is asked for."""
-    # Beside the result, a channel at work has its values, the shares of tissue, and a mask.
+    """Refuse a grid that needs more memory than is available, before reserving it."""
+    # Beside the result, a channel in work needs its values, the shares of tissue, and a mask.
     each = channels * (itemsize + 1) + 9 * min(cores(), channels)
     require(
         math.prod(shape) * each,
@@ -150,14 +151,14 @@ def preprocess_masks(
         target: The image that the masks belong to.
 
     Returns:
-        (R, I, J, K) on the grid of `target`; where that is coarser, a voxel belongs to a region
-        if at least half of it does.
+        (R, I, J, K) on the grid of `target`; a voxel of a coarser grid belongs to a region if at
+        least half of it does.
     """
     return np.asarray(moved(masks, grid, target.image_grid) >= _HALF)
 
 
 def _box(channels: Sequence[Channel], margin: int) -> tuple[tuple[slice, ...], int]:
-    """Box of the tissue, and so many voxels around it, all if there is none; empty planes in it."""
+    """Box of the tissue with a margin (all voxels if no tissue), and the empty planes in it."""
     if channels[0].within is not None:
         return bounding_box(channels[0].within, margin), 0
     profiles = side_by_side(_profiles, channels)
@@ -172,9 +173,9 @@ def _box(channels: Sequence[Channel], margin: int) -> tuple[tuple[slice, ...], i
 
 
 def _profiles(channel: Channel) -> list[Mask]:
-    """For each axis of (I, J, K), which planes hold tissue."""
+    """For each axis of (I, J, K), the mask of the planes that hold tissue."""
     volume = channel.values if channel.tissue is None else channel.tissue
-    # In the order in which the voxels lie in memory, so that they are gone through once.
+    # In the order of the voxels in memory, so that one pass is enough.
     order = np.argsort([-abs(step) for step in volume.strides], kind="stable")
     planes = volume.transpose(order)
     if planes.dtype.kind == "f":
@@ -191,9 +192,9 @@ def _profiles(channel: Channel) -> list[Mask]:
 def _notes(
     images: CaseImages, options: PreprocessingConfig, channels: Sequence[Channel], tissue_ml: float
 ) -> list[str]:
-    """What is odd about the grey values and the volume of the tissue.
+    """Notes on unusual grey values and an unusual volume of the tissue.
 
-    Slices show whole heads, as a rule, and so do those that their networks were trained on.
+    Slices usually show whole heads, in training and in inference.
     """
     if images.slices:
         known = [replace(one, notes=[n for n in one.notes if n != UNCERTAIN]) for one in channels]

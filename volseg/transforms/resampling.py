@@ -1,7 +1,7 @@
-"""Arrays from one grid to another whose axes are parallel to the old ones.
+"""Resampling of arrays to a grid whose axes are parallel to those of the old grid.
 
-On a CPU it is done by NumPy: the threads of torch would spin between such small steps and take the
-cores of other processes. Unlike MONAI's, it averages where voxels grow to more than twice.
+NumPy does the work on a CPU: the threads of torch would spin between such small steps and take the
+cores of other processes. Unlike MONAI's resampling, it averages where voxels become larger.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NEGLIGIBLE = 1e-6  # weights below this are rounding errors of the geometry
 def to_original(probabilities: torch.Tensor, image_grid: Grid, scan_grid: Grid) -> torch.Tensor:
     """Bring probabilities from the grid of a preprocessed image back to that of the scan.
 
-    Where the spacing was kept, values are only moved. Else they are interpolated linearly.
+    If the spacing was kept, values are only moved; else they are interpolated linearly.
 
     Args:
         probabilities: (R, I, J, K) on the preprocessed grid, on any device.
@@ -55,7 +55,7 @@ def to_original(probabilities: torch.Tensor, image_grid: Grid, scan_grid: Grid) 
 def labels_to_original(
     labels: npt.NDArray[Any], image_grid: Grid, scan_grid: Grid
 ) -> npt.NDArray[Any]:
-    """Bring masks or label maps back as `to_original` does; a voxel takes what most of it has.
+    """Bring masks or label maps back like `to_original`; a voxel takes its most frequent value.
 
     Args:
         labels: Integers or booleans (N, I, J, K) on the preprocessed grid.
@@ -63,8 +63,8 @@ def labels_to_original(
         scan_grid: Grid of the source files.
 
     Returns:
-        (N, *scan_grid.shape) of the same type; 0 outside the preprocessed image, and of two
-        values that have half of a voxel the larger.
+        (N, *scan_grid.shape) of the same type; 0 outside the preprocessed image. Of two values with
+        half of a voxel each, the larger wins.
     """
     result = np.zeros((len(labels), *scan_grid.shape), labels.dtype)
     largest = np.zeros(result.shape, np.float32)
@@ -76,7 +76,7 @@ def labels_to_original(
 
 
 def covered(image_grid: Grid, scan_grid: Grid) -> tuple[slice, ...]:
-    """The box of a scan outside which `to_original` gives 0.
+    """The box of a scan that `to_original` fills; outside it gives 0.
 
     Args:
         image_grid: Grid of the preprocessed image.
@@ -87,10 +87,10 @@ def covered(image_grid: Grid, scan_grid: Grid) -> tuple[slice, ...]:
 
 @dataclass(frozen=True)
 class _AxisPlan:
-    """How an axis of the new grid is filled from an axis of the old one.
+    """Plan to fill an axis of the new grid from the axis `source` of the old grid.
 
-    `taken` voxels of the old axis, mirrored if `mirrored`, go to the `written` voxels of the new
-    one: as they are, or by `weights` (written, taken).
+    Voxels `taken` of the old axis, reversed if `mirrored`, fill voxels `written` of the new axis:
+    unchanged, or multiplied by `weights` (written, taken).
     """
 
     source: int
@@ -103,7 +103,7 @@ class _AxisPlan:
 def moved(array: npt.NDArray[Any], grid: Grid, new_grid: Grid) -> npt.NDArray[Any]:
     """Array (N, *grid.shape) on a new grid whose axes are parallel to the old ones; 0 outside.
 
-    It keeps its type where values are only moved, and becomes float32 where they are interpolated.
+    The array keeps its type if values are only moved, and becomes float32 if they are interpolated.
     """
     plans = _plans(grid, new_grid)
     cut = [slice(None)] * 3
@@ -128,7 +128,7 @@ def moved(array: npt.NDArray[Any], grid: Grid, new_grid: Grid) -> npt.NDArray[An
 def _weighted(
     source: npt.NDArray[Any], weights: npt.NDArray[np.float32], axis: int
 ) -> npt.NDArray[np.float32]:
-    """Product along an axis with a band matrix (new, old): a term for each column of the band."""
+    """Product along an axis with a band matrix (new, old), summed over the columns of the band."""
     used = weights != 0
     first = used.argmax(axis=1)
     width = int((weights.shape[1] - used[:, ::-1].argmax(axis=1) - first).max())
@@ -138,7 +138,7 @@ def _weighted(
     total = term = None
     for place in range(width):
         columns = np.minimum(first + place, weights.shape[1] - 1)
-        # Beyond the last column there is nothing.
+        # Columns beyond the last count as 0.
         share = np.where(first + place < weights.shape[1], weights[rows, columns], 0)
         share = share.astype(np.float32).reshape(shape)
         part = _planes(source, columns, axis)
@@ -152,7 +152,7 @@ def _weighted(
 
 
 def _planes(source: npt.NDArray[Any], numbers: npt.NDArray[np.intp], axis: int) -> npt.NDArray[Any]:
-    """Planes of an array, as a view where they are evenly spaced."""
+    """Planes of an array, as a view if they are evenly spaced."""
     steps = np.unique(np.diff(numbers))
     if len(steps) == 1 and steps[0] > 0:
         even = slice(int(numbers[0]), int(numbers[-1]) + 1, int(steps[0]))
@@ -171,7 +171,7 @@ def _plans(grid: Grid, new_grid: Grid) -> list[_AxisPlan]:
 
 
 def _axis_plan(source: int, old: int, new: int, line: npt.NDArray[np.float64]) -> _AxisPlan:
-    """Plan for an axis whose new voxel n lies at `line[0] * n + line[1]` of the old axis."""
+    """Plan for an axis whose new voxel n lies at `line[0] * n + line[1]` on the old axis."""
     step, start = float(line[0]), float(line[1])
     mirrored = step < 0
     if mirrored:
@@ -197,11 +197,11 @@ def _axis_plan(source: int, old: int, new: int, line: npt.NDArray[np.float64]) -
 def _interpolation(
     positions: npt.NDArray[np.float64], size: int, step: float
 ) -> tuple[int, int, npt.NDArray[np.float32]]:
-    """First and last plus one of the voxels needed for `positions`, and their weights.
+    """First voxel and end of the range that `positions` need, and the weights (positions, voxels).
 
-    The kernel is a triangle (linear interpolation) averaged over a width of `step - 1` voxels, so
-    that nothing finer than the new voxels is left to alias, and a linear ramp stays exact. Beyond
-    the ends, the last voxel is repeated.
+    The kernel is a triangle (linear interpolation) averaged over a width of `step - 1` voxels, to
+    prevent aliasing of details finer than the new voxels; a linear ramp stays exact. Beyond the
+    ends, the last voxel is repeated.
     """
     width = step - 1
     reach = math.ceil(1 + max(width, 0) / 2)

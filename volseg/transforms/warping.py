@@ -1,4 +1,4 @@
-"""Patches mirrored, rotated, scaled and warped: the spatial part of `augmentation`."""
+"""Spatial part of `augmentation`: patches mirrored, rotated, scaled and warped."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from volseg.transforms.axes import control_points, empty, multiplied, smooth_fie
 
 Sample = dict[str, torch.Tensor]
 
-# Planes that are resampled at a time: they fit a processor's cache.
+# Planes that are resampled at a time: they fit in a processor's cache.
 _PLANES = 8
 
 
 def as_float(image: torch.Tensor) -> torch.Tensor:
-    """Copy of an image, float32."""
+    """Copy of an image as float32."""
     return empty(image.shape).copy_(image)
 
 
 class RandomFlip(RandomizableTransform):
-    """Mirrors each axis with a probability; one copy, where MONAI makes three."""
+    """Mirrors each axis with a probability; makes one copy, where MONAI makes three."""
 
     def __init__(self, probability: float, spatial_dims: int) -> None:
         super().__init__(probability)
@@ -40,7 +40,7 @@ class RandomFlip(RandomizableTransform):
 
 
 def _flipped(value: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
-    # Torch has no views that run backwards.
+    # Torch has no views with negative steps.
     array = value.numpy()
     result = empty(array.shape, array.dtype)
     result.numpy()[...] = np.flip(array, axes)
@@ -48,14 +48,16 @@ def _flipped(value: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
 
 
 class RandomWarp(RandomizableTransform):
-    """Rotates and scales about the centre and warps, each with a probability of its own.
+    """Rotates, scales and warps about the centre, each with its own probability.
 
-    MONAI's has one probability for all. The image is interpolated linearly, and once; masks take
-    the nearest voxel; `tissue` is where the image shows any; what comes from outside is 0.
+    MONAI has one probability for all three. The image is interpolated linearly, once; masks take
+    the nearest voxel; a voxel is `tissue` if any tissue contributes to it; voxels from outside are
+    0.
 
     Args:
-        config: Probability and strength of each.
-        spacing_mm: Of a patch, so that angles and lengths are those in mm; None: all the same.
+        config: Probability and strength of each change.
+        spacing_mm: Spacing of a patch, so that angles and lengths are right in mm; None: the same
+            along all axes.
     """
 
     def __init__(
@@ -85,8 +87,8 @@ class RandomWarp(RandomizableTransform):
     def _displacement(self, shape: Sequence[int], lengths: npt.NDArray[np.float64]) -> torch.Tensor:
         """Smooth field (axes, *shape) in voxels, from random vectors at control points.
 
-        Splines between control points, as Ronneberger et al. warp (MICCAI 2015, section 3.1). In
-        mm, the points lie as far apart along all axes, and vectors are as long.
+        Splines between control points, as in Ronneberger et al. (MICCAI 2015, section 3.1).
+        Distances of points and lengths of vectors, in mm, are the same along all axes.
         """
         spacing, largest = self.config.elastic_spacing, self.config.elastic_range
         sizes = np.multiply(shape, lengths)
@@ -99,7 +101,7 @@ class RandomWarp(RandomizableTransform):
 
 
 def _with_tissue(data: Sample, move: Callable[[Sample], Sample]) -> Sample:
-    """Move a sample, its mask of tissue as a channel of the image."""
+    """Move a sample, with its tissue as an extra channel of the image."""
     if "tissue" not in data:
         return move(data)
     image = data["image"]
@@ -109,14 +111,14 @@ def _with_tissue(data: Sample, move: Callable[[Sample], Sample]) -> Sample:
 
 
 def _scaled(data: Sample, scale: float) -> Sample:
-    """Scale about the centre: axis by axis, in a third of the time of `Moved`."""
+    """Scale about the centre, axis by axis: in a third of the time of `Moved`."""
     places = [
         (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) / scale + (n - 1) / 2
         for n in data["image"].shape[1:]
     ]
     image, mask = data["image"], data["mask"]
     scaled = empty(image.shape)
-    # Linear weights; beyond the edge they have nothing to act on.
+    # Linear weights; voxels beyond the edge count as 0.
     hats = [(1 - (p[:, None] - torch.arange(len(p))).abs()).clamp_min(0).float() for p in places]
     for target, channel in zip(scaled, image, strict=True):
         target.copy_(multiplied(channel.float(), hats))
@@ -129,13 +131,13 @@ def _scaled(data: Sample, scale: float) -> Sample:
 
 
 class Moved:
-    """Resamples a patch: a voxel at x from the centre shows what was at `matrix` x + displacement.
+    """Resamples a patch: a voxel at x from the centre takes the value at `matrix` x + displacement.
 
     Args:
-        shape: Of the patch, without channels.
-        matrix: In voxels.
-        displacement: (axes, *shape), in voxels.
-        largest: No displacement is longer along any axis.
+        shape: Shape of the patch, without channels.
+        matrix: Matrix (axes, axes), in voxels.
+        displacement: Field (axes, *shape), in voxels.
+        largest: Largest displacement along any axis, in voxels.
     """
 
     def __init__(
@@ -148,7 +150,7 @@ class Moved:
         self.shape, self.matrix = shape, matrix
         self.displacement, self.largest = displacement, largest
         half = np.array(shape) / 2
-        # Torch counts axes from the last, and from -1 to 1 along each.
+        # Torch counts axes from the last, with coordinates from -1 to 1 along each.
         self.units = 1 / half[::-1]
         self.steps = [
             torch.from_numpy(np.outer(matrix[::-1, axis] * self.units, np.arange(n) + 0.5 - n / 2))
@@ -158,7 +160,7 @@ class Moved:
     def __call__(self, data: Sample) -> Sample:
         image = data["image"].float()
         moved = empty(image.shape)
-        # As many voxels at a time whether the patch is a volume or a slice.
+        # A slice is resampled at once, since it is no larger than a few planes of a volume.
         planes = _PLANES if len(self.shape) == 3 else len(moved[0])
         for start in range(0, self.shape[0], planes):
             box = (slice(start, start + planes), *[slice(None)] * (len(self.shape) - 1))
@@ -172,7 +174,7 @@ class Moved:
     def _sampled(self, value: torch.Tensor, box: Sequence[slice], mode: str) -> torch.Tensor:
         dims = len(self.shape)
         grid = torch.zeros(())
-        # The first axis last: what the others add up to is small.
+        # The first axis comes last: the sum over the other axes is small.
         for axis in reversed(range(dims)):
             step = self.steps[axis][:, box[axis]].float()
             grid = grid + step.reshape(dims, *[-1 if a == axis else 1 for a in range(dims)])
@@ -183,7 +185,7 @@ class Moved:
         return functional.grid_sample(value[None], places, mode, align_corners=False)[0]
 
     def _box(self, mask: torch.Tensor) -> tuple[slice, ...]:
-        """Part of the patch that may show some of the mask; () if there is none."""
+        """Part of the patch that the mask may reach; () if the mask is empty."""
         occupied = mask.amax(dim=0)
         corners = []
         for axis, size in enumerate(self.shape):
