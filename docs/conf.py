@@ -30,6 +30,8 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
+# Quotes stay as they are typed: `'*MPRAGE*'` may be copied into a shell.
+smartquotes_action = "De"
 # Docstrings write `code` as Markdown does.
 default_role = "code"
 autodoc_typehints = "description"

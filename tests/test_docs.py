@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
@@ -127,6 +128,15 @@ def test_options_commands_networks_and_schemes_are_those_of_the_code(site):
     for name, scheme in LABEL_SCHEMES.items():
         assert f">{name}<" in page(site, "reference/labels")
         assert all(label in page(site, "reference/labels") for label in scheme.labels.values())
+
+
+def test_help_reads_on_the_site_as_in_a_terminal(site):
+    commands = page(site, "reference/commands")
+
+    # Not as emphasis, nor as a long dash.
+    assert "t1c='*MPRAGE_GD*'; repeat" in html.unescape(commands)
+    assert ">--data-root" in commands
+    assert not re.search("\N{EN DASH}[a-z]", commands)
 
 
 def test_the_page_of_an_included_file_links_to_pages_and_to_the_repository(site):

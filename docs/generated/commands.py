@@ -12,6 +12,8 @@ import typer
 from generated.tables import table
 from volseg.cli import app
 
+_OPTION = re.compile(r"(?<![\w`-])(--[a-z][\w-]*(?:[= ][A-Z\d][\w/=]*)?)")
+
 
 def commands() -> str:
     """Each command as its help shows it."""
@@ -26,7 +28,7 @@ def commands() -> str:
 def _command(command: Any, context: typer.Context) -> Iterator[str]:
     yield f"## `volseg {command.name}`"
     text, _, examples = inspect.cleandoc(command.help).partition("\n\nExample")
-    yield _options_as_code(text)
+    yield _as_markdown(text)
     usage = re.sub("[{}]", "", command.get_usage(context).removeprefix("Usage: "))
     yield f"```text\n{usage}\n```"
     if examples:
@@ -46,18 +48,20 @@ def _parameter(parameter: Any) -> tuple[str, str, str] | None:
         value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
         names = ", ".join(f"`{word}`" for word in words[:-1]) + ", " * (len(words) > 1)
         names += f"`{words[-1]}{value}`"
-    return names, _options_as_code(parameter.help or ""), _default(parameter)
+    return names, _as_markdown(parameter.help or ""), _default(parameter)
 
 
-def _options_as_code(text: str) -> str:
-    """Options in backticks, as their dashes would else become one."""
-    return re.sub(r"(?<![\w`-])(--[a-z][\w-]*(?:[= ][A-Z\d][\w/=]*)?)", r"`\1`", text)
+def _as_markdown(text: str) -> str:
+    """Help as it reads in a terminal: options as code, and stars and underscores as they are."""
+    spans = text.split("`")
+    spans[::2] = [_OPTION.sub(r"`\1`", re.sub(r"[*_<]", r"\\\g<0>", prose)) for prose in spans[::2]]
+    return "`".join(spans)
 
 
 def _default(parameter: Any) -> str:
     shown = getattr(parameter, "show_default", None)
     if isinstance(shown, str):
-        return shown
+        return _as_markdown(shown)
     if parameter.required:
         return "*required*"
     if parameter.default is None or isinstance(parameter.default, bool):
