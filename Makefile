@@ -23,7 +23,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --cov --numprocesses auto --maxprocesses 8 --dist loadgroup --no-loadscope-reorder --durations 15
+	$(BIN)/pytest --cov --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 15
 	$(BIN)/coverage report --fail-under 100 --include 'volseg/labels.py,volseg/metrics/*,volseg/config/*,volseg/cases/*,volseg/finding/*,volseg/images/*'
 
 docs: $(VENV)/.installed-dev

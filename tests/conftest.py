@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from experiments import write_experiment
@@ -19,15 +20,22 @@ settings.register_profile("volseg", deadline=None)
 settings.load_profile("volseg")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file share a process and its fixtures; those of the cluster are all in one."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        group = "cluster" if "cluster" in fixtures else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    # Minutes of waiting, during which the other processes do the rest.
+    """Tests of the cluster come first: they wait for minutes, and the others run beside them."""
     items.sort(key=lambda item: "cluster" not in getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Tests of a file share a process and its fixtures; those of Slurm share a cluster."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "slurm" if "test_slurm_" in file else file
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

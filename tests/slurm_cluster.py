@@ -19,6 +19,8 @@ from pathlib import Path
 
 NODES = ("n1", "n2")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel", "sinfo")
+# Of several processes that test, one may be ended before it comes to `Cluster.stop`.
+WITH_PARENT = ("setpriv", "--pdeathsig", "TERM")
 
 CONFIG = """\
 ClusterName=test
@@ -206,7 +208,7 @@ class Cluster:
     def _start(self, name: str, program: str, *options: str) -> None:
         with (self.home / "log" / f"{name}.out").open("ab") as out:
             self.daemons[name] = subprocess.Popen(
-                [_path(program), "-D", "-f", str(self.home / "slurm.conf"), *options],
+                [*WITH_PARENT, _path(program), "-D", "-f", str(self.home / "slurm.conf"), *options],
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
