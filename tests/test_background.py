@@ -456,7 +456,7 @@ def test_split_and_check_find_the_few_cases_whose_background_is_another(tmp_path
     assert result.warnings == (
         f"case {names[0]}: {told}",
         f"in 2 of 8 cases, such as {names[0]} and {names[1]}, "
-        "another value than 0 fills the first slice",
+        "a value other than 0 fills the first slice",
     )
     config = tmp_path / "config.yaml"
     config.write_text(

@@ -211,7 +211,7 @@ def test_each_region_that_all_have_is_compared(run, tmp_path):
 
     assert result.comparison.regions == ("WT", "TC")
     assert re.findall("^## (.*)$", lines_of(result), re.MULTILINE)[:2] == ["WT", "TC"]
-    assert "Not compared: ET of one, which not every run has." in lines_of(result)
+    assert "Not compared: ET of one, missing in another run." in lines_of(result)
     assert len(rows_of(result.output / "patients.csv")) == 2 * 2 * 5
 
 
@@ -236,7 +236,7 @@ def test_runs_that_were_scored_against_other_references_are_told_of(run, tmp_pat
 
     told = lines_of(compare([first, second], tmp_path / "out"))
 
-    assert "- The runs were scored against different references of c, which hold other" in told
+    assert "- The runs were scored against different references of c, as their" in told
     assert "different references" not in lines_of(compare([first, run("x", FIVE)], tmp_path / "b"))
 
 
@@ -419,7 +419,10 @@ def test_networks_of_slices_and_of_volumes_stand_in_one_table(run, tmp_path):
     assert "| multiply-adds a slice or window (G) | ms a slice or window |" in lines_of(result)
     # The network is told by the model where the scores do not.
     assert [r.network for r in result.comparison.runs] == ["unet", "unet"]
-    assert "The losses are of different kinds and do not compare." in lines_of(result)
+    assert (
+        "The runs were trained with different losses, whose values are not comparable."
+        in lines_of(result)
+    )
 
 
 # Picture
@@ -460,7 +463,9 @@ def test_the_picture_of_two_patients_and_many_runs_repeats_colours_without_inter
 
 
 def test_fewer_than_two_runs_are_refused(run, tmp_path):
-    with pytest.raises(ConfigError, match=r"found 1 run or config to compare; give two or more"):
+    with pytest.raises(
+        ConfigError, match=r"found 1 run or config to compare, expected two or more"
+    ):
         compare([run("one", FIVE)], tmp_path / "out")
 
 
@@ -561,7 +566,7 @@ def test_a_run_that_has_not_come_to_its_end_is_named(run, tmp_path):
 
     result = compare([run("one", FIVE), stopped], tmp_path / "out")
 
-    note = "- The training of stopped has not ended; its scores are those so far.\n"
+    note = "- The training of stopped has not ended; its scores are preliminary.\n"
     assert lines_of(result).count("has not ended") == lines_of(result).count(note) == 1
 
 
@@ -654,7 +659,7 @@ def test_a_score_that_one_run_lacks_is_not_compared_and_named(run, tmp_path):
 
     result = compare([first, second], tmp_path / "out")
 
-    assert "Not compared: recall of one, which not every run has." in lines_of(result)
+    assert "Not compared: recall of one, missing in another run." in lines_of(result)
     assert "| run | Dice | IoU | precision |" in lines_of(result)
     rows = rows_of(result.output / "comparison.csv")
     others = {score.name for score in COUNTED_SCORES} - {"recall"}
@@ -779,10 +784,14 @@ def test_an_interrupt_stops_the_whole_comparison(experiments, tmp_path, trainer)
 @pytest.mark.parametrize(
     ("line", "error", "words"),
     [
-        ("  fold: null", ConfigError, "second: data.fold is null, so nothing is validated"),
+        (
+            "  fold: null",
+            ConfigError,
+            "second: data.fold is null, so there are no validation scores",
+        ),
         ("  fold: 7", DataListError, "it has the folds [0, 1]"),
         ("  fold: x", ConfigError, "second.yaml is not a valid config"),
-        ("training: {devices: 2}", ConfigError, "trains on 2 devices of 1 nodes, and compare on"),
+        ("training: {devices: 2}", ConfigError, "trains on 2 devices of 1 nodes, but compare"),
         ("training: {devices: 1, nodes: 2}", ConfigError, "on 1 devices of 2 nodes"),
     ],
 )
@@ -856,7 +865,7 @@ def test_configs_of_one_name_are_refused(experiments, tmp_path, trainer):
     twin = tmp_path / "other" / "small.yaml"
     twin.write_text(experiments[0].read_text())
 
-    with pytest.raises(ConfigError, match="configs of different names"):
+    with pytest.raises(ConfigError, match="configs with different names"):
         compare([experiments[0], twin], tmp_path / "out")
 
 
@@ -903,4 +912,4 @@ def test_a_mistake_is_one_line_and_exits_with_2(run, tmp_path):
     result = command(run("one", FIVE), "-o", tmp_path / "out")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("Error: found 1 run or config to compare; give two or more")
+    assert result.stderr.startswith("Error: found 1 run or config to compare, expected two or more")

@@ -144,7 +144,7 @@ def test_the_same_label_map_under_two_names_is_one_patient(tmp_path):
     result = run_split(scans)
 
     assert patients(result) == {frozenset("AD"), frozenset("B"), frozenset("C")}
-    assert "1 pair of cases, such as A and D: the same label map, so taken for one patient" in (
+    assert "1 pair of cases, such as A and D: the same label map, so taken as one patient" in (
         result.notes
     )
 
@@ -487,7 +487,7 @@ def test_a_name_that_is_not_utf_8_is_one_case_lost(tmp_path):
     )
 
     assert code == 3
-    assert "its name is not UTF-8, as a data list is; rename its files and folders" in told
+    assert "its name is not UTF-8, unlike a data list; rename its files and folders" in told
     assert len(read_data_list(tmp_path / "x.json").training) == 2
 
 
@@ -525,7 +525,7 @@ def test_a_refusal_shows_every_kind_of_file_that_was_left_out(tmp_path):
     told = str(error.value)
     assert "none of 6 cases has a label map (left out: " in told
     assert "6 files, such as p0/p0_lesions.nii.gz: the name ends in no known channel" in told
-    assert told.endswith("--label-name says how the names of label maps end")
+    assert told.endswith("--label-name gives the ending of label map names")
     for case_id, label_map in zip((f"p{n}" for n in range(6)), map(tumour, range(6)), strict=True):
         path = tmp_path / "scans" / case_id / f"{case_id}_lesions.nii.gz"
         nibabel.save(nibabel.Nifti1Image(label_map, np.eye(4)), path)

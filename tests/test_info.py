@@ -336,7 +336,7 @@ def test_everything_told_is_json(tmp_path):
 def test_what_volseg_does_not_know_is_refused(tmp_path):
     (tmp_path / "slides.pptx").write_bytes(b"PK")
 
-    with pytest.raises(VolsegError, match=r"slides\.pptx is none of the files that volseg knows;"):
+    with pytest.raises(VolsegError, match=r"slides\.pptx is no kind of file that volseg knows;"):
         info(tmp_path / "slides.pptx")
     with pytest.raises(VolsegError, match="does not exist; check the path"):
         info(tmp_path / "nowhere")

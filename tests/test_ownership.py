@@ -138,7 +138,7 @@ def test_split_replaces_a_data_list_and_no_other_json(cohort, tmp_path):
     path = tmp_path / "list.json"
     path.write_text('{"training": [], "name": "of another program"}')
 
-    with pytest.raises(OutputError, match=r"list\.json is there already and is no data list as"):
+    with pytest.raises(OutputError, match=r"list\.json is there already and is no data"):
         split([cohort / "scans"], path, folds=2)
     path.unlink()
     split([cohort / "scans"], path, folds=2)
@@ -174,7 +174,7 @@ def test_split_does_not_replace_a_data_list_that_was_edited(cohort, tmp_path, ve
     path.write_text(edited)
     read_data_list(path)
 
-    with pytest.raises(OutputError, match=r"is no data list as volseg split wrote it; choose"):
+    with pytest.raises(OutputError, match=r"is no data list of volseg split; choose"):
         split([cohort / "scans"], path, folds=2)
 
     assert path.read_text() == edited

@@ -67,7 +67,7 @@ def test_where_all_cases_score_alike_none_is_called_the_best(score):
     assert choose_samples(cases) == {"first": "a", "middle": "b", "last": "c"}
     assert choose_samples(dice(b=score, a=score)) == {"first": "a", "last": "b"}
     assert samples_title("Cases of x", cases) == (
-        f"Cases of x, of which none is better than another: all 3 have a mean Dice of {score:.3f}"
+        f"Cases of x, all 3 with the same mean Dice of {score:.3f}"
     )
     assert samples_title("Cases of x", cases | dice(d=0.5)) == "Cases of x, chosen by Dice"
 
@@ -238,7 +238,7 @@ def test_evaluate_draws_nothing_where_there_are_label_maps_alone(predictions, tm
         evaluate(predictions, predictions, tmp_path / "scores", "brats2023", "brats2023")
 
     assert not (tmp_path / "scores" / "samples.png").exists()
-    assert "the reference has label maps alone" in caplog.text
+    assert "the reference has label maps but no images" in caplog.text
 
 
 def test_evaluate_scores_what_it_cannot_draw(predictions, cohort, tmp_path, caplog):

@@ -732,7 +732,7 @@ def test_images_without_patients_are_warned_of_and_a_regex_ends_it(tmp_path, cap
 
     assert {case.labels for case in result.data_list.training} == {"binary"}
     assert "no patient is known" not in output
-    assert caplog.text.count("no patient is known for 5 images: each counts as a patient of") == 1
+    assert caplog.text.count("no patient is known for 5 images: each counts as a separate") == 1
     assert "--patient-regex" in caplog.text
     options = SplitOptions(patient_regex="^.")
     named = split([folder], tmp_path / "named.json", folds=2, options=options)
@@ -837,7 +837,10 @@ def test_volumes_and_stacks_share_a_list(tmp_path, lgg, cohort, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (SplitOptions(group_columns=("a",)), "--group-columns names columns of a table; give it"),
+        (
+            SplitOptions(group_columns=("a",)),
+            "--group-columns names columns of a table, but there is no table; give",
+        ),
         (
             SplitOptions(spacing_mm=(1, 1)),
             "--spacing is 1,1, but three sizes of 0.05 to 20 mm are expected",
@@ -852,7 +855,9 @@ def test_options_that_make_no_sense_are_refused(tmp_path, lgg, options, message)
 
 
 def test_the_spacing_of_volumes_is_not_to_be_said(tmp_path, cohort):
-    with pytest.raises(ConfigError, match="--spacing is for 2D slices, and NIfTI files say theirs"):
+    with pytest.raises(
+        ConfigError, match="--spacing is for 2D slices, but NIfTI files record theirs"
+    ):
         split([cohort / "scans"], tmp_path / "l.json", options=SplitOptions(spacing_mm=(1, 1, 1)))
 
 

@@ -77,7 +77,7 @@ def test_a_scheme_that_leaves_out_all_label_maps_that_tell_is_refused(tmp_path):
 
     with pytest.raises(LabelError, match="hold the values 0 1 2 3, which fit brats2023"):
         split([tmp_path / "scans"], tmp_path / "list.json", folds=2)
-    with pytest.raises(LabelError, match=r"--labels brats2021 is contradicted: .* fit brats2023"):
+    with pytest.raises(LabelError, match=r"--labels brats2021 does not fit: .* fit brats2023"):
         split([tmp_path / "scans"], tmp_path / "list.json", folds=2, labels="brats2021")
     result = split([tmp_path / "scans"], tmp_path / "list.json", folds=2, labels="brats2023")
     assert len(result.data_list.training) == 3
@@ -129,7 +129,7 @@ def test_what_cannot_be_told_is_asked_for_and_nothing_is_written(tmp_path, scans
         split([scans], tmp_path / "list.json", folds=2)
 
     assert "1 case with file names of BraTS-PED hold the values 0 1 2 3" in str(error.value)
-    assert "brats2023, brats2024-gli, brats2024-ped, msd; say it with --labels" in str(error.value)
+    assert "brats2023, brats2024-gli, brats2024-ped, msd; give --labels" in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["scans"]
 
 
@@ -229,7 +229,7 @@ def test_patients_who_cannot_be_held_out_are_refused(tmp_path, scans, names, mes
 def test_scans_without_label_maps_are_refused(tmp_path):
     add_case(tmp_path, "BraTS2021_00000")
 
-    with pytest.raises(DataListError, match="none of 1 case has a label map; volseg infer takes"):
+    with pytest.raises(DataListError, match="none of 1 case has a label map; volseg infer needs"):
         split([tmp_path], tmp_path / "list.json")
 
 
@@ -238,7 +238,7 @@ def test_an_output_that_cannot_be_written_is_refused_at_once(tmp_path, scans):
 
     with pytest.raises(OutputError, match="file cannot be made"):
         split([scans], tmp_path / "file" / "list.json", folds=2)
-    with pytest.raises(OutputError, match=r"does not end in \.json, as a data list does"):
+    with pytest.raises(OutputError, match=r"does not end in \.json"):
         split([scans], scans, folds=2)
 
 

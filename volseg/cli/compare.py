@@ -30,10 +30,10 @@ def compare(
 ) -> None:
     """Compare networks on the same patients: scores, tests, size and speed.
 
-    A config is trained first, into OUTPUT/runs/NAME; called again, what is
-    finished is kept and what was stopped is resumed. A training that fails is
-    named and the next begins; the exit code is then 3. What volseg evaluate
-    wrote can be compared like a run.
+    A config is trained first, into OUTPUT/runs/NAME. The same command again
+    keeps finished trainings and resumes stopped ones. If a training fails, it
+    is listed, the next one starts, and the exit code is 3. Folders that volseg
+    evaluate wrote can be compared like runs.
 
     Examples:
       volseg compare runs/unet runs/segresnet -o comparison
@@ -50,7 +50,7 @@ def compare(
 
 
 def print_comparison(result: CompareResult) -> None:
-    """The main table of each region, p-values of pairs, and what a reader has to know."""
+    """Print the scores of each region, the runs, the p-values of pairs, and the notes."""
     from volseg.comparison.report import (
         REPORT,
         notes,

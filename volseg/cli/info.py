@@ -1,4 +1,4 @@
-"""Command `info`: in short for people, as a whole for programs."""
+"""Command `info`: a short description for people, or all facts as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from volseg.cli.tables import print_validation, say
 from volseg.cli.terminal import put
 from volseg.progress import clock
 
-# What --json has besides.
+# Facts that only --json shows.
 _FOR_PROGRAMS = {"affine", "qform_code", "sform_code", "sha256", "last_epoch", "config"}
 
 
@@ -63,7 +63,7 @@ def info(
 
 
 def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What people want to know of a thing, in about ten entries."""
+    """The main facts for people, in about ten entries."""
     if "network" not in facts or "channels" not in facts:
         return {
             name: value
@@ -94,7 +94,7 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _in_words(value: object) -> str:
-    """A value on one line: numbers rounded, what is listed side by side."""
+    """A value on one line, with rounded numbers and comma-separated lists."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_in_words(of)}" for name, of in value.items())
     if isinstance(value, list | tuple):
@@ -109,13 +109,13 @@ def _epochs(facts: Mapping[str, Any]) -> str:
 
 
 def _validation(facts: Mapping[str, Any]) -> dict[str, float]:
-    """Scores of the validation, of a run or of a model."""
+    """Validation scores of a run or a model."""
     scores = facts.get("scores") if facts["kind"] in {"run", "model"} else None
     return {name: value for name, value in (scores or {}).items() if "/" in name}
 
 
 def _next(path: Path, facts: Mapping[str, Any]) -> dict[str, Iterable[str]]:
-    """What can be done with a thing."""
+    """Next commands for a file or folder, by purpose."""
     kind = facts["kind"]
     if kind == "model" or (kind == "run" and facts["model"]):
         return {"segment scans": [line("volseg", "infer", SCANS, "-m", path, "-o", "results")]}
@@ -134,7 +134,7 @@ def _next(path: Path, facts: Mapping[str, Any]) -> dict[str, Iterable[str]]:
 
 
 def as_yaml(facts: Mapping[str, Any]) -> str:
-    """Plain data for people to read."""
+    """Plain data as YAML."""
     import yaml
 
     return yaml.safe_dump(dict(facts), sort_keys=False, default_flow_style=None, width=100).rstrip()

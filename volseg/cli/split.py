@@ -76,11 +76,11 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
 ) -> None:
     """Find cases in folders and assign them to folds by patient.
 
-    Knows the file names of BraTS 2017 to 2025, of BIDS and public cohorts, of
-    the Medical Segmentation Decathlon and of nnU-Net, and 2D slices (TIFF, PNG,
-    JPEG, BMP): a folder for each patient, as LGG on Kaggle, or folders of images
-    and masks. Renames and copies nothing. Files and cases that are left out are
-    listed with the reason; if a case is left out, the exit code is 3.
+    Volumes may have the file names of BraTS 2017 to 2025, BIDS, public cohorts,
+    the Medical Segmentation Decathlon or nnU-Net. 2D slices (TIFF, PNG, JPEG,
+    BMP) may lie in a folder for each patient, as LGG on Kaggle, or in folders of
+    images and masks. No file is renamed or copied. Files and cases that are left
+    out are listed with the reason; if a case is left out, the exit code is 3.
 
     Examples:
       volseg split BraTS2021_Training_Data -o brats2021.json
@@ -114,7 +114,7 @@ def _words(listed: str | None) -> tuple[str, ...] | None:
 
 
 def _config_for(data_list: DataList) -> tuple[str, tuple[str, ...]]:
-    """A shipped config that fits a list, and the channels that it reads."""
+    """A shipped config that fits the list, and the channels that the config reads."""
     if not any(case.slices for case in data_list.training):
         return "configs/brats_unet.yaml", ("t1n", "t1c", "t2w", "t2f")
     channels = ("t1n", "t2f", "t1c")
@@ -124,7 +124,7 @@ def _config_for(data_list: DataList) -> tuple[str, tuple[str, ...]]:
 
 
 def _print_next(result: SplitResult) -> None:
-    """How to train on the list, with a config that is shipped."""
+    """Print how to train on the list, with a shipped config."""
     data_list = result.data_list
     config, channels = _config_for(data_list)
     words = [config if Path(config).exists() else "CONFIG", f"data.data_list={result.path}"]
@@ -137,9 +137,9 @@ def _print_next(result: SplitResult) -> None:
 
 
 def print_split(result: SplitResult) -> None:
-    """Cases by layout, what was left out and why, label schemes, folds; warnings are in the log.
+    """Print the cases by layout, left-out files with reasons, label schemes and folds.
 
-    Many files with one reason are one row, so that none hides the reason that matters.
+    Files with the same reason share a row, so that the important reasons stay visible.
     """
     finding, cases = result.finding, result.data_list.training
     print_table("Cases found", ("layout", "cases"), sorted(finding.layouts.items()))
@@ -157,7 +157,7 @@ def print_split(result: SplitResult) -> None:
 
 
 def _folds(result: SplitResult) -> tuple[list[str], list[list[object]]]:
-    """Columns and rows of the table of folds; slices and institutions where there are stacks."""
+    """Columns and rows of the table of folds; with slices and institutions for stacks."""
     cases = result.data_list.training
     stacks = any(case.slices for case in cases)
     institutions = sorted({c.groups["institution"] for c in cases if "institution" in c.groups})

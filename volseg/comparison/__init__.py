@@ -1,1 +1,1 @@
-"""Runs side by side: statistics, cost, tables, report and figure."""
+"""Comparison of runs: statistics, cost, tables, report and figure."""

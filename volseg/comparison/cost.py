@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds and time of one window, measured side by side."""
+"""Cost of networks: parameters, multiply-adds and time of a forward pass, measured in turn."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _MOST_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What one forward pass of a window of one image costs.
+    """Cost of one forward pass of one window.
 
     Attributes:
-        parameters: Numbers that training sets.
-        multiply_adds: Of convolutions and matrix products, which is nearly all.
-        window_size: Voxels of the window: (I, J) for a network of slices, else (I, J, K).
-        milliseconds: Median over the rounds.
-        quartiles: First and third quartile over the rounds, in milliseconds.
-        rounds: How often it was timed.
-        precision: What it computed in, as `infer` would on this device: `float32`, `bfloat16`, ...
+        parameters: Number of trained parameters.
+        multiply_adds: Number of multiply-adds of convolutions and matrix products.
+        window_size: Voxels of the window: (I, J) for a 2D network, else (I, J, K).
+        milliseconds: Median time over the rounds.
+        quartiles: First and third quartile of the time over the rounds, in milliseconds.
+        rounds: Number of timed passes.
+        precision: Number format, as in `infer` on this device: `float32`, `bfloat16`, ...
     """
 
     parameters: int
@@ -46,27 +46,27 @@ class Cost:
 
     @property
     def unit(self) -> str:
-        """What the network takes at a time: a slice or a window."""
+        """Input of one forward pass: `slice` or `window`."""
         return "slice" if len(self.window_size) == 2 else "window"
 
     @property
     def size(self) -> str:
-        """Its size in words: `256 x 256`."""
+        """Window size in words: `256 x 256`."""
         return " x ".join(str(side) for side in self.window_size)
 
 
 def measure_costs(
     models: Sequence[Model], rounds: int = _ROUNDS, most_seconds: float = _MOST_SECONDS
 ) -> list[Cost]:
-    """Cost of each model, one image a pass, on the GPU if there is one.
+    """Cost of each model for one image a pass, on the GPU if there is one.
 
-    All networks are timed in turn, round after round, so that whatever else the machine does, and
-    its clock that rises and falls, meet all of them alike.
+    Each round times every network once, so that other load and the changing clock of the machine
+    affect all networks alike.
 
     Args:
-        models: Trained models; they stay where `measuring_device` is.
-        rounds: How often each is timed, at most.
-        most_seconds: When to stop before that, though not before three rounds.
+        models: Trained models; they are moved to `measuring_device`.
+        rounds: Number of rounds, at most.
+        most_seconds: Time after which no further round begins, except the first three.
 
     Returns:
         Costs in the order of `models`.
@@ -86,12 +86,12 @@ def measure_costs(
 
 
 def measuring_device() -> torch.device:
-    """Device that costs are measured on: a CUDA GPU if there is one, else the CPU."""
+    """Device for measuring costs: a CUDA GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def machine_in_words() -> str:
-    """Device and threads of `measure_costs`, and the version of torch."""
+    """Device, number of CPU threads and version of torch, in words."""
     if measuring_device().type == "cuda":
         where = torch.cuda.get_device_name()
     else:
@@ -101,9 +101,9 @@ def machine_in_words() -> str:
 
 
 def count_multiply_adds(network: nn.Module, image: torch.Tensor) -> int:
-    """Multiply-adds of one forward pass of `image` (B, C, I, J[, K]).
+    """Number of multiply-adds of one forward pass of `image` (B, C, I, J[, K]).
 
-    Those of convolutions and matrix products; additions, norms and activations are not counted.
+    Only convolutions and matrix products count, not additions, norms and activations.
 
     >>> count_multiply_adds(nn.Conv2d(1, 2, 3, padding=1), torch.zeros(1, 1, 4, 4))
     288
@@ -111,7 +111,7 @@ def count_multiply_adds(network: nn.Module, image: torch.Tensor) -> int:
     counter = FlopCounterMode(display=False)
     with torch.inference_mode(), counter:
         network(image)
-    # The counter takes a multiply-add for two operations.
+    # The counter counts a multiply-add as two operations.
     return int(counter.get_total_flops()) // 2
 
 
@@ -134,7 +134,7 @@ def _pass(model: Model, image: torch.Tensor) -> Callable[[], object]:
 def _time_in_turn(
     passes: Sequence[Callable[[], object]], device: torch.device, rounds: int, most_seconds: float
 ) -> list[list[float]]:
-    """Seconds of each pass in each round; the first round warms up and does not count."""
+    """Seconds of each pass in each round, after a warm-up round that does not count."""
     logger.info("timing %d network%s in turn", len(passes), "s" * (len(passes) != 1))
     for forward in passes:
         _seconds(forward, device)

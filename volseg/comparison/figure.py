@@ -1,4 +1,4 @@
-"""The picture of a comparison: Dice of each patient under each run, mean and interval."""
+"""Picture of a comparison: Dice of each patient in each run, with mean and interval."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from volseg import DISCLAIMER
 from volseg.comparison.report import counted
 from volseg.comparison.side_by_side import Comparison
 
-#: Colours that stay apart for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).
+#: Colours for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).
 RUN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
 
 _WIDTH_INCHES = 8.0
 _PANEL_INCHES = 3.0
 _TOP_INCHES, _BOTTOM_INCHES, _BETWEEN_INCHES = 0.75, 1.15, 0.4
-# More than fit side by side go below one another, so that names stay readable.
+# Runs in a row of panels, at most, so that their names stay readable.
 _MOST_IN_A_ROW = 8
 _NAME_CHARACTERS = 20
 _MEAN_OFFSET = 0.22
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
-    """A panel for each region: runs side by side, a dot and a line for each patient.
+    """A panel for each region, with the runs side by side and a dot for each patient.
 
-    Beside the dots of a run stand the mean over patients and its 95 % interval.
+    A line joins the dots of a patient; black marks show the mean over patients and its 95 %
+    interval.
     """
     figure, panels = _grid(len(comparison.regions), len(comparison.runs))
     for panel, region in zip(panels, comparison.regions, strict=True):
@@ -43,11 +44,11 @@ def _heading(comparison: Comparison) -> str:
     some = comparison.statistics(comparison.runs[0], comparison.regions[0], "dice")
     interval = "" if some.low is None else " and its 95 % interval"
     patients = counted(len(comparison.patients), "patient")
-    return f"Dice of {patients}; a line joins one patient; black: mean{interval}"
+    return f"Dice of {patients}; a line for each patient; black: mean{interval}"
 
 
 def _grid(regions: int, runs: int) -> tuple[Figure, list[Any]]:
-    """Panels side by side, or below one another where their runs are too many."""
+    """Panels in one row, or in one column if there are too many runs."""
     rows, columns = (1, regions) if regions * runs <= _MOST_IN_A_ROW else (regions, 1)
     panels_inches = rows * _PANEL_INCHES + (rows - 1) * _BETWEEN_INCHES
     height = panels_inches + _TOP_INCHES + _BOTTOM_INCHES

@@ -1,4 +1,4 @@
-"""A comparison for people: tables in Markdown, and what one has to know to read them."""
+"""Report of a comparison: tables in Markdown, with notes on how to read them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Row = tuple[str, ...]
 
 
 def write_report(comparison: Comparison, path: Path) -> None:
-    """Write the tables as Markdown, with the picture `comparison.png` beside them.
+    """Write the report as Markdown, with a link to the picture `comparison.png` beside it.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -35,17 +35,17 @@ def write_report(comparison: Comparison, path: Path) -> None:
 
 
 def score_columns(comparison: Comparison) -> Row:
-    """Heads of `score_rows`."""
+    """Column headings of `score_rows`."""
     return ("run", *(score.heading for score in comparison.scores))
 
 
 def score_rows(comparison: Comparison, region: str, line_break: str = "\n") -> list[Row]:
-    """Scores of one region, a row for each run, under `score_columns`.
+    """Scores of one region, a row for each run; columns as in `score_columns`.
 
     Args:
-        comparison: The runs.
-        region: One of its regions.
-        line_break: Between mean, interval and median of a cell.
+        comparison: Runs to show.
+        region: Name of a region of the comparison.
+        line_break: Text between mean, interval and median of a cell.
     """
     return [
         (
@@ -60,14 +60,14 @@ def score_rows(comparison: Comparison, region: str, line_break: str = "\n") -> l
 
 
 def run_columns(comparison: Comparison) -> Row:
-    """Heads of `run_rows`."""
+    """Column headings of `run_rows`."""
     units = " or ".join(dict.fromkeys(cost.unit for cost in comparison.costs.values())) or "window"
     costs = ("parameters (M)", f"multiply-adds a {units} (G)", f"ms a {units}")
     return ("run", "network", "loss", *costs)
 
 
 def run_rows(comparison: Comparison, line_break: str = "\n") -> list[Row]:
-    """What is of no region: network, loss and cost of each run, under `run_columns`."""
+    """Network, loss and cost of each run; columns as in `run_columns`."""
     return [
         (
             *(run.name, run.network or "-", _number(comparison.loss(run), 4)),
@@ -78,7 +78,7 @@ def run_rows(comparison: Comparison, line_break: str = "\n") -> list[Row]:
 
 
 def notes(comparison: Comparison) -> Iterator[str]:
-    """Sentences that a reader of the tables has to know."""
+    """Notes for the reader of the tables."""
     patients = counted(len(comparison.patients), "patient")
     cases = counted(len(comparison.cases), "case")
     yield f"{patients} ({cases}), the same for every run."
@@ -89,22 +89,22 @@ def notes(comparison: Comparison) -> Iterator[str]:
     if others := comparison.other_references:
         more = f" and {len(others) - 1} more" if others[1:] else ""
         yield (
-            f"The runs were scored against different references of {others[0]}{more}, which hold "
-            "other numbers of voxels: their scores do not compare."
+            f"The runs were scored against different references of {others[0]}{more}, as their "
+            "numbers of voxels differ: the scores are not comparable."
         )
     for run in comparison.runs:
         if not run.ended:
-            yield f"The training of {run.name} has not ended; its scores are those so far."
+            yield f"The training of {run.name} has not ended; its scores are preliminary."
         yield from (f"{run.name}: {doubt}." for doubt in run.doubts)
         if extra := [region for region in run.regions if region not in comparison.regions]:
-            yield f"Not compared: {' '.join(extra)} of {run.name}, which not every run has."
+            yield f"Not compared: {' '.join(extra)} of {run.name}, missing in another run."
         compared = {score.name for score in comparison.scores}
         if further := [name for name in run.scores if name not in compared]:
-            yield f"Not compared: {' '.join(further)} of {run.name}, which not every run has."
+            yield f"Not compared: {' '.join(further)} of {run.name}, missing in another run."
     for patient, channels in comparison.missing_channels.items():
         yield f"Without {', '.join(channels)}: {patient}; another channel stands in."
-    if not comparison.one_loss:
-        yield "The losses are of different kinds and do not compare."
+    if not comparison.same_loss:
+        yield "The runs were trained with different losses, whose values are not comparable."
 
 
 def _by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
@@ -133,21 +133,18 @@ def report_lines(comparison: Comparison) -> Iterator[str]:
 
 
 def _meanings(comparison: Comparison) -> Iterator[str]:
-    yield (
-        "Scores are those of the patient volume: the mean over patients first, then its interval "
-        "in brackets, then the median."
-    )
+    yield ("Scores of patient volumes: mean over patients, its interval in brackets, and median.")
     yield f"{INTERVAL}."
-    yield "loss: mean of the losses of the validated cases."
+    yield "loss: mean loss of the validation cases."
     for unit, size in dict.fromkeys((c.unit, c.size) for c in comparison.costs.values()):
-        yield f"a {unit} is {size}; multiply-adds are those of convolutions and matrix products."
+        yield f"a {unit} is {size}; multiply-adds count convolutions and matrix products."
     if comparison.costs:
         rounds = next(iter(comparison.costs.values())).rounds
         precisions = " or ".join(dict.fromkeys(c.precision for c in comparison.costs.values()))
         yield (
             f"ms: one image at a time, all networks in turn in one process, median of {rounds} "
-            f"rounds, in brackets the quartiles; in {precisions}, as infer computes on this "
-            f"device; {comparison.machine}."
+            f"rounds with quartiles in brackets; in {precisions}, as in infer on this device; "
+            f"{comparison.machine}."
         )
 
 
@@ -235,7 +232,7 @@ def _cost_cells(cost: Cost | None, line_break: str) -> Row:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number and its noun.
+    """A number with its noun, in singular or plural.
 
     >>> counted(1, "patient"), counted(5, "patient")
     ('1 patient', '5 patients')
@@ -244,7 +241,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference of scores, with its sign.
+    """A difference of scores with its sign, to three decimals.
 
     >>> signed(0.25), signed(-1e-9)
     ('+0.250', '+0.000')
@@ -253,7 +250,7 @@ def signed(value: float) -> str:
 
 
 def _digits(value: float) -> str:
-    """A number with three digits that count, without an exponent: 0.00123, 12.3, 1234."""
+    """A number with three significant digits, without exponent: 0.00123, 12.3, 1234."""
     if value >= 100:
         return f"{value:.0f}"
     return np.format_float_positional(value, 3, unique=False, fractional=False, trim="k")

@@ -1,4 +1,4 @@
-"""A run to be compared: its scores, as its folder holds them."""
+"""A run to compare: the scores in its folder."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from volseg.metrics.table import ScoreRow, ScoreTable
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import is_finished
 
-# Region to score to value, of one case.
+# `{region: {score: value}}` of one case.
 RegionScores = Mapping[str, Mapping[str, float]]
-# Region to "tumour_slices" or "all_slices" to "n" and the mean of each score.
+# `{region: {"tumour_slices" or "all_slices": {"n": number, score: mean}}}`.
 SliceMeans = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run, or the scores of another tool, as its folder holds them.
+    """Scores of a run, or of the predictions of another tool.
 
     Attributes:
-        name: What it is called in the tables.
-        folder: Where it is.
-        network: Name of its network; empty if its scores do not say.
-        cases: Scores of each scored case.
-        unscored: Why each other case has none: "missing" or "failed".
-        regions: Names of its regions, in order.
-        losses: Validation loss of each case; empty if not known.
-        slices: Means over slices by region, as `SliceTable.summary` gives them; empty without.
-        missing_channels: Channels of a case that others stand in for.
-        patients: Patient of each case that its data list names.
-        ended: False where a training was stopped or still goes on, as far as known.
-        doubts: What its scores do not say, such as that it finds nothing.
-        reference_voxels: Of each case and region, where its scores say.
-        scores: Names of the `COUNTED_SCORES` that it has, in that order.
+        name: Name of the run in the tables.
+        folder: Folder of the run.
+        network: Name of the network; empty if not known.
+        cases: Scores by case id, of the scored cases.
+        unscored: Status of each other case: "missing" or "failed".
+        regions: Names of the regions, in order.
+        losses: Validation loss by case id; empty if not known.
+        slices: Means over slices by region, as in `SliceTable.summary`; empty without slices.
+        missing_channels: Missing channels by case id; another channel stands in for them.
+        patients: Patient of each case in the data list of the run; empty without data list.
+        ended: False if the training was stopped or is still running, as far as known.
+        doubts: Notes on scores that mislead, such as of a region that is in no prediction.
+        reference_voxels: Voxels of the reference by case id and region, as far as known.
+        scores: Names of the `COUNTED_SCORES` of the run, in that order.
     """
 
     name: str
@@ -62,7 +62,7 @@ class ScoredRun:
 
     @property
     def model(self) -> Path | None:
-        """Its model file, if there is one."""
+        """Model file of the run, if there is one."""
         file = self.folder / MODEL_FILE
         return file if file.is_file() else None
 
@@ -71,11 +71,11 @@ def read_run(folder: Path, name: str) -> ScoredRun:
     """Scores of the run in `folder`.
 
     Args:
-        folder: Run folder, or what `volseg evaluate` wrote.
-        name: What to call it.
+        folder: Run folder, or folder of scores that `volseg evaluate` wrote.
+        name: Name of the run in the tables.
 
     Raises:
-        DataListError: If it holds no scores, or no `scores.json` of volseg.
+        DataListError: If the folder has no `scores.json`, or volseg did not write it.
     """
     try:
         summary = read_summary(folder / SUMMARY_FILE)
@@ -133,7 +133,7 @@ def _parsed(summary: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
 
 
 def _doubts(summary: Mapping[str, Any]) -> tuple[str, ...]:
-    """What `doubts` says of the scores of a run; nothing of those of others, without voxels."""
+    """Sentences of `doubts` on the scores of a run; none for scores without counts of voxels."""
     sizes = ("prediction_voxels", "reference_voxels")
     rows = [
         ScoreRow(case_id, region, {name: values[name] for name in ("dice", *sizes)})
@@ -145,12 +145,12 @@ def _doubts(summary: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _patients(folder: Path) -> dict[str, str]:
-    """Patient of each case of the run's data list, if it has one."""
+    """Patient of each case in the data list of the run; empty without data list."""
     file = folder / DATA_LIST_FILE
     if not file.is_file():
         return {}
     try:
-        # No image is opened, so any root will do.
+        # No image is opened, so any root is fine.
         data_list = read_data_list(file, folder)
     except VolsegError:
         return {}

@@ -1,4 +1,4 @@
-"""Runs side by side: the cases, regions and scores that all of them have."""
+"""Runs side by side, on the cases, regions and scores that all of them have."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from volseg.metrics.scores import COUNTED_SCORES, Score
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side on the cases and regions that all of them have scored.
+    """Runs side by side, on the cases and regions with scores in all runs.
 
     Attributes:
-        runs: The runs, in the order given.
-        regions: Regions of all of them.
-        cases: Patient of each case that all have scored.
-        left_out: Why each other case does not count.
-        costs: Cost of each run that has a model, by name.
-        machine: What the costs were measured on; empty without costs.
-        one_loss: Whether all models were trained with the same loss, as far as known.
-        failures: `(run, reason)` of each training that failed, and of cases that one left out.
+        runs: Runs, in the given order.
+        regions: Names of the regions that all runs have.
+        cases: Patient by case id, of the cases that all runs have scored.
+        left_out: Why each other case is left out, by case id.
+        costs: Cost by name of the run, of runs with a model file.
+        machine: Device that the costs were measured on; empty without costs.
+        same_loss: Whether all models were trained with the same loss, as far as known.
+        failures: `(run, reason)` of each training that failed or left out a case.
     """
 
     runs: tuple[ScoredRun, ...]
@@ -37,24 +37,24 @@ class Comparison:
     left_out: Mapping[str, str]
     costs: Mapping[str, Cost] = field(default_factory=dict)
     machine: str = ""
-    one_loss: bool = True
+    same_loss: bool = True
     failures: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def scores(self) -> tuple[Score, ...]:
-        """Scores that every run has, in the order of the registry."""
+        """Scores that all runs have, in the order of `COUNTED_SCORES`."""
         return tuple(
             score for score in COUNTED_SCORES if all(score.name in run.scores for run in self.runs)
         )
 
     @property
     def patients(self) -> tuple[str, ...]:
-        """Patients of the cases, sorted."""
+        """Ids of the patients of the cases, sorted."""
         return tuple(sorted(set(self.cases.values())))
 
     @property
     def missing_channels(self) -> dict[str, tuple[str, ...]]:
-        """Channels of a patient that others stand in for in any run."""
+        """Missing channels by patient, in any run; another channel stands in for them."""
         found: dict[str, set[str]] = {}
         for run in self.runs:
             for case, channels in run.missing_channels.items():
@@ -63,14 +63,14 @@ class Comparison:
         return {patient: tuple(sorted(found[patient])) for patient in sorted(found)}
 
     def by_patient(self, run: ScoredRun, region: str, score: str) -> dict[str, float]:
-        """Score of each patient: the mean over his or her cases."""
+        """Score by patient: the mean over the cases of the patient."""
         values: dict[str, list[float]] = {patient: [] for patient in self.patients}
         for case, patient in self.cases.items():
             values[patient].append(run.cases[case][region][score])
         return {patient: float(np.mean(of_patient)) for patient, of_patient in values.items()}
 
     def statistics(self, run: ScoredRun, region: str, score: str) -> Statistics:
-        """Statistics of a score over the patients."""
+        """Statistics of a score over all patients."""
         return self._statistics[run.name, region, score]
 
     @cached_property
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def other_references(self) -> tuple[str, ...]:
-        """Cases of which two runs were scored against references of another size."""
+        """Cases whose reference has different numbers of voxels in two runs."""
         sizes: dict[tuple[str, str], set[int]] = {}
         for run in self.runs:
             for place, voxels in run.reference_voxels.items():
@@ -95,18 +95,18 @@ class Comparison:
         return tuple(case for case in cases if case in self.cases)
 
     def loss(self, run: ScoredRun) -> float | None:
-        """Mean of the validation losses of the cases, or None where one is not known."""
+        """Mean validation loss of the cases; None if the loss of a case is not known."""
         if not all(case in run.losses for case in self.cases):
             return None
         return float(np.mean([run.losses[case] for case in self.cases]))
 
     def slices(self, run: ScoredRun) -> SliceMeans:
-        """Means over slices; empty where they are also of cases that do not count here."""
+        """Means over slices of a run; empty if they include cases that the comparison lacks."""
         return run.slices if run.cases.keys() == self.cases.keys() else {}
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Test of each pair of runs in each region."""
+        """Statistical test of each pair of runs in each region."""
         return compare_pairs(
             {
                 region: {run.name: self.by_patient(run, region, "dice") for run in self.runs}
@@ -116,10 +116,10 @@ class Comparison:
 
 
 def line_up(runs: Sequence[ScoredRun]) -> Comparison:
-    """Runs side by side, on what all of them have scored.
+    """Comparison of runs on the cases and regions that all of them have scored.
 
     Raises:
-        DataListError: If they share no region or no case.
+        DataListError: If the runs share no region or no case.
     """
     regions = [
         region for region in runs[0].regions if all(region in run.regions for run in runs[1:])
@@ -148,7 +148,7 @@ def line_up(runs: Sequence[ScoredRun]) -> Comparison:
 
 
 def _why_not(case: str, runs: Sequence[ScoredRun], regions: Sequence[str]) -> str:
-    """Why a case cannot be compared; empty if it can."""
+    """Reason why a case cannot be compared; empty if it can be."""
     reasons = []
     for run in runs:
         if case in run.unscored:

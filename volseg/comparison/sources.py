@@ -1,4 +1,4 @@
-"""What is to be compared: run folders, and configs that are trained first."""
+"""Sources of a comparison: run folders, and configs to train first."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ CACHE_FOLDER = "cache"
 
 @dataclass(frozen=True)
 class Source:
-    """One thing to compare.
+    """A run folder or a config to compare.
 
     Attributes:
-        name: What it is called in the tables.
-        folder: Where its scores are, or will be.
-        config: What is to be trained into `folder`; None: a run, or what `evaluate` wrote.
-        given: The path as it was given.
+        name: Name of the run in the tables.
+        folder: Folder of the scores, which for a config are still to come.
+        given: Path as the user gave it.
+        config: Config to train into `folder`; None for a run or scores of `evaluate`.
     """
 
     name: str
@@ -40,28 +40,28 @@ class Source:
 
 
 def plan_sources(paths: Sequence[Path], output: Path, overrides: Sequence[str]) -> list[Source]:
-    """What each path is.
+    """Source of each path, checked.
 
     Args:
         paths: Run folders, folders that `evaluate` wrote, and configs.
         output: Folder of the comparison; configs are trained into `output/runs`.
-        overrides: Words `key=value` for every config.
+        overrides: Words `key=value` for each config.
 
     Raises:
-        ConfigError: If there are fewer than two, one is neither run nor config, two are one, a
-            config is not valid, or there are overrides without a config.
+        ConfigError: If there are fewer than two paths, a path is neither run nor config, two paths
+            have the same folder, a config is not valid, or overrides are given without a config.
     """
     if len(paths) < 2:
         raise ConfigError(
-            f"found {len(paths)} run or config to compare",
-            remedy="give two or more run folders or configs (.yaml)",
+            f"found {len(paths)} run or config to compare, expected two or more",
+            remedy="give run folders or configs (.yaml)",
         )
     if overrides and not any(_is_config(path) for path in paths):
         raise ConfigError(
             f"{' '.join(overrides)} changes options of configs, but only run folders are given",
             remedy="leave it out",
         )
-    cache = _cache_there(paths, output)
+    cache = _shared_cache(paths, output)
     planned = [
         _with_cache(_of_config(path, output, overrides), cache)
         if _is_config(path)
@@ -70,40 +70,40 @@ def plan_sources(paths: Sequence[Path], output: Path, overrides: Sequence[str]) 
     ]
     _check_distinct(planned)
     names = Counter(source.name for source in planned)
-    # Folders of one name are told apart by their path.
+    # Folders with the same name are distinguished by their path.
     return [
         source if names[source.name] == 1 else replace(source, name=str(source.folder))
         for source in planned
     ]
 
 
-def _cache_there(paths: Sequence[Path], output: Path) -> Path | None:
-    """A cache of decoded cases beside a given run or where `volseg fit` has it, to be shared.
+def _shared_cache(paths: Sequence[Path], output: Path) -> Path | None:
+    """Existing cache of decoded cases, beside a given run or in the runs folder of `volseg fit`.
 
-    A comparison that has begun one of its own keeps it. Entries are of a case and its
-    preprocessing, so that what does not fit is decoded anew.
+    A comparison that already has its own cache keeps it. An entry holds one case with one
+    preprocessing, so a case that does not fit is decoded again.
     """
     if (output / RUNS_FOLDER / CACHE_FOLDER).is_dir():
         return None
     homes = [*(path.parent for path in paths if not _is_config(path)), Path(RUNS_FOLDER)]
     caches = [(home / CACHE_FOLDER).resolve() for home in homes]
-    # In data.cache_dir a $ would begin the name of a variable.
+    # In data.cache_dir a $ would start the name of a variable.
     usable = (c for c in caches if c.is_dir() and os.access(c, os.W_OK) and "$" not in str(c))
     return next(usable, None)
 
 
 def _with_cache(source: Source, cache: Path | None) -> Source:
-    """The source with that cache, unless its config names one."""
+    """The source with the cache, unless its config names another cache."""
     config = source.config
     if cache is None or config is None or config.data.cache_dir is not None:
         return source
-    logger.info("%s: decoded cases are taken from %s, as far as they are there", source.name, cache)
+    logger.info("%s: decoded cases are read from %s if they are there", source.name, cache)
     data = config.data.model_copy(update={"cache_dir": str(cache)})
     return replace(source, config=config.model_copy(update={"data": data}))
 
 
 def _check_distinct(planned: Sequence[Source]) -> None:
-    """Refuse two sources of one folder, with ConfigError."""
+    """Raise ConfigError if two sources have the same folder."""
     first: dict[Path, Source] = {}
     for source in planned:
         other = first.setdefault(source.folder.resolve(), source)
@@ -116,12 +116,12 @@ def _check_distinct(planned: Sequence[Source]) -> None:
         if source.config and other.config:
             raise ConfigError(
                 f"{other.given} and {source.given} would both be trained into {source.folder}",
-                remedy="give configs of different names",
+                remedy="give configs with different names",
             )
         config, run = (source, other) if source.config else (other, source)
         raise ConfigError(
-            f"{config.given} would be trained into {run.folder}, which is given as a run as well",
-            remedy="give one of the two",
+            f"{config.given} would be trained into {run.folder}, which is also given as a run",
+            remedy="give only the config or only the run",
         )
 
 
@@ -138,7 +138,7 @@ def _of_folder(path: Path) -> Source:
         is_inside = path.name in (MODEL_FILE, SUMMARY_FILE)
         raise ConfigError(
             f"{path} is neither a run folder nor a config (.yaml)",
-            remedy="give the folder that it is in" if is_inside else "give those to compare",
+            remedy="give the folder that it is in" if is_inside else "give run folders or configs",
             path=path,
         )
     return Source(path.resolve().name, path, path)
@@ -152,12 +152,12 @@ def _of_config(path: Path, output: Path, overrides: Sequence[str]) -> Source:
     config = load_config(path, overrides)
     options = config.training
     if options.devices == "auto":
-        # Lightning starts the whole command again for each further GPU, trained runs included.
+        # Lightning would start the command again for each further GPU, with all its trainings.
         config = load_config(path, [*overrides, "training.devices=1"])
     elif options.devices > 1 or options.nodes > 1:
         raise ConfigError(
-            f"{path} trains on {options.devices} devices of {options.nodes} nodes, and compare on "
-            "one",
+            f"{path} trains on {options.devices} devices of {options.nodes} nodes, but compare "
+            "trains on one device",
             remedy="set training.devices=1, or train with volseg fit and compare the run folders",
             path=path,
         )

@@ -1,4 +1,4 @@
-"""Statistics that compare runs on the same patients: intervals, paired tests, Holm's correction."""
+"""Statistics of runs on the same patients: intervals, paired tests, Holm's correction."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from typing import Literal
 import numpy as np
 from scipy.stats import PermutationMethod, bootstrap, wilcoxon
 
-#: What the statistics are, for the files that hold them.
+#: Definitions of the statistics, for the files that hold them.
 INTERVAL = (
     "95 % interval of the mean over patients: percentile bootstrap, 9999 resamples of the patients "
-    "from a fixed seed; none with fewer than 3 patients"
+    "with a fixed seed; none with fewer than 3 patients"
 )
 PAIRED_TEST = (
-    "two-sided Wilcoxon signed-rank test of the differences of Dice by patient, zero differences "
-    "left out, p = 1 if all are zero; Holm's correction over all pairs of all regions"
+    "two-sided Wilcoxon signed-rank test of the differences of Dice by patient, without zero "
+    "differences, p = 1 if all are zero; Holm's correction over all pairs of all regions"
 )
 
 _RESAMPLES = 9999
 _SEED = 0
-# Values that are resampled at a time: their numbers and they themselves take 16 MB.
+# Values to resample at a time: the values and their indices take 16 MB.
 _AT_A_TIME = 2**20
 _FEWEST_FOR_INTERVAL = 3
-# Up to here every one of the 2^n signs is tried, so that ties need no approximation.
+# Differences up to which all 2^n signs are tried, so that ties need no approximation.
 _MOST_ENUMERATED = 13
 _NO_DIFFERENCE = 1e-12
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean, median and 95 % interval of the mean of `n` values; the interval may be None."""
+    """Mean and median of `n` values, with the 95 % interval of the mean if it is known."""
 
     n: int
     mean: float
@@ -47,14 +47,14 @@ class Pair:
     """Test of two runs on the Dice of one region.
 
     Attributes:
-        region: The region.
-        first: One run.
-        second: The other run.
-        n: Patients that both have.
-        mean_difference: Mean over patients of Dice of `first` less Dice of `second`.
+        region: Name of the region.
+        first: Name of the first run.
+        second: Name of the second run.
+        n: Number of patients that both runs have.
+        mean_difference: Mean over patients of Dice of `first` minus Dice of `second`.
         median_difference: Median of these differences.
         p: Two-sided p-value.
-        p_holm: The same after Holm's correction over all pairs.
+        p_holm: p-value after Holm's correction over all pairs.
     """
 
     region: str
@@ -68,15 +68,15 @@ class Pair:
 
 
 def describe(values: Sequence[float]) -> Statistics:
-    """Statistics of the values of patients, at least one; see `INTERVAL`."""
+    """Statistics of at least one value, a value for each patient; see `INTERVAL`."""
     interval = mean_interval(values) or (None, None)
     return Statistics(len(values), float(np.mean(values)), float(np.median(values)), *interval)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean at 95 %, or None for fewer than three values.
+    """Percentile bootstrap interval of the mean at 95 %; None for fewer than three values.
 
-    Runs with the same patients in the same order are resampled alike, as the seed is fixed.
+    The seed is fixed, so runs with the same patients in the same order have the same resamples.
 
     References:
         Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
@@ -89,7 +89,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
         n_resamples=_RESAMPLES,
         confidence_level=0.95,
         method="percentile",
-        # What is drawn is one sequence, however it is cut.
+        # The size of batches does not change the resamples.
         batch=max(1, _AT_A_TIME // len(values)),
         random_state=_SEED,
     ).confidence_interval
@@ -99,17 +99,17 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
 def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
     """Two-sided p-value of the Wilcoxon signed-rank test of paired values; see `PAIRED_TEST`.
 
-    Exact up to 13 differences, ties included, and up to 50 without ties; else the normal
-    approximation.
+    It is exact up to 13 differences, also with ties, and up to 50 differences without ties; beyond
+    that it is the normal approximation.
 
     Args:
-        first: Scores of one run, by patient.
-        second: Scores of the other, in the same order.
+        first: Scores of the first run, by patient.
+        second: Scores of the second run, in the same order.
 
     >>> paired_p([0.9, 0.8, 0.7], [0.9, 0.8, 0.7]), paired_p([5, 6, 8, 9], [1, 1, 2, 2])
     (1.0, 0.125)
     """
-    # 0.9 - 0.8 and 0.8 - 0.7 are one difference, and a tie.
+    # Rounding makes 0.9 - 0.8 and 0.8 - 0.7 the same difference, which is a tie.
     differences = np.round(np.subtract(first, second), 12)
     differences = differences[np.abs(differences) > _NO_DIFFERENCE]
     if differences.size < 2:
@@ -123,19 +123,20 @@ def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def smallest_p(n: int) -> float:
-    """Smallest two-sided p-value that a signed-rank test of `n` pairs can give: `2 / 2^n`.
+    """Smallest two-sided p-value of a signed-rank test of `n` pairs: `2 / 2^n`, at most 1.
 
     >>> smallest_p(5), smallest_p(1), smallest_p(3000)
     (0.0625, 1.0, 0.0)
     """
-    # 2^1024 is beyond all numbers; one that small is 0.
+    # ldexp gives 0 where 2^n would overflow.
     return min(1.0, math.ldexp(2.0, -n))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for their number, in the order given.
+    """P-values after Holm's correction, in the given order.
 
-    The k-th smallest of m is multiplied by `m - k + 1`; none falls below a smaller one's.
+    The k-th smallest of m p-values is multiplied by `m - k + 1`, and raised to the largest adjusted
+    value before it.
 
     >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03, 0.005])]
     [0.03, 0.06, 0.06, 0.02]
@@ -153,13 +154,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def compare_pairs(dice: Mapping[str, Mapping[str, Mapping[str, float]]]) -> tuple[Pair, ...]:
-    """Every pair of runs in every region, tested over the patients that both have.
+    """Test each pair of runs in each region, over the patients that both runs have.
 
     Args:
-        dice: Region to run to patient to Dice.
+        dice: `{region: {run: {patient: Dice}}}`.
 
     Returns:
-        Pairs in the order of regions and runs; no pair without a common patient.
+        Pairs in the order of regions and runs, without pairs that share no patient.
     """
     pairs = [
         _pair(region, names, [runs[name] for name in names])

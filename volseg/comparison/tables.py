@@ -1,4 +1,4 @@
-"""A comparison for programs: one tidy table of statistics, the pairs, the Dice of each patient."""
+"""CSV files of a comparison: statistics as a tidy table, pairs, and Dice of each patient."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _tidy_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
 
 
 def _other_rows(comparison: Comparison, run: ScoredRun) -> Iterator[tuple[object, ...]]:
-    """Loss and cost, which are of no region; of the time, low and high are the quartiles."""
+    """Rows of loss and cost, without region; low and high of the time are the quartiles."""
     loss = comparison.loss(run)
     if loss is not None:
         yield ("", "loss", "cases", len(comparison.cases), loss, None, None, None)
@@ -80,5 +80,5 @@ def _write(path: Path, heads: str, rows: Iterable[Sequence[object]]) -> None:
 
 
 def _cell(value: object) -> object:
-    """A number without the noise of its last digits."""
+    """A value with at most eight digits if it is a float, without rounding noise."""
     return f"{value:.8g}" if isinstance(value, float) else value

@@ -1,1 +1,1 @@
-"""Pictures: views of a case, outlines, curves, montages, colours."""
+"""Pictures of cases and runs: slices with outlines, montages, samples, curves."""

@@ -1,4 +1,4 @@
-"""What stands around the panels of pictures of cases: heading, notice and legend."""
+"""Heading, disclaimer and legend around the panels of a picture of cases."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from matplotlib.lines import Line2D
 
 from volseg import DISCLAIMER
 
-#: Room for the heading, and for legend and disclaimer.
+#: Space for the heading, and for legend and disclaimer.
 TOP_INCHES, BOTTOM_INCHES = 0.55, 0.6
 
 
 def draw_heading(figure: Figure, title: str) -> None:
-    """Heading, and the notice that the picture is for research only."""
+    """Draw the heading, and the disclaimer that the picture is for research only."""
     inches = figure.get_figheight()
     figure.text(0.5, 1 - 0.08 / inches, title, color="white", fontsize=11, ha="center", va="top")
     figure.text(0.5, 0.05 / inches, DISCLAIMER, color="#BBBBBB", fontsize=7, ha="center")
 
 
 def draw_legend(figure: Figure, colours: Mapping[str, str], styles: Collection[str]) -> None:
-    """What colours and styles of lines mean, below the panels."""
+    """Draw the legend of colours and line styles below the panels."""
     lines = [Line2D([], [], color=colour, label=region) for region, colour in colours.items()]
     known: Mapping[Literal["dashed", "solid"], str] = {"dashed": "reference", "solid": "prediction"}
     for style, name in known.items():

@@ -1,4 +1,4 @@
-"""A case to be drawn: its images and masks, which slices of it, which part of them."""
+"""A case to draw: its images and masks, and the choice of slices and of a box."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _NOISE = 0.08
 
 @dataclass(frozen=True)
 class CaseView:
-    """A case to be drawn.
+    """A case to draw.
 
     Attributes:
-        images: Channel name to array (I, J, K) in RAS, 0 outside the brain.
-        reference: Region name to mask (I, J, K), outlined with dashes; None or empty: not drawn.
-        prediction: The same for the model's masks, outlined with solid lines.
-        name: Written into each of its rows.
-        spacing_mm: Size of a voxel; only the ratio of the first two matters.
-        numbers: Number of each slice; by default they are counted from 1.
-        is_oriented: Whether its files say which way the patient lies; else no side is named.
+        images: Arrays (I, J, K) in RAS by channel, 0 outside the brain.
+        reference: Masks (I, J, K) by region, outlined with dashes; None or empty: not drawn.
+        prediction: Masks of the model by region, outlined with solid lines; None or empty likewise.
+        name: Name of the case, shown in each of its rows.
+        spacing_mm: Voxel size; only the ratio of the first two values matters.
+        numbers: Numbers of the slices; by default they are counted from 1.
+        is_oriented: Whether the files record the orientation; otherwise no sides are shown.
     """
 
     images: Mapping[str, npt.NDArray[Any]]
@@ -43,7 +43,7 @@ class CaseView:
     is_oriented: bool = True
 
     def slice_name(self, index: int) -> str:
-        """Plane and number of the slice with this index along the third axis.
+        """Plane and number of a slice, by its index along the third axis.
 
         >>> CaseView({}, numbers=[7, 6]).slice_name(1)
         'axial slice 6'
@@ -53,31 +53,31 @@ class CaseView:
 
     @property
     def masks(self) -> list[tuple[Masks, str]]:
-        """Masks and the style of their lines."""
+        """Masks of reference and prediction, with the style of their lines."""
         return [(self.reference or {}, "dashed"), (self.prediction or {}, "solid")]
 
     @property
     def aspect(self) -> float:
-        """Height of a voxel in the picture over its width."""
+        """Ratio of height to width of a voxel in the picture."""
         return self.spacing_mm[1] / self.spacing_mm[0]
 
     @property
     def brain(self) -> npt.NDArray[np.bool_]:
-        """Voxels that any image fills, be its background 0 or faint noise."""
+        """Mask of the voxels above the background in any image, be it 0 or faint noise."""
         return np.any([_filled(image) for image in self.images.values()], axis=0)
 
     @property
     def target(self) -> npt.NDArray[np.bool_]:
-        """What slices are to show: the reference, else the prediction, else the brain."""
+        """Mask of what slices should show: the reference, else the prediction, else the brain."""
         for masks, _ in self.masks:
             if any(mask.any() for mask in masks.values()):
                 return np.any(list(masks.values()), axis=0)
         return self.brain
 
     def box(self, index: int | None = None) -> Box:
-        """Smallest box around brain and masks, with a margin; all of it when they are empty.
+        """Smallest box around brain and masks, with a margin; the full image if they are empty.
 
-        With the index of a slice, what lies in that slice decides.
+        With the index of a slice, only the voxels of that slice count.
         """
         masks = [mask for masks, _ in self.masks for mask in masks.values()]
         together = np.any([self.brain, *masks], axis=0)
@@ -89,18 +89,18 @@ class CaseView:
         return i, j, k
 
     def height(self, box: Box) -> float:
-        """Height of a slice of this box over its width, in mm."""
+        """Ratio of height to width of a slice of the box, both in mm."""
         return self.aspect * (box[1].stop - box[1].start) / (box[0].stop - box[0].start)
 
 
 def _filled(image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    # A normalised image is negative in places, and its background is 0 to the bit.
+    # A normalised image has negative voxels, and its background is exactly 0.
     limit = 0 if image.min() < 0 else _NOISE * float(np.percentile(image, 99.5))
     return np.asarray(image > limit if limit else image != 0)
 
 
 def choose_slices(mask: npt.NDArray[np.bool_], count: int) -> list[int]:
-    """Indices along the third axis, highest first: the fullest slice, others spread over the mask.
+    """Indices of slices, highest first: the slice with the largest area, others spread evenly.
 
     >>> mask = np.zeros((4, 4, 9), dtype=bool)
     >>> mask[:2, :2, 2:8] = True
@@ -119,7 +119,7 @@ def choose_slices(mask: npt.NDArray[np.bool_], count: int) -> list[int]:
 
 
 def slice_numbers(grid: Grid, file_grid: Grid) -> list[int]:
-    """Number, from 1 on, that each axial slice of an image has in its file.
+    """Numbers of the axial slices of an image in its file, counted from 1.
 
     Args:
         grid: Grid of the image, in RAS.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-#: Colours that stay apart for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).
+#: Colours for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).
 REGION_COLOURS: Mapping[str, str] = MappingProxyType(
     {
         "WT": "#56B4E9",
@@ -21,7 +21,7 @@ _SPARE_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#0072B2")
 
 
 def region_colours(regions: Iterable[str]) -> dict[str, str]:
-    """Colour of each region: its own in `REGION_COLOURS`, or the next spare one.
+    """Colour by region: from `REGION_COLOURS`, or else the next spare colour.
 
     >>> region_colours(["WT", "cyst"])
     {'WT': '#56B4E9', 'cyst': '#E69F00'}

@@ -1,4 +1,4 @@
-"""Loss, Dice and IoU of a run over its epochs."""
+"""Curves of loss, Dice and IoU over the epochs of a run."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Row = Mapping[str, str]
 
 
 def curves(rows: Sequence[Row], title: str, kept_epoch: int | None = None) -> Figure:
-    """Three panels over the epochs, counted from 1: loss, Dice and IoU, by region.
+    """Three panels over the epochs, counted from 1: loss, and Dice and IoU by region.
 
     Args:
-        rows: Rows of `metrics.csv`, whose epochs are counted from 0; a value may be missing.
+        rows: Rows of `metrics.csv`, whose epochs are counted from 0; values may be missing.
         title: Heading of the picture.
-        kept_epoch: Epoch, from 1 on, of the model that was kept; it is marked.
+        kept_epoch: Epoch of the kept model, counted from 1; it is marked.
 
     Returns:
-        The figure; training is dashed, validation is solid.
+        Figure with dashed lines for training and solid lines for validation.
     """
     figure = Figure(figsize=(13, 4.2), dpi=100, facecolor=_BACK)
     panels = figure.subplots(1, 3)
@@ -59,7 +59,7 @@ def _regions(rows: Sequence[Row]) -> list[str]:
 
 
 def _line(panel: Any, rows: Sequence[Row], what: tuple[str, str, str], colour: str) -> None:
-    """Values of one column: of a part, such as `val`, a score, and a region if it is of one."""
+    """Draw the values of one column, such as `val/dice/WT`; a loss has no region."""
     column = "/".join(filter(None, what))
     points = [(int(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
     if not points:
@@ -88,7 +88,7 @@ def _dress(panel: Any, name: str) -> None:
 
 
 def _legend(figure: Figure, panels: Any) -> None:
-    """Each line once: the panels of Dice and IoU share theirs."""
+    """Draw a legend with each label once; the panels of Dice and IoU have the same labels."""
     found: dict[str, Any] = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()

@@ -1,4 +1,4 @@
-"""Figures as arrays and files."""
+"""Output of figures, as arrays and as files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def figure_array(figure: Figure) -> npt.NDArray[np.uint8]:
-    """The drawn figure as an RGB array (H, W, 3), 0 to 255."""
+    """RGB array (H, W, 3) of the drawn figure, 0 to 255."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -41,7 +41,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 @contextlib.contextmanager
 def optional_picture(path: Path) -> Iterator[None]:
-    """What stops the drawing of `path` in this block is logged: no run is to fail by a picture."""
+    """Log any error of this block, which draws `path`: no run may fail because of a picture."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Slices of cases in every channel, with the outlines of reference and prediction."""
+"""Montages: slices of cases in all channels, with outlines of reference and prediction."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def montage(
     slices: int = 3,
     spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Figure:
-    """One case: axial slices are rows, channels are columns; see `gallery` and `CaseView`."""
+    """Montage of one case, with slices as rows and channels as columns; see `gallery`."""
     return gallery([CaseView(images, reference, prediction, "", spacing_mm)], title, slices)
 
 
 def gallery(views: Sequence[CaseView], title: str, slices: int = 1) -> Figure:
-    """Axial slices (rows) of every channel (columns) with outlines in the colours of the regions.
+    """Montage of cases: axial slices (rows) in all channels (columns), with outlined regions.
 
-    The slice with most of the reference is shown, or of the prediction where there is no
-    reference, and others spread over it; without any mask they are spread over the brain.
+    The rows show the slice with the largest area of the reference, and slices spread evenly over
+    the reference; without reference the prediction counts, without any mask the brain.
 
     Args:
         views: Cases with the same channels.
         title: Heading of the picture.
-        slices: Rows of each case, at most.
+        slices: Number of rows of each case, at most.
 
     Returns:
-        The figure; see `save_figure` and `figure_array`.
+        Figure for `save_figure` or `figure_array`.
     """
     rows = [
         (view, view.box(), index) for view in views for index in choose_slices(view.target, slices)

@@ -1,4 +1,4 @@
-"""Samples of a set of cases, chosen by score and never by hand: best, median and worst."""
+"""Picture of sample cases, chosen by score and never by hand: best, median and worst."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from volseg.figures.figure_files import optional_picture, save_figure
 from volseg.figures.slice_panel import draw_image, draw_outlines, draw_sides
 from volseg.files.writing import remove
 
-#: Number of cases that are drawn, at most.
+#: Number of cases in the picture, at most.
 SAMPLES = 3
 
 _COLUMNS = ("image", "reference", "prediction", "both")
@@ -25,7 +25,7 @@ _PANEL_INCHES = 2.4
 _WORDS_INCHES = 0.24
 _SHOWN_FIRST = "t2f"
 # Means of equal scores may differ in their last digit.
-_ALIKE = 1e-12
+_EQUAL_WITHIN = 1e-12
 
 
 #: `{case_id: {region: Dice}}`
@@ -37,9 +37,9 @@ class Sample:
     """A row of the picture.
 
     Attributes:
-        rank: Why it was chosen; see `choose_samples`.
-        view: The case.
-        dice: Dice of each region of the whole case.
+        rank: Rank of the case, such as `best`; see `choose_samples`.
+        view: View of the case.
+        dice: Dice by region, of the whole case.
     """
 
     rank: str
@@ -48,12 +48,12 @@ class Sample:
 
     @property
     def channel(self) -> str:
-        """Channel that is shown."""
+        """Name of the shown channel."""
         return shown_channel(self.view.images)
 
     @property
-    def lacks(self) -> str:
-        """What is empty: the reference, the prediction or both."""
+    def note_on_empty_masks(self) -> str:
+        """Text if the reference, the prediction or both are empty; else empty."""
         (reference, _), (prediction, _) = self.view.masks
         sides = {"in the reference": reference, "in the prediction": prediction}
         empty = [
@@ -65,28 +65,29 @@ class Sample:
 
     @cached_property
     def index(self) -> int:
-        """Slice that is shown: the one with most of the reference, or else of the prediction."""
+        """Index of the shown slice: largest area of the reference, or else of the prediction."""
         return choose_slices(self.view.target, 1)[0]
 
 
 def shown_channel(channels: Iterable[str]) -> str:
-    """The channel to show: t2f, where a whole tumour is seen best, or else the first one."""
+    """Channel to show: t2f, which shows the whole tumour best, or else the first channel."""
     names = list(channels)
     return next((name for name in names if channel_of(name) == _SHOWN_FIRST), names[0])
 
 
 def choose_samples(dice: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """Cases with the highest, middle and lowest mean Dice over regions; of equals, by name.
+    """Cases with the highest, middle and lowest mean Dice over regions; equal means by name.
 
-    Of an even number of cases, the lower one of the two in the middle is the median. Where all
-    cases score alike, none is better than another: the first, middle and last are taken, by name.
+    For an even number of cases, the lower of the two middle cases is the median. If all cases have
+    the same mean, the first, middle and last case by name are chosen.
 
     Args:
         dice: `{case_id: {region: Dice}}`.
 
     Returns:
         `{"best": case_id, "median": ..., "worst": ...}`, or `{"first": ..., "middle": ...,
-        "last": ...}`; without the one in the middle of two cases, and `{"only": ...}` of one.
+        "last": ...}` for equal means; two cases have no middle entry, and a single case is
+        `{"only": ...}`.
 
     >>> choose_samples({"a": {"WT": 0.5}, "b": {"WT": 0.9}, "c": {"WT": 0.7}, "d": {"WT": 0.8}})
     {'best': 'b', 'median': 'c', 'worst': 'a'}
@@ -95,7 +96,7 @@ def choose_samples(dice: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
     ordered = sorted(means, key=lambda case: (-means[case], case))
     if len(ordered) < 2:
         return dict(zip(["only"], ordered, strict=False))
-    names = ("first", "middle", "last") if _all_alike(means) else ("best", "median", "worst")
+    names = ("first", "middle", "last") if _all_equal(means) else ("best", "median", "worst")
     places = dict(zip(names, (0, len(ordered) // 2, len(ordered) - 1), strict=True))
     if len(ordered) == 2:
         del places[names[1]]
@@ -103,35 +104,32 @@ def choose_samples(dice: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
 
 
 def samples_title(subject: str, dice: Mapping[str, Mapping[str, float]]) -> str:
-    """Heading of the samples of cases, which says where there was no best and no worst.
+    """Heading of the picture, which says so if all cases have the same mean Dice.
 
     >>> samples_title("Cases", {"a": {"WT": 0.5}, "b": {"WT": 0.9}})
     'Cases, chosen by Dice'
     >>> samples_title("Cases", {"a": {"WT": 0.0}, "b": {"WT": 0.0}})
-    'Cases, of which none is better than another: all 2 have a mean Dice of 0.000'
+    'Cases, all 2 with the same mean Dice of 0.000'
     """
     means = _means(dice)
-    if len(means) < 2 or not _all_alike(means):
+    if len(means) < 2 or not _all_equal(means):
         return f"{subject}, chosen by Dice"
     mean = next(iter(means.values()))
-    return (
-        f"{subject}, of which none is better than another: all {len(means)} have a mean Dice of "
-        f"{mean:.3f}"
-    )
+    return f"{subject}, all {len(means)} with the same mean Dice of {mean:.3f}"
 
 
 def _means(dice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {case: sum(of.values()) / len(of) for case, of in dice.items() if of}
 
 
-def _all_alike(means: Mapping[str, float]) -> bool:
-    return max(means.values()) - min(means.values()) < _ALIKE
+def _all_equal(means: Mapping[str, float]) -> bool:
+    return max(means.values()) - min(means.values()) < _EQUAL_WITHIN
 
 
 def sample_grid(samples: Sequence[Sample], title: str) -> Figure:
-    """A row for each sample: the image, with the reference, with the prediction, with both.
+    """A row for each sample: image alone, with reference, with prediction, and with both.
 
-    Shown is the slice with most of the reference, or of the prediction where there is none.
+    Each row shows the slice with the largest area of the reference, or else of the prediction.
     """
     boxes = [sample.view.box(sample.index) for sample in samples]
     heights = [
@@ -171,7 +169,7 @@ def _draw_row(
             draw_sides(panel, view)
     scores = ", ".join(f"{region} {dice:.3f}" for region, dice in sample.dice.items())
     line = (
-        f"{sample.rank}: {view.name}, Dice {scores}{sample.lacks}; "
+        f"{sample.rank}: {view.name}, Dice {scores}{sample.note_on_empty_masks}; "
         f"{view.slice_name(index)}, {sample.channel}"
     )
     figure.text(0.006, (y + height + 0.05) / total, line, color="white", fontsize=8, va="bottom")
@@ -180,13 +178,13 @@ def _draw_row(
 def draw_samples(path: Path, dice: Dice, view_of: Callable[[str], CaseView], subject: str) -> None:
     """Draw the best, the median and the worst case, chosen by mean Dice over regions.
 
-    What stops it, such as an image that cannot be read, is logged; there is no picture then.
+    An error, such as an image that cannot be read, is logged, and no picture is written.
 
     Args:
-        path: Picture to write; an older one is removed.
-        dice: Of each region of each case.
-        view_of: Gives a case to be drawn; called for the chosen ones.
-        subject: What the cases are, for the heading.
+        path: Picture to write; an older picture is removed.
+        dice: `{case_id: {region: Dice}}`.
+        view_of: Function from a case id to the view of the case; called for the chosen cases.
+        subject: Name of the cases in the heading.
     """
     remove(path)
     with optional_picture(path):

@@ -1,4 +1,4 @@
-"""One slice in a panel of a figure: the image in grey, outlines, the sides of the patient."""
+"""A slice in a panel of a figure: image in grey, outlines, and sides of the patient."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy.typing as npt
 from volseg.figures.case_view import Box, CaseView
 from volseg.labels import Masks
 
-# Letter of each side of the panel, and where it stands in it.
+# Letters of the sides of the patient, and their places in the panel.
 _SIDES = {"R": (0.02, 0.5), "L": (0.98, 0.5), "A": (0.5, 0.98), "P": (0.5, 0.02)}
 _ALIGNED = {0.02: ("left", "bottom"), 0.5: ("center", "center"), 0.98: ("right", "top")}
 
 
 def _flat(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any]:
-    """One slice as rows from front to back and columns from the patient's right to left."""
+    """One slice, with rows from front to back and columns from the patient's right to left."""
     return array[box[0], box[1], index][::-1, ::-1].T
 
 
 def _window(image: npt.NDArray[Any]) -> tuple[float, float]:
-    """Intensities shown as black and as white."""
+    """Intensities to show as black and as white."""
     values = image[image != 0].astype(np.float32)
     if not values.size:
         return 0.0, 1.0
@@ -31,11 +31,11 @@ def _window(image: npt.NDArray[Any]) -> tuple[float, float]:
 
 
 def draw_image(panel: Any, view: CaseView, channel: str, index: int, box: Box) -> None:
-    """One slice of one channel, in grey."""
+    """Draw one slice of one channel, in grey."""
     image = view.images[channel]
     low, high = _window(image)
     flat = _flat(image, index, box).astype(np.float32)
-    # A normalised image is negative in places, so its background, 0, would be grey.
+    # A normalised image has negative voxels, so its background, 0, would be grey.
     shown = np.where(flat == 0, low, flat)
     panel.imshow(shown, cmap="gray", vmin=low, vmax=high, aspect=view.aspect)
 
@@ -43,13 +43,13 @@ def draw_image(panel: Any, view: CaseView, channel: str, index: int, box: Box) -
 def draw_outlines(
     panel: Any, masks: Masks, index: int, box: Box, colours: Mapping[str, str], style: str
 ) -> None:
-    """Outlines of the masks in one slice."""
+    """Draw the outlines of the masks in one slice."""
     for region, mask in masks.items():
         flat = _flat(mask, index, box)
         if not flat.any():
             continue
         # Padding closes outlines at the border; the reference is thicker, so that its dashes show
-        # on both sides of a solid line that lies upon it.
+        # on both sides of a solid line on top of them.
         panel.contour(
             np.arange(-1, flat.shape[1] + 1),
             np.arange(-1, flat.shape[0] + 1),
@@ -62,7 +62,7 @@ def draw_outlines(
 
 
 def draw_sides(panel: Any, view: CaseView) -> None:
-    """Letters at the right, left, front (A) and back (P) of the patient, if the files say so."""
+    """Draw R, L, A (front) and P (back) at the sides of the patient, if the files record them."""
     if not view.is_oriented:
         return
     for letter, (across, up) in _SIDES.items():

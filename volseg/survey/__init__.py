@@ -1,1 +1,1 @@
-"""A cohort on its way to a data list: label values and schemes, grey values, copies, patients."""
+"""Survey of a cohort for a data list: label values and schemes, grey values, copies, patients."""

@@ -1,4 +1,4 @@
-"""A cohort on its way from folders to a data list: completed, read, joined, labelled."""
+"""Steps from the found cases to the cases of a data list."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from volseg.words import cases_in_words
 
 @dataclass(frozen=True)
 class Cohort:
-    """Cases that were found, and what became known of them since.
+    """Found cases, and the facts that each step adds.
 
     Attributes:
-        found: The cases that are left, and what the search left out.
-        label_maps: What was read of each label map, by `case_id`.
-        lost: Cases that were left out since.
-        notes: Sentences about patients, their table, and odd cases.
-        joins: Those of them that say which cases became one patient.
-        warnings: What makes scores on these cases doubtful.
-        schemes: Label scheme of each labelled case, by `case_id`.
-        decisions: A sentence for each group of cases: its label scheme, and the source of it.
+        found: Remaining cases, and files and cases that the search left out.
+        label_maps: Facts of each label map by case id.
+        lost: Cases that later steps left out.
+        notes: Notes on patients, their table, and odd cases.
+        joins: The notes on cases that were joined as one patient.
+        warnings: Reasons to doubt scores on these cases.
+        schemes: Label scheme of each labelled case by case id.
+        decisions: A sentence for each group of cases, with its label scheme and the source.
     """
 
     found: Finding
@@ -46,12 +46,12 @@ class Cohort:
 
     @property
     def cases(self) -> tuple[Case, ...]:
-        """The cases that are left."""
+        """Remaining cases."""
         return self.found.cases
 
     @property
     def labelled(self) -> tuple[Case, ...]:
-        """Cases to train on."""
+        """Cases with a label map, for training."""
         return tuple(case for case in self.cases if case.label)
 
     @property
@@ -61,22 +61,22 @@ class Cohort:
 
     @property
     def values(self) -> dict[str, Values]:
-        """Values of each label map, by `case_id`."""
+        """Values of each label map by case id."""
         return {name: one.values for name, one in self.label_maps.items()}
 
     @property
     def tumour_slices(self) -> dict[str, int]:
-        """Slices with any label but 0, by `case_id`, where there are stacks; else nothing."""
+        """Number of slices with any label but 0 by case id; empty without stacks of slices."""
         if not any(case.slices for case in self.cases):
             return {}
         return {name: one.tumour_slices for name, one in self.label_maps.items()}
 
     def with_cases(self, cases: Iterable[Case], **changes: Any) -> Self:
-        """The cohort with other cases, and other changes by the name of the attribute."""
+        """The cohort with these cases, and with changed attributes."""
         return replace(self, found=replace(self.found, cases=tuple(cases)), **changes)
 
     def _without(self, reasons: Mapping[str, str]) -> Self:
-        """The cohort without some cases, each with its reason by `case_id`."""
+        """The cohort without the cases of `reasons`, which become `lost`."""
         lost = [
             _lost(case, reasons[case.case_id]) for case in self.cases if case.case_id in reasons
         ]
@@ -84,8 +84,8 @@ class Cohort:
         return self.with_cases(kept, lost=(*self.lost, *lost))
 
     def listable(self) -> Self:
-        """Only cases whose names can stand in a data list, which is UTF-8."""
-        reason = "its name is not UTF-8, as a data list is; rename its files and folders"
+        """The cohort without cases whose paths cannot be written in a data list, as UTF-8."""
+        reason = "its name is not UTF-8, unlike a data list; rename its files and folders"
         return self._without({case.case_id: reason for case in self.cases if not _is_utf8(case)})
 
     def completed(
@@ -95,23 +95,24 @@ class Cohort:
         table: Path | None,
         columns: Sequence[str] | None,
     ) -> Self:
-        """Cases with what the user knows of them, and notes about it.
+        """The cohort with voxel sizes and groups that the user gives, and notes on them.
 
         Args:
-            folders: Where the cases were found.
-            spacing_mm: Size of a voxel of 2D slices; None: not known.
-            table: CSV file of patients; None: one that lies beside the cases is noted.
-            columns: Columns of `table` to add; None: those that group patients.
+            folders: Folders that were searched.
+            spacing_mm: Voxel size of 2D slices; None: not known.
+            table: CSV file of patients; None: a table beside the cases is only noted.
+            columns: Columns of `table` to add; None: columns that group patients.
 
         Raises:
-            ConfigError: If there is a spacing, and no case of slices.
+            ConfigError: If a spacing is given, but no case consists of slices.
             DataListError: If the table cannot be used.
         """
         cases, notes = self.cases, []
         if spacing_mm is not None:
             if not any(case.slices for case in cases):
                 raise ConfigError(
-                    "--spacing is for 2D slices, and NIfTI files say theirs", remedy="leave it out"
+                    "--spacing is for 2D slices, but NIfTI files record theirs",
+                    remedy="leave it out",
                 )
             cases = tuple(case.with_spacing(spacing_mm) for case in cases)
         if table is not None:
@@ -124,14 +125,14 @@ class Cohort:
         return self.with_cases(cases, notes=(*self.notes, *notes))
 
     def read(self) -> Self:
-        """Cases that can be read, with what their label maps hold."""
+        """The cohort without cases that cannot be read, with the facts of label maps."""
         read = read_label_maps(self.cases)
         label_maps = {name: one for name, one in read.items() if isinstance(one, LabelMap)}
         unreadable = {name: one for name, one in read.items() if isinstance(one, str)}
         return replace(self._without(unreadable), label_maps=label_maps)
 
     def joined(self) -> Self:
-        """Cases in which one scan under two names is of one patient."""
+        """The cohort with cases that show the same scan joined as one patient."""
         cases, joins, warnings = joined(self.cases, self.label_maps)
         odd = notes_in_words({name: one.notes for name, one in self.label_maps.items()})
         of_files = (*self.found.notes, *(f"label map of {note}" for note in odd))
@@ -143,13 +144,14 @@ class Cohort:
         )
 
     def with_schemes(self, asked: str | None) -> Self:
-        """Labelled cases with their label scheme, without those that hold other values.
+        """The cohort with label schemes, without cases whose values contradict their scheme.
 
         Args:
-            asked: Name of the scheme of all label maps, or `FROM_CONFIG`; None: names and values.
+            asked: Name of the scheme of all label maps, or `FROM_CONFIG`; None: decided by file
+                names and values.
 
         Raises:
-            LabelError: If the scheme of label maps cannot be decided.
+            LabelError: If the scheme of a label map cannot be decided.
         """
         values = self.values
         groups, schemes = decide_schemes(self.cases, values, self.found.layout_of, asked)
@@ -165,7 +167,7 @@ class Cohort:
         return fitting.with_cases(named, schemes=labelled, decisions=decisions)
 
     def no_label_maps(self) -> str:
-        """That no case can be trained on, and all that was left out, each kind with its reason."""
+        """Message that no case has a usable label map, with the reasons of left-out cases."""
         left_out = [*self.lost, *self.found.skipped]
         also = f" (left out: {in_words(left_out)})" if left_out else ""
         if self.lost:
@@ -173,11 +175,8 @@ class Cohort:
             first = self.lost[0].sentence
             return f"none of {number} has a usable label map; the first problem: {first}{also}"
         number = cases_in_words(len(self.cases))
-        names = "; --label-name says how the names of label maps end" if left_out else ""
-        return (
-            f"none of {number} has a label map{also}; volseg infer takes folders without a data "
-            f"list{names}"
-        )
+        names = "; --label-name gives the ending of label map names" if left_out else ""
+        return f"none of {number} has a label map{also}; volseg infer needs no data list{names}"
 
 
 def _lost(case: Case, reason: str) -> Skipped:
@@ -193,7 +192,7 @@ def _is_utf8(case: Case) -> bool:
 
 
 def _patients_with_a_slice(cases: Iterable[Case]) -> int:
-    """Number of patients with a single slice, where others have several."""
+    """Number of patients with a single slice, if other patients have several; else 0."""
     slices: Counter[str] = Counter()
     for case in cases:
         slices[case.patient_id] += len(case.slices)
@@ -202,7 +201,7 @@ def _patients_with_a_slice(cases: Iterable[Case]) -> int:
 
 
 def _misfit(case: Case, scheme: str, values: Values) -> str:
-    """Why the values of a label map are not those of its scheme; "" if they are."""
+    """Why the values of a label map contradict its scheme; "" if they fit."""
     if scheme == FROM_CONFIG:
         return ""
     try:

@@ -1,4 +1,4 @@
-"""One scan under two names: its cases are of one patient."""
+"""Cases that show the same scan under two names, joined as one patient."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from volseg.survey.same_files import image_keys
 def joined(
     cases: Sequence[Case], label_maps: Mapping[str, LabelMap]
 ) -> tuple[tuple[Case, ...], tuple[str, ...], tuple[str, ...]]:
-    """Cases in which the same scan under two names is of one patient; notes and warnings of it.
+    """Cases with the same scan joined as one patient, notes on the joins, and warnings.
 
     Args:
         cases: All cases.
-        label_maps: What was read of their label maps, by `case_id`.
+        label_maps: Facts of their label maps by case id.
     """
     total, cases = len(cases), tuple(cases)
     labelled = [case for case in cases if case.label]
@@ -36,10 +36,10 @@ def joined(
         cases, pairs = join_patients(cases, own)
         for first, second in pairs[:1]:
             found = f"{_pairs(len(pairs))}, such as {first} and {second}"
-            notes.append(f"{found}: the same {what}, so taken for one patient")
+            notes.append(f"{found}: the same {what}, so taken as one patient")
     warnings = [
         f"all {total} cases have the same {' and the same '.join(all_same)}: copies of "
-        "one scan, or placeholders; scores on this list say nothing of other scans"
+        "one scan, or placeholders; scores on this list say nothing about other scans"
     ]
     return cases, tuple(notes), tuple(warnings if all_same else ())
 
@@ -47,7 +47,7 @@ def joined(
 def _shared_by_all(
     keys: Mapping[str, Collection[Hashable]], cases: Sequence[Case]
 ) -> set[Hashable]:
-    """Keys that all cases of three patients or more share; then only names separate patients."""
+    """Keys that all cases share, which then do not join patients; empty below three patients."""
     if len({case.patient_id for case in cases}) < 3:
         return set()
     return set.intersection(*(set(keys.get(case.case_id, ())) for case in cases))

@@ -1,4 +1,4 @@
-"""Odd grey values of a cohort, found in some cases that are read whole and in all first slices."""
+"""Odd grey values of a cohort, from the first slices of all cases and all voxels of some cases."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from volseg.cases.case import Case
 from volseg.errors import VolsegError
 from volseg.progress import track
 
-# Cases that are read whole: out of all, and out of those with an odd first slice.
+# Cases to read in full: out of all cases, and out of cases with an odd first slice.
 _OF_ALL, _ODD = 8, 8
-# Share of a slice that one value must fill to be its background.
+# Smallest share of a slice that its background value fills.
 _FILLS = 0.25
 _NO_VALUE = "none"
 
 
 def borders(cases: Sequence[Case]) -> dict[str, tuple[str, ...]]:
-    """What fills the first slice of each image, by `case_id`, of cases in which it is not just 0.
+    """Most frequent value of the first slice of each image, by case id, unless all are 0.
 
-    Only the beginning of a file is unpacked. Cases that cannot be read are left out.
+    Only the first slice of a file is decompressed. Cases that cannot be read are left out.
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = track(pool.map(_border, cases), "reading first slices", len(cases))
@@ -40,7 +40,7 @@ def _border(case: Case) -> tuple[str, ...]:
 
 def _filling(values: np.ndarray) -> str:
     corner = values.flat[0]
-    if 2 * np.count_nonzero(values == corner) > values.size:  # then no other is more frequent
+    if 2 * np.count_nonzero(values == corner) > values.size:  # no other value is more frequent
         return f"{corner:.3g}"
     found, counts = np.unique(values, return_counts=True)
     fills = counts.max() >= _FILLS * values.size
@@ -48,7 +48,7 @@ def _filling(values: np.ndarray) -> str:
 
 
 def cases_to_read(cases: Sequence[Case], odd: Mapping[str, tuple[str, ...]]) -> list[Case]:
-    """Some cases, spread evenly over all, and the first case of each kind of odd first slice."""
+    """Cases to read in full: some spread evenly, and the first of each kind of odd slice."""
     chosen = {case.case_id: case for case in cases[:: -(-len(cases) // _OF_ALL) or 1]}
     first = {odd[case.case_id]: case for case in reversed(cases) if case.case_id in odd}
     for case in list(first.values())[::-1][:_ODD]:
@@ -57,18 +57,18 @@ def cases_to_read(cases: Sequence[Case], odd: Mapping[str, tuple[str, ...]]) -> 
 
 
 def odd_borders(odd: Mapping[str, Iterable[str]], total: int) -> list[str]:
-    """A sentence on cases whose background is not 0, if there are several."""
+    """A sentence on cases whose background is not 0, if there are two or more."""
     names = [case_id for case_id, border in odd.items() if set(border) - {"0", _NO_VALUE}]
     if len(names) < 2:
         return []
     return [
         f"in {len(names)} of {total} cases, such as {names[0]} and {names[1]}, "
-        "another value than 0 fills the first slice"
+        "a value other than 0 fills the first slice"
     ]
 
 
 def odd_backgrounds(cases: Sequence[Case]) -> tuple[str, ...]:
-    """Sentences on odd backgrounds; some of the cases are read whole."""
+    """Sentences on odd backgrounds; only some of the cases are read in full."""
     found: dict[str, str] = {}
     odd = borders(cases)
     for case in cases_to_read(cases, odd):

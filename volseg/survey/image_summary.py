@@ -1,4 +1,4 @@
-"""What the file of a scan, a 2D image or a label map holds, as plain data."""
+"""Summary of a file with a scan, a 2D image or a label map, as plain data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from volseg.labels import schemes_fitting
 
 
 def scan_summary(path: Path) -> dict[str, Any]:
-    """Grid, type and header of a NIfTI file; of a label map, its values too."""
+    """Grid, type and header of a NIfTI file; for label maps also the values."""
     grid, header = read_header(path)
     return {
         "shape": [int(size) for size in header.get_data_shape()],
@@ -35,7 +35,7 @@ def scan_summary(path: Path) -> dict[str, Any]:
 
 
 def slice_summary(path: Path) -> dict[str, Any]:
-    """Size and type of a 2D image; of a mask, its values too."""
+    """Size and type of a 2D image; for masks also the values."""
     form = read_form(path, str(path))
     return {
         "columns": form.size[0],
@@ -47,20 +47,20 @@ def slice_summary(path: Path) -> dict[str, Any]:
 
 
 def _units(header: Any) -> list[str]:
-    """Units of length and time, as the header names them."""
+    """Units of length and time in the header."""
     try:
         return list(header.get_xyzt_units())
-    except KeyError:  # there is no such unit
+    except KeyError:  # an undefined code
         return ["unknown", "unknown"]
 
 
 def _may_be_label_map(path: Path, header: Any) -> bool:
-    # infer writes its label maps as bytes and calls them by the case alone.
+    # infer writes label maps as bytes, named only after the case.
     return LABEL in read_name(path.name, ()).contents or header.get_data_dtype() == np.uint8
 
 
 def _values(read: Callable[[], np.typing.NDArray[np.uint8]], asked: bool) -> dict[str, Any]:
-    """Values of what may be a label map, and what they fit; nothing if it is none."""
+    """Values of a label map and the schemes that define them; empty if it is no label map."""
     try:
         values = [int(value) for value in np.unique(read())] if asked else []
     except VolsegError:

@@ -1,4 +1,4 @@
-"""Label maps of many cases, read in parallel: values, slices with tumour, equal label maps."""
+"""Facts of the label maps of many cases, read in parallel: values, tumour slices, hashes."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from volseg.progress import track
 from volseg.survey.schemes import FROM_CONFIG, Values
 
 _T = TypeVar("_T")
-# Two persons may have the same few voxels labelled by chance.
+# Labelled voxels, at least, for a hash: two patients may share a few voxels by chance.
 _EVIDENCE = 100
 _PIECE = 2**24
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """What a label map holds.
+    """Facts of a label map.
 
     Attributes:
-        values: Its values.
-        tumour_slices: Number of slices with any of them but 0.
-        key: The same for label maps that are equal voxel by voxel, whatever integers they bear;
-            None where few voxels are labelled.
-        notes: What was assumed where its header is incomplete.
-        outline: Logarithm of the number of labelled voxels, their centre and spread along the axes
-            right, forward and up, in voxels; None where few are labelled, and of slices.
+        values: Values in the label map.
+        tumour_slices: Number of slices with any value but 0.
+        key: Hash that is equal for label maps with equal voxels, even if their integers differ;
+            None if few voxels are labelled.
+        notes: Assumptions where the header is incomplete.
+        outline: Logarithm of the number of labelled voxels, and their centre and spread along the
+            axes right, forward and up, in voxels; None if few are labelled, and for 2D slices.
     """
 
     values: Values
@@ -49,21 +49,21 @@ class LabelMap:
 
 
 def read_label_maps(cases: Iterable[Case]) -> dict[str, LabelMap | str | None]:
-    """The label map of each case, None if it has none, or why the case cannot be used.
+    """Facts of label maps by case id; None without label map, or why the case cannot be used.
 
-    Of slices, the images must be of one size, and that of their masks.
+    The images of a stack of slices and their masks must all have the same size.
     """
     return _read(cases, _read_case)
 
 
 def read_values(cases: Iterable[Case]) -> dict[str, Values | str]:
-    """Values of each label map, by case, or why it cannot be read."""
+    """Values of each label map by case id, or why it cannot be read."""
     read = _read((case for case in cases if case.label), _read_label_map)
     return {name: one.values if isinstance(one, LabelMap) else one for name, one in read.items()}
 
 
 def _read(cases: Iterable[Case], read_one: Callable[[Case], _T]) -> dict[str, _T | str]:
-    """What `read_one` gives, by case, or why it cannot be read."""
+    """Results of `read_one` by case id, or why a case cannot be read."""
 
     def attempt(case: Case) -> _T | str:
         try:
@@ -83,7 +83,7 @@ def _read_label_map(case: Case) -> LabelMap:
     label_map, grid = case.read_reference()
     stored = label_map.transpose(2, 1, 0)  # the order of the file
     flat = stored.reshape(-1)
-    held = _Held(stored.shape)
+    held = _Sums(stored.shape)
     for start in range(0, flat.size, _PIECE):
         held.add(flat[start : start + _PIECE], start)
     values = frozenset(np.flatnonzero(held.counts).tolist())
@@ -95,14 +95,13 @@ def _read_label_map(case: Case) -> LabelMap:
     return LabelMap(values, tumour_slices, key, grid.notes, outline)
 
 
-class _Held:
-    """What a label map (K, J, I) holds, added up in pieces so that no copy of it is made.
+class _Sums:
+    """Counts, hash and sums of a label map (K, J, I), added piece by piece without a copy.
 
     Attributes:
-        counts: Voxels of each value.
-        digest: A hash of which voxels are labelled, integers being counted in the order they
-            occur in.
-        sums: Of the K, J and I of labelled voxels, and of their squares.
+        counts: Number of voxels of each value.
+        digest: Hash of the labelled voxels, with labels numbered in their order of occurrence.
+        sums: Sums of the indices K, J and I of labelled voxels, and of the squared indices, (2, 3).
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -118,8 +117,8 @@ class _Held:
         return int(self.counts[1:].sum())
 
     def add(self, piece: npt.NDArray[np.uint8], start: int) -> None:
-        """Add the voxels from `start` on."""
-        # Few voxels are labelled: to work on these alone is many times faster.
+        """Add a piece of the flattened label map that starts at index `start`."""
+        # Few voxels are labelled, so it is many times faster to work on these alone.
         places = np.flatnonzero(piece)
         labels = piece[places]
         self.counts[0] += piece.size - places.size
@@ -134,8 +133,8 @@ class _Held:
             self.sums[:, axis] += indices.sum(), np.square(indices, dtype=np.float64).sum()
 
 
-def _outline(held: _Held, grid: Grid) -> tuple[float, ...]:
-    """Volume, centre and spread of what is labelled, whichever way the axes are stored."""
+def _outline(held: _Sums, grid: Grid) -> tuple[float, ...]:
+    """Log volume, centre and spread of the labelled voxels, for any order of the stored axes."""
     mean, squares = held.sums[:, ::-1] / held.labelled
     spread = np.sqrt(np.maximum(squares - mean**2, 0))
     mean = np.where(grid.ras_signs < 0, np.array(grid.shape) - 1 - mean, mean)
@@ -149,18 +148,18 @@ def _read_case(case: Case) -> LabelMap | None:
 
 
 def empty_regions(values: Mapping[str, Values], schemes: Mapping[str, str]) -> tuple[str, ...]:
-    """Warnings where label maps, or one of their regions, are empty in all or most cases.
+    """Warnings if label maps, or a region of them, are empty in all or most cases.
 
     Args:
-        values: Of the label map of each case.
-        schemes: Label scheme of each case.
+        values: Values of the label map by case id.
+        schemes: Label scheme by case id.
     """
     total = len(values)
     empty = sum(held <= {0} for held in values.values())
     if empty == total:
         return (
             f"all {total} label maps are empty (0 everywhere): nothing can be learnt from them, "
-            "and a model that finds nothing would score 1; give label maps that hold the tumours",
+            "and a model that finds nothing would score 1; give label maps with tumours",
         )
     warnings = []
     if 2 * empty > total:

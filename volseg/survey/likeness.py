@@ -1,7 +1,7 @@
-"""Cases that are one scan though their files differ: compressed again, in another type, mirrored.
+"""Cases that show the same scan in different files: compressed again, another type, mirrored.
 
-Their label maps may have been corrected. Cases with label maps of similar size and place are rare,
-so only the images of those are read and compared.
+Their label maps may differ by corrections. Few cases have label maps of similar size and place, so
+only the images of these cases are read and compared.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from volseg.errors import VolsegError
 from volseg.images.background import thinned
 from volseg.survey.label_maps import LabelMap
 
-# Label maps are similar within these: logarithm of the volume, centre and spread in voxels.
+# Largest differences of similar label maps: logarithm of the volume, centre and spread in voxels.
 _TOLERANCE = np.array([0.1, *[4.0] * 3, *[3.0] * 3])
-# Correlation of grey values; T1 of two persons in one space: 0.91 at most among eight BraTS cases.
+# Correlation of the grey values of the same scan; T1 of two patients: at most 0.91 in eight BraTS
+# cases.
 _SAME = 0.98
 
 
@@ -27,8 +28,8 @@ def alike(cases: Iterable[Case], label_maps: Mapping[str, LabelMap]) -> list[tup
     """Pairs of cases with similar label maps and the same image.
 
     Args:
-        cases: Some of them; of those with one and the same label map, the first counts.
-        label_maps: By `case_id`.
+        cases: Cases to compare; of cases with the same label map, only the first is compared.
+        label_maps: Facts of label maps by case id.
     """
     first = {one.key: case for case in cases if (one := label_maps.get(case.case_id))}
     members = [case for key, case in first.items() if key and label_maps[case.case_id].outline]
@@ -44,7 +45,7 @@ def alike(cases: Iterable[Case], label_maps: Mapping[str, LabelMap]) -> list[tup
 def _have_same_image(
     one: Case, two: Case, seen: dict[tuple[str, str], npt.NDArray[np.float64] | None]
 ) -> bool:
-    """Whether a channel of both is the same but for a factor; `seen` has what was read."""
+    """Whether a channel correlates in both cases; `seen` keeps the images that were read."""
     for channel in (name for name in one.channels if name in two.channels):
         for case in (one, two):
             if (case.case_id, channel) not in seen:
@@ -56,7 +57,7 @@ def _have_same_image(
 
 
 def _sample(case: Case, channel: str) -> npt.NDArray[np.float64] | None:
-    """Voxels of a channel in one orientation; None if it cannot be read."""
+    """Some voxels of a channel in RAS orientation; None if it cannot be read."""
     try:
         images = case.read_images([channel])
     except VolsegError:
@@ -67,7 +68,7 @@ def _sample(case: Case, channel: str) -> npt.NDArray[np.float64] | None:
 def _are_same(one: npt.NDArray[np.float64], two: npt.NDArray[np.float64]) -> bool:
     if one.shape != two.shape:
         return False
-    # What is outside of every head is no evidence.
+    # Background correlates in all scans, so only tissue counts.
     tissue = (one != _most_frequent(one)) | (two != _most_frequent(two))
     first, second = one[tissue], two[tissue]
     if first.size < 2 or not first.std() or not second.std():

@@ -1,4 +1,4 @@
-"""Warnings where folds may put scans of one patient on both sides, since names do not show it."""
+"""Warnings that scans of one patient may be in training and validation, unseen in file names."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from volseg.cases.case import Case
 from volseg.cases.layouts import Layout, release_of
 
-# Names that end in a small number may count patients or examinations; after one with digits in it
-# rather the latter.
+# A name that ends in a small number may count patients or examinations; if other digits come before
+# it, rather examinations.
 _COUNTED = re.compile(r"(?P<patient>.*\d.*?)[-_.]\d{1,2}")
-# More cases than a patient has examinations.
+# Largest number of examinations of a patient.
 _MOST = 10
 _FOLDERS = 3
 
@@ -20,12 +20,12 @@ _FOLDERS = 3
 def doubts(
     cases: Sequence[Case], layout_of: Mapping[str, Layout], *, by_pattern: bool
 ) -> tuple[str, ...]:
-    """Warnings where scans of one patient may lie in training and in validation.
+    """Warnings that scans of one patient may be in training and in validation.
 
     Args:
         cases: Cases to train on.
-        layout_of: Layout of each, by `case_id`.
-        by_pattern: Whether the user says by a pattern where names hold the patient.
+        layout_of: Layout by case id.
+        by_pattern: Whether the user gave a pattern that finds the patient in names.
     """
     found = [] if by_pattern and _are_matched(cases) else [unmatched_releases(cases)]
     if not by_pattern:
@@ -34,7 +34,7 @@ def doubts(
 
 
 def _are_matched(cases: Iterable[Case]) -> bool:
-    """Whether some patient has cases of several releases."""
+    """Whether any patient has cases of several releases."""
     releases: dict[str, set[str]] = defaultdict(set)
     for case in cases:
         if release := release_of(case.case_id):
@@ -43,7 +43,7 @@ def _are_matched(cases: Iterable[Case]) -> bool:
 
 
 def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, Layout]) -> str | None:
-    """A warning where names of images hold no patient."""
+    """Warning if the names of images do not contain the patient; else None."""
     unknown = sum(
         layout_of[case.case_id].patients == "unknown" and case.patient_id == case.case_id
         for case in cases
@@ -51,29 +51,29 @@ def unknown_patients(cases: Iterable[Case], layout_of: Mapping[str, Layout]) -> 
     if not unknown:
         return None
     return (
-        f"no patient is known for {unknown} images: each counts as a patient of its own. "
-        "Neighbouring slices of one person may then lie in training and in validation, and scores "
-        "will be too good. If file names contain the patient, say how: --patient-regex REGEX"
+        f"no patient is known for {unknown} images: each counts as a separate patient. "
+        "Neighbouring slices of a patient may then be in training and in validation, and scores "
+        "will be too good. If file names contain the patient, give --patient-regex REGEX"
     )
 
 
 def unmatched_releases(cases: Iterable[Case]) -> str | None:
-    """A warning where releases are combined that hold the same patients under other names."""
+    """Warning if combined releases may hold the same patients under other names; else None."""
     releases = sorted({release for case in cases if (release := release_of(case.case_id))})
     if len(releases) < 2:
         return None
     by_number = {"BraTS 2021", "BraTS-GLI of 2023 and later"} == set(releases)
     how = "names match by number alone" if by_number else "names do not show"
     return (
-        f"{', '.join(releases)} are combined: one may hold patients of another under other names, "
-        f"which {how}. The same person may then lie in training and in validation, and scores will "
+        f"{', '.join(releases)} are combined: they may hold the same patients under different "
+        f"names, which {how}. A patient may then be in training and in validation, and scores will "
         "be too good; give the patient of each case in a data list or with --patient-regex, or use "
         "one release"
     )
 
 
 def perhaps_one_patient(cases: Iterable[Case], layout_of: Mapping[str, Layout]) -> str | None:
-    """A warning where unknown names or folders look as if they counted examinations of patients."""
+    """Warning if unknown names or folders seem to count examinations of a patient; else None."""
     counted: dict[str, list[str]] = defaultdict(list)
     beside: dict[object, list[str]] = defaultdict(list)
     for case in cases:
@@ -94,5 +94,5 @@ def perhaps_one_patient(cases: Iterable[Case], layout_of: Mapping[str, Layout]) 
     first, second, *_ = groups[0]
     return (
         f"cases such as {first} and {second} count as different patients; if they are examinations "
-        "of one, say how to find the patient in names: --patient-regex REGEX"
+        "of one patient, give a pattern that finds the patient in names: --patient-regex REGEX"
     )

@@ -1,4 +1,4 @@
-"""Images that hold the same bytes under two names."""
+"""Image files with the same bytes under two names."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from volseg.cases.case import Case
 
 _SAMPLE, _SAMPLES = 1 << 16, 4
-# An empty slice is a small file, and much the same in every patient.
+# Empty slices are small files, and almost the same for all patients.
 _SMALLEST = 1 << 12
 _UNIFORM = 0.99
 
 
 def image_keys(cases: Iterable[Case]) -> dict[str, frozenset[Hashable]]:
-    """Keys that cases share if an image of both holds the same bytes; cases without one are absent.
+    """Keys by case id; two cases share a key if they share an image with the same bytes.
 
-    Files are compared by size, and those of one size by samples of 64 KiB, so that thousands of
-    volumes take seconds. Images of a few bytes, or of one value, are no evidence. A stack is
-    compared as a whole.
+    Files are compared by size, and files of the same size by samples of 64 KiB, so that thousands
+    of volumes take seconds. Images of a few bytes or of a single value are ignored. A stack of
+    slices is compared as a whole.
     """
     by_size: dict[tuple[int, ...], list[tuple[Case, tuple[Path, ...]]]] = defaultdict(list)
     for case in cases:

@@ -1,4 +1,4 @@
-"""The label scheme of cases, by file names and label values; where both leave it open, the user."""
+"""Label schemes of cases, decided by file names and label values, or else by the user."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from volseg.errors import LabelError
 from volseg.labels import LABEL_SCHEMES, get_scheme, schemes_fitting
 from volseg.words import cases_in_words
 
-#: `labels` that leaves the meaning of the label maps to the config, which may define its own.
+#: Value of `labels` that leaves the label scheme to the config, which may define its own scheme.
 FROM_CONFIG = "config"
 
-_REMEDY = f"say it with --labels NAME, or with --labels {FROM_CONFIG} if the config is to say it"
+_REMEDY = f"give --labels NAME, or --labels {FROM_CONFIG} if the config defines the scheme"
 #: Values of a label map.
 Values = frozenset[int]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Cases whose label scheme has one source: file names, a `dataset.json`, the user.
+    """Cases whose label scheme has the same source: file names, a `dataset.json` or the user.
 
     Attributes:
-        source: What decides the scheme, in words.
-        schemes: Schemes that the source allows; empty: any.
-        values: Values of each label map, by case.
+        source: Source of the scheme, in words.
+        schemes: Names of the schemes that the source allows; empty: any scheme.
+        values: Values of each label map by case id.
     """
 
     source: str
@@ -38,7 +38,7 @@ class Group:
 def group_cases(
     cases: Iterable[Case], values: Mapping[str, Values], layout_of: Mapping[str, Layout]
 ) -> list[Group]:
-    """Cases by the source of their label scheme."""
+    """Cases grouped by the source of their label scheme."""
     groups: dict[tuple[str, tuple[str, ...]], dict[str, Values]] = defaultdict(dict)
     for case in cases:
         layout = layout_of[case.case_id]
@@ -55,24 +55,25 @@ def decide_schemes(
     layout_of: Mapping[str, Layout],
     asked: str | None,
 ) -> tuple[list[Group], dict[str, str]]:
-    """Cases by the source of their label scheme, and the scheme of each.
+    """Groups of cases by the source of their label scheme, and the scheme by case id.
 
     Args:
-        cases: Some of them.
-        values: Of each label map that could be read, by `case_id`.
-        layout_of: Layout of each case, by `case_id`.
-        asked: Name of the scheme that the user gave, or `FROM_CONFIG`; None: names and values.
+        cases: Cases; cases without an entry in `values` are ignored.
+        values: Values of each readable label map by case id.
+        layout_of: Layout by case id.
+        asked: Name of the scheme that the user gave, or `FROM_CONFIG`; None: decided by file names
+            and values.
 
     Raises:
-        LabelError: If the values contradict the user, or leave the scheme of cases open.
+        LabelError: If the values contradict the user, or the scheme of a case cannot be decided.
     """
     if asked is not None:
         meant = [] if asked == FROM_CONFIG else schemes_meant(asked, values.values())
         if meant:
             raise LabelError(
-                f"--labels {asked} is contradicted: the label maps hold the values "
+                f"--labels {asked} does not fit: the label maps hold the values "
                 f"{values_in_words(values.values())}, which all fit {' or '.join(meant)}",
-                remedy="say the scheme that they are in, or correct the label maps that are not",
+                remedy="give the scheme of the label maps, or correct the label maps",
             )
         return [Group("as asked for", (), values)], dict.fromkeys(values, asked)
     readable = [case for case in cases if case.case_id in values]
@@ -81,14 +82,14 @@ def decide_schemes(
 
 
 def schemes_of(groups: Iterable[Group], remedy: str) -> dict[str, str]:
-    """Label scheme of each case.
+    """Label scheme by case id.
 
     Args:
-        groups: Cases by the source of their scheme.
-        remedy: How the user can name a scheme that stays open.
+        groups: Cases grouped by the source of their scheme.
+        remedy: How the user can give the scheme, for the error.
 
     Raises:
-        LabelError: If the scheme of a group stays open.
+        LabelError: If the scheme of a group cannot be decided.
     """
     schemes: dict[str, str] = {}
     unclear = []
@@ -109,13 +110,13 @@ def schemes_of(groups: Iterable[Group], remedy: str) -> dict[str, str]:
 
 
 def _scheme_of(group: Group) -> str | None:
-    """The one scheme that names and values leave, or None."""
+    """The only scheme that fits file names and values; None if it cannot be decided."""
     fitting = [
         values
         for values in group.values.values()
         if not set(group.schemes).isdisjoint(schemes_fitting(values))
     ]
-    # A few bad label maps are left out; where most do not fit, the names mislead.
+    # A few bad label maps are left out; if most do not fit, the file names mislead.
     if 2 * len(fitting) < len(group.values) or not group.schemes:
         return None
     if len(group.schemes) == 1:
@@ -124,21 +125,21 @@ def _scheme_of(group: Group) -> str | None:
     seen = _union(fitting)
     possible = schemes_fitting(seen)
     first, second = (LABEL_SCHEMES[name] for name in group.schemes)
-    # Without a value of one scheme alone, both must give the shared values one meaning.
+    # If no value belongs to one scheme alone, both schemes must agree on the shared values.
     compatible = first.regions.items() <= second.regions.items()
     if first.name in possible:
         return first.name if compatible else None
-    # Label maps with the values of 2022 under new names look as if they had resection cavities.
+    # Label maps with values of 2022 under new file names seem to have resection cavities.
     if second.name not in possible or (compatible and "brats2021" in possible):
         return None
     return second.name
 
 
 def schemes_meant(scheme: str, values: Iterable[Values]) -> list[str]:
-    """Schemes with the same regions that fit all label maps, where `scheme` does not.
+    """Schemes with the same regions that fit all label maps, if `scheme` does not fit all.
 
-    If only the label maps that contradict `scheme` were left out, the evidence would go with them:
-    of a set of 2021 that writes 3 for the enhancing tumour, cases without that tumour would stay.
+    Leaving out only the label maps that contradict `scheme` would hide a wrong scheme: of cases
+    called 2021 that store enhancing tumour as 3, only cases without that tumour would remain.
 
     >>> schemes_meant("brats2021", [frozenset({0, 1, 2, 3}), frozenset({0, 2})])
     ['brats2023', 'msd']
@@ -158,7 +159,7 @@ def schemes_meant(scheme: str, values: Iterable[Values]) -> list[str]:
 
 
 def values_in_words(values: Iterable[Values]) -> str:
-    """All values of some label maps.
+    """Union of the values of label maps, in words.
 
     >>> values_in_words([frozenset({0, 2}), frozenset({0, 1})])
     '0 1 2'
@@ -171,7 +172,7 @@ def _union(values: Iterable[Values]) -> Values:
 
 
 def decisions_in_words(groups: Iterable[Group], schemes: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each group: the scheme of its listed cases, and its source."""
+    """A sentence for each group, with the scheme of its listed cases and the source."""
     sentences = []
     for group in groups:
         listed = {case_id: v for case_id, v in group.values.items() if case_id in schemes}

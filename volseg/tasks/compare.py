@@ -1,4 +1,4 @@
-"""`volseg compare`: runs side by side on the same patients; configs are trained first."""
+"""`volseg compare`: compare runs on the same patients; configs are trained first."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CompareResult:
-    """What was compared and what failed.
+    """A comparison, and the trainings that failed.
 
     Attributes:
-        comparison: The runs side by side.
+        comparison: Runs side by side.
         output: Folder of the tables and the picture.
-        failures: `(run, reason)` of each training that failed, and of cases that were left out.
+        failures: `(run, reason)` of each training that failed or left out a case.
     """
 
     comparison: Comparison
@@ -50,31 +50,30 @@ class CompareResult:
 def compare(
     sources: Sequence[PathLike], output: PathLike, overrides: Sequence[str] = ()
 ) -> CompareResult:
-    """Compare runs, training those that are given as configs, and write tables and a picture.
+    """Train the configs, compare them with the given runs, and write tables and a picture.
 
-    A config is trained into `output/runs/<name of the config>`. Where that holds a run that came
-    to its end, it is taken as it is; one that was stopped is resumed. Every config, data list and
-    folder is checked before the first training starts, and a training that fails does not stop
-    the next.
+    A config is trained into `output/runs/<name of the config>`. If that folder holds a finished
+    run, its scores are used; a stopped run is resumed. All configs, data lists and folders are
+    checked before the first training starts. If a training fails, the next training still starts.
 
     Args:
         sources: Run folders, folders that `evaluate` wrote, and configs; two or more.
-        output: Folder to write.
-        overrides: Words `key=value` for every config.
+        output: Folder for the results.
+        overrides: Words `key=value` for each config.
 
     Raises:
-        ConfigError: If there are fewer than two sources, one is no run and no config, two have one
-            name, or a config is not valid.
+        ConfigError: If there are fewer than two sources, a source is neither run nor config, two
+            sources have the same folder, or a config is not valid.
         DataListError: If a folder has no scores, or the runs share no region or no case.
         CheckpointError: If `output` holds a run of another experiment.
         OutputError: If the results cannot be written.
-        Stopped: If a signal that `signals.hold` notes has come; called again, it is resumed.
+        Stopped: If a signal that `signals.hold` notes arrived; the next call resumes.
     """
     sources, output = paths_of(sources), Path(output)
     check_outputs(output, [*TABLES, REPORT, PICTURE])
     planned = plan_sources(sources, output, overrides)
     given = {one.name: read_run(one.folder, one.name) for one in planned if one.config is None}
-    # What will never compare is said now, not after a day of training.
+    # Runs that cannot be compared are refused now, not after a day of training.
     line_up([given[o.name] if o.config is None else _expected(o, o.config) for o in planned])
     make_output(output, [*TABLES, REPORT, PICTURE])
     runs: list[ScoredRun] = []
@@ -93,15 +92,14 @@ def compare(
 
 
 def _expected(source: Source, config: ExperimentConfig) -> ScoredRun:
-    """Cases and regions, without scores, that the run of a config will have.
+    """Run of a config before its training: its cases and regions, without scores.
 
-    What would fail after hours is refused: no cases, no validation, another run in the folder,
-    weights for the encoder that cannot be used.
+    Errors that would stop the training after hours are raised here: no cases, no validation,
+    another run in the folder, encoder weights that cannot be used.
     """
     if config.data.fold is None:
         raise ConfigError(
-            f"{source.name}: data.fold is null, so nothing is validated and there is nothing to "
-            "compare",
+            f"{source.name}: data.fold is null, so there are no validation scores to compare",
             remedy="set data.fold=0",
         )
     check_hardware(config.training)
@@ -121,11 +119,11 @@ def _expected(source: Source, config: ExperimentConfig) -> ScoredRun:
 def _trained(
     source: Source, config: ExperimentConfig
 ) -> tuple[ScoredRun | None, list[tuple[str, str]]]:
-    """The run of a config, trained as far as need be, and what failed."""
+    """Run of a config, trained unless it is finished, and its failures as `(run, reason)`."""
     failures = []
     try:
         if has_ended(source.folder, config):
-            logger.info("%s is finished and is taken as it is", source.folder)
+            logger.info("%s is finished; its scores are used", source.folder)
         else:
             resume = bool(find_checkpoints(source.folder))
             logger.info("%s %s", "resuming" if resume else "training", source.folder)
@@ -139,7 +137,7 @@ def _trained(
         reason = str(error)
         logger.error("%s failed: %s", source.name, reason)
     except Exception as error:
-        # Whatever it is, the trainings that wait behind it are not lost for it.
+        # No error of one training may stop the trainings after it.
         reason = f"{type(error).__name__}: {error}"
         logger.exception("%s failed", source.name)
     return None, [*failures, (source.name, reason)]
@@ -161,5 +159,5 @@ def _with_costs(comparison: Comparison) -> Comparison:
         runs=runs,
         costs=dict(zip(models, measure_costs(list(models.values())), strict=True)),
         machine=machine_in_words(),
-        one_loss=all(loss == losses[0] for loss in losses),
+        same_loss=all(loss == losses[0] for loss in losses),
     )

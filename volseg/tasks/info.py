@@ -1,4 +1,4 @@
-"""`volseg info`: what a model, a run, a data list, a config, a scan, a folder or a result is."""
+"""`volseg info`: facts of a model, run, data list, config, scan, folder or result."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from volseg.survey.image_summary import scan_summary, slice_summary
 
 RESULTS = "results of volseg infer"
 
-# Of a run whose job has not begun.
+# Config of a run whose job has not started.
 _SUBMITTED = f"{FOLDER}/{CONFIG_FILE}"
 
 Describe = Callable[[Path], dict[str, Any]]
 
 
 def info(path: Path) -> dict[str, Any]:
-    """What the file or folder at `path` is and holds, as plain data for JSON.
+    """Facts of the file or folder at `path`, as plain data for JSON.
 
     Args:
         path: Model file, run folder, data list, config, NIfTI or 2D image, folder of scans,
             manifest of results, or scores.
 
     Returns:
-        `kind` and `path`, then what that kind of thing tells of itself. Spacings are in mm.
+        `kind` and `path`, then the facts of that kind. Spacings are in mm.
 
     Raises:
-        VolsegError: If there is nothing at `path`, or nothing that volseg knows, or it is damaged.
+        VolsegError: If `path` does not exist, is of an unknown kind, or is damaged.
     """
     if not path.exists():
         raise VolsegError(f"{path} does not exist", remedy="check the path", path=path)
@@ -65,7 +65,7 @@ def _kind(path: Path) -> tuple[str, Describe]:
         if path.name.lower().endswith(ending):
             return kind
     raise VolsegError(
-        f"{path} is none of the files that volseg knows",
+        f"{path} is no kind of file that volseg knows",
         remedy=(
             "give a model (.safetensors), a data list (.json), a config (.yaml), a NIfTI image "
             "(.nii, .nii.gz), a 2D image (.tif, .png, .jpg, .bmp), a manifest.json, a scores.json "
@@ -85,17 +85,17 @@ def _kind_of_json(path: Path) -> tuple[str, Describe]:
         return RESULTS, results_summary
     if {"summary", "cases", "empty_mask_policy"} <= keys:
         return "scores", scores_summary
-    # Of anything else, the reader of data lists says why it is none.
+    # For any other file, the reader of data lists explains why it is no data list.
     return "data list", list_summary
 
 
 def _model(path: Path) -> dict[str, Any]:
-    # Only a model needs torch, and a header of an image should be there at once.
+    # Imported here, as only models need torch, and the facts of an image should come at once.
     from volseg.model_file import load_model
     from volseg.model_header import read_model_header
 
     header = read_model_header(path).content
-    # Weights that cannot be used are no model, whatever the header says.
+    # The weights must be usable too, not only the header.
     model = load_model(path)
     return {
         "megabytes": round(path.stat().st_size / 1e6, 2),
@@ -118,7 +118,7 @@ def _run(path: Path) -> dict[str, Any]:
 
 
 def _job(path: Path) -> dict[str, Any]:
-    """The last job that was submitted for a folder, if one was."""
+    """Number and state of the last job that was submitted for a folder, if there is one."""
     job, state = job_of(path) or ("", "")
     return {"job": {"number": job, "state": state or "not in the queue"}} if job else {}
 

@@ -37,16 +37,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """What the user knows beyond the names of files.
+    """Facts that the user gives beyond file names.
 
     Attributes:
-        patient_regex: Finds the patient in the names of files; see `find_cases`.
-        spacing_mm: Size of a voxel of 2D slices along columns, rows and slices; None: not known.
+        patient_regex: Pattern of the patient in file names; see `find_cases`.
+        spacing_mm: Voxel size of 2D slices along columns, rows and slices; None: not known.
         table: CSV file with a row for each patient; see `read_patient_table`.
-        group_columns: Columns of `table` to list; None: those that group patients.
-        validation: Patients of fold 0, all others being in fold 1; empty: folds are drawn.
-        names: `CHANNEL=GLOB` of channels whose files have names that are not known.
-        label_name: Ending of the names of label maps, if it is not known.
+        group_columns: Columns of `table` to list; None: columns that group patients.
+        validation: Patients of fold 0, with all others in fold 1; empty: folds are drawn.
+        names: `CHANNEL=GLOB` of channels whose file names volseg does not know.
+        label_name: Ending of the names of label maps, if volseg does not know it.
     """
 
     patient_regex: str | None = None
@@ -63,16 +63,16 @@ DEFAULTS = SplitOptions()
 
 @dataclass(frozen=True)
 class SplitResult:
-    """A data list and how it came about.
+    """A data list, with notes for the user.
 
     Attributes:
-        path: Where the list was written.
-        finding: The listed cases, and all that was left out.
-        data_list: The list.
-        decisions: A sentence for each group of cases: its label scheme, and what told it.
-        notes: Sentences about patients, their table, and odd cases.
-        warnings: What makes scores on this list doubtful.
-        tumour_slices: Slices with any label but 0 of each labelled case, where there are stacks.
+        path: File of the list.
+        finding: Listed cases, and files and cases that were left out.
+        data_list: Content of the list.
+        decisions: A sentence for each group of cases, with its label scheme and the source.
+        notes: Notes on patients, their table, and odd cases.
+        warnings: Reasons to doubt scores on this list.
+        tumour_slices: Number of slices with any label but 0 by case id; empty without stacks.
     """
 
     path: Path
@@ -95,18 +95,19 @@ def split(
 ) -> SplitResult:
     """Write a data list of the cases in `folders`, in folds by patient.
 
-    Cases with a label map are for training, those without for testing. The values of every label
-    map are read and checked, and so are the sizes of 2D images; a case that cannot be used is left
-    out. Where there are stacks of slices, folds are alike in slices with tumour and institutions.
+    Cases with a label map are for training, cases without for testing. The values of all label maps
+    and the sizes of all 2D images are read and checked; a case that cannot be used is left out.
+    Folds of stacks have similar numbers of slices with tumour and of patients by institution.
 
     Args:
-        folders: Where to look, in any layout that `find_cases` knows.
-        output: JSON file to write; its folder is made.
+        folders: Folders to search, in any layout that `find_cases` knows.
+        output: JSON file to write; its folder is created if missing.
         folds: Number of folds.
-        labels: Label scheme of all label maps, or `FROM_CONFIG`; None: told by names and values.
-        seed: Another seed gives other folds.
-        channels: Contrasts that every case must have; None: see `find_cases`.
-        options: What the user knows beyond the names of files.
+        labels: Label scheme of all label maps, or `FROM_CONFIG`; None: decided by file names and
+            values.
+        seed: Seed of the random folds.
+        channels: Contrasts that each case must have; None: see `find_cases`.
+        options: Facts that the user gives beyond file names.
 
     Raises:
         ConfigError: If there is no label scheme called `labels`, or an option makes no sense.
@@ -155,16 +156,16 @@ def split(
 
 
 def _check_output(output: Path, folders: Sequence[Path], options: SplitOptions) -> None:
-    """Make the folder of the data list; refuse, with OutputError, what is no place for one."""
+    """Create the folder of the data list; OutputError if `output` must not be written."""
     if output.suffix.lower() != ".json":
         raise OutputError(
-            f"{output} does not end in .json, as a data list does", remedy="name it so", path=output
+            f"{output} does not end in .json", remedy="name it such as list.json", path=output
         )
     check_no_inputs([output], [*folders, *([options.table] if options.table else [])])
-    remedy = "choose another name with -o, or move it away"
+    remedy = "choose another name with -o, or move the file away"
     if output.exists() and not output.is_dir() and not is_data_list(output):
         raise OutputError(
-            f"{output} is there already and is no data list as volseg split wrote it",
+            f"{output} is there already and is no data list of volseg split",
             remedy=remedy,
             path=output,
         )
@@ -176,14 +177,15 @@ def _check_output(output: Path, folders: Sequence[Path], options: SplitOptions) 
 def _check_options(options: SplitOptions) -> None:
     if options.group_columns and options.table is None:
         raise ConfigError(
-            "--group-columns names columns of a table", remedy="give it with --table FILE.csv"
+            "--group-columns names columns of a table, but there is no table",
+            remedy="give --table FILE.csv",
         )
     if options.spacing_mm is not None:
         checked_spacing(options.spacing_mm)
 
 
 def _in_folds(cohort: Cohort, folds: int, seed: int, options: SplitOptions) -> tuple[Case, ...]:
-    """Labelled cases in folds; of stacks, alike in slices with tumour and institutions."""
+    """Labelled cases with folds; for stacks balanced by slices with tumour and institution."""
     cases = cohort.labelled
     try:
         if options.validation:
@@ -197,17 +199,17 @@ def _in_folds(cohort: Cohort, folds: int, seed: int, options: SplitOptions) -> t
 
 
 def _explained(problem: str, cohort: Cohort) -> str:
-    """The problem, after the cases that were left out, before those that became one patient."""
+    """The problem, with left-out cases before it and joined cases after it."""
     lost = [e for e in (*cohort.found.skipped, *cohort.lost) if e.case_id is not None]
-    told = f"{problem} ({'; '.join(cohort.joins)})" if cohort.joins else problem
+    with_joins = f"{problem} ({'; '.join(cohort.joins)})" if cohort.joins else problem
     if not lost:
-        return told
+        return with_joins
     which = "" if len(lost) == 1 else "the first of them, "
-    return f"{cases_in_words(len(lost))} left out ({which}{lost[0].sentence}), and {told}"
+    return f"{cases_in_words(len(lost))} left out ({which}{lost[0].sentence}), and {with_joins}"
 
 
 def _doubts(cohort: Cohort, training: Sequence[Case], options: SplitOptions) -> tuple[str, ...]:
-    """What makes scores on the list doubtful: empty regions, patients, backgrounds."""
+    """Reasons to doubt scores on the list: empty regions, patients, backgrounds."""
     values = cohort.values
     given = options.patient_regex is not None
     return (
@@ -222,7 +224,7 @@ def _is_table(entry: Skipped, table: Path | None) -> bool:
 
 
 def _channels(cases: Iterable[Case], wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """Channels of the list: those of its files if all hold the same, else those asked for."""
+    """Channels of all cases if they are the same, else the wanted channels."""
     held = {case.channels for case in cases}
     return held.pop() if len(held) == 1 else tuple(wanted or CHANNELS)
 
