@@ -686,7 +686,7 @@ LIST = {"volseg": 1, "name": "x", "channels": ["t1c"], "data_root": ".", "traini
         ),
         (
             {"training": [ENTRY | {"spacing_mm": [1.0, 1.0, 5.0]}]},
-            "case A has spacing_mm, but NIfTI files say theirs; leave it out",
+            "case A has spacing_mm, but NIfTI files hold their own; leave it out",
         ),
     ],
 )

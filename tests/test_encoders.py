@@ -198,7 +198,7 @@ def test_weights_of_another_encoder_are_refused_in_words(options, found, trained
         load_encoder_weights(fresh, path)
 
     assert str(path) in str(caught.value)
-    assert "; choose the network.encoder and network.encoder_width" in str(caught.value)
+    assert "; set network.encoder and network.encoder_width" in str(caught.value)
     after = fresh.encoder.backbone.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -217,13 +217,17 @@ def test_weights_in_2d_do_not_fit_an_encoder_in_3d(trained, tmp_path):
     [
         ("absent.pt", None, "cannot be read .*; correct network.encoder_weights"),
         ("absent.safetensors", None, "cannot be read .*; correct network.encoder_weights"),
-        ("text.pt", b"not weights", "are damaged or no state dict"),
-        ("empty.pt", b"", "are damaged or no state dict"),
-        ("half.pt", b"PK\x03\x04", "are damaged or no state dict"),
-        ("text.safetensors", b"not weights", "are damaged or no state dict"),
-        ("list.pt", [1, 2], "not a state dict, names with tensors, but a list of other things"),
-        ("whole.pt", nn.Conv2d(1, 1, 1), r"tensors alone, .* may run code; save `network\.state_d"),
-        ("dict.pt", {"epoch": 3}, "not a state dict, names with tensors, but a dict of other"),
+        ("text.pt", b"not weights", "are damaged or not a state dict"),
+        ("empty.pt", b"", "are damaged or not a state dict"),
+        ("half.pt", b"PK\x03\x04", "are damaged or not a state dict"),
+        ("text.safetensors", b"not weights", "are damaged or not a state dict"),
+        ("list.pt", [1, 2], "not a state dict of names and tensors, but a list of other things"),
+        (
+            "whole.pt",
+            nn.Conv2d(1, 1, 1),
+            r"state dict of tensors; .* may run code; save `network\.state_d",
+        ),
+        ("dict.pt", {"epoch": 3}, "not a state dict of names and tensors, but a dict of other"),
     ],
 )
 def test_a_file_without_weights_is_refused_in_words(name, content, message, tmp_path):

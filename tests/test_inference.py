@@ -676,7 +676,7 @@ def test_options_of_the_first_model_count_and_those_of_others_are_told_of(thresh
     ("scores", "doubt"),
     [
         ({"dice/WT": 0.9, "dice/TC": 0.8, "dice/ET": 0.1}, None),
-        ({}, "was not validated, so how well it segments is not known"),
+        ({}, "was not validated, so its quality is unknown"),
         ({"loss": 0.3, "epoch": 3}, "was not validated"),
         ({"dice/WT": None}, "was not validated"),
         # Of three cases one has no ET, so that the mean is 0.333.
@@ -686,7 +686,7 @@ def test_options_of_the_first_model_count_and_those_of_others_are_told_of(thresh
         ),
         (
             {"dice/WT": 0.9, "dice/TC": 0.0312, "dice/ET": 0.0},
-            "finds nothing, or next to nothing, of TC, ET: Dice 0.031, 0.000 in its own validation",
+            "finds almost nothing of TC, ET: Dice 0.031, 0.000 in its own validation",
         ),
     ],
 )

@@ -373,9 +373,7 @@ def test_a_manifest_of_another_form_is_refused(tmp_path, change):
 
 def test_a_model_that_finds_nothing_and_one_that_cannot_be_used_are_told_of(tmp_path):
     model = write_model(tmp_path / "m.safetensors", scores={"dice/WT": 0.0})
-    assert info(model)["doubts"] == [
-        "finds nothing, or next to nothing, of WT: Dice 0.000 in its own validation"
-    ]
+    assert info(model)["doubts"] == ["finds almost nothing of WT: Dice 0.000 in its own validation"]
 
     state = load_file(model)
     next(iter(state.values())).view(-1)[0] = np.nan

@@ -640,7 +640,7 @@ def test_of_the_table_of_tcga_clusters_and_grade_are_kept(real_data):
         (
             TABLE,
             ("sex", "age"),
-            "has no column sex; choose of MethylationCluster, grade, age, note",
+            "has no column sex; choose from MethylationCluster, grade, age, note",
         ),
         (TABLE + "a,,,,\n", None, "has two rows of patient a; keep one"),
         ("id,x\na,1\n", None, "no column with 2 to 10 different values; name columns with"),

@@ -1,7 +1,7 @@
-"""A model in one file that answers for itself: weights, config, label scheme, measured scores.
+"""Model files: weights, config, label scheme and measured scores in one file.
 
-The file is safetensors: a JSON header and raw numbers. Opening one runs no code, so a model from a
-stranger is safe to look at. All that volseg adds lies under one key of the header.
+The format is safetensors: a JSON header and raw numbers. Opening a file runs no code, so models
+from strangers are safe to open. All entries of volseg are under one key of the header.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ from volseg.model_header import FORMAT, KEY, ModelHeader, describe_scheme, doubt
 from volseg.networks import build_network, network_forms
 from volseg.networks.weights import Form, misfits, unusable
 
-# What safetensors and torch call a type of numbers.
+# Types of numbers: names of safetensors -> names of torch.
 _DTYPES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16"}
 _DTYPES |= {"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8"}
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network and what is known of it.
+    """A trained network with its config and scores.
 
     Args:
         network: The network with its weights, on the CPU, in evaluation mode.
-        config: Config it was trained with: channels, label scheme, spacing, window and the rest.
-        scores: Scores measured when it was saved.
-        version: Version of volseg that saved it.
-        sha256: Hash of the file.
+        config: Config of the training: channels, label scheme, spacing, window and all other
+            options.
+        scores: Scores measured when the model was saved.
+        version: Version of volseg that saved the model.
+        sha256: SHA-256 of the file, in hexadecimal.
         path: The file.
     """
 
@@ -53,7 +54,7 @@ class Model:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why the model may be of no use, by its own scores."""
+        """Reasons to doubt the model, by its own scores."""
         return doubts(self.scores, tuple(self.config.labels.regions))
 
 
@@ -63,10 +64,10 @@ def save_model(
     config: ExperimentConfig,
     scores: Mapping[str, Any],
 ) -> None:
-    """Write a model file, whole or not at all; the same arguments give the same bytes.
+    """Write a model file atomically; equal arguments give equal bytes.
 
     Args:
-        path: File to write, by habit `model.safetensors`.
+        path: File to write, usually `model.safetensors`.
         state_dict: Weights of `build_network` for this config.
         config: Config of the run.
         scores: Measured scores, plain data for JSON.
@@ -83,7 +84,7 @@ def save_model(
         "labels": describe_scheme(config.labels),
         "spacing_mm": list(config.data.spacing_mm),
         "scores": dict(scores),
-        # Names of a cluster are not for those who get the model.
+        # The names of a cluster do not concern users of the model.
         "config": {name: of for name, of in config.to_dict().items() if name != "slurm"},
         "shared": shared,
         "weights_sha256": _weights_sha256(tensors, shared),
@@ -102,12 +103,12 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         The model, on the CPU, ready for inference.
 
     Raises:
-        ModelError: If the file is missing, damaged, of another kind, newer than this volseg,
-            contradicts itself, or if its weights do not fit its config or cannot be used.
-        ResourceError: If the network does not fit into memory.
+        ModelError: If the file is missing, damaged, not a model file, newer than this volseg or
+            contradictory, or if its weights do not fit its config or are not usable.
+        ResourceError: If memory is too small for the network.
     """
     header = read_model_header(path)
-    # Before anything is allocated: the config of a damaged file may ask for any size.
+    # Before any allocation: the config of a damaged file may demand any size.
     _check_forms(header)
     config, content = header.config, header.content
     network = build_network(
@@ -137,7 +138,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _check_forms(header: ModelHeader) -> None:
-    """Refuse weights that are not those of the network of the config, by name, shape and type."""
+    """Raise ModelError if names, shapes or types of the weights do not fit the config."""
     config, content = header.config, header.content
     found = {
         name: Form(shape, _DTYPES.get(dtype, dtype))
@@ -156,7 +157,7 @@ def _check_forms(header: ModelHeader) -> None:
     )
     problem = misfits(found | shared, own)
     if not problem and shared.keys() != content["shared"].keys():
-        problem = "has one tensor under two names, of which both are stored or none is"
+        problem = "has one tensor under two names, but stores both or neither of them"
     if problem:
         raise ModelError(
             f"the weights in {header.file} do not fit the network {config.network.name} of its "
@@ -182,7 +183,7 @@ def _check_values(
 
 
 def _weights_sha256(tensors: Mapping[str, torch.Tensor], shared: Mapping[str, str]) -> str:
-    """SHA-256 of names, shapes, types and values, whatever their order."""
+    """SHA-256 of names, shapes, types and values, independent of their order."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -195,7 +196,7 @@ def _weights_sha256(tensors: Mapping[str, torch.Tensor], shared: Mapping[str, st
 def _distinct(
     state_dict: Mapping[str, torch.Tensor],
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Each tensor once, and the other names of those that a network holds under several."""
+    """Each tensor once, and the name in use for each further name of a shared tensor."""
     tensors: dict[str, torch.Tensor] = {}
     shared: dict[str, str] = {}
     names: dict[tuple[object, ...], str] = {}

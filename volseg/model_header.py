@@ -1,4 +1,4 @@
-"""What a model file says of itself before its weights: read without torch, and checked."""
+"""The header of a model file, read without torch, and its checks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from volseg.labels import LabelScheme
 from volseg.words import cut, reason, shown
 
 FORMAT = 1
-#: Key of the header under which all lies that volseg adds.
+#: Key of the safetensors header that holds all entries of volseg.
 KEY = "volseg"
-#: A mean Dice below this is that of a model that finds next to nothing.
+#: A model with a lower mean Dice finds almost nothing.
 LITTLE_DICE = 0.1
 
-# A header of volseg has some 10 kB; that of safetensors may have 100 MB.
+# A header of volseg has about 10 kB; safetensors allows 100 MB.
 _MOST_CHARACTERS = 2**22
 _OTHER_KINDS = {
     b"PK\x03\x04": "a PyTorch checkpoint or another zip archive",
@@ -36,7 +36,7 @@ _OTHER_KINDS = {
 
 
 class _Schema(BaseModel):
-    """What every header of format 1 has."""
+    """Entries of every header of format 1."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -53,7 +53,7 @@ class _Schema(BaseModel):
 
 @dataclass(frozen=True)
 class ModelHeader:
-    """The header of a model file, checked.
+    """A checked header of a model file.
 
     Attributes:
         file: The model file.
@@ -61,8 +61,7 @@ class ModelHeader:
             out), `spacing_mm`, `scores`, `config`, `shared` (names of one tensor) and, unless an
             earlier volseg wrote it, `weights_sha256`.
         config: The config.
-        tensors: Shape and type of each tensor that the file holds, the type in the words of
-            safetensors, such as `F32`.
+        tensors: Shape and type of each tensor in the file; types as in safetensors, such as `F32`.
     """
 
     file: Path
@@ -72,14 +71,14 @@ class ModelHeader:
 
 
 def read_model_header(path: str | os.PathLike[str]) -> ModelHeader:
-    """Read what a model file says of itself, without its weights.
+    """Read and check the header of a model file, without its weights.
 
     Args:
         path: Model file, or the folder of the run that holds it.
 
     Raises:
-        ModelError: If the file is missing, damaged, of another kind, newer than this volseg,
-            or contradicts itself.
+        ModelError: If the file is missing, damaged, not a model file, newer than this volseg, or
+            contradictory.
     """
     file = model_file(path)
     _refuse_other_kinds(file)
@@ -105,17 +104,17 @@ def read_model_header(path: str | os.PathLike[str]) -> ModelHeader:
 
 
 def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]:
-    """Why a model may be of no use, by the scores of its own validation.
+    """Reasons to doubt a model, by the scores of its own validation.
 
     >>> doubts({"dice/WT": 0.9, "dice/ET": 0.0}, ["WT", "ET"])
-    ('finds nothing, or next to nothing, of ET: Dice 0.000 in its own validation',)
+    ('finds almost nothing of ET: Dice 0.000 in its own validation',)
     """
     dice = {region: scores.get(f"dice/{region}") for region in regions}
     known = {region: value for region, value in dice.items() if isinstance(value, int | float)}
     if not known:
-        return ("was not validated, so how well it segments is not known",)
-    told = scores.get("doubts")
-    sentences = [str(one) for one in told] if isinstance(told, list) else []
+        return ("was not validated, so its quality is unknown",)
+    recorded = scores.get("doubts")
+    sentences = [str(doubt) for doubt in recorded] if isinstance(recorded, list) else []
     found = [f"by its own validation: {cut(sentence, 200)}" for sentence in sentences]
     little = {
         region: value
@@ -125,14 +124,13 @@ def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]
     if little:
         values = ", ".join(f"{value:.3f}" for value in little.values())
         found.append(
-            f"finds nothing, or next to nothing, of {', '.join(little)}: Dice {values} in its own "
-            "validation"
+            f"finds almost nothing of {', '.join(little)}: Dice {values} in its own validation"
         )
     return tuple(found)
 
 
 def describe_scheme(scheme: LabelScheme) -> dict[str, Any]:
-    """A label scheme written out as plain data for JSON, as a config may hold it."""
+    """A label scheme as plain data for JSON, in the form of a config."""
     return {
         "name": scheme.name,
         "labels": {str(value): name for value, name in scheme.labels.items()},
@@ -165,7 +163,7 @@ def _no_model_yet(run: Path) -> ModelError:
             f"{folds[0].parent}, or several, each by -m"
         )
     return ModelError(
-        f"the run in {run} has no model yet, as it did not come to its first validation; "
+        f"the run in {run} has no model yet, as it did not reach its first validation; "
         f"if it was stopped, resume it with: {resume_command(run)}"
     )
 
@@ -176,7 +174,7 @@ def _refuse_other_kinds(file: Path) -> None:
             start = stream.read(9)
     except OSError as error:
         raise ModelError(f"{file} cannot be read ({reason(error)}); check it") from None
-    # safetensors begins with eight bytes for the length of the header, then the header, JSON.
+    # A safetensors file begins with eight bytes (length of the header), then the JSON header.
     if start[8:] == b"{":
         return
     kinds = [kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)]
@@ -185,7 +183,7 @@ def _refuse_other_kinds(file: Path) -> None:
 
 
 def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What volseg wrote into the header; ModelError if it is not as volseg writes it."""
+    """Entries of volseg in the header; ModelError if they are not valid."""
     if KEY not in metadata:
         raise ModelError(
             f"{file} is a safetensors file, but not one of volseg; give the {MODEL_FILE} of a run"
@@ -221,13 +219,13 @@ def _no_header(file: Path, why: str) -> ModelError:
 
 
 def _check_agreement(file: Path, content: Mapping[str, Any], config: ExperimentConfig) -> None:
-    """Refuse a file whose config says other than the file itself: one of the two is wrong."""
-    told = {
+    """Raise ModelError if the config contradicts other entries of the header."""
+    stated = {
         "labels": (_in_order(content["labels"]), "labels", describe_scheme(config.labels)),
         "channels": (content["channels"], "data.channels", list(config.data.channels)),
         "spacing_mm": (content["spacing_mm"], "data.spacing_mm", list(config.data.spacing_mm)),
     }
-    for name, (found, option, wanted) in told.items():
+    for name, (found, option, wanted) in stated.items():
         if found != (_in_order(wanted) if isinstance(wanted, dict) else wanted):
             raise ModelError(
                 f"{file} contradicts itself: {name} is {shown(content[name])}, but config.{option} "
@@ -236,6 +234,6 @@ def _check_agreement(file: Path, content: Mapping[str, Any], config: ExperimentC
 
 
 def _in_order(scheme: Mapping[str, Any]) -> Any:
-    """A scheme of which the order of regions counts too: so are the channels of the output."""
+    """A scheme with its regions as a list, since their order is that of the output channels."""
     regions = scheme.get("regions")
     return {**scheme, "regions": list(regions.items()) if isinstance(regions, dict) else regions}

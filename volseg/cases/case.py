@@ -1,6 +1,7 @@
-"""A case: one examination, of whichever kind its files are.
+"""A case: one examination, with files of any kind.
 
-Readers of images are imported once a file is read: they take longer to load than a data list.
+Readers of images are imported only when a file is read: their import takes longer than reading a
+data list.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ class Case(ABC):
     Attributes:
         case_id: Name of the examination.
         patient_id: Name of the person; all cases of a person share a fold.
-        images: Files of the images, in the order that the kind of case says.
-        channels: What the files hold.
+        images: Files of the images, in the order of the kind of case.
+        channels: Names of the channels in the files.
         label: Files of the label map; empty if there is none.
         labels: Name of the label scheme of `label`; None: that of the config.
-        fold: Share of the cross-validation.
-        groups: What else is known of the patient, such as `{"institution": "CS"}`.
+        fold: Number of the fold in the cross-validation.
+        groups: Groups of the patient, such as `{"institution": "CS"}`.
     """
 
     case_id: str
@@ -48,57 +49,58 @@ class Case(ABC):
     fold: int | None = None
     groups: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    #: What the files are, in a word.
+    #: Name of the kind of files, such as `slices`.
     kind: ClassVar[str]
-    #: Whether the files say which way the patient lies.
+    #: Whether the files record the orientation of the patient.
     is_oriented: ClassVar[bool]
-    #: How a prediction on another grid is made to fit.
+    #: Remedy for a prediction on another grid.
     grid_remedy: ClassVar[str]
 
     @property
     def place(self) -> Path:
-        """The image, or the folder of several."""
+        """The image file, or the folder of several files."""
         return self.images[0] if len(self.images) == 1 else self.images[0].parent
 
     @property
     def spacing_mm(self) -> SpacingMm | None:
-        """Size of a voxel as the data list says it, of files that do not."""
+        """Size of a voxel from the data list, for files without one."""
         return None
 
     @property
     @abstractmethod
     def has_size(self) -> bool:
-        """Whether the size of a voxel is known; without it, there are no mm and no ml."""
+        """Whether the size of a voxel is known; if not, there are no scores in mm or ml."""
 
     @property
     @abstractmethod
     def slices(self) -> tuple[Path, ...]:
-        """Image of each slice along K, where each has a file; what counts slices counts these."""
+        """Image of each slice along K, if each slice has a file; else empty."""
 
     @property
     @abstractmethod
     def compared_files(self) -> tuple[tuple[Path, ...], ...]:
-        """Files that show together whether two cases are one scan."""
+        """Groups of files; two cases with an equal group are one scan."""
 
     @property
     @abstractmethod
     def inputs(self) -> dict[str, str] | list[str]:
-        """Image of each channel by its name, or of each slice, as a manifest notes them."""
+        """Images by channel name, or of each slice, as a manifest records them."""
 
     def with_spacing(self, spacing_mm: SpacingMm) -> Self:
-        """The case with the size of a voxel, if its files do not say it."""
+        """The case with a given size of a voxel, if its files do not record it."""
         return self
 
     def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
         """Read the images.
 
         Args:
-            channels: What to read, in this order.
-            fill: Channel that stands in for a missing one; None: that is an error. A channel that
-                equals this one in every voxel is missing as well: data sets are filled up so.
+            channels: Channels to read, in this order.
+            fill: Channel that replaces missing channels; None: a missing channel is an error. A
+                channel equal to `fill` in every voxel counts as missing too, since some data sets
+                are filled in this way.
 
         Returns:
-            The images (C, I, J, K); `missing` names the channels that `fill` stands in for.
+            The images (C, I, J, K); `missing` names the channels that `fill` replaces.
 
         Raises:
             ImageError: If a channel is missing, or its file is missing, damaged, of another kind,
@@ -113,7 +115,7 @@ class Case(ABC):
         return images if fill is None else filled(images, present, channels, fill)
 
     def read_grid(self, channels: Sequence[str], fill: str | None = None) -> Grid:
-        """Grid that `read_images` would find, and its errors as far as the headers show them."""
+        """Grid that `read_images` would return; raises its errors that the headers show."""
         with of_case(self.case_id):
             return self._read_grid(self._present(channels, fill))
 
@@ -123,7 +125,7 @@ class Case(ABC):
         Raises:
             DataListError: If the case has no label map.
             ImageError: If a file is missing, damaged or of another kind.
-            LabelError: If it holds anything but integers from 0 to 255.
+            LabelError: If the label map holds other values than integers from 0 to 255.
         """
         if not self.label:
             raise DataListError("no label map", remedy="move it to 'testing'", case_id=self.case_id)
@@ -132,7 +134,7 @@ class Case(ABC):
 
     @abstractmethod
     def read_reference_grid(self) -> Grid:
-        """Grid that `read_reference` would find, and its errors as far as headers show them."""
+        """Grid that `read_reference` would return; raises its errors that the headers show."""
 
     @abstractmethod
     def read_prediction(self, files: Sequence[Path]) -> tuple[npt.NDArray[np.uint8], Grid]:
@@ -145,14 +147,14 @@ class Case(ABC):
 
         Args:
             files: Files of the prediction.
-            prediction: Its grid.
+            prediction: Grid of the prediction.
             reference: Grid of the reference.
 
         Returns:
-            Notes on differences that are too small to matter.
+            Notes on differences that are small enough.
 
         Raises:
-            GeometryError: If it lies on another.
+            GeometryError: If the grids differ.
         """
         from volseg.images.grid import check_same_grid
 
@@ -163,25 +165,25 @@ class Case(ABC):
 
     @abstractmethod
     def check_sizes(self) -> None:
-        """Raise GeometryError if slices, or slices and masks, differ in size; of volumes nothing.
+        """Raise GeometryError if slices, or slices and masks, differ in size; ignores volumes.
 
-        Headers of volumes are looked at by `volseg check`.
+        `volseg check` reads the headers of volumes.
         """
 
     @abstractmethod
     def read_first_slices(self) -> Iterator[npt.NDArray[Any]]:
-        """First slice of each volume, the rest of its file being left packed; of slices none.
+        """First slice (J, I) of each volume, without decompressing the rest; none for 2D slices.
 
         Raises:
-            VolsegError: If it cannot be read.
+            VolsegError: If a file cannot be read.
         """
 
     @abstractmethod
     def grey_value_notes(self) -> list[str]:
-        """What is odd about the background of volumes, a clause each; of slices nothing.
+        """Notes on an unusual background of volumes, a clause each; none for 2D slices.
 
         Raises:
-            VolsegError: If it cannot be read.
+            VolsegError: If a file cannot be read.
         """
 
     @abstractmethod
@@ -193,16 +195,16 @@ class Case(ABC):
         """Files of the label map in a folder of results."""
 
     def probability_file(self, output: Path, region: str) -> Path:
-        """Map of the probabilities of a region in a folder of results."""
+        """File of the probabilities of a region in a folder of results."""
         return output / f"{self.case_id}_{region}.nii.gz"
 
     def result_files(self, output: Path, maps: Sequence[str]) -> list[Path]:
-        """All files of a result, with a map of probabilities for each region of `maps`."""
+        """All files of a result, with a file of probabilities for each region of `maps`."""
         return [*self.label_map_files(output), *(self.probability_file(output, r) for r in maps)]
 
     @abstractmethod
     def check_room(self, output: Path) -> None:
-        """Raise OutputError if other files lie where the label map is to be written."""
+        """Raise OutputError if other files are in the place of the label map."""
 
     @abstractmethod
     def write_label_map(
@@ -222,34 +224,34 @@ class Case(ABC):
 
     @abstractmethod
     def listed_files(self, written: Callable[[Path], str]) -> dict[str, Any]:
-        """Keys `image` and `label` of a data list; `written` gives the text of a path."""
+        """Values of `image` and `label` in a data list; `written` returns the text of a path."""
 
     @classmethod
     @abstractmethod
     def misfits(
         cls, images: int, labels: int, channels: Sequence[str], *, has_spacing: bool
     ) -> Iterator[str]:
-        """What is wrong with a case as it is listed: clauses that follow its name.
+        """Errors of a case in a data list: clauses that follow its name.
 
         Args:
             images: Number of images.
             labels: Number of label maps.
-            channels: What the images hold.
-            has_spacing: Whether the list says the size of a voxel.
+            channels: Channels of the images.
+            has_spacing: Whether the list holds the size of a voxel.
         """
 
     def _present(self, channels: Sequence[str], fill: str | None) -> list[str]:
-        """The channels that are read: all, unless one may stand in for those that are missing."""
+        """Channels to read: all; with `fill`, only those that the case has."""
         return [name for name in channels if fill is None or name in (fill, *self.channels)]
 
     @abstractmethod
     def _read_images(self, channels: Sequence[str]) -> CaseImages:
-        """Images of channels that the case must have."""
+        """Images of channels that must all be present."""
 
     @abstractmethod
     def _read_grid(self, channels: Sequence[str]) -> Grid:
-        """Grid of channels that the case must have, from headers."""
+        """Grid, from headers, of channels that must all be present."""
 
     @abstractmethod
     def _read_reference(self) -> tuple[npt.NDArray[np.uint8], Grid]:
-        """The label map, which is there."""
+        """The label map and its grid, for a case with a label map."""

@@ -1,10 +1,10 @@
-"""Channels by name: what data sets call the four contrasts of BraTS, and any other image."""
+"""Names of channels: the four contrasts of BraTS in all data sets, and other images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: What a file is that holds a label map and no channel.
+#: Kind of a file that holds a label map instead of a channel.
 LABEL = "label map"
 
 #: Names of the four contrasts in BraTS of all years, MSD, nnU-Net, Slicer and BraTS Toolkit.
@@ -17,7 +17,7 @@ CHANNEL_NAMES = {
 
 
 def channel_of(name: str) -> str:
-    """Our name of a contrast; a name that we do not know stays, in lower case.
+    """Our name of a contrast; an unknown name stays, in lower case.
 
     >>> channel_of("FLAIR"), channel_of("T1gd"), channel_of("ADC")
     ('t2f', 't1c', 'adc')
@@ -26,7 +26,7 @@ def channel_of(name: str) -> str:
 
 
 def channel_among(name: str, channels: Iterable[str]) -> str:
-    """The one of `channels` that a name means, whatever its letter case; else our name of it.
+    """The channel of `channels` that a name means, in any letter case; else our name of it.
 
     >>> channel_among("ct", ["CT", "FLAIR"]), channel_among("t2f", ["CT", "FLAIR"])
     ('CT', 'FLAIR')

@@ -1,4 +1,4 @@
-"""Data lists: cases in folds; on disk MONAI's Decathlon JSON with keys for case and patient."""
+"""Data lists: cases in folds, as Decathlon JSON of MONAI with keys for case and patient."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DataList:
-    """Cases to train and to test on.
+    """Cases for training and testing.
 
     Attributes:
-        name: What the list is called.
-        channels: What the images of a case hold, unless the case says otherwise.
+        name: Name of the list.
+        channels: Channels of the images, unless a case lists its own.
         training: Cases with a label map.
-        testing: Cases without one.
+        testing: Cases without a label map.
     """
 
     name: str
@@ -37,14 +37,14 @@ class DataList:
     testing: tuple[Case, ...] = ()
 
     def split(self, fold: int | None) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-        """Cases to train on and those of `fold` to validate on; None trains on every case."""
+        """Training cases, and the validation cases of `fold`; None: all cases train."""
         if fold is None:
             return self.training, ()
         validation = tuple(case for case in self.training if case.fold == fold)
         return tuple(case for case in self.training if case.fold != fold), validation
 
     def cases(self, fold: int | None = None) -> tuple[Case, ...]:
-        """Every case, or those of one fold; DataListError if it has none."""
+        """All cases, or the cases of one fold; DataListError if the fold has no cases."""
         if fold is None:
             return self.training + self.testing
         cases = self.split(fold)[1]
@@ -58,7 +58,7 @@ class DataList:
 
 
 def leaks(training: Iterable[Case], validation: Iterable[Case]) -> Iterator[DataListError]:
-    """What is both trained and validated on: patients, and files of cases."""
+    """Errors for patients and files that are in both training and validation."""
     patients: dict[str, Case] = {}
     files: dict[Path, Case] = {}
     for case in training:
@@ -80,17 +80,17 @@ def leaks(training: Iterable[Case], validation: Iterable[Case]) -> Iterator[Data
 
 
 def read_data_list(path: PathLike, data_root: PathLike | None = None) -> DataList:
-    """Read a data list; whether the scans exist is not looked at.
+    """Read a data list, without checking whether the scans exist.
 
     Args:
         path: JSON file, written by `write_data_list` or by hand.
-        data_root: Folder that the paths start from; None: as the list says.
+        data_root: Folder that the paths start from; None: the folder in the list.
 
     Returns:
         The cases, with absolute paths.
 
     Raises:
-        DataListError: If the file cannot be read, is no data list, names a case twice, or has one
+        DataListError: If the file cannot be read, is not a data list, lists a case twice, or has a
             patient in several folds.
     """
     path = Path(path)
@@ -121,7 +121,7 @@ def read_data_list(path: PathLike, data_root: PathLike | None = None) -> DataLis
 def write_data_list(path: Path, data_list: DataList, data_root: Path) -> None:
     """Write a data list, a line for each case, with paths relative to `data_root`.
 
-    The root is itself written relative to the folder of the list, so that both can move together.
+    The root is written relative to the folder of the list, so that both can move together.
 
     Args:
         path: JSON file to write.
@@ -160,7 +160,7 @@ def _entry(case: Case, channels: Sequence[str], root: Path) -> dict[str, Any]:
 
 
 def _absolute(path: Path) -> Path:
-    # Links are not followed: a project that reaches its data by a link can be copied.
+    # Links are not resolved, so a project that links to its data can be copied.
     return Path(os.path.normpath(path.absolute()))
 
 

@@ -1,4 +1,4 @@
-"""The file of a data list: which keys it may have, and what can be wrong with their values."""
+"""The file of a data list: its keys, and checks of their values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from volseg.errors import DataListError
 from volseg.files.documents import read_json
 from volseg.words import cut, listed, shown
 
-#: How to make a data list, in the errors of one that cannot be used.
+#: Remedy in errors of data lists that cannot be used.
 HOW_TO_MAKE_ONE = (
     "make one of your scans with volseg split FOLDER -o list.json, and give it to fit and check as "
     "data.data_list=list.json"
@@ -45,11 +45,11 @@ class _Strict(BaseModel):
 
 
 class Entry(_Strict):
-    """A case as it stands in a list."""
+    """A case in the file of a data list."""
 
     case_id: Annotated[_Name, AfterValidator(_file_name)]
     patient_id: _Name
-    # One 4D file stands alone, as MSD writes it.
+    # A single 4D file is a text, not a list, as in MSD.
     image: Annotated[
         list[_Name],
         BeforeValidator(_as_list),
@@ -65,7 +65,7 @@ class Entry(_Strict):
 
 
 class ListFile(_Strict):
-    """A data list as it stands on disk."""
+    """The content of the file of a data list."""
 
     volseg: Literal[1]
     name: str
@@ -73,9 +73,9 @@ class ListFile(_Strict):
     data_root: _Name | None
     training: list[Entry]
     testing: list[Entry] = []
-    # Of the list as volseg wrote it; whoever edits it need not care.
+    # Digest of the list as volseg wrote it; edits need not update it.
     sha256: Any = None
-    # What the Decathlon format also has; for other readers.
+    # Other keys of the Decathlon format, for other readers.
     description: Any = None
     reference: Any = None
     licence: Any = None
@@ -88,7 +88,7 @@ class ListFile(_Strict):
 
 
 def read_list_file(path: Path) -> ListFile:
-    """Content of a data list; DataListError names every mistake in it."""
+    """Content of the file of a data list; DataListError lists all mistakes."""
     make_one = f"make one with: volseg split FOLDER -o {shlex.quote(str(path))}"
     if not os.path.lexists(path):
         raise DataListError(f"data list {path} does not exist", remedy=make_one, path=path)
@@ -113,7 +113,7 @@ def read_list_file(path: Path) -> ListFile:
 
 
 def _inconsistencies(file: ListFile) -> Iterator[str]:
-    """What is wrong between the values of a list."""
+    """Contradictions between the values of a list."""
     entries = [*file.training, *file.testing]
     if not entries:
         yield "it holds no cases; list some under 'training' or 'testing'"
@@ -135,7 +135,7 @@ def _inconsistencies(file: ListFile) -> Iterator[str]:
 
 
 def _patients_in_several_folds(entries: Sequence[Entry]) -> Iterator[str]:
-    """A patient who is trained on and validated on; no fold means trained on, always."""
+    """Patients in several folds; cases without a fold always train, so no fold counts as a fold."""
     folds: dict[str, dict[int | None, Entry]] = defaultdict(dict)
     for entry in entries:
         folds[patient_key(entry.patient_id)].setdefault(entry.fold, entry)
@@ -149,7 +149,7 @@ def _patients_in_several_folds(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def doubt_about_folds(entries: Sequence[Entry]) -> str | None:
-    """A warning if names tell that cases of two folds are of one patient, unlike the list."""
+    """A warning if names suggest that cases of two folds belong to one patient, unlike the list."""
     folds: dict[str, dict[int | None, Entry]] = defaultdict(dict)
     for entry in entries:
         folds[patient_key(patient_of(entry.case_id))].setdefault(entry.fold, entry)
@@ -170,8 +170,8 @@ def _in_folds(entry_of: Mapping[int | None, Entry]) -> str:
 
 
 def _explain(detail: ErrorDetails) -> str:
-    """One mistake found by pydantic, as `place: what was found`."""
-    # A key that is no text has no place.
+    """A mistake found by pydantic, as `place: problem`."""
+    # A key that is not a text has no place.
     *outer, last = detail["loc"] or ("it",)
     place = cut(".".join(map(str, detail["loc"])) or "it", 100)
     if detail["type"] == "missing":

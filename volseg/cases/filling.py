@@ -1,4 +1,4 @@
-"""A channel in the place of those that a case lacks."""
+"""Replacement of missing channels of a case by another channel."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from volseg.images.case_images import CaseImages
 def filled(
     images: CaseImages, present: Sequence[str], channels: Sequence[str], fill: str
 ) -> CaseImages:
-    """The images of all `channels`, with `fill` in the place of those that are missing.
+    """The images of all `channels`, with `fill` in place of missing channels.
 
     Args:
         images: Images of the channels `present`.
-        present: What was read, `fill` among it.
-        channels: What is wanted, in this order.
-        fill: Channel that stands in. A channel that equals it in every voxel is missing as well.
+        present: Channels that were read, including `fill`.
+        channels: Wanted channels, in this order.
+        fill: Channel that replaces missing channels. A channel equal to `fill` in every voxel
+            counts as missing too.
     """
     array = images.array
     filler = array[present.index(fill)]
@@ -31,7 +32,7 @@ def filled(
     absent = [name for name in channels if name not in present]
     missing = tuple(name for name in channels if name in (*copies, *absent))
     if absent:
-        # The axes stay in the order of the file, K outermost.
+        # The axes keep the order of the file, K outermost.
         files = [present.index(name if name in present else fill) for name in channels]
         array = array.transpose(0, 3, 2, 1)[files].transpose(0, 3, 2, 1)
     notes = images.notes

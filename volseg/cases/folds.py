@@ -1,4 +1,4 @@
-"""Sharing cases out into folds, patient by patient."""
+"""Assignment of cases to folds, patient by patient."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ def assign_folds(
     weights: Mapping[str, float] | None = None,
     strata: Mapping[str, str] | None = None,
 ) -> tuple[Case, ...]:
-    """Give each case a fold, so that all cases of a patient share one.
+    """Give each case a fold, so that all cases of a patient share a fold.
 
-    Patients that weigh more come first, equal ones in an order drawn by `seed`, and each goes to
-    the fold with the fewest patients of its stratum, of those to the one that weighs least. So the
-    folds of one stratum differ by no more than one patient weighs. The order is that of a hash: the
-    streams of numpy's generators may change between its versions.
+    Patients are assigned by decreasing weight, those of equal weight in an order drawn by `seed`.
+    Each goes to the fold with the fewest patients of its stratum and, among these, the least
+    weight. So folds differ by at most one patient in each stratum or, without strata, by at most
+    the weight of one patient. The order comes from a hash, since the random streams of numpy may
+    change between versions.
 
     Args:
-        cases: Cases to share out.
+        cases: Cases to assign.
         folds: Number of folds.
         seed: Another seed gives other folds.
-        weights: What each case weighs, by `case_id`, such as its slices with tumour; None: each
-            weighs the same.
-        strata: What is to be in every fold alike, by `case_id`, such as the institution; None:
-            nothing. The first case of a patient tells that of the patient.
+        weights: Weight of each case, by `case_id`, such as its slices with tumour; None: equal
+            weights.
+        strata: Stratum of each case, by `case_id`, such as the institution, to be balanced over
+            folds; None: no strata. The first case of a patient gives the stratum of the patient.
 
     Returns:
         The cases in the given order, each with its fold.
@@ -69,11 +70,11 @@ def assign_folds(
 
 
 def hold_out(cases: Sequence[Case], names: Sequence[str]) -> tuple[Case, ...]:
-    """Give the patients in `names` fold 0, to validate on, and all others fold 1.
+    """Give the patients in `names` fold 0, for validation, and all others fold 1.
 
     Args:
-        cases: Cases to share out.
-        names: Patients, or cases, which stand for their patient.
+        cases: Cases to assign.
+        names: Names of patients, or of cases, which mean their patient.
 
     Raises:
         DataListError: If a name is unknown, or no patient is left to train on.

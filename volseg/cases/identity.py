@@ -1,4 +1,4 @@
-"""Who and which: names of cases, and the patients that they name."""
+"""Names of cases, and the patients that these names mean."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import unicodedata
 
 from volseg.cases.layouts import patient_by_layout
 
-# File systems hold names of 255 bytes, and results have endings.
+# File systems allow names of 255 bytes, including the endings of results.
 _LONGEST_NAME = 200
-# 2017 calls TCIA_101 what later years call TCIA01_101 or TCIA10_101, by the collection.
+# TCIA_101 of 2017 is TCIA01_101 or TCIA10_101 in later years, by the collection.
 _YEAR = re.compile(r"brats(?:1[789]|20)_(?:(?P<place>tcia)\d*_)?")
-# What tells examinations of a patient apart, at the end of a name.
+# Endings of names that distinguish examinations of a patient.
 _NUMBER = r"[-_. ]?\d+[a-z]?(?:[-_.]\d)?"
 _DATE = r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d"
 _TIME = re.compile(
@@ -23,23 +23,23 @@ _TIME = re.compile(
     rf"|treatment|tx|rt|radiation|radiotherapy|chemo|chemotherapy|therapy)(?:{_NUMBER})?)$",
     re.IGNORECASE,
 )
-# These may as well be what a data set calls its cases.
+# Endings that distinguish examinations, or number the cases of a data set.
 _PERHAPS_TIME = re.compile(
     rf"(?:^|[-_. ]+)(?:{_DATE}|(?:scan|exam|examination|study|v|t|mri?){_NUMBER}"
     rf"|scan|exam|study|pre|post|intra|early|late|initial|first|last|final|base|bl|diagnosis"
     rf"|[dwmy]\d{{1,3}}|op(?:{_NUMBER})?)$",
     re.IGNORECASE,
 )
-#: Names that count patients.
+#: Names that number patients.
 NUMBERED_PATIENT = re.compile(
     r"(?:pat|patient(?:id)?|subj?|subject|case|p|id)[-_ ]?\d+", re.IGNORECASE
 )
 
 
 def unfit_name(case_id: str) -> str:
-    """Why a case cannot be called so, since results are called by it; '' if it can.
+    """Why a case cannot have this name, which also names its results; '' if it can.
 
-    A name must not lead out of the folder of results, nor hide them, nor show otherwise than it is.
+    A name must not lead out of the folder of results, hide them, or look different from what it is.
 
     >>> unfit_name("BraTS-GLI-00002-000"), unfit_name("..")
     ('', 'begins with a dot')
@@ -50,17 +50,17 @@ def unfit_name(case_id: str) -> str:
         return f"is longer than {_LONGEST_NAME} bytes"
     if not {"/", "\\"}.isdisjoint(case_id):
         return "holds a slash or backslash"
-    # Of a name that is not UTF-8, the bytes stand for themselves; data lists refuse it.
+    # Names that are not UTF-8 hold raw bytes here; data lists refuse such names.
     bytes_left_out = re.sub("[\udc80-\udcff]", "", case_id)
     return "" if bytes_left_out.isprintable() else "holds control or invisible characters"
 
 
 def patient_of(case_id: str) -> str:
-    """The person: an id without time point or examination, else the case itself.
+    """The patient of a case: its id without time point or examination.
 
     BraTS 2023 released the gliomas of 2021 again under the same five digits, so both releases get
-    one patient. To take two persons for one costs nothing; one for two would put the same head into
-    training and validation. Whether two patients are one, `patient_key` says.
+    one patient. Joining two persons does no harm, but splitting one would put the same head into
+    training and validation. `patient_key` decides whether two patients are one person.
 
     >>> patient_of("BraTS-GLI-00002-001"), patient_of("Brats18_2013_21_1")
     ('BraTS-GLI-00002', 'Brats18_2013_21')
@@ -73,10 +73,10 @@ def patient_of(case_id: str) -> str:
 
 
 def patient_key(patient_id: str) -> str:
-    """The same for all names of a patient that are known to be of one person.
+    """Key of a patient, equal for all names that are known to mean one person.
 
-    BraTS 2017 to 2020 give a patient one name after a prefix of the year; neither letter case nor
-    the way in which a system stores an accent parts any.
+    BraTS 2017 to 2020 use one name after a prefix of the year. Letter case and the encoding of
+    accents do not matter.
 
     >>> patient_key("Brats18_2013_21") == patient_key("BraTS19_2013_21")
     True
@@ -89,7 +89,7 @@ def patient_key(patient_id: str) -> str:
 
 
 def _without_examination(case_id: str) -> str:
-    """The name without words at its end that say which examination it is, if any is left."""
+    """The name without endings that distinguish examinations, unless nothing would be left."""
     shorter = case_id
     while match := _TIME.search(shorter) or _PERHAPS_TIME.search(shorter):
         ahead = shorter[: match.start()]
@@ -100,7 +100,7 @@ def _without_examination(case_id: str) -> str:
 
 
 def is_examination(name: str) -> bool:
-    """Whether a name says which examination of a patient it is, and nothing else.
+    """Whether a name means only an examination of a patient.
 
     >>> is_examination("week-000-1"), is_examination("2019-03-04"), is_examination("scan_1")
     (True, True, False)
@@ -111,7 +111,7 @@ def is_examination(name: str) -> bool:
 
 
 def may_be_examination(name: str) -> bool:
-    """Whether a name may say that, or be what a data set calls its cases.
+    """Whether a name may mean an examination, or number a case of a data set.
 
     >>> may_be_examination("scan_1"), may_be_examination("MR2"), may_be_examination("patient_7")
     (True, True, False)

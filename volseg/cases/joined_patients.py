@@ -1,4 +1,4 @@
-"""Cases that turn out to be of one patient, under one name."""
+"""Joining of patients whose cases turn out to be of one person."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from volseg.cases.case import Case
 def join_patients(
     cases: Sequence[Case], keys: Mapping[str, Collection[Hashable]]
 ) -> tuple[tuple[Case, ...], list[tuple[str, str]]]:
-    """Cases in which those that share a key are of one patient, with all other cases of theirs.
+    """Join patients of cases that share a key, with all other cases of these patients.
 
     Args:
-        cases: Some of them.
-        keys: Of each case, by `case_id`; a case without one is joined to none.
+        cases: Cases of any patients.
+        keys: Keys of each case, by `case_id`; cases without keys are not joined.
 
     Returns:
-        The cases in the given order, and two cases of each pair of patients that were joined.
+        The cases in the given order, and two cases for each pair of joined patients.
     """
     patient_of = {case.patient_id: case.patient_id for case in cases}
     first: dict[Hashable, Case] = {}

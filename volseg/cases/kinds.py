@@ -1,4 +1,4 @@
-"""The kinds of case, told by the names of their images."""
+"""The kind of a case, by the names of its images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from volseg.images.file_names import is_slice
 
 
 def kind_of(images: Sequence[str]) -> type[VolumeCase] | type[SliceStackCase]:
-    """Kind of a case whose images are called so; a case without images is one of volumes.
+    """Kind of a case with images of these names; a case without images counts as volumes.
 
     >>> kind_of(["P7_3.tif"]).kind, kind_of(["P7_t1c.nii.gz"]).kind
     ('slices', 'volumes')

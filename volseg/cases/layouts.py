@@ -1,8 +1,8 @@
-"""Layouts: how data sets name their cases, patients and files, and what their label maps mean.
+"""Layouts of data sets: names of cases, patients and files, and schemes of label maps.
 
-A data set whose names are known is one `Layout` in `LAYOUTS`; finding, label schemes, warnings and
-the reference page follow from it. Words in the names of files (`t1ce`, `FLAIR`, `seg`, ...) mean
-the same in every layout; `volseg.finding.name_reading` reads them.
+Each known data set is a `Layout` in `LAYOUTS`, which finding, label schemes, warnings and the
+reference page use. Words in file names (`t1ce`, `FLAIR`, `seg`, ...) mean the same in all layouts;
+`volseg.finding.name_reading` reads them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from volseg.images.file_names import stem
 
 @dataclass(frozen=True)
 class Release:
-    """A release that holds patients of another one under names of its own.
+    """A release that shares patients with another release under different names.
 
     Attributes:
-        name: As warnings call it.
-        case_id: Pattern of its whole ids.
+        name: Name in warnings.
+        case_id: Pattern of complete case ids.
     """
 
     name: str
@@ -30,24 +30,24 @@ class Release:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a data set names its cases and files, and what its label maps mean.
+    """Names of cases and files of a data set, and the schemes of its label maps.
 
     Attributes:
-        name: As `split` shows it.
-        example: Paths of the files of one case, with braces as a shell reads them; the reference
-            page shows them, and a test finds them.
-        case_id: Pattern of whole ids; its group `patient` names the person. None: the layout is
-            known by other things than ids.
-        patient: The person, where the group alone does not name it.
-        schemes: Label schemes that label maps may follow; of two, the second is meant where a
-            value occurs that the first does not define. Empty: the values alone decide.
-        patients: Whether names tell the patient: `known`; `doubtful`, where a number may count
-            patients or examinations; `unknown`, where a name is that of an image.
+        name: Name that `split` shows.
+        example: Paths of the files of one case, with shell braces; shown on the reference page and
+            checked by a test.
+        case_id: Pattern of complete case ids; its group `patient` is the patient. None: the layout
+            is not recognised by ids.
+        patient: Function from a match of `case_id` to the patient.
+        schemes: Possible label schemes; the second applies if a label map holds a value that the
+            first does not define. Empty: the values alone decide.
+        patients: How well names identify the patient: `known`; `doubtful` if a number may count
+            patients or examinations; `unknown` if names are those of images.
         slices: Whether images are 2D.
-        channels: What a 2D image holds; None: what the user says, else one channel `image`.
-        masks: Names, without ending, of label maps that say nothing elsewhere.
-        misnamed: Case of a label map that the release misnamed, by the name of the file in lower
-            case, without ending.
+        channels: Channels of a 2D image; None: those given by the user, else one channel `image`.
+        masks: File names of label maps, without ending, that are label maps only in this layout.
+        misnamed: Case of each misnamed label map of a release, by file name in lower case, without
+            ending.
         releases: Releases that share patients with others.
     """
 
@@ -98,7 +98,7 @@ def _cohort(
     masks: frozenset[str] = frozenset(),
     releases: tuple[Release, ...] = (),
 ) -> Layout:
-    """The layout of a cohort that numbers its patients, and their examinations after that."""
+    """The layout of a cohort that numbers its patients, followed by their examinations."""
     pattern = _ignoring_case(rf"(?P<patient>(?P<cohort>{name})-(?P<number>{number}))(?:[-_.].*)?")
     return Layout(name, example, pattern, _padded, schemes, masks=masks, releases=releases)
 
@@ -140,7 +140,7 @@ MU_GLIOMA_POST = Layout(
     schemes=("brats2023", "brats2024-gli"),
     releases=(Release("MU-Glioma-Post", _ignoring_case(r"PatientID_\d+_.+")),),
 )
-#: A label map of 2017 to 2022 says 4 for the enhancing tumour, and files called t1ce are its kind.
+#: Files named t1ce often come with label maps as in 2017 to 2022, where 4 is enhancing tumour.
 WITH_T1CE = Layout(
     "other data sets with t1ce",
     "P7/P7_{t1,t1ce,t2,flair,seg}.nii.gz",
@@ -192,7 +192,7 @@ PAIRS = Layout(
 UNLABELLED = Layout("2D images", "1.png", patients="unknown", slices=True)
 DATA_LIST = Layout("data list", "list.json")
 
-#: In the order in which ids are compared with them.
+#: In the order in which case ids are compared with them.
 LAYOUTS: tuple[Layout, ...] = (
     BRATS_TO_2022,
     _brats("GLI", ("brats2023", "brats2024-gli"), "BraTS-GLI of 2023 and later"),
@@ -243,7 +243,7 @@ _ANY_TASK = _ignoring_case(r"(?P<patient>BraTS-(?P<task>[a-z]+(?:-[a-z]+)*)-\d+)
 
 
 def layout_of(case_id: str, file_names: Collection[str] = ()) -> Layout:
-    """Layout of a case of volumes by its id, or by a file called t1ce.
+    """Layout of a case of volumes, by its id or by a file named t1ce.
 
     >>> str(layout_of("BraTS-PED-00003-000")), str(layout_of("BraTS2021_00000"))
     ('BraTS-PED', 'BraTS 2017 to 2022')
@@ -257,14 +257,14 @@ def layout_of(case_id: str, file_names: Collection[str] = ()) -> Layout:
 
 
 def patient_by_layout(case_id: str) -> str | None:
-    """The person of an id in a known layout, or None."""
+    """The patient of a case id in a known layout, or None."""
     layout = _known(case_id)
     match = layout.case_id.fullmatch(case_id) if layout and layout.case_id else None
     return layout.patient(match) if layout and match else None
 
 
 def _known(case_id: str) -> Layout | None:
-    """The layout whose ids are so, or None."""
+    """The layout whose pattern matches a case id, or None."""
     for layout in LAYOUTS:
         if layout.case_id and layout.case_id.fullmatch(case_id):
             return layout
@@ -274,7 +274,7 @@ def _known(case_id: str) -> Layout | None:
 
 
 def release_of(case_id: str) -> str | None:
-    """The release of a case, if others hold the same patients under other names, or None.
+    """The release of a case, if other releases share its patients under other names, or None.
 
     >>> release_of("Brats18_2013_21_1"), release_of("BraTS-PED-00001-000")
     ('BraTS 2017 to 2019', None)
@@ -284,7 +284,7 @@ def release_of(case_id: str) -> str | None:
 
 
 def institution_of(case_id: str) -> str | None:
-    """Where a TCGA patient was examined, or None.
+    """Institution that examined a TCGA patient, or None.
 
     >>> institution_of("TCGA_CS_4941_19960909"), institution_of("BraTS2021_00002")
     ('CS', None)
@@ -305,11 +305,11 @@ def misnamed_label_map(whole: str) -> str | None:
 
 
 def is_mask_of_tumour(whole: str, folders: Collection[str]) -> bool:
-    """Whether a file is a label map by the layout of its folders, though its name does not say so.
+    """Whether a file is a label map by the layout of its folders, if not by its own name.
 
     Args:
         whole: Name of the file without its ending.
-        folders: Names of the folders that it lies in.
+        folders: Names of the folders above the file.
     """
     layouts = [layout for layout in LAYOUTS if whole.casefold() in layout.masks]
     return any(

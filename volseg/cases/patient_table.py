@@ -1,4 +1,4 @@
-"""Tables of patients: what else is known of them, to be listed with their cases."""
+"""Tables of patients, whose columns become groups of cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from volseg.files.documents import read_rows
 #: Name of the table that comes with the LGG slices.
 FILE_NAME = "data.csv"
 _PATIENT_COLUMNS = ("patient", "patient_id", "case_id")
-# Genomic subtypes of the TCGA, by what they were told from, and the grade.
+# Genomic subtypes of the TCGA, by the data they were derived from, and the grade.
 _TCGA_COLUMNS = (
     "RNASeqCluster",
     "MethylationCluster",
@@ -26,17 +26,17 @@ _TCGA_COLUMNS = (
     "COCCluster",
     "neoplasm_histologic_grade",
 )
-# A column with more values than these names or measures patients, and does not group them.
+# Only columns with this number of different values group patients; others name or measure them.
 _FEWEST, _MOST = 2, 10
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class PatientTable:
-    """What a table says of patients.
+    """A table of groups of patients.
 
     Attributes:
-        path: Its file.
+        path: File of the table.
         columns: Columns that are kept.
         rows: Values of these columns by patient; an empty cell has no entry.
     """
@@ -50,13 +50,13 @@ def read_patient_table(path: Path, columns: Sequence[str] | None = None) -> Pati
     """Read a table with a row for each patient.
 
     Args:
-        path: CSV file with a header; cells are parted by commas, semicolons or tabs. Patients are
-            in the column called `patient`, `patient_id` or `case_id`, else in the first.
-        columns: Columns to keep; None: of the table of the TCGA the genomic clusters and the grade,
-            else those with 2 to 10 different values.
+        path: CSV file with a header; cells are separated by commas, semicolons or tabs. Patients
+            are in the column `patient`, `patient_id` or `case_id`, else in the first column.
+        columns: Columns to keep; None: genomic clusters and grade of the table of the TCGA; of
+            other tables, columns with 2 to 10 different values.
 
     Raises:
-        DataListError: If it cannot be read, lacks a column, or names a patient twice.
+        DataListError: If the table cannot be read, lacks a column, or has two rows of a patient.
     """
     header, lines = _read(path)
     known = [name for name in header if name.casefold() in _PATIENT_COLUMNS]
@@ -74,7 +74,7 @@ def read_patient_table(path: Path, columns: Sequence[str] | None = None) -> Pati
     if missing := [name for name in kept if name not in others]:
         raise DataListError(
             f"table {path} has no column {', '.join(missing)}",
-            remedy=f"choose of {', '.join(others)}",
+            remedy=f"choose from {', '.join(others)}",
         )
     values = {
         patient: {column: row[column] for column in kept if column in row}
@@ -111,14 +111,14 @@ def _columns(
 
 
 def add_groups(cases: Iterable[Case], table: PatientTable) -> tuple[tuple[Case, ...], str]:
-    """Cases with what the table says of their patients in `groups`, and a sentence about it.
+    """Add the rows of a table to `groups` of cases; returns the cases and a summary sentence.
 
-    A row is that of a case if it bears the name of its patient, or the beginning of the name of the
-    case up to one of `_-.`, in any letter case; of several, the longest counts. Cases of one row
-    are of one patient.
+    A row belongs to a case if its name is that of the patient, or the beginning of the case id up
+    to one of `_-.`, in any letter case; the longest such name counts. Cases of one row are of one
+    patient.
 
     Raises:
-        DataListError: If no row is of any case.
+        DataListError: If no row belongs to any case.
     """
     cases = tuple(cases)
     names = {name.casefold(): name for name in table.rows}
@@ -149,7 +149,7 @@ def add_groups(cases: Iterable[Case], table: PatientTable) -> tuple[tuple[Case, 
 
 
 def _row(case: Case, names: Mapping[str, str]) -> str | None:
-    """Name of the row of a case; `names` has all of them by their lower case."""
+    """Name of the row of a case, or None; `names` maps lower-case names to names."""
     beginnings = (case.case_id[: border.start()] for border in re.finditer("[-_.]", case.case_id))
     known = [name.casefold() for name in (case.patient_id, case.case_id, *beginnings)]
     fitting = [names[name] for name in known if name in names]
@@ -162,6 +162,6 @@ def _some(names: Iterable[str]) -> str:
 
 
 def table_beside(cases: Iterable[Case], folders: Iterable[Path]) -> Path | None:
-    """A table of patients in a folder that was searched, or beside the folders of cases."""
+    """A table of patients in a searched folder, or beside the folders of cases, or None."""
     places = dict.fromkeys([*folders, *(case.images[0].parent.parent for case in cases)])
     return next((path for folder in places if (path := folder / FILE_NAME).is_file()), None)

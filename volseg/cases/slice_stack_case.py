@@ -1,4 +1,4 @@
-"""A case of 2D images: a file for each slice, which holds all channels."""
+"""A case of 2D images: a file with all channels for each slice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def checked_spacing(spacing_mm: Sequence[float]) -> SpacingMm:
-    """Sizes of a voxel as the user says them; ConfigError if they are not three of a scan."""
+    """Size of a voxel given by the user; ConfigError if these are not three possible sizes."""
     least, most = SPACINGS_MM
     if len(spacing_mm) == 3 and all(least <= mm <= most for mm in spacing_mm):
         columns, rows, slices = spacing_mm
@@ -37,10 +37,10 @@ def checked_spacing(spacing_mm: Sequence[float]) -> SpacingMm:
 class SliceStackCase(Case):
     """A case whose `images` are 2D files (TIFF, PNG, ...), one for each slice along K, in order.
 
-    Its `label` is a mask for each of them.
+    Its `label` holds a mask for each slice.
 
     Attributes:
-        spacing_mm: Size of a voxel along columns, rows and slices; None: not known.
+        spacing_mm: Size of a voxel along columns, rows and slices; None: unknown.
     """
 
     spacing_mm: SpacingMm | None = None
@@ -87,7 +87,7 @@ class SliceStackCase(Case):
     ) -> list[str]:
         if not is_slice(files[0].name):
             return super().check_prediction_grid(files, prediction, reference)
-        # Masks are read on the grid of the case: only their size is their own.
+        # Masks are read on the grid of the case, so only their size can differ.
         if prediction.shape == reference.shape:
             return []
         (width, height, _), (columns, rows, _) = prediction.shape, reference.shape
@@ -113,7 +113,7 @@ class SliceStackCase(Case):
         return []
 
     def result_folder(self, output: Path) -> Path:
-        # A single mask is called as its image and lies beside those of other cases.
+        # A single mask has the name of its image and lies beside those of other cases.
         return output / self.case_id if len(self.images) > 1 else output
 
     def label_map_files(self, output: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The files that a result or a run was made from, so that it is kept for these and no others."""
+"""Source files of results and runs, recorded to recognise the same files later."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from volseg.errors import ImageError
 from volseg.files.documents import open_regular
 
 _BLOCK_BYTES = 2**20
-# Of a large image of a run, which has hundreds, parts are read: its ends and some in between.
+# Only parts of large images are read, since a run has hundreds: the ends and parts in between.
 _WHOLE_BYTES, _PART_BYTES, _PARTS = 2**24, 2**14, 16
 _READERS = 8
 
@@ -22,33 +22,33 @@ Relation = Literal["same", "moved", "changed", "elsewhere"]
 
 
 def read_sources(case: Case) -> list[dict[str, Any]]:
-    """What is noted of each image of a case, see `mark`; OSError if one is not read."""
+    """Record of each image of a case, see `mark`; OSError if an image cannot be read."""
     return [{"path": str(path.absolute()), **mark(path)} for path in case.images]
 
 
 def restated(sources: Iterable[Mapping[str, Any]], case: Case) -> list[dict[str, Any]]:
-    """What is noted of images whose content is that of `sources`, none being read."""
+    """Records of images with the known content of `sources`, without reading them."""
     found = zip(sources, case.images, states(case.images), strict=True)
     return [{**old, "path": str(path.absolute()), **state} for old, path, state in found]
 
 
 def states(paths: Iterable[Path]) -> list[dict[str, int]]:
-    """Size and times of files, see `mark`; OSError if one is not there."""
+    """Size and times of files, see `mark`; OSError if a file is missing."""
     return [_state(path.stat()) for path in paths]
 
 
 def check_unchanged(
     case: Case, before: Sequence[Mapping[str, int]], sources: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Refuse images that were written while they were read: none knows what the result is of.
+    """Refuse images that were written while they were read, since the result would be doubtful.
 
     Args:
         case: The case.
-        before: `states` of its images before they were read.
-        sources: What `read_sources` told after that.
+        before: `states` of the images before they were read.
+        sources: Result of `read_sources` after that.
 
     Raises:
-        ImageError: If one was.
+        ImageError: If an image was written meanwhile.
     """
     for path, state, source in zip(case.images, before, sources, strict=True):
         if any(source[name] != value for name, value in state.items()):
@@ -60,8 +60,8 @@ def check_unchanged(
 def mark(path: Path) -> dict[str, Any]:
     """Size, times and SHA-256 of a file; OSError if it cannot be read.
 
-    The times are those of its content, which programs that copy it can set, and of its entry in the
-    file system, which they cannot. They are taken first, so that what is written meanwhile shows.
+    The times are those of the content, which copying programs can set, and of the entry in the file
+    system, which they cannot. They are taken first, so that later writing is noticed.
     """
     digest = hashlib.sha256()
     with open_regular(path) as file:
@@ -72,10 +72,10 @@ def mark(path: Path) -> dict[str, Any]:
 
 
 def has_mark(path: Path, noted: Mapping[str, Any]) -> bool:
-    """Whether a file holds what it held when `mark` noted it; it is read if its times are others.
+    """Whether a file has the content that `mark` recorded; it is read only if its times differ.
 
     Raises:
-        OSError: If it is not there or cannot be read.
+        OSError: If the file is missing or cannot be read.
     """
     state = _state(path.stat())
     if all(noted.get(name) == value for name, value in state.items()):
@@ -92,20 +92,20 @@ def _state(found: os.stat_result) -> dict[str, int]:
 
 
 def relation(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
-    """What the images of a case are to those that a result was made from.
+    """Relation of the images of a case to the source images of a result.
 
-    Files are read only where their place or one of their times is another. Images that are gone are
-    taken for the same: it is the result of these all the same.
+    Files are read only if their path or times differ. Missing images count as the same, since the
+    result is still theirs.
 
     Args:
-        record: That of the result in a manifest.
+        record: Record of the result in a manifest.
         case: The case now.
         result: A file of the result.
 
     Returns:
-        "same" files; "moved", the same content in another place or with other times; "changed",
-        other content in the same place; "elsewhere", other content in another place, such as
-        another patient's.
+        "same" files; "moved": same content, but another path or other times; "changed": other
+        content in the same folder; "elsewhere": other content in other folders, such as another
+        patient's.
     """
     sources = record.get("sources")
     if not sources:
@@ -116,14 +116,14 @@ def relation(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
         spacing_mm = list(case.spacing_mm) if case.spacing_mm else None
         if record.get("spacing_mm") != spacing_mm:
             return "changed"
-        # Of what is gone, there is nothing else to note.
+        # Missing images leave nothing new to record.
         return "same" if is_untouched or not all(path.exists() for path in now) else "moved"
     folders = {Path(source["path"]).parent for source in sources} & {path.parent for path in now}
     return "changed" if folders else "elsewhere"
 
 
 def _are_untouched(sources: Sequence[Mapping[str, Any]], paths: Sequence[Path]) -> bool:
-    """Whether files have the places and times that were noted, none being read."""
+    """Whether files have the recorded paths and times, without reading them."""
     if [source["path"] for source in sources] != [str(path) for path in paths]:
         return False
     try:
@@ -138,11 +138,11 @@ def _are_untouched(sources: Sequence[Mapping[str, Any]], paths: Sequence[Path]) 
 
 
 def is_of_others(record: Mapping[str, Any], case: Case) -> bool:
-    """Whether a result was made from none of the images of a case, as far as both can be told.
+    """Whether a result was certainly made from none of the images of a case.
 
     Args:
-        record: That of the result in a manifest.
-        case: The case that the result is taken for.
+        record: Record of the result in a manifest.
+        case: The case that the result is assigned to.
     """
     sources = record.get("sources") or ()
     if not sources or not case.images or not all(path.is_file() for path in case.images):
@@ -152,7 +152,7 @@ def is_of_others(record: Mapping[str, Any], case: Case) -> bool:
 
 
 def changed_since(record: Mapping[str, Any], case: Case) -> Path | None:
-    """An image of a case that a result was made from and that holds other things now, if any."""
+    """A source image of a result in this case whose content has changed since, or None."""
     images = {str(path.absolute()): path for path in case.images}
     sources = [source for source in record.get("sources") or () if source["path"] in images]
     changed = (source for source in sources if not _is_same(source, Path(source["path"])))
@@ -162,7 +162,7 @@ def changed_since(record: Mapping[str, Any], case: Case) -> Path | None:
 def _is_same(source: Mapping[str, Any], path: Path) -> bool:
     in_place = source["path"] == str(path)
     try:
-        # Files of other places may have the same times: those of a copy.
+        # Files in other places may have equal times, as copies do.
         noted = source if in_place else {name: source[name] for name in ("bytes", "sha256")}
         return has_mark(path, noted)
     except OSError:
@@ -170,11 +170,11 @@ def _is_same(source: Mapping[str, Any], path: Path) -> bool:
 
 
 def case_marks(cases: Iterable[Case]) -> dict[str, str]:
-    """For each case, a text that is another once an image or the label map holds other things.
+    """A mark for each case, which changes if the content of an image or label map changes.
 
-    Label maps are read whole, as are small images. Of larger ones their size and parts are read; a
-    compressed file that changes anywhere changes at its end. Where the files lie, and when they
-    were written, does not count. A case of which a file cannot be read has no mark.
+    Small files are read completely; for larger files, the size and parts are read, since any change
+    of a compressed file changes its end. Paths and times do not count. A case with an unreadable
+    file has no mark.
     """
     with ThreadPoolExecutor(_READERS) as pool:
         marks = pool.map(lambda case: (case.case_id, _case_mark(case)), cases)
@@ -206,7 +206,7 @@ def _add_file(digest: Any, path: Path, whole_bytes: int) -> None:
 
 
 def _relation_without_sources(record: Mapping[str, Any], case: Case, result: Path) -> Relation:
-    """The same for results of older versions, which noted paths alone."""
+    """`relation` for results of older versions, which recorded only paths."""
     inputs = record.get("inputs", [])
     paths = list(inputs.values()) if isinstance(inputs, dict) else list(inputs)
     now = [str(path) for path in case.images]

@@ -1,4 +1,4 @@
-"""A case of volumes: a NIfTI file for each channel, or one 4D file of all."""
+"""A case of volumes: a NIfTI file for each channel, or one 4D file of all channels."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class VolumeCase(Case):
 
     def listed_files(self, written: Callable[[Path], str]) -> dict[str, Any]:
         images = [written(path) for path in self.images]
-        # So that MSD's own lists look the same.
+        # As in the lists of MSD.
         is_4d = len(images) == 1 and len(self.channels) > 1
         label = "".join(written(path) for path in self.label)
         return {"image": images[0] if is_4d else images, "label": label}
@@ -115,7 +115,7 @@ class VolumeCase(Case):
                 "or one 4D file"
             )
         if has_spacing:
-            yield "has spacing_mm, but NIfTI files say theirs; leave it out"
+            yield "has spacing_mm, but NIfTI files hold their own; leave it out"
 
     def _read_images(self, channels: Sequence[str]) -> CaseImages:
         from volseg.images.nifti_reading import read_case

@@ -1,11 +1,10 @@
-"""Networks by name, behind one contract: images in, logits of each region out.
+"""Networks by name, with one interface: from images to logits of each region.
 
-`forward(image (B, C, I, J[, K]))` gives logits `(B, R, I, J[, K])`, never a sigmoid; with deep
-supervision, in training, a list of them, finest first, the coarser ones at their own size. The
-attribute `divisor` is the number whose multiples the sides of an image must be. All come in 2D
-and 3D.
+`forward(image (B, C, I, J[, K]))` returns logits `(B, R, I, J[, K])`, without a sigmoid; in
+training with deep supervision, a list of logits, finest first, each at its own size. The sides of
+an image must be multiples of the attribute `divisor`. All networks exist in 2D and 3D.
 
-A network is built by `build` in the module of its name, from options in `config.networks`.
+`build` in the module of its name builds a network, from options in `config.networks`.
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ __all__ = ["FOREGROUND_PRIOR", "build_network", "load_encoder_weights", "network
 def build_network(
     config: NetworkConfig, in_channels: int, out_channels: int, patch_size: Sequence[int]
 ) -> nn.Module:
-    """A new network, with random weights, as `config` describes it.
+    """A new network with random weights, built from `config`.
 
     Args:
         config: The section `network` of a config.
         in_channels: Number of MRI channels.
         out_channels: Number of regions.
-        patch_size: Voxels of a patch; its length, 2 or 3, is that of the network.
+        patch_size: Voxels of a patch; its length is the number of spatial dimensions, 2 or 3.
 
     Returns:
-        A module with the contract above.
+        A module with the interface above.
 
     Raises:
         ConfigError: If the network needs a package that is not installed.
-        ResourceError: If its weights do not fit into memory.
+        ResourceError: If memory is too small for its weights.
     """
     forms = network_forms(config, in_channels, out_channels, patch_size).values()
     numbers = sum(math.prod(form.shape) for form in forms)
@@ -60,7 +59,7 @@ def build_network(
 def network_forms(
     config: NetworkConfig, in_channels: int, out_channels: int, patch_size: Sequence[int]
 ) -> dict[str, Form]:
-    """Shape and type of each weight of `build_network`, which takes no memory to find out."""
+    """Shape and type of each weight of `build_network`, found without their memory."""
     with WithoutMemory():
         return forms_of(_built(config, in_channels, out_channels, patch_size).state_dict())
 
@@ -68,7 +67,7 @@ def network_forms(
 def _built(
     config: NetworkConfig, in_channels: int, out_channels: int, patch_size: Sequence[int]
 ) -> nn.Module:
-    # Only the module that is needed: some of MONAI take seconds to import.
+    # Only the needed module: some of MONAI take seconds to import.
     module: Any = importlib.import_module(f"volseg.networks.{config.name}")
     network: nn.Module = module.build(config, in_channels, out_channels, len(patch_size))
     if getattr(config, "norm", "batch") == "instance":

@@ -1,4 +1,4 @@
-"""Attention U-Net, as MONAI has it."""
+"""Attention U-Net of MONAI."""
 
 from __future__ import annotations
 

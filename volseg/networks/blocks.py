@@ -1,6 +1,6 @@
-"""What the networks of our own are built of: a normalised convolution, pooled context, resizing.
+"""Blocks of our own networks: normalised convolutions, pooled context, resizing.
 
-All normalise over the batch, as their papers do and as the published weights of encoders expect.
+All use batch norm, as in their papers and as the published weights of encoders expect.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def convolution(
     dilation: int = 1,
     groups: int = 1,
 ) -> nn.Module:
-    """Convolution, batch norm and ReLU; the size stays."""
+    """Convolution, batch norm and ReLU, without a change of size."""
     return Convolution(
         spatial_dims,
         in_channels,
@@ -40,7 +40,7 @@ def convolution(
 def separable_convolution(
     spatial_dims: int, in_channels: int, out_channels: int, dilation: int = 1
 ) -> nn.Module:
-    """A convolution of each channel for itself, then one of all channels at each voxel."""
+    """Depthwise convolution (each channel alone), then a pointwise one (all channels per voxel)."""
     return nn.Sequential(
         convolution(spatial_dims, in_channels, in_channels, dilation=dilation, groups=in_channels),
         convolution(spatial_dims, in_channels, out_channels, 1),
@@ -48,9 +48,10 @@ def separable_convolution(
 
 
 class PooledContext(nn.Module):
-    """Means over `bins` cells a side, projected to `out_channels` and spread over the input.
+    """Means over `bins` cells per side, projected to `out_channels` and resized to the input.
 
-    A single cell is not normalised: it is one value a channel, and a batch of one has no spread.
+    A single cell is not normalised: it has one value per channel, without variance in a batch of
+    one.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, bins: int) -> None:

@@ -1,4 +1,4 @@
-"""DeepLabV3+: a pyramid of dilated convolutions, and a decoder that sees finer features as well.
+"""DeepLabV3+: a pyramid of dilated convolutions, and a decoder that also uses finer features.
 
 Chen, Zhu, Papandreou, Schroff, Adam, "Encoder-decoder with atrous separable convolution for
 semantic image segmentation", ECCV 2018, https://arxiv.org/abs/1802.02611
@@ -17,7 +17,7 @@ from volseg.networks.blocks import PooledContext, convolution, resize, separable
 from volseg.networks.encoders import Encoder, build_encoder
 from volseg.networks.prior import start_from_prior
 
-#: Stride of the finer features that the decoder sees.
+#: Stride of the finer features that the decoder uses.
 _LOW_LEVEL_STRIDE = 4
 
 
@@ -25,13 +25,13 @@ class DeepLabV3Plus(nn.Module):
     """Dilated encoder, atrous spatial pyramid, decoder at a quarter of the size, logits.
 
     Args:
-        encoder: Gives the features; its last ones and those at stride 4 are used.
+        encoder: Encoder of the features; the last features and those at stride 4 are used.
         out_channels: Number of regions.
         rates: Dilations of the pyramid at the stride of this encoder.
         width: Features of each branch of the pyramid and of the decoder.
-        low_level_width: Features that the decoder takes over from stride 4.
-        separable: Depthwise separable convolutions in pyramid and decoder.
-        dropout: Probability of a feature being dropped after the pyramid.
+        low_level_width: Features from stride 4, after reduction.
+        separable: Use depthwise separable convolutions in pyramid and decoder.
+        dropout: Probability to drop a feature after the pyramid.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class DeepLabV3Plus(nn.Module):
 
 
 class AtrousPyramid(nn.Module):
-    """Branches that look further and further, one of them at the whole image, side by side.
+    """Parallel branches with increasing receptive fields, one of them the whole image.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: Features of the encoder.
         width: Features of each branch, and of the result.
         rates: Dilations.
-        block: Makes a convolution of `(spatial_dims, in_channels, out_channels, dilation)`.
+        block: Builds a convolution from `(spatial_dims, in_channels, out_channels, dilation)`.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ def build(
             config.encoder_width,
         ),
         out_channels,
-        # Twice as dense a grid, twice the dilation: so the pyramid looks as far (section 4).
+        # A grid twice as dense needs twice the dilation for the same receptive field (section 4).
         rates=[rate * 16 // config.output_stride for rate in config.rates],
         width=config.width,
         low_level_width=config.low_level_width,

@@ -1,4 +1,4 @@
-"""DynUNet of MONAI with its deep supervision heads as a list, each at its own size."""
+"""DynUNet of MONAI, with deep supervision heads as a list, each at its own size."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from volseg.networks.prior import start_from_prior
 
 
 class DeepDynUNet(DynUNet):
-    """DynUNet that gives a list of logits, finest first, in training with deep supervision.
+    """DynUNet that returns a list of logits, finest first, in training with deep supervision.
 
-    MONAI's own stacks all heads at full size in one tensor; at their own sizes they take an
-    eighth of the memory each, and are compared with a mask of that size.
+    MONAI stacks all heads at full size in one tensor; at its own size each 3D head needs an eighth
+    of the memory of the head before, and is compared with a mask of that size.
     """
 
     def forward(self, image: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         logits = self.output_block(self.skip_layers(image))
         heads = list(self.heads)
-        # The skip layers leave their outputs in this shared list, in evaluation too: kept, they
-        # would hold a whole graph in memory, and a module with such tensors cannot be copied.
+        # The skip layers store their outputs in this shared list, in evaluation too. They would
+        # keep a whole graph in memory, and a module with such tensors cannot be copied.
         self.heads[:] = [torch.empty(0)] * len(heads)
         return [logits, *heads] if self.training and self.deep_supervision else logits
 
@@ -43,8 +43,8 @@ def build(
         dropout=config.dropout or None,
         norm_name=INSTANCE_NORM,
         deep_supervision=config.deep_supervision,
-        # Two heads beside the output, as in the winner of BraTS 2021 (arXiv:2110.03352), or as
-        # many as a shallower network has room for.
+        # Two heads beside the output, as in the winner of BraTS 2021 (arXiv:2110.03352), or fewer
+        # in a shallow network.
         deep_supr_num=min(2, levels - 2),
         res_block=config.residual,
     )

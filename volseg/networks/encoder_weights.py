@@ -24,20 +24,21 @@ logger = logging.getLogger(__name__)
 
 _FIRST = re.compile(r"(conv1|_conv_stem)\.weight")
 _CLASSIFIER = re.compile(r"(fc|_fc|_conv_head|_bn1)\.")
-#: Ours, and those that data parallel training leaves.
+#: Prefixes of weight names: of volseg, and of data parallel training.
 _PREFIXES = ("encoder.backbone.", "module.")
 
 
 def load_encoder_weights(network: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Give the encoder of `network` the weights of a file; classifiers in it are ignored.
+    """Load weights of a file into the encoder of `network`; classifiers in the file are ignored.
 
-    For another number of input channels, the first convolution is averaged over its own, repeated
-    and scaled so that an image with all channels alike gives the features that it gave before.
+    For a different number of input channels, the first convolution is averaged over its channels,
+    repeated and scaled, so that an image of equal channels gives the same features as before.
 
     Args:
         network: Network with an encoder: `deeplabv3plus` or `pspnet`.
-        path: State dict in the names of torchvision's or MONAI's ResNet or of EfficientNet-PyTorch
-            (.pt, .pth, .safetensors), or a model file of volseg with the same encoder.
+        path: State dict with the names of a ResNet of torchvision or MONAI, or of
+            EfficientNet-PyTorch (.pt, .pth, .safetensors), or a model file of volseg with the same
+            encoder.
 
     Raises:
         ModelError: If the file cannot be read or does not fit the encoder.
@@ -55,13 +56,13 @@ def load_encoder_weights(network: nn.Module, path: str | os.PathLike[str]) -> No
         if name in found:
             found[name] = _for_channels(found[name], own[name], file)
     _check_fit(found, own, encoder, file)
-    # Files older than PyTorch 0.4.1 do not count batches, and nothing here reads the count.
+    # Files older than PyTorch 0.4.1 lack the count of batches, which is not used here.
     encoder.backbone.load_state_dict(own | found)
     logger.info("encoder %s starts from %s", encoder.name, file)
 
 
 def _read(file: Path) -> Any:
-    """What `file` holds; nothing in it is run."""
+    """Content of `file`, read without running code in it."""
     try:
         check_regular(file)
         if file.suffix == ".safetensors":
@@ -73,28 +74,28 @@ def _read(file: Path) -> Any:
             "correct network.encoder_weights"
         ) from None
     except pickle.UnpicklingError:
-        # What torch says of these advises to run what is in the file.
+        # The message of torch advises to run the code in the file.
         raise ModelError(
-            f"encoder weights {file} are damaged or no state dict of tensors alone, and nothing "
-            "else is opened, since it may run code",
+            f"encoder weights {file} are damaged or not a state dict of tensors; other content is "
+            "not opened, since it may run code",
             remedy="save `network.state_dict()` as .safetensors, or with torch.save",
         ) from None
-    # What damaged files make of torch's reader has no class in common.
+    # Errors of torch's reader on damaged files have no common class.
     except Exception as error:
         raise ModelError(
-            f"encoder weights {file} are damaged or no state dict ({cut(reason(error), 120)}); "
+            f"encoder weights {file} are damaged or not a state dict ({cut(reason(error), 120)}); "
             "save a state dict as .safetensors, or with torch.save"
         ) from None
 
 
 def _state_dict(file: Path) -> dict[str, torch.Tensor]:
-    """State dict in `file`, without the prefixes of what it was a part of."""
+    """State dict in `file`, without known prefixes of its names."""
     weights = _read(file)
     if isinstance(weights, Mapping):
         weights = weights.get("state_dict", weights)
     if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
         raise ModelError(
-            f"encoder weights {file} are not a state dict, names with tensors, but a "
+            f"encoder weights {file} are not a state dict of names and tensors, but a "
             f"{type(weights).__name__} of other things",
             remedy="save `network.state_dict()`",
         )
@@ -105,12 +106,12 @@ def _state_dict(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _without_stage(name: str) -> str:
-    """Name of a weight in EfficientNet-PyTorch: MONAI's blocks have the number of a stage too."""
+    """Name of a weight in EfficientNet-PyTorch, without the stage number that MONAI adds."""
     return re.sub(r"^_blocks\.\d+\.(?=\d)", "_blocks.", name)
 
 
 def _for_channels(found: torch.Tensor, own: torch.Tensor, file: Path) -> torch.Tensor:
-    """First convolution `(F, C, I, J[, K])` for the number of channels of `own`."""
+    """First convolution `(F, C, I, J[, K])`, adapted to the number of channels of `own`."""
     if found.ndim != own.ndim or found.shape[1] == own.shape[1]:
         return found
     before, wanted = found.shape[1], own.shape[1]
@@ -139,7 +140,7 @@ def _check_fit(
             f"encoder weights {file} do not fit {encoder.name} in {encoder.spatial_dims}D, "
             f"{encoder.channels[0]} features wide: the file {problem}",
             remedy=(
-                "choose the network.encoder and network.encoder_width that it was made for, or "
+                "set network.encoder and network.encoder_width to those of the file, or choose "
                 "another file"
             ),
         )

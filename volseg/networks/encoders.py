@@ -1,6 +1,6 @@
-"""Encoders of MONAI that give features at several strides, coarse ones dilated instead of strided.
+"""Encoders of MONAI with features at several strides, whose coarse stages may be dilated.
 
-Nothing is ever downloaded; `volseg.networks.encoder_weights` reads weights from a file.
+Nothing is downloaded; `volseg.networks.encoder_weights` reads weights from a file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from volseg.compat.monai import (
     remove_classifier,
 )
 
-#: Features of the first stage of a ResNet as published.
+#: Features of the first stage of a published ResNet.
 RESNET_WIDTH = 64
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
@@ -38,14 +38,14 @@ _EFFICIENTNET_CHANNELS = dict(
 
 
 class Encoder(nn.Module):
-    """Features of an image, finest first.
+    """Network that computes features of an image at five strides, finest first.
 
     Attributes:
         name: Name of the encoder.
-        backbone: The module of MONAI, with the names that published weights have.
+        backbone: The module of MONAI, with the names of published weights.
         spatial_dims: 2 or 3.
         channels: Number of features of each output.
-        strides: Voxels of the image along each side of a voxel of each output.
+        strides: Stride of each output, in voxels of the image.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Encoder(nn.Module):
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         sides = tuple(image.shape[2:])
-        # Other sides would be rounded up, and the features no longer lie where the image does.
+        # Other sides would be rounded up and shift the features against the image.
         if any(side % self.strides[-1] for side in sides):
             raise ValueError(f"sides {sides} are not all multiples of {self.strides[-1]}")
         return list(self.backbone(image))
@@ -81,12 +81,12 @@ def build_encoder(
     """A new encoder with random weights.
 
     Args:
-        name: `resnet18`, `efficientnet-b0` and their kin.
+        name: Name of a ResNet or EfficientNet, such as `resnet18` or `efficientnet-b0`.
         in_channels: Number of MRI channels.
         spatial_dims: 2 or 3.
-        output_stride: 8, 16 or 32. Stages beyond it are dilated instead of strided: the same
-            weights, and the same values where the strided features lie, but a denser grid.
-        width: Features of the first stage of a ResNet; by default as published.
+        output_stride: 8, 16 or 32. Later stages are dilated instead of strided: same weights and
+            same values at the positions of strided features, but on a denser grid.
+        width: Features of the first stage of a ResNet; None: as published.
 
     Returns:
         Encoder with five outputs, at strides 2, 4, 8, 16 and 32, none above `output_stride`.
@@ -103,9 +103,10 @@ def build_encoder(
 
 
 class _ResNetFeatures(ResNetFeatures):
-    """ResNet as torchvision lays it out, in any width.
+    """ResNet with the layout of torchvision, in any width.
 
-    MONAI's own is always 64 wide, and its depths 18 and 34 have shortcuts that stop the gradient.
+    The ResNet of MONAI always has width 64, and its depths 18 and 34 have shortcuts that stop the
+    gradient.
     """
 
     def __init__(self, name: str, in_channels: int, spatial_dims: int, width: int) -> None:
@@ -139,15 +140,15 @@ def _efficientnet(
     backbone = EfficientNetBNFeatures(
         name, pretrained=False, spatial_dims=spatial_dims, in_channels=in_channels
     )
-    # No feature passes through the classifier; several GPUs would wait for its gradients.
+    # The features bypass the classifier, and several GPUs would wait for its gradients.
     remove_classifier(backbone)
     return backbone, _EFFICIENTNET_CHANNELS[name]
 
 
 def _dilate(stages: Iterable[nn.Module], stride: int, output_stride: int) -> None:
-    """Replace the strides of `stages`, entered at `stride`, by dilation from `output_stride` on.
+    """Replace strides beyond `output_stride` by dilation; `stages` begin at `stride`.
 
-    A convolution that loses its stride keeps its dilation; all that come after it double theirs.
+    A convolution that loses its stride keeps its dilation; all later convolutions double theirs.
     """
     dilation = 1
     for stage in stages:
@@ -173,9 +174,9 @@ def _dilate(stages: Iterable[nn.Module], stride: int, output_stride: int) -> Non
 
 
 def _spread(padding: Any, kernel_size: Sequence[int], rate: int) -> nn.Module:
-    """The padding of an EfficientNet for a kernel at dilation `rate` that keeps the size.
+    """Padding of an EfficientNet that keeps the size with a kernel of dilation `rate`.
 
-    That of a strided convolution is uneven: its first side says where the kernel lies.
+    The padding of a strided convolution is uneven; its first side gives the position of the kernel.
     """
     first = padding.padding[0] * rate
     last = (kernel_size[0] - 1) * rate - first

@@ -1,4 +1,4 @@
-"""PSPNet: means over coarser and coarser cells give each voxel the context of the whole image.
+"""PSPNet: means over cells of several sizes give each voxel the context of the whole image.
 
 Zhao, Shi, Qi, Wang, Jia, "Pyramid scene parsing network", CVPR 2017,
 https://arxiv.org/abs/1612.01105
@@ -19,16 +19,16 @@ from volseg.networks.prior import start_from_prior
 
 
 class PSPNet(nn.Module):
-    """Dilated encoder, pyramid of pooled features beside its own, one convolution, logits.
+    """Dilated encoder, its features joined with a pyramid of pooled features, logits.
 
-    Without the auxiliary loss of the paper, which is for encoders of a hundred layers.
+    The auxiliary loss of the paper is left out; it is for encoders of a hundred layers.
 
     Args:
-        encoder: Gives the features; its last ones are used.
+        encoder: Encoder of the features; only the last features are used.
         out_channels: Number of regions.
         bins: Cells along each side in each level of the pyramid.
         width: Features before the last convolution.
-        dropout: Probability of a feature being dropped before the last convolution.
+        dropout: Probability to drop a feature before the last convolution.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class PSPNet(nn.Module):
     ) -> None:
         super().__init__()
         dims, channels = encoder.spatial_dims, encoder.channels[-1]
-        # Together as many features as those beside which they stand.
+        # All levels together have as many features as the encoder.
         share = max(1, channels // len(bins))
         self.encoder = encoder
         self.pyramid = nn.ModuleList(PooledContext(dims, channels, share, n) for n in bins)

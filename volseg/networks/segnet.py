@@ -1,4 +1,4 @@
-"""SegNet: the decoder puts features back where the encoder's maxima were.
+"""SegNet: the decoder puts features back at the positions of the encoder's maxima.
 
 Badrinarayanan, Kendall, Cipolla, "SegNet: A deep convolutional encoder-decoder architecture for
 image segmentation", IEEE TPAMI 39(12), 2017, https://arxiv.org/abs/1511.00561
@@ -21,7 +21,7 @@ _UNPOOL = {2: nn.MaxUnpool2d, 3: nn.MaxUnpool3d}
 
 
 class SegNet(nn.Module):
-    """Encoder as that of VGG, decoder its mirror image, joined by the places of the maxima alone.
+    """VGG encoder and mirrored decoder, connected only by the positions of the maxima.
 
     Args:
         spatial_dims: 2 or 3.
@@ -29,7 +29,7 @@ class SegNet(nn.Module):
         out_channels: Number of regions.
         widths: Features of each level, finest first; each level ends in a pooling by two.
         convolutions: Convolutions of each level, in the encoder and in the decoder.
-        dropout: Probability of a feature being dropped before the last convolution.
+        dropout: Probability to drop a feature before the last convolution.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SegNet(nn.Module):
         )
         self.pool = Pool["max", spatial_dims](kernel_size=2, return_indices=True)
         self.unpool = _UNPOOL[spatial_dims](kernel_size=2)
-        # The last convolution of a level gives the features of the level above it.
+        # The last convolution of a level outputs the features of the level above.
         above[0] = widths[0]
         self.decoder = nn.ModuleList(
             _level(spatial_dims, [*[width] * number, after])

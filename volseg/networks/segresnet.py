@@ -1,4 +1,4 @@
-"""SegResNet, as MONAI has it."""
+"""SegResNet of MONAI."""
 
 from __future__ import annotations
 

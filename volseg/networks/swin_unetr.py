@@ -1,4 +1,4 @@
-"""Swin UNETR, as MONAI has it."""
+"""Swin UNETR of MONAI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def build(
     config: SwinUNETRConfig, in_channels: int, out_channels: int, spatial_dims: int
 ) -> nn.Module:
     """A new network, with random weights; see `build_network`."""
-    # MONAI imports einops only in the first forward pass, which may come hours after a job began.
+    # MONAI imports einops only in the first forward pass, maybe hours after a job began.
     if importlib.util.find_spec("einops") is None:
         raise ConfigError(
             "network swin_unetr needs einops", remedy="pip install 'volseg[transformer]'"

@@ -1,4 +1,4 @@
-"""Residual U-Net, as MONAI has it."""
+"""Residual U-Net of MONAI."""
 
 from __future__ import annotations
 

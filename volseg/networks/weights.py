@@ -1,4 +1,4 @@
-"""Weights beside the network that they are for: names, shapes, types, and values it can use."""
+"""Comparison of weights with a network: names, shapes, types, and usable values."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Form(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes in memory; `dtype` is one of torch."""
+        """Size in memory, in bytes; `dtype` must be a type of torch."""
         return math.prod(self.shape) * int(getattr(torch, self.dtype).itemsize)
 
     def instead_of(self, wanted: Form) -> str:
-        """How it differs from what is wanted."""
+        """Difference from the `wanted` form, in words."""
         if self.shape != wanted.shape:
             return f"with shape {list(self.shape)} instead of {list(wanted.shape)}"
         return f"of type {self.dtype} instead of {wanted.dtype}"
 
 
 class WithoutMemory(TorchFunctionMode):
-    """A network that is built within has shapes, but no weights: those take no memory.
+    """A network that is built inside this block has shapes, but no weights in memory.
 
-    `torch.device("meta")` would do the same to the small tensors that networks compute with while
-    they are built, and not all can then be built.
+    `torch.device("meta")` would also affect small tensors that some networks compute with while
+    they are built, which then fails.
     """
 
     def __torch_function__(
@@ -48,7 +48,7 @@ class WithoutMemory(TorchFunctionMode):
 
 
 def forms_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Form]:
-    """Form of each tensor, by name; a sparse one is of a type of its own."""
+    """Form of each tensor, by name; sparse tensors have a separate type."""
 
     def dtype(tensor: torch.Tensor) -> str:
         kind = "" if tensor.layout == torch.strided else f"{tensor.layout} "
@@ -60,12 +60,12 @@ def forms_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, Form]:
 def misfits(
     found: Mapping[str, Form], own: Mapping[str, Form], optional: Collection[str] = ()
 ) -> str:
-    """What keeps weights from fitting a network, in words; empty if they fit.
+    """Reasons why weights do not fit a network, in words; empty if they fit.
 
     Args:
-        found: The weights that there are.
-        own: Those of the network.
-        optional: What may be missing.
+        found: Forms of the given weights.
+        own: Forms of the weights of the network.
+        optional: Names that may be missing.
     """
     lacking = [name for name in own if name not in found and name not in optional]
     unknown = [name for name in found if name not in own]
@@ -82,11 +82,11 @@ def misfits(
 
 
 def unusable(found: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> str:
-    """The first tensor whose values no network can use, and why; empty if there is none.
+    """The first tensor with unusable values, and the reason; empty if there is none.
 
     Args:
         found: Weights that fit the network.
-        own: Those that the network was built with: tables of integers are not trained.
+        own: Weights of the new network: tables of integers are not trained, so must be equal.
     """
     for name, tensor in found.items():
         if tensor.is_floating_point():
