@@ -241,7 +241,7 @@ class Case(ABC):
         """
 
     def _present(self, channels: Sequence[str], fill: str | None) -> list[str]:
-        """Channels to read: all; with `fill`, only those that the case has."""
+        """Channels to read: all; with `fill`, only `fill` and those that the case has."""
         return [name for name in channels if fill is None or name in (fill, *self.channels)]
 
     @abstractmethod
