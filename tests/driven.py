@@ -42,7 +42,7 @@ def act(what: str) -> None:
 
 
 def main() -> None:
-    signals.hold()
+    signals.record()
     if plan := os.environ.get("VOLSEG_PLAN"):
         from volseg.cli.log import configure_logging
 

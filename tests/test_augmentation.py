@@ -33,7 +33,7 @@ from volseg.transforms.augmentation import (
     augmentation,
 )
 from volseg.transforms.axes import smooth_field
-from volseg.transforms.warping import Moved, _scaled, rotation
+from volseg.transforms.warping import PatchResampler, _scaled, rotation
 
 CHANGES = (
     *("flip", "rotate", "scale", "noise", "blur", "contrast"),
@@ -102,7 +102,7 @@ def test_a_patch_moves_as_by_one_grid(image, warped):
     field = functional.interpolate(controls[None], image.shape[1:], mode=mode)[0].clamp(-6, 6)
     sample = {"image": image, "mask": bits_of(image)}
 
-    found = Moved(image.shape[1:], matrix, *([field, 6.0] if warped else []))(sample)
+    found = PatchResampler(image.shape[1:], matrix, *([field, 6.0] if warped else []))(sample)
 
     assert_same_patch(found, plainly_moved(sample, matrix, field if warped else None))
 
@@ -132,7 +132,9 @@ def test_bits_move_as_their_masks(image):
 def test_a_patch_without_a_mask_has_none_when_it_moved(image):
     nothing = torch.zeros(1, *image.shape[1:], dtype=torch.uint8)
 
-    moved = Moved(image.shape[1:], np.eye(image.ndim - 1) * 0.9)({"image": image, "mask": nothing})
+    moved = PatchResampler(image.shape[1:], np.eye(image.ndim - 1) * 0.9)(
+        {"image": image, "mask": nothing}
+    )
 
     assert torch.equal(moved["mask"], nothing)
 

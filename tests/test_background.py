@@ -22,7 +22,7 @@ from volseg.tasks.split import split
 from volseg.training.preparation import prepare_cases
 from volseg.transforms import preprocess
 from volseg.transforms.cleaning import cleaned
-from volseg.transforms.resampling import moved
+from volseg.transforms.resampling import on_grid
 from volseg.transforms.warping import rotation
 
 SHAPE = (26, 24, 22)
@@ -499,7 +499,7 @@ def test_rounding_errors_of_a_grid_leave_no_weights():
     half = np.diag([0.5, 1, 1, 1])
     half[0, 3] = 1e-9
 
-    values = moved(array, Grid((8, 8, 8), np.eye(4)), Grid((15, 8, 8), half))[0, :, 0, 0]
+    values = on_grid(array, Grid((8, 8, 8), np.eye(4)), Grid((15, 8, 8), half))[0, :, 0, 0]
 
     # Midway between two voxels it is half of each, and elsewhere not even 0.001.
     assert np.flatnonzero(values).tolist() == [7, 8, 9]

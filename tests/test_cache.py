@@ -297,7 +297,7 @@ def test_a_cache_stays_locked_until_the_last_thread_is_done(cohort, tmp_path, mo
 def test_a_signal_while_cases_are_prepared_lets_each_begun_one_become_whole(
     cohort, tmp_path, monkeypatch
 ):
-    noted, build, note = threading.Event(), cache._build, signals._note
+    noted, build, note = threading.Event(), cache._build, signals._record
 
     def interrupted(case, config, folder):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -310,16 +310,16 @@ def test_a_signal_while_cases_are_prepared_lets_each_begun_one_become_whole(
 
     monkeypatch.setattr(cache, "_build", interrupted)
     monkeypatch.setattr(cache, "cores", lambda: 1)
-    monkeypatch.setattr(signals, "_note", noting)
+    monkeypatch.setattr(signals, "_record", noting)
     config = config_of(cohort / "list.json", 2)
     cases = read_data_list(config.data.data_list).training
 
-    signals.hold()
+    signals.record()
     try:
         with pytest.raises(signals.Stopped, match="call again"):
             build_cache(cases, config, tmp_path / "cache")
     finally:
-        signals.forget()
+        signals.reset()
 
     assert read_cached(cases[0], config, tmp_path / "cache")
     assert [read_cached(case, config, tmp_path / "cache") for case in cases[1:]] == [None] * 3

@@ -585,7 +585,7 @@ def test_main_runs_the_command(monkeypatch, capsys):
 
     with pytest.raises(SystemExit) as exit_:
         main()
-    signals.forget()
+    signals.reset()
 
     assert exit_.value.code == 0
     assert capsys.readouterr().out == f"volseg {volseg.__version__}\n"

@@ -173,7 +173,9 @@ def test_the_cases_of_folds_that_are_finished_are_read_once(experiment, monkeypa
         noted = Path(f"r/fold{fold}/environment.json")
         noted.write_text(json.dumps({**json.loads(noted.read_text()), "sources": {}}))
     calls = []
-    monkeypatch.setattr("volseg.runs.folds.case_marks", lambda cases: calls.append(cases) or {})
+    monkeypatch.setattr(
+        "volseg.runs.folds.case_fingerprints", lambda cases: calls.append(cases) or {}
+    )
 
     result = fit_folds(experiment, Path("r"), "0,1", resume=True, program=["false"])
 

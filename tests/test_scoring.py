@@ -206,7 +206,7 @@ def test_a_signal_while_a_case_is_scored_stops_the_run_and_leaves_no_thread(
     monkeypatch.setattr("volseg.tasks.fit.tell_scores", lambda *_: None)
 
     def signalled(*arguments):
-        signals._note(signals.STOPPING[0], None)
+        signals._record(signals.STOPPING[0], None)
         return score_case(*arguments)
 
     monkeypatch.setattr("volseg.training.module.score_case", signalled)
@@ -214,7 +214,7 @@ def test_a_signal_while_a_case_is_scored_stops_the_run_and_leaves_no_thread(
         with pytest.raises(signals.Stopped, match="after 1 steps"):
             fit(small, tmp_path / "run")
     finally:
-        signals.forget()
+        signals.reset()
     assert scoring_now() == []
     monkeypatch.undo()
 

@@ -21,9 +21,9 @@ from volseg.files.writing import remove_unfinished
 
 @pytest.fixture
 def held():
-    signals.hold()
+    signals.record()
     yield
-    signals.forget()
+    signals.reset()
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_the_first_signal_is_noted_and_does_nothing_else():
 def test_after_forgetting_all_is_as_before(held):
     signal.raise_signal(signal.SIGTERM)
 
-    signals.forget()
+    signals.reset()
 
     assert signals.received() is None
     handlers = {number: signal.getsignal(number) for number in signals.STOPPING}
@@ -88,7 +88,7 @@ def test_the_second_signal_of_a_kind_ends_the_process_at_once(name):
 import signal
 from volseg import signals
 signals._SECONDS_OF_ONE_REQUEST = 0
-signals.hold("stopping")
+signals.record("stopping")
 for number in (signal.SIGUSR1, signal.{name}, signal.{name}):
     signal.raise_signal(number)
     print(number.name, signals.received().name, flush=True)
@@ -172,11 +172,11 @@ def test_a_stop_while_fit_is_imported_ends_it_before_it_writes(tmp_path):
 
 @pytest.mark.usefixtures("held")
 def test_ctrl_c_is_noted_once_there_is_something_to_save():
-    signals.note_interrupts()
-    assert signal.getsignal(signal.SIGINT) is signals._note
-    signals.leave_at_once()
+    signals.record_interrupts()
+    assert signal.getsignal(signal.SIGINT) is signals._record
+    signals.exit_at_once()
 
-    signals.note_interrupts()
+    signals.record_interrupts()
     signal.raise_signal(signal.SIGINT)
 
     assert signals.received() == signal.SIGINT
@@ -188,7 +188,7 @@ import signal, sys
 from pathlib import Path
 from volseg import signals
 from volseg.files.writing import atomic_write
-signals.leave_at_once()
+signals.exit_at_once()
 with atomic_write(Path(sys.argv[1])) as temporary:
     temporary.touch()
     signal.raise_signal(signal.SIGINT)

@@ -68,9 +68,9 @@ def _without_pictures():
 
 @pytest.fixture(autouse=True)
 def held():
-    signals.hold()
+    signals.record()
     yield
-    signals.forget()
+    signals.reset()
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,8 @@ def finish(experiment: ExperimentConfig, run: Path) -> list[int]:
             fit(experiment, run, resume=bool(stops))
         except signals.Stopped:
             stops.append(torch.load(find_checkpoints(run)[0], weights_only=True)["global_step"])
-            signals.forget()
-            signals.hold()
+            signals.reset()
+            signals.record()
         else:
             return stops
 
@@ -181,7 +181,7 @@ def test_no_other_handler_comes_in_the_place_of_the_one_that_only_notes(
     ):
         fit(experiment, tmp_path / "run")
 
-    assert handlers == [signals._note] * 3
+    assert handlers == [signals._record] * 3
 
 
 def test_epochs_of_one_batch_without_validation_can_be_stopped(experiment, tmp_path, monkeypatch):
@@ -264,7 +264,7 @@ def test_an_epoch_cut_short_by_max_time_is_validated_and_resumed_as_if_it_never_
         with pytest.raises(signals.Stopped):
             fit(limited, run, resume=True)
     assert model.read_bytes() == (before[0] or other)
-    signals.forget()
+    signals.reset()
     fit(limited, run, resume=True)
 
     assert_same(run, undisturbed)
@@ -280,7 +280,7 @@ def test_a_run_stopped_at_its_limit_of_time_goes_on(
         signal_in(patch, SegmentationModule, method, {1})
         with pytest.raises(signals.Stopped, match="after 1 steps"):
             fit(short, tmp_path / "run")
-    signals.forget()
+    signals.reset()
     fit(long, tmp_path / "run", resume=True)
 
     assert_same(tmp_path / "run", undisturbed)

@@ -311,10 +311,10 @@ def test_a_cache_that_cannot_be_made_is_an_output_error(experiment, tmp_path):
 
 @pytest.fixture
 def signal_noted():
-    signals.hold()
+    signals.record()
     signal.raise_signal(signal.SIGTERM)
     yield
-    signals.forget()
+    signals.reset()
 
 
 @pytest.mark.usefixtures("signal_noted")
@@ -1037,12 +1037,12 @@ def test_a_stop_by_a_signal_saves_no_weights_that_are_no_numbers(experiment, tmp
         next(module.network.parameters()).data.view(-1)[0] = float("inf")
 
     monkeypatch.setattr(SegmentationModule, "move_average", spoil)
-    signals.hold()
+    signals.record()
     try:
         with pytest.raises(TrainingError, match="weights of the network are not finite"):
             fit(experiment, tmp_path / "run")
     finally:
-        signals.forget()
+        signals.reset()
 
     assert find_checkpoints(tmp_path / "run") == []
 

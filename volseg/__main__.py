@@ -21,9 +21,9 @@ def main() -> None:
     if stoppable:
         # Of several processes, Lightning's and those of a launcher, the first tells.
         alone = all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
-        signals.hold(_NOTE if alone else "")
+        signals.record(_NOTE if alone else "")
     # All, until there is something to save.
-    signals.leave_at_once()
+    signals.exit_at_once()
     # Threads of torch that wait for each other spin by default, and on cores that other processes
     # use as well, such as the loaders of `fit`, a step took six times as long. Read at its import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

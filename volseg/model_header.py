@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 import volseg
 from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError, ModelError
-from volseg.files.documents import check_regular, fitting, open_regular, parse_json
+from volseg.files.documents import check_regular, open_regular, parse_json, validated
 from volseg.files.writing import CONFIG_FILE, MODEL_FILE, resume_command
 from volseg.labels import LabelScheme
 from volseg.words import cut, reason, shown
@@ -206,7 +206,7 @@ def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             path=file,
         )
     try:
-        return dict(fitting(_Schema, content))
+        return dict(validated(_Schema, content))
     except ValueError as error:
         raise _no_header(file, str(error)) from None
 

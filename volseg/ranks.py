@@ -49,7 +49,7 @@ def cores(processes: int = 1) -> int:
     return max(1, (usable or 1) // processes)
 
 
-def side_by_side(function: Callable[..., T], *items: Iterable[Any]) -> list[T]:
+def in_threads(function: Callable[..., T], *items: Iterable[Any]) -> list[T]:
     """Results of a function for each item, or each pair, from one thread per core.
 
     The threads end with the work: those of torch and BLAS spin while they wait, and take cores from

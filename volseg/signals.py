@@ -52,7 +52,7 @@ class Stopped(BaseException):
     """
 
 
-def hold(note: str = "") -> None:
+def record(note: str = "") -> None:
     """Record the first stop signal from now on, without any other effect; call this early.
 
     Args:
@@ -60,27 +60,27 @@ def hold(note: str = "") -> None:
     """
     _state.note = note
     for number in STOPPING:
-        signal.signal(number, _note)
+        signal.signal(number, _record)
 
 
-def leave_at_once() -> None:
+def exit_at_once() -> None:
     """Let Ctrl-C end this process at once from now on, with one line and no traceback.
 
     For commands that have nothing to save yet. A KeyboardInterrupt inside an import becomes another
     error, and Python ignores it where it cannot raise.
     """
-    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGINT, _exit)
 
 
-def note_interrupts() -> None:
+def record_interrupts() -> None:
     """Record Ctrl-C from now on instead of leaving at once, since there is work to save."""
-    if signal.getsignal(signal.SIGINT) is _leave:
-        signal.signal(signal.SIGINT, _note)
+    if signal.getsignal(signal.SIGINT) is _exit:
+        signal.signal(signal.SIGINT, _record)
 
 
 @contextlib.contextmanager
 def removing(remove: Callable[[], object]) -> Iterator[None]:
-    """Call `remove` if `leave_at_once` ends the process within the block.
+    """Call `remove` if `exit_at_once` ends the process within the block.
 
     Args:
         remove: Removes unfinished results of the block, such as a file.
@@ -127,7 +127,7 @@ def exit_code() -> int:
     return EXIT_INTERRUPTED if _state.received == signal.SIGINT else EXIT_STOPPED
 
 
-def forget() -> None:
+def reset() -> None:
     """Restore the default handlers and clear the recorded signals."""
     for number in STOPPING:
         default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
@@ -135,7 +135,7 @@ def forget() -> None:
     _state.received, _state.terminated = None, False
 
 
-def _note(number: int, _: FrameType | None) -> None:
+def _record(number: int, _: FrameType | None) -> None:
     if number == signal.SIGTERM and _state.terminated:
         return  # the same request
     _state.received = _state.received or signal.Signals(number)
@@ -146,18 +146,18 @@ def _note(number: int, _: FrameType | None) -> None:
         # From now on the system handles it and does not wait for Python.
         signal.signal(number, signal.SIG_DFL)
     if number == signal.SIGINT:
-        _tell(_state.note)
+        _print(_state.note)
 
 
-def _leave(*_: object) -> None:
+def _exit(*_: object) -> None:
     for remove in list(_state.unfinished):
         with contextlib.suppress(Exception):
             remove()
-    _tell("Error: interrupted\n")
+    _print("Error: interrupted\n")
     os._exit(EXIT_INTERRUPTED)
 
 
-def _tell(words: str) -> None:
+def _print(words: str) -> None:
     """Write to stderr without `print`, which the signal may have interrupted."""
     # A progress bar may have hidden the cursor.
     shown = "\x1b[?25h\r" if os.isatty(2) else ""

@@ -22,18 +22,18 @@ Relation = Literal["same", "moved", "changed", "elsewhere"]
 
 
 def read_sources(case: Case) -> list[dict[str, Any]]:
-    """Record of each image of a case, see `mark`; OSError if an image cannot be read."""
-    return [{"path": str(path.absolute()), **mark(path)} for path in case.images]
+    """Record of each image of a case, see `fingerprint`; OSError if an image cannot be read."""
+    return [{"path": str(path.absolute()), **fingerprint(path)} for path in case.images]
 
 
-def restated(sources: Iterable[Mapping[str, Any]], case: Case) -> list[dict[str, Any]]:
+def relocated_sources(sources: Iterable[Mapping[str, Any]], case: Case) -> list[dict[str, Any]]:
     """Records of images with the known content of `sources`, without reading them."""
     found = zip(sources, case.images, states(case.images), strict=True)
     return [{**old, "path": str(path.absolute()), **state} for old, path, state in found]
 
 
 def states(paths: Iterable[Path]) -> list[dict[str, int]]:
-    """Size and times of files, see `mark`; OSError if a file is missing."""
+    """Size and times of files, see `fingerprint`; OSError if a file is missing."""
     return [_state(path.stat()) for path in paths]
 
 
@@ -57,7 +57,7 @@ def check_unchanged(
             )
 
 
-def mark(path: Path) -> dict[str, Any]:
+def fingerprint(path: Path) -> dict[str, Any]:
     """Size, times and SHA-256 of a file; OSError if it cannot be read.
 
     The times are those of the content, which copying programs can set, and of the entry in the file
@@ -71,8 +71,8 @@ def mark(path: Path) -> dict[str, Any]:
     return {**_state(found), "sha256": digest.hexdigest()}
 
 
-def has_mark(path: Path, noted: Mapping[str, Any]) -> bool:
-    """Whether a file has the content that `mark` recorded; it is read only if its times differ.
+def has_fingerprint(path: Path, noted: Mapping[str, Any]) -> bool:
+    """Whether a file still has the recorded content; it is read only if its times differ.
 
     Raises:
         OSError: If the file is missing or cannot be read.
@@ -80,7 +80,7 @@ def has_mark(path: Path, noted: Mapping[str, Any]) -> bool:
     state = _state(path.stat())
     if all(noted.get(name) == value for name, value in state.items()):
         return True
-    return state["bytes"] == noted["bytes"] and bool(mark(path)["sha256"] == noted["sha256"])
+    return state["bytes"] == noted["bytes"] and bool(fingerprint(path)["sha256"] == noted["sha256"])
 
 
 def _state(found: os.stat_result) -> dict[str, int]:
@@ -164,24 +164,26 @@ def _is_same(source: Mapping[str, Any], path: Path) -> bool:
     try:
         # Files in other places may have equal times, as copies do.
         noted = source if in_place else {name: source[name] for name in ("bytes", "sha256")}
-        return has_mark(path, noted)
+        return has_fingerprint(path, noted)
     except OSError:
         return in_place
 
 
-def case_marks(cases: Iterable[Case]) -> dict[str, str]:
-    """A mark for each case, which changes if the content of an image or label map changes.
+def case_fingerprints(cases: Iterable[Case]) -> dict[str, str]:
+    """A fingerprint for each case, which changes if the content of an image or label map changes.
 
     Small files are read completely; for larger files, the size and parts are read, since any change
     of a compressed file changes its end. Paths and times do not count. A case with an unreadable
-    file has no mark.
+    file has no fingerprint.
     """
     with ThreadPoolExecutor(_READERS) as pool:
-        marks = pool.map(lambda case: (case.case_id, _case_mark(case)), cases)
-        return {case_id: mark for case_id, mark in marks if mark is not None}
+        fingerprints = pool.map(lambda case: (case.case_id, _case_fingerprint(case)), cases)
+        return {
+            case_id: fingerprint for case_id, fingerprint in fingerprints if fingerprint is not None
+        }
 
 
-def _case_mark(case: Case) -> str | None:
+def _case_fingerprint(case: Case) -> str | None:
     digest = hashlib.sha256()
     try:
         for path in case.images:

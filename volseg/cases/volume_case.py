@@ -66,18 +66,23 @@ class VolumeCase(Case):
             return iter(read_first_slices(self.images, self.channels))
 
     def grey_value_notes(self) -> list[str]:
-        from volseg.images.background import background_of, described, not_stripped, thinned
+        from volseg.images.background import (
+            background_note,
+            background_of,
+            subsampled,
+            unstripped_note,
+        )
 
         images = self.read_images(self.channels)
         about: dict[str, list[str]] = {}
         share = 0.0
         for name, channel in zip(self.channels, images.array, strict=True):
             background = background_of(channel)
-            about.setdefault(described(background), []).append(name)
-            share = max(share, float(1 - background.holds(thinned(channel)).mean()))
+            about.setdefault(background_note(background), []).append(name)
+            share = max(share, float(1 - background.holds(subsampled(channel)).mean()))
         notes = [f"{', '.join(names)}: {note}" for note, names in about.items() if note]
         grid = images.grid
-        too_large = not_stripped(share * math.prod(grid.shape) * grid.voxel_ml)
+        too_large = unstripped_note(share * math.prod(grid.shape) * grid.voxel_ml)
         return [*notes, too_large] if too_large else notes
 
     def result_folder(self, output: Path) -> Path:

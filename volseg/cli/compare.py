@@ -41,7 +41,7 @@ def compare(
     """
     from volseg.tasks.compare import compare as run_compare
 
-    signals.note_interrupts()
+    signals.record_interrupts()
     overrides = [word for word in sources if "=" in word and not Path(word).exists()]
     paths = [Path(word) for word in sources if word not in overrides]
     result = run_compare(paths, output, overrides)

@@ -95,7 +95,7 @@ def fit(
 
     from volseg.tasks.fit import fit as run_fit
 
-    signals.note_interrupts()
+    signals.record_interrupts()
     result = run_fit(experiment, folder, resume=resume, data_list=data_list)
     if result.rank == 0:
         if result.scores and result.trained:

@@ -179,7 +179,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     from volseg.inference.options import InferOptions
     from volseg.tasks.infer import infer as run_infer
 
-    signals.note_interrupts()
+    signals.record_interrupts()
     options = InferOptions(
         probabilities=probabilities,
         device=device,

@@ -173,7 +173,7 @@ def parse_json(text: str) -> Any:
     return content
 
 
-def fitting(schema: type[BaseModel], content: Any) -> Any:
+def validated(schema: type[BaseModel], content: Any) -> Any:
     """The content of a document, if it fits a schema; ValueError, in one line, if it does not."""
     try:
         schema.model_validate(content)

@@ -50,7 +50,7 @@ def atomic_write(path: Path, *, known: bool = False) -> Iterator[Path]:
     """
     temporary = unfinished_path(path)
     try:
-        with held(temporary), signals.removing(partial(temporary.unlink, missing_ok=True)):
+        with locked(temporary), signals.removing(partial(temporary.unlink, missing_ok=True)):
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())  # some file systems report only here that they are full
@@ -91,7 +91,7 @@ def unfinished_path(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def held(unfinished: Path) -> Iterator[None]:
+def locked(unfinished: Path) -> Iterator[None]:
     """Lock an unfinished file or folder, so that no process removes it; makes a missing file."""
     if sys.platform == "win32":  # has no such locks
         yield

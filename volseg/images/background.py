@@ -94,7 +94,7 @@ class Background:
         return self.share >= _CERTAIN
 
 
-def described(background: Background) -> str:
+def background_note(background: Background) -> str:
     """Note for the user on a background; '' if it is certainly 0."""
     if background.is_plain:
         return "" if background.is_certain else UNCERTAIN
@@ -106,7 +106,7 @@ def described(background: Background) -> str:
     return f"{text}: taken as 0"
 
 
-def not_stripped(tissue_ml: float) -> str:
+def unstripped_note(tissue_ml: float) -> str:
     """Note that the tissue is larger than any brain, or ''."""
     if tissue_ml <= LARGEST_BRAIN_ML:
         return ""
@@ -118,16 +118,16 @@ def not_stripped(tissue_ml: float) -> str:
 
 def background_of(channel: Volume) -> Background:
     """The background of a channel (I, J, K), found from the values on its border."""
-    border, sample = thinned(_border(channel)), thinned(channel)
+    border, sample = subsampled(_border(channel)), subsampled(channel)
     values, counts = np.unique(border, return_counts=True)
     value, share = float(values[counts.argmax()]), float(counts.max() / border.size)
     if share < _EXACT or (value != 0 and _is_noise(border, sample, value)):
-        low, value, high = _densest(border, sample)
+        low, value, high = _densest_range(border, sample)
         if low == high:
             return Background(0.0, 0.0, 0.0, float((border == 0).mean()))
     else:
         low, high = value, value
-        if (inner := _second(channel, sample, value)) is not None:
+        if (inner := _inner_value(channel, sample, value)) is not None:
             share = float(np.isin(border, (inner, value)).mean())
             return Background(inner, inner, inner, share, around=value)
     low, high = _with_ripples(sample, value, low, high)
@@ -156,7 +156,7 @@ def _outside(near: Mask) -> Mask:
     return np.asarray(outside[parts])
 
 
-def thinned(volume: Volume) -> Volume:
+def subsampled(volume: Volume) -> Volume:
     """Every n-th voxel along each axis that is long enough, about 60,000 in total."""
     long = [size >= _SHORT for size in volume.shape]
     step = max(1, math.floor((volume.size / _SAMPLE) ** (1 / max(1, sum(long)))))
@@ -180,7 +180,7 @@ def _distances(sample: Volume, value: float) -> npt.NDArray[np.float64]:
     return sample[sample != value].astype(np.float64) - value
 
 
-def _second(channel: Volume, sample: Volume, first: float) -> float | None:
+def _inner_value(channel: Volume, sample: Volume, first: float) -> float | None:
     """A second background value that fills the region inside the first, or None."""
     rest = sample[sample != first]
     if not rest.size:
@@ -210,7 +210,7 @@ def _is_noise(border: Volume, sample: Volume, value: float) -> bool:
     return bool(np.count_nonzero(alike) > 2 * np.count_nonzero(border == value))
 
 
-def _densest(border: Volume, sample: Volume) -> tuple[float, float, float]:
+def _densest_range(border: Volume, sample: Volume) -> tuple[float, float, float]:
     """The narrow range with most values of a border (low, middle, high); zeros if none has many."""
     ordered = np.sort(border.astype(np.float64))
     width = 2 * _EQUAL * _scale(_distances(sample, float(np.median(ordered))))

@@ -30,7 +30,7 @@ _HIGHEST_RATIO = 1032
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
+class NiftiFile:
     """A NIfTI file whose header has been read.
 
     Attributes:
@@ -115,7 +115,7 @@ class Stored:
         return values
 
 
-def look(path: Path, where: str, volumes: int) -> Stored:
+def inspect_nifti(path: Path, where: str, volumes: int) -> NiftiFile:
     """The header of a file that must hold `volumes` volumes; `where` is its name in errors.
 
     Raises:
@@ -132,7 +132,7 @@ def look(path: Path, where: str, volumes: int) -> Stored:
     _check_length(most, first_byte(header, where) + math.prod(shape) * dtype.itemsize, where)
     grid = grid_of(header, where)
     check_spacing(grid, header, where)
-    return Stored(path, where, header, (i, j, k, volumes), dtype, grid)
+    return NiftiFile(path, where, header, (i, j, k, volumes), dtype, grid)
 
 
 def read_first_slice(path: Path, where: str, volumes: int) -> npt.NDArray[Any]:
@@ -158,7 +158,7 @@ def read_first_slice(path: Path, where: str, volumes: int) -> npt.NDArray[Any]:
         content += stream.read(max(0, end - len(content)))
     _check_length(len(content), end, where)
     voxels = np.frombuffer(content, dtype, size, start).reshape(j, i)
-    file = Stored(path, where, header, (i, j, k, volumes), dtype, grid_of(header, where))
+    file = NiftiFile(path, where, header, (i, j, k, volumes), dtype, grid_of(header, where))
     return file.values(voxels.astype(dtype.newbyteorder("="), copy=False))
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from volseg.errors import GeometryError, ImageError, LabelError
 from volseg.images.case_images import CaseImages, check_values
 from volseg.images.grid import Grid, check_same_grid
-from volseg.images.nifti_file import Stored, look, read_first_slice
+from volseg.images.nifti_file import NiftiFile, inspect_nifti, read_first_slice
 from volseg.images.nifti_geometry import grid_of
 from volseg.images.nifti_header import read_raw_header
 from volseg.memory import require
@@ -39,7 +39,7 @@ def read_case(
         ResourceError: If memory is too small.
     """
     sources = _sources(images, file_channels, channels)
-    files = _look(images, file_channels, sources)
+    files = _inspect(images, file_channels, sources)
     grid = _common_grid(channels, sources, {p: f.grid for p, f in files.items()})
     first = files[sources[0][0]]
     dtype = np.result_type(*(file.value_dtype for file in files.values()))
@@ -71,7 +71,7 @@ def read_case_grid(
 ) -> Grid:
     """Grid that `read_case` would return; raises its errors that the headers show."""
     sources = _sources(images, file_channels, channels)
-    files = _look(images, file_channels, sources)
+    files = _inspect(images, file_channels, sources)
     return _common_grid(channels, sources, {p: f.grid for p, f in files.items()})
 
 
@@ -100,7 +100,7 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
         ImageError: If the file is missing, damaged or not a 3D NIfTI.
         LabelError: If the file holds other values than integers from 0 to 255.
     """
-    file = look(path, str(path), volumes=1)
+    file = inspect_nifti(path, str(path), volumes=1)
     values = file.values(file.read()[0]).transpose(2, 1, 0)
     if values.dtype == np.uint8:
         return values, file.grid
@@ -154,18 +154,18 @@ def _sources(
     return [(images[0], n) if len(images) == 1 else (images[n], 0) for n in numbers]
 
 
-def _look(
+def _inspect(
     images: Sequence[Path],
     file_channels: Sequence[str],
     sources: Sequence[tuple[Path, int]],
-) -> dict[Path, Stored]:
+) -> dict[Path, NiftiFile]:
     """The needed files, by path, with their headers."""
     volumes = len(file_channels) if len(images) == 1 else 1
     paths = dict.fromkeys(path for path, _ in sources)
-    return {path: look(path, str(path), volumes) for path in paths}
+    return {path: inspect_nifti(path, str(path), volumes) for path in paths}
 
 
-def _read_volumes(file: Stored, places: Sequence[tuple[npt.NDArray[Any], str, int]]) -> None:
+def _read_volumes(file: NiftiFile, places: Sequence[tuple[npt.NDArray[Any], str, int]]) -> None:
     """Fill arrays (K, J, I), each given with its channel and volume number."""
     target, *others = (place[0] for place in places)
     is_alike = file.is_plain and file.dtype.newbyteorder("=") == target.dtype

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import LabelError, OutputError
-from volseg.files.writing import atomic_write, cannot_write, held, make_folder, unfinished_path
+from volseg.files.writing import atomic_write, cannot_write, locked, make_folder, unfinished_path
 from volseg.images.bitmap import read_bitmap, read_form, write_bitmap
 from volseg.images.grid import Grid
 from volseg.images.slice_stack import check_same_size, is_grey, stack_grid
@@ -168,7 +168,7 @@ def _write_folder(
     old = unfinished.with_name(f"{unfinished.name}-old")
     try:
         unfinished.mkdir()
-        with held(unfinished):
+        with locked(unfinished):
             for name, page in zip(names, pages, strict=True):
                 write_bitmap(unfinished / name, page)
             if folder.exists():

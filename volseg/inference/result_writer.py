@@ -12,7 +12,7 @@ from typing import Any
 
 import volseg
 from volseg.cases.case import Case
-from volseg.cases.sources import mark, restated
+from volseg.cases.sources import fingerprint, relocated_sources
 from volseg.config import ExperimentConfig
 from volseg.errors import OutputError
 from volseg.files.writing import MANIFEST_FILE, make_folder, remove_unfinished
@@ -140,7 +140,7 @@ class ResultWriter:
             ]
         content[FAILURES] |= self.reusable.refused
         for case in self.reusable.moved:
-            sources = _inputs(case, restated(records[case.case_id]["sources"], case))
+            sources = _inputs(case, relocated_sources(records[case.case_id]["sources"], case))
             content[RECORDS][case.case_id] = records[case.case_id] | sources
 
     def _remove_unfinished(self) -> None:
@@ -242,7 +242,8 @@ class ResultWriter:
         """By these, a later run sees whether somebody changed what was written."""
         try:
             return [
-                {"file": path.relative_to(self.output).as_posix(), **mark(path)} for path in written
+                {"file": path.relative_to(self.output).as_posix(), **fingerprint(path)}
+                for path in written
             ]
         except OSError as error:
             raise OutputError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 
 from volseg.errors import DataListError
-from volseg.files.documents import fitting, read_json
+from volseg.files.documents import read_json, validated
 from volseg.metrics.scores import COUNTED_SCORES, Score, get_score
 
 _Score = Annotated[float, Field(ge=0, le=1)]
@@ -99,7 +99,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     remedy = "write it again with volseg evaluate"
     content = read_json(path, DataListError, remedy=remedy)
     try:
-        return fitting(_Document, content)
+        return validated(_Document, content)
     except ValueError as error:
         raise DataListError(
             f"{path} is not as volseg writes it ({error})", remedy=remedy, path=path

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from volseg.errors import ConfigError
-from volseg.files.documents import check_regular, fitting, parse_json
+from volseg.files.documents import check_regular, parse_json, validated
 from volseg.files.writing import MANIFEST_FILE
 from volseg.results import journal
 from volseg.words import reason
@@ -178,7 +178,7 @@ def is_from_infer(content: Mapping[str, Any]) -> bool:
 
 def check_content(content: Any) -> dict[str, Any]:
     """The content of a manifest; ValueError, in a line, if it is of another shape."""
-    return dict(fitting(_Content, content))
+    return dict(validated(_Content, content))
 
 
 def read_manifests(folder: Path) -> list[Manifest]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import volseg
 from volseg.cases.case import Case
-from volseg.cases.sources import Relation, has_mark, relation
+from volseg.cases.sources import Relation, has_fingerprint, relation
 from volseg.errors import OutputError
 from volseg.results.locations import is_complete
 from volseg.results.manifest import recorded_names
@@ -194,7 +194,7 @@ def _edited(output: Path, record: Mapping[str, Any]) -> Path | None:
         # What is gone is made again.
         with contextlib.suppress(FileNotFoundError):
             try:
-                if not has_mark(path, written):
+                if not has_fingerprint(path, written):
                     return path
             except PermissionError:
                 return path

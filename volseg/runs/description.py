@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.cases.data_list import DataList, read_data_list, write_data_list
-from volseg.cases.sources import case_marks
+from volseg.cases.sources import case_fingerprints
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.errors import CheckpointError, VolsegError
 from volseg.files.documents import read_json
@@ -28,7 +28,7 @@ def describe(
     run: Path, config: ExperimentConfig, data_list: DataList, sources: Mapping[str, Any]
 ) -> None:
     """What one needs to know to repeat the run; `sources` is what was noted of its cases before."""
-    new = case_marks(case for case in data_list.training if case.case_id not in sources)
+    new = case_fingerprints(case for case in data_list.training if case.case_id not in sources)
     root = config.data.data_root or common_root(data_list)
     environment: dict[str, Any] = {
         "versions": {name: version(name) for name in _PACKAGES},

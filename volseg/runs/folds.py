@@ -15,7 +15,7 @@ from types import FrameType
 from volseg import signals
 from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, leaks, read_data_list
-from volseg.cases.sources import case_marks
+from volseg.cases.sources import case_fingerprints
 from volseg.config import ExperimentConfig, write_config
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files.writing import (
@@ -195,7 +195,7 @@ def folds_to_do(
         )
     check_outputs(run, [CONFIG_FILE])
     waiting = []
-    marks = cache(lambda: case_marks(data_list.training))
+    marks = cache(lambda: case_fingerprints(data_list.training))
     for fold in folds:
         folder = fold_folder(run, fold)
         of_fold = with_fold(config, fold)

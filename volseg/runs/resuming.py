@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.cases.data_list import DataList, read_data_list
-from volseg.cases.sources import case_marks
+from volseg.cases.sources import case_fingerprints
 from volseg.config import ExperimentConfig, load_config
 from volseg.config.marks import Resume, marked
 from volseg.errors import CheckpointError
@@ -107,7 +107,7 @@ def _check_same_images(
     before = read_description(run).get("sources")
     if not isinstance(before, dict):
         return  # runs of the first versions did not note it
-    now = marks() if marks else case_marks(data_list.training)
+    now = marks() if marks else case_fingerprints(data_list.training)
     others = {name for name in before.keys() & now.keys() if now[name] != before[name]}
     # A case that could not be read when the run began has no mark, and was left out.
     for cases, how, remedy in (

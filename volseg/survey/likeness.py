@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 
 from volseg.cases.case import Case
 from volseg.errors import VolsegError
-from volseg.images.background import thinned
+from volseg.images.background import subsampled
 from volseg.survey.label_maps import LabelMap
 
 # Largest differences of similar label maps: logarithm of the volume, centre and spread in voxels.
@@ -62,7 +62,7 @@ def _sample(case: Case, channel: str) -> npt.NDArray[np.float64] | None:
         images = case.read_images([channel])
     except VolsegError:
         return None
-    return np.asarray(thinned(images.grid.to_ras(images.array[0])), np.float64)
+    return np.asarray(subsampled(images.grid.to_ras(images.array[0])), np.float64)
 
 
 def _are_same(one: npt.NDArray[np.float64], two: npt.NDArray[np.float64]) -> bool:

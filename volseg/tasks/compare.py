@@ -67,7 +67,7 @@ def compare(
         DataListError: If a folder has no scores, or the runs share no region or no case.
         CheckpointError: If `output` holds a run of another experiment.
         OutputError: If the results cannot be written.
-        Stopped: If a signal that `signals.hold` notes arrived; the next call resumes.
+        Stopped: If a signal that `signals.record` records arrived; the next call resumes.
     """
     sources, output = paths_of(sources), Path(output)
     check_outputs(output, [*TABLES, REPORT, PICTURE])

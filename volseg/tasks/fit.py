@@ -89,7 +89,7 @@ def fit(
         DataListError: If no case is left to train or to validate on.
         LabelError: If no case has all regions of the config.
         RankLost: If another rank failed or was killed.
-        Stopped: If a signal that `signals.hold` notes has come; the run can be resumed.
+        Stopped: If a signal that `signals.record` records has come; the run can be resumed.
     """
     start, run = time.monotonic(), Path(run)
     if signals.received():

@@ -17,11 +17,11 @@ from volseg.images.background import (
     Background,
     Mask,
     Volume,
+    background_note,
     background_of,
-    described,
     tissue_of,
 )
-from volseg.ranks import side_by_side
+from volseg.ranks import in_threads
 from volseg.transforms.intensity import check_range, far_outside
 
 
@@ -60,7 +60,7 @@ def cleaned(array: Volume, options: PreprocessingConfig) -> list[Channel]:
     def clean(volume: Volume, name: str) -> tuple[Channel, float]:
         return _cleaned(volume, name, options)
 
-    found = side_by_side(clean, array, options.channels)
+    found = in_threads(clean, array, options.channels)
     channels = [channel for channel, _ in found]
     if not options.background:
         return channels
@@ -98,7 +98,7 @@ def _with_background_0(
     if options.intensity_range is None:
         values -= np.float32(background.value)
     values *= tissue
-    return Channel(values, tissue, notes=(described(background),))
+    return Channel(values, tissue, notes=(background_note(background),))
 
 
 def _without_far_voxels(channel: Channel) -> Channel:
@@ -119,7 +119,7 @@ def _without_far_voxels(channel: Channel) -> Channel:
     return replace(channel, values=values, notes=(*channel.notes, note))
 
 
-def together(names: Sequence[str], channels: Sequence[Channel]) -> list[str]:
+def joined_notes(names: Sequence[str], channels: Sequence[Channel]) -> list[str]:
     """The notes on all channels, each note once, with the names of its channels."""
     about: dict[str, list[str]] = {}
     for name, channel in zip(names, channels, strict=False):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import ImageError
-from volseg.images.background import thinned
+from volseg.images.background import subsampled
 
 Volume = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -63,8 +63,8 @@ def far_outside(channel: Volume, tissue: Mask | None) -> FarVoxels | None:
     Returns:
         None if there are none.
     """
-    sample = thinned(channel)
-    sample = sample[sample != 0 if tissue is None else thinned(tissue)]
+    sample = subsampled(channel)
+    sample = sample[sample != 0 if tissue is None else subsampled(tissue)]
     if not sample.size:
         return None
     middle = float(np.median(sample))

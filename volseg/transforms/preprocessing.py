@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.config import PreprocessingConfig
-from volseg.images.background import UNCERTAIN, Mask, not_stripped
+from volseg.images.background import UNCERTAIN, Mask, unstripped_note
 from volseg.images.boxes import bounding_box
 from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
 from volseg.memory import require
-from volseg.ranks import cores, side_by_side
-from volseg.transforms.cleaning import Channel, cleaned, together
+from volseg.ranks import cores, in_threads
+from volseg.transforms.cleaning import Channel, cleaned, joined_notes
 from volseg.transforms.intensity import standardise, to_unit_range
-from volseg.transforms.resampling import moved
+from volseg.transforms.resampling import on_grid
 
 # The weights of a half-covered voxel may add up to slightly less than 0.5.
 _HALF = 0.5 - 1e-5
@@ -103,8 +103,8 @@ def preprocess(
         if channel.tissue is not None:
             tissue[...] = crop.to_ras(channel.tissue)
         if not keeps:
-            share = moved(tissue[None], ras, image_grid)[0]
-            values = moved(values[None], ras, image_grid)[0]
+            share = on_grid(tissue[None], ras, image_grid)[0]
+            values = on_grid(values[None], ras, image_grid)[0]
             tissue = share >= _HALF if is_scored else share > 0
             values *= tissue
         if is_scored:
@@ -115,7 +115,7 @@ def preprocess(
             target[...] = values
         return tissue
 
-    tissue = np.logical_or.reduce(side_by_side(fill, image, block))
+    tissue = np.logical_or.reduce(in_threads(fill, image, block))
     done = Preprocessed(image, tissue, image_grid, images.grid)
     notes = _notes(images, options, channels, done.tissue_ml)
     if gap and not images.slices:
@@ -154,14 +154,14 @@ def preprocess_masks(
         (R, I, J, K) on the grid of `target`; a voxel of a coarser grid belongs to a region if at
         least half of it does.
     """
-    return np.asarray(moved(masks, grid, target.image_grid) >= _HALF)
+    return np.asarray(on_grid(masks, grid, target.image_grid) >= _HALF)
 
 
 def _box(channels: Sequence[Channel], margin: int) -> tuple[tuple[slice, ...], int]:
     """Box of the tissue with a margin (all voxels if no tissue), and the empty planes in it."""
     if channels[0].within is not None:
         return bounding_box(channels[0].within, margin), 0
-    profiles = side_by_side(_profiles, channels)
+    profiles = in_threads(_profiles, channels)
     box, gap = [], 0
     shape = channels[0].values.shape
     for lines, size in zip(zip(*profiles, strict=True), shape, strict=True):
@@ -198,10 +198,10 @@ def _notes(
     """
     if images.slices:
         known = [replace(one, notes=[n for n in one.notes if n != UNCERTAIN]) for one in channels]
-        return together(options.channels, known)
-    notes = together(options.channels, channels)
+        return joined_notes(options.channels, known)
+    notes = joined_notes(options.channels, channels)
     share = tissue_ml / (math.prod(images.grid.shape) * images.grid.voxel_ml)
-    if too_large := not_stripped(tissue_ml):
+    if too_large := unstripped_note(tissue_ml):
         notes.append(too_large)
     elif share > _FULL and not any(UNCERTAIN in note for note in notes):
         notes.append(f"tissue fills {share:.0%} of the scan: its background is cut off or unknown")

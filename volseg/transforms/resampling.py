@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from volseg.images.grid import Grid
-from volseg.ranks import side_by_side
+from volseg.ranks import in_threads
 
 _NEGLIGIBLE = 1e-6  # weights below this are rounding errors of the geometry
 
@@ -35,7 +35,7 @@ def to_original(probabilities: torch.Tensor, image_grid: Grid, scan_grid: Grid) 
     """
     values = probabilities.float()
     if values.device.type == "cpu":
-        found = moved(values.numpy(), image_grid, scan_grid)
+        found = on_grid(values.numpy(), image_grid, scan_grid)
         return torch.from_numpy(np.ascontiguousarray(found))
     plans = _plans(image_grid, scan_grid)
     for plan in plans:
@@ -69,7 +69,7 @@ def labels_to_original(
     result = np.zeros((len(labels), *scan_grid.shape), labels.dtype)
     largest = np.zeros(result.shape, np.float32)
     for value in np.unique(labels)[::-1]:
-        share = moved(labels == value, image_grid, scan_grid)
+        share = on_grid(labels == value, image_grid, scan_grid)
         result[share > largest] = value
         np.maximum(largest, share, out=largest)
     return result
@@ -100,7 +100,7 @@ class _AxisPlan:
     weights: npt.NDArray[np.float32] | None
 
 
-def moved(array: npt.NDArray[Any], grid: Grid, new_grid: Grid) -> npt.NDArray[Any]:
+def on_grid(array: npt.NDArray[Any], grid: Grid, new_grid: Grid) -> npt.NDArray[Any]:
     """Array (N, *grid.shape) on a new grid whose axes are parallel to the old ones; 0 outside.
 
     The array keeps its type if values are only moved, and becomes float32 if they are interpolated.
@@ -121,7 +121,7 @@ def moved(array: npt.NDArray[Any], grid: Grid, new_grid: Grid) -> npt.NDArray[An
                 source = _weighted(source, plan.weights, axis)
         target[...] = source
 
-    side_by_side(fill, written, turned)
+    in_threads(fill, written, turned)
     return result
 
 

@@ -80,9 +80,11 @@ class RandomWarp(RandomizableTransform):
         lengths = np.array(voxel_lengths(self.spacing_mm, len(shape)))
         matrix = rotation(degrees) * (lengths / lengths[:, None]) / scale
         if not warped:
-            return _with_tissue(data, Moved(shape, matrix))
+            return _with_tissue(data, PatchResampler(shape, matrix))
         displacement = self._displacement(shape, lengths)
-        return _with_tissue(data, Moved(shape, matrix, displacement, self.config.elastic_range))
+        return _with_tissue(
+            data, PatchResampler(shape, matrix, displacement, self.config.elastic_range)
+        )
 
     def _displacement(self, shape: Sequence[int], lengths: npt.NDArray[np.float64]) -> torch.Tensor:
         """Smooth field (axes, *shape) in voxels, from random vectors at control points.
@@ -111,7 +113,7 @@ def _with_tissue(data: Sample, move: Callable[[Sample], Sample]) -> Sample:
 
 
 def _scaled(data: Sample, scale: float) -> Sample:
-    """Scale about the centre, axis by axis: in a third of the time of `Moved`."""
+    """Scale about the centre, axis by axis: in a third of the time of `PatchResampler`."""
     places = [
         (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) / scale + (n - 1) / 2
         for n in data["image"].shape[1:]
@@ -130,7 +132,7 @@ def _scaled(data: Sample, scale: float) -> Sample:
     return {**data, "image": scaled, "mask": mask}
 
 
-class Moved:
+class PatchResampler:
     """Resamples a patch: a voxel at x from the centre takes the value at `matrix` x + displacement.
 
     Args:

@@ -141,7 +141,7 @@ def build_cache(
     Raises:
         LabelError: If a label map contradicts its label scheme and fits another.
         OutputError: If the folder cannot be written.
-        Stopped: If a signal held by `signals.hold` has arrived.
+        Stopped: If a signal recorded by `signals.record` has arrived.
     """
     make_folder(folder, "set data.cache_dir")
 
