@@ -218,7 +218,7 @@ def test_patients_named_to_validate_on_are_fold_0_with_all_their_cases(tmp_path,
     ("names", "message"),
     [
         (("BraTS2021_00009",), "BraTS2021_00009 to validate on: no such patient"),
-        ([f"BraTS2021_0000{n}" for n in range(4)], "leave some to train on"),
+        ([f"BraTS2021_0000{n}" for n in range(4)], "no patient is left for training; hold out"),
     ],
 )
 def test_patients_who_cannot_be_held_out_are_refused(tmp_path, scans, names, message):

@@ -159,8 +159,8 @@ def model_file(path: str | os.PathLike[str]) -> Path:
 def _no_model_yet(run: Path) -> ModelError:
     if folds := sorted(run.glob(f"fold*/{MODEL_FILE}")):
         return ModelError(
-            f"{run} holds the runs of folds, but one run is expected; give one of them, such as "
-            f"{folds[0].parent}, or several, each by -m"
+            f"{run} holds the runs of folds, but one run is expected; give a single run, such as "
+            f"{folds[0].parent}, or several, each with -m"
         )
     return ModelError(
         f"the run in {run} has no model yet, as it did not reach its first validation; "

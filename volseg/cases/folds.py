@@ -84,11 +84,11 @@ def hold_out(cases: Sequence[Case], names: Sequence[str]) -> tuple[Case, ...]:
     if unknown := [name for name in names if patient_key(name) not in patient_of]:
         raise DataListError(
             f"{', '.join(unknown)} to validate on: no such patient or case with a label map",
-            remedy=f"they are called as {cases[0].patient_id}",
+            remedy=f"use names such as {cases[0].patient_id}",
         )
     held_out = {patient_of[patient_key(name)] for name in names}
     if held_out >= set(patient_of.values()):
-        raise DataListError("every patient is to be validated on", remedy="leave some to train on")
+        raise DataListError("no patient is left for training", remedy="hold out fewer patients")
     return tuple(replace(case, fold=int(case.patient_id not in held_out)) for case in cases)
 
 

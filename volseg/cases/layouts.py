@@ -294,24 +294,24 @@ def institution_of(case_id: str) -> str | None:
     return match["institution"] if match else None
 
 
-def misnamed_label_map(whole: str) -> str | None:
+def misnamed_label_map(file_stem: str) -> str | None:
     """The case of a label map that its release misnamed, or None.
 
     Args:
-        whole: Name of the file without its ending.
+        file_stem: Name of the file without its ending.
     """
-    name = whole.casefold()
+    name = file_stem.casefold()
     return next((one.misnamed[name] for one in LAYOUTS if name in one.misnamed), None)
 
 
-def is_mask_of_tumour(whole: str, folders: Collection[str]) -> bool:
+def is_mask_of_tumour(file_stem: str, folders: Collection[str]) -> bool:
     """Whether a file is a label map by the layout of its folders, if not by its own name.
 
     Args:
-        whole: Name of the file without its ending.
+        file_stem: Name of the file without its ending.
         folders: Names of the folders above the file.
     """
-    layouts = [layout for layout in LAYOUTS if whole.casefold() in layout.masks]
+    layouts = [layout for layout in LAYOUTS if file_stem.casefold() in layout.masks]
     return any(
         layout.case_id and layout.case_id.fullmatch(name) for layout in layouts for name in folders
     )

@@ -95,5 +95,5 @@ def unusable(found: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor])
             if name.endswith(_VARIANCE) and tensor.numel() and float(tensor.min()) < 0:
                 return f"{name} holds {float(tensor.min()):g}, but a variance is never negative"
         elif not name.endswith(_COUNT) and not torch.equal(tensor, own[name]):
-            return f"{name} holds other integers than the network is built with"
+            return f"{name} holds other integers than the network"
     return ""
