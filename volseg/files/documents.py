@@ -39,7 +39,7 @@ _KINDS = {
     stat.S_ISCHR: "a device",
     stat.S_ISBLK: "a device",
 }
-# Opening must not wait for another program. Windows lacks these flags, and would open in text mode.
+# Opening must not wait for another program. Windows lacks O_NONBLOCK, and needs O_BINARY.
 _FLAGS = (
     *("O_RDONLY", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"),
     *("O_BINARY", "O_NOINHERIT"),
