@@ -112,7 +112,7 @@ def test_a_file_is_named_by_the_channels_that_are_looked_for(scans):
 
 
 def test_one_channel_under_two_names_is_refused(scans):
-    with pytest.raises(DataListError, match="CT and ct are one channel; name it once"):
+    with pytest.raises(DataListError, match="CT and ct are the same channel; name it once"):
         find_cases([scans], ("CT", "ct"))
     naming = Naming({"CT": "*a*", "ct": "*b*"})
     with pytest.raises(ConfigError, match="--name names ct twice"):

@@ -236,7 +236,7 @@ def test_a_case_in_two_folders_counts_once_and_is_named(tmp_path):
     assert [case.case_id for case in finding.cases] == ["A", "B"]
     (duplicate,) = finding.skipped
     assert duplicate.path == tmp_path / "first" / "A"
-    assert duplicate.sentence == f"case A is also in {tmp_path / 'second' / 'A'}, which is used"
+    assert duplicate.sentence == f"copy of case A in {tmp_path / 'second' / 'A'}, which is used"
 
 
 def test_folders_that_overlap_give_each_case_once(tmp_path):

@@ -20,7 +20,7 @@ from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.errors import DataListError
 from volseg.evaluation.references import find_references
-from volseg.finding.distinct import Found, _with_names_of_files
+from volseg.finding.distinct import Found, _with_valid_names
 from volseg.finding.folders import find_cases, find_scans
 from volseg.finding.skipped import in_words, notes_in_words, table_rows
 from volseg.survey.label_maps import empty_regions, read_label_maps
@@ -132,7 +132,7 @@ def test_a_regex_that_finds_no_patient_is_refused(tmp_path):
 def test_a_regex_for_a_data_list_is_refused_since_the_list_names_patients(tmp_path):
     result = run_split(add(tmp_path / "scans", "A1", "B1"))
 
-    with pytest.raises(DataListError, match=r"is a data list, which says .* leave --patient-"):
+    with pytest.raises(DataListError, match=r"is a data list, which already .* leave --patient-"):
         find_scans(result.path, patient_regex="(.)")
 
 
@@ -392,7 +392,7 @@ def test_a_patient_of_one_name_in_two_places_is_used_twice_unless_it_is_a_copy(t
     assert {case.case_id for case in found.cases} == {c.case_id for c in both.cases} == expected
     assert {case.patient_id for case in found.cases} == {"patient_7", "patient_8"}
     (copy,) = found.skipped
-    assert copy.sentence.startswith("case patient_8 is also in ")
+    assert copy.sentence.startswith("copy of case patient_8 in ")
 
 
 @pytest.mark.parametrize("split_apart", [True, False])
@@ -448,7 +448,7 @@ def test_names_that_differ_in_letter_case_alone_are_noted(tmp_path):
     found = find_cases([add(tmp_path / "scans", "abc", "ABC")])
 
     assert {case.patient_id for case in found.cases} == {"ABC"}
-    assert found.notes[0].startswith("cases ABC and abc differ in letter case alone; on a file")
+    assert found.notes[0].startswith("the names of cases ABC and abc differ only in letter case;")
 
 
 # What is lost
@@ -717,9 +717,9 @@ def test_cases_that_no_folder_tells_apart_are_left_out_all(tmp_path):
     (case,) = find_cases([tmp_path]).cases
     one = Found(case, OTHER, tmp_path / "X", tmp_path, tmp_path)
 
-    kept, skipped = _with_names_of_files([one, one])
+    kept, skipped = _with_valid_names([one, one])
 
     assert kept == []
     assert [each.reason for each in skipped] == [
-        "2 cases would have this name; rename the folders of all but one"
+        "2 cases would have this name; rename their folders"
     ] * 2

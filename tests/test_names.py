@@ -460,7 +460,7 @@ def test_a_label_map_that_may_be_of_either_of_two_cases_is_given_to_neither(tmp_
     touch(tmp_path, *images, "labels/P7_seg")
 
     assert {case.label for case in cases_in(tmp_path).values()} == {()}
-    assert "label map of one of several cases of its name, in" in reasons(tmp_path)["P7_seg.nii.gz"]
+    assert "map of one of several cases of this name, in" in reasons(tmp_path)["P7_seg.nii.gz"]
 
 
 def test_two_runs_of_a_channel_are_refused_by_name(tmp_path):
@@ -539,7 +539,7 @@ def test_files_called_by_protocol_are_one_case_called_by_the_folder(
         ]  # fmt: skip
     assert not finding.skipped
     assert [note.partition(" are ")[2] for note in finding.notes] == [
-        "taken for one case, called by its folder"
+        "taken as one case, named after its folder"
     ]
 
 
@@ -568,7 +568,7 @@ def test_names_from_which_no_case_is_left_are_refused_with_what_each_glob_fits(t
         find_cases([tmp_path / "P7"], naming=Naming(PROTOCOL))
 
     told = str(refusal.value)
-    assert "P7: case P7: what is left of the names differs from channel to channel: " in told
+    assert "P7: case P7: the rest of the names differs from channel to channel: " in told
     assert "--name t2w=*T2_AX* fits COR_T2_AX_b.nii.gz and 1 more" in told
     assert (
         "--name t2f=*FLAIR* fits MRHR_FLAIR_AX_Si_MRHR_FLAIR_AX_SE_IR_5_tir2d1_21_fla.nii.gz"
@@ -640,13 +640,13 @@ def test_a_glob_with_a_slash_is_compared_with_the_path(tmp_path):
 def test_a_name_that_fits_no_file_or_two_channels_alike_is_refused(tmp_path):
     touch(tmp_path, *cohort("P7_{t1,t1ce,t2,flair}"))
 
-    with pytest.raises(DataListError, match=r"--name t1c=\*XYZ\* fits the name of no file below"):
+    with pytest.raises(DataListError, match=r"--name t1c=\*XYZ\* fits no file name below"):
         find_cases([tmp_path], naming=Naming({"t1c": "*XYZ*"}))
-    with pytest.raises(DataListError, match=r"correct it, as '\*t1c\*' if it is a part of names"):
+    with pytest.raises(DataListError, match=r"the pattern, such as '\*t1c\*' for a part of names"):
         find_cases([tmp_path], naming=Naming({"t1c": "t1c"}))
-    with pytest.raises(DataListError, match=r"--label-name \*drawn fits the name of no file below"):
+    with pytest.raises(DataListError, match=r"--label-name \*drawn fits no file name below"):
         find_cases([tmp_path], naming=Naming({}, "drawn"))
-    with pytest.raises(ConfigError, match=r"--name says \*t1ce of 2 channels; give each its own"):
+    with pytest.raises(ConfigError, match=r"--name gives \*t1ce for 2 channels; give each channel"):
         Naming({"t1n": "*t1ce", "t1c": "*t1ce"})
 
 

@@ -535,7 +535,7 @@ def test_another_scheme_is_merged_when_all_is_made_again(five, model, output):
     run(five, model, output, shard="1/2", **new)
 
     assert manifests_in(output) == ["manifest-1-of-2.json", "manifest.json"]
-    with pytest.raises(LabelError, match="have not yet made all old results again"):
+    with pytest.raises(LabelError, match="have not yet replaced all results"):
         prediction_scheme(output, None)
     assert read_records(output) == {}
     with pytest.raises(OutputError, match="'brats2021', but this run writes 'brats2023'"):
@@ -566,7 +566,7 @@ def test_a_shard_that_began_anew_keeps_its_manifest(five, model, output):
 
 @pytest.mark.parametrize("where", [".", "results"])
 def test_shards_do_not_write_among_the_scans(scans, model, where):
-    with pytest.raises(OutputError, match="where another shard could take them for scans; choose"):
+    with pytest.raises(OutputError, match="where another shard could take them as scans; choose"):
         run(scans, model, scans / where, shard="1/2")
 
 

@@ -182,7 +182,7 @@ def test_numbered_slices_in_two_places_count_once_and_are_named(tmp_path):
     assert (case.case_id, case.images[0].parent) == (EXAM, tmp_path / "kaggle_3m" / EXAM)
     (duplicate,) = finding.skipped
     assert duplicate.path == tmp_path / "lgg" / "kaggle_3m" / EXAM
-    assert duplicate.sentence == f"case {EXAM} is also in {case.images[0].parent}, which is used"
+    assert duplicate.sentence == f"copy of case {EXAM} in {case.images[0].parent}, which is used"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_regex_names_patients_and_stacks_their_slices_in_natural_order(tmp_pat
     assert names(seven.images) == names(seven.label) == ["a7-1.png", "a7-9.png", "a7-10.png"]
     assert (seven.patient_id, len(twelve.images)) == ("7", 1)
     assert finding.notes == (
-        "case 7: no slice 2 to 8 between 1 and 10; those that there are count as neighbours",
+        "case 7: no slice 2 to 8 between 1 and 10; the slices around the gap count as neighbours",
     )
 
 
@@ -298,8 +298,8 @@ def test_what_does_not_fit_together_is_named_with_its_reason(tmp_path):
         "masks2_1.tif": "case masks2: 2 masks of slice 1: masks2_1_mask.png, masks2_1_mask.tif; "
         "keep one",
         "masks2_7_mask.tif": "mask without its image",
-        "1.png": "image without its mask, though others of the folder have one; add it, all 0 "
-        "where there is nothing",
+        "1.png": "image without its mask, though other images of the folder have masks; add the "
+        "mask, all 0 where there is nothing",
         "3_mask.png": "mask without its image",
         "4.jpg": "case 4: 2 images of slice 4: 4.jpg, 4.png; keep one",
         "notes.txt": "not .nii or .nii.gz, nor a 2D image",
@@ -326,8 +326,8 @@ def test_gaps_between_slices_are_a_note(tmp_path):
 
     assert len(finding.cases[0].images) == 9
     assert finding.notes == (
-        "case p: no slice 2, 5 to 7, 9, 11, 13, ... between 1 and 18; those that there are count "
-        "as neighbours",
+        "case p: no slice 2, 5 to 7, 9, 11, 13, ... between 1 and 18; the slices around the gap "
+        "count as neighbours",
     )
 
 

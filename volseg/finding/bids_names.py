@@ -19,16 +19,16 @@ _NO_AGENT = frozenset(("none", "no", "pre", "without", "false", "0"))
 
 
 def is_bids(name: str) -> bool:
-    """Whether a file is named as BIDS does, so that its name says all of the contrast agent."""
+    """Whether a file has a BIDS name, which alone decides about the contrast agent."""
     return _BIDS.fullmatch(stem(name)) is not None
 
 
 def read_bids(whole: str, channels: Collection[str]) -> Reading | None:
-    """What a name of BIDS says, or None if it is none.
+    """Reading of a BIDS name; None if the name is not from BIDS.
 
     Args:
-        whole: The name without ending.
-        channels: Contrasts that are looked for, besides the four that are known.
+        whole: Name without ending.
+        channels: Contrasts to look for, besides the four of BraTS.
     """
     name = _BIDS.fullmatch(whole)
     if name is None:
@@ -57,7 +57,7 @@ def read_bids(whole: str, channels: Collection[str]) -> Reading | None:
 
 
 def _bids_problem(suffix: str, entities: dict[str, str]) -> str:
-    """Why a BIDS name does not say which channel it is, if it seems to be one."""
+    """Why the channel of a BIDS name is not clear; "" if it is."""
     if entities.get("part", "mag") != "mag":
         return f"the {entities['part']} of an image, not its magnitude"
     kind = kind_of(suffix)
@@ -72,7 +72,7 @@ def _bids_problem(suffix: str, entities: dict[str, str]) -> str:
 
 
 def _entity_words(entities: dict[str, str]) -> list[str]:
-    """What the entities of a BIDS name say of a contrast agent."""
+    """Words of contrast agent in the entities of a BIDS name."""
     said = []
     if "ce" in entities:
         said.append("pre" if entities["ce"] in _NO_AGENT else "ce")
@@ -81,7 +81,7 @@ def _entity_words(entities: dict[str, str]) -> list[str]:
             said.append("pre" if match["pre"] else "ce")
         if entities.get(name) in {"pre", "native"}:
             said.append("pre")
-    # A contradiction, as words of one name would be.
+    # Both words, so that `agent` reads a contradiction.
     return ["pre", "post"] if {"pre", "ce"} <= set(said) else said
 
 

@@ -1,4 +1,4 @@
-"""Names of the four contrasts, in the words of all data sets: T1, T1 after contrast, T2, FLAIR."""
+"""Names of the four contrasts in all data sets: T1, T1 after contrast agent, T2, FLAIR."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from volseg.finding.name_words import (
     Reading,
     Words,
     agent,
-    agent_apart,
+    agent_anywhere,
     is_loose,
     kind_of,
     words_in,
 )
 
-# Before T1 these may as well say when the patient was examined.
+# Before T1 these words may also mean the time of the examination.
 _OF_TIME = frozenset(("post", "pre"))
 _NOT_BEFORE = frozenset(("n", "c", "+"))
 _OTHER_IMAGES = frozenset(
@@ -25,7 +25,7 @@ _OTHER_IMAGES = frozenset(
 
 
 def read_channel(words: Words) -> Reading | None:
-    """What a name that ends in words of a contrast says, or None if it does not end so."""
+    """Reading of a name that ends in words of a contrast; None for any other name."""
     last = len(words.texts) - 1
     end = last
     while end >= 0 and words.text(end) in AGENT_WORDS:
@@ -42,7 +42,7 @@ def read_channel(words: Words) -> Reading | None:
 
 
 def _read_t2(words: Words, end: int, kind: str) -> Reading:
-    """T2 or FLAIR, the last word being at `end`."""
+    """Reading of a name with T2 or FLAIR as the word at `end`."""
     channel = "t2f" if kind == "FLAIR" else "t2w"
     before = words.text(end - 1)
     other_kind = kind_of(before)
@@ -56,7 +56,7 @@ def _read_t2(words: Words, end: int, kind: str) -> Reading:
 
 
 def _two_kinds(words: Words, end: int, channel: str) -> Reading:
-    """Words of two contrasts, the first of which may also be a time point."""
+    """Reading of a name with two contrasts, the first of which may also be a time point."""
     said = f"{words.texts[end - 1]} and {words.texts[end]}"
     other = words.before(end), channel
     return Reading(words.whole, problem=f"the name says both {said}", other=other)
@@ -71,13 +71,13 @@ def _single(words: Words, end: int, channel: str) -> Reading:
 
 
 def _image_case(words: Words, start: int) -> str:
-    """The case before a channel; `brain` says that the skull was removed."""
+    """The case before a channel, without the word `brain`, which means a removed skull."""
     stripped = words.text(start - 1) == "brain"
     return words.before(start - 1 if stripped else start)
 
 
 def _read_t1(words: Words, end: int, after: Sequence[str]) -> Reading:
-    """T1, its word being at `end`, words of contrast agent after it."""
+    """Reading of a name with T1 as the word at `end`, and the words of contrast agent `after`."""
     start = end
     said = [*words_in(words.texts[end]), *after]
     before = words.text(end - 1)
@@ -93,7 +93,7 @@ def _read_t1(words: Words, end: int, after: Sequence[str]) -> Reading:
         found = " ".join([*ahead, *words.texts[start:]])
         return Reading(words.whole, problem=f"{found!r} says both with and without contrast agent")
     reading = _single(words, start, given or "t1n")
-    if given is None and agent_apart(words.texts[: start + 1]) == "t1c":
+    if given is None and agent_anywhere(words.texts[: start + 1]) == "t1c":
         doubt = "the name says T1 and, apart from it, a word of contrast agent"
         return reading if reading.problem else replace(reading, doubt=doubt)
     if reading.problem or not ahead:
@@ -105,11 +105,11 @@ def _read_t1(words: Words, end: int, after: Sequence[str]) -> Reading:
 
 
 def _words_ahead(words: Words, start: int, said: Sequence[str]) -> list[str]:
-    """Words of contrast agent that stand before T1 and belong to it."""
+    """Words of contrast agent directly before T1 that belong to it."""
     first = start
     while words.text(first - 1) in AGENT_WORDS - _NOT_BEFORE:
         first -= 1
     ahead = words.texts[first:start]
-    # Of T1ce, they say when the patient was examined.
+    # Before T1ce, they mean the time of the examination.
     of_time = set(ahead) <= _OF_TIME and bool(said)
     return [] if of_time or agent(ahead) is None else ahead

@@ -18,8 +18,8 @@ from volseg.labels import LABEL_SCHEMES
 
 FILE_NAME = "dataset.json"
 
-# Letters of a name in a dataset.json -> tissue or region as our schemes know it, one word for each
-# meaning: necrosis and non-enhancing tumour are one label up to 2023.
+# Letters of a name in a dataset.json -> tissue or region of our schemes. Necrosis and non-enhancing
+# tumour have the same label up to 2023.
 _MEANINGS = {
     **dict.fromkeys(("edema", "oedema", "peritumoraledema", "snfh", "ed"), "ED"),
     **dict.fromkeys(("nonenhancingtumor", "nonenhancing", "necrosis", "necroticcore"), "NCR"),
@@ -34,13 +34,13 @@ _MEANINGS = {
 
 @dataclass(frozen=True)
 class Description:
-    """What a `dataset.json` says.
+    """Content of a `dataset.json`.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
         layout: `MSD` (channels in the fourth dimension) or `NNUNET` (a file for each channel).
-        channels: What the images hold, in order.
-        labels: Name of the label scheme, if the names of the labels are those of a scheme.
+        channels: Names of the channels, in order.
+        labels: Name of the label scheme with these labels; None if there is none.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Description:
     labels: str | None
 
     def read_name(self, path: Path) -> tuple[str, tuple[str, ...]]:
-        """Case and content of a NIfTI file: channels, a label map, or nothing if not known."""
+        """Case and contents of a NIfTI file: channels, a label map, or nothing if not known."""
         whole = stem(path.name)
         if path.parent.name.startswith("labels"):
             return whole, (LABEL,)
@@ -63,11 +63,11 @@ def read_description(path: Path, image_names: Collection[str]) -> Description:
     """Read a `dataset.json`.
 
     Args:
-        path: The file.
+        path: Path of the file.
         image_names: Names of the images; they distinguish MSD from the first nnU-Net.
 
     Raises:
-        DataListError: If it is not JSON or does not name the channels.
+        DataListError: If the file is not JSON or does not name the channels.
     """
     content = read_json(path, DataListError, "it")
     try:
@@ -86,13 +86,13 @@ def read_description(path: Path, image_names: Collection[str]) -> Description:
 
 
 def _channel(name: str) -> str:
-    """Channel by the name that the file gives it, such as `T1_post`; one not known stays."""
+    """Channel by its name in the file, such as `T1_post`; unknown names stay as they are."""
     read = read_name(name, ())
     return read.contents[0] if read.contents and not read.case else channel_of(name)
 
 
 def _scheme_of(labels: Any) -> str | None:
-    """The scheme whose labels or regions are exactly these, if their names say what they mean."""
+    """Name of the scheme with exactly these labels or regions; None if there is none."""
     try:
         pairs = [(v, k) if isinstance(v, str) else (k, v) for k, v in labels.items()]
         meant = {_meaning(name): _integers(values) for name, values in pairs}
@@ -117,7 +117,7 @@ def _integers(values: Any) -> set[int]:
 
 
 def _integer(value: Any) -> int:
-    """An integer, or a text of one; neither a switch nor what would be cut to one."""
+    """An integer from a number or text; ValueError for booleans and floats."""
     if isinstance(value, bool | float):
         raise ValueError(f"{value} is no integer")
     return int(value)

@@ -1,4 +1,4 @@
-"""Cases of several folders as one set: without copies, each with its own name and a patient."""
+"""Cases of several folders as one set: without copies, each with its own name and patient."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from volseg.cases.identity import (
 from volseg.cases.layouts import Layout
 from volseg.finding.finding import Skipped
 
-# What as many folders have in common is hardly the name of a patient, nor is a small number.
+# A name that this many folders share is probably not a patient, and neither is a small number.
 _SHARED = 3
 _SMALL_NUMBER = re.compile(r"\d{1,3}")
-# A folder of more cases is not that of a patient, but of a site or a part of the data.
+# A folder with more cases belongs to a site or a part of the data, not to a patient.
 _MOST = 10
 
 
 @dataclass(frozen=True)
 class Found:
-    """A case as it was found.
+    """A case, with the folders where it was found.
 
     Attributes:
         case: The case.
-        layout: How its files are named.
-        home: Its folder, or that of several cases.
-        container: The folder around it, which may be that of a patient.
+        layout: Layout of its files.
+        home: Folder of the case, perhaps shared with other cases.
+        container: Folder around the case, which may be the folder of a patient.
         top: Folder that was searched.
-        given: Whether the user said how to find the patient.
+        given: Whether the user gave a pattern that finds the patient.
     """
 
     case: Case
@@ -53,15 +53,15 @@ class Found:
 def distinct(
     found: Sequence[Found], skipped: Iterable[Skipped]
 ) -> tuple[list[Found], list[Skipped], list[str]]:
-    """Cases that each bear a name of their own; all that is left out; notes.
+    """Cases with unique names, everything that is left out, and notes.
 
-    A case whose files are those of another of its name, byte by byte, is a copy. Where different
-    cases bear one name, each is called by the path below the folder that was searched. Names of a
-    patient that are known to be of one person become one.
+    A case is a copy if another case of the same name has the same files, byte by byte. Different
+    cases of the same name get names from their paths below the searched folder. If a patient has
+    several known names, all cases of the patient get the same one.
 
     Args:
-        found: The cases.
-        skipped: What was left out before.
+        found: Cases that were found.
+        skipped: Files and cases that were already left out.
     """
     skipped = list(dict.fromkeys(skipped))
     base = _base(found)
@@ -72,16 +72,16 @@ def distinct(
     kept: list[Found] = []
     copies: list[Skipped] = []
     for members in named.values():
-        says_who = _says_who(members, sizes)
+        is_patient = _is_patient_name(members, sizes)
         originals: list[Found] = []
-        for of_one_patient in _by_patient(members, says_who=says_who):
+        for of_one_patient in _by_patient(members, is_patient=is_patient):
             used, left_out = _without_copies(of_one_patient)
             originals += used
             copies += left_out
-        kept += _called_apart(originals, base, says_who=says_who)
-    kept, unclear = _with_names_of_files(kept)
-    lost = _lost_apart(skipped, set(named), base)
-    return _in_one_spelling(kept), [*lost, *copies, *unclear], _notes(kept)
+        kept += _with_own_names(originals, base, is_patient=is_patient)
+    kept, unclear = _with_valid_names(kept)
+    lost = _skipped_with_own_names(skipped, set(named), base)
+    return _with_one_patient_name(kept), [*lost, *copies, *unclear], _notes(kept)
 
 
 def _base(found: Sequence[Found]) -> Path:
@@ -89,11 +89,11 @@ def _base(found: Sequence[Found]) -> Path:
     return Path(os.path.commonpath(tops)) if tops else Path()
 
 
-def _says_who(members: Sequence[Found], sizes: Mapping[Path, int]) -> bool:
-    """Whether the name that some cases share is that of a patient, and not one of examinations.
+def _is_patient_name(members: Sequence[Found], sizes: Mapping[Path, int]) -> bool:
+    """Whether the name that cases share belongs to a patient, and not to examinations.
 
     Args:
-        members: Cases of one name.
+        members: Cases of the same name.
         sizes: Number of cases in each folder.
     """
     name = members[0].case.case_id
@@ -107,17 +107,17 @@ def _says_who(members: Sequence[Found], sizes: Mapping[Path, int]) -> bool:
     return not (shared or may_be_examination(name))
 
 
-def _by_patient(members: Sequence[Found], *, says_who: bool) -> list[list[Found]]:
-    """Cases of one name by patient: as the user says, or, where the name does not, the folder."""
+def _by_patient(members: Sequence[Found], *, is_patient: bool) -> list[list[Found]]:
+    """Cases of the same name, grouped by the given patient, or else by name or folder."""
     patients: dict[str, list[Found]] = defaultdict(list)
     for one in members:
-        folder = "" if says_who else one.container.name.casefold()
+        folder = "" if is_patient else one.container.name.casefold()
         patients[one.case.patient_id if one.given else folder].append(one)
     return list(patients.values())
 
 
 def _without_copies(members: Sequence[Found]) -> tuple[list[Found], list[Skipped]]:
-    """Cases of one name that differ, those with a label map first, and copies of them."""
+    """Different cases of the same name, those with a label map first, and their copies."""
     originals: list[Found] = []
     copies: list[Skipped] = []
     for one in sorted(members, key=lambda one: not one.case.label):
@@ -126,19 +126,19 @@ def _without_copies(members: Sequence[Found]) -> tuple[list[Found], list[Skipped
             originals.append(one)
         elif first.case.images != one.case.images:
             place = first.case.images[0].parent
-            reason = f"case {one.case.case_id} is also in {place}, which is used"
+            reason = f"copy of case {one.case.case_id} in {place}, which is used"
             copies.append(Skipped(one.case.images[0].parent, reason))
     return originals, copies
 
 
 def _is_copy(case: Case, of: Case) -> bool:
-    """Whether a case holds nothing that `of` does not hold."""
+    """Whether all files of a case have the same bytes as the files of case `of`."""
     label = case.label == of.label or not case.label or _are_equal(case.label, of.label)
     return label and (case.images == of.images or _are_equal(case.images, of.images))
 
 
 def _are_equal(files: Sequence[Path], others: Sequence[Path]) -> bool:
-    """Whether files hold the same bytes."""
+    """Whether two lists of files have the same bytes, file by file."""
     if len(files) != len(others):
         return False
     try:
@@ -150,24 +150,26 @@ def _are_equal(files: Sequence[Path], others: Sequence[Path]) -> bool:
         return False
 
 
-def _called_apart(members: Sequence[Found], base: Path, *, says_who: bool) -> list[Found]:
-    """Cases of one name: as they are, or called by their paths where the name does not do."""
+def _with_own_names(members: Sequence[Found], base: Path, *, is_patient: bool) -> list[Found]:
+    """Cases of the same name, renamed after their paths if the name is not unique."""
     tops = {one.top for one in members}
-    apart = []
+    renamed = []
     for one in members:
-        # Of one folder that was searched, nobody knows whether it is a patient.
-        of_folder = not says_who and (one.container != one.top or len(tops) > 1)
+        # A single searched folder may or may not belong to a patient.
+        of_folder = not is_patient and (one.container != one.top or len(tops) > 1)
         case = one.case
         if of_folder and not one.given:
             case = replace(case, patient_id=patient_of(one.container.name))
         if len(members) > 1 or (of_folder and one.home.name == case.case_id):
             case = replace(case, case_id=_path_id(one, base))
-        apart.append(replace(one, case=case))
-    return apart
+        renamed.append(replace(one, case=case))
+    return renamed
 
 
-def _lost_apart(skipped: Iterable[Skipped], used: Collection[str], base: Path) -> list[Skipped]:
-    """What was left out, each case with a name of its own where others bear the same."""
+def _skipped_with_own_names(
+    skipped: Iterable[Skipped], used: Collection[str], base: Path
+) -> list[Skipped]:
+    """Entries, with cases renamed after their paths if their name is not unique."""
     skipped = list(skipped)
     times = Counter(entry.case_id for entry in skipped)
     times.update(used)
@@ -188,13 +190,13 @@ def _path_id(one: Found, base: Path) -> str:
 
 
 def _joined(home: Path, base: Path, name: str) -> str:
-    """Name of a case after the folders that it lies in."""
+    """Name of a case after its folders."""
     parts = list(home.relative_to(base).parts) if home.is_relative_to(base) else []
     return "_".join(parts if parts[-1:] == [name] else [*parts, name])
 
 
-def _with_names_of_files(found: Sequence[Found]) -> tuple[list[Found], list[Skipped]]:
-    """Cases whose names can be those of results, and the others."""
+def _with_valid_names(found: Sequence[Found]) -> tuple[list[Found], list[Skipped]]:
+    """Cases with unique names that are valid for result files, and entries of other cases."""
     times = Counter(one.case.case_id for one in found)
     kept: list[Found] = []
     skipped = []
@@ -203,7 +205,7 @@ def _with_names_of_files(found: Sequence[Found]) -> tuple[list[Found], list[Skip
         if unfit := unfit_name(name):
             reason = f"the name {unfit}; rename the files"
         elif times[name] > 1:
-            reason = f"{times[name]} cases would have this name; rename the folders of all but one"
+            reason = f"{times[name]} cases would have this name; rename their folders"
         else:
             kept.append(one)
             continue
@@ -211,8 +213,8 @@ def _with_names_of_files(found: Sequence[Found]) -> tuple[list[Found], list[Skip
     return kept, skipped
 
 
-def _in_one_spelling(found: Iterable[Found]) -> list[Found]:
-    """Cases in which no patient has two names that are known to be of one person."""
+def _with_one_patient_name(found: Iterable[Found]) -> list[Found]:
+    """Cases in which each patient has a single name, even if several spellings are known."""
     found = list(found)
     spelling: dict[str, str] = {}
     for patient in sorted(one.case.patient_id for one in found):
@@ -224,13 +226,13 @@ def _in_one_spelling(found: Iterable[Found]) -> list[Found]:
 
 
 def _notes(found: Iterable[Found]) -> list[str]:
-    """A note on cases whose names differ in letter case alone."""
+    """Notes on cases whose names differ only in letter case."""
     spellings: dict[str, list[str]] = defaultdict(list)
     for one in found:
         spellings[one.case.case_id.casefold()].append(one.case.case_id)
     return [
-        f"cases {' and '.join(sorted(names))} differ in letter case alone; on a file system that "
-        "ignores letter case, the result of one replaces that of the other"
+        f"the names of cases {' and '.join(sorted(names))} differ only in letter case; on a file "
+        "system that ignores letter case, their results replace each other"
         for names in spellings.values()
         if len(names) > 1
     ]

@@ -1,4 +1,4 @@
-"""What was found in folders: the cases, and what was left out with its reason."""
+"""Result of a search in folders: cases, and left-out files with reasons."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from volseg.cases.layouts import Layout
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file or folder that was left out, and why.
+    """A left-out file or folder, with the reason.
 
     Attributes:
-        path: The file, or the folder of several.
+        path: Path of the file, or of the folder of several files.
         reason: A clause without a full stop, which does not name the case.
-        case_id: The case that is lost by it, if any.
-        files: Of `path`, where it is a folder and several files are left out.
-        lacks: Channels that the case lacks, if that is the reason.
+        case_id: Id of the case that is left out, if any.
+        files: Left-out files, if `path` is their folder.
+        lacks: Missing channels of the case, if they are the reason.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Skipped:
 
     @property
     def sentence(self) -> str:
-        """The reason, with the case, or with the number of files and the first of them."""
+        """The reason, with the case, or with the number of files and the first file."""
         if self.case_id is not None:
             return f"case {self.case_id}: {self.reason}"
         if self.files:
@@ -42,14 +42,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found in folders.
+    """Result of a search in folders.
 
     Attributes:
         cases: Usable cases, sorted by `case_id`.
-        skipped: All that was left out.
-        layouts: Number of cases in each layout.
-        layout_of: Layout of each case, by `case_id`.
-        notes: What is odd about cases that are used, a clause each.
+        skipped: Left-out files and cases.
+        layouts: Number of cases by name of the layout.
+        layout_of: Layout by case id.
+        notes: Odd facts of usable cases, a clause each.
     """
 
     cases: tuple[Case, ...]
@@ -74,7 +74,7 @@ class Finding:
 
     @property
     def lost(self) -> dict[str, str]:
-        """Reason of each case that was found and cannot be used, for want of a channel or so."""
+        """Reasons by case id, of cases that were found but cannot be used."""
         usable = {case.case_id for case in self.cases}
         return {
             skipped.case_id: skipped.reason

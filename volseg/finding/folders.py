@@ -1,4 +1,4 @@
-"""Cases in folders of any known layout; what is left out is named with its reason."""
+"""Search for cases in folders of any known layout, with a reason for each left-out file."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def find_scans(
     patient_regex: str | None = None,
     naming: Naming | None = None,
 ) -> Finding:
-    """Cases to segment: in a folder, of one case folder, or in a data list.
+    """Find cases to segment, in a folder or in a data list.
 
     Args:
         path: Folder in any layout that `find_cases` knows, or a JSON data list.
-        channels: Contrasts that are looked for, and that 2D images of unknown layout hold.
-        fold: Only the cases of this fold of a data list.
-        data_root: Folder that the paths of a data list start from; None: as the list says.
-        required: Those of `channels` that every case must have; None: all.
-        patient_regex: As `find_cases` takes it.
-        naming: As `find_cases` takes it.
+        channels: Contrasts to look for; 2D images of unknown layout hold these.
+        fold: Fold of the data list to use; None: all cases.
+        data_root: Folder that the paths of a data list start from; None: from the list.
+        required: Channels that each case must have; None: all of `channels`.
+        patient_regex: Pattern of the patient; see `find_cases`.
+        naming: Names of files that volseg does not know; see `find_cases`.
 
     Raises:
         ConfigError: If `patient_regex` is no regular expression.
-        DataListError: If nothing usable is there, or a folder is asked for what only a list has.
+        DataListError: If there is no usable case, or an option does not apply to `path`.
     """
     wanted = Wanted.of(channels, required, patient_regex, naming, labelled=False)
     if path.suffix.lower() != ".json":
@@ -54,7 +54,7 @@ def find_scans(
         return _find([path], wanted)
     if patient_regex is not None or naming is not None:
         raise DataListError(
-            f"{path} is a data list, which says which files are which channel of which patient",
+            f"{path} is a data list, which already names the channel and patient of each file",
             remedy="leave --patient-regex, --name and --label-name out",
             path=path,
         )
@@ -72,10 +72,10 @@ def find_scans(
 
 
 def check_list_is_not_needed(path: Path, fold: int | None, data_root: Path | None) -> None:
-    """Raise DataListError if `path`, which is no data list, is asked for what only a list has."""
+    """Raise DataListError if a fold or root is given for `path`, which is no data list."""
     if fold is not None:
         raise DataListError(
-            f"{path} is no data list and has no fold {fold}", remedy="give its list", path=path
+            f"{path} is no data list and has no fold {fold}", remedy="give a data list", path=path
         )
     if data_root is not None:
         raise DataListError(
@@ -92,35 +92,36 @@ def find_cases(
     patient_regex: str | None = None,
     naming: Naming | None = None,
 ) -> Finding:
-    """Find the cases in folders, at any depth, by the names of files; nothing is renamed.
+    """Find the cases in folders, at any depth, by the names of files.
 
-    Known are the names of BraTS 2017 to 2025 (a folder for each case, or all files in one), of BIDS
-    and public cohorts, files called by their channel in a folder called as the case, MSD, and
-    nnU-Net. A folder may be that of one case. Where there are no NIfTI cases, 2D images are slices
-    of cases, as `find_stacks` sorts them. Results and pictures that volseg wrote there are left
-    out. No image is opened, but files of cases that bear one name are compared: copies are left
-    out, and different cases are called by their paths.
+    Known names are those of BraTS 2017 to 2025 (a folder for each case, or all files in one
+    folder), BIDS, public cohorts, MSD and nnU-Net, and files named after their channel in a folder
+    named after the case. A folder may also hold a single case. Without NIfTI cases, 2D images are
+    slices of cases; see `find_stacks`. Results and pictures of volseg are left out.
+
+    No file is renamed and no image is opened, but files of cases with the same name are compared:
+    copies are left out, and different cases are named after their paths.
 
     Args:
-        folders: Folder, or several. Of a case found twice, the first counts.
-        channels: Contrasts that are looked for, in the order wanted in `Case.images`; of 2D images
-            of unknown layout, what they hold. None: the four of BraTS; of 2D images, as their
-            layout says, else one called "image".
-        required: Those of `channels` that every case must have; a case then lists those that it
-            has. None: all.
-        patient_regex: Is searched for in the names of files, without their ending, or with a `/` in
-            it in their paths below the folder and its name; its group called `patient`, or the
-            first one, or the whole match is the patient. Where no file of a volume names one, the
-            name of the case and its folders, joined by `_`, may.
-        naming: Which names volumes have that are not known.
+        folders: One or several folders. If a case is found twice, the first one counts.
+        channels: Contrasts to look for, in the order of `Case.images`; 2D images of unknown layout
+            hold these. None: the four of BraTS; for 2D images the channels of their layout, or else
+            a channel "image".
+        required: Channels that each case must have; a case lists only the channels that it has.
+            None: all of `channels`.
+        patient_regex: Pattern to search in file names without ending; a pattern with `/` is
+            searched in the path from the name of the folder on. The patient is the group
+            `patient`, or the first group, or the full match. If no file of a volume matches, the
+            name of the case and its folders, joined by `_`, are searched.
+        naming: Names of files that volseg does not know.
 
     Returns:
-        Cases sorted by id; files and folders left out, each with its reason.
+        Cases sorted by id, and left-out files and folders with reasons.
 
     Raises:
         ConfigError: If `patient_regex` is no regular expression.
         DataListError: If a folder does not exist or holds no usable case, `naming` fits no file, or
-            one of the four contrasts is asked for by an older name.
+            `channels` has an older name of one of the four contrasts.
     """
     for channel in (*(channels or ()), *(required or ())):
         if (ours := CHANNEL_NAMES.get(channel, channel)) != channel:
@@ -155,13 +156,13 @@ def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
 
 
 def _check_naming(wanted: Wanted, named: Collection[str], folders: Sequence[Path]) -> None:
-    """Raise DataListError if what the user says of names fits no file."""
+    """Raise DataListError if a pattern of the user fits no file."""
     for content, glob in wanted.naming.globs.items() if wanted.naming else ():
         if content in named or (content == LABEL and not wanted.labelled):
             continue
         option = f"--label-name {glob}" if content == LABEL else f"--name {content}={glob}"
         where = ", ".join(map(str, folders))
-        part = "" if "*" in glob else f", as '*{glob}*' if it is a part of names"
+        part = "" if "*" in glob else f", such as '*{glob}*' for a part of names"
         raise DataListError(
-            f"{option} fits the name of no file below {where}", remedy=f"correct it{part}"
+            f"{option} fits no file name below {where}", remedy=f"correct the pattern{part}"
         )

@@ -1,4 +1,4 @@
-"""Names of label maps: whether a file is the segmentation of the tumour."""
+"""Names of label maps, and of other segmentations that are no label map of the tumour."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NOT_THE_TUMOUR = frozenset((
 
 
 def read_label(words: Words) -> Reading | None:
-    """What a name that ends in words of a label map says, or None if it does not end so."""
+    """Reading of a name that ends in words of a label map; None for any other name."""
     end = len(words.texts) - 1
     last = words.texts[end]
     if last == "manuallycorrected" and words.text(end - 1) == "glistrboost":
@@ -44,7 +44,7 @@ def read_label(words: Words) -> Reading | None:
     if kind_of(before) and not tumour:
         problem = f"a segmentation, but of {before!r}, which need not be that of the tumour"
         return Reading(words.whole, problem=problem, other=(words.before(start), LABEL))
-    # What was drawn on one of the channels is that of the case.
+    # A label map drawn on one of the channels belongs to the case.
     return Reading(words.before(start - bool(kind_of(before) and tumour)), (LABEL,))
 
 

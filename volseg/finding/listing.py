@@ -1,4 +1,4 @@
-"""The files below a folder by kind, before anything is known of cases."""
+"""List of the files below a folder by kind, before they are sorted into cases."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class DataSet:
     """A data set with a `dataset.json`.
 
     Attributes:
-        folder: Where it lies.
-        description: What the `dataset.json` says.
-        parts: Files of `imagesTr` and `imagesTs`, and of the folder of their label maps.
+        folder: Folder of the `dataset.json`.
+        description: Content of the `dataset.json`.
+        parts: Image files and label map files by folder: `imagesTr`, `imagesTs`.
     """
 
     folder: Path
@@ -38,16 +38,16 @@ class DataSet:
 
 @dataclass
 class Listing:
-    """The files below a folder, in an order that no locale changes.
+    """Files below a folder, in an order that does not depend on the locale.
 
     Attributes:
-        top: The folder.
+        top: Folder that is listed.
         volumes: NIfTI files.
         slices: 2D images.
-        data_sets: Data sets that describe themselves; their files are not among `volumes`.
+        data_sets: Data sets with a `dataset.json`; their files are not among `volumes`.
         is_described: Whether a `dataset.json` lies beside NIfTI files.
-        strays: Files that are left out, each after the reason.
-        skipped: Folders and data sets that are left out.
+        strays: `(reason, file)` of left-out files.
+        skipped: Left-out folders and data sets.
     """
 
     top: Path
@@ -60,10 +60,10 @@ class Listing:
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """List the files of a folder and of the folders below it; links to folders are followed.
+        """List the files of a folder and of all folders below it; links to folders are followed.
 
         Raises:
-            DataListError: If it is no folder.
+            DataListError: If `folder` is no folder.
         """
         top = Path(os.path.normpath(folder.absolute()))
         if not top.is_dir():
@@ -96,7 +96,7 @@ class Listing:
                     self.strays.append((no_image(path.name), path))
 
     def add_data_set(self, folder: Path, parts: Sequence[str]) -> Sequence[str]:
-        """List a data set that describes itself; returns the names of the folders that are done."""
+        """List a data set with a `dataset.json`; returns the names of folders that it covers."""
         file = folder / FILE_NAME
         images = {part: self._files_in(folder / part) for part in parts}
         names = [path.name for paths in images.values() for path in paths if is_nifti(path.name)]
@@ -112,8 +112,8 @@ class Listing:
         return (*_IMAGE_FOLDERS, *_LABEL_FOLDERS)
 
     def _leave_out_written(self, here: Path, folders: list[str], files: list[str]) -> None:
-        """Take what volseg wrote out of the names in a folder: the next run would segment it."""
-        # Masks of a folder called so are no images, and may be meant as label maps.
+        """Remove names of files that volseg wrote, as the next run would segment these files."""
+        # Masks in folders named so are no images, and may be meant as label maps.
         written = {name for name in written_by_volseg(here, files) if not is_mask(here / name)}
         self.strays += [(_WRITTEN, here / name) for name in sorted(written & {*folders, *files})]
         for names in (folders, files):
@@ -140,5 +140,5 @@ class Listing:
 
 
 def _visible(names: Iterable[str]) -> list[str]:
-    """Names that are not hidden, in an order that no locale changes."""
+    """Names that are not hidden, in an order that does not depend on the locale."""
     return sorted(name for name in names if not name.startswith("."))

@@ -1,4 +1,4 @@
-"""What the name of a NIfTI file says: the case, and which channel or label map it is."""
+"""Reading of the name of a NIfTI file: the case, and the channel or label map."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from volseg.cases.layouts import misnamed_label_map
 from volseg.finding.bids_names import read_bids
 from volseg.finding.channel_names import read_channel
 from volseg.finding.label_names import read_label
-from volseg.finding.name_words import Reading, Words, agent_apart
+from volseg.finding.name_words import Reading, Words, agent_anywhere
 from volseg.images.file_names import stem
 
 _NUMBERED = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
@@ -20,13 +20,13 @@ _NUMBERED = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
 def read_name(name: str, channels: Collection[str]) -> Reading:
     """Case and content of a NIfTI file by its name.
 
-    Known are the names of BraTS, BIDS and the public cohorts. Words that say whether there is a
-    contrast agent may stand on either side of T1.
+    Known names are those of BraTS, BIDS and public cohorts. Words of contrast agent may be before
+    or after T1.
 
     Args:
         name: File name.
-        channels: Contrasts that are looked for, besides the four of BraTS; the reading has our
-            names of them.
+        channels: Contrasts to look for, besides the four of BraTS; the reading has our names of
+            them.
 
     >>> read = read_name("BraTS-GLI-00002-000-t1c.nii.gz", ())
     >>> read.case, read.contents
@@ -51,7 +51,7 @@ def read_name(name: str, channels: Collection[str]) -> Reading:
 
 
 def read_folder(name: str, read: Reading) -> Reading:
-    """What a file that is read as T1 without contrast agent is, by the name of its folder.
+    """Reading of a T1 file, corrected by words of contrast agent in the name of its folder.
 
     >>> read_folder("postcontrast", Reading("", ("t1n",))).doubt
     "T1 in a folder 'postcontrast', a word of contrast agent"
@@ -62,18 +62,18 @@ def read_folder(name: str, read: Reading) -> Reading:
     if of_folder.contents == ("t1c",) and not of_folder.case:
         return Reading(read.case, ("t1c",))
     words = Words(name).texts
-    if words != ["post"] and agent_apart(words) != "t1c":
+    if words != ["post"] and agent_anywhere(words) != "t1c":
         return read
     return replace(read, doubt=f"T1 in a folder {name!r}, a word of contrast agent")
 
 
 def unknown_channel(channels: Iterable[str]) -> str:
-    """Why a file is left out whose name says nothing that is known, nor any of `channels`."""
+    """Reason to leave out a file whose name has neither a known word nor any of `channels`."""
     return f"the name ends in no known channel (such as {', '.join(channels)}) and not in seg"
 
 
 def read_numbered_name(name: str) -> tuple[str, int] | None:
-    """Case and channel number of a file named as nnU-Net does, or None.
+    """Case and channel number of a file with an nnU-Net name; None for any other name.
 
     >>> read_numbered_name("BraTS2021_00000_0003.nii.gz")
     ('BraTS2021_00000', 3)

@@ -1,4 +1,4 @@
-"""The words of a file name: contrasts, contrast agent, and what a name was read as."""
+"""Words of a file name: contrasts and contrast agent, and the reading of a name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-# A sign before or after the agent says whether it was given: T1 +C, T1 C-.
+# A sign before or after the agent means that it was given or not: T1 +C, T1 C-.
 _TOKEN = re.compile(
     r"\+[a-z]*|(?<=[_\s])-(?:c|ce|gd|gad|km|cm)(?![^_.\-\s])"
     r"|(?:t1w?)?(?:c|ce|gd|gad|gado|contrast|km|cm)-(?![^_.\s])|[^_.\-\s+]+",
@@ -21,7 +21,7 @@ _T1 = re.compile(
 _T2 = re.compile(r"t2(?:wi?)?")
 _FLAIR = re.compile(r"t2f|fla|flair|t2(?:wi?)?flair|flairt2w?")
 # fmt: off
-# What says that there is a contrast agent, that there is none, and what is said around it.
+# Words for a contrast agent, for none, and words around them.
 _AFTER_CONTRAST = frozenset((
     "c", "ce", "gd", "gad", "gado", "gadolinium", "post", "postgd", "postcontrast", "contrast",
     "enhanced", "cm", "km", "gbca", "+", "+c", "+ce", "+gd", "+gad", "+contrast", "+km", "+cm",
@@ -38,22 +38,22 @@ _NEGATION = frozenset(("no", "non", "without", "wo", "before"))
 _AROUND = frozenset(("with", "agent"))
 AGENT_WORDS = _AFTER_CONTRAST | _NATIVE | _NEGATION | _AROUND
 # These mean an agent anywhere in the name; "post" does, unless a time or a number follows.
-_APART = _AFTER_CONTRAST - {"c", "cm", "km", "+", "post", "enhanced"}
+_ANYWHERE = _AFTER_CONTRAST - {"c", "cm", "km", "+", "post", "enhanced"}
 _NO_TIME_AFTER = re.compile(r"[a-z]\w*")
 _AFTER_TIME = re.compile(r"(?:op|surg|resec|treat|tx|rt|radi|chemo|therap|mortem)\w*")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The case and the content of a file, read from its name.
+    """Case and content of a file, read from its name.
 
     Attributes:
-        case: The case; empty if the file is called by its content alone.
-        contents: A channel, `LABEL`, or nothing if the name does not say.
-        problem: Why `contents` is empty, where the reason is not just that no word is known.
-        other: Another case and content that the same words may mean: `P7_post_T1` may be T1 after
-            contrast of P7, or T1 without it of the examination P7_post.
-        doubt: Why this may be T1 after contrast, unless that lies beside it: `Gd_7_T1`.
+        case: Id of the case; empty if the name has only the content.
+        contents: Channels or `LABEL`; empty if the name does not say.
+        problem: Why `contents` is empty, unless the name just has no known word.
+        other: Second case and content that the same words may mean: `P7_post_T1` may be T1 after
+            contrast agent of P7, or T1 without agent of the examination P7_post.
+        doubt: Why a T1 may be T1 after contrast agent, unless that is another file: `Gd_7_T1`.
     """
 
     case: str
@@ -64,7 +64,7 @@ class Reading:
 
 
 class Words:
-    """The words of a name, in lower case, and the text before each."""
+    """Words of a name in lower case, with the text before each word."""
 
     def __init__(self, whole: str) -> None:
         matches = list(_TOKEN.finditer(whole))
@@ -73,16 +73,16 @@ class Words:
         self._starts = [match.start() for match in matches]
 
     def before(self, index: int) -> str:
-        """The name up to a word, without the separators at its end."""
+        """Text of the name before a word, without separators at the end."""
         return self.whole[: self._starts[index]].rstrip("_.- ") if self.texts else ""
 
     def text(self, index: int) -> str:
-        """A word; "" before the first."""
+        """Word at an index; "" for a negative index."""
         return self.texts[index] if index >= 0 else ""
 
 
 def kind_of(word: str) -> str:
-    """`T1`, `T2`, `FLAIR` or nothing."""
+    """Contrast that a word means: `T1`, `T2`, `FLAIR`, or "" if none."""
     for kind, known in (("T1", _T1), ("FLAIR", _FLAIR), ("T2", _T2)):
         if known.fullmatch(word):
             return kind
@@ -90,12 +90,12 @@ def kind_of(word: str) -> str:
 
 
 def is_loose(word: str) -> bool:
-    """Whether a word may also be the end of the name of an examination, as time point T2."""
+    """Whether a word of a contrast may also end the name of an examination, as time point T2."""
     return word in {"t1", "t2", "flair", "fla", "t1w", "mprage"}
 
 
 def agent(words: Iterable[str]) -> str | None:
-    """`t1c` or `t1n` by words of contrast agent; "" if they contradict, None without such."""
+    """`t1c` or `t1n` by words of contrast agent; "" if they contradict, None without any."""
     words = set(words)
     if {"pre", "post"} <= words:
         return ""
@@ -105,14 +105,14 @@ def agent(words: Iterable[str]) -> str | None:
 
 
 def words_in(word: str) -> list[str]:
-    """What a word such as T1ce says of the contrast agent."""
+    """Words of contrast agent within a word such as T1ce."""
     match = _T1.fullmatch(word)
     return [part for part in match.groups() if part] if match else []
 
 
-def agent_apart(words: Sequence[str]) -> str | None:
-    """What words that need not be beside T1 say of the contrast agent, as `agent` does."""
-    found = [word for word in words if word in _APART | _NATIVE | _NEGATION]
+def agent_anywhere(words: Sequence[str]) -> str | None:
+    """Result of `agent` for words that mean an agent anywhere in a name, not only beside T1."""
+    found = [word for word in words if word in _ANYWHERE | _NATIVE | _NEGATION]
     for word, after in itertools.pairwise(words):
         if word == "post" and _NO_TIME_AFTER.fullmatch(after) and not _AFTER_TIME.fullmatch(after):
             found.append(word)

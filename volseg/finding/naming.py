@@ -1,4 +1,4 @@
-"""Names of files that only the user knows: which channel, and which ending a label map has."""
+"""Patterns of file names that the user gives: for channels, and for label maps."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Naming:
     """Patterns of file names given by the user; a channel with a pattern has no other names.
 
     Attributes:
-        channels: Glob of the files of each channel, in which `*` is any text and `?` one sign. With
-            a `/` in it, it is compared with the path below the folder, else with the name of the
-            file, with or without `.nii.gz`. Of globs that match, that with most letters counts.
-        label: Ending of the names of label maps, without `.nii.gz`, or such a glob.
+        channels: Glob by channel, in which `*` is any text and `?` one character. A glob with `/`
+            is compared with the path below the folder, else with the name of the file, with or
+            without `.nii.gz`. If several globs match, the glob with most letters counts.
+        label: Ending of the names of label maps, without `.nii.gz`, or a glob.
 
     Raises:
-        ConfigError: If a channel is called otherwise here, or a glob is empty.
+        ConfigError: If a channel has another name in volseg, or a glob is empty.
     """
 
     channels: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -50,19 +50,20 @@ class Naming:
         for glob, times in Counter(self.channels.values()).items():
             if times > 1:
                 raise ConfigError(
-                    f"--name says {glob} of {times} channels", remedy="give each its own glob"
+                    f"--name gives {glob} for {times} channels",
+                    remedy="give each channel its own glob",
                 )
         if self.label is not None and not self.label.strip("*_-. "):
             raise ConfigError(
-                f"--label-name {self.label!r} is empty", remedy="give one such as _tumor"
+                f"--label-name {self.label!r} is empty", remedy="give an ending such as _tumor"
             )
 
     @classmethod
     def parse(cls, names: Sequence[str], label: str | None = None) -> Naming | None:
-        """What `--name CHANNEL=GLOB` and `--label-name` say; None if nothing.
+        """Patterns from `--name CHANNEL=GLOB` and `--label-name`; None without any.
 
         Raises:
-            ConfigError: If one is written otherwise, or two name one channel.
+            ConfigError: If a name is not of this form, or a channel is named twice.
         """
         channels: dict[str, str] = {}
         for name in names:
@@ -70,7 +71,7 @@ class Naming:
             if not equals:
                 raise ConfigError(
                     f"--name is {name!r}, expected CHANNEL=GLOB",
-                    remedy="give one such as t1c='*MPRAGE_GD*'",
+                    remedy="give a name such as t1c='*MPRAGE_GD*'",
                 )
             if channel in channels:
                 raise ConfigError(
@@ -80,10 +81,10 @@ class Naming:
         return cls(channels, label) if channels or label is not None else None
 
     def by_our_names(self) -> Naming:
-        """The same with each channel by our name, such as `ct` for CT.
+        """The patterns with our names of channels, such as `ct` for CT.
 
         Raises:
-            ConfigError: If two of them have one name then.
+            ConfigError: If two channels have the same name then.
         """
         channels: dict[str, str] = {}
         for channel, glob in self.channels.items():
@@ -96,7 +97,7 @@ class Naming:
 
     @property
     def globs(self) -> dict[str, str]:
-        """Glob of each content, without the ending `.nii.gz`."""
+        """Glob by channel or `LABEL`, without the ending `.nii.gz`."""
         globs = {channel: stem(glob) for channel, glob in self.channels.items()}
         if self.label is not None:
             label = stem(self.label)
@@ -104,11 +105,11 @@ class Naming:
         return globs
 
     def read(self, path: PurePath, read: Reading) -> Reading:
-        """The reading of a file, with the patterns of the user before what is known.
+        """Reading of a file, in which the patterns of the user come before known names.
 
         Args:
-            path: From the folder that was searched on.
-            read: The result of `read_name`.
+            path: Path relative to the searched folder.
+            read: Reading from `read_name`.
         """
         whole = stem(path.name)
         fitting = {content: glob for content, glob in self.globs.items() if _fits(glob, path)}
@@ -129,11 +130,11 @@ class Naming:
 
 
 def of_one_case(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
-    """Readings by which the files of a folder are one case, called by the folder; or none.
+    """Readings of the files of a folder as one case, named after the folder; or empty.
 
-    They are one case if no two hold the same channel, unless their names agree on a case or name
-    several patients: so lie the series of an examination, each named after its protocol. A name
-    without a digit, such as `MRHR`, is no case.
+    The files are one case if no two of them hold the same channel, unless their names agree on a
+    case or name several patients. The series of an examination, each named after its protocol, are
+    such files. A name without a digit, such as `MRHR`, is no case.
     """
     channels = [one.contents for one in read.values() if one.contents != (LABEL,)]
     cases = {one.case for one in read.values()}
@@ -146,7 +147,7 @@ def of_one_case(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
 
 
 def of_several_patients(cases: Iterable[str]) -> bool:
-    """Whether names of cases are known to be of patients, and of more than one.
+    """Whether names of cases belong to known patients, and to two or more.
 
     >>> of_several_patients(["P1", "P2"]), of_several_patients(["MRHR", "MRHR_T1_AX", "P1"])
     (True, False)
@@ -157,11 +158,11 @@ def of_several_patients(cases: Iterable[str]) -> bool:
     return len({patient_key(patient_of(case)) for case in named}) > 1
 
 
-def not_told_apart(read: Mapping[Path, Reading], naming: Naming) -> str:
-    """Why the files of a folder, of which two are of one channel, are no cases; "" if they may be.
+def why_no_cases(read: Mapping[Path, Reading], naming: Naming) -> str:
+    """Why the files of a folder cannot be sorted into cases; "" if they can.
 
-    Of files that make up cases, there is no case in whose channels all are, and more cases than
-    files of any channel: what is left of the names differs from channel to channel.
+    They cannot if a channel has two files, no case has all channels, and there are more cases than
+    files of any channel: the rest of the names then differs from channel to channel.
     """
     files: dict[str, list[Path]] = defaultdict(list)
     held: dict[str, set[str]] = defaultdict(set)
@@ -183,7 +184,7 @@ def not_told_apart(read: Mapping[Path, Reading], naming: Naming) -> str:
         by = f"--name {content}={glob} fits" if glob else f"{content} by its name is"
         clashes.append(f"{by} {cut(paths[0].name, 60)}{more}")
     return (
-        f"what is left of the names differs from channel to channel: {', '.join(clashes)}; give "
+        f"the rest of the names differs from channel to channel: {', '.join(clashes)}; give "
         "patterns that fit one file each, or a folder for each case"
     )
 
@@ -208,7 +209,7 @@ def _compiled(glob: str) -> re.Pattern[str]:
 
 
 def _case(name: str, glob: str) -> str:
-    """What is left of a name: the text before what the glob says, else the text after it."""
+    """Rest of a name: the text before the match of the glob, else the text after it."""
     core = glob.strip("*")
     match = re.fullmatch(
         f"(?P<before>.*?)(?:{_compiled(core).pattern})(?P<after>.*)", name, re.IGNORECASE

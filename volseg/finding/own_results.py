@@ -1,4 +1,4 @@
-"""Results and pictures that volseg wrote into a folder: they are no scans."""
+"""Results and pictures that volseg wrote into a folder, which are no scans."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from volseg.results.manifest import is_manifest, read_manifests, recorded_names,
 
 
 def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
-    """Names of the files and folders in `folder` that `infer`, `fit` and the others wrote there.
+    """Names of the files and folders in `folder` that commands of volseg wrote.
 
     Args:
         folder: Any folder.
-        files: Names of the files in it.
+        files: Names of the files in the folder.
     """
     written = {picture for picture, beside in PICTURES.items() if {picture, beside} <= set(files)}
     manifests = set(filter(is_manifest, files))
@@ -22,7 +22,7 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
 
 
 def _results(folder: Path, manifests: set[str]) -> set[str]:
-    """The manifests of `infer` and the results that they record."""
+    """Names of manifests of `infer` and of the results that they record."""
     try:
         united = unite(read_manifests(folder))
         case_ids = {*united["cases"], *united.get("unfinished", {})}

@@ -1,4 +1,4 @@
-"""Files that were left out, in words."""
+"""Messages on left-out files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORMATS = {
     **dict.fromkeys((".mgz", ".mgh", ".mnc", ".par"), _MRI_FORMAT),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"), _PACKED),
 }
-# Names of DICOM files without an ending are their numbers, such as 1.3.12.2.1107.5.2.
+# DICOM files without an ending are named by numbers, such as 1.3.12.2.1107.5.2.
 _DICOM_NAME = re.compile(r"DICOMDIR|\d+(?:\.\d+){5,}")
 
 _FEW = 3
@@ -31,12 +31,12 @@ _KINDS_SHOWN = 6
 
 
 def nothing_usable(path: Path, skipped: Sequence[Skipped], channels: Sequence[str]) -> NoCaseError:
-    """The error for a place without a case, with the first reasons.
+    """Error for a folder or data list without a usable case, with the first reasons.
 
     Args:
         path: Folder or data list.
-        skipped: All that was left out.
-        channels: What is looked for.
+        skipped: Left-out files and cases.
+        channels: Contrasts that were looked for.
     """
     if not skipped:
         remedy = "give a folder of NIfTI files (.nii, .nii.gz) or of 2D images"
@@ -51,7 +51,7 @@ def nothing_usable(path: Path, skipped: Sequence[Skipped], channels: Sequence[st
 
 
 def no_image(name: str) -> str:
-    """Why a file that is neither NIfTI nor a 2D image is left out; of scans, what to do.
+    """Reason to leave out a file that is neither NIfTI nor a 2D image; for scans with a remedy.
 
     >>> no_image("P7_T1.nrrd")
     'a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK'
@@ -63,7 +63,7 @@ def no_image(name: str) -> str:
 
 
 def _naming_options(channels: Sequence[str]) -> str:
-    """Options that say which files are which channel.
+    """Options that name the files of channels.
 
     >>> _naming_options(["ct", "adc", "pet"])
     "--name ct='*GLOB*' --name adc='*GLOB*' and so on"
@@ -73,7 +73,7 @@ def _naming_options(channels: Sequence[str]) -> str:
 
 
 def of_one_case_perhaps(home: Path, files: int, cases: int, channels: Sequence[str]) -> Skipped:
-    """Files of a folder that were read as several cases, each without some of `channels`."""
+    """Entry for files of a folder that were read as several cases, each lacking channels."""
     reason = (
         f"{files} files were read as {cases} cases that each lack channels; if they "
         f"are one case, name the files: {_naming_options(channels)}"
@@ -82,10 +82,10 @@ def of_one_case_perhaps(home: Path, files: int, cases: int, channels: Sequence[s
 
 
 def in_words(skipped: Sequence[Skipped]) -> str:
-    """What was left out and why, each kind of reason at least once.
+    """Left-out files with reasons, each kind of reason at least once.
 
-    Cases come first, then scans, and last other files. Of many entries of one kind, the number and
-    the first are given.
+    Cases come first, then scans, then other files. Many entries of the same kind are given by their
+    number and the first of them.
     """
     kinds = list(_kinds(skipped).values())
     if len(kinds) == 1:
@@ -97,7 +97,7 @@ def in_words(skipped: Sequence[Skipped]) -> str:
 
 
 def table_rows(skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
-    """File or folder, and reason, for a table, cases first; many of one kind are one row."""
+    """Rows of a table of files and reasons, cases first; many of the same kind share a row."""
     table = []
     for entries in _kinds(skipped).values():
         few = len(entries) <= _FEW
@@ -106,7 +106,7 @@ def table_rows(skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
 
 
 def _summary(entries: Sequence[Skipped]) -> tuple[str, str]:
-    """Which entries are of one kind, and the reason that they share."""
+    """Place and reason of entries of the same kind."""
     first = entries[0]
     place = str(first.path)
     if len(entries) == 1:
@@ -116,7 +116,7 @@ def _summary(entries: Sequence[Skipped]) -> tuple[str, str]:
 
 
 def notes_in_words(notes: Mapping[str, Iterable[str]]) -> list[str]:
-    """Notes on cases, by `case_id`: a sentence for each note, with the cases that it is of."""
+    """A sentence for each different note, with its cases; `notes` are given by case id."""
     cases: dict[str, list[str]] = defaultdict(list)
     for case_id, of_case in notes.items():
         for note in of_case:
@@ -130,7 +130,7 @@ def notes_in_words(notes: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def _kinds(skipped: Sequence[Skipped]) -> dict[tuple[bool, str], list[Skipped]]:
-    """Entries by kind of reason, cases first, then scans: the same without names and paths."""
+    """Entries by reason without names and paths, cases first, then scans."""
     kinds: dict[tuple[bool, str], list[Skipped]] = defaultdict(list)
     for entry in sorted(skipped, key=_rank):
         reason = entry.reason
@@ -141,13 +141,13 @@ def _kinds(skipped: Sequence[Skipped]) -> dict[tuple[bool, str], list[Skipped]]:
 
 
 def _rank(entry: Skipped) -> tuple[bool, bool, bool]:
-    """Cases, scans that can be converted, other files, and those that are no scans."""
+    """Sort key: cases, scans that can be converted, other files, files that are no scans."""
     is_scan = entry.reason in _FORMATS.values()
     return entry.case_id is None, not is_scan, entry.reason == NO_IMAGE
 
 
 def summaries(strays: Sequence[tuple[str, Path]]) -> list[Skipped]:
-    """One entry for files with one reason and ending, in a folder or in folders side by side."""
+    """One entry for files with the same reason and ending, in a folder or in sibling folders."""
     kinds = [(reason, "" if is_nifti(p.name) else p.suffix.lower(), p) for reason, p in strays]
     folders = defaultdict(set)
     for reason, ending, path in kinds:

@@ -1,4 +1,4 @@
-"""The files of a folder sorted into cases; each case that is not complete and clear is named."""
+"""Files of a folder sorted into cases, with a reason for each case that cannot be used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TEST_LABELS = "label map of a test case, which is not used"
 
 @dataclass(frozen=True)
 class _Place:
-    """Folder of a case or of several, the folder around the case, whether the first is its own."""
+    """Folder of a case, the folder around the case, and whether no other case shares the first."""
 
     home: Path
     container: Path
@@ -41,12 +41,12 @@ class _Place:
 
 
 class Sorting:
-    """Cases of the files of one folder, and what was left out.
+    """Cases in the files of one folder, and left-out files.
 
     Attributes:
-        cases: The cases.
-        notes: What is odd about them.
-        named: Contents that some file is named as.
+        cases: Cases that were found.
+        notes: Odd facts of the cases.
+        named: Channels and `LABEL`, as far as any file has their name.
     """
 
     def __init__(self, listing: Listing, wanted: Wanted) -> None:
@@ -67,11 +67,11 @@ class Sorting:
 
     @property
     def skipped(self) -> list[Skipped]:
-        """What was left out; files left out for one reason, side by side, are one entry."""
+        """Left-out files and cases; sibling files with the same reason share an entry."""
         return self._skipped + summaries(self._strays)
 
     def _add_data_set(self, data_set: DataSet) -> None:
-        """Cases in `imagesTr` and `imagesTs`."""
+        """Add the cases in `imagesTr` and `imagesTs` of a data set."""
         description = data_set.description
         if missing := [name for name in self.required if name not in description.channels]:
             found = ", ".join(description.channels)
@@ -88,7 +88,7 @@ class Sorting:
                 self._add(case_id, contents, description.layout, place, description.labels)
 
     def _described(self, paths: Iterable[Path], data_set: DataSet) -> Mapping[str, Files]:
-        """Files of a data set by case and content; those not known become strays."""
+        """Files of a data set by case and content; unknown files become strays."""
         cases: dict[str, Files] = defaultdict(lambda: defaultdict(list))
         for path in paths:
             if not is_nifti(path.name):
@@ -109,9 +109,9 @@ class Sorting:
         self._skipped += found.refused
         self.notes += found.notes
         self.named |= found.held
-        apart = self._read_apart(found.groups)
+        unclear = self._folders_perhaps_of_one_case(found.groups)
         for group in found.groups:
-            if group.home in apart:
+            if group.home in unclear:
                 continue
             files = [path.name for paths in group.files.values() for path in paths]
             layout = layout_of(group.case_id, files)
@@ -123,31 +123,31 @@ class Sorting:
                 remedy="leave them out",
             )
 
-    def _read_apart(self, groups: Sequence[Group]) -> set[Path]:
-        """Folders whose files were read as several cases and may be one, which leaves them out."""
+    def _folders_perhaps_of_one_case(self, groups: Sequence[Group]) -> set[Path]:
+        """Folders to leave out, as their files were read as several cases but may be one case."""
         beside: dict[Path, dict[str, list[str]]] = defaultdict(dict)
         for group in groups:
             channels = [name for name, paths in group.files.items() if name != LABEL for _ in paths]
             beside[group.home][group.case_id] = channels
-        apart: set[Path] = set()
+        unclear: set[Path] = set()
         for home, cases in beside.items():
             held = list(itertools.chain(*cases.values()))
             single = len(held) == len(cases) and len(set(held)) > 1
             once = len(cases) > 1 and len(set(held)) == len(held)
             perhaps_one = (single or once) and not of_several_patients(cases)
             if perhaps_one and all(map(self._lacks, cases.values())):
-                apart.add(home)
+                unclear.add(home)
                 self._skipped.append(
                     of_one_case_perhaps(home, len(held), len(cases), self.channels)
                 )
-        self._is_nifti |= bool(apart)
-        return apart
+        self._is_nifti |= bool(unclear)
+        return unclear
 
     def _lacks(self, held: Sequence[str]) -> bool:
         return bool(missing_channels(held, self.channels, self.required))
 
     def _add_slices(self) -> None:
-        """Cases of 2D images, unless these are previews of NIfTI files or drawn from them."""
+        """Add the cases of 2D images, unless there are NIfTI files, of which they may be views."""
         top, slices = self._listing.top, self._listing.slices
         if self._is_nifti:
             self._strays += [(_SLICE, path) for path in slices]
@@ -169,14 +169,14 @@ class Sorting:
         place: _Place,
         labels: str | None = None,
     ) -> None:
-        """Keep a case that is complete and clear, else name what is wrong with it.
+        """Add a case if it is complete and clear, else an entry with the reason.
 
         Args:
-            case_id: The case.
-            contents: Its files.
-            layout: How they are named.
-            place: Where they lie.
-            labels: Label scheme by a `dataset.json`, if there is one.
+            case_id: Id of the case.
+            contents: Files of the case by content.
+            layout: Layout of the files.
+            place: Folders of the case.
+            labels: Label scheme from a `dataset.json`, if there is one.
         """
         if set(contents) == {LABEL}:
             self._strays += [(LONE_LABEL, path) for path in contents[LABEL]]
@@ -193,7 +193,7 @@ class Sorting:
             return
         label = tuple(contents.pop(LABEL, ()))
         files = {channel: path for channel, path in files.items() if channel != LABEL}
-        # A file under several channels is 4D: its channels stay in the order of the file.
+        # A file of several channels is 4D: its channels stay in the order of the file.
         whole = len(set(files.values())) < len(files)
         channels = tuple(files if whole else (c for c in self.channels if c in files))
         images = tuple(dict.fromkeys(files[channel] for channel in channels))
@@ -205,7 +205,7 @@ class Sorting:
         )
 
     def _patients(self, case_id: str, files: Iterable[Path], place: _Place) -> list[str]:
-        """The patient by the pattern of the user, else by the name; several if files differ."""
+        """Patient by the pattern of the user, or else by the name; several if files differ."""
         if self.wanted.patient is None:
             return [patient_of(case_id)]
         above = self._listing.top.parent

@@ -1,4 +1,4 @@
-"""2D images in folders: which slices are one case, of which patient, and which masks are theirs."""
+"""2D images in folders, sorted into cases of slices with their patients and masks."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _ROLES = {
 _MASK = re.compile(r"(?P<image>.+)_(?:mask|seg)", re.IGNORECASE)
 _LONE_MASK = "mask without its image"
 _NO_MASK = (
-    "image without its mask, though others of the folder have one; "
-    "add it, all 0 where there is nothing"
+    "image without its mask, though other images of the folder have masks; "
+    "add the mask, all 0 where there is nothing"
 )
 _RANGES_SHOWN = 5
 
-# A folder, without the part of it that says images or masks, and the name of the slice there.
+# A folder, without the part for images or masks, and the name of a slice in it.
 _Key = tuple[Path, str]
 _Files = dict[_Key, list[Path]]
 
 
 @dataclass
 class Stacks:
-    """What was found.
+    """Cases of 2D images, and left-out files.
 
     Attributes:
         cases: Cases with their layouts.
-        skipped: Cases that were left out.
-        strays: Files that were left out, each after the reason.
-        notes: What is odd about `cases`.
+        skipped: Left-out cases.
+        strays: `(reason, file)` of left-out files.
+        notes: Odd facts of `cases`.
     """
 
     cases: list[tuple[Case, Layout]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Stacks:
 
 @dataclass(frozen=True)
 class _Slice:
-    """One image of a case, its mask, and whatever else bears their names."""
+    """A slice of a case: its image and mask, or several files if their names clash."""
 
     stem: str
     number: int | None
@@ -63,19 +63,19 @@ class _Slice:
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Sorts 10 behind 9."""
+        """Sort key in natural order, with 10 after 9."""
         parts = re.split(r"(\d+)", self.stem)
         return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))
 
     @property
     def name(self) -> str:
-        """What must not occur twice in a case."""
+        """Number or name of the slice, unique in a case."""
         return self.stem if self.number is None else str(self.number)
 
 
 @dataclass(frozen=True)
 class _Stack:
-    """The slices of a case, in order."""
+    """Slices of a case, in order."""
 
     case_id: str
     layout: Layout
@@ -83,19 +83,20 @@ class _Stack:
 
 
 def find_stacks(paths: Iterable[Path], top: Path, wanted: Wanted) -> Stacks:
-    """Cases of the 2D images below a folder, by the names of files; none is opened.
+    """Sort the 2D images below a folder into cases, by the names of files; no file is opened.
 
-    Files called `<folder>_<n>` are the slices of one case, in the order of n, and so are those of
-    TCGA wherever they lie. In every other layout, an image is a case, unless `wanted.patient` says
-    which patients there are: the images of each are then one case, in natural order. Its path goes
-    from `top` on, without a folder that says images or masks, and without the ending. A mask bears
-    the name of its image in a folder called `masks` or `labels` in the place of `images`, or the
-    name of the image and `_mask` or `_seg`.
+    Files named `<folder>_<n>` are the slices of one case, in the order of n, and so are files with
+    TCGA names in any folder. In all other layouts each image is a case, unless `wanted.patient`
+    finds patients: the images of a patient are then one case, in natural order. The pattern is
+    searched in the path from `top` on, without ending and without a folder for images or masks.
+
+    A mask has the name of its image, in a folder `masks` or `labels` instead of `images`, or the
+    name of its image with `_mask` or `_seg`.
 
     Args:
-        paths: Files for which `names.is_slice` holds.
-        top: Folder that they lie in, at any depth.
-        wanted: What is looked for.
+        paths: 2D images and masks, as `is_slice` accepts them.
+        top: Folder that was searched.
+        wanted: Channels, patients and label maps to look for.
     """
     images, masks = _images_and_masks(paths, top)
     found = Stacks()
@@ -116,7 +117,7 @@ def find_stacks(paths: Iterable[Path], top: Path, wanted: Wanted) -> Stacks:
 
 
 def is_mask(path: Path) -> bool:
-    """Whether a 2D image is a mask by its name or that of its folder.
+    """Whether a 2D image is a mask, by its name or the name of its folder.
 
     >>> is_mask(Path("masks/1.png")), is_mask(Path("a/b_mask.tif")), is_mask(Path("images/1.png"))
     (True, True, False)
@@ -126,7 +127,7 @@ def is_mask(path: Path) -> bool:
 
 
 def _images_and_masks(paths: Iterable[Path], top: Path) -> tuple[_Files, _Files]:
-    """Images, and masks under the key of their image."""
+    """Images, and masks by the key of their image."""
     placed = [(path, *_home(path, top)) for path in paths]
     with_masks = {home for _, home, role in placed if role == "masks"}
     images: _Files = defaultdict(list)
@@ -141,14 +142,14 @@ def _images_and_masks(paths: Iterable[Path], top: Path) -> tuple[_Files, _Files]
         else:
             images[home, path.stem].append(path)
     for path, home, shorter in unclear:
-        # An image may itself be called x_seg.
+        # The name of an image may itself end in _seg.
         whole = (home, path.stem) in images
         masks[home, path.stem if whole else shorter].append(path)
     return dict(images), dict(masks)
 
 
 def _home(path: Path, top: Path) -> tuple[Path, str]:
-    """Folder of a slice without the part that says images or masks, and which of them it says."""
+    """Folder of a slice without the part for images or masks, and the role: `images` or `masks`."""
     parts = path.parent.relative_to(top.parent).parts
     for i in reversed(range(len(parts))):
         if role := _ROLES.get(parts[i].casefold()):
@@ -159,7 +160,7 @@ def _home(path: Path, top: Path) -> tuple[Path, str]:
 def _stacks(
     images: _Files, masks: _Files, top: Path, wanted: Wanted, found: Stacks
 ) -> Iterator[tuple[Path, _Stack]]:
-    """Slices sorted into cases, each with its folder; slices of no patient go to the strays."""
+    """Slices sorted into cases, each with its folder; slices without patient become strays."""
     labelled = {home for home, _ in masks}
     stacks: dict[tuple[Path, str, Layout], list[_Slice]] = defaultdict(list)
     for (home, stem), paths in images.items():
@@ -178,14 +179,14 @@ def _stacks(
         stacks[home, case_id, layout].append(one)
     named = Counter(case_id for _, case_id, _ in stacks)
     for (home, name, layout), slices in stacks.items():
-        # Numbered slices in two places are one case twice, other images of one name are not.
+        # Numbered slices in two folders are the same case twice; other images of a name are not.
         alone = named[name] == 1 or layout in (LGG, NUMBERED_SLICES)
         case_id = name if alone else "_".join((*_below(home, top), name))
         yield home, _Stack(case_id, layout, sorted(slices, key=lambda one: one.order))
 
 
 def _slice_name(stem: str, folder: str) -> tuple[str, int] | None:
-    """Case and number of a slice that is called `<folder>_<n>` or `<TCGA id>_<n>`, or None.
+    """Case and number of a slice named `<folder>_<n>` or `<TCGA id>_<n>`; None for other names.
 
     >>> _slice_name("p7_12", "p7"), _slice_name("p7_12", "images")
     (('p7', 12), None)
@@ -204,13 +205,13 @@ def _below(home: Path, top: Path) -> tuple[str, ...]:
 
 
 def _place(stack: _Stack) -> Path:
-    """The image, or the folder of several, to be shown if the case is left out."""
+    """Path of the only image, or of the folder of several, for the entry of a left-out case."""
     first = stack.slices[0].images[0]
     return first if len(stack.slices) == 1 else first.parent
 
 
 def _problem(stack: _Stack, wanted: Wanted, *, partly: bool) -> str | None:
-    """Why a case cannot be used, and the remedy."""
+    """Why a case cannot be used, with the remedy; None if it can."""
     if missing := _missing(stack, wanted):
         return lacking(missing)
     if doubled := _doubled(stack, ("images", "masks") if wanted.labelled else ("images",)):
@@ -233,7 +234,7 @@ def _missing(stack: _Stack, wanted: Wanted) -> list[str]:
 
 
 def _doubled(stack: _Stack, kinds: Iterable[str]) -> str | None:
-    """A slice that there are two files of."""
+    """Problem if a slice has two files of the same kind; else None."""
     for kind in kinds:
         files: dict[str, list[Path]] = defaultdict(list)
         for one in stack.slices:
@@ -275,5 +276,5 @@ def _gaps(stack: _Stack) -> Iterator[str]:
         more = ", ..." if len(gaps) > _RANGES_SHOWN else ""
         yield (
             f"case {stack.case_id}: no slice {', '.join(words)}{more} between {numbers[0]} and "
-            f"{numbers[-1]}; those that there are count as neighbours"
+            f"{numbers[-1]}; the slices around the gap count as neighbours"
         )

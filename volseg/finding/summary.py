@@ -1,4 +1,4 @@
-"""What data lists and folders of scans hold, as plain data."""
+"""Summaries of data lists and folders of scans, as plain data."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from volseg.finding.finding import Finding
 
 
 def list_summary(path: Path) -> dict[str, Any]:
-    """Cases of a data list, its folds and label schemes."""
-    # No image is opened, so the root of a shipped list, which the user is to give, is not needed.
+    """Numbers of cases of a data list, by fold and label scheme."""
+    # No image is opened, so the list needs no real data root.
     data_list = read_data_list(path, path.parent)
     cases = (*data_list.training, *data_list.testing)
     folds = Counter(case.fold for case in data_list.training if case.fold is not None)
@@ -32,7 +32,7 @@ def list_summary(path: Path) -> dict[str, Any]:
 
 
 def folder_summary(finding: Finding) -> dict[str, Any]:
-    """Cases of folders, and what was left out with its reason."""
+    """Numbers of cases found in folders, and left-out files with reasons."""
     stacks = all(case.slices for case in finding.cases)
     return {
         "kind": "folder of 2D slices" if stacks else "folder of scans",
@@ -46,7 +46,7 @@ def folder_summary(finding: Finding) -> dict[str, Any]:
 
 
 def _stacks(cases: Iterable[Case]) -> dict[str, Any]:
-    """Slices and groups of patients, where there are stacks."""
+    """Numbers of slices, and groups of patients; empty without stacks."""
     stacks = [case for case in cases if case.slices]
     if not stacks:
         return {}

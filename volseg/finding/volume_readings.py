@@ -1,4 +1,4 @@
-"""What NIfTI files are by their names, the names beside them, and their folders."""
+"""Readings of NIfTI files by their names, the names beside them, and their folders."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from volseg.images.file_names import stem
 
 NUMBERED = "a numbered channel, but no dataset.json says which"
 
-#: Names of folders that say what kind of file lies in them and not which case.
+#: Names of folders for a kind of file, not for a case.
 KINDS = frozenset(("anat", "nifti", "nii", "images", "image", "imgs", "img"))
 
 
 def read_volumes(
     paths: Sequence[Path], top: Path, channels: Collection[str], naming: Naming | None
 ) -> dict[Path, Reading]:
-    """The reading of each file; where a name has two meanings, the names beside it decide.
+    """Reading of each file; if a name has two meanings, the names beside it decide.
 
     Args:
         paths: NIfTI files below `top`.
         top: Folder that is searched.
-        channels: Contrasts that are looked for.
+        channels: Contrasts to look for.
         naming: Patterns of file names given by the user.
     """
     readings: dict[Path, Reading] = {}
@@ -43,7 +43,7 @@ def read_volumes(
 
 
 def why_unread(path: Path, reading: Reading, channels: Iterable[str]) -> str:
-    """Why a file is left out whose reading has no contents; `channels` were looked for."""
+    """Reason to leave out a file whose reading has no contents; `channels` were looked for."""
     if reading.problem:
         return reading.problem
     return NUMBERED if read_numbered_name(path.name) else unknown_channel(channels)
@@ -66,7 +66,7 @@ def _read(path: Path, top: Path, channels: Collection[str], naming: Naming | Non
 
 
 def _folder_of_contents(path: Path, top: Path) -> str:
-    """Name of the folder that may say what a file is: that above `anat`, `nifti` and so on."""
+    """Name of the nearest folder that is not for a kind of file, such as `anat` or `nifti`."""
     folder = path.parent
     while folder.name.casefold() in KINDS and folder != top:
         folder = folder.parent
@@ -74,7 +74,7 @@ def _folder_of_contents(path: Path, top: Path) -> str:
 
 
 def _decided(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
-    """Readings in which a name with two meanings has that of the other names beside it."""
+    """Readings in which names with two meanings are decided by the names beside them."""
     clear = [one for one in read.values() if one.contents and one.other is None]
     cases = {one.case for one in clear if one.contents != (LABEL,)}
     held = {(one.case, one.contents) for one in read.values() if one.contents}
@@ -99,7 +99,7 @@ def _decide(
     case, content = one.other
     if case in cases and (not one.contents or one.case not in cases):
         return Reading(case, (content,))
-    # Of a pair of T1 with and without contrast, one makes the other clear.
+    # T1 with and T1 without contrast agent in one case make each other clear.
     pair = {(one.case, ("t1n",)), (one.case, ("t1c",))} <= set(held)
     if one.contents and case not in cases and (one.case in cases or pair):
         return Reading(one.case, one.contents)

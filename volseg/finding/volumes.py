@@ -1,4 +1,4 @@
-"""NIfTI files sorted into cases by their names and folders, with label maps that lie apart."""
+"""NIfTI files sorted into cases by names and folders, with label maps from other folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from volseg.cases.channels import LABEL
 from volseg.finding.finding import Skipped
 from volseg.finding.name_reading import read_name
 from volseg.finding.name_words import Reading
-from volseg.finding.naming import Naming, not_told_apart, of_one_case
+from volseg.finding.naming import Naming, of_one_case, why_no_cases
 from volseg.finding.volume_readings import KINDS, read_volumes, why_unread
 
 LONE_LABEL = "label map without images"
@@ -34,19 +34,19 @@ _LABELS = frozenset(
 _ROLES = KINDS | _LABELS | {"structural", "annotations"}
 _BIDS_FOLDER = re.compile(r"(?:sub|ses)-.+|rawdata|sourcedata", re.IGNORECASE)
 
-#: Files of a case by what they hold; a 4D file stands under each of its channels.
+#: Files of a case by channel or `LABEL`; a 4D file is an entry of each of its channels.
 Files = dict[str, list[Path]]
 
 
 @dataclass
 class Group:
-    """Files that seem to be of one case.
+    """Files that seem to belong to one case.
 
     Attributes:
-        case_id: Its name.
-        home: Its folder, or that of several cases.
-        named: Whether the files bear its name; else its folder does.
-        files: The files by content.
+        case_id: Id of the case.
+        home: Folder of the case, perhaps shared with other cases.
+        named: Whether the id is in the names of the files; else it is the name of the folder.
+        files: Files by content.
     """
 
     case_id: str
@@ -56,14 +56,22 @@ class Group:
 
     @property
     def container(self) -> Path:
-        """The folder around the case, which may be that of a patient."""
+        """Folder around the case, which may be the folder of a patient."""
         own = not self.named or self.home.name == self.case_id
         return self.home.parent if own else self.home
 
 
 @dataclass
 class Volumes:
-    """NIfTI files in groups, those left out, each after the reason, notes, and all contents."""
+    """Groups of NIfTI files.
+
+    Attributes:
+        groups: Files grouped by case.
+        strays: `(reason, file)` of left-out files.
+        refused: Left-out folders.
+        notes: Assumptions about the files.
+        held: Channels and `LABEL`, as far as any file has their name.
+    """
 
     groups: list[Group] = field(default_factory=list)
     strays: list[tuple[str, Path]] = field(default_factory=list)
@@ -80,8 +88,8 @@ def group_volumes(
     Args:
         paths: NIfTI files below `top`.
         top: Folder that is searched.
-        channels: Contrasts that are looked for.
-        naming: What the user says of names.
+        channels: Contrasts to look for.
+        naming: Patterns of file names given by the user.
     """
     found = Volumes()
     readings = read_volumes(paths, top, channels, naming)
@@ -108,7 +116,7 @@ def group_volumes(
 def _with_names_given(
     known: Mapping[Path, Reading], homes: Mapping[Path, Path], naming: Naming, found: Volumes
 ) -> dict[Path, Reading]:
-    """Readings in which the files that the user names, and those beside them, make up cases."""
+    """Readings in which files that the user names, and files beside them, form cases."""
     beside: dict[Path, dict[Path, Reading]] = defaultdict(dict)
     for path, reading in known.items():
         beside[homes[path.parent]][path] = reading
@@ -117,7 +125,7 @@ def _with_names_given(
     for home, read in beside.items():
         named = any(one.contents[0] in naming.globs for one in read.values())
         of_folder = of_one_case(read) if named else {}
-        if named and (problem := not_told_apart(read, naming)):
+        if named and (problem := why_no_cases(read, naming)):
             name = home.name
             found.refused.append(Skipped(home, problem, name))
             continue
@@ -127,12 +135,12 @@ def _with_names_given(
     if called:
         home, number = next(iter(called.items()))
         where = f"{number} files of {home}" + f" and of {len(called) - 1} more" * (len(called) > 1)
-        found.notes.append(f"by --name, {where} are taken for one case, called by its folder")
+        found.notes.append(f"by --name, {where} are taken as one case, named after its folder")
     return kept
 
 
 def _contents_below(read: Mapping[Path, Reading], top: Path) -> dict[Path, set[str]]:
-    """What lies in each folder, at any depth."""
+    """Contents of the files in each folder, at any depth."""
     beside: dict[Path, set[str]] = defaultdict(set)
     for path, reading in read.items():
         beside[path.parent].update(reading.contents)
@@ -146,7 +154,7 @@ def _contents_below(read: Mapping[Path, Reading], top: Path) -> dict[Path, set[s
 
 
 def _home(folder: Path, top: Path, below: Mapping[Path, set[str]]) -> Path:
-    """Folder of a case: the one above folders for a kind of file, such as `anat` or `1_T1`."""
+    """Folder of a case: the nearest that is not for a kind of file, such as `anat` or `1_T1`."""
     while folder != top and _is_of_a_kind(folder.name, below[folder]):
         folder = folder.parent
     return folder
@@ -163,7 +171,7 @@ def _is_of_a_kind(name: str, contents: Collection[str]) -> bool:
 
 
 def _with_label_maps(groups: list[Group], top: Path, found: Volumes) -> list[Group]:
-    """Groups with images, to which label maps in other folders are given; others go to strays."""
+    """Groups with images, with label maps from other folders; unmatched label maps are strays."""
     with_images = [group for group in groups if set(group.files) != {LABEL}]
     bare: dict[tuple[object, ...], list[Group]] = defaultdict(list)
     in_folder: dict[Path, list[Group]] = defaultdict(list)
@@ -191,11 +199,11 @@ def _lone(targets: Sequence[Group]) -> str:
     if not targets:
         return LONE_LABEL
     homes = " and ".join(str(group.home) for group in targets[:2])
-    return f"label map of one of several cases of its name, in {homes}; put it beside the images"
+    return f"label map of one of several cases of this name, in {homes}; put it beside the images"
 
 
 def _place(group: Group, top: Path) -> tuple[object, ...]:
-    """What images and label map of a case have in common: its name, the folders around it."""
+    """Key that images and label map of a case share: its name and the folders around it."""
     case_id = group.case_id.casefold()
     parts: list[str] = []
     names = iter(group.home.relative_to(top).parts)

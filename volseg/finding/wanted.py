@@ -1,4 +1,4 @@
-"""What is looked for in folders: channels, patients, label maps, names."""
+"""Channels, patients, label maps and names to look for in folders."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from volseg.finding.naming import Naming
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is looked for.
+    """Channels, patients, label maps and names to look for.
 
     Attributes:
-        channels: What images hold, in this order and by our names; None: what their layout says.
-        required: Channels that must be there, by our names; None: all.
-        patient: Finds the patient in the name of a file; with a `/`, in its path.
-        labelled: Whether an image must have a mask if others beside it have one.
-        naming: Which names volumes have that are not known.
-        spelling: Channels as the caller spells them, by our names.
+        channels: Our names of the channels of images, in this order; None: from their layout.
+        required: Our names of the channels that each case must have; None: all.
+        patient: Pattern of the patient in the name of a file; with a `/`, in its path.
+        labelled: Whether an image must have a mask if other images beside it have masks.
+        naming: Names of volumes that volseg does not know.
+        spelling: Spelling of channels by the caller, by our names.
     """
 
     channels: tuple[str, ...] | None = None
@@ -35,11 +35,11 @@ class Wanted:
     spelling: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def spelled(self, case: Case) -> Case:
-        """A case with its channels as the caller spells them."""
+        """The case, with its channels spelled as the caller does."""
         return replace(case, channels=tuple(self.spelling.get(c, c) for c in case.channels))
 
     def patient_of(self, path: PurePath) -> str | None:
-        """Patient of a file by its name, or its path, if `patient` finds one."""
+        """Patient of a file by its name or path; None if the pattern does not match."""
         if self.patient is None:
             return None
         by_path = "/" in self.patient.pattern
@@ -59,12 +59,12 @@ class Wanted:
         *,
         labelled: bool = True,
     ) -> Wanted:
-        """What the user asks for; arguments as `find_cases` takes them.
+        """Checked options of the user; see `find_cases` for the arguments.
 
         Raises:
             ConfigError: If `patient_regex` is no regular expression, or `naming` names a channel
                 that is not looked for.
-            DataListError: If two channels have one meaning.
+            DataListError: If two names mean the same channel.
         """
         spelling = _spelling([*(channels or ()), *(required or ())])
         naming = naming and naming.by_our_names()
@@ -96,19 +96,21 @@ class Wanted:
 
 
 def _spelling(channels: Iterable[str]) -> dict[str, str]:
-    """Channels as they are spelled, by our names; DataListError if two have one meaning."""
+    """Given names of channels by our names; DataListError if two mean the same channel."""
     spelling: dict[str, str] = {}
     for channel in channels:
         first = spelling.setdefault(channel_of(channel), channel)
         if first != channel:
-            raise DataListError(f"{first} and {channel} are one channel", remedy="name it once")
+            raise DataListError(
+                f"{first} and {channel} are the same channel", remedy="name it once"
+            )
     return spelling
 
 
 def missing_channels(
     held: Collection[str], channels: Sequence[str], required: Sequence[str] | None
 ) -> list[str]:
-    """Channels that a case lacks: of `required`, or of all if that is None or it has none at all.
+    """Missing channels of `required`; of all, if `required` is None or the case has no channel.
 
     >>> missing_channels(["t1n"], ["t1n", "t2f"], None), missing_channels(["t1n"], ["t2f"], [])
     (['t2f'], ['t2f'])
@@ -118,5 +120,5 @@ def missing_channels(
 
 
 def lacking(channels: Sequence[str]) -> str:
-    """That a case lacks channels, as the reason why it is left out."""
+    """Reason to leave out a case that lacks channels."""
     return f"missing channel {', '.join(channels)}; complete the case"

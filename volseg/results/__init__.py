@@ -1,1 +1,1 @@
-"""Results of `infer` on disk: their paths, their manifest, and which of them are kept."""
+"""Results of `infer` on disk: paths, manifest, and reuse in later runs."""

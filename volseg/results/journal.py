@@ -1,8 +1,8 @@
-"""What `infer` did since it last wrote its manifest: a line appended before and after each result.
+"""Journal of a manifest: a line for each event since `infer` last wrote the manifest.
 
-The manifest of thousands of cases takes long to write, and a process that is killed must not leave
-a result without a record. So the manifest is written when a run begins and ends; its journal, which
-holds the events in between, is read with it, as long as there is one.
+A manifest of thousands of cases takes long to write, but a killed process must not leave a result
+without a record. So `infer` writes the manifest when a run begins and ends, and appends a line to
+the journal before and after each result. Readers of a manifest also read its journal.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from volseg.files.writing import cannot_write
 
 ENDING = ".journal"
 
-#: Parts of a manifest that lines of a journal change, each by the name of a case: the record of a
-#: result, the reason of a failure, and the files of a result that may be half written.
+#: Parts of a manifest that a journal changes, each by case id: records of results, reasons of
+#: failures, and files of results that may be half written.
 RECORDS, FAILURES, UNFINISHED = "cases", "failures", "unfinished"
 
 
 def path_of(manifest: Path) -> Path:
-    """The journal of a manifest."""
+    """Path of the journal of a manifest."""
     return manifest.with_suffix(ENDING)
 
 
 def add(manifest: Path, part: str, case_id: str, entry: object) -> None:
-    """Append an entry of a case; it stays also when the process is killed just then.
+    """Append an entry of a case, unbuffered, so that it remains if the process is killed.
 
     Raises:
-        OutputError: If it cannot be written.
+        OutputError: If the journal cannot be written.
     """
     line = json.dumps({"part": part, "case_id": case_id, "entry": entry}) + "\n"
     path = path_of(manifest)
@@ -46,12 +46,12 @@ def apply(lines: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """Content of a manifest with the entries of its journal.
 
     Raises:
-        ValueError: If a line is not one that `add` writes; the last may be cut.
+        ValueError: If a line is not in the form of `add`; only the last line may be incomplete.
     """
     parts: dict[str, dict[str, Any]] = {
         part: dict(content.get(part, {})) for part in (RECORDS, FAILURES, UNFINISHED)
     }
-    # What was being written when the process was killed has no end of line.
+    # A line that a killed process did not finish has no end of line.
     for number, line in enumerate(lines.split("\n")[:-1], start=1):
         event = parse_json(line)
         if not isinstance(event, dict) or event.keys() != {"part", "case_id", "entry"}:
@@ -66,13 +66,13 @@ def apply(lines: str, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def put(parts: Mapping[str, dict[str, Any]], part: str, case_id: str, entry: object) -> None:
-    """Put an entry of a case into a part of a manifest, and take its older ones out of others."""
-    # A record stays while a case that has one fails: its result is still there.
+    """Put an entry of a case into a part of a manifest, and remove older entries of the case."""
+    # A failure keeps the record of an earlier result, which is still there.
     for name in (FAILURES, UNFINISHED) if part == FAILURES else (RECORDS, FAILURES, UNFINISHED):
         parts[name].pop(case_id, None)
     parts[part][case_id] = entry
 
 
 def remove(manifest: Path) -> None:
-    """Remove the journal of a manifest that holds all of it; OSError if that fails."""
+    """Remove the journal, once the manifest holds all of its entries; OSError if that fails."""
     path_of(manifest).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the results of `infer` must not replace, and whether they are there."""
+"""Checks of the paths of results: which are there, and that they replace no other file."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from volseg.results.manifest import Shard
 
 
 def is_complete(output: Path, case: Case, maps: Sequence[str]) -> bool:
-    """Whether the result of a case is whole on disk."""
+    """Whether all files of the result of a case are on disk."""
     return all(path.is_file() for path in case.result_files(output, maps))
 
 
 def check_outside_scans(scans: Path, output: Path) -> None:
-    """Refuse, with OutputError, results of shards in the folder that is searched for scans."""
+    """Raise OutputError if results of shards would be in the folder that is searched for scans."""
     if scans.is_dir() and output.resolve().is_relative_to(scans.resolve()):
         raise OutputError(
-            f"results in {output} would lie among the scans of {scans}, where another shard could "
-            "take them for scans",
+            f"results in {output} would be among the scans of {scans}, where another shard could "
+            "take them as scans",
             remedy="choose a folder outside with -o",
         )
 
@@ -34,17 +34,18 @@ def check_result_files(
     shard: Shard,
     scans: Path | None = None,
 ) -> None:
-    """Check that results replace no input, no other file, and not one another.
+    """Check that results replace no input, no other file, and no other result.
 
     Args:
-        cases: Those that are segmented.
+        cases: Cases to segment.
         output: Folder of the results.
-        regions: Those that may get a map of probabilities.
-        shard: The share of this process.
+        regions: Names of the regions that may get a map of probabilities.
+        shard: Shard of this process.
         scans: Folder or data list of the cases.
 
     Raises:
-        OutputError: If they would, or another shard might take them for scans.
+        OutputError: If a result would replace another file, or another shard might take it as a
+            scan.
     """
     if scans is not None and not shard.is_whole:
         check_outside_scans(scans, output)
@@ -57,6 +58,6 @@ def check_result_files(
             if other != f"case {case.case_id}":
                 raise OutputError(
                     f"{result} would be the result of case {case.case_id} and of {other}",
-                    remedy="segment them into folders of their own",
+                    remedy="segment them into separate folders",
                 )
     check_no_inputs(owners, [*([scans] if scans else []), *files])

@@ -1,4 +1,4 @@
-"""Manifests of a folder of results: that of one process, and those of shards, read as one."""
+"""Reading of the manifests of a folder of results: of one process, or of several shards."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from volseg.files.writing import MANIFEST_FILE
 from volseg.results import journal
 from volseg.words import reason
 
-# Of several 100,000 slices, each a case.
+# Enough for several 100,000 slices, each a case.
 _MOST_BYTES = 2**29
-# What `infer` of all versions writes.
+# Keys that `infer` of all versions writes.
 _ALWAYS = {"models", "labels", journal.RECORDS}
 _NAME = re.compile(r"manifest-([1-9][0-9]*)-of-([1-9][0-9]*)\.json")
 
@@ -29,17 +29,17 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Shard:
-    """Share `number`, from 1, of `count` shares of the cases; 1 of 1 is all of them."""
+    """Share of the cases for one process: number `number`, from 1, of `count`; 1 of 1 is all."""
 
     number: int = 1
     count: int = 1
 
     @classmethod
     def parse(cls, text: str | None) -> Shard:
-        """The shard that `2/8` names; of None the whole.
+        """The shard from text such as `2/8`; all cases for None.
 
         Raises:
-            ConfigError: If it is not of that form, or K is not in 1 to N.
+            ConfigError: If `text` is not K/N, or K is not in 1 to N.
         """
         if text is None:
             return cls()
@@ -57,16 +57,16 @@ class Shard:
 
     @property
     def is_whole(self) -> bool:
-        """Whether there are no other shares."""
+        """Whether the shard is all cases."""
         return self.count == 1
 
     @property
     def file(self) -> str:
-        """Name of the manifest that this share writes."""
+        """Name of the manifest of this shard."""
         return MANIFEST_FILE if self.is_whole else f"manifest-{self.number}-of-{self.count}.json"
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Every `count`-th item; the shares are disjoint, and together they are all.
+        """Every `count`-th item; the shares of all shards are disjoint and complete.
 
         >>> Shard(2, 3).share("abcde")
         'be'
@@ -76,14 +76,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest as it was read.
+    """A manifest that was read, with its journal.
 
     Attributes:
-        path: Its file.
-        shard: The share that wrote it.
-        text: What the file and its journal held.
-        content: The same as data.
-        time_ns: When it was written, as the file system says.
+        path: Path of the manifest.
+        shard: Shard that wrote it.
+        text: Text of manifest and journal.
+        content: Content of manifest and journal, as plain data.
+        time_ns: Time of the last write by the file system, in ns.
     """
 
     path: Path
@@ -94,32 +94,32 @@ class Manifest:
 
     @property
     def cases(self) -> dict[str, Any]:
-        """Record of each result."""
+        """Records of results by case id."""
         return dict(self.content.get(journal.RECORDS, {}))
 
     @property
     def failures(self) -> dict[str, str]:
-        """Reason of each case that failed."""
+        """Reasons of failed cases by case id."""
         return dict(self.content.get(journal.FAILURES, {}))
 
     @property
     def unfinished(self) -> dict[str, str | list[str]]:
-        """Files of each case whose result may be there or half written, but has no record."""
+        """Files by case id, of results without a record that may be half written."""
         return dict(self.content.get(journal.UNFINISHED, {}))
 
     @property
     def case_ids(self) -> tuple[str, ...]:
-        """All cases that have an entry."""
+        """Ids of all cases with an entry."""
         return (*self.cases, *self.failures, *self.unfinished)
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is that of all cases, or of a shard that came to its end."""
+        """Whether the manifest is of all cases, or of a finished shard."""
         return self.shard.is_whole or self.content.get("finished") is True
 
 
 def is_manifest(name: str) -> bool:
-    """Whether a name is that of a manifest of `infer` or of its journal."""
+    """Whether a name is the name of a manifest of `infer` or of a journal."""
     manifest = name.removesuffix(journal.ENDING) + ".json" * name.endswith(journal.ENDING)
     return manifest == MANIFEST_FILE or _shard_of(manifest) is not None
 
@@ -153,7 +153,7 @@ class _Record(_Loose):
 
 
 class _Content(_Loose):
-    """What readers of a manifest rely on; there may be more."""
+    """Entries of a manifest that its readers rely on; others are allowed."""
 
     cases: dict[str, _Record] = {}
     failures: dict[str, str] = {}
@@ -163,7 +163,7 @@ class _Content(_Loose):
 
 
 def recorded_names(content: Mapping[str, Any], case_id: str) -> set[str]:
-    """Names, in the folder of the results, of the files and folders recorded for a case."""
+    """Names of the files and folders that a manifest records for a case."""
     record = content.get(journal.RECORDS, {}).get(case_id, {})
     unfinished = content.get(journal.UNFINISHED, {}).get(case_id, [])
     names = {unfinished} if isinstance(unfinished, str) else set(unfinished)
@@ -172,24 +172,24 @@ def recorded_names(content: Mapping[str, Any], case_id: str) -> set[str]:
 
 
 def is_from_infer(content: Mapping[str, Any]) -> bool:
-    """Whether a manifest is one of `infer`: other programs have manifests too."""
+    """Whether `infer` wrote a manifest, and not another program."""
     return isinstance(content.get("volseg"), str) and content.keys() >= _ALWAYS
 
 
 def check_content(content: Any) -> dict[str, Any]:
-    """The content of a manifest; ValueError, in a line, if it is of another shape."""
+    """Checked content of a manifest; ValueError with one line if a type is wrong."""
     return dict(validated(_Content, content))
 
 
 def read_manifests(folder: Path) -> list[Manifest]:
-    """All manifests of a folder: `manifest.json`, then those of shards, the latest last.
+    """All manifests of a folder: `manifest.json`, then manifests of shards, the latest last.
 
-    Shards may write and merge at the same time. A manifest that is gone was merged into
-    `manifest.json` before, which is therefore read after the others.
+    Shards may write and merge at the same time. If a manifest disappears while reading, it was
+    merged into `manifest.json`, which is therefore read last.
 
     Raises:
         OSError: If a manifest cannot be read.
-        ValueError: If a file of that name is no manifest.
+        ValueError: If a file with the name of a manifest is no manifest.
     """
     if not folder.is_dir():
         return []
@@ -201,7 +201,7 @@ def read_manifests(folder: Path) -> list[Manifest]:
 
 
 def unite(manifests: Sequence[Manifest]) -> dict[str, Any]:
-    """Content of several manifests as one; of a case, the last that names it counts."""
+    """Content of several manifests as one; for each case, the last manifest with it counts."""
     if len(manifests) == 1 and manifests[0].shard.is_whole:
         return dict(manifests[0].content)
     united: dict[str, Any] = {"skipped": []}
@@ -215,7 +215,7 @@ def unite(manifests: Sequence[Manifest]) -> dict[str, Any]:
         cases |= manifest.cases
         failures |= manifest.failures
         unfinished |= manifest.unfinished
-        # What the search left out is recorded by the first shard alone.
+        # Only the first shard records what the search left out.
         is_first = manifest.shard.number == 1
         skipped = manifest.content.get("skipped", []) if is_first else united["skipped"]
         united |= manifest.content
@@ -226,7 +226,7 @@ def unite(manifests: Sequence[Manifest]) -> dict[str, Any]:
 
 
 def labels_of(manifests: Sequence[Manifest], case_ids: Collection[str]) -> list[Any]:
-    """The recorded label schemes of the results of these cases, each once."""
+    """Recorded label schemes of the results of these cases, each scheme once."""
     last = {case_id: manifest for manifest in manifests for case_id in manifest.case_ids}
     recorded = {id(manifest): manifest.cases.keys() for manifest in manifests}
     found: list[Any] = []
@@ -238,33 +238,33 @@ def labels_of(manifests: Sequence[Manifest], case_ids: Collection[str]) -> list[
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What all manifests of a folder hold, as one.
+    """Content of all manifests of a folder, as one.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is no manifest.
         OSError: If a manifest cannot be read.
-        ValueError: If a file of that name is no manifest, or the results are in several label
-            schemes.
+        ValueError: If a file with the name of a manifest is no manifest, or the results have
+            several label schemes.
     """
     manifests = read_manifests(folder)
     if not manifests:
         raise FileNotFoundError(errno.ENOENT, "it has no manifest.json", str(folder))
     united = unite(manifests)
     if len(manifests) > 1 and len(labels_of(manifests, united["cases"])) > 1:
-        raise ValueError("shards have not yet made all old results again in their label scheme")
+        raise ValueError("shards have not yet replaced all results in another label scheme")
     return united
 
 
 def _shard_of(name: str) -> Shard | None:
-    """The share whose manifest has this name."""
+    """Shard whose manifest has this name; None if it is no such name."""
     match = _NAME.fullmatch(name)
     shard = Shard(int(match[1]), int(match[2])) if match else Shard()
     return shard if 1 <= shard.number <= shard.count > 1 else None
 
 
 def _read(path: Path, shard: Shard) -> Manifest | None:
-    """The manifest at `path` with its journal; None if it is gone."""
-    # First, since its entries are in the manifest before the journal is removed.
+    """The manifest at `path` with its journal; None if the file does not exist."""
+    # The journal comes first, as its entries are in the manifest before it is removed.
     try:
         lines_ns, lines = _text(journal.path_of(path))
     except FileNotFoundError:
@@ -282,7 +282,7 @@ def _read(path: Path, shard: Shard) -> Manifest | None:
 
 
 def text_of(manifest: Path) -> str:
-    """What a manifest and its journal hold; OSError if they cannot be read."""
+    """Text of a manifest and its journal; OSError if they cannot be read."""
     try:
         lines = _text(journal.path_of(manifest))[1]
     except FileNotFoundError:
@@ -291,7 +291,7 @@ def text_of(manifest: Path) -> str:
 
 
 def _text(path: Path, tries: int = 3) -> tuple[int, str]:
-    """When a file was written, and what it holds."""
+    """Time of the last write in ns, and text of a file."""
     if check_regular(path) > _MOST_BYTES:
         raise OSError(errno.EFBIG, f"it holds more than {_MOST_BYTES} bytes", str(path))
     try:
@@ -300,7 +300,7 @@ def _text(path: Path, tries: int = 3) -> tuple[int, str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no manifest of volseg ({reason(error)})") from None
     except OSError as error:
-        # NFS: another machine replaced the file while it was read here.
+        # On NFS, another machine replaced the file during the read.
         if error.errno == errno.ESTALE and tries > 1:
             return _text(path, tries - 1)
         raise

@@ -1,4 +1,4 @@
-"""The manifest that a process of `infer` writes: its journal, its end, and the merge of shards."""
+"""The manifest that a process of `infer` writes, and the merge of the manifests of shards."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _REMEDY = "move it away, or choose another folder with -o"
 class ManifestFile:
     """The manifest of this process, on disk and in memory.
 
-    It is written when the run begins and ends. In between, a line of its journal is appended for
-    each event, which takes the same time however many cases there are.
+    The manifest is written when the run begins and ends. In between, each event is a line of the
+    journal, which takes the same time for any number of cases.
 
-    One process writes `manifest.json`, a shard `manifest-K-of-N.json`, so that no two processes
-    write one file.
+    A single process writes `manifest.json`, a shard `manifest-K-of-N.json`, so that no two
+    processes write the same file.
 
     Args:
         output: Folder of the results.
-        shard: The share of this process.
-        content: What the manifest holds besides its cases, as plain data for JSON.
+        shard: Shard of this process.
+        content: Entries of the manifest besides its cases, as plain data for JSON.
     """
 
     def __init__(self, output: Path, shard: Shard, content: Mapping[str, Any]) -> None:
@@ -51,12 +51,12 @@ class ManifestFile:
             self.content |= {"shard": str(shard), "finished": False}
 
     def add(self, part: str, case_id: str, entry: object) -> None:
-        """Note what became of a case: at once on disk, and in what the end will write.
+        """Add an entry of a case, to the journal on disk and to the content in memory.
 
         Args:
             part: `RECORDS`, `FAILURES` or `UNFINISHED`.
-            case_id: The case.
-            entry: What that part of the manifest holds of it, as plain data for JSON.
+            case_id: Id of the case.
+            entry: Entry in that part of the manifest, as plain data for JSON.
 
         Raises:
             OutputError: If the journal cannot be written.
@@ -65,19 +65,19 @@ class ManifestFile:
         journal.put(self.content, part, case_id, entry)
 
     def write(self) -> None:
-        """Write the manifest, which then holds what its journal held."""
-        # As a rule, no case is unfinished.
+        """Write the manifest with all entries, and remove its journal."""
+        # Usually no case is unfinished.
         left_out = [] if self.content[UNFINISHED] else [UNFINISHED]
         _replace(self.path, without(self.content, left_out))
         journal.remove(self.path)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Write the manifest when the block ends, however it ends."""
+        """Write the manifest when the block ends, also by an exception."""
         try:
             yield
         except BaseException:
-            # The journal holds the same.
+            # If writing fails, the journal still holds the entries.
             with contextlib.suppress(OutputError):
                 self.write()
             raise
@@ -85,11 +85,14 @@ class ManifestFile:
             self.write()
 
     def finish(self, case_ids: Sequence[str], complete: Callable[[], Collection[str]]) -> Path:
-        """Mark a shard as finished and merge the shards if all are; the manifest to look at.
+        """Mark a shard as finished, and merge all shards if all are finished.
 
         Args:
-            case_ids: All cases of all shards, in the order in which one process would do them.
-            complete: Gives those of them whose results are on disk.
+            case_ids: Ids of the cases of all shards, in the order of a single process.
+            complete: Function that gives the ids of cases whose results are on disk.
+
+        Returns:
+            Path of the merged manifest, or else of the manifest of this process.
         """
         if not self.shard.is_whole:
             self.content["finished"] = True
@@ -99,28 +102,28 @@ class ManifestFile:
         return self.path
 
     def _merge(self, case_ids: Sequence[str], complete: Callable[[], Collection[str]]) -> bool:
-        """Merge all manifests of the folder into `manifest.json`, unless a shard is not finished.
+        """Merge all manifests of the folder into `manifest.json`, if all shards are finished.
 
-        Shards that end at the same moment read the same and so write the same.
+        Shards that end at the same time read the same manifests, and so write the same content.
         """
         manifests = read_earlier_manifests(self.output)
         if self.path not in {manifest.path for manifest in manifests}:
-            return True  # another shard was quicker
+            return True  # another shard has already merged them
         of_all = [manifest for manifest in manifests if manifest.shard.count == self.shard.count]
         united = unite(manifests)
         on_disk = set(complete())
         known = {*united[RECORDS], *united[FAILURES], *on_disk}
-        # A shard that has not begun shows by its cases, since an earlier run may have done them.
+        # A shard that has not started is recognised by its cases, unless an earlier run did them.
         if not all(manifest.is_finished for manifest in of_all) or not known.issuperset(case_ids):
             return False
-        # Results in another scheme are those that a shard has yet to overwrite.
+        # A shard still has to overwrite results in another label scheme.
         if any(old != self.content["labels"] for old in labels_of(manifests, united[RECORDS])):
             return False
         left_out = ["shard", "finished", *([] if united.get(UNFINISHED) else [UNFINISHED])]
         whole = without(self.content | {UNFINISHED: united.get(UNFINISHED)}, left_out) | {
             "options": self.content["options"] | {"shard": None},
             RECORDS: in_order(united[RECORDS], case_ids),
-            # A case that has a record and failed: what is there is not what was written.
+            # A case with both a record and a failure: its files were changed after writing.
             FAILURES: in_order(
                 without(united[FAILURES], on_disk - united[RECORDS].keys()), case_ids
             ),
@@ -132,10 +135,10 @@ class ManifestFile:
 
 
 def read_earlier_manifests(output: Path) -> list[Manifest]:
-    """Manifests of a folder whose records a run takes over.
+    """Manifests of a folder from earlier runs, whose records a run keeps.
 
     Raises:
-        OutputError: If a file that is called as one of them is not of volseg, or cannot be read.
+        OutputError: If a manifest cannot be read, or is not from volseg.
     """
     try:
         manifests = read_manifests(output)
@@ -154,18 +157,18 @@ def read_earlier_manifests(output: Path) -> list[Manifest]:
 
 
 def _check_journals(output: Path, manifests: Collection[Path]) -> None:
-    """Refuse a file that is called as a journal, without the manifest that is written before it."""
+    """Raise OutputError if a file is named like a journal but has no manifest."""
     for path in output.glob(f"*{journal.ENDING}") if output.is_dir() else ():
         if is_manifest(path.name) and path.with_suffix(".json") not in manifests:
             raise OutputError(
-                f"{path} is there without {path.stem}.json, whose journal it could be",
+                f"{path} is named like a journal, but there is no {path.stem}.json",
                 remedy=_REMEDY,
                 path=path,
             )
 
 
 def remove_merged(manifests: Iterable[Manifest]) -> None:
-    """Remove manifests of shards, unless a shard began anew and wrote since."""
+    """Remove merged manifests of shards, unless a restarted shard has changed them."""
     for manifest in manifests:
         if not manifest.shard.is_whole and manifest.path.is_file():
             with contextlib.suppress(FileNotFoundError):
@@ -175,7 +178,7 @@ def remove_merged(manifests: Iterable[Manifest]) -> None:
 
 
 def remove_written(path: Path, what: str) -> None:
-    """Remove a file that a manifest lists; OutputError, saying `what` it is, if that fails."""
+    """Remove a file that volseg wrote; OutputError with clause `what` if that fails."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -185,13 +188,13 @@ def remove_written(path: Path, what: str) -> None:
 
 
 def in_order(named: Mapping[str, Any], case_ids: Sequence[str]) -> dict[str, Any]:
-    """Entries in the order of cases; first those of other cases."""
+    """Entries in the order of `case_ids`, after entries of other cases."""
     order = {case_id: number for number, case_id in enumerate(case_ids)}
     return {name: named[name] for name in sorted(named, key=lambda name: order.get(name, -1))}
 
 
 def without(named: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Entries except those of `names`."""
+    """Entries except `names`."""
     return {name: value for name, value in named.items() if name not in names}
 
 
@@ -201,7 +204,7 @@ def _replace(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _text(content: Mapping[str, Any]) -> str:
-    """A manifest as text, a line for each case: so it is short, and quick to write."""
+    """A manifest as JSON text, with a line for each case, which is short and quick to write."""
     parts = (f"{json.dumps(name)}: {_lines(part)}" for name, part in content.items())
     return "{\n  " + ",\n  ".join(parts) + "\n}\n"
 

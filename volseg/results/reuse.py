@@ -1,4 +1,4 @@
-"""Which results of a folder `infer` reuses: whole ones, of the same files, models and options."""
+"""Choice of the results that `infer` reuses: complete, from the same files, models and options."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from volseg.words import cases_in_words
 logger = logging.getLogger(__name__)
 
 
-#: In a record: the result replaces an older one, in a run with --overwrite that is not at its end.
+#: Key of a record whose result replaced an older result, while a run with --overwrite goes on.
 REPLACING = "replacing"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Models and options that results are made with.
+    """Models and options that decide a result.
 
     Attributes:
         models: SHA-256 of each model.
-        settings: The options that the user gave.
-        resolved: All options that decide a result, for each model.
-        labels: Label scheme that is written, as a manifest describes it.
+        settings: Options that the user gave.
+        resolved: For each model, all options that decide a result.
+        labels: Label scheme of the results, as in a manifest.
     """
 
     models: Sequence[str]
@@ -43,14 +43,14 @@ class Recipe:
 
     @property
     def replacing(self) -> dict[str, Any]:
-        """What a record holds under `REPLACING`: what decides a result and no other entry says."""
+        """Value of `REPLACING` in a record: deciding facts that have no other entry."""
         return {"volseg": volseg.__version__, "labels": dict(self.labels)}
 
     def differs(self, record: Mapping[str, Any]) -> str:
-        """How the result of a record was made otherwise, in words; empty if it was not."""
+        """How the models or options of a record differ, in words; empty if they are the same."""
         if record.get("models") != list(self.models):
             return "by another model"
-        # Older versions recorded only the options that were given.
+        # Older versions recorded only the given options.
         if "resolved" not in record:
             before = _given(record.get("settings", self.settings))
             differences = _differences([before], [_given(self.settings)])
@@ -60,7 +60,7 @@ class Recipe:
 
 
 def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that were given, by name, whether they were recorded by name or in words."""
+    """Given options by name, from records with names or with words `key=value`."""
     named = {name: value for name, value in settings.items() if name != "overrides"}
     words = [word.partition("=") for word in settings.get("overrides", ())]
     return named | {name.removeprefix("inference."): value for name, _, value in words}
@@ -69,7 +69,7 @@ def _given(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _differences(
     before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Options that differ, as `tta false, now true`."""
+    """Options that differ, such as `tta false, now true`."""
     return [
         f"{name} {_word(old.get(name))}, now {_word(new.get(name))}"
         for old, new in zip(before, now, strict=False)
@@ -84,13 +84,13 @@ def _word(value: object) -> str:
 
 @dataclass(frozen=True)
 class Reusable:
-    """Results that stay.
+    """Choice of cases whose results are kept.
 
     Attributes:
-        cases: Their cases.
-        moved: Those whose images lie elsewhere now, unchanged.
-        changed: Cases whose result, if there is one, does not stay.
-        refused: Why cases are not done: what is there is not as volseg wrote it.
+        cases: Ids of cases whose results are kept.
+        moved: Kept cases whose images are in another folder now, unchanged.
+        changed: Ids of cases whose result, if there is one, is replaced.
+        refused: Why cases are not segmented, by case id: their results were edited.
     """
 
     cases: frozenset[str] = frozenset()
@@ -108,20 +108,21 @@ def choose_reusable(
     *,
     overwrite: bool,
 ) -> Reusable:
-    """The cases whose results stay; the others are to be done, or done again.
+    """Choose the cases whose results are kept; the other cases are to segment.
 
     Args:
         output: Folder of the results.
-        cases: Those to be segmented.
-        maps: Regions whose map of probabilities is asked for.
+        cases: Cases to segment.
+        maps: Names of the regions whose maps of probabilities are wanted.
         known: Content of the manifest of the folder.
-        recipe: What results are to be made with.
-        overwrite: Whether all are to be done again, except by a run that was stopped and did so.
+        recipe: Models and options of this run.
+        overwrite: Whether all results are replaced, except results of the same command when it was
+            stopped.
 
     Raises:
-        OutputError: If the folder holds a file that volseg did not write where a result belongs;
-            or, unless `overwrite`, a result of other images of a case of the same name, or one of
-            other models or options.
+        OutputError: If a file that volseg did not write is in the place of a result; or, unless
+            `overwrite`, a result is from other images of a case of the same name, or from other
+            models or options.
     """
     records = known.get("cases", {})
     present = [case for case in cases if _check_ours(output, case, maps, known)]
@@ -135,15 +136,15 @@ def choose_reusable(
     }
     _check_same_cases(output, finished, records, relations)
     refused = {
-        case.case_id: f"{path} is not as volseg wrote it, but was edited or damaged; move it away, "
-        "or have it replaced with --overwrite"
+        case.case_id: f"{path} was edited or damaged after volseg wrote it; move it away, or "
+        "replace it with --overwrite"
         for case in finished
         if (path := _edited(output, records[case.case_id]))
     }
     finished = [case for case in finished if case.case_id not in refused]
     changed = frozenset(c.case_id for c in finished if relations[c.case_id] == "changed")
     for name in sorted(changed):
-        logger.info("%s: its images have changed since, so it is segmented again", name)
+        logger.info("%s is segmented again, as its images have changed", name)
     kept = [c for c in finished if c.case_id not in changed and is_complete(output, c, maps)]
     _check_recipe(output, kept, records, recipe)
     moved = tuple(case for case in kept if relations[case.case_id] == "moved")
@@ -157,7 +158,7 @@ def _replaced_already(
     records: Mapping[str, Any],
     recipe: Recipe,
 ) -> frozenset[str]:
-    """Cases that the same call with `overwrite` has done again before it was stopped."""
+    """Ids of cases that the same command with `overwrite` replaced before it was stopped."""
     return frozenset(
         case.case_id
         for case in present
@@ -170,7 +171,7 @@ def _replaced_already(
 
 
 def _check_ours(output: Path, case: Case, maps: Sequence[str], known: Mapping[str, Any]) -> bool:
-    """Whether anything lies where the result of a case belongs; OutputError if it is not ours."""
+    """Whether a case has files of a result; OutputError if volseg did not write them."""
     folder = case.result_folder(output)
     files = [*([folder] if folder != output else []), *case.result_files(output, maps)]
     there = [path for path in files if os.path.lexists(path)]
@@ -188,10 +189,10 @@ def _check_ours(output: Path, case: Case, maps: Sequence[str], known: Mapping[st
 
 
 def _edited(output: Path, record: Mapping[str, Any]) -> Path | None:
-    """A file of a result that is there and does not hold what was written into it."""
+    """File of a result whose content was changed after writing; None if there is none."""
     for written in record.get("files", ()):
         path = output / written["file"]
-        # What is gone is made again.
+        # Missing files are written again.
         with contextlib.suppress(FileNotFoundError):
             try:
                 if not has_fingerprint(path, written):
@@ -214,9 +215,8 @@ def _check_same_cases(
         files = list(inputs.values()) if isinstance(inputs, dict) else inputs
         where = Path(files[0]).parent if files else "elsewhere"
         raise OutputError(
-            f"{output} holds the result of another {first.case_id}, whose images are in {where} "
-            f"and not those in {first.images[0].parent} ({cases_in_words(len(others))} of the "
-            "same name)",
+            f"{output} holds the result of another {first.case_id}, with images in {where} instead "
+            f"of {first.images[0].parent} ({cases_in_words(len(others))} of the same name)",
             remedy="choose another folder with -o, or replace results with --overwrite",
             path=output,
         )
@@ -230,8 +230,8 @@ def _check_recipe(
     if others:
         case_id, how = next(iter(others.items()))
         raise OutputError(
-            f"{output} holds results that were made otherwise, {len(others)} of {len(kept)}, such "
-            f"as that of {case_id}, made {how}",
-            remedy="choose another folder with -o, or make them again with --overwrite",
+            f"{output} holds results of other models or options: {len(others)} of {len(kept)}, "
+            f"such as {case_id}, made {how}",
+            remedy="choose another folder with -o, or replace results with --overwrite",
             path=output,
         )
