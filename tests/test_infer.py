@@ -540,7 +540,7 @@ def test_a_later_run_keeps_the_records_of_other_cases(scans, model, output):
 def test_results_of_another_model_are_not_passed_off(scans, model, output, tmp_path):
     run(scans, write_model(tmp_path / "other.safetensors", seed=5), output)
 
-    with pytest.raises(OutputError, match=r"made by another model; .* again with --overwrite"):
+    with pytest.raises(OutputError, match=r"made by another model; .* results with --overwrite"):
         run(scans, model, output)
 
     assert run(scans, model, output, overwrite=True).done == tuple(NAMES)
@@ -844,7 +844,7 @@ def test_a_journal_without_its_manifest_is_not_removed(scans, model, output):
     output.mkdir(parents=True)
     (output / "manifest.journal").write_text("Monday: rain")
 
-    with pytest.raises(OutputError, match=r"manifest\.journal is there without manifest\.json"):
+    with pytest.raises(OutputError, match=r"manifest\.journal is named like a journal, but"):
         run(scans, model, output)
 
     assert (output / "manifest.journal").read_text() == "Monday: rain"

@@ -654,7 +654,7 @@ def test_a_channel_that_is_named_must_be_looked_for(tmp_path):
     touch(tmp_path, *cohort("P7_{t1,t1ce,t2,flair,ADC_map}"))
     naming = Naming({"adc": "*ADC_map"})
 
-    with pytest.raises(ConfigError, match="--name says which files are adc, which is not looked"):
+    with pytest.raises(ConfigError, match="--name names files of adc, which is not looked"):
         find_cases([tmp_path], naming=naming)
     assert cases_in(tmp_path, channels=("t1n", "adc"), naming=naming)["P7"].channels == (
         "t1n",

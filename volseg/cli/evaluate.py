@@ -51,7 +51,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
         typer.Option(
             metavar="NAME",
             help="Label scheme of the reference.",
-            show_default="as the data list says, or by file names and values",
+            show_default="from the data list, or by file names and values",
         ),
     ] = None,
     fold: Fold = None,

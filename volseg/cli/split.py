@@ -42,7 +42,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
         typer.Option(
             metavar="A,B,...",
             help="Channels that every case must have.",
-            show_default="t1n,t1c,t2w,t2f; for 2D slices, those of their layout",
+            show_default="t1n,t1c,t2w,t2f; for 2D slices, from their layout",
         ),
     ] = None,
     patient_regex: PatientRegex = None,
@@ -60,7 +60,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
         typer.Option(
             metavar="A,B,...",
             help="Columns of the table to keep.",
-            show_default="those with 2 to 10 values; for TCGA, genomic clusters and grade",
+            show_default="columns with 2 to 10 values; for TCGA, genomic clusters and grade",
         ),
     ] = None,
     validate: Annotated[

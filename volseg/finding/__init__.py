@@ -1,1 +1,1 @@
-"""Cases found in folders: names, layouts, what is left out and why."""
+"""Search for cases in folders: names, layouts, and left-out files with reasons."""

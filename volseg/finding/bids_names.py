@@ -92,4 +92,4 @@ def _bids_label(case: str, suffix: str, entities: dict[str, str]) -> Reading:
     if tumour or (LABELS.fullmatch(suffix) and set(of_what) <= BY_HAND):
         return Reading(case, (LABEL,))
     said = f" ({', '.join(of_what)})" if of_what else ""
-    return Reading(case, problem=f"a {suffix}{said}, but the name does not say that of the tumour")
+    return Reading(case, problem=f"a {suffix}{said}, but the name does not mention the tumour")

@@ -94,7 +94,7 @@ def _read_t1(words: Words, end: int, after: Sequence[str]) -> Reading:
         return Reading(words.whole, problem=f"{found!r} says both with and without contrast agent")
     reading = _single(words, start, given or "t1n")
     if given is None and agent_anywhere(words.texts[: start + 1]) == "t1c":
-        doubt = "the name says T1 and, apart from it, a word of contrast agent"
+        doubt = "the name has T1 and, not beside it, a word of contrast agent"
         return reading if reading.problem else replace(reading, doubt=doubt)
     if reading.problem or not ahead:
         return reading

@@ -37,12 +37,12 @@ def read_label(words: Words) -> Reading | None:
         start -= 1
         tumour |= words.texts[start] not in BY_HAND
     if MASKS.fullmatch(last) and not tumour:
-        return Reading(words.whole, problem="a mask, but the name does not say that of the tumour")
+        return Reading(words.whole, problem="a mask, but the name does not mention the tumour")
     before = words.text(start - 1)
     if before in _NOT_THE_TUMOUR:
         return Reading(words.whole, problem=f"a segmentation, but of or by {before!r}")
     if kind_of(before) and not tumour:
-        problem = f"a segmentation, but of {before!r}, which need not be that of the tumour"
+        problem = f"a segmentation, but of {before!r}, perhaps not of the tumour"
         return Reading(words.whole, problem=problem, other=(words.before(start), LABEL))
     # A label map drawn on one of the channels belongs to the case.
     return Reading(words.before(start - bool(kind_of(before) and tumour)), (LABEL,))

@@ -53,16 +53,16 @@ def _stacks(cases: Iterable[Case]) -> dict[str, Any]:
     slices: Counter[str] = Counter()
     for case in stacks:
         slices["no fold" if case.fold is None else str(case.fold)] += len(case.slices)
-    told: dict[str, Any] = {"slices": slices.total()}
+    facts: dict[str, Any] = {"slices": slices.total()}
     if set(slices) != {"no fold"}:
-        told["slices_by_fold"] = dict(sorted(slices.items()))
+        facts["slices_by_fold"] = dict(sorted(slices.items()))
     institutions = {
         (case.patient_id, case.groups["institution"])
         for case in stacks
         if "institution" in case.groups
     }
     if institutions:
-        told["patients_by_institution"] = dict(sorted(Counter(i for _, i in institutions).items()))
+        facts["patients_by_institution"] = dict(sorted(Counter(i for _, i in institutions).items()))
     if columns := sorted({column for case in stacks for column in case.groups} - {"institution"}):
-        told["groups"] = columns
-    return told
+        facts["groups"] = columns
+    return facts

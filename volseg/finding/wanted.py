@@ -75,7 +75,7 @@ class Wanted:
                     "name it with --channels too" if labelled else f"use {' or '.join(spelling)}"
                 )
                 raise ConfigError(
-                    f"--name says which files are {channel}, which is not looked for",
+                    f"--name names files of {channel}, which is not looked for",
                     remedy=f"{choice}, or leave it out",
                 )
         try:

@@ -21,7 +21,7 @@ from volseg.words import cases_in_words
 logger = logging.getLogger(__name__)
 
 
-#: Key of a record whose result replaced an older result, while a run with --overwrite goes on.
+#: Key of a record whose result replaced an older result in an unfinished run with --overwrite.
 REPLACING = "replacing"
 
 
