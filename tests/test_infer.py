@@ -660,7 +660,7 @@ def test_slices_belong_to_their_images_as_well(patients, slice_model, output):
     assert len(files_in(output / PATIENTS[0])) == 4
     shutil.move(patients / PATIENTS[1], patients.parent / PATIENTS[1])
     write_images(patients.parent / PATIENTS[1], [f"{PATIENTS[1]}_1.tif"], channels=4)
-    with pytest.raises(OutputError, match=rf"another {PATIENTS[1]}, whose images"):
+    with pytest.raises(OutputError, match=rf"another {PATIENTS[1]}, with images"):
         run(patients.parent / PATIENTS[1], slice_model, output)
 
 
