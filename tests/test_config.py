@@ -170,8 +170,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ),
         (
             {"network": {"widths": [8, 16]}},
-            "network: name is missing; use one of unet, dynunet, segresnet, attention_unet, "
-            "swin_unetr, segnet, deeplabv3plus, pspnet",
+            f"network: name is missing; use one of {', '.join(NETWORKS)}",
         ),
         (
             {"data": {"fill_missing": "t2"}},

@@ -28,9 +28,8 @@ def test_the_example_of_a_layout_is_one_case_in_it(tmp_path, layout):
 
     assert (found.layouts, found.skipped) == ({layout.name: 1}, ())
     (case,) = found.cases
+    assert case.patient_id == layout.example_patient
     assert bool(case.label) == (layout.name != "2D images")
-    if layout.patients == "known" and layout not in DESCRIBED:
-        assert case.patient_id != case.case_id or layout.name in ("UCSF-PDGM", "EGD", "TCGA")
 
 
 @pytest.mark.parametrize("layout", [*LAYOUTS, DATA_LIST], ids=str)

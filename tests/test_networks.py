@@ -105,6 +105,8 @@ def test_logits_have_the_shape_of_the_image_in_training_and_evaluation(case):
 
 def test_the_divisor_is_no_smaller_than_it_says(case):
     network, image = case
+    if network.divisor == 1:
+        pytest.skip("it takes every size")
     side = network.divisor * 3 // 2
     image = torch.zeros(1, CHANNELS, *[side] * (image.ndim - 2))
 

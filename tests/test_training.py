@@ -43,6 +43,7 @@ from volseg.errors import (
 )
 from volseg.images.grid import Grid
 from volseg.metrics import Overlap, ScoreTable
+from volseg.metrics.scores import COUNTED_SCORES
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.metrics_table import best_row, best_scores, read_metrics, standing
@@ -498,7 +499,7 @@ def test_tensorboard_shows_losses_scores_pictures_and_the_config(run):
     board = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
     tags = board.Tags()
 
-    scores = ("dice", "iou", "precision", "recall", "dice_of_patches", "iou_of_patches")
+    scores = (*(score.name for score in COUNTED_SCORES), "dice_of_patches", "iou_of_patches")
     assert set(tags["scalars"]) == {
         *("loss/step", "loss/train", "loss/validation"),
         *("speed/patches_per_second", "speed/data_wait_share"),

@@ -36,6 +36,7 @@ class Layout:
         name: Name that `split` shows.
         example: Paths of the files of one case, with shell braces; shown on the reference page and
             checked by a test.
+        example_patient: Patient of that case.
         case_id: Pattern of complete case ids; its group `patient` is the patient. None: the layout
             is not recognised by ids.
         patient: Function from a match of `case_id` to the patient.
@@ -53,6 +54,7 @@ class Layout:
 
     name: str
     example: str
+    example_patient: str
     case_id: re.Pattern[str] | None = None
     patient: Callable[[re.Match[str]], str] = lambda match: match["patient"]
     schemes: tuple[str, ...] = ()
@@ -87,12 +89,14 @@ def _brats(task: str, schemes: tuple[str, ...] = (), release: str | None = None)
     pattern = _ignoring_case(rf"(?P<patient>BraTS-{task}-\d+)(?:-\d+)?")
     releases = (Release(release, _ignoring_case(rf"BraTS-{task}-.+")),) if release else ()
     example = f"BraTS-{task}-00002-000/BraTS-{task}-00002-000-{{t1n,t1c,t2w,t2f,seg}}.nii.gz"
-    return Layout(f"BraTS-{task}", example, pattern, schemes=schemes, releases=releases)
+    patient = f"BraTS-{task}-00002"
+    return Layout(f"BraTS-{task}", example, patient, pattern, schemes=schemes, releases=releases)
 
 
 def _cohort(
     name: str,
     example: str,
+    example_patient: str,
     schemes: tuple[str, ...] = (),
     number: str = "[a-z0-9]+",
     masks: frozenset[str] = frozenset(),
@@ -100,7 +104,9 @@ def _cohort(
 ) -> Layout:
     """The layout of a cohort that numbers its patients, followed by their examinations."""
     pattern = _ignoring_case(rf"(?P<patient>(?P<cohort>{name})-(?P<number>{number}))(?:[-_.].*)?")
-    return Layout(name, example, pattern, _padded, schemes, masks=masks, releases=releases)
+    return Layout(
+        name, example, example_patient, pattern, _padded, schemes, masks=masks, releases=releases
+    )
 
 
 def _padded(match: re.Match[str]) -> str:
@@ -119,6 +125,7 @@ def _of_2017_to_2022(match: re.Match[str]) -> str:
 BRATS_TO_2022 = Layout(
     "BraTS 2017 to 2022",
     "BraTS2021_00000/BraTS2021_00000_{t1,t1ce,t2,flair,seg}.nii.gz",
+    "BraTS-GLI-00000",
     _ignoring_case(
         r"BraTS2021_(?P<number>\d{5})|(?P<patient>BraTS1[789]_.+)_\d+|BraTS(?:1[789]|20|202[012])_.+"
     ),
@@ -136,6 +143,7 @@ MU_GLIOMA_POST = Layout(
     "MU-Glioma-Post",
     "PatientID_0003/Timepoint_1/PatientID_0003_Timepoint_1_"
     "{brain_t1n,brain_t1c,brain_t2w,brain_t2f,tumorMask}.nii.gz",
+    "PatientID_0003",
     _ignoring_case(r"(?P<patient>PatientID_\d+)_Timepoint_\d+"),
     schemes=("brats2023", "brats2024-gli"),
     releases=(Release("MU-Glioma-Post", _ignoring_case(r"PatientID_\d+_.+")),),
@@ -144,32 +152,39 @@ MU_GLIOMA_POST = Layout(
 WITH_T1CE = Layout(
     "other data sets with t1ce",
     "P7/P7_{t1,t1ce,t2,flair,seg}.nii.gz",
+    "P7",
     schemes=("brats2023", "brats2021"),
     patients="doubtful",
 )
 BIDS = Layout(
     "BIDS",
     "sub-01/ses-1/anat/sub-01_ses-1_{T1w,ce-gadolinium_T1w,T2w,FLAIR,dseg}.nii.gz",
+    "sub-01",
     _ignoring_case(r"(?P<patient>sub-[a-z0-9]+)(?:_.*)?"),
     patients="doubtful",
 )
 OTHER = Layout(
     "other data sets",
     "patient_7/visit_1/{t1,t1c,t2,flair,seg}.nii.gz",
+    "patient_7",
     patients="doubtful",
 )
 MSD = Layout(
     "MSD",
     "{dataset.json,imagesTr/BRATS_001.nii.gz,labelsTr/BRATS_001.nii.gz}",
+    "BRATS_001",
     releases=(Release("MSD", re.compile(r"BRATS_\d{3}")),),
 )
 NNUNET = Layout(
-    "nnU-Net", "{dataset.json,imagesTr/P7_0000.nii.gz,imagesTr/P7_0001.nii.gz,labelsTr/P7.nii.gz}"
+    "nnU-Net",
+    "{dataset.json,imagesTr/P7_0000.nii.gz,imagesTr/P7_0001.nii.gz,labelsTr/P7.nii.gz}",
+    "P7",
 )
 # The second token is the institution, the last the date of the examination.
 LGG = Layout(
     "LGG (TCGA slices)",
     "kaggle_3m/TCGA_CS_4941_19960909/TCGA_CS_4941_19960909_{1,1_mask,2,2_mask}.tif",
+    "TCGA_CS_4941",
     re.compile(r"(?P<patient>TCGA_(?P<institution>[^_]+)_[^_]+)(?:_\d{8})?"),
     schemes=("lgg",),
     slices=True,
@@ -178,6 +193,7 @@ LGG = Layout(
 NUMBERED_SLICES = Layout(
     "numbered slices in a folder for each case",
     "patient_7/patient_7_{1,1_mask,2,2_mask}.png",
+    "patient_7",
     schemes=("binary",),
     patients="doubtful",
     slices=True,
@@ -185,12 +201,13 @@ NUMBERED_SLICES = Layout(
 PAIRS = Layout(
     "2D images and masks",
     "{images,masks}/1.png",
+    "1",
     schemes=("binary",),
     patients="unknown",
     slices=True,
 )
-UNLABELLED = Layout("2D images", "1.png", patients="unknown", slices=True)
-DATA_LIST = Layout("data list", "list.json")
+UNLABELLED = Layout("2D images", "1.png", "1", patients="unknown", slices=True)
+DATA_LIST = Layout("data list", "list.json", "")
 
 #: In the order in which case ids are compared with them.
 LAYOUTS: tuple[Layout, ...] = (
@@ -204,26 +221,30 @@ LAYOUTS: tuple[Layout, ...] = (
     _cohort(
         "UPENN-GBM",
         "UPENN-GBM-00002_11/UPENN-GBM-00002_11_{T1,T1GD,T2,FLAIR,segm}.nii.gz",
+        "UPENN-GBM-00002",
         ("brats2021",),
         releases=(Release("UPENN-GBM", _ignoring_case(r"UPENN-GBM-.+")),),
     ),
     _cohort(
         "UCSF-PDGM",
         "UCSF-PDGM-0004_nifti/UCSF-PDGM-0004_{T1,T1c,T2,FLAIR,tumor_segmentation}.nii.gz",
+        "UCSF-PDGM-0004",
         ("brats2021",),
         releases=(Release("UCSF-PDGM", _ignoring_case(r"UCSF-PDGM-.+")),),
     ),
-    _cohort("RHUH", "RHUH-0001/0/RHUH-0001_0_{t1,t1ce,t2,flair,segmentations}.nii.gz"),
+    _cohort("RHUH", "RHUH-0001/0/RHUH-0001_0_{t1,t1ce,t2,flair,segmentations}.nii.gz", "RHUH-0001"),
     _cohort(
         "EGD",
         "EGD-0001/{1_T1/NIFTI/T1,2_T1GD/NIFTI/T1GD,3_T2/NIFTI/T2,4_FLAIR/NIFTI/FLAIR,"
         "5_MASK/NIFTI/MASK}.nii.gz",
+        "EGD-0001",
         ("binary",),
         masks=frozenset(("mask",)),
     ),
     _cohort(
         "TCGA",
         "TCGA-02-0003/TCGA-02-0003_{t1,t1Gd,t2,flair,GlistrBoost_ManuallyCorrected}.nii.gz",
+        "TCGA-02-0003",
         ("brats2021",),
         number=r"(?:(?<=TCGA-)[a-z0-9]{2}-)?[a-z0-9]+",
         releases=(Release("TCGA", _ignoring_case(r"TCGA[-_].+")),),

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from volseg.config.data import AugmentationConfig, DataConfig
-from volseg.config.marks import Resume
+from volseg.config.marks import Inference, Resume, marked
 from volseg.config.mistakes import explain
 from volseg.config.networks import NetworkConfig
 from volseg.config.networks.section import NetworkSection
@@ -109,11 +109,12 @@ class ExperimentConfig(Section):
             )
         elif window:
             problems.append(_misfit("inference.window_size", window, self.network))
-        for option in ("min_component_mm3", "largest_component"):
-            unknown = set(getattr(self.inference, option)) - set(self.labels.regions)
+        for option in marked(self, Inference):
+            names_regions = option.mark is Inference.NAMES_REGIONS
+            unknown = set(option.value) - set(self.labels.regions) if names_regions else set()
             if unknown:
                 problems.append(
-                    f"inference.{option} names {sorted(unknown)}, but the regions of "
+                    f"{option.key} names {sorted(unknown)}, but the regions of "
                     f"{self.labels.name} are {list(self.labels.regions)}"
                 )
         if any(problems):

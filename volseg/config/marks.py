@@ -25,6 +25,15 @@ class Resume(Enum):
     LIMIT = auto()
 
 
+class Inference(Enum):
+    """What an option of `inference` means for regions and for several models."""
+
+    #: Holds names of regions.
+    NAMES_REGIONS = auto()
+    #: Of several models, the option of the first one applies.
+    OF_FIRST_MODEL = auto()
+
+
 @dataclass(frozen=True)
 class Idle:
     """The option, if set, has no effect under a condition, and a warning says so.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from volseg.config.marks import Contradicts, Idle, Resume, SetByJob
+from volseg.config.marks import Contradicts, Idle, Inference, Resume, SetByJob
 from volseg.config.section import (
     Float,
     NonNegative,
@@ -180,12 +180,12 @@ class InferenceConfig(Section):
         "any other",
     )
     tta: bool = Field(False, description="average over mirrored copies of the scan")
-    threshold: Annotated[Float, Field(gt=0, lt=1)] = Field(
+    threshold: Annotated[Float, Field(gt=0, lt=1), Inference.OF_FIRST_MODEL] = Field(
         0.5, description="probability from which a voxel is in a region"
     )
-    min_component_mm3: Mapping[str, NonNegative] = Field(
-        default_factory=dict, description="smaller components of a region are removed"
-    )
-    largest_component: tuple[str, ...] = Field(
-        (), description="regions of which the largest component alone is kept"
-    )
+    min_component_mm3: Annotated[
+        Mapping[str, NonNegative], Inference.OF_FIRST_MODEL, Inference.NAMES_REGIONS
+    ] = Field(default_factory=dict, description="smaller components of a region are removed")
+    largest_component: Annotated[
+        tuple[str, ...], Inference.OF_FIRST_MODEL, Inference.NAMES_REGIONS
+    ] = Field((), description="regions of which the largest component alone is kept")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from volseg.config import ExperimentConfig
+from volseg.config.marks import Inference, marked
 from volseg.errors import LabelError, ModelError
 from volseg.labels import LabelScheme
 from volseg.model_file import Model
@@ -14,8 +15,6 @@ from volseg.words import shown
 
 # Times as long as by default.
 _SLOW = 8
-# What becomes of the mean of several models is decided by the options of the first.
-_OF_THE_FIRST = ("threshold", "min_component_mm3", "largest_component")
 
 
 def doubts_of(models: Sequence[Model]) -> Iterator[str]:
@@ -26,15 +25,20 @@ def doubts_of(models: Sequence[Model]) -> Iterator[str]:
         other = first.setdefault(model.sha256, model)
         if other is not model:
             yield f"{model.path} and {other.path} are the same model, which so counts twice"
-    used = models[0].config.inference
-    for option in _OF_THE_FIRST:
-        counts = getattr(used, option)
-        for model in models[1:]:
-            if (other := getattr(model.config.inference, option)) != counts:
+    used, *others = (_options_of_first(model) for model in models)
+    for key, applied in used.items():
+        for model, options in zip(models[1:], others, strict=True):
+            if options[key] != applied:
                 yield (
-                    f"inference.{option} is {shown(other)} in {model.path}, but that of the first "
-                    f"model counts, {shown(counts)}"
+                    f"{key} is {shown(options[key])} in {model.path}, but that of the first "
+                    f"model counts, {shown(applied)}"
                 )
+
+
+def _options_of_first(model: Model) -> dict[str, Any]:
+    """Options that, of several models, apply as the first model has them."""
+    marks = marked(model.config, Inference)
+    return {one.key: one.value for one in marks if one.mark is Inference.OF_FIRST_MODEL}
 
 
 def overridden(model: Model, options: Mapping[str, Any]) -> Model:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 #: Layout of cases whose files the user names.
-NAMED_FILES = Layout("files named by the user", "")
+NAMED_FILES = Layout("files named by the user", "", "")
 
 
 def is_image_file(path: Path) -> bool:
