@@ -574,3 +574,10 @@ def test_messages_stay_short_whatever_a_file_holds(tmp_path):
 def test_segnet_needs_the_convolutions_of_each_level():
     with pytest.raises(ValidationError, match="convolutions needs 2 numbers, one for each"):
         SegNetConfig(widths=(8, 16), convolutions=(2, 2, 2))
+
+
+def test_a_width_is_for_a_resnet_and_each_network_has_an_example():
+    with pytest.raises(ValidationError, match="encoder_width is for a resnet, but encoder is eff"):
+        NETWORKS["pspnet"](encoder="efficientnet-b0", encoder_width=8)
+    with pytest.raises(NotImplementedError):
+        NetworkSection.example()
