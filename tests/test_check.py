@@ -353,8 +353,11 @@ def test_validation_counts_in_the_estimate(config, monkeypatch):
     ("words", "note"),
     [
         (["training.momentum=0.9"], "training.momentum=0.9 is for sgd, and training.optimizer is"),
-        (["loss.focal_gamma=3"], "loss.focal_gamma=3 is of the focal loss, whose weight is 0"),
-        (["training.warmup_epochs=2"], "training.warmup_epochs=2 is longer than the training of 2"),
+        (
+            ["loss.focal_gamma=3"],
+            "loss.focal_gamma=3 is an option of the focal loss, whose weight is 0",
+        ),
+        (["training.warmup_epochs=2"], "training.warmup_epochs=2 covers the whole training of 2"),
         (["training.validate_every=3"], "training.validate_every=3 is more than 2 epochs"),
     ],
 )

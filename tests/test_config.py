@@ -188,7 +188,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         ({"data": {"patch_size": 64}}, "data.patch_size: input should be a valid list, got 64"),
         (
             {"data": {"channels": ["t1c", "t1c"]}},
-            "data: channels ['t1c', 't1c'] repeat; name each once",
+            "data: channels ['t1c', 't1c'] repeat; name each channel once",
         ),
         (
             {"network": {"name": "unet", "deep_supervision": True}},
@@ -283,7 +283,8 @@ def test_every_mistake_of_the_window_and_the_components_is_told():
     ) == [
         "data.patch_size: [30, 30, 32] is not a multiple of 16, which unet with these options "
         "needs; the nearest is [32, 32, 32]",
-        "inference.window_size has 2 sides and data.patch_size 3; give both the same",
+        "inference.window_size has 2 sides and data.patch_size 3; give both the same "
+        "number of sides",
         "inference.min_component_mm3 names ['RC'], but the regions of brats2021 are "
         "['WT', 'TC', 'ET']",
         "inference.largest_component names ['WTT'], but the regions of brats2021 are "
@@ -496,8 +497,11 @@ def test_a_custom_scheme_gives_its_regions(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (None, "labels: give the name of a label scheme, or write one out, got None"),
-        ({"labels": {1: "a"}}, "a custom label scheme has labels, regions and, if liked, name"),
+        (None, "labels: give the name of a label scheme, or its labels and regions, got None"),
+        (
+            {"labels": {1: "a"}},
+            "a custom label scheme has the keys labels, regions and optionally name",
+        ),
         ({"name": "x", "labels": {1: "a"}}, "a custom label scheme has labels, regions"),
         (CUSTOM | {"colour": 1}, "a custom label scheme has labels, regions"),
         (CUSTOM | {"labels": {"one": "a"}}, "labels maps integers to names, regions maps"),

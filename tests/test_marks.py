@@ -59,8 +59,7 @@ def test_an_idle_option_is_named_with_the_one_that_makes_it_so(config):
     training = config.training.model_copy(update={"validate_every": 400})
 
     assert idle_options(config.model_copy(update={"training": training})) == [
-        "training.validate_every=400 is more than 300 epochs, so that the last one alone is "
-        "validated"
+        "training.validate_every=400 is more than 300 epochs, so only the last epoch is validated"
     ]
 
 

@@ -1,7 +1,7 @@
 """Every option of an experiment: name, type, default, unit and meaning.
 
 A config is strict YAML read into `ExperimentConfig`; `key=value` words override it. All mistakes
-are reported at once. Nothing here imports torch, so a config is checked in a blink.
+are reported at once. This package imports no torch, so a config is checked quickly.
 """
 
 from volseg.config.data import AugmentationConfig, DataConfig

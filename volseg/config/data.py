@@ -1,4 +1,4 @@
-"""Sections `data` and `augmentation`: which cases, how they are cut, how patches change."""
+"""Sections `data` and `augmentation`: cases, patches, and random changes of patches."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from volseg.config.section import (
 
 
 class DataConfig(PreprocessingOptions):
-    """Which cases, how they are preprocessed, and how they are cut."""
+    """Cases, their preprocessing, and the patches cut from them."""
 
     data_list: Annotated[Path, Resume.FREE] = Field(
         description="JSON data list, relative to the current folder"
     )
     data_root: Annotated[Path | None, Resume.FREE] = Field(
         None,
-        description="folder that the paths of the list are relative to; null: as the list says",
+        description="folder that the paths of the list are relative to; null: as in the list",
     )
     fold: NonNegativeInt | None = Field(
         0, description="fold to validate on; null trains on every case"
@@ -39,8 +39,8 @@ class DataConfig(PreprocessingOptions):
     batches_per_epoch: PositiveInt = Field(250, description="steps of an epoch")
     foreground_share: Probability = Field(
         0.5,
-        description="share of patches centred on a voxel of a random region; in 2D, the share of "
-        "slices that surely show a region",
+        description="share of patches centred on a voxel of a random region; in 2D, share of "
+        "slices chosen to show a region",
     )
     workers: Annotated[NonNegativeInt | None, Resume.FREE] = Field(
         None, le=256, description="loader processes; null: one less than the cores, 8 at most"
@@ -53,25 +53,27 @@ class DataConfig(PreprocessingOptions):
 
     @property
     def preprocessing(self) -> PreprocessingConfig:
-        """What decides how a case is preprocessed, and nothing else."""
+        """The options that determine how a case is preprocessed."""
         options = {name: getattr(self, name) for name in PreprocessingOptions.model_fields}
         return PreprocessingConfig(**options, spatial_dims=len(self.patch_size))
 
 
 class AugmentationConfig(Section):
-    """Random changes of a training patch: the probability of each change, and its limits."""
+    """Random changes of a training patch: probability and limits of each change."""
 
     flip: Probability = Field(0.5, description="probability of mirroring along each axis")
     rotate: Probability = Field(0.2, description="probability of a rotation about every axis")
     rotate_degrees: NonNegative = Field(20.0, description="largest angle, in degrees")
     scale: Probability = Field(0.2, description="probability of a change of size")
-    scale_range: tuple[Positive, Positive] = Field((0.8, 1.25), description="range of its factor")
+    scale_range: tuple[Positive, Positive] = Field(
+        (0.8, 1.25), description="range of the factor of size"
+    )
     elastic: Probability = Field(0.0, description="probability of a smooth random displacement")
     elastic_range: NonNegative = Field(
         6.0, description="largest displacement, in voxels of the finest axis"
     )
     elastic_spacing: Positive = Field(
-        24.0, description="distance of its control points, in the same voxels"
+        24.0, description="distance of control points, in voxels of the finest axis"
     )
     intensity_scale: Probability = Field(
         0.3, description="probability of a factor for each channel"
@@ -82,33 +84,33 @@ class AugmentationConfig(Section):
     intensity_range: NonNegative = Field(
         0.15,
         description="largest change by factor and offset, in standard deviations; with "
-        "data.intensity unit, as a share of its range",
+        "data.intensity unit, as a share of the range",
     )
     bias_field: Probability = Field(
         0.0, description="probability of smooth shading, different in each channel"
     )
     bias_field_range: NonNegative = Field(
         0.4,
-        description="largest logarithm of its factor; it changes over the length of a patch",
+        description="largest logarithm of the shading factor; it varies over the length of a patch",
     )
     noise: Probability = Field(0.1, description="probability of Gaussian noise")
     noise_std: NonNegative = Field(0.1, description="largest standard deviation of the noise")
     blur: Probability = Field(0.1, description="probability of Gaussian blur")
     blur_sigma: tuple[Positive, Positive] = Field(
-        (0.5, 1.0), description="range of its sigma, in voxels of the finest axis"
+        (0.5, 1.0), description="range of sigma, in voxels of the finest axis"
     )
-    contrast: Probability = Field(0.15, description="probability of a stretch about the mean")
+    contrast: Probability = Field(0.15, description="probability of scaling about the mean")
     contrast_range: tuple[Positive, Positive] = Field(
-        (0.75, 1.25), description="range of its factor"
+        (0.75, 1.25), description="range of the factor of contrast"
     )
     low_resolution: Probability = Field(0.1, description="probability of down- and upsampling")
     low_resolution_range: tuple[Positive, Positive] = Field(
-        (0.5, 1.0), description="range of the zoom of the finest axis; a coarser axis is kept"
+        (0.5, 1.0), description="range of the zoom of the finest axis; coarser axes are unchanged"
     )
     gamma: Probability = Field(0.15, description="probability of a gamma curve")
-    gamma_range: tuple[Positive, Positive] = Field((0.7, 1.5), description="range of its exponent")
+    gamma_range: tuple[Positive, Positive] = Field((0.7, 1.5), description="range of the exponent")
     channel_dropout: Probability = Field(
         0.0,
         description="probability of replacing each channel by zeros, or by the channel of "
-        "data.fill_missing; one channel always stays",
+        "data.fill_missing; at least one channel is kept",
     )

@@ -1,4 +1,4 @@
-"""An experiment: all sections together, read from YAML, with `key=value` words over it."""
+"""An experiment: all sections of a config, read from YAML and overridden by `key=value` words."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from volseg.words import cut, listed, shown
 
 
 def _scheme(value: object) -> LabelScheme:
-    """A label scheme by name, or written out as `{name, labels, regions}`."""
+    """A label scheme from its name, or from a mapping `{name, labels, regions}`."""
     try:
         if isinstance(value, str):
             return get_scheme(value)
@@ -39,12 +39,14 @@ def _scheme(value: object) -> LabelScheme:
         raise ValueError(str(error)) from None
     if isinstance(value, LabelScheme):
         return value
-    raise ValueError(f"give the name of a label scheme, or write one out, got {shown(value)}")
+    raise ValueError(
+        f"give the name of a label scheme, or its labels and regions, got {shown(value)}"
+    )
 
 
 def _custom_scheme(value: Mapping[str, Any]) -> LabelScheme:
     if not {"labels", "regions"} <= set(value) <= {"name", "labels", "regions"}:
-        raise ConfigError("a custom label scheme has labels, regions and, if liked, name")
+        raise ConfigError("a custom label scheme has the keys labels, regions and optionally name")
     try:
         labels = {_integer(k): str(v) for k, v in value["labels"].items()}
         regions = {str(k): tuple(map(_integer, v)) for k, v in value["regions"].items()}
@@ -56,19 +58,19 @@ def _custom_scheme(value: Mapping[str, Any]) -> LabelScheme:
 
 
 def _integer(value: object) -> int:
-    """An integer, also as a key of JSON, where each is a text."""
+    """An integer, also from a text, as keys in JSON are."""
     if type(value) is int or (isinstance(value, str) and re.fullmatch("[0-9]+", value)):
         return int(value)
     raise ValueError(f"{shown(value)} is no integer")
 
 
 class ExperimentConfig(Section):
-    """Everything that `volseg fit` needs to know."""
+    """All options of an experiment."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     labels: Annotated[LabelScheme, BeforeValidator(_scheme)] = Field(
-        description="label scheme: a name, or labels and regions written out"
+        description="label scheme: its name, or a mapping of labels and regions"
     )
     data: DataConfig
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -80,22 +82,22 @@ class ExperimentConfig(Section):
 
     @property
     def spatial_dims(self) -> int:
-        """2 for a network of slices, 3 for one of volumes."""
+        """2 for a network of slices, 3 for a network of volumes."""
         return len(self.data.patch_size)
 
     @property
     def by_slice(self) -> bool:
-        """Whether the network sees slices, each of which is segmented and scored by itself."""
+        """Whether the network is 2D, so that each slice is segmented and scored by itself."""
         return self.spatial_dims == 2
 
     @property
     def preprocessing(self) -> PreprocessingConfig:
-        """What decides how a case is preprocessed, and nothing else."""
+        """The options that determine how a case is preprocessed."""
         return self.data.preprocessing
 
     @property
     def window_size(self) -> tuple[int, ...]:
-        """Window of inference in voxels, the patch size unless set."""
+        """Window of inference in voxels; the patch size unless set."""
         return self.inference.window_size or self.data.patch_size
 
     @model_validator(mode="after")
@@ -105,7 +107,7 @@ class ExperimentConfig(Section):
         if window and len(window) != self.spatial_dims:
             problems.append(
                 f"inference.window_size has {len(window)} sides and data.patch_size "
-                f"{self.spatial_dims}; give both the same"
+                f"{self.spatial_dims}; give both the same number of sides"
             )
         elif window:
             problems.append(_misfit("inference.window_size", window, self.network))
@@ -128,7 +130,7 @@ class ExperimentConfig(Section):
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any], where: str = "config") -> ExperimentConfig:
-        """Validated config; ConfigError lists every mistake, with `where` as its heading."""
+        """Validated config; ConfigError lists every mistake, with `where` in the heading."""
         try:
             return cls.model_validate(options)
         except ValidationError as error:
@@ -137,7 +139,7 @@ class ExperimentConfig(Section):
 
 
 def _written(scheme: LabelScheme) -> object:
-    """What `_scheme` reads back: the name of a shipped scheme, a mapping for others."""
+    """A scheme as `_scheme` reads it: the name of a shipped scheme, or a mapping."""
     if LABEL_SCHEMES.get(scheme.name) == scheme:
         return scheme.name
     return {
@@ -151,7 +153,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     """Read a YAML config and apply `key=value` overrides such as `training.max_epochs=5`.
 
     Raises:
-        ConfigError: If the file cannot be read or parsed, or any option is wrong; all at once.
+        ConfigError: If the file cannot be read or parsed, or options are wrong; it lists them all.
     """
     options = read_yaml(Path(path))
     for word in overrides:
@@ -166,7 +168,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 
 
 def write_config(path: Path, config: ExperimentConfig) -> None:
-    """Write every option, defaults included, as YAML."""
+    """Write every option, including defaults, as YAML."""
     path.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False), encoding="utf-8")
 
 
@@ -185,7 +187,7 @@ def _set(options: dict[str, Any], keys: list[str], value: object, word: str) -> 
 def _misfit(name: str, sizes: tuple[int, ...], network: NetworkSection) -> str | None:
     divisor = network.divisor
     nearest = [max(divisor, math.floor(size / divisor + 0.5) * divisor) for size in sizes]
-    # A single voxel at the coarsest level has no spread, so normalisation layers refuse it.
+    # A single voxel at the coarsest level has no variance, so normalisation layers refuse it.
     if max(nearest) == divisor:
         nearest = [2 * divisor] * len(sizes)
     if any(size % divisor for size in sizes):

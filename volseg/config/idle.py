@@ -1,4 +1,4 @@
-"""Options that have no effect, or contradict others: named, never ignored in silence."""
+"""Options that have no effect or contradict others; they are reported, never silently ignored."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_options(config: ExperimentConfig) -> None:
 
 
 def idle_options(config: ExperimentConfig) -> list[str]:
-    """Options that are set and have no effect, a sentence each."""
+    """A sentence for each option that is set but has no effect."""
     sections = {name: getattr(config, name) for name in type(config).model_fields}
     return [
         f"{option.key}={_shown(option.value)} {option.mark.why.format(**sections)}"

@@ -1,4 +1,4 @@
-"""Keys of options, as `training.max_epochs`: all of them, and the one that a word means."""
+"""Keys of options, such as `training.max_epochs`, and the key that a user's word means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-# As other programs call it, or with a part of the name left out.
+# Names in other programs, and shortened names.
 _CALLED = {
     "batch": "data.batch_size",
     "dataset": "data.data_list",
@@ -28,11 +28,11 @@ _CALLED = {
 
 
 def full_key(word: str, root: type[BaseModel]) -> str | None:
-    """The option `section.name` that a word means, or None if it is like none.
+    """The option `section.name` that a word means, or None if no option is similar.
 
     Args:
-        word: As the user wrote it, such as `batch-size`.
-        root: The config.
+        word: Word of the user, such as `batch-size`.
+        root: Class of the config.
     """
     name = word.strip("-").replace("-", "_").lower()
     called = _CALLED.get(name, "")
@@ -44,10 +44,10 @@ def full_key(word: str, root: type[BaseModel]) -> str | None:
 
 
 def option_defaults(root: type[BaseModel]) -> dict[str, Any]:
-    """Default of each option by its key, None for one that must be given; without the network's.
+    """Default of each option by key, without those of the network; None if it must be given.
 
     Args:
-        root: The config.
+        root: Class of the config.
     """
     found: dict[str, Any] = {}
     for section, field in root.model_fields.items():

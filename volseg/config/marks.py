@@ -1,6 +1,6 @@
-"""Marks that stand on the field of an option, and say what its type and default do not.
+"""Marks of options: facts that type and default of a field do not hold.
 
-A field bears them as `Annotated[type, mark]`; all code that needs to know asks `marked`.
+A field has marks as `Annotated[type, mark]`; `marked` finds them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 
 class Resume(Enum):
-    """What may change when a run is resumed; any other option would make it another experiment.
+    """The option may change when a run is resumed; options without this mark may not.
 
-    On a section, it holds for all of its options.
+    On a section, the mark holds for all options of the section.
     """
 
     #: May change.
@@ -36,10 +36,10 @@ class Inference(Enum):
 
 @dataclass(frozen=True)
 class Idle:
-    """The option, if set, has no effect under a condition, and a warning says so.
+    """The option has no effect under a condition; if it is set, a warning says so.
 
     Args:
-        when: The condition, asked of the whole config.
+        when: The condition, given the config.
         why: End of the sentence `<option>=<value> ...`; names in braces are options.
     """
 
@@ -49,10 +49,10 @@ class Idle:
 
 @dataclass(frozen=True)
 class Contradicts:
-    """The option, if set, is refused under a condition.
+    """The option is refused, if set, under a condition.
 
     Args:
-        when: The condition, asked of the whole config.
+        when: The condition, given the config.
         why: End of the sentence `<option> is <value>, but ...`.
         remedy: What the user can do.
     """
@@ -75,12 +75,12 @@ class SetByJob:
 
 @dataclass(frozen=True)
 class Marked:
-    """An option of a config that bears marks.
+    """An option of a config with a mark.
 
     Attributes:
-        key: `section.option`, or `section` where the whole section bears the mark.
-        value: Its value.
-        is_set: Whether it has another value than its default.
+        key: `section.option`, or `section` if the mark is on the section.
+        value: Value of the option.
+        is_set: Whether the value differs from the default.
         mark: The mark.
     """
 
@@ -91,7 +91,7 @@ class Marked:
 
 
 def marked(config: BaseModel, kind: type[Any], section: str = "") -> Iterator[Marked]:
-    """Every option of a config that bears a mark of this kind, in the order of the config."""
+    """Every option of a config with a mark of this kind, in the order of the config."""
     for name, field in type(config).model_fields.items():
         value, key = getattr(config, name), f"{section}{name}"
         is_set = field.is_required() or value != field.get_default(call_default_factory=True)

@@ -1,4 +1,4 @@
-"""What is wrong with a config, in words."""
+"""Mistakes in a config, in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from volseg.config.keys import full_key
 from volseg.config.networks import NETWORKS
 from volseg.words import cut, shown
 
-# Letters of the longest line: the names of all options of a section have room.
+# Longest line in characters; enough for the names of all options of a section.
 _LONGEST = 600
 
 
@@ -22,7 +22,7 @@ def explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
     keys = [str(key) for key in detail["loc"]]
     network = None
     if keys[:1] == ["network"] and len(keys) > 1:
-        network = keys.pop(1)  # pydantic names the member of the union there
+        network = keys.pop(1)  # pydantic puts the member of the union here
     place = ".".join(keys)
     found = detail["input"]
     match detail["type"]:
@@ -42,7 +42,7 @@ def explain(detail: ErrorDetails, root: type[BaseModel]) -> list[str]:
         case "value_error":
             text = detail["msg"].removeprefix("Value error, ")
         case "too_short" if len(found) >= detail["ctx"]["min_length"]:
-            text = ""  # pydantic counts the valid items alone, and has named the others
+            text = ""  # pydantic counts only valid items, and reports invalid items separately
         case _:
             text = detail["msg"].replace("tuple", "list").replace("Tuple", "List")
             text = text[0].lower() + text[1:]

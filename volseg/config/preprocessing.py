@@ -1,7 +1,7 @@
-"""What decides how a case is preprocessed: a part of section `data`, and the same with all of it.
+"""The options that determine how a case is preprocessed, and their digest.
 
-`preprocess` gets nothing else from a config, and its digest decides whether two preprocessed cases
-are interchangeable: in the cache, in an ensemble, in a run that is resumed.
+`preprocess` gets no other options. Preprocessed cases with the same digest are interchangeable: in
+the cache, in an ensemble, in a resumed run.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from volseg.config.section import Section, Share, Spacing
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 
-# To be raised when other numbers come out of the same options.
+# Increase it when the same options give other numbers than before.
 _VERSION = 2
 
 
 class PreprocessingOptions(Section):
-    """Which channels, at which spacing, and what becomes of their grey values."""
+    """Options of channels, spacing, background and grey values; a part of section `data`."""
 
     channels: tuple[str, ...] = Field(
         CHANNELS, min_length=1, description="channels of the input, in this order"
@@ -35,7 +35,7 @@ class PreprocessingOptions(Section):
     background: Share = Field(
         0.0,
         description="voxels at or below this share of the 99.5th percentile in all channels are "
-        "background; 0: background is the value that fills the border of a channel",
+        "background; 0: the background is the value that fills the border of a channel",
     )
     intensity: Literal["zscore", "unit"] = Field(
         "zscore",
@@ -45,7 +45,7 @@ class PreprocessingOptions(Section):
     intensity_range: tuple[float, float] | None = Field(
         None,
         description="for unit, the grey values that become 0 and 1 in all channels of all cases; "
-        "null: background and the largest of each channel of a case",
+        "null: background and largest value of each channel of a case",
     )
     fill_missing: str | None = Field(
         None,
@@ -55,7 +55,7 @@ class PreprocessingOptions(Section):
     @model_validator(mode="after")
     def _consistent(self) -> PreprocessingOptions:
         if len(set(self.channels)) != len(self.channels):
-            raise ValueError(f"channels {list(self.channels)} repeat; name each once")
+            raise ValueError(f"channels {list(self.channels)} repeat; name each channel once")
         if self.intensity_range is not None:
             low, high = self.intensity_range
             if self.intensity != "unit" or low >= high:
@@ -72,14 +72,15 @@ class PreprocessingOptions(Section):
 
 
 class PreprocessingConfig(PreprocessingOptions):
-    """All that decides what becomes of the images of a case; equal ones give equal results."""
+    """All options of preprocessing; equal options give equal results for the same images."""
 
     spatial_dims: Literal[2, 3] = Field(
-        3, description="of the network; 2: the spacing along S stays, so that slices stay slices"
+        3,
+        description="dimensions of the network; 2: the spacing along S is kept",
     )
 
     @property
     def digest(self) -> str:
-        """Hash of every option, and of the version of the code: 64 hexadecimal digits."""
+        """Hash of every option and of the version of the code: 64 hexadecimal digits."""
         content = {"version": _VERSION, "options": self.model_dump(mode="json")}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

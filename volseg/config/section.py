@@ -1,4 +1,4 @@
-"""What every section of a config is made of."""
+"""Types of options, and the base class of every section of a config."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _number(value: object) -> object:
-    # In Python True is 1, and `max_epochs: yes` would be one epoch.
+    # In Python True equals 1, so `max_epochs: yes` would mean one epoch.
     if isinstance(value, bool):
         raise ValueError(f"give a number, got {value}")
     return value
@@ -19,11 +19,11 @@ Probability = Annotated[Float, Field(ge=0, le=1)]
 Share = Annotated[Float, Field(ge=0, lt=1)]
 Positive = Annotated[Float, Field(gt=0)]
 NonNegative = Annotated[Float, Field(ge=0)]
-#: Spacings that images of a head may have, in mm; beyond them, a number is in another unit.
+#: Range of spacings of head images in mm; numbers outside it must be in another unit.
 SPACINGS_MM = (0.05, 20.0)
 Spacing = Annotated[Float, Field(ge=SPACINGS_MM[0], le=SPACINGS_MM[1])]
 Int = Annotated[int, BeforeValidator(_number)]
-#: So that the product of two is a size that Python can count.
+#: Largest integer of an option; the product of two still is a valid size of an array.
 MOST = 2**31 - 1
 PositiveInt = Annotated[Int, Field(gt=0, le=MOST)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]

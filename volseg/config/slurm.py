@@ -1,4 +1,4 @@
-"""Section `slurm`: what a job asks for, and the words of `--slurm` that go over it."""
+"""Section `slurm`: resources of a job, and the words of `--slurm` that override the section."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from volseg.config.yaml_file import read_yaml
 from volseg.errors import ConfigError
 from volseg.words import shown
 
-#: Word of `--slurm` for the section alone.
+#: Word of `--slurm` that stands for the section without changes.
 DEFAULTS = "defaults"
 
-# Options of sbatch that the script depends on, and what to say instead.
+# Options of sbatch that the script sets itself, and the options to use instead.
 _OURS = {
-    "array": "set by fit --folds and by shards of infer; max_parallel limits it",
-    "chdir": "the paths of a config start from the folder that you submit from; go there first",
+    "array": "fit --folds and shards of infer set it; max_parallel limits it",
+    "chdir": "paths in a config are relative to the folder that you submit from; go there first",
     "cpus-per-gpu": "there is a process for each GPU; use cpus",
     "gpus-per-task": "each process must see all GPUs of its node; use gpus, or gres",
     "no-requeue": "use max_requeues=0",
@@ -30,7 +30,7 @@ _OURS = {
     "open-mode": "a restarted job appends to its log",
     "parsable": "volseg reads the number of the job",
     "requeue": "use max_requeues",
-    "wrap": "the script is what volseg writes",
+    "wrap": "volseg writes the script",
 }
 # 60, 30:00, 24:00:00, 2-12, 2-12:00, 2-12:00:00
 _TIME = re.compile(r"\d+(:\d\d?){0,2}|\d+-\d+(:\d\d?){0,2}|UNLIMITED|INFINITE")
@@ -38,7 +38,7 @@ _GPUS = re.compile(r"(?:^|,)gpu(?::[^:,]+?)??(?::(\d+))?(?=,|$)")
 
 
 def _time(value: object) -> object:
-    """Time as SLURM writes it; YAML reads an unquoted 24:00:00 as a number of seconds."""
+    """Time in the notation of SLURM; YAML reads an unquoted 24:00:00 as a number of seconds."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 3600:
             raise ValueError(f"{value} may be minutes or seconds; write it as 'HH:MM:SS'")
@@ -55,7 +55,7 @@ def _lines(value: object) -> object:
 
 
 class SlurmConfig(Section):
-    """What a job on a SLURM cluster asks for; every other key is an option of sbatch."""
+    """Resources of a job on a SLURM cluster; every other key is an option of sbatch."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, str | int | bool]
@@ -68,28 +68,28 @@ class SlurmConfig(Section):
         description="cores of each process; null: one more than data.workers, 8 where that is null",
     )
     time: Annotated[str, BeforeValidator(_time)] | None = Field(
-        None, description="limit, as HH:MM:SS or D-HH:MM:SS; null: as the partition says"
+        None, description="time limit as HH:MM:SS or D-HH:MM:SS; null: limit of the partition"
     )
     setup: Annotated[tuple[str, ...], BeforeValidator(_lines)] = Field(
         (), description="shell lines before the program, such as `module load cuda`"
     )
     command: str | None = Field(
         None,
-        description="what starts volseg, such as `apptainer run --nv volseg.sif`; null: the Python "
-        "that submits",
+        description="command that starts volseg, such as `apptainer run --nv volseg.sif`; null: "
+        "the Python that submits",
     )
     shards: PositiveInt | None = Field(None, description="tasks of infer that share the cases")
     max_parallel: PositiveInt | None = Field(
-        None, description="tasks of a job array that may run at a time; null: all"
+        None, description="tasks of a job array that may run at the same time; null: all"
     )
     max_requeues: NonNegativeInt = Field(100, description="how often a job may return to the queue")
     max_failures: NonNegativeInt = Field(
-        3, description="how often it may return after failures in a row, without a checkpoint"
+        3, description="how often it may return after failures in a row without a new checkpoint"
     )
 
     @property
     def processes(self) -> int:
-        """Processes a node."""
+        """Processes per node."""
         return self.gpus or self.tasks
 
     @property
@@ -99,7 +99,7 @@ class SlurmConfig(Section):
 
     @property
     def resources(self) -> str | None:
-        """Value of --gres: what was given, and the GPUs unless they were."""
+        """Value of --gres: the given value, and the GPUs unless it names them already."""
         given = str(self.sbatch.get("gres", ""))
         named = not self.gpus or "gpus-per-node" in self.sbatch or _GPUS.search(given)
         return ",".join(filter(None, ["" if named else f"gpu:{self.gpus}", given])) or None
@@ -107,7 +107,7 @@ class SlurmConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, options: object) -> object:
-        """Keys as they are called here, or as sbatch calls its own."""
+        """Options with keys in the spelling of volseg, or of sbatch for its own options."""
         if not isinstance(options, Mapping):
             return options
         named: dict[str, Any] = {}
@@ -120,7 +120,7 @@ class SlurmConfig(Section):
             elif re.search(r"[\n\r\0]", value if isinstance(value, str) else ""):
                 problems.append(_several_lines(name, value))
             if name in named:
-                problems.append(f"{name} is there twice; name it once")
+                problems.append(f"{name} is given twice; give it once")
             named[name] = value
         if any(problems):
             raise ValueError("\n".join(filter(None, problems)))
@@ -133,7 +133,7 @@ class SlurmConfig(Section):
             found = _GPUS.search(given if name == "gres" else f"gpu:{given}")
             if given and given != "False" and found and int(found[1] or 1) != self.gpus:
                 raise ValueError(
-                    f"{name} {given} and gpus {self.gpus} differ; give both the same number"
+                    f"{name} {given} and gpus {self.gpus} differ; give the same number in both"
                 )
         if any(re.search(r"[\n\r\0]", line) for line in self.setup):
             raise ValueError("setup: a line holds a line break; write several lines as a list")
@@ -141,36 +141,36 @@ class SlurmConfig(Section):
 
 
 def _problem(name: str, value: object) -> str | None:
-    """What is wrong with an option of sbatch, or None."""
+    """The problem of an option of sbatch in words, or None."""
     if name in _OURS:
-        return f"{name} is not for you to set: {_OURS[name]}"
+        return f"{name} cannot be set: {_OURS[name]}"
     if not re.fullmatch(r"[a-z][a-z0-9-]+", name):
         return f"{shown(name)} is no long option of sbatch; `sbatch --help` lists them"
     if not isinstance(value, str | int | bool):
         return f"{name}: give a text, a whole number or true, got {shown(value)}"
     if re.search(r"[\n\r\0]", str(value)):
         return _several_lines(name, value)
-    # One with B: reaches the shell of the script alone, which cannot save anything.
+    # A signal with B: reaches only the shell of the script, which cannot save a checkpoint.
     if name == "signal" and not re.fullmatch(r"(R:)?(SIG)?(USR1|TERM)(@\d+)?", str(value)):
         return f"signal {value} would not make the program save; write USR1@SECONDS"
     return None
 
 
 def _several_lines(name: str, value: object) -> str:
-    return f"{name}: {shown(value)} has more than one line; write a single one"
+    return f"{name}: {shown(value)} has more than one line; write a single line"
 
 
 def read_slurm(words: Sequence[str], section: SlurmConfig | None = None) -> SlurmConfig:
-    """Options of a job: words over those of a section.
+    """Options of a job: those of a section, overridden by words.
 
     Args:
-        words: Texts as `nodes=2,gpus=4,mail-type=END,FAIL`; later ones go over earlier ones. A part
-            without `=` belongs to the value before it; `false` takes an option away. The first
+        words: Texts such as `nodes=2,gpus=4,mail-type=END,FAIL`; later texts override earlier ones.
+            A part without `=` belongs to the value before it; `false` removes an option. The first
             part may be a YAML file, whose section `slurm` is then used, or `defaults`.
-        section: That of the config; None: the defaults of volseg.
+        section: Section of the config; None: the defaults of volseg.
 
     Raises:
-        ConfigError: If a word is not of that form, or any option is wrong; all at once.
+        ConfigError: If a word has another form, or options are wrong; it lists all of them.
     """
     options: dict[str, Any] = section.model_dump() if section else {}
     for text in words:
@@ -179,11 +179,11 @@ def read_slurm(words: Sequence[str], section: SlurmConfig | None = None) -> Slur
         if is_file:
             options |= _section_of(Path(first))
         for key, value in _parts(rest if is_file or first in ("", DEFAULTS) else text):
-            # The two spellings of a key are one.
+            # Both spellings of a key mean the same option.
             for spelling in (key.replace("-", "_"), key.replace("_", "-")):
                 options.pop(spelling, None)
             options[key] = {"true": True, "false": False}.get(value, value)
-    # What is not for the user to set cannot be taken away either.
+    # Options that cannot be set cannot be removed either.
     asked = {k: v for k, v in options.items() if v is not False or k.replace("_", "-") in _OURS}
     try:
         return SlurmConfig.model_validate(asked)
@@ -193,7 +193,7 @@ def read_slurm(words: Sequence[str], section: SlurmConfig | None = None) -> Slur
 
 
 def _parts(text: str) -> list[tuple[str, str]]:
-    """Keys and values of `key=value,key=value`."""
+    """Keys and values in `key=value,key=value`."""
     parts: list[tuple[str, str]] = []
     for part in text.split(",") if text else []:
         key, equals, value = part.partition("=")

@@ -23,17 +23,20 @@ from volseg.words import shown
 
 
 class LossConfig(Section):
-    """Weights of the terms of the loss; each is a mean over regions, on sigmoid outputs."""
+    """Weights of the terms of the loss; each term is a mean over regions, on sigmoid outputs."""
 
     dice: NonNegative = Field(1.0, description="weight of the Dice loss")
     bce: NonNegative = Field(1.0, description="weight of the binary cross-entropy")
     focal: NonNegative = Field(0.0, description="weight of the focal loss")
     focal_gamma: Annotated[
         NonNegative,
-        Idle(lambda config: not config.loss.focal, "is of the focal loss, whose weight is 0"),
-    ] = Field(2.0, description="exponent of the focal loss; the larger, the less easy voxels count")
+        Idle(
+            lambda config: not config.loss.focal,
+            "is an option of the focal loss, whose weight is 0",
+        ),
+    ] = Field(2.0, description="exponent of the focal loss; larger: easy voxels count less")
     batch_dice: bool = Field(
-        True, description="one Dice over the batch instead of one for each patch"
+        True, description="one Dice over the whole batch instead of one for each patch"
     )
 
     @model_validator(mode="after")
@@ -44,9 +47,9 @@ class LossConfig(Section):
 
 
 def _seconds(text: object) -> object:
-    """`MM:SS`, `HH:MM:SS` or `D-HH:MM:SS`, as SLURM writes time, or seconds, as seconds.
+    """Seconds of a text `MM:SS`, `HH:MM:SS` or `D-HH:MM:SS`; a number is already in seconds.
 
-    YAML itself reads an unquoted 12:00:00 as the number of seconds, and this agrees with it.
+    YAML reads an unquoted 12:00:00 as the same number of seconds.
     """
     if not isinstance(text, str):
         return text
@@ -64,22 +67,25 @@ def _devices(value: object) -> object:
 
 
 def _word(value: object) -> object:
-    # YAML reads a bare 32 as a number.
+    # YAML reads an unquoted 32 as a number.
     return "32" if type(value) is int and value == 32 else value
 
 
 class TrainingConfig(Section):
-    """How long, how fast, on what."""
+    """Duration, optimizer, precision and devices of a training."""
 
     max_epochs: Annotated[PositiveInt, Resume.LIMIT] = Field(
         300, description="epochs of data.batches_per_epoch steps"
     )
     max_time: Annotated[Annotated[PositiveInt, BeforeValidator(_seconds)] | None, Resume.LIMIT] = (
-        Field(None, description="HH:MM:SS or D-HH:MM:SS; the run ends in good order before it")
+        Field(
+            None,
+            description="time limit as HH:MM:SS or D-HH:MM:SS; training ends before it",
+        )
     )
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="method of PyTorch")
-    learning_rate: Positive = Field(1e-3, description="after the warm-up")
-    weight_decay: NonNegative = Field(1e-4, description="as the optimizer defines it")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="optimizer of PyTorch")
+    learning_rate: Positive = Field(1e-3, description="learning rate after the warm-up")
+    weight_decay: NonNegative = Field(1e-4, description="weight decay of the optimizer")
     momentum: Annotated[
         Probability,
         Idle(
@@ -88,31 +94,34 @@ class TrainingConfig(Section):
         ),
     ] = Field(0.99, description="momentum of sgd, with Nesterov's method")
     schedule: Literal["poly", "cosine", "constant"] = Field(
-        "cosine", description="decrease of the learning rate to 0 over max_epochs; constant: none"
+        "cosine", description="decay of the learning rate to 0 over max_epochs; constant: no decay"
     )
     warmup_epochs: Annotated[
         NonNegative,
         Idle(
             lambda config: config.training.warmup_epochs >= config.training.max_epochs,
-            "is longer than the training of {training.max_epochs} epochs, whose learning rate "
+            "covers the whole training of {training.max_epochs} epochs, so the learning rate "
             "only rises",
         ),
-    ] = Field(0.0, description="linear increase from near 0, in epochs")
-    gradient_clip: NonNegative = Field(12.0, description="largest norm of the gradient; 0: none")
+    ] = Field(0.0, description="epochs in which the learning rate rises linearly from near 0")
+    gradient_clip: NonNegative = Field(
+        12.0, description="largest norm of the gradient; 0: no clipping"
+    )
     precision: Annotated[
         Literal["32", "16-mixed", "bf16-mixed", "auto"], BeforeValidator(_word)
     ] = Field(
-        "auto", description="auto: bf16-mixed where the GPU has it, 16-mixed on others, 32 on CPU"
+        "auto",
+        description="auto: bf16-mixed on a GPU that supports it, 16-mixed on other GPUs, 32 on CPU",
     )
     ema: Share = Field(
-        0.0, description="decay in each step of the moving average of the weights; 0: none"
+        0.0, description="decay per step of the moving average of the weights; 0: no average"
     )
     early_stopping: Annotated[
         PositiveInt | None,
         Resume.LIMIT,
         Contradicts(
             lambda config: config.data.fold is None,
-            "data.fold is null, so that nothing is validated that could get better",
+            "data.fold is null, so there is no validation",
             "set a fold, or training.early_stopping=null",
         ),
     ] = Field(None, description="stop after this many validations without a better mean Dice")
@@ -121,12 +130,12 @@ class TrainingConfig(Section):
         Resume.LIMIT,
         Idle(
             lambda config: config.training.validate_every > config.training.max_epochs,
-            "is more than {training.max_epochs} epochs, so that the last one alone is validated",
+            "is more than {training.max_epochs} epochs, so only the last epoch is validated",
         ),
-        Idle(lambda config: config.data.fold is None, "validates nothing, as data.fold is null"),
+        Idle(lambda config: config.data.fold is None, "has no effect, as data.fold is null"),
     ] = Field(1, description="epochs between validations")
     accelerator: Annotated[Literal["auto", "cpu", "gpu", "mps"], Resume.FREE] = Field(
-        "auto", description="auto: a GPU where there is one"
+        "auto", description="auto: a GPU if there is one, else the CPU"
     )
     devices: Annotated[
         PositiveInt | Literal["auto"],
@@ -134,7 +143,8 @@ class TrainingConfig(Section):
         Resume.FREE,
         SetByJob("processes"),
     ] = Field(
-        "auto", description="processes on each node, a device each; auto: every GPU, or one CPU"
+        "auto",
+        description="processes on each node, one device each; auto: every GPU, or one CPU",
     )
     nodes: Annotated[PositiveInt, Resume.FREE, SetByJob("nodes")] = Field(
         1, description="machines that train together"
@@ -142,12 +152,12 @@ class TrainingConfig(Section):
     seed: NonNegativeInt = Field(0, description="seed of weights, patches and augmentation")
 
 
-#: Of neighbouring windows, where a voxel of a volume lies in 1000 of them instead of 8.
+#: Largest overlap of neighbouring windows; with it, 1000 windows cover a voxel of a volume.
 MOST_OVERLAP = 0.9
 
 
 def checked_overlap(overlap: float) -> float:
-    """The overlap of windows, if the time that it takes is bearable; else ValueError."""
+    """The overlap of windows if it is in the allowed range; else ValueError."""
     if not 0 <= overlap <= MOST_OVERLAP:
         why = ""
         if MOST_OVERLAP < overlap < 1:
@@ -160,7 +170,7 @@ def checked_overlap(overlap: float) -> float:
 
 
 class InferenceConfig(Section):
-    """Sliding window and clean-up; `volseg infer` can override each."""
+    """Sliding window and postprocessing; `volseg infer` can override each option."""
 
     window_size: tuple[PositiveInt, ...] | None = Field(
         None, min_length=2, max_length=3, description="voxels; null: the patch size"
@@ -176,16 +186,19 @@ class InferenceConfig(Section):
     )
     precision: Annotated[Literal["auto", "32", "bf16"], BeforeValidator(_word)] = Field(
         "auto",
-        description="auto: as in training; bf16: faster on a CPU that computes in it, and 32 on "
-        "any other",
+        description="auto: as in training; bf16: faster on a CPU that supports it, 32 on any other "
+        "CPU",
     )
     tta: bool = Field(False, description="average over mirrored copies of the scan")
     threshold: Annotated[Float, Field(gt=0, lt=1), Inference.OF_FIRST_MODEL] = Field(
-        0.5, description="probability from which a voxel is in a region"
+        0.5, description="smallest probability of a voxel in a region"
     )
     min_component_mm3: Annotated[
         Mapping[str, NonNegative], Inference.OF_FIRST_MODEL, Inference.NAMES_REGIONS
-    ] = Field(default_factory=dict, description="smaller components of a region are removed")
+    ] = Field(
+        default_factory=dict,
+        description="smallest component to keep, by region; smaller components are removed",
+    )
     largest_component: Annotated[
         tuple[str, ...], Inference.OF_FIRST_MODEL, Inference.NAMES_REGIONS
-    ] = Field((), description="regions of which the largest component alone is kept")
+    ] = Field((), description="regions of which only the largest component is kept")

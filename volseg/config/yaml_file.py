@@ -12,7 +12,7 @@ from volseg.words import shown
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Options of a file; ConfigError if it cannot be read or holds none."""
+    """Options of a file; ConfigError if it cannot be read or holds no options."""
     options = read_document(path, ConfigError)
     if not isinstance(options, dict):
         found = "" if options is None else f", but {shown(options)}"
@@ -23,7 +23,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_word(text: str, word: str) -> Any:
-    """Value of an override `key=text`, as YAML reads it; ConfigError, naming the word, if none."""
+    """YAML value of the text in an override `key=text`; ConfigError names an invalid word."""
     try:
         return parse_yaml(text)
     except ValueError as error:

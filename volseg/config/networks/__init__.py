@@ -1,4 +1,4 @@
-"""Section `network`: a class for each network, by its name."""
+"""Section `network`: a class of options for each network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from volseg.config.networks.segresnet import SegResNetConfig
 from volseg.config.networks.swin_unetr import SwinUNETRConfig
 from volseg.config.networks.unet import UNetConfig
 
-# Each has options in the module of its name beside this one, and is built by that in `networks`.
+# A network has its options in a module of this package and its `build` in a module of
+# `volseg.networks`; both modules have the name of the network.
 NetworkConfig = Annotated[
     UNetConfig
     | DynUNetConfig

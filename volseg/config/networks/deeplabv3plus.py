@@ -10,16 +10,16 @@ from volseg.config.networks.section import MOST_LEVELS, EncoderSection, Features
 
 
 class DeepLabV3PlusConfig(EncoderSection):
-    """Atrous spatial pyramid on a dilated encoder, decoder with finer features."""
+    """Atrous spatial pyramid on a dilated encoder; the decoder adds finer features."""
 
     name: Literal["deeplabv3plus"] = "deeplabv3plus"
     rates: tuple[UpTo100, ...] = Field(
         (6, 12, 18),
         min_length=1,
         max_length=MOST_LEVELS,
-        description="dilations at output stride 16; doubled at 8",
+        description="dilations at output stride 16; doubled at output stride 8",
     )
-    width: Features = Field(256, description="features of pyramid and decoder")
+    width: Features = Field(256, description="features of the pyramid and the decoder")
     low_level_width: Features = Field(48, description="features of the skip connection at stride 4")
     separable: bool = Field(True, description="depthwise separable convolutions after the encoder")
 

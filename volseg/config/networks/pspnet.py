@@ -14,7 +14,7 @@ class PSPNetConfig(EncoderSection):
 
     name: Literal["pspnet"] = "pspnet"
     output_stride: Literal[8, 16] = Field(
-        8, description="voxels of the image for one of the deepest features"
+        8, description="size of a voxel of the deepest features, in voxels of the image"
     )
     bins: tuple[UpTo100, ...] = Field(
         (1, 2, 3, 6),

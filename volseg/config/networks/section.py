@@ -1,4 +1,4 @@
-"""What the options of all networks are made of."""
+"""Options that several networks share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from volseg.config.section import PositiveInt, Probability, Section
 
-# More of either is a slip of the pen, and would take hours or all memory to find out.
+# Larger numbers are typing errors that would otherwise show only after hours or without memory.
 Features = Annotated[PositiveInt, Field(le=100_000)]
 UpTo100 = Annotated[PositiveInt, Field(le=100)]
 MOST_LEVELS = 16
@@ -17,7 +17,7 @@ MOST_LEVELS = 16
 # Meanings of options that several networks have.
 WIDTHS = "features of each level, finest first"
 DROPOUT = "share of features that are set to 0 in training"
-DEEP_SUPERVISION = "losses at coarser levels as well"
+DEEP_SUPERVISION = "loss also at coarser levels"
 
 
 class NetworkSection(Section):
@@ -31,7 +31,7 @@ class NetworkSection(Section):
 
     @property
     def divisor(self) -> int:
-        """Sides of a patch must be multiples of this number."""
+        """Number of which the sides of a patch must be multiples."""
         raise NotImplementedError
 
     @classmethod
@@ -41,7 +41,7 @@ class NetworkSection(Section):
 
 
 class Levels(NetworkSection):
-    """Networks with a number of features for each level."""
+    """Options of networks with a number of features for each level."""
 
     widths: tuple[Features, ...] = Field(
         (32, 64, 128, 256, 320),
@@ -57,7 +57,7 @@ class Levels(NetworkSection):
 
 
 class BatchNorm(NetworkSection):
-    """Networks that normalise over the batch, as published."""
+    """Options of networks that normalise over the batch, as published."""
 
     norm: Literal["batch", "instance"] = Field(
         "batch",
@@ -67,7 +67,7 @@ class BatchNorm(NetworkSection):
 
 
 class EncoderSection(BatchNorm):
-    """Networks on an encoder with published weights."""
+    """Options of networks on an encoder with published weights."""
 
     encoder: Literal[
         "resnet10",
@@ -80,17 +80,17 @@ class EncoderSection(BatchNorm):
         "efficientnet-b2",
         "efficientnet-b3",
         "efficientnet-b4",
-    ] = Field("resnet50", description="network whose features are decoded")
+    ] = Field("resnet50", description="network that computes the features")
     encoder_width: Features | None = Field(
         None, description="features of the first stage of a resnet; null: as published, 64"
     )
     encoder_weights: Path | None = Field(
         None,
-        description="state dict (.pt, .pth, .safetensors) that the encoder starts from, relative "
-        "to the current folder; null: random; a trained model does not need it",
+        description="file of initial encoder weights (.pt, .pth, .safetensors), relative to the "
+        "current folder; null: random weights; a trained model does not need the file",
     )
     output_stride: Literal[8, 16] = Field(
-        16, description="voxels of the image for one of the deepest features"
+        16, description="size of a voxel of the deepest features, in voxels of the image"
     )
     dropout: Probability = Field(0.1, description=DROPOUT)
     deep_supervision: Literal[False] = False

@@ -18,7 +18,7 @@ from volseg.config.section import Probability
 
 
 class SegNetConfig(BatchNorm):
-    """VGG encoder; the decoder unpools to where the encoder's maxima were."""
+    """VGG encoder; the decoder unpools to the positions of the encoder's maxima."""
 
     name: Literal["segnet"] = "segnet"
     widths: tuple[Features, ...] = Field(
@@ -31,7 +31,7 @@ class SegNetConfig(BatchNorm):
         (2, 2, 3, 3, 3),
         min_length=2,
         max_length=MOST_LEVELS,
-        description="convolutions of each level, down and up",
+        description="convolutions of each level, in encoder and decoder",
     )
     dropout: Probability = Field(0.0, description=DROPOUT)
     deep_supervision: Literal[False] = False

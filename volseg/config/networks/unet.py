@@ -20,7 +20,7 @@ class UNetConfig(Levels):
     )
     full_resolution: bool = Field(
         False,
-        description="first level at the resolution of the image; else at half of it: faster",
+        description="first level at the resolution of the image; else at half of it (faster)",
     )
 
     @property
