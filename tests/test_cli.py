@@ -273,7 +273,7 @@ def test_a_data_list_that_is_named_when_a_run_is_resumed_is_read(stand_in, exper
             ["--resume", "r", "-o", "s"],
             "--resume r writes into that folder, but -o is s; leave out",
         ),
-        (["--resume", "."], ". holds no run, as it has no config.yaml; check the path"),
+        (["--resume", "."], ". holds no run, since it has no config.yaml; check the path"),
     ],
 )
 def test_a_folder_in_the_place_of_a_config_is_a_run_to_resume_or_refused(experiment, words, said):

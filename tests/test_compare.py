@@ -789,7 +789,7 @@ def test_an_interrupt_stops_the_whole_comparison(experiments, tmp_path, trainer)
             ConfigError,
             "second: data.fold is null, so there are no validation scores",
         ),
-        ("  fold: 7", DataListError, "it has the folds [0, 1]"),
+        ("  fold: 7", DataListError, "the list has the folds [0, 1]"),
         ("  fold: x", ConfigError, "second.yaml is not a valid config"),
         ("training: {devices: 2}", ConfigError, "trains on 2 devices of 1 nodes, but compare"),
         ("training: {devices: 1, nodes: 2}", ConfigError, "on 1 devices of 2 nodes"),

@@ -215,7 +215,7 @@ def test_a_folder_that_volseg_did_not_begin_becomes_no_run(tmp_path, experiment,
     config = load_config(experiment)
     data_list = read_data_list(config.data.data_list)
 
-    with pytest.raises(OutputError, match=rf"exp holds {name}, but no run that volseg began"):
+    with pytest.raises(OutputError, match=rf"exp holds {name}, but no run of volseg"):
         open_run(run, config, data_list, resume=False)
 
     assert contents(tmp_path) == before
@@ -282,7 +282,7 @@ def test_a_run_of_the_older_version_is_known_by_its_environment(tmp_path, experi
 
     check_run(Path("old"), config, data_list, resume=False)
     Path("old/environment.json").unlink()
-    with pytest.raises(OutputError, match="but no run that volseg began"):
+    with pytest.raises(OutputError, match="but no run of volseg"):
         check_run(Path("old"), config, data_list, resume=False)
 
 

@@ -87,7 +87,9 @@ def test_a_run_does_not_go_on_with_cases_that_are_preprocessed_otherwise(experim
     check_run(run, experiment, listed, resume=True)
 
     monkeypatch.setattr("volseg.config.preprocessing._VERSION", 99)
-    with pytest.raises(CheckpointError, match="by a version of volseg that preprocesses otherwise"):
+    with pytest.raises(
+        CheckpointError, match="by a version of volseg that preprocesses differently"
+    ):
         check_run(run, experiment, listed, resume=True)
     # Begun before the digest was noted.
     (run / "environment.json").write_text("{}")
@@ -109,9 +111,9 @@ def test_a_folder_of_something_else_is_held(tmp_path):
     [
         (b"\xff\xfe", "is not a CSV table"),
         (b"epoch,val\n1\n", "row 2 has 1 cells, but the header 2"),
-        (b"epoch,val\n1,x\n", "row 2 of .* is not of an epoch"),
-        (b"epoch,val\n1.5,1\n", "row 2 of .* is not of an epoch"),
-        (b"step\n1\n", "row 2 of .* is not of an epoch"),
+        (b"epoch,val\n1,x\n", "row 2 of .* does not describe an epoch"),
+        (b"epoch,val\n1.5,1\n", "row 2 of .* does not describe an epoch"),
+        (b"step\n1\n", "row 2 of .* does not describe an epoch"),
     ],
 )
 def test_a_damaged_table_of_epochs_is_named(tmp_path, content, found):

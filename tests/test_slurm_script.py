@@ -156,14 +156,14 @@ def test_a_path_that_would_begin_a_command_is_refused(tmp_path, monkeypatch, nam
 
     (tmp_path / name).mkdir()
     for write in scripts_in(tmp_path / name):
-        with pytest.raises(ConfigError, match="holds a new line or another character") as error:
+        with pytest.raises(ConfigError, match="holds a line break or another character") as error:
             write()
         assert len(str(error.value).splitlines()) == 1
-    with pytest.raises(ConfigError, match="cannot stand in a job script; rename it"):
+    with pytest.raises(ConfigError, match="is not allowed in a job script; rename it"):
         infer_script(options, Path("r"), cpus=1, words=[name], shards=1)
     monkeypatch.chdir(tmp_path / name)
     for write in scripts_in(Path("r")):
-        with pytest.raises(ConfigError, match="cannot stand in a job script; rename it"):
+        with pytest.raises(ConfigError, match="is not allowed in a job script; rename it"):
             write()
 
 
@@ -221,7 +221,7 @@ def test_the_script_asks_for_what_the_options_say(tmp_path, monkeypatch):
         "module load cuda",
         "",
         "job=$SLURM_JOB_ID",
-        "failures=runs/unet/slurm/failures-$job # how many in a row",
+        "failures=runs/unet/slurm/failures-$job # number of failures in a row",
         "restarts=${SLURM_RESTART_COUNT:-0}",
         "max_requeues=100",
         "max_failures=3",
@@ -418,7 +418,7 @@ def test_mistakes_are_found_before_the_queue(experiment):
     refused("has no fold 9", "data.fold=9", error=DataListError)
     refused(r"has no fold 7, but \[0, 1, 2\]", folds="0,7", error=DataListError)
     refused("--folds some is neither all nor numbers", folds="some")
-    refused("called interactive would train each process by", "slurm.job-name=interactive")
+    refused("named interactive, each process would train", "slurm.job-name=interactive")
     refused("shards are for volseg infer", "slurm.shards=3")
     weights = "network={name: deeplabv3plus, encoder_weights: gone.pth}"
     refused("gone.pth does not exist", weights, error=ModelError)
@@ -487,7 +487,7 @@ def test_infer_is_refused_what_it_cannot_use(tmp_path):
 
     refused("run does not exist; check the path")
     model.mkdir()
-    refused("run holds no model.safetensors; give a run that has one")
+    refused("run holds no model.safetensors; give a run with a model")
     refused("but a task of infer is one process", "nodes=2")
     (model / "model.safetensors").touch()
     refused("but a task of infer is one process", "gpus=2")
@@ -536,8 +536,8 @@ def test_infer_without_gpus_does_not_take_those_of_others(tmp_path):
 
 def test_a_job_of_infer_refuses_what_would_begin_anew_each_time(tmp_path):
     for words, message in (
-        (["--overwrite"], "a job that comes back would do all cases again"),
-        (["--shard", "1/2"], "the cases are shared out by shards=N; leave out --shard"),
+        (["--overwrite"], "a requeued job would segment all cases again"),
+        (["--shard", "1/2"], "shards=N distributes the cases; leave out --shard"),
     ):
         done = infer_of(tmp_path, *words)
         assert done.exit_code == 2

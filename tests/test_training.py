@@ -368,7 +368,7 @@ def test_a_run_whose_cache_has_no_place_leaves_no_folder(experiment, tmp_path, m
 def test_a_case_whose_scheme_lacks_a_region_is_refused(experiment, cached):
     case = replace(cached[0].case, labels="men-rt")
 
-    with pytest.raises(LabelError, match="knows no region"):
+    with pytest.raises(LabelError, match="have no region"):
         read_masks(case, experiment)
 
 
@@ -1238,7 +1238,7 @@ def test_a_cache_that_others_use_may_be_read_by_them(cached):
 def test_a_fold_that_is_not_in_the_list_is_refused(experiment, tmp_path):
     config = changed(experiment, data={"fold": 9})
 
-    with pytest.raises(DataListError, match=r"it has the folds \[0, 1\]"):
+    with pytest.raises(DataListError, match=r"the list has the folds \[0, 1\]"):
         fit(config, tmp_path / "run")
 
 

@@ -1,1 +1,1 @@
-"""The folder of a run: what it holds, whether it can be resumed, its folds."""
+"""The folder of a run: its files, checks before a resume, and folds."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a run on disk, by name; torch alone can open them."""
+"""Checkpoints of a run on disk, found by name; only torch can read them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ CHECKPOINTS = "checkpoints"
 
 
 def checkpoint_path(run: Path, steps: int) -> Path:
-    """File of the checkpoint of a run after so many steps."""
+    """File of the checkpoint after a number of steps."""
     return run / CHECKPOINTS / f"step-{steps:08d}.ckpt"
 
 
 def find_checkpoints(run: Path) -> list[Path]:
-    """Checkpoints of a run, newest first; what else lies in their folder is left alone."""
+    """Checkpoints of a run, newest first; other files in the folder are ignored."""
     return [path for path in _like_checkpoints(run) if path.is_file()]
 
 
 def odd_checkpoints(run: Path) -> list[Path]:
-    """What is called like a checkpoint of a run, but is no file; it is left alone."""
+    """Paths with the name of a checkpoint that are no files."""
     return [path for path in _like_checkpoints(run) if not path.is_file()]
 
 

@@ -1,4 +1,4 @@
-"""A config for cases that were just found: of volumes or of slices, all else by default."""
+"""Default config for cases of a folder: a 3D network for volumes, a 2D network for slices."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from volseg.cases.data_list import DataList
 from volseg.config.networks.unet import UNetConfig
 from volseg.errors import DataListError
 
-# Of slices: the widths of the shipped configs, and the side of a patch that a small GPU holds.
+# For slices: widths as in the shipped configs, and the largest side of a patch on a small GPU.
 _WIDTHS = (16, 32, 64, 128, 256)
 _LARGEST_SIDE = 256
 
 
 def default_config(data_list: DataList, path: Path) -> str:
-    """A config as YAML: a residual U-Net, in 3D, or in 2D where the cases are stacks of slices.
+    """A config as YAML: a residual U-Net, in 2D if the cases are stacks of slices, else in 3D.
 
     Args:
         data_list: The cases.
-        path: Its file, relative to the folder that commands are called from.
+        path: File of the data list, relative to the current folder.
 
     Raises:
-        DataListError: If there are stacks of slices beside volumes.
+        DataListError: If the list holds both volumes and stacks of slices.
         VolsegError: If the first slice cannot be read.
     """
     by_slice = {bool(case.slices) for case in data_list.training}
     if len(by_slice) > 1:
         raise DataListError(
-            "there are stacks of slices beside volumes, and a network is for one of both",
-            remedy="name the folder of one kind",
+            "there are both volumes and stacks of slices, but a network is for only one of them",
+            remedy="give a folder that holds one kind",
         )
     schemes = Counter(case.labels for case in data_list.training if case.labels)
     lines = [
         f"labels: {schemes.most_common(1)[0][0]}",
         "data:",
-        # A text of JSON is one of YAML as well, whatever the name of the folder holds.
+        # A JSON string is valid YAML for any folder name.
         f"  data_list: {json.dumps(path.as_posix())}",
         "  fold: 0",
         f"  channels: {json.dumps(list(data_list.channels))}",
@@ -52,7 +52,7 @@ def default_config(data_list: DataList, path: Path) -> str:
 
 
 def _slice_lines(data_list: DataList) -> Sequence[str]:
-    """Patches of whole slices, as far as they are small, at the size of their pixels."""
+    """Lines for slices at their own spacing: patches of undivided slices, up to a largest side."""
     divisor = UNetConfig(widths=_WIDTHS).divisor
     grid = data_list.training[0].read_grid(data_list.channels, None)
     sides = [min(_LARGEST_SIDE, -(-side // divisor) * divisor) for side in grid.shape[:2]]

@@ -1,4 +1,4 @@
-"""What describes a run, in its folder: versions, machine, sources of its cases, and its end."""
+"""Description of a run in its folder: versions, machine, sources of its cases, and its end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ _PACKAGES = ("volseg", "torch", "monai", "pytorch-lightning", "numpy", "nibabel"
 def describe(
     run: Path, config: ExperimentConfig, data_list: DataList, sources: Mapping[str, Any]
 ) -> None:
-    """What one needs to know to repeat the run; `sources` is what was noted of its cases before."""
+    """Write config, data list and `environment.json` of a run.
+
+    Args:
+        run: Folder of the run.
+        config: The experiment.
+        data_list: The cases.
+        sources: Fingerprints of the cases, recorded when the run began; empty for a new run.
+    """
     new = case_fingerprints(case for case in data_list.training if case.case_id not in sources)
     root = config.data.data_root or common_root(data_list)
     environment: dict[str, Any] = {
@@ -39,9 +46,9 @@ def describe(
         "git": _git_state(),
         "sources": {**new, **sources},
     }
-    # First, since it marks the folder as ours.
+    # Written first, since it marks the folder as written by volseg.
     _write_json(run / ENVIRONMENT, environment)
-    # What says the same stays as it is: it may be what this run was started with.
+    # Files with the same content are kept, since this run may have been started with them.
     if not _says(lambda: load_config(run / CONFIG_FILE), config):
         with atomic_write(run / CONFIG_FILE) as temporary:
             write_config(temporary, config)
@@ -51,7 +58,7 @@ def describe(
 
 
 def read_description(run: Path) -> dict[str, Any]:
-    """What `describe` and `note_end` wrote, as far as it can be read."""
+    """Content written by `describe` and `note_end`; empty if it cannot be read."""
     try:
         content = read_json(run / ENVIRONMENT, CheckpointError)
     except CheckpointError:
@@ -60,11 +67,11 @@ def read_description(run: Path) -> dict[str, Any]:
 
 
 def note_end(run: Path, seconds: float) -> None:
-    """Note in the folder that the run came to its end; `open_run` takes the note away again.
+    """Record in the folder that the run is finished; `open_run` removes the record again.
 
     Args:
         run: Folder of the run.
-        seconds: How long the training took, since it was started or last resumed.
+        seconds: Duration of the training since its start or last resume.
     """
     if rank() == 0:
         end = {"finished": True, "seconds": round(seconds, 1)}
@@ -72,7 +79,7 @@ def note_end(run: Path, seconds: float) -> None:
 
 
 def is_finished(run: Path) -> bool:
-    """Whether `fit` came to the end of this run: last epoch, `max_time` or early stopping."""
+    """Whether this run reached its end: last epoch, `max_time` or early stopping."""
     return read_description(run).get("finished") is True
 
 
@@ -84,7 +91,7 @@ def common_root(data_list: DataList) -> Path:
 
 
 def _says(read: Callable[[], object], expected: object) -> bool:
-    """Whether a file can be read and holds the same."""
+    """Whether a file can be read and has the expected content."""
     try:
         return read() == expected
     except VolsegError:
@@ -97,12 +104,12 @@ def _write_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the checkout that volseg runs from, or None for an installed one."""
+    """Commit of the checkout that volseg runs from; None if volseg is installed."""
     folder = Path(__file__).parent
     try:
         commit, changes = (
             subprocess.run(
-                # Without a lock: a run that is killed just then must not leave one behind.
+                # Without a lock, which a killed run would leave behind.
                 ["git", "--no-optional-locks", "-C", str(folder), *words],
                 capture_output=True,
                 text=True,

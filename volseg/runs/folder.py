@@ -1,6 +1,6 @@
-"""The folder of a run: made for a new one, or opened to resume, and never mixed with other files.
+"""The folder of a run: made for a new run, or opened to resume, and never mixed with other files.
 
-Without torch, so that a job is refused in a second by what would refuse it after a day in a queue.
+Without torch, so that the same checks can refuse a job quickly, before it waits in a queue.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from volseg.runs.resuming import check_same_experiment, check_same_preprocessing
 
 LOGS = "tensorboard"
 
-# What training leaves in the folder, beside what describes the run.
+# Files that training writes, besides those that describe the run.
 _RESULTS = (METRICS_FILE, MODEL_FILE, *SCORE_FILES, CURVES_FILE, SAMPLES_FILE)
 _FILES = (ENVIRONMENT, CONFIG_FILE, DATA_LIST_FILE, *_RESULTS)
 
@@ -45,21 +45,21 @@ def open_run(run: Path, config: ExperimentConfig, data_list: DataList, *, resume
     """Make the folder of a run, or check that its run can be resumed, and describe the run in it.
 
     Args:
-        run: The folder.
+        run: Folder of the run.
         config: The experiment, written with every option.
-        data_list: Its cases, written with their folds.
+        data_list: The cases, written with their folds.
         resume: Whether the run is resumed.
 
     Raises:
         OutputError: If the folder holds a run already or cannot be written.
-        CheckpointError: If there is nothing to resume, or it is another experiment.
+        CheckpointError: If there is nothing to resume, or the run has another experiment.
     """
     if rank() != 0:
-        # Lightning starts the command again for each further GPU, when rank 0 is past this.
+        # Lightning starts the command for each further GPU after rank 0 has done this.
         return
     check_run(run, config, data_list, resume=resume)
     resume = resume and bool(find_checkpoints(run))
-    # What describes a resumed run is replaced only where it differs.
+    # Files that describe a resumed run are replaced only if they differ.
     make_output(run, _RESULTS if resume else _FILES)
     remove_unfinished(run / CHECKPOINTS, is_checkpoint)
     if not resume:
@@ -76,20 +76,25 @@ def check_run(
     resume: bool,
     marks: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
-    """Refuse a folder that cannot be trained into, or whose run cannot be resumed.
+    """Refuse a folder that cannot take a new run, or whose run cannot be resumed.
 
-    Arguments as in `check_same_experiment`, and whether the run is to be resumed.
+    Args:
+        run: Folder of the run.
+        config: The experiment.
+        data_list: The cases.
+        resume: Whether the run is to be resumed.
+        marks: As in `check_same_experiment`.
 
     Raises:
         OutputError: If the folder holds a run already.
-        CheckpointError: If there is nothing to resume, or it is another experiment.
+        CheckpointError: If there is nothing to resume, or the run has another experiment.
     """
     held, checkpoints = is_held(run), find_checkpoints(run)
     if resume and not checkpoints:
         if held or not is_ours(run / ENVIRONMENT):
             remedy = "choose another -o" if held else "start the run without --resume"
             raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint", remedy=remedy)
-        resume = False  # it was stopped before its first checkpoint, and starts from scratch
+        resume = False  # stopped before its first checkpoint, so it starts from scratch
     if resume:
         check_same_experiment(run, config, data_list, marks)
         check_same_preprocessing(run, config)
@@ -103,21 +108,21 @@ def check_run(
 
 
 def _check_free(run: Path) -> None:
-    """Refuse a folder where a run would mix with what is there, with OutputError."""
+    """Refuse a folder that already holds files with the names of a run, with OutputError."""
     there = [name for name in (*_FILES, CHECKPOINTS, LOGS) if os.path.lexists(run / name)]
     if there:
         raise OutputError(
-            f"{run} holds {there[0]}, but no run that volseg began",
+            f"{run} holds {there[0]}, but no run of volseg",
             remedy="choose another -o",
             path=run,
         )
 
 
 def is_held(run: Path) -> bool:
-    """Whether a folder holds what must not be lost.
+    """Whether a folder holds results of a run that must not be lost.
 
-    A run that was stopped within its first epoch holds nothing to resume from, though its
-    first validation may have left a model.
+    A run that was stopped within its first epoch cannot be resumed, though its first validation
+    may have left a model.
     """
     if find_checkpoints(run) or is_finished(run):
         return True
@@ -125,12 +130,12 @@ def is_held(run: Path) -> bool:
         return False
     table = run / METRICS_FILE
     described = table.exists() and (run / ENVIRONMENT).exists()
-    # The row of an epoch is written just before its checkpoint.
+    # The row of an epoch is written just before the checkpoint of the epoch.
     return not described or len(read_metrics(table)) > 1
 
 
 def _clear(run: Path) -> None:
-    """Remove what a run left that was stopped before its first checkpoint."""
+    """Remove the files of a run that was stopped before its first checkpoint."""
     for name in _RESULTS:
         remove(run / name)
     for folder in (run / LOGS, run / CHECKPOINTS):
@@ -138,4 +143,4 @@ def _clear(run: Path) -> None:
             for path in list(folder.iterdir()):
                 if is_log(path.name) and path.is_file():
                     path.unlink()
-            folder.rmdir()  # unless it holds other things
+            folder.rmdir()  # fails if it holds other files

@@ -1,4 +1,4 @@
-"""The folds of a cross-validation, each a run of its own, and which of them are still to do."""
+"""The folds of a cross-validation: each fold is a run; finished folds are kept on resume."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _STOPPED = (signals.EXIT_STOPPED, signals.EXIT_INTERRUPTED)
 
 @dataclass(frozen=True)
 class FoldsResult:
-    """What became of the folds.
+    """Result of training several folds.
 
     Attributes:
-        done: Runs trained now.
-        kept: Runs that were finished before.
-        failures: `(name, reason)` of each fold that failed, or left cases out.
-        stopped: Exit code of the fold that was stopped or interrupted; the rest was not begun.
+        done: Folders of runs trained now.
+        kept: Folders of runs that were finished before.
+        failures: `(name, reason)` of each fold that failed or left cases out.
+        stopped: Exit code of the fold that was stopped or interrupted; later folds did not begin.
     """
 
     done: tuple[Path, ...] = ()
@@ -64,14 +64,14 @@ def fit_folds(
     resume: bool = False,
     program: Sequence[str] = _VOLSEG,
 ) -> FoldsResult:
-    """Train one fold after another, each as a process of its own, into `run/fold0` and so on.
+    """Train one fold after another, each in a separate process, into `run/fold0` and so on.
 
     Args:
-        config: The experiment; its `data.fold` does not count.
+        config: The experiment; its `data.fold` is ignored.
         run: Folder of the runs.
-        folds: `all`, or numbers as `0,2`.
-        resume: Finished folds are kept, stopped ones are resumed, the others start.
-        program: What calls volseg.
+        folds: `all`, or numbers such as `0,2`.
+        resume: Whether to keep finished folds, resume stopped folds and start the others.
+        program: Command that calls volseg.
 
     Raises:
         ConfigError, DataListError: If a fold does not exist.
@@ -105,7 +105,7 @@ def fit_folds(
             code = processes.call([*program, *words])
             if code in _STOPPED:
                 again = f"{resume_command(run)} --folds {folds}"
-                logger.info("the other folds are still to do; resume with: %s", again)
+                logger.info("the remaining folds were not started; resume with: %s", again)
                 return FoldsResult(tuple(done), kept, tuple(failures), code)
             if code in (0, _SOME_FAILED):
                 done.append(folder)
@@ -118,10 +118,10 @@ def fit_folds(
 
 
 def choose_folds(text: str, data_list: DataList) -> tuple[int, ...]:
-    """Folds by `all`, or by numbers as `0,2`.
+    """Folds chosen by `all`, or by numbers such as `0,2`.
 
     Raises:
-        ConfigError: If it is neither.
+        ConfigError: If the text is neither.
         DataListError: If the list has no folds.
     """
     if text == ALL:
@@ -155,7 +155,7 @@ def choose_cases(
     """Cases to train and to validate on.
 
     Raises:
-        DataListError: If a side is empty, or a patient or a file is on both.
+        DataListError: If a side is empty, or both sides hold the same patient or file.
         LabelError: If no case of a side has all regions of the config.
     """
     training, validation = data_list.split(config.data.fold)
@@ -164,7 +164,7 @@ def choose_cases(
         raise DataListError(
             f"fold {config.data.fold} of {config.data.data_list} leaves {len(training)} cases to "
             f"train and {len(validation)} to validate on",
-            remedy=f"it has the folds {folds}",
+            remedy=f"the list has the folds {folds}",
         )
     for side in (training, validation):
         check_schemes(side, config)
@@ -188,7 +188,7 @@ def folds_to_do(
     *,
     resume: bool,
 ) -> tuple[int, ...]:
-    """Folds that are not finished; refuses what `fit` of a fold would refuse at once."""
+    """Folds that are not finished; refuses what `fit` of a fold would refuse at its start."""
     if is_held(run):
         raise OutputError(
             f"{run} holds a run itself", remedy="choose another -o for the folds", path=run
@@ -209,12 +209,12 @@ def folds_to_do(
 
 
 def with_fold(config: ExperimentConfig, fold: int) -> ExperimentConfig:
-    """The experiment that validates on a fold."""
+    """The experiment with `data.fold` set to a fold."""
     return config.model_copy(update={"data": config.data.model_copy(update={"fold": fold})})
 
 
 class _Processes:
-    """Runs one process after another; signals that ask for a stop are passed on and noted."""
+    """Runs one process after another; signals that ask for a stop are noted and passed on."""
 
     def __init__(self) -> None:
         received = signals.received()
@@ -230,11 +230,11 @@ class _Processes:
             signal.signal(number, handler)
 
     def call(self, words: Sequence[str]) -> int:
-        """Exit code of a process, or that of a stop if a signal kept it from its end."""
+        """Exit code of a process, or of a stop if a signal ended the process early."""
         if self.noted:
             return self._exit_code()
         self.process = subprocess.Popen(words)
-        for number in self.noted:  # those that came while it was started
+        for number in self.noted:  # signals that arrived while the process was started
             self._tell(number)
         code = self.process.wait()
         return self._exit_code() if self.noted and code else code
@@ -249,5 +249,5 @@ class _Processes:
 
     def _tell(self, number: int) -> None:
         if self.process is not None:
-            # A terminal sends Ctrl-C to the process as well, for which a second one is the end.
+            # A terminal sends Ctrl-C to the process too, and a second SIGINT would kill it.
             self.process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)

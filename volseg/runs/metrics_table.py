@@ -1,4 +1,4 @@
-"""`metrics.csv` of a run: a row for each epoch, and which of them is the best."""
+"""`metrics.csv` of a run: a row for each epoch, and the choice of the best epoch."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from volseg.words import reason
 
 #: Name of the score that chooses the best epoch.
 BEST_SCORE = "val/dice/mean"
-#: Of equals, the lower one does.
+#: Name of the loss; among epochs with equal scores, the lowest loss is best.
 LOSS = "val/loss"
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """Rows of a `metrics.csv`, or none if there is no such file.
+    """Rows of a `metrics.csv`; no rows if the file does not exist.
 
     Raises:
-        OutputError: If it cannot be read, or a cell that is not empty is no number.
+        OutputError: If the file cannot be read, or a non-empty cell is no number.
     """
     if not path.exists():
         return []
@@ -31,15 +31,16 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
             _ = int(row["epoch"]), [float(cell) for cell in row.values() if cell]
         except (KeyError, ValueError) as error:
             raise OutputError(
-                f"row {number} of {path} is not of an epoch ({reason(error)})", remedy=remedy
+                f"row {number} of {path} does not describe an epoch ({reason(error)})",
+                remedy=remedy,
             ) from None
     return rows
 
 
 def standing(dice: float, loss: float) -> tuple[float, float]:
-    """What orders the models of a run: validated mean Dice, and of equals the lower loss.
+    """Sort key of the models of a run: higher mean Dice first, then lower loss.
 
-    Both as the table of epochs has them, so that all who look there find the model that was kept.
+    Both are rounded as in `metrics.csv`, so that the table shows why a model was kept.
 
     >>> standing(0.0, 0.7) > standing(0.0, 0.9)
     True
@@ -49,7 +50,7 @@ def standing(dice: float, loss: float) -> tuple[float, float]:
 
 
 def best_row(rows: Sequence[dict[str, str]]) -> dict[str, str] | None:
-    """Row of the epoch whose model was kept: the first of the highest `standing`."""
+    """Row of the epoch whose model was kept: the first row with the highest `standing`."""
     validated = [row for row in rows if row.get(BEST_SCORE)]
     return max(
         validated,
@@ -69,5 +70,5 @@ def best_scores(rows: Sequence[dict[str, str]]) -> dict[str, float]:
 
 
 def number_in_table(number: float) -> str:
-    """A number as the table has it."""
+    """A number as written in the table."""
     return f"{number:.6g}"

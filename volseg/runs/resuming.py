@@ -1,4 +1,4 @@
-"""Whether a run can be resumed: the same experiment, on the same cases, not yet at its end."""
+"""Check that a run can be resumed: same experiment, same cases, not more epochs than allowed."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ _READABLE = "make their files readable again (see data.data_root), or "
 def recorded(
     run: Path, overrides: Sequence[str] = (), *, by_path: bool = False
 ) -> tuple[ExperimentConfig, DataList]:
-    """Experiment and cases of a run that is to be resumed, as its folder holds them.
+    """Experiment and cases of a run to resume, read from its folder.
 
     Args:
-        run: The folder.
-        overrides: Words `key=value`. Of those that name a data list or its root, the list is read
-            that the config names; else the one in the folder, or in that of its first fold.
-        by_path: The experiment names that list, for other processes, which read it by its config.
+        run: Folder of the run.
+        overrides: Words `key=value`. If a word sets `data.data_list` or `data.data_root`, cases are
+            read from the list of the config, else from the list in the folder or its first fold.
+        by_path: Whether the returned experiment names the list in the folder, for other processes.
 
     Raises:
         CheckpointError: If the folder holds no run.
-        ConfigError, DataListError: If its files cannot be read, or an override is not valid.
+        ConfigError, DataListError: If files of the run cannot be read, or an override is not valid.
     """
     if not (run / CONFIG_FILE).is_file():
         raise CheckpointError(
-            f"{run} holds no run, as it has no {CONFIG_FILE}", remedy="check the path", path=run
+            f"{run} holds no run, since it has no {CONFIG_FILE}", remedy="check the path", path=run
         )
     config = load_config(run / CONFIG_FILE, overrides)
     elsewhere = {"data.data_list", "data.data_root"} & {word.split("=")[0] for word in overrides}
-    # The folder of several folds has a config alone.
+    # The folder of several folds has a config, but no data list.
     lists = (run / DATA_LIST_FILE, *sorted(run.glob(f"fold*/{DATA_LIST_FILE}")))
     kept = next((path for path in lists if path.is_file()), None)
     if elsewhere or kept is None:
@@ -60,14 +60,14 @@ def check_same_experiment(
     """Refuse to resume a run under another config or data list.
 
     Args:
-        run: The folder.
+        run: Folder of the run.
         config: The experiment.
-        data_list: Its cases.
-        marks: Gives the marks of the cases, of which every label map is read, for callers that
-            check several runs of one list.
+        data_list: The cases.
+        marks: Function that returns the marks of the cases, so that several runs of one list can
+            share them, since every label map is read for them; None: they are computed.
 
     Raises:
-        CheckpointError: If an option that decides the result, or a case, is another.
+        CheckpointError: If an option that affects the result, or a case, differs.
     """
     before = dict(_flat(load_config(run / CONFIG_FILE).to_dict()))
     now = dict(_flat(config.to_dict()))
@@ -93,20 +93,20 @@ def check_same_experiment(
         raise CheckpointError(
             f"the run in {run} has trained {trained} epochs, but training.max_epochs is "
             f"{config.training.max_epochs}",
-            remedy=f"give {trained} or more, or start a new run with -o",
+            remedy=f"set it to {trained} or more, or start a new run with -o",
         )
 
 
 def _check_same_images(
     run: Path, data_list: DataList, marks: Callable[[], Mapping[str, str]] | None
 ) -> None:
-    """Refuse cases whose files hold other things than when the run began, are gone or came since.
+    """Refuse cases whose files have changed, disappeared or appeared since the run began.
 
-    The best model is chosen by scores, which compare only over the same cases.
+    The best model is chosen by scores, which are comparable only on the same cases.
     """
     before = read_description(run).get("sources")
     if not isinstance(before, dict):
-        return  # runs of the first versions did not note it
+        return  # runs of the first versions did not record sources
     now = marks() if marks else case_fingerprints(data_list.training)
     others = {name for name in before.keys() & now.keys() if now[name] != before[name]}
     # A case that could not be read when the run began has no mark, and was left out.
@@ -124,26 +124,26 @@ def _check_same_images(
 
 
 def check_same_preprocessing(run: Path, config: ExperimentConfig) -> None:
-    """Refuse to resume on cases that come out otherwise than those the run began with."""
+    """Refuse to resume if preprocessing gives other images than when the run began."""
     digest = config.preprocessing.digest
-    # Runs of the first versions did not note it.
+    # Runs of the first versions did not record the digest.
     if read_description(run).get("preprocessing", digest) != digest:
         raise CheckpointError(
-            f"the run in {run} was begun by a version of volseg that preprocesses otherwise than "
-            "this one",
+            f"the run in {run} was begun by a version of volseg that preprocesses differently from "
+            "this version",
             remedy="resume with that version, or start a new run with -o",
         )
 
 
 def has_ended(run: Path, config: ExperimentConfig) -> bool:
-    """Whether a run came to the end that this config sets."""
+    """Whether a run is finished and has the same limits as this config."""
     if not is_finished(run):
         return False
     return _limits(load_config(run / CONFIG_FILE)) == _limits(config)
 
 
 def _limits(config: ExperimentConfig) -> dict[str, Any]:
-    """Options that, if changed, let a finished run train on."""
+    """Options that let a finished run continue if they change."""
     return {
         option.key: option.value for option in marked(config, Resume) if option.mark is Resume.LIMIT
     }

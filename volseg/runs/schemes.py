@@ -1,4 +1,4 @@
-"""Label schemes of the cases of a run, known before any scan is read."""
+"""Label schemes of the cases of a run, checked before any scan is read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def case_scheme(case: Case, config: ExperimentConfig) -> LabelScheme:
     missing = [region for region in config.labels.regions if region not in scheme.regions]
     if missing:
         raise LabelError(
-            f"labels {scheme.name!r}, which knows no region {missing}, "
+            f"labels {scheme.name!r} have no region {missing}, "
             f"but the config trains {list(config.labels.regions)}",
             remedy="leave the case out of the list",
             case_id=case.case_id,
@@ -30,10 +30,10 @@ def case_scheme(case: Case, config: ExperimentConfig) -> LabelScheme:
 
 
 def check_schemes(cases: Iterable[Case], config: ExperimentConfig) -> None:
-    """Refuse cases of which none has all regions of the config.
+    """Refuse cases if none of them has all regions of the config.
 
     Raises:
-        LabelError: If there are cases, and every scheme of theirs lacks a region.
+        LabelError: If there are cases, and each of their schemes lacks a region.
     """
     schemes: set[str] = set()
     for case in cases:
@@ -44,7 +44,7 @@ def check_schemes(cases: Iterable[Case], config: ExperimentConfig) -> None:
     if schemes:
         raise LabelError(
             f"the cases have labels {', '.join(sorted(schemes))}, but the config trains the "
-            f"regions {', '.join(config.labels.regions)} of labels {config.labels.name}, which "
-            "no case has in full",
+            f"regions {', '.join(config.labels.regions)} of labels {config.labels.name}, and no "
+            "case has all of them",
             remedy=f"use labels={min(schemes)}",
         )

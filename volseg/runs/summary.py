@@ -1,4 +1,4 @@
-"""What a config and the folder of a run hold, as plain data."""
+"""Summaries of a config and of the folder of a run, as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from volseg.runs.metrics_table import best_row, best_scores, read_metrics
 
 
 def config_summary(config: ExperimentConfig) -> dict[str, Any]:
-    """What an experiment is about, in seven entries."""
+    """The main options of an experiment."""
     return {
         "network": config.network.name,
         "labels": config.labels.name,
@@ -25,7 +25,7 @@ def config_summary(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def file_summary(path: Path) -> dict[str, Any]:
-    """As `config_summary`, of a file, and the config as a whole."""
+    """The main options of a config file, and all options as `config`."""
     config = load_config(path)
     return {**config_summary(config), "config": config.to_dict()}
 

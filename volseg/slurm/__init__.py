@@ -1,1 +1,1 @@
-"""Jobs on a cluster: the script and its submission."""
+"""Jobs on a Slurm cluster: the batch script and its submission."""

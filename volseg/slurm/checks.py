@@ -1,4 +1,4 @@
-"""What would make a training fail in its job, after its time in the queue, without torch."""
+"""Checks, without torch, that refuse a job whose training would fail after waiting in the queue."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from volseg.errors import ConfigError, DataListError, ModelError
 
 logger = logging.getLogger(__name__)
 
-# Names of jobs in which Lightning does not look for other processes.
+# Names of jobs in which Lightning ignores the other processes.
 _NO_CLUSTER = ("bash", "interactive")
 
 
 def check_experiment(config: ExperimentConfig, run: Path) -> None:
-    """Refuse options that would fail in the job, or train something else."""
+    """Refuse options that would fail in the job or train something else."""
     if config.slurm.shards is not None:
         raise ConfigError(
-            "shards are for volseg infer", remedy="training is shared out by nodes and gpus"
+            "shards are for volseg infer", remedy="distribute a training with nodes and gpus"
         )
     name = config.slurm.sbatch.get("job-name", run.resolve().name)
     if name in _NO_CLUSTER:
         raise ConfigError(
-            f"a job called {name} would train each process by itself",
+            f"in a job named {name}, each process would train by itself",
             remedy="choose another -o or job-name",
         )
     weights: Path | None = getattr(config.network, "encoder_weights", None)
@@ -33,7 +33,7 @@ def check_experiment(config: ExperimentConfig, run: Path) -> None:
 
 
 def check_files(data_list: DataList) -> None:
-    """Refuse a list of which no case is there, with DataListError; some may be missing."""
+    """Refuse a list without a complete case, with DataListError; warn if some cases lack files."""
     files = {case.case_id: (*case.images, *case.label) for case in data_list.training}
     missing = [case for case, paths in files.items() if not all(map(Path.exists, paths))]
     if not missing:
@@ -41,11 +41,11 @@ def check_files(data_list: DataList) -> None:
     first = next(path for path in files[missing[0]] if not path.exists())
     if len(missing) == len(files):
         raise DataListError(
-            f"no case of data list {data_list.name!r} has all its files, for instance {first} "
+            f"no case of data list {data_list.name!r} has all its files; for instance, {first} "
             "does not exist",
             remedy="check data.data_root",
         )
     logger.warning(
-        "%d of %d cases lack files and will be left out, for instance %s does not exist",
+        "%d of %d cases lack files and will be left out; for instance, %s does not exist",
         *(len(missing), len(files), first),
     )

@@ -12,21 +12,21 @@ from volseg.files.documents import read_bytes
 from volseg.slurm.script import FOLDER
 from volseg.words import reason, shown
 
-#: File with the number of the job, so that no second one writes into the folder.
+#: File with the number of the job, so that no second job writes into the folder.
 JOB = "job_id"
 
 
 def job_of(results: Path) -> tuple[str, str] | None:
-    """Number and state, as `running`, of the last job for a folder; None if it never had one.
+    """Number and state, such as `running`, of the last job for a folder; None without a job.
 
-    The state of a job that is not in the queue any more is empty.
+    The state is empty if the job is no longer in the queue.
     """
     if not (results / FOLDER / JOB).is_file():
         return None
     job = _job_number(results / FOLDER / JOB)
     if shutil.which("squeue") is None:
         return job, ""
-    # squeue fails for a job that it has forgotten.
+    # squeue fails for a job that is no longer known.
     done = subprocess.run(
         ["squeue", "--noheader", f"--jobs={job}", "--format=%T"],
         capture_output=True,
@@ -45,7 +45,7 @@ def _job_number(file: Path) -> str:
         ) from None
     if not re.fullmatch("[0-9]+", job):
         raise OutputError(
-            f"{file} holds {shown(job)}, which is no number of a job", remedy="remove it", path=file
+            f"{file} holds {shown(job)}, which is not a job number", remedy="remove it", path=file
         )
     return job
 
@@ -56,5 +56,5 @@ def check_queue(results: Path) -> None:
     if state:
         raise OutputError(
             f"job {job} for {results} is {state}",
-            remedy=f"wait for its end, or end it with scancel {job}, or choose another -o",
+            remedy=f"wait until it ends, cancel it with scancel {job}, or choose another -o",
         )

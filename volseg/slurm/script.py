@@ -1,11 +1,11 @@
-"""Batch scripts for SLURM, to be read by people: one that trains, one that segments.
+"""Batch scripts for SLURM, readable for users: one that trains, one that segments.
 
-The script ends as the program does, or gives the job back to the queue, so that it goes on later:
+After volseg has ended, the script ends with its exit code or requeues the job, which then resumes:
 
     0          done
-    2, 3, 130  an error of the user, cases that failed, an interrupt: again would be the same
-    75         stopped in good order by a signal: back into the queue
-    others     something broke, a process, a node, the memory: back into the queue, a few times
+    2, 3, 130  an error of the user, failed cases, an interrupt: ends, since a retry would not help
+    75         stopped by a signal with everything saved: requeued
+    others     a process, a node or the memory failed: requeued, a few times
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from volseg.errors import ConfigError
 from volseg.files.writing import CONFIG_FILE
 from volseg.words import shown
 
-#: Folder of the script and the logs in that of the results.
+#: Folder of script and logs within the folder of the results.
 FOLDER, SCRIPT = "slurm", "job.sh"
 
 _SIGNAL = "USR1@120"
@@ -30,18 +30,18 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _TASK = "$SLURM_ARRAY_TASK_ID"
 
 _RESUME = """\
-# All processes must resume from one checkpoint, so it is looked up here, once.
+# All processes must resume or none, so the checkpoint is looked up once, here.
 resume=()
 checkpoints=("$run"/checkpoints/*.ckpt)
 if [[ -e ${checkpoints[0]} ]]; then resume=(--resume); fi
 
-# A process that dies takes the others along, which would wait for it for ever.
+# If a process dies, srun ends the others, which would wait for it forever.
 """
 
 _CASES = """\
 code=$?
 
-# end REASON: the job does not come back
+# end REASON: the job is not requeued
 end() {
   echo "volseg: job $job ends here: $1"
   rm -f "$failures"
@@ -53,12 +53,12 @@ case $code in
   0) end "done" ;;
   2 | 3 | 130) end "code $code" ;; # an error of the user, cases that failed, an interrupt
   75) reason="stopped in good order" ;; # by a signal, with everything saved
-  *) # Something broke: a process, a node, the memory. A bug would break again: count.
+  *) # A process, a node or the memory failed. Failures are counted, since a bug fails every time.
     if [[ -f $failures ]]; then count=$(<"$failures"); fi
 """
 _PROGRESS = """\
     for checkpoint in "$run"/checkpoints/*.ckpt; do
-      if [[ $checkpoint -nt $failures ]]; then count=0; fi # it got on in between
+      if [[ $checkpoint -nt $failures ]]; then count=0; fi # progress since the last failure
     done
 """
 _RESTART = """\
@@ -69,7 +69,7 @@ echo "$count" >"$failures"
 
 if ((count > max_failures)); then end "$reason (max_failures)"; fi
 if ((restarts >= max_requeues)); then end "$reason, after $restarts restarts (max_requeues)"; fi
-# A job that somebody cancels must not come back.
+# A cancelled job must not be requeued.
 if [[ $(squeue --noheader --jobs "$job" --format %T) == C* ]]; then end "cancelled"; fi
 echo "volseg: $reason, job $job goes back into the queue (restart $((restarts + 1)))"
 scontrol requeue "$job" || end "not taken back by the queue"
@@ -80,17 +80,17 @@ exit "$code"
 def fit_script(
     options: SlurmConfig, run: Path, *, cpus: int, words: Sequence[str], folds: Sequence[int] = ()
 ) -> str:
-    """Script that trains into the folder `run`, or each fold into a folder of its own in it.
+    """Script that trains into the folder `run`, or each fold into a subfolder of `run`.
 
     Args:
-        options: What the job asks for.
-        run: Folder of the run, or of the folds; relative to the current folder, or not.
-        cpus: Cores a process.
+        options: Resources of the job.
+        run: Folder of the run or of the folds, absolute or relative to the current folder.
+        cpus: Cores per process.
         words: Options of the config for this job, as `key=value`.
-        folds: Folds of a job array; none for one run.
+        folds: Folds of a job array; empty for a single run.
 
     Raises:
-        ConfigError: If a path or an option holds a new line, which would begin a command.
+        ConfigError: If a path or an option holds a line break, which would start a new command.
     """
     _check_lines([run, run.resolve(), Path.cwd(), *words])
     place = f"{shlex.quote(str(run))}/fold{_TASK}" if folds else shlex.quote(str(run))
@@ -110,9 +110,9 @@ def infer_script(
     """Script of a job array whose tasks share the cases of `volseg infer`.
 
     Args:
-        options: What each task asks for.
+        options: Resources of each task.
         output: Folder of the results.
-        cpus: Cores a task.
+        cpus: Cores per task.
         words: Arguments of `volseg infer`, without `--shard`.
         shards: Number of tasks.
 
@@ -129,8 +129,8 @@ def _check_lines(texts: Iterable[str | Path]) -> None:
     for text in map(str, texts):
         if _CONTROL.search(text):
             raise ConfigError(
-                f"{shown(text)} holds a new line or another character that cannot stand in a job "
-                "script",
+                f"{shown(text)} holds a line break or another character that is not allowed in a "
+                "job script",
                 remedy="rename it",
             )
 
@@ -138,13 +138,13 @@ def _check_lines(texts: Iterable[str | Path]) -> None:
 def log_pattern(options: SlurmConfig, folder: Path, *, array: bool) -> str:
     """Path of the log with the placeholders of sbatch."""
     given = options.sbatch.get("output")
-    # A % in the name of a folder is not one of them.
+    # A % in the name of a folder is no placeholder.
     home = str(folder).replace("%", "%%")
     return str(given) if given else f"{home}/{'%A_%a' if array else '%j'}.log"
 
 
 def _start(options: SlurmConfig, results: Path, cpus: int, array: str) -> str:
-    """What the job asks for, the lines of the site, and what the end of the script needs."""
+    """Beginning of a script: resources, setup lines, and variables for the end of the script."""
     ours: dict[str, str | int | bool | None] = {
         "job-name": results.resolve().name,
         "nodes": options.nodes,
@@ -171,7 +171,7 @@ def _start(options: SlurmConfig, results: Path, cpus: int, array: str) -> str:
         "",
         *([*options.setup, ""] if options.setup else []),
         f"job={'${SLURM_ARRAY_JOB_ID}_' + _TASK if array else '$SLURM_JOB_ID'}",
-        f"failures={shlex.quote(str(folder))}/failures-$job # how many in a row",
+        f"failures={shlex.quote(str(folder))}/failures-$job # number of failures in a row",
         "restarts=${SLURM_RESTART_COUNT:-0}",
         f"max_requeues={options.max_requeues}",
         f"max_failures={options.max_failures}",
@@ -180,7 +180,7 @@ def _start(options: SlurmConfig, results: Path, cpus: int, array: str) -> str:
 
 
 def _directive(name: str, value: str | int | bool) -> str:
-    """A line for sbatch."""
+    """A line `#SBATCH --name=value`."""
     if value is True:
         return f"#SBATCH --{name}"
     text = str(value)
@@ -190,10 +190,10 @@ def _directive(name: str, value: str | int | bool) -> str:
 
 
 def _call(options: SlurmConfig, srun: str, arguments: Sequence[str]) -> str:
-    """The call of volseg, a line for each part.
+    """The call of volseg, with one argument group per line.
 
-    Through srun even where it is a single process: the signal before the time limit goes to steps
-    alone. srun does not take the cores of a process over from the job.
+    Even a single process is started by srun, since only job steps get the signal before the time
+    limit. `--cpus-per-task` is repeated, since srun does not inherit it from the job.
     """
     command = options.command or f"{shlex.quote(sys.executable)} -m volseg"
     first = f'srun {srun}--cpus-per-task="$SLURM_CPUS_PER_TASK"'

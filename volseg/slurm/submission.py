@@ -1,4 +1,4 @@
-"""Work for a SLURM cluster: checked, written as a script, given to sbatch."""
+"""Submission of jobs to a SLURM cluster: checks, the script, and the call of sbatch."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ logger = logging.getLogger(__name__)
 
 
 _CPUS = 8
-# Options of infer that make no sense in a job.
+# Options of infer that cannot be used in a job.
 _NOT_IN_JOBS = {
-    "--overwrite": "a job that comes back would do all cases again; choose another -o",
-    "--shard": "the cases are shared out by shards=N; leave out --shard",
+    "--overwrite": "a requeued job would segment all cases again; choose another -o",
+    "--shard": "shards=N distributes the cases; leave out --shard",
 }
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A job, or what would be one.
+    """A submitted job, or the result of a dry run.
 
     Attributes:
         script: Text of the script.
-        path: Where it is written.
-        log: Log of the job, of an array a pattern for the shell; after a dry run that of sbatch.
+        path: File of the script.
+        log: Log of the job, for an array a shell pattern; after a dry run the pattern of sbatch.
         job: Number of the job; None after a dry run.
     """
 
@@ -59,24 +59,24 @@ def submit_fit(
     resume: bool = False,
     dry_run: bool = False,
 ) -> Submission:
-    """Submit a training, or with `folds` a job array with a task for each.
+    """Submit a training, or with `folds` a job array with a task for each fold.
 
-    What would make it fail after its time in the queue is refused now, without torch.
+    Errors that would end the job after its time in the queue are raised now, without torch.
 
     Args:
-        config: The experiment; its section `slurm` says what the job asks for.
+        config: The experiment; its section `slurm` holds the resources of the job.
         run: Folder of the run, or of the folds.
-        folds: None: one run; else `all`, or numbers as `0,2`.
-        resume: Go on with the run; finished folds are left out.
-        dry_run: Write and submit nothing.
+        folds: None: a single run; else `all`, or numbers such as `0,2`.
+        resume: Whether to resume the run; finished folds are left out.
+        dry_run: Whether to write and submit nothing.
 
     Raises:
         ConfigError: If an option does not fit, or sbatch refuses the job.
         DataListError: If the data list cannot be used, or a fold has no cases.
-        CheckpointError: If there is nothing to resume, or it was another experiment.
+        CheckpointError: If there is nothing to resume, or the run has another experiment.
         ModelError: If the weights for the encoder do not exist.
         OutputError: If the folder holds a run already or cannot be written, a job for it is in
-            the queue, or there is no sbatch.
+            the queue, or sbatch is not installed.
     """
     check_experiment(config, run)
     options = config.slurm
@@ -99,7 +99,7 @@ def submit_fit(
         for option in marked(config, SetByJob)
     ]
     if not options.gpus and config.training.accelerator == "auto":
-        # On a node with GPUs that the job did not ask for, auto would take them.
+        # On a node with GPUs that the job did not request, auto would use them.
         words.append("training.accelerator=cpu")
     workers = config.data.workers
     cpus = options.cpus or (_CPUS if workers is None else workers + 1)
@@ -115,8 +115,8 @@ class InferCall:
         scans: Folder of cases, one case, or a data list.
         models: Model files or run folders.
         output: Folder for the results.
-        fold: Only this fold of the data list.
-        data_root: Folder that the paths of the data list start from.
+        fold: Fold of the data list; None: all cases.
+        data_root: Folder that paths of the data list are relative to; None: as in the list.
         words: Further arguments, without `--shard`.
     """
 
@@ -143,20 +143,20 @@ def submit_infer(call: InferCall, options: SlurmConfig, *, dry_run: bool = False
     """Submit a segmentation as a job array whose tasks share the cases.
 
     Args:
-        call: What to segment, and how.
-        options: What each task asks for, and `shards`, their number.
-        dry_run: Write and submit nothing.
+        call: The call of `volseg infer`.
+        options: Resources of each task, and `shards`, the number of tasks.
+        dry_run: Whether to write and submit nothing.
 
     Raises:
         ConfigError: If an option does not fit, a path is missing, or sbatch refuses the job.
         DataListError: If the data list cannot be used.
         OutputError: If the folder cannot be written or lies among the scans, a job for it is in the
-            queue, or there is no sbatch.
+            queue, or sbatch is not installed.
     """
     _check_infer(call, options)
     words = call.arguments()
     if not options.gpus:
-        # On a node with GPUs that the job did not ask for, auto would take them.
+        # On a node with GPUs that the job did not request, auto would use them.
         words = ["--device=cpu" if word == "--device=auto" else word for word in words]
     cpus, shards = options.cpus or _CPUS, options.shards or 1
     script = infer_script(options, call.output, cpus=cpus, words=words, shards=shards)
@@ -164,12 +164,12 @@ def submit_infer(call: InferCall, options: SlurmConfig, *, dry_run: bool = False
 
 
 def _check_infer(call: InferCall, options: SlurmConfig) -> None:
-    """Refuse what would make every task fail, as far as it can be told without torch."""
+    """Refuse a call in which every task would fail, as far as known without torch."""
     if options.nodes > 1 or options.processes > 1:
         raise ConfigError(
-            f"nodes {options.nodes} and {options.processes} processes a node, but a task of infer "
-            "is one process with one GPU",
-            remedy="share the cases out with shards=N",
+            f"nodes is {options.nodes}, with {options.processes} processes per node, but a task of "
+            "infer is one process with one GPU",
+            remedy="distribute the cases with shards=N",
         )
     for word, why in _NOT_IN_JOBS.items():
         if any(each.partition("=")[0] == word for each in call.words):
@@ -180,7 +180,7 @@ def _check_infer(call: InferCall, options: SlurmConfig) -> None:
     for model in call.models:
         if model.is_dir() and not (model / MODEL_FILE).is_file():
             raise ConfigError(
-                f"{model} holds no {MODEL_FILE}", remedy="give a run that has one", path=model
+                f"{model} holds no {MODEL_FILE}", remedy="give a run with a model", path=model
             )
     if (options.shards or 1) > 1:
         check_outside_scans(call.scans, call.output)
