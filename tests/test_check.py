@@ -160,7 +160,7 @@ def test_a_channel_that_is_constant_is_found_when_cases_are_tried(config):
     assert any("constant" in problem and case in problem for problem in problems)
 
 
-def test_every_case_without_a_channel_is_named(config):
+def test_cases_with_the_same_problem_share_a_row(config):
     path = config.parent / "list.json"
     content = json.loads(path.read_text())
     for case in content["training"][1:]:
@@ -170,10 +170,10 @@ def test_every_case_without_a_channel_is_named(config):
 
     problems = check(config).problems
 
-    assert sorted(problems) == [
-        f"case {case['case_id']}: no t1c, but only t1n t2w t2f; add the missing image"
-        for case in content["training"][1:]
-    ]
+    first = content["training"][1]["case_id"]
+    assert problems == (
+        f"3 cases, such as {first}: no t1c, but only t1n t2w t2f; add the missing image",
+    )
 
 
 def test_a_4d_file_with_too_few_volumes_is_named(config):
@@ -289,8 +289,11 @@ def notes(config: Path, *words: str) -> list[str]:
 def test_regions_that_no_label_map_shows_are_noted(config):
     empty_labels(config, (3,))
 
-    said = "ET in none of 4 label maps that were read: if no other shows it, nothing of it can be"
-    assert check(config).warnings == (f"{said} learned",)
+    said = (
+        "ET in none of 4 label maps that were read: if no other label map has it, the network "
+        "cannot learn it"
+    )
+    assert check(config).warnings == (said,)
     done = CliRunner().invoke(app, ["check", str(config)])
     assert done.exit_code == 0
     assert said in " ".join(done.output.split())

@@ -268,7 +268,7 @@ def test_a_data_list_that_is_named_when_a_run_is_resumed_is_read(stand_in, exper
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["r"], "r is a folder, but a config (.yaml) is expected; if it is that of a run, resume"),
+        (["r"], "r is a folder, but a config (.yaml) is expected; if it is a run folder, resume"),
         (
             ["--resume", "r", "-o", "s"],
             "--resume r writes into that folder, but -o is s; leave out",
@@ -311,7 +311,7 @@ def test_a_stopped_infer_says_so_in_its_exit_code_on_any_rank(stand_in, monkeypa
     result = run("infer", "scans", "-m", "run", "-o", "out")
 
     assert result.exit_code == 75
-    assert "Stopped by a signal: the same command does the rest" in result.output
+    assert "Stopped by a signal: the same command segments the remaining cases" in result.output
 
 
 def test_infer_leaves_to_the_model_what_is_not_said(stand_in):
@@ -507,6 +507,9 @@ def test_evaluate_of_every_case_says_nothing_of_missing_ones(stand_in):
 
     assert result.exit_code == 0
     assert "as worst" not in result.stdout
+    assert result.stdout.endswith(
+        "Next, to compare with other runs:\n  volseg compare s RUN -o comparison\n"
+    )
 
 
 def test_demo_shows_its_steps_its_scores_and_its_picture(monkeypatch):
@@ -522,7 +525,7 @@ def test_demo_shows_its_steps_its_scores_and_its_picture(monkeypatch):
     assert re.search(r"WT +┃ TC", output)
     assert re.search(r"0.900 +│ 0.800", output)
     assert "Picture: here/demo.png" in output
-    assert output.endswith("with scans of your own:\n  volseg split FOLDER -o list.json\n")
+    assert output.endswith("with your own scans:\n  volseg split FOLDER -o list.json\n")
 
 
 def test_info_is_read_by_people_and_by_programs(stand_in):

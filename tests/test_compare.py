@@ -889,6 +889,9 @@ def test_the_command_prints_the_table_the_tests_and_the_notes(run, tmp_path):
     assert re.search(r"WT +│ one - two +│ \+0.300 +│ 0.0625 +│ 0.0625", result.stdout)
     assert "5 patients: p cannot fall below 0.0625." in result.stdout
     assert f"Comparison: {tmp_path / 'out' / 'comparison.md'}" in result.stdout
+    assert result.stdout.endswith(
+        "Next, to segment scans with the best run:\n  volseg infer SCANS -m RUN -o results\n"
+    )
 
 
 def test_words_with_an_equals_sign_are_options_unless_they_are_folders(monkeypatch, run, tmp_path):

@@ -58,8 +58,9 @@ def test_a_folder_of_scans_is_split_and_trained_on_with_a_default_config(scans, 
     written = scans.parent / "runs/scans.yaml"
     assert load_config(written).training.max_epochs == 300
     assert "Data list: runs/scans.json" in result.stdout
-    assert "Config: runs/scans.yaml; change it, and train with: volseg fit runs/scans.yaml" in (
-        result.stdout
+    assert (
+        "Config: runs/scans.yaml; to train with another config, edit it: volseg fit runs/scans.yaml"
+        in (result.stdout)
     )
 
 

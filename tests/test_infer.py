@@ -1268,7 +1268,7 @@ def test_progress_is_told(scans, model, output, caplog):
     with caplog.at_level(logging.INFO):
         run(scans, model, output)
 
-    assert "3 cases already there and kept" in caplog.text
+    assert "3 cases segmented before and kept" in caplog.text
     assert "writing label scheme brats2021 (1 NCR, 2 ED, 4 ET)" in caplog.text
 
 

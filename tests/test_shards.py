@@ -261,7 +261,7 @@ def test_more_shards_than_cases_are_no_mistake(five, model, output, of_one, capl
         empty = run(five, model, output, shard="7/7")
 
     assert (empty.done, empty.kept, empty.failures) == ((), (), {})
-    assert "shard 7/7 has no case: only 5 cases found" in caplog.text
+    assert "shard 7/7 has no case: found only 5 cases" in caplog.text
     assert read_manifests(output)[0].is_finished
     for number in range(1, 7):
         run(five, model, output, shard=f"{number}/7")

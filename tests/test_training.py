@@ -660,7 +660,7 @@ def test_resuming_a_finished_run_changes_nothing_and_says_so(run, experiment, ca
         result = fit(experiment, run, resume=True)
 
     assert caplog.messages[-1] == (
-        "this run is finished (2 of 2 epochs): nothing was trained; "
+        "this run is finished (2 of 2 epochs), so nothing was trained; "
         f"to train longer: volseg fit --resume {run} training.max_epochs=N"
     )
     assert not any("Dice" in message for message in caplog.messages)

@@ -1,7 +1,7 @@
-"""volseg: segmentation of brain tumours in MRI, in 3D and slice by slice: from scans to scores.
+"""volseg: segmentation of brain tumours in MRI, in 3D or slice by slice, from scans to scores.
 
-Everything public is an attribute of this package, which is imported when it is first asked for:
-`import volseg` alone loads no library.
+Every public name is an attribute of this package and imported on first access, so `import volseg`
+alone loads no library.
 
     >>> import volseg
     >>> config = volseg.load_config("configs/brats_unet.yaml")  # doctest: +SKIP
@@ -16,7 +16,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 DISCLAIMER = "For research only, not for clinical use."
 
-# As `typing` has it, whose import takes as long as all else until Ctrl-C can be handled.
+# Same as `typing.TYPE_CHECKING`; importing `typing` would delay the handling of Ctrl-C.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from volseg.cases.case import Case as Case
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from volseg.transforms.map_transforms import LoadCased as LoadCased
     from volseg.transforms.map_transforms import PreprocessCased as PreprocessCased
 
-#: Module of each public name; a test compares it with the imports above, which type checkers read.
+#: Module of each public name; a test compares it with the imports above for type checkers.
 _MODULES = {
     "fit": "volseg.tasks.fit",
     "infer": "volseg.tasks.infer",

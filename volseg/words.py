@@ -64,6 +64,23 @@ def _numbered(names: Sequence[str], what: str) -> str:
     return f"{len(names)} {what}s: {', '.join(names[:_LISTED])}{more}"
 
 
+def case_problems(reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """A sentence for each reason in `(case_id, reason)`; cases that share a reason are counted.
+
+    >>> case_problems([("a", "no t1c"), ("b", "empty"), ("c", "no t1c")])
+    ['2 cases, such as a: no t1c', 'case b: empty']
+    """
+    cases: dict[str, list[str]] = {}
+    for case_id, reason in reasons:
+        cases.setdefault(reason, []).append(case_id)
+    return [
+        f"case {found[0]}: {reason}"
+        if len(found) == 1
+        else f"{len(found)} cases, such as {found[0]}: {reason}"
+        for reason, found in cases.items()
+    ]
+
+
 def cases_in_words(number: int) -> str:
     """A number of cases.
 

@@ -1,9 +1,10 @@
-"""The command line: words become the arguments of a task, its result becomes tables.
+"""The command line: converts words to arguments of a task, and its result to tables.
 
-One file a command. Nothing heavy is imported at the top, so that `volseg --help` answers at once.
+Each command has a module. Heavy libraries are imported within functions, so that `volseg --help`
+is fast.
 """
 
-# Each adds its command to the app; in the order in which `volseg --help` lists them.
+# Each module adds its command to the app, in the order of `volseg --help`.
 from volseg.cli import demo, split, check, fit, evaluate, compare, infer, info  # noqa: F401, I001
 from volseg.cli.app import app
 

@@ -1,4 +1,4 @@
-"""The command `volseg`: its groups, exit codes, and the arguments that several commands share."""
+"""The command `volseg`: its panels of commands, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from volseg.words import grouped
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_SOME_FAILED = 3
-#: What each exit code means; the page of the documentation follows from it.
+#: Meaning of each exit code; the page of the documentation is generated from it.
 EXIT_CODES: Mapping[int, str] = {
     0: "everything was done",
     EXIT_FAILED: "one of several processes failed or was killed, as with 137 and 143; "
     "`fit --resume RUN` resumes from the last epoch",
     EXIT_USER_ERROR: "nothing was done, or a training ended because of its own numbers: one line "
-    "says what was found, what was expected and what helps",
+    "holds the value found, the value expected and the remedy",
     EXIT_SOME_FAILED: "some cases failed, were found but cannot be used, or have no prediction to "
-    "score; each is named, and all others are done",
+    "score; each of them is named, and all other cases are done",
     signals.EXIT_STOPPED: "stopped by SIGTERM or SIGUSR1 with everything saved; the same command "
     "(`fit --resume RUN`) does the rest",
     signals.EXIT_INTERRUPTED: "stopped by Ctrl-C, in the same way; `split`, `check` and other "
@@ -38,7 +38,7 @@ EXIT_CODES: Mapping[int, str] = {
 
 
 class _Command(TyperCommand):
-    """Says what to write instead of an option that does not exist."""
+    """Command that suggests an option for an option that does not exist."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = list(args)  # typer empties it
@@ -52,10 +52,10 @@ class _Command(TyperCommand):
 
 
 class _Commands(TyperGroup):
-    """Turns an error that the user can repair into one line and an exit code."""
+    """Group that turns an error that the user can repair into one line and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """As click's, also where the help or the version cannot be written."""
+        """Run the command line; a full disk under help or version is an error of the user."""
         try:
             with written(sys.stdout):
                 return super().main(*args, **kwargs)
@@ -79,10 +79,10 @@ class _Commands(TyperGroup):
             complain(str(error))
             raise typer.Exit(EXIT_FAILED) from None
         except signals.Stopped as stop:
-            # The others end in peace: what started them takes another code for a failure.
+            # Other ranks end with 0, since their launcher takes any other code for a failure.
             if ranks.rank() > 0:
                 raise typer.Exit from None
-            # In a job, its script tells how it goes on.
+            # In a job, the script writes how the job continues.
             if "SLURM_JOB_ID" not in os.environ:
                 put(visible(str(stop)), sys.stderr)
             raise typer.Exit(signals.exit_code()) from None
@@ -96,7 +96,7 @@ app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    # A traceback is for us: the plain one can be pasted into a report.
+    # A traceback is a bug; the plain form can be pasted into a report.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=DISCLAIMER,
@@ -141,7 +141,7 @@ def volseg(
 
 
 def complain(sentence: str) -> None:
-    """Print an error on stderr; of several processes, each its own."""
+    """Print an error on stderr, with the rank if it is above 0."""
     where = f" on rank {ranks.rank()}" * (ranks.rank() > 0)
     put(f"Error{where}: {visible(sentence)}", sys.stderr)
 
@@ -149,7 +149,7 @@ def complain(sentence: str) -> None:
 def fail_if_some_failed(
     failures: Mapping[str, str] | Iterable[tuple[str, str]], what: str = "case"
 ) -> None:
-    """Name each case or run that failed with its reason, if there is one, and exit with 3."""
+    """If there are failures, name each case or run with its reason, and exit with 3."""
     named = list(failures.items() if isinstance(failures, Mapping) else failures)
     if named:
         print_table("Failed", (what, "reason"), grouped(named, what))

@@ -17,8 +17,8 @@ def check(config: Config, overrides: Overrides = None) -> None:
     """Try an experiment before its training waits in a queue.
 
     Reads the config, the header of every scan, some label maps and one batch,
-    trains a few steps, and reports shapes, memory, time and all problems at
-    once.
+    trains a few steps, and reports shapes, memory, time and all problems.
+    Cases with the same problem are counted in one line.
 
     Example:
       volseg check configs/brats_unet.yaml data.data_root=FOLDER

@@ -9,6 +9,7 @@ import typer
 
 from volseg import signals
 from volseg.cli.app import TRAIN, command, fail_if_some_failed
+from volseg.cli.next_steps import RUN, SCANS, line, next_steps
 from volseg.cli.tables import number, print_table, say
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def compare(
     result = run_compare(paths, output, overrides)
     print_comparison(result)
     fail_if_some_failed(result.failures, "run")
+    segment = line("volseg", "infer", SCANS, "-m", RUN, "-o", "results")
+    next_steps({"segment scans with the best run": [segment]})
 
 
 def print_comparison(result: CompareResult) -> None:

@@ -21,7 +21,7 @@ def demo(
     """Run all steps on synthetic scans, in minutes, without a GPU.
 
     Makes phantoms in BraTS layout, splits, trains, segments and scores them,
-    and prints the command of each step, to be repeated on real scans.
+    and prints the command of each step, which works on real scans too.
 
     Example:
       volseg demo -o demo
@@ -32,4 +32,4 @@ def demo(
     print_table("Mean Dice", result.dice, [[number(dice, 3) for dice in result.dice.values()]])
     say(f"Picture: {result.picture}")
     of_your_own = line("volseg", "split", FOLDER, "-o", "list.json")
-    next_steps({"begin with scans of your own": [of_your_own]})
+    next_steps({"begin with your own scans": [of_your_own]})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, fail_if_some_failed
+from volseg.cli.next_steps import RUN, line, next_steps
 from volseg.cli.options import DataRoot, Fold
 from volseg.cli.tables import print_table, say
 from volseg.words import cases_in_words
@@ -94,6 +95,8 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
     fail_if_some_failed(result.failures)
     if result.missing:
         raise typer.Exit(EXIT_SOME_FAILED)
+    compare = line("volseg", "compare", output, RUN, "-o", "comparison")
+    next_steps({"compare with other runs": [compare]})
 
 
 def print_scores(result: EvaluateResult, *, cases: bool | None = None) -> None:

@@ -28,7 +28,7 @@ def fit(
         Path,
         typer.Argument(
             metavar="CONFIG|FOLDER|RUN",
-            help="Experiment, a YAML file; or a folder of scans; with --resume a run folder.",
+            help="YAML file of an experiment, or a folder of scans; with --resume a run folder.",
         ),
     ],
     overrides: Overrides = None,
@@ -52,22 +52,22 @@ def fit(
     slurm: Slurm = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train a network; the best model on the validation fold is kept.
+    """Train a network and keep the best model on the validation fold.
 
-    Watch it with:  tensorboard --logdir runs
+    Watch the training with:  tensorboard --logdir runs
 
     On a cluster, --slurm writes a batch script into the run folder and submits
     it. The job is requeued until the training is finished. The section slurm
     of the config holds the defaults.
 
-    With --folds, the folds are trained one after the other; with --slurm too,
-    as tasks of a job array, max_parallel at a time. With --resume, finished
-    folds are kept.
+    With --folds, the folds are trained one after another; with --folds and
+    --slurm, as tasks of a job array, max_parallel at a time. With --resume,
+    finished folds are kept.
 
-    A folder of scans is split into folds, as volseg split does, and trained on
-    with a default config; data list and config lie beside the run.
+    A folder of scans is split into folds, as by volseg split, and used for a
+    training with a default config; data list and config lie beside the run.
 
-    A run that was stopped, by Ctrl-C or a signal, is resumed from its folder,
+    A run that was stopped by Ctrl-C or a signal is resumed from its folder,
     which holds its config and data list.
 
     Examples:
@@ -116,12 +116,12 @@ def _config_of_scans(scans: Path, run: Path, overrides: Sequence[str]) -> tuple[
     if found is None:
         return config, 0
     print_split(found)
-    say(f"Config: {config}; change it, and train with: {line('volseg', 'fit', config)}")
+    say(f"Config: {config}; to train with another config, edit it: {line('volseg', 'fit', config)}")
     return config, len(found.finding.lost)
 
 
 def _print_files(result: FitResult) -> None:
-    """The files of a run, and what to do with its model."""
+    """Print the files of a run and the next steps."""
     for name, file in (("Curves", CURVES_FILE), ("Samples", SAMPLES_FILE)):
         if (result.run / file).is_file():
             say(f"{name}: {result.run / file}")
@@ -137,7 +137,7 @@ def _print_files(result: FitResult) -> None:
 def _experiment(
     given: Path, output: Path | None, overrides: list[str], *, resume: bool, by_path: bool
 ) -> tuple[Path, ExperimentConfig, DataList | None]:
-    """Run folder, experiment and, of a run that is resumed from its folder alone, its cases."""
+    """Run folder, experiment, and the cases if a run is resumed from its folder."""
     from volseg.config import load_config
     from volseg.errors import ConfigError
     from volseg.runs.resuming import recorded
@@ -147,7 +147,7 @@ def _experiment(
     if not resume:
         raise ConfigError(
             f"{given} is a folder, but a config (.yaml) is expected",
-            remedy=f"if it is that of a run, resume it with: {resume_command(given)}",
+            remedy=f"if it is a run folder, resume the run with: {resume_command(given)}",
             path=given,
         )
     if output is not None and output.resolve() != given.resolve():

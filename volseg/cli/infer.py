@@ -28,7 +28,7 @@ from volseg.errors import ConfigError
 if TYPE_CHECKING:
     from volseg.tasks.infer import InferResult
 
-# Of cases that failed, named at the end.
+# Number of failed cases that are named at the end.
 _NAMES = 20
 
 Channel = Annotated[
@@ -42,7 +42,10 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     models: Annotated[
         list[Path],
         typer.Option(
-            "-m", "--model", metavar="MODEL", help="Model file or run folder; several are averaged."
+            "-m",
+            "--model",
+            metavar="MODEL",
+            help="Model file or run folder; several models are averaged.",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the label maps.")],
@@ -72,7 +75,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         typer.Option(
             "--image",
             metavar="CHANNEL=FILE",
-            help="Image of any channel of one case; or CHANNEL,CHANNEL,...=FILE, a 4D file.",
+            help="Image of any channel of one case; or CHANNEL,CHANNEL,...=FILE for a 4D file.",
             show_default=False,
         ),
     ] = None,
@@ -117,7 +120,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Segment share K of N of the cases, such as 2/8; other processes do the rest.",
+            help="Segment share K of N of the cases, such as 2/8; other processes do the others.",
             show_default="every case",
         ),
     ] = None,
@@ -126,20 +129,20 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
 ) -> None:
     """Segment scans, each result on the grid of its input.
 
-    2D images get a mask each, named like the image: in a folder for each case,
-    or in the output folder if each case is a single image. The mask of a JPEG
-    is a PNG.
+    Each 2D image gets a mask with the name of the image: in a folder for each
+    case, or in the output folder if each case is a single image. The mask of a
+    JPEG is a PNG.
 
-    A case that fails is named, and the next is segmented; the exit code is
-    then 3. Results that exist are kept, so that a stopped run is resumed when
-    called again, with --overwrite too. Those of images that have changed are
-    made again; those of another patient of the same name, of other models or
+    If a case fails, it is named and the next case is segmented; the exit code
+    is then 3. Existing results are kept, so the same command resumes a stopped
+    run, also with --overwrite. Results of changed images are made again;
+    results of another patient with the same name, of other models or of other
     options are refused.
 
     N processes share the cases with --shard 1/N to --shard N/N, at the same
     time or in turn, on any machines that write to the same folder. The result
-    is that of one process. On a cluster, --slurm shards=N makes a job array of
-    them, its script and logs in the folder slurm of the output.
+    is the same as from one process. On a cluster, --slurm shards=N submits a
+    job array; its script and logs are in the folder slurm of the output.
 
     Examples:
       volseg infer scans -m runs/brats_unet -o results
@@ -160,7 +163,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     if slurm is not None:
         if not isinstance(given, Path):
             raise ConfigError(
-                "--slurm shares the cases of a folder, but the files of one are given"
+                "--slurm shares the cases of a folder, but the files of a single case are given"
             )
         flags = {"--probabilities": probabilities, "--overwrite": overwrite}
         named = {"--device": device, "--labels": labels, "--shard": shard}
@@ -197,7 +200,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     result = run_infer(given, models, output, options, stop=lambda: signals.received() is not None)
     _print_result(result, output)
     if result.stopped:
-        say("Stopped by a signal: the same command does the rest")
+        say("Stopped by a signal: the same command segments the remaining cases")
         raise typer.Exit(signals.exit_code())
     if result.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -205,7 +208,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
 
 
 def _images(images: dict[str, Path], listed: Sequence[str]) -> dict[str, Path]:
-    """The image of each channel that an option names."""
+    """The image of each channel, from `images` and from words `CHANNEL=FILE`."""
     for word in listed:
         channel, equals, file = word.partition("=")
         if not (channel and equals and file):
@@ -220,7 +223,7 @@ def _images(images: dict[str, Path], listed: Sequence[str]) -> dict[str, Path]:
 
 
 def _scans(scans: Path | None, images: Mapping[str, Path]) -> Path | Mapping[str, Path]:
-    """What is to be segmented: a folder, a list or a file, or the images of one case."""
+    """The input: a folder, a list or a file, or the images of one case by channel."""
     if scans is not None and images:
         raise ConfigError(
             f"{scans} is given, and so are the images of a case, {', '.join(images)}",
@@ -241,14 +244,14 @@ def _print_result(result: InferResult, output: Path) -> None:
     failed = f", {len(result.failures)} failed" if result.failures else ""
     say(f"{done} segmented{failed}; results and {result.manifest.name} are in {output}")
     if result.failures and not result.stopped:
-        # Each was named with its reason when it failed.
+        # Each failure was logged with its reason.
         names = list(result.failures)
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         say(f"Failed, for the reasons above and in the manifest: {', '.join(names[:_NAMES])}{more}")
 
 
 def _override_words(tta: bool | None, overlap: float | None) -> list[str]:
-    """The overrides that short options stand for."""
+    """The overrides that --tta and --overlap stand for."""
     named = {"tta": None if tta is None else str(tta).lower(), "overlap": overlap}
     return [f"inference.{name}={value}" for name, value in named.items() if value is not None]
 

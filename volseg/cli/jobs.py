@@ -1,4 +1,4 @@
-"""Options of the commands that can be submitted to a SLURM cluster, and what is said of a job."""
+"""Options of commands that can be submitted to a SLURM cluster, and the report of a job."""
 
 from __future__ import annotations
 
@@ -21,30 +21,33 @@ Slurm = Annotated[
     typer.Option(
         "--slurm",
         metavar="key=value,...",
-        help="Submit to SLURM with these options: nodes, gpus (per node), time, or any of sbatch; "
-        "or `defaults` for those of the config, or a YAML file with a section slurm.",
+        help="Submit to SLURM with these options: nodes, gpus (per node), time, or any option of "
+        "sbatch; or `defaults` for the options of the config, or a YAML file with a section slurm.",
         show_default=False,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the script of --slurm.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the script of --slurm and submit nothing.")
+]
 
 
 def check_dry_run(dry_run: bool) -> None:
     """Refuse --dry-run without --slurm, with ConfigError."""
     if dry_run:
         raise ConfigError(
-            "--dry-run shows the script of --slurm", remedy="add --slurm, or leave it out"
+            "--dry-run shows the script of --slurm, but --slurm is not given",
+            remedy="add --slurm, or leave out --dry-run",
         )
 
 
 def as_words(flags: Mapping[str, bool], options: Mapping[str, object]) -> list[str]:
-    """Options as words of a command line, without those that are not set."""
+    """Options as words of a command line, without options that are not set."""
     named = [f"{name}={value}" for name, value in options.items() if value is not None]
     return [*(name for name, is_set in flags.items() if is_set), *named]
 
 
 def tell_of_job(job: Submission, *watch: str) -> None:
-    """The script after a dry run; else the number of the job, and how to watch it."""
+    """Print the script after a dry run, else the number of the job and how to watch it."""
     if job.job is None:
         put(job.script.rstrip("\n"), sys.stdout)
         return

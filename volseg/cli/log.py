@@ -1,4 +1,4 @@
-"""The log of a command: plain lines on stderr."""
+"""Log of a command: plain lines on stderr."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from volseg.ranks import rank
 
 
 class _Visible(logging.Formatter):
-    """The message alone, made safe for a terminal, and the traceback, if there is one."""
+    """Formats the message, made safe for a terminal, and the traceback, if any."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return visible(super().formatMessage(record))
 
 
 class PlainLog(logging.Handler):
-    """Messages as plain lines on stderr: ours from INFO on, those of other packages if serious."""
+    """Plain lines on stderr: messages of volseg, and warnings of other packages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,23 +26,23 @@ class PlainLog(logging.Handler):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if rank() > 0:
-            # What all processes find, the first tells.
+            # Rank 0 logs messages that are the same on all ranks.
             return record.levelno >= logging.ERROR
         return record.levelno >= logging.WARNING or record.name.split(".")[0] == "volseg"
 
     def emit(self, record: logging.LogRecord) -> None:
         warning = "Warning: " * (record.levelno == logging.WARNING)
-        # Looked up each time: a progress bar replaces stderr, to stay below the lines.
+        # Looked up each time, since a progress bar replaces stderr to stay below the log.
         put(f"{warning}{self.format(record)}", sys.stderr)
 
 
 def configure_logging() -> None:
-    """Show the log on stderr, without what other packages warn their developers of."""
+    """Show the log on stderr, without warnings of other packages for developers."""
     root = logging.getLogger()
     if not any(isinstance(handler, PlainLog) for handler in root.handlers):
         root.addHandler(PlainLog())
     logging.getLogger("volseg").setLevel(logging.INFO)
     for category in (DeprecationWarning, FutureWarning):
         warnings.simplefilter("ignore", category)
-    # torch is not among them: it warns of a driver that is too old for the GPU to be used.
+    # Warnings of torch are kept: it warns of a driver that is too old for the GPU.
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|monai")

@@ -1,4 +1,4 @@
-"""What to write instead, where a command or an option has another name elsewhere."""
+"""Suggestions for a command or an option that does not exist."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 from volseg.errors import ConfigError
 
-# What a command does, and what other programs call it.
+# Description of each command, and its names in other programs.
 _COMMANDS = {
-    "demo": ("shows all of it on synthetic scans", "example quickstart try tutorial"),
+    "demo": ("runs all steps on synthetic scans", "example quickstart try tutorial"),
     "split": (
         "finds the cases of a folder and assigns them to folds",
         "convert data dataset datalist find folds prepare scan",
     ),
     "check": (
-        "tries an experiment: its config, headers, labels and two steps",
+        "tries an experiment: its config, headers, labels and a few steps",
         "dry-run lint plan preprocess validate verify",
     ),
     "fit": ("trains a network", "finetune learn resume run start train"),
@@ -42,7 +42,7 @@ _SHARED = {
     "version": "volseg --version",
 }
 
-# As other programs call an option of one of ours.
+# Names of options in other programs, and the option of volseg.
 _OPTIONS = {
     "--checkpoint": "--model",
     "--mirror": "--tta",
@@ -57,7 +57,7 @@ _OPTIONS = {
 
 
 def unknown_command(word: str, commands: Collection[str]) -> ConfigError:
-    """The error for a command that does not exist, with the one that is meant."""
+    """The error for a command that does not exist, with the command that is meant."""
     problem = f"volseg has no command {word!r}"
     if word in _SHARED:
         return ConfigError(problem, remedy=f"use {_SHARED[word]}")
@@ -73,8 +73,8 @@ def unknown_option(command: Any, words: Sequence[str]) -> ConfigError | None:
     """The error for the first option that a command does not have; None if it has all.
 
     Args:
-        command: The command, as Typer holds it.
-        words: What follows its name.
+        command: Command object of Typer.
+        words: Words of the command line after the name of the command.
     """
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
     for name, value in _options(words):
@@ -85,7 +85,7 @@ def unknown_option(command: Any, words: Sequence[str]) -> ConfigError | None:
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Options of a command line, with what seems to be the value of each."""
+    """Options of a command line, each with its probable value."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if word == "--":
             return
@@ -115,7 +115,7 @@ def _other_name(name: str, known: Collection[str]) -> str | None:
 
 
 def _sections(command: Any) -> Iterator[str]:
-    """How the keys begin that a command takes as `key=value`."""
+    """Prefixes of the keys that a command takes as `key=value`."""
     for parameter in command.params:
         beginning, takes_keys, _ = str(parameter.metavar).partition("key=value")
         if takes_keys and not parameter.opts[0].startswith("-"):

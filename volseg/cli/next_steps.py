@@ -1,4 +1,4 @@
-"""What to do after a command, ready to paste."""
+"""Command lines for the next steps after a command, ready to paste."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 
 from volseg.cli.tables import say
 
-#: Stand for what the user has to name.
-SCANS, REFERENCE, FOLDER = "SCANS", "REFERENCE", "FOLDER"
+#: Placeholders for paths of the user.
+SCANS, REFERENCE, FOLDER, RUN = "SCANS", "REFERENCE", "FOLDER", "RUN"
 
 
 def next_steps(steps: Mapping[str, Iterable[str]]) -> None:
-    """Print command lines by their purpose, such as "train a network", each on a line of its own.
+    """Print command lines under their purposes, such as "train a network".
 
-    Where there is more than one purpose, the user may choose, or take one after the other.
+    Several purposes are choices, or steps in this order.
     """
     for number, (purpose, lines) in enumerate(steps.items()):
         say(f"{'Then' if number else 'Next'}, to {purpose}:")
@@ -23,7 +23,7 @@ def next_steps(steps: Mapping[str, Iterable[str]]) -> None:
 
 
 def line(*words: object) -> str:
-    """A command line of which a shell makes these words; the star of a pattern stays one."""
+    """A command line that a shell splits into these words; stars of patterns are not quoted."""
     return " ".join(_quoted(str(word)) for word in words)
 
 

@@ -9,7 +9,7 @@ import typer
 
 
 def completed_keys(incomplete: str) -> list[str]:
-    """Options of a config that begin so, each with its default, for the completion of a shell."""
+    """Options of a config that begin with `incomplete`, with defaults, for shell completion."""
     from volseg.config import ExperimentConfig
     from volseg.config.keys import option_defaults
 
@@ -22,23 +22,23 @@ def completed_keys(incomplete: str) -> list[str]:
 
 
 def completed_inference_keys(incomplete: str) -> list[str]:
-    """As `completed_keys`, of the section that a trained model takes."""
+    """As `completed_keys`, for the section `inference` only."""
     return [word for word in completed_keys(incomplete) if word.startswith("inference.")]
 
 
 def _as_yaml(default: object) -> str:
-    """A default as a word of a command line; of what has none or is a collection, nothing."""
+    """A default as a word of a command line; empty if there is none or it is a collection."""
     if isinstance(default, bool):
         return str(default).lower()
     return str(default) if isinstance(default, int | float | str) else ""
 
 
-Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Experiment, a YAML file.")]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of an experiment.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="key=value",
-        help="Options that replace those of the file, such as training.max_epochs=50.",
+        help="Options that override the config, such as training.max_epochs=50.",
         autocompletion=completed_keys,
         show_default=False,
     ),
@@ -46,7 +46,7 @@ Overrides = Annotated[
 Fold = Annotated[
     int | None,
     typer.Option(
-        min=0, metavar="K", help="Use this fold of a data list alone.", show_default="every case"
+        min=0, metavar="K", help="Use only this fold of a data list.", show_default="every case"
     ),
 ]
 PatientRegex = Annotated[
@@ -54,8 +54,8 @@ PatientRegex = Annotated[
     typer.Option(
         "--patient-regex",
         metavar="REGEX",
-        help="Pattern whose first group is the patient, searched in the name of a file or, if it "
-        "holds a /, in its path; the 2D images of a patient then make one case.",
+        help="Pattern whose first group is the patient, searched in the file name or, if the "
+        "pattern holds a /, in the path; the 2D images of a patient then form one case.",
         show_default="the naming of known data sets",
     ),
 ]
@@ -65,8 +65,8 @@ Names = Annotated[
         "--name",
         metavar="CHANNEL=GLOB",
         help="Pattern of the file names of a channel, such as t1c='*MPRAGE_GD*'; repeat it for "
-        "each channel. If several fit a name, the longest counts. A folder with one file for "
-        "each channel is a case; in a folder with more, the rest of the name is the case.",
+        "each channel. If several patterns fit a name, the longest counts. A folder with one file "
+        "for each channel is a case; in a folder with more, the rest of a name is the case.",
         show_default=False,
     ),
 ]
@@ -75,7 +75,7 @@ LabelName = Annotated[
     typer.Option(
         "--label-name",
         metavar="SUFFIX",
-        help="How the names of label maps end, without .nii.gz, such as _lesion.",
+        help="End of the names of label maps, without .nii.gz, such as _lesion.",
         show_default="_seg, or as in public data sets",
     ),
 ]
@@ -93,19 +93,19 @@ DataRoot = Annotated[
     typer.Option(
         "--data-root",
         metavar="FOLDER",
-        help="Folder that the paths of a data list start from.",
+        help="Folder that the paths of a data list are relative to.",
         show_default="as in the list",
     ),
 ]
 
 
 def sizes(listed: str | None) -> tuple[float, ...] | None:
-    """The sizes of `A,B,C`, of None none."""
+    """Numbers of a text `A,B,C`; None for None."""
     if listed is None:
         return None
     try:
         return tuple(float(word) for word in listed.split(","))
     except ValueError:
         raise typer.BadParameter(
-            f"{listed!r} is no list of sizes; give three in mm, such as 1,1,5"
+            f"{listed!r} is no list of sizes; give three sizes in mm, such as 1,1,5"
         ) from None

@@ -11,11 +11,11 @@ from volseg.cli.terminal import console, put, visible, written
 def print_table(
     title: str, columns: Iterable[str], rows: Iterable[Sequence[object]], *, lines: bool = False
 ) -> None:
-    """A table on stdout; what does not fit the terminal is folded, never cut.
+    """Print a table on stdout; long cells are folded, never cut.
 
     Args:
         title: Heading.
-        columns: Heads of the columns.
+        columns: Headings of the columns.
         rows: Cells of each row.
         lines: Whether cells have several lines.
     """
@@ -34,7 +34,7 @@ def print_table(
 
 
 def print_validation(scores: Mapping[str, float]) -> None:
-    """Scores named `dice/WT`, as a table of regions and scores."""
+    """Print scores with names such as `dice/WT` as a table of regions and scores."""
     parts = [name.split("/") for name in scores if "/" in name]
     kinds = list(dict.fromkeys(kind for kind, _ in parts))
     regions = list(dict.fromkeys(region for _, region in parts))
@@ -46,10 +46,10 @@ def print_validation(scores: Mapping[str, float]) -> None:
 
 
 def number(value: float | None, digits: int) -> str:
-    """A number for a table, or a dash."""
+    """A number for a table; a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def say(line: str) -> None:
-    """A line on stdout."""
+    """Print a line on stdout."""
     put(visible(line), sys.stdout)

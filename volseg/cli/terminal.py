@@ -1,4 +1,4 @@
-"""What commands print, made safe for a terminal, and quiet once nobody reads it any more."""
+"""Output of commands: made safe for a terminal, and silent after its reader has gone."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NEW_LINE = re.compile(r"\n(?!  )")
 
 
 def visible(text: str) -> str:
-    r"""Text of which a terminal shows every character: those that would change it are escaped.
+    r"""Text with all characters visible: characters that would control a terminal are escaped.
 
-    Names of files may hold colours, movements of the cursor, a change of direction, new lines or
-    bytes that are no character. Lines of our own that follow the first are indented, and stay.
+    File names may hold colours, cursor movements, a change of direction, line breaks or bytes that
+    are no character. A line break before an indented line is kept, since volseg writes those.
 
     >>> print(visible("\x1b[2Jsub-01\n.nii, \u202eall of it:\n  one"))
     \x1b[2Jsub-01\n.nii, \u202eall of it:
@@ -37,10 +37,10 @@ def visible(text: str) -> str:
 
 
 def put(text: str, stream: TextIO) -> None:
-    """Print a line; once its reader has gone, as in `volseg split ... | head -1`, to nowhere.
+    """Print a line; nothing happens if the reader has gone, as in `volseg split ... | head -1`.
 
     Raises:
-        OutputError: If stdout cannot be written, since the disk is full.
+        OutputError: If stdout cannot be written because the disk is full.
     """
     with written(stream):
         print(text, file=stream, flush=True)
@@ -48,7 +48,7 @@ def put(text: str, stream: TextIO) -> None:
 
 @contextlib.contextmanager
 def written(stream: TextIO) -> Iterator[None]:
-    """As `put`, for a block that prints to a stream."""
+    """Treat errors of a block that prints to a stream as `put` does."""
     try:
         yield
     except BrokenPipeError:
@@ -56,8 +56,8 @@ def written(stream: TextIO) -> Iterator[None]:
     except OSError as error:
         if error.filename is not None or error.errno not in _NO_SPACE:
             raise
-        hush(stream)  # else what waits to be written fails once more when Python ends
-        # What cannot be said on stderr cannot be complained of either.
+        hush(stream)  # otherwise buffered text fails again when Python ends
+        # An error of stderr cannot be reported on stderr.
         if stream is not sys.stderr:
             raise OutputError(
                 f"stdout cannot be written ({reason(error)})", remedy="send it where there is space"
@@ -65,33 +65,33 @@ def written(stream: TextIO) -> Iterator[None]:
 
 
 def open_closed() -> None:
-    """Let streams that the caller has closed, as `volseg ... >&-` does, lead to nowhere.
+    """Connect streams that the caller has closed, as in `volseg ... >&-`, to the null device.
 
-    Python has none then, and the next file that is opened would get what is printed by C code.
+    Otherwise the next opened file would take the stream's number and receive the output of C code.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
             try:
                 os.fstat(number)
-            except OSError:  # else another file has it already
+            except OSError:  # without an error, another file already has this number
                 os.dup2(nowhere, number)
             setattr(sys, name, open(nowhere, "w" if name != "stdin" else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def hush(stream: TextIO) -> None:
-    """Let all that is still written to a stream without a reader go to nowhere."""
+    """Send everything that is still written to a stream without a reader to the null device."""
     with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123  (it is no path)
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def console(stream: TextIO) -> Any:
-    """A console of rich that does not end the command when its reader has gone."""
+    """A console of rich that does not end the command if its reader has gone."""
     from rich.console import Console
 
     class QuietConsole(Console):
         def on_broken_pipe(self) -> None:
             hush(stream)
 
-    # A file or a pipe has no width: nothing is folded there.
+    # A file or a pipe has no width, so nothing is folded.
     return QuietConsole(file=stream, width=None if stream.isatty() else 10_000)

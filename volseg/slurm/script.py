@@ -58,7 +58,7 @@ case $code in
 """
 _PROGRESS = """\
     for checkpoint in "$run"/checkpoints/*.ckpt; do
-      if [[ $checkpoint -nt $failures ]]; then count=0; fi # progress since the last failure
+      if [[ $checkpoint -nt $failures ]]; then count=0; fi # a new checkpoint
     done
 """
 _RESTART = """\

@@ -1,4 +1,4 @@
-"""One module for each command: it calls the layers below in order and returns a small result.
+"""One module for each command, which calls the layers below and returns a small result.
 
-Imports nothing, so that each command pays only for what it needs.
+This file imports nothing, so that each command loads only the libraries that it needs.
 """

@@ -1,4 +1,4 @@
-"""Try an experiment before it waits a day in a queue: headers, labels, a few training steps."""
+"""Check of an experiment before its training: headers, labels, a few training steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from volseg import memory
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
 from volseg.config import ExperimentConfig, check_options, idle_options, load_config
-from volseg.errors import VolsegError, of_case
+from volseg.errors import VolsegError
 from volseg.files.paths import PathLike
 from volseg.finding.skipped import notes_in_words
 from volseg.images.grid import check_same_grid
@@ -27,18 +27,20 @@ from volseg.training.cache.case_arrays import notes_on, read_masks
 from volseg.training.hardware import check_hardware
 from volseg.training.memory_needed import check_memory
 from volseg.training.trial import try_training
+from volseg.words import case_problems
 
 _LABEL_MAPS = 5
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found.
+    """Result of a check.
 
     Attributes:
-        facts: Name and value of what is worth knowing, in order.
-        problems: Everything that would go wrong, a sentence each; empty if all is well.
-        warnings: What may go wrong.
+        facts: Facts on the experiment as `(name, value)`, in order.
+        problems: A sentence for each problem that would stop the training or leave out cases;
+            cases with the same problem share a sentence.
+        warnings: A sentence for each doubt.
     """
 
     facts: tuple[tuple[str, str], ...]
@@ -54,10 +56,10 @@ def check(config_path: PathLike, overrides: Sequence[str] = ()) -> CheckResult:
         overrides: Words `key=value`.
 
     Returns:
-        Facts and problems.
+        Facts, problems and warnings.
 
     Raises:
-        ConfigError: If the config is not valid; it names every mistake.
+        ConfigError: If the config is not valid; the error names every mistake.
         DataListError: If the data list cannot be read.
     """
     config = load_config(config_path, overrides)
@@ -81,16 +83,16 @@ def check(config_path: PathLike, overrides: Sequence[str] = ()) -> CheckResult:
         found = list(track(read, "reading headers", len(cases)))
     facts.append(("grids", _grids([grid for grid, *_ in found if grid])))
     facts += _notes({case.case_id: notes for case, (*_, notes) in zip(cases, found, strict=True)})
-    problems += [problem for _, problem, _ in found if problem]
-    good = [case for case, (_, problem, _) in zip(cases, found, strict=True) if not problem]
+    wrong = {case.case_id: of[1] for case, of in zip(cases, found, strict=True) if of[1]}
+    good = [case for case in cases if case.case_id not in wrong]
     wrong_labels, held = _read_labels(good, config)
-    problems += [*wrong_labels.values(), *_nothing_to_learn(held)]
+    problems += [*case_problems((wrong | wrong_labels).items()), *_nothing_to_learn(held)]
     warnings = list(_regions_to_miss(config, held))
     notes = [by_slice_note(training, config), *idle_options(config)]
     facts += [("note", note) for note in notes if note]
     good = [case for case in good if case.case_id not in wrong_labels]
     facts += _notes(_grey_values(good, config))
-    # Without a usable fold, `fit` would not come as far as a step.
+    # Without a usable fold, `fit` would fail before its first step.
     if good and not too_much and (validation or config.data.fold is None):
         more_facts, more_problems = try_training(config, good, len(cases), len(validation))
         facts += more_facts
@@ -99,7 +101,7 @@ def check(config_path: PathLike, overrides: Sequence[str] = ()) -> CheckResult:
 
 
 def _grids(found: Sequence[str]) -> str:
-    """The most frequent grid, and how many other ones there are."""
+    """The most frequent grid, and the number of other grids."""
     counts = Counter(found).most_common()
     if not counts:
         return ""
@@ -108,7 +110,7 @@ def _grids(found: Sequence[str]) -> str:
 
 
 def _problem(checked: Callable[[], object]) -> Iterator[str]:
-    """What a check refuses, in words, if anything."""
+    """The error message of a check, if it fails."""
     try:
         checked()
     except VolsegError as error:
@@ -116,8 +118,7 @@ def _problem(checked: Callable[[], object]) -> Iterator[str]:
 
 
 def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str, Sequence[str]]:
-    """Grid of a case in words, what is wrong with its channels and headers, or '', and notes."""
-    name = case.case_id
+    """Grid of a case in words, the problem of its channels and headers (or ''), and notes."""
     try:
         grid = case.read_grid(config.data.channels, config.data.fill_missing)
         notes = list(grid.notes)
@@ -126,19 +127,19 @@ def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str, Seq
             check_same_grid({"image": grid, "label map": reference})
             notes += reference.notes
     except VolsegError as error:
-        return "", str(error.of_case(name)), ()
+        return "", error.without_case, ()
     shape = " x ".join(map(str, grid.shape))
     spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm) if case.has_size else "unknown"
     return f"{shape} at {spacing} mm", "", notes
 
 
 def _notes(of_cases: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
-    """What headers and grey values leave open."""
+    """Notes on headers and grey values, as facts."""
     return [("note", sentence) for sentence in notes_in_words(of_cases)]
 
 
 def _grey_values(cases: Sequence[Case], config: ExperimentConfig) -> dict[str, Sequence[str]]:
-    """What is odd about the grey values of some cases, and of those whose first slices are odd."""
+    """Notes on grey values by case, of a sample of cases and of those with unusual first slices."""
     notes: dict[str, Sequence[str]] = {}
     for case in cases_to_read(cases, borders(cases)):
         with contextlib.suppress(VolsegError):
@@ -149,9 +150,9 @@ def _grey_values(cases: Sequence[Case], config: ExperimentConfig) -> dict[str, S
 def _read_labels(
     cases: Iterable[Case], config: ExperimentConfig
 ) -> tuple[dict[str, str], list[list[bool]]]:
-    """What is wrong with label maps, by case, and which regions each shows; some are read.
+    """Problems of label maps by case, and for each label map whether it has each region.
 
-    Those of the first cases of each scheme.
+    Only label maps of the first cases of each label scheme are read.
     """
     problems = {}
     seen: dict[str | None, int] = {}
@@ -162,18 +163,18 @@ def _read_labels(
             continue
         try:
             case_scheme(case, config)
-            with of_case(case.case_id), memory.in_words():
+            with memory.in_words():
                 held.append([bool(mask.any()) for mask in read_masks(case, config)])
         except VolsegError as error:
-            problems[case.case_id] = str(error.of_case(case.case_id))
+            problems[case.case_id] = error.without_case
     return problems, held
 
 
 def _nothing_to_learn(held: Sequence[Sequence[bool]]) -> Iterator[str]:
     if held and not any(map(any, held)):
         yield (
-            f"all {len(held)} label maps that were read are empty, so that there is nothing to "
-            "learn; check that they are those of the images, and the label scheme"
+            f"all {len(held)} label maps that were read are empty, so there is nothing to learn; "
+            "check that the label maps belong to the images, and check the label scheme"
         )
 
 
@@ -182,5 +183,5 @@ def _regions_to_miss(config: ExperimentConfig, held: Sequence[Sequence[bool]]) -
     if missing and any(map(any, held)):
         yield (
             f"{', '.join(missing)} in none of {len(held)} label maps that were read: if no other "
-            "shows it, nothing of it can be learned"
+            "label map has it, the network cannot learn it"
         )

@@ -1,4 +1,4 @@
-"""The whole of volseg on synthetic cases: make, split, fit, infer, evaluate, draw."""
+"""All steps of volseg on synthetic cases: make, split, fit, infer, evaluate, draw."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _LABELS = "brats2023"
 
-#: The experiment of the demo; the place of the data list is put in.
+#: Config of the demo; labels, data list and spacing are filled in.
 CONFIG = """\
 # Small 3D U-Net on synthetic cases, trained in a few minutes on two cores.
 labels: {labels}
@@ -49,13 +49,13 @@ inference:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo left behind.
+    """Result of the demo.
 
     Attributes:
-        folder: Holds all of it.
-        picture: Outlines of reference and prediction on the cases that were not trained on.
+        folder: Folder of all files.
+        picture: Outlines of reference and prediction on the validation cases.
         model: The trained model.
-        dice: Mean Dice of each region over these cases.
+        dice: Mean Dice over the validation cases, by region.
     """
 
     folder: Path
@@ -76,12 +76,12 @@ def demo(
     Args:
         output: Folder for everything; new or empty.
         cases: Number of cases, 4 at least.
-        shape: Voxels of a case; its spacing follows, as a head is 240 mm wide.
+        shape: Voxels of a case along each axis; the width of 240 mm determines the spacing.
         overrides: `key=value` words for the config of the experiment.
-        on_step: Told what is done next: the command that does the same.
+        on_step: Function called before each step, with the equivalent command.
 
     Raises:
-        OutputError: If the folder holds something already or cannot be written.
+        OutputError: If the folder is not empty or cannot be written.
     """
     from volseg.config import load_config
     from volseg.tasks.evaluate import evaluate
@@ -114,7 +114,7 @@ def demo(
 def _make_cases(
     output: Path, cases: int, shape: tuple[int, int, int], on_step: Callable[[str], None]
 ) -> tuple[Path, Path]:
-    """Folders of the cases to train on, and of those that are kept apart."""
+    """Make the cases; returns the folders of training and of validation cases."""
     from volseg.phantoms.cohort import make_cohort
 
     if output.is_file() or (output.is_dir() and any(output.iterdir())):
@@ -132,7 +132,7 @@ def _make_cases(
 
 
 def _write_config(path: Path, data_list: Path, spacing: float) -> None:
-    # A string of JSON is one of YAML as well, whatever the name of the folder holds.
+    # A JSON string is valid YAML for any folder name.
     written = json.dumps(data_list.as_posix())
     text = CONFIG.format(labels=_LABELS, data_list=written, spacing=spacing)
     with atomic_write(path) as temporary:
@@ -144,7 +144,7 @@ def _command(*words: str | Path) -> str:
 
 
 def _draw(predictions: Path, validation: Path, picture: Path) -> None:
-    """The fullest slice of each case, in every channel, with both outlines."""
+    """Draw the slice of each case with most tumour, in every channel, with both outlines."""
     from volseg.figures.figure_files import save_figure
     from volseg.figures.montage import gallery
     from volseg.finding.folders import find_cases

@@ -1,4 +1,4 @@
-"""Train a model: cases from the list, cache, Lightning, one model file in the run folder."""
+"""Training of a model: from a data list to a run folder with one model file."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FitResult:
-    """What `fit` left behind.
+    """Result of a training.
 
     Attributes:
         run: Folder of the run.
         model: Model file.
         scores: Validation scores of the best epoch, by name (`dice/WT`); empty without validation.
         failures: `(case_id, reason)` of cases that were left out.
-        seconds: How long it took.
-        rank: Number of this process; where several train, rank 0 alone reports.
-        trained: Whether a step was taken; none is where a finished run is resumed.
+        seconds: Duration in seconds.
+        rank: Number of this process; of several processes, only rank 0 reports.
+        trained: Whether a step was taken; False if a finished run was resumed.
     """
 
     run: Path
@@ -71,29 +71,29 @@ def fit(
 
     Args:
         config: The experiment.
-        run: Folder to write; new, unless `resume`.
-        resume: Resume from the last checkpoint of the run, or start again if it was stopped before
-            its first one; where torchrun starts failed processes again, they do so by themselves.
-        data_list: Its cases; None: those of the list that the config names.
+        run: Folder of the run; must be new, unless `resume`.
+        resume: Whether to resume from the last checkpoint, or to start again if the run was stopped
+            before its first checkpoint; processes that torchrun restarts always resume.
+        data_list: The cases; None: those of the list that the config names.
 
     Returns:
-        Where the model is, how it scored, which cases were left out.
+        Model file, scores, and cases that were left out.
 
     Raises:
         OutputError: If the folder holds a run already or cannot be written.
-        CheckpointError: If there is nothing to resume, or it was another experiment.
+        CheckpointError: If there is nothing to resume, or the run has another experiment.
         ModelError: If the weights for the encoder cannot be used.
         ConfigError: If `data.cache_dir` names an environment variable that is not set, or this
             machine lacks the devices of `training`.
-        ResourceError: If a batch is more than its memory can hold.
+        ResourceError: If a batch does not fit into memory.
         DataListError: If no case is left to train or to validate on.
         LabelError: If no case has all regions of the config.
         RankLost: If another rank failed or was killed.
-        Stopped: If a signal that `signals.record` records has come; the run can be resumed.
+        Stopped: If a signal recorded by `signals.record` has arrived; the run can be resumed.
     """
     start, run = time.monotonic(), Path(run)
     if signals.received():
-        # It came while this was imported.
+        # The signal arrived during imports.
         raise signals.Stopped("stopped before the training began; call again")
     resume = resume or (restarts() > 0 and bool(find_checkpoints(run)))
     check_options(config)
@@ -105,7 +105,7 @@ def fit(
     open_run(run, config, data_list, resume=resume)
     resume = resume and bool(find_checkpoints(run))
     pl.seed_everything(config.training.seed, workers=True, verbose=False)
-    # Before the cache, which takes long, so that weights that do not fit are found at once.
+    # Before the cache, which takes long, so that unsuitable weights are found at once.
     module = new_module(config, resume=resume)
     data, failures = prepare_cases(training, validation, config, cache)
     trainer = build_trainer(
@@ -129,7 +129,7 @@ def fit(
         logger.info("trained in %s; the model is %s", clock(seconds), run / MODEL_FILE)
     else:
         logger.info(
-            "this run is finished (%d of %d epochs): nothing was trained; to train longer: %s",
+            "this run is finished (%d of %d epochs), so nothing was trained; to train longer: %s",
             *(len(rows), config.training.max_epochs),
             f"{resume_command(run)} training.max_epochs=N",
         )

@@ -1,4 +1,4 @@
-"""`volseg fit FOLDER`: what `split` does and a default config, for a first training."""
+"""`volseg fit FOLDER`: a data list, as by `split`, and a default config for a first training."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ logger = logging.getLogger(__name__)
 def split_and_configure(
     scans: Path, run: Path, labels: str | None = None
 ) -> tuple[Path, SplitResult | None]:
-    """Write a data list of a folder of scans, and a config for it, both beside the run.
+    """Write a data list of a folder of scans and a config for it, both beside the run.
 
     Args:
         scans: Folder of scans.
         run: Folder of the run; the list is `<run>.json`, and the config `<run>.yaml`.
-        labels: Label scheme of all label maps; None: decided by names and values of files.
+        labels: Label scheme of all label maps; None: found from names and values of the files.
 
     Returns:
-        The config, and how the list came about; None where rank 0 has written both.
+        The config, and the result of `split`; None instead of the result on ranks above 0.
 
     Raises:
-        ConfigError: If torchrun has started this process beside others.
-        OutputError: If the folder holds a run, or the config is there and is another.
-        VolsegError: As `split`.
+        ConfigError: If torchrun has started this process.
+        OutputError: If the folder holds a run, or another config exists already.
+        VolsegError: As for `split`.
     """
     config, data_list = (run.with_name(run.name + ending) for ending in (".yaml", ".json"))
     if launched_by_torchrun():
         raise ConfigError(
-            "processes of torchrun cannot share the scans out",
+            "fit with a folder of scans does not work under torchrun",
             remedy=f"call volseg split {scans} -o {data_list} first, then train with a config",
         )
     if rank() > 0:
@@ -52,13 +52,13 @@ def split_and_configure(
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a config, unless it is there already; that of a user stays."""
+    """Write a config; an existing file is never replaced, and refused if it differs."""
     if path.exists():
         if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
             return
         raise OutputError(
-            f"{path} is there already, and is another config than that of these scans",
-            remedy=f"train with it: volseg fit {path}, or choose another -o",
+            f"{path} is there already and differs from the default config for these scans",
+            remedy=f"train with that config: volseg fit {path}, or choose another -o",
         )
     make_folder(path.parent, "choose another -o")
     with atomic_write(path) as temporary:

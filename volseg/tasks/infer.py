@@ -1,4 +1,4 @@
-"""`volseg infer`: segment every case of a folder and keep a manifest of what was made from what."""
+"""`volseg infer`: segments every case of a folder and records the sources of each result."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ DEFAULTS = InferOptions()
 
 @dataclass(frozen=True)
 class InferResult:
-    """What became of the cases, or of those of the shard.
+    """Result for all cases, or for the cases of a shard.
 
     Attributes:
         done: Cases segmented now.
-        kept: Cases that were there already.
+        kept: Cases whose results existed already.
         failures: Reason of each case that failed.
-        manifest: `manifest.json`, or that of the shard while other shards are not finished.
-        empty: Regions that no label map made now holds a voxel of.
+        manifest: `manifest.json`, or the shard's manifest while other shards are not finished.
+        empty: Regions without a voxel in any label map written now.
         stopped: Whether `stop` ended the run before its last case.
         has_references: Whether label maps lie beside the images.
-        example: An image and its label map, to be looked at.
+        example: An image and its label map, as an example to view.
     """
 
     done: tuple[str, ...]
@@ -57,36 +57,36 @@ def infer(
 ) -> InferResult:
     """Segment the cases in `scans`, each result on the grid of its images.
 
-    The result of a case is a label map, `<case>.nii.gz`; of slices, a mask each, called as its
-    image, in the folder `<case>`, or beside the manifest where a case is a single slice.
+    The result of a case is a label map, `<case>.nii.gz`. For slices, it is a mask for each slice,
+    named like the image, in the folder `<case>`, or beside the manifest if the case is one slice.
 
-    Results that exist are kept unless `options.overwrite`: each is written whole or not at all, so
-    a stopped run can be called again. What they were made from is compared; see `choose_reusable`.
-    A case that fails is named with its reason, and the next is begun. A place that cannot be
-    written ends the run, since every case after it would fail as well.
+    Existing results are kept unless `options.overwrite`. A result is written completely or not at
+    all, so a stopped run can be called again. The sources of existing results are compared; see
+    `choose_reusable`. A case that fails is named with its reason, and the next case begins. An
+    output that cannot be written ends the run, since every later case would fail too.
 
-    The shards of `options.shard` give together what one process gives. Each writes a manifest of
-    its own, and the last one to finish merges them. Cases that the search could not use are named
-    by the first.
+    All shards of `options.shard` together give the results of a single process. Each shard writes a
+    manifest, and the last shard to finish merges them. Shard 1 names the cases that were found but
+    cannot be used.
 
     Args:
         scans: Folder of cases in any known layout, folder of one case, data list, or one file; or
             the file of each channel of one case.
-        models: Model files or run folders; several make an ensemble.
+        models: Model files or run folders; several models make an ensemble.
         output: Folder for the results and `manifest.json`; made if missing.
-        options: How to segment, and what to write.
-        stop: Is asked before each case; once it says yes, no more cases are begun.
+        options: Options of segmentation and output.
+        stop: Function called before each case; once it returns True, no further case begins.
 
     Raises:
         ModelError: If a model cannot be used.
         ConfigError: If an option is not valid.
         DataListError: If there is no case.
-        OutputError: If results cannot be written, would replace an input, or would lie among
-            results in another label scheme, of other images, models or options.
+        OutputError: If results cannot be written, would replace an input, or would be mixed with
+            results of another label scheme, other images, models or options.
     """
     shard, output = Shard.parse(options.shard), Path(output)
     scans = scans if isinstance(scans, Mapping) else Path(scans)
-    # Before the models, which take longer to read.
+    # Checked before the models, which take longer to read.
     _check_there(scans)
     predictor = Predictor(models, options.device, options.labels, options.overrides)
     finding = predictor.find(scans, options)
@@ -101,13 +101,13 @@ def infer(
     mine = shard.share(finding.cases)
     if not mine:
         found = cases_in_words(len(finding.cases))
-        logger.info("shard %s has no case: only %s found", shard, found)
+        logger.info("shard %s has no case: found only %s", shard, found)
     kept = tuple(case.case_id for case in mine if case.case_id in there)
     if kept:
         how = (
-            "already done again, before the run was stopped"
+            "already segmented again before the run was stopped"
             if options.overwrite
-            else "already there"
+            else "segmented before"
         )
         logger.info("%s %s and kept", cases_in_words(len(kept)), how)
     refused = dict(writer.reusable.refused)
@@ -122,7 +122,7 @@ def infer(
     if empty:
         logger.warning(
             "no voxel of %s is in the label maps of %s: if the images should show it, the "
-            "model does not suit them, or their preparation differs from that of its training",
+            "model does not suit them, or they were prepared differently from its training images",
             ", ".join(empty),
             cases_in_words(len(outcome.done)),
         )
@@ -139,7 +139,7 @@ def infer(
 
 
 def _check_there(scans: Path | Mapping[str, PathLike]) -> None:
-    """Refuse, with DataListError, what does not exist."""
+    """Refuse paths that do not exist, with DataListError."""
     for path in map(Path, scans.values() if isinstance(scans, Mapping) else [scans]):
         if not path.exists():
             raise DataListError(
@@ -152,6 +152,6 @@ def _check_there(scans: Path | Mapping[str, PathLike]) -> None:
 def _example(
     cases: Sequence[Case], segmented: Collection[str], output: Path
 ) -> tuple[Path, Path] | None:
-    """Image and label map of the first case of volumes that is segmented."""
+    """Image and label map of the first segmented volume, or None."""
     first = next((c for c in cases if c.case_id in segmented and not c.slices), None)
     return None if first is None else (first.images[-1], first.label_map_files(output)[0])

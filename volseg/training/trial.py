@@ -24,7 +24,7 @@ from volseg.training.cache.cases import CachedCase, build_cache
 from volseg.training.datamodule import PatchDataset
 from volseg.training.hardware import on_cuda, resolve_precision, world_size
 from volseg.training.module import SegmentationModule, new_module
-from volseg.words import cases_in_words
+from volseg.words import case_problems, cases_in_words
 
 _CASES = 2
 _STEPS = 3
@@ -52,7 +52,7 @@ def try_training(
             start = time.perf_counter()
             ready, failures = build_cache(cases[:_CASES], config, folder)
             each = (time.perf_counter() - start) / len(cases[:_CASES])
-            problems += [f"case {case_id}: {reason}" for case_id, reason in failures]
+            problems += case_problems(failures)
             if ready:
                 facts += _cache_facts(config, ready[0], each, total)
                 size = " x ".join(map(str, config.data.patch_size))
