@@ -350,7 +350,9 @@ def test_channels_may_be_given_by_their_older_names(tmp_path, thresholds):
     found = predictor.predict(images)
 
     assert np.array_equal(found.label_map, predictor.predict(case).label_map)
-    with pytest.raises(DataListError, match="t1 t1n are the channels t1n t1n; give each once"):
+    with pytest.raises(
+        DataListError, match="t1 t1n are the channels t1n t1n; give each channel once"
+    ):
         predictor.predict({"t1": images["t1"], "t1n": images["t1"]})
 
 
@@ -658,7 +660,7 @@ def test_a_model_that_counts_twice_is_told_of(tmp_path, caplog):
 
     predictor = Predictor([first, second], device="cpu")
 
-    said = f"{second} and {first} are the same model, which so counts twice"
+    said = f"{second} and {first} are the same model, which therefore counts twice"
     assert predictor.doubts == (said,)
     assert said in caplog.messages
 
@@ -669,7 +671,9 @@ def test_options_of_the_first_model_count_and_those_of_others_are_told_of(thresh
 
     said = [d for d in Predictor(["a", "b", "c"], device="cpu").doubts if "threshold" in d]
 
-    assert said == ["inference.threshold is 0.6 in b, but that of the first model counts, 0.4"]
+    assert said == [
+        "inference.threshold is 0.6 in b, but the value of the first model is used, 0.4"
+    ]
 
 
 @pytest.mark.parametrize(

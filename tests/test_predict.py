@@ -149,7 +149,7 @@ IMAGE = np.random.default_rng(0).integers(1, 9, (4, 8, 8, 8)).astype(np.int16)
 @pytest.mark.parametrize(
     ("images", "options", "error", "message"),
     [
-        (IMAGE, {}, GeometryError, r"nothing says where the voxels .*; give affine, a matrix"),
+        (IMAGE, {}, GeometryError, r"the grid of .* is not known, .*; give affine, a matrix"),
         (IMAGE, {"affine": np.eye(3)}, GeometryError, "but three axes that span a volume"),
         (IMAGE, {"affine": np.zeros((4, 4))}, GeometryError, "but three axes that span a volume"),
         (IMAGE, {"affine": np.diag([1.0, 1, 0, 1])}, GeometryError, "but three axes that span a"),
@@ -160,7 +160,7 @@ IMAGE = np.random.default_rng(0).integers(1, 9, (4, 8, 8, 8)).astype(np.int16)
         (dict(zip(CHANNELS, IMAGE[:, 0], strict=True)), {"affine": np.eye(4)}, ImageError,
          r"t1n has shape \(8, 8\), but \(I, J, K\) is expected"),
         (dict.fromkeys(["t1", "t1n"], IMAGE[0]), {"affine": np.eye(4)}, DataListError,
-         "t1 t1n are only the channels t1n; give each once"),
+         "t1 t1n are only the channels t1n; give each channel once"),
         ({"t1n": IMAGE[0], "t1c": "t1c.nii.gz"}, {"affine": np.eye(4)}, DataListError,
          "some are paths and some are images in memory"),
         (np.full_like(IMAGE, 3), {"affine": np.eye(4)}, ImageError, "is constant, 3 in every"),
@@ -223,8 +223,8 @@ def test_files_that_say_too_little_are_refused(predictor, folder, tmp_path):
         (files["t1n"], "needs channels t1n t1c t2w t2f, but case .* has t1n; add t1c t2w t2f"),
         (unnamed, "is one image, but the model needs channels t1n t1c t2w t2f; give the folder"),
         (label, "is a label map by its name; give the images"),
-        (four, r"holds 4 volumes, and nothing says which .*; .* --image t1n,t1c,t2w,t2f=FILE"),
-        ([files["t1n"], unnamed], "scan.nii.gz says no channel; name the channel of each"),
+        (four, r"holds 4 volumes, but no file names .*; .* --image t1n,t1c,t2w,t2f=FILE"),
+        ([files["t1n"], unnamed], "scan.nii.gz holds no channel; name the channel of each"),
         ([files["t1n"], files["t1n"]], "of the channels t1n t1n are given; give one for each"),
         ([files["t1n"], tmp_path / "a.txt"], "a.txt is no image by its name"),
     ):

@@ -1,1 +1,1 @@
-"""A trained model applied: windows, ensembles, predictions and their manifest."""
+"""Use of trained models: windows, ensembles, predictions, and their records."""

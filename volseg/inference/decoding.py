@@ -1,4 +1,4 @@
-"""From region probabilities to a prediction: label map, volumes, and what speaks against them."""
+"""From region probabilities to a prediction: label map, volumes and notes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from volseg.postprocess import decode
 
 logger = logging.getLogger(__name__)
 
-# Share of the tissue beyond which a result is hardly right.
+# A result that fills a larger share of the tissue is probably wrong.
 _MOST_OF_TISSUE = 0.5
 
 
@@ -32,13 +32,13 @@ def decode_case(
         scored: Probabilities of the regions of `config`, in its order.
         config: Threshold and smallest components.
         scheme: Label scheme to write; its regions are among those of `config`.
-        doubts: Why the models may be of no use.
+        doubts: Reasons why results of the models may be unusable.
     """
     case, probabilities, box = scored.case, scored.probabilities, scored.box
     regions, voxel_ml = tuple(config.labels.regions), case.grid.voxel_ml
     masks = decode(probabilities, config.labels, config.inference, voxel_ml * 1000)
     label_map = scheme.label_map(masks)
-    # Of what is written, the volumes are those of the file, in whatever scheme it is.
+    # Volumes of written regions are those in the label map.
     masks |= scheme.masks(label_map)
     volumes_ml = {name: float(mask.sum() * voxel_ml) for name, mask in masks.items()}
     unwritten = [region for region in regions if region not in scheme.regions]
@@ -62,13 +62,13 @@ def decode_case(
 
 
 def _notes_on_size(case: PreparedCase, config: ExperimentConfig, marked_ml: float) -> list[str]:
-    """What to say where a result fills so much of the brain that it can hardly be right."""
+    """A note if the result fills so much of the brain that it is probably wrong."""
     image = case.images[config.preprocessing]
     if marked_ml <= _MOST_OF_TISSUE * image.tissue_ml:
         return []
     note = (
-        f"the result fills {marked_ml / image.tissue_ml:.0%} of the tissue: look at it; are "
-        "the images those that the model was trained for, and is the skull stripped?"
+        f"the result fills {marked_ml / image.tissue_ml:.0%} of the tissue: look at it; was the "
+        "model trained for such images, and is the skull stripped?"
     )
     logger.warning("%s: %s", case.case_id, note)
     return [note]

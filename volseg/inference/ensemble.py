@@ -1,4 +1,4 @@
-"""Models that are used together: what they must share, and what speaks against them."""
+"""Checks of the models of an ensemble, and doubts about their results."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from volseg.labels import LabelScheme
 from volseg.model_file import Model
 from volseg.words import shown
 
-# Times as long as by default.
+# Options are called slow if windows take this many times as long as by default.
 _SLOW = 8
 
 
 def doubts_of(models: Sequence[Model]) -> Iterator[str]:
-    """Why the results may be of no use, as far as the models themselves tell."""
+    """Reasons, found in the models, why their results may be unusable."""
     first: dict[str, Model] = {}
     for model in models:
         yield from (f"{model.path} {doubt}" for doubt in model.doubts)
         other = first.setdefault(model.sha256, model)
         if other is not model:
-            yield f"{model.path} and {other.path} are the same model, which so counts twice"
+            yield f"{model.path} and {other.path} are the same model, which therefore counts twice"
     used, *others = (_options_of_first(model) for model in models)
     for key, applied in used.items():
         for model, options in zip(models[1:], others, strict=True):
             if options[key] != applied:
                 yield (
-                    f"{key} is {shown(options[key])} in {model.path}, but that of the first "
-                    f"model counts, {shown(applied)}"
+                    f"{key} is {shown(options[key])} in {model.path}, but the value of the "
+                    f"first model is used, {shown(applied)}"
                 )
 
 
 def _options_of_first(model: Model) -> dict[str, Any]:
-    """Options that, of several models, apply as the first model has them."""
+    """Options that apply to the mean of several models if this model is the first."""
     marks = marked(model.config, Inference)
     return {one.key: one.value for one in marks if one.mark is Inference.OF_FIRST_MODEL}
 
 
 def overridden(model: Model, options: Mapping[str, Any]) -> Model:
-    """The model with other options of its `inference` section; ConfigError if one is not valid."""
+    """The model with options of section `inference` changed; ConfigError if one is not valid."""
     if not options:
         return model
     config = model.config.to_dict()
@@ -53,7 +53,7 @@ def overridden(model: Model, options: Mapping[str, Any]) -> Model:
 
 
 def slow_options(models: Sequence[Model]) -> list[str]:
-    """What takes many times as long as by default, in words."""
+    """A sentence if the windows take many times as long as by default."""
     most = max(
         ((1 - config.inference.overlap) ** -config.spatial_dims) / 2**config.spatial_dims
         for config in (model.config for model in models)
@@ -65,7 +65,7 @@ def slow_options(models: Sequence[Model]) -> list[str]:
 
 
 def check_same_regions(models: Sequence[Model]) -> None:
-    """Refuse, with ModelError, models whose regions have not the same names."""
+    """Refuse, with ModelError, models whose regions have different names."""
     first = models[0]
     for model in models[1:]:
         if set(model.config.labels.regions) != set(first.config.labels.regions):

@@ -1,4 +1,4 @@
-"""Many cases segmented one after another: the next are read and the last is written meanwhile."""
+"""Segmentation of many cases: later cases are read and the last case is written in parallel."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 @dataclass
 class Outcome:
-    """What became of the cases.
+    """Outcome for several cases.
 
     Attributes:
         done: Cases with a result.
         failures: Reason of each case that failed.
-        found: Regions that a label map holds a voxel of.
-        stopped: Whether the rest was left undone.
+        found: Regions with a voxel in any label map.
+        stopped: Whether the run was stopped before the last case.
     """
 
     done: list[str] = field(default_factory=list)
@@ -53,21 +53,21 @@ def segment_cases(
 ) -> Outcome:
     """Segment cases and write their results.
 
-    At most three cases are in memory, on a GPU two more than there are readers. A case that fails
-    is recorded with its reason, and the next is begun.
+    At most three cases are in memory; on a GPU, two more than there are readers. A case that fails
+    is recorded with its reason, and the next case begins.
 
     Args:
-        cases: Those to segment.
+        cases: Cases to segment.
         predictor: The models.
-        writer: Takes each result.
-        stop: Is asked before each case; once it says yes, no more cases are begun.
+        writer: Writer of the results.
+        stop: Function called before each case; once it returns True, no further case begins.
 
     Raises:
         OutputError: If a result cannot be written.
     """
     outcome, reader = Outcome(), _Reader(predictor)
     writing: Future[None] | None = None
-    # A GPU is done with a case before one core has read the next; a CPU has no core to spare.
+    # A GPU segments a case faster than one core reads the next; a CPU has no core to spare.
     readers = min(4, cores()) if predictor.device.type != "cpu" else 1
     with ThreadPoolExecutor(readers) as reading, ThreadPoolExecutor(1) as background:
         steps = _read_ahead(cases, reader, reading, readers)
@@ -83,7 +83,7 @@ def segment_cases(
             sources = reader.sources.pop(case.case_id, [])
             segmented = _Segmented(case, scored, sources, start)
             writing = background.submit(_write, segmented, predictor, writer, outcome)
-            # Else they would stay in memory until the next case is scored.
+            # Otherwise they would stay in memory until the next case is scored.
             del prepared, scored, segmented
         if writing is not None:
             writing.result()
@@ -91,18 +91,18 @@ def segment_cases(
 
 
 class _Reader:
-    """Reads and preprocesses the images of a case, and notes what was in them."""
+    """Reads and preprocesses the images of a case, and records their sources."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self.sources: dict[str, list[dict[str, Any]]] = {}
 
     def prepare(self, case: Case) -> PreparedCase:
-        # What cannot be read here, the predictor cannot read either, and names the reason.
+        # The predictor cannot read such files either, and names the reason.
         with contextlib.suppress(OSError):
             before = states(case.images)
         prepared = self.predictor.prepare(case)
-        # They are read whole: only once their headers are those of images that fit into memory.
+        # Files are read completely only after their headers were found to fit into memory.
         with contextlib.suppress(OSError):
             sources = read_sources(case)
             check_unchanged(case, before, sources)
@@ -112,7 +112,14 @@ class _Reader:
 
 @dataclass(frozen=True)
 class _Segmented:
-    """A case after the network: its probabilities or why there are none, its sources, its start."""
+    """A case after the network.
+
+    Attributes:
+        case: The case.
+        scored: Probabilities, or the reason why there are none.
+        sources: Sources of the images.
+        start: Reading of `time.monotonic` before the network.
+    """
 
     case: Case
     scored: ScoredCase | str
@@ -123,7 +130,7 @@ class _Segmented:
 def _read_ahead(
     cases: Iterable[Case], reader: _Reader, reading: ThreadPoolExecutor, number: int
 ) -> Iterator[tuple[Case, Future[PreparedCase]]]:
-    """Each case and its images to come, so many cases being read ahead."""
+    """Each case with its images as a future; `number` cases are read ahead."""
     ahead: deque[tuple[Case, Future[PreparedCase]]] = deque()
     for case in cases:
         ahead.append((case, reading.submit(reader.prepare, case)))
@@ -155,14 +162,14 @@ def _write(
 
 
 def _tried(case: Case, work: Callable[[], T]) -> T | str:
-    """What `work` returns, or the reason why it failed."""
+    """The result of `work`, or the reason why it failed."""
     try:
         with of_case(case.case_id), memory.in_words():
             return work()
     except VolsegError as error:
         reason = error.without_case
         logger.error("%s failed: %s", case.case_id, reason)
-    # A night's run must not end at one odd case, whatever it is; the traceback is in the log.
+    # A long run must not end at one unusual case; the traceback is in the log.
     except Exception as error:
         reason = f"unexpected {type(error).__name__}: {error}"
         logger.exception("%s failed unexpectedly", case.case_id)

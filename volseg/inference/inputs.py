@@ -1,4 +1,4 @@
-"""Cases given by their files: one for each channel, one for all channels, or slices."""
+"""Cases given by their files: one file for each channel, one for all channels, or slices."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ NAMED_FILES = Layout("files named by the user", "", "")
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether a path is that of an image, and not of a folder or a data list, by its name."""
+    """Whether a path has the name of an image and is no folder."""
     return (is_nifti(path.name) or is_slice(path.name)) and not path.is_dir()
 
 
 def with_spacing(finding: Finding, spacing_mm: Sequence[float] | None) -> Finding:
-    """Cases with the size of a voxel that the user says; ConfigError if files or lists say it."""
+    """Cases with the voxel size given by the user; ConfigError if files or lists hold one."""
     if spacing_mm is None:
         return finding
     sizes = checked_spacing(spacing_mm)
@@ -54,14 +54,14 @@ def with_spacing(finding: Finding, spacing_mm: Sequence[float] | None) -> Findin
 
 
 def case_of_channels(images: Mapping[str, PathLike], known: Collection[str]) -> Case:
-    """The case whose files are named by channel.
+    """The case of files given by channel.
 
     Args:
         images: File of each channel; or one 4D file under its channels in order, joined by commas.
-        known: Channels of the model, which no other name stands for.
+        known: Channels of the model; these names have no other meaning.
 
     Raises:
-        DataListError: If a channel or a file is given twice, or the files are of no case.
+        DataListError: If a channel or a file is given twice, or the files form no case.
     """
     paths = tuple(Path(path).absolute() for path in images.values())
     _check_paths(paths)
@@ -80,12 +80,13 @@ def case_of_channels(images: Mapping[str, PathLike], known: Collection[str]) -> 
     channels = tuple(channel_among(name, known) for name in names)
     if len(set(channels)) < len(channels):
         raise DataListError(
-            f"{' '.join(names)} are the channels {' '.join(channels)}", remedy="give each once"
+            f"{' '.join(names)} are the channels {' '.join(channels)}",
+            remedy="give each channel once",
         )
     if len({path.resolve() for path in paths}) < len(paths):
         raise DataListError(
             f"one file is given for two of the channels {' '.join(names)}",
-            remedy="give each its own",
+            remedy="give a file of its own for each channel",
         )
     case_id = _case_id(paths, known)
     return kind_of([path.name for path in paths])(case_id, case_id, paths, channels)
@@ -97,17 +98,17 @@ def case_of_files(
     required: Sequence[str],
     naming: Naming | None = None,
 ) -> Case:
-    """The case of some files, whose names say their channels, or which are slices in this order.
+    """The case of some files: volumes whose names hold their channels, or slices in this order.
 
     Args:
         images: One file or more.
         known: Channels of the model.
-        required: Those of them that it cannot do without.
-        naming: Which names files have that are not known.
+        required: Channels that the model needs.
+        naming: Patterns for file names that volseg does not know.
 
     Raises:
-        DataListError: If a name says no channel and there is more than one that it may be, or the
-            files are of no case or of several.
+        DataListError: If a file name holds no channel and several channels are possible, or the
+            files form no case or several cases.
     """
     paths = [Path(path).absolute() for path in images]
     _check_paths(paths)
@@ -117,7 +118,7 @@ def case_of_files(
         if not is_nifti(path.name):
             raise DataListError(
                 f"{path} is no image by its name",
-                remedy="give NIfTI files (.nii, .nii.gz), or 2D images alone",
+                remedy="give NIfTI files (.nii, .nii.gz), or only 2D images",
                 path=path,
             )
     if len(paths) == 1:
@@ -129,13 +130,13 @@ def case_of_files(
         named = _named_channel(path, known, naming)
         if named is None:
             raise DataListError(
-                f"the name of {path} says no channel", remedy="name the channel of each file"
+                f"the name of {path} holds no channel", remedy="name the channel of each file"
             )
         channels.append(named)
     if len(set(channels)) < len(channels):
         raise DataListError(
             f"files of the channels {' '.join(channels)} are given",
-            remedy="give one for each channel",
+            remedy="give one file for each channel",
         )
     return case_of_channels(dict(zip(channels, paths, strict=True)), known)
 
@@ -143,15 +144,15 @@ def case_of_files(
 def _channel_of_one(
     path: Path, known: Sequence[str], required: Sequence[str], naming: Naming | None
 ) -> str:
-    """Channel that a single file holds: by its name, else the only one that the model needs."""
+    """Channel of a single file: from its name, else the only channel that the model needs."""
     volumes = read_header(path)[1].get_data_shape()[3:]
     if any(count > 1 for count in volumes):
         count = " x ".join(map(str, volumes))
         order = ",".join(known)
         raise DataListError(
-            f"{path} holds {count} volumes, and nothing says which channels they are",
-            remedy=f"name them in their order, such as --image {order}=FILE, or give the data set "
-            "with its dataset.json",
+            f"{path} holds {count} volumes, but no file names their channels",
+            remedy=f"name them in order, such as --image {order}=FILE, or give the data set with "
+            "its dataset.json",
             path=path,
         )
     channel = _named_channel(path, known, naming)
@@ -167,7 +168,7 @@ def _channel_of_one(
 
 
 def _named_channel(path: Path, known: Sequence[str], naming: Naming | None) -> str | None:
-    """Channel that the name of a file says; DataListError if it is a label map."""
+    """Channel in the name of a file, or None; DataListError if it is a label map."""
     reading = read_name(path.name, known)
     reading = naming.by_our_names().read(Path(path.name), reading) if naming else reading
     contents = reading.contents
@@ -193,7 +194,7 @@ def _case_of_slices(paths: Sequence[Path], known: Sequence[str], required: Seque
         names = ", ".join(case.case_id for case in cases[:3])
         raise DataListError(
             f"{len(paths)} images are of {len(cases)} cases, such as {names}",
-            remedy="give those of one",
+            remedy="give the images of one case",
         )
     return SliceStackCase(top.name, top.name, tuple(paths), cases[0].channels)
 
@@ -209,7 +210,7 @@ def _check_paths(paths: Sequence[Path]) -> None:
 
 
 def _case_id(paths: Sequence[Path], known: Collection[str]) -> str:
-    """What the names of all files begin with, else the name of their folder or of the one file."""
+    """Common case id in the file names, else the name of the folder or of the single file."""
     named = {read_name(path.name, known).case for path in paths if is_nifti(path.name)}
     if len(named) == 1 and (case_id := named.pop()):
         return case_id

@@ -1,4 +1,4 @@
-"""A case whose images are in memory: nibabel images, arrays with an affine, tensors."""
+"""Cases whose images are in memory: nibabel images, arrays with an affine, tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from volseg.images.grid import Grid, check_same_grid
 from volseg.images.nifti_geometry import check_spacing, grid_of
 from volseg.words import shown
 
-_IDENTITY = "the affine is the identity, as MONAI sets it where it knows none: 1 mm assumed"
+_IDENTITY = "the affine is the identity, which MONAI sets if it knows none: 1 mm assumed"
 _ARRAY, _NIBABEL = "(C, I, J, K)", "(I, J, K, C)"
 _GIVE_AFFINE = (
     "give affine, a matrix (4, 4) from voxel indices to mm in RAS, such as that of a nibabel image"
@@ -31,14 +31,14 @@ _GIVE_AFFINE = (
 
 @dataclass(frozen=True, eq=False)
 class LoadedCase:
-    """A case in memory, which is read as one of files is.
+    """A case in memory, with the same interface as a case of files.
 
     Attributes:
-        case_id: What the user calls it.
+        case_id: Name given by the user.
         volumes: Image (I, J, K) of each channel.
-        grid: Grid of all of them.
-        header: NIfTI header of the first.
-        notes: What had to be assumed.
+        grid: Grid of all images.
+        header: NIfTI header of the first image.
+        notes: Assumptions about the images.
     """
 
     case_id: str
@@ -53,11 +53,11 @@ class LoadedCase:
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Channels that are there."""
+        """Channels of the case."""
         return tuple(self.volumes)
 
     def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
-        """The images as `Case.read_images` gives them; ImageError for values that are unusable."""
+        """The images, as from `Case.read_images`; ImageError for unusable values."""
         present = [name for name in channels if fill is None or name in (fill, *self.channels)]
         for name in present:
             with of_case(self.case_id):
@@ -69,7 +69,7 @@ class LoadedCase:
 
 
 def is_in_memory(images: object) -> bool:
-    """Whether images are arrays of any kind, or named arrays, and not paths."""
+    """Whether images are arrays or named arrays, not paths."""
     if isinstance(images, Mapping):
         return any(is_in_memory(image) for image in images.values())
     return isinstance(images, np.ndarray | torch.Tensor | nib.spatialimages.SpatialImage)
@@ -81,15 +81,15 @@ def loaded_case(
     """The case of images in memory.
 
     Args:
-        images: Image (I, J, K) of each channel by its name; or one array or tensor (C, I, J, K); or
+        images: Image (I, J, K) of each channel by name; or one array or tensor (C, I, J, K); or
             one nibabel image (I, J, K) or (I, J, K, C).
-        channels: Channels of the model, in whose order an image without names holds its own.
-        affine: Voxel indices to world (RAS, mm), for arrays and tensors that have none.
-        case_id: What to call the case; None: as its file, or `case`.
+        channels: Channels of the model; an image without names has its channels in this order.
+        affine: Voxel indices to world (RAS, mm), for arrays and tensors without an affine.
+        case_id: Name of the case; None: the name of its file, or `case`.
 
     Raises:
-        DataListError: If a channel is given twice, or their number is not that of the model.
-        GeometryError: If the grid is not known, given twice, or not the same for all.
+        DataListError: If a channel is given twice, or the number of channels is wrong.
+        GeometryError: If the grid is unknown, given twice, or not the same for all images.
         ImageError: If the values are no numbers.
     """
     if isinstance(images, Mapping):
@@ -118,12 +118,13 @@ def _by_channel(images: Mapping[str, object], channels: Sequence[str]) -> dict[s
     named = {channel_among(name, channels): image for name, image in images.items()}
     if len(named) < len(images):
         raise DataListError(
-            f"{' '.join(images)} are only the channels {' '.join(named)}", remedy="give each once"
+            f"{' '.join(images)} are only the channels {' '.join(named)}",
+            remedy="give each channel once",
         )
     if not all(map(is_in_memory, images.values())):
         raise DataListError(
             f"of the channels {' '.join(images)}, some are paths and some are images in memory",
-            remedy="give all of them in one way",
+            remedy="give only paths or only images in memory",
         )
     return named
 
@@ -140,7 +141,7 @@ def _parts(
         raise DataListError(
             f"the image has shape {values.shape}, but {_NIBABEL if is_nibabel else _ARRAY} is "
             f"expected, with the channels {' '.join(channels)}",
-            remedy="give these, or name those that are there: {'t1c': image, ...}",
+            remedy="give all these channels, or name the given ones: {'t1c': image, ...}",
         )
     return dict(zip(channels, parts, strict=True))
 
@@ -192,8 +193,7 @@ def _affine(image: Any, where: str, affine: npt.ArrayLike | None) -> npt.NDArray
     given = image.affine if isinstance(image, MetaTensor) else affine
     if given is None:
         raise GeometryError(
-            f"nothing says where the voxels of {where} lie, but a result lies on the grid of its "
-            "images",
+            f"the grid of {where} is not known, but a result is written on the grid of its images",
             remedy=_GIVE_AFFINE,
         )
     matrix = np.asarray(given, dtype=np.float64)
@@ -221,7 +221,7 @@ def _has_default_affine(images: object) -> bool:
 
 
 def _name_of(images: Any) -> str:
-    """Name of the file that an image was read from, without its ending, or `case`."""
+    """Name of the source file of an image, without its ending, or `case`."""
     first = next(iter(images.values())) if isinstance(images, Mapping) else images
     file = first.get_filename() if isinstance(first, nib.spatialimages.SpatialImage) else None
     return Path(file).name.split(".")[0] if file else "case"

@@ -1,4 +1,4 @@
-"""What the user asks of `infer`."""
+"""Options of `infer`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from volseg.words import shown
 
 @dataclass(frozen=True)
 class InferOptions:
-    """How to segment, and what to write.
+    """Options of segmentation and output.
 
     Args:
-        probabilities: Also write a float32 map for each region.
+        probabilities: Whether to write a float32 probability map for each region too.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        overwrite: Do finished cases again.
-        labels: Name of the label scheme to write; None: that of the first model.
-        fold: Only the cases of this fold of a data list.
-        data_root: Folder that the paths of a data list start from; None: as the list says.
-        overrides: Words such as `inference.tta=true`, in place of what the models say.
-        patient_regex: Finds the patient in the name of a file.
-        names: `CHANNEL=GLOB` of channels whose files have names that are not known.
-        label_name: End of the names of label maps, which are no images, if it is not known.
-        spacing_mm: Size of a voxel of 2D slices along columns, rows and slices; None: not known.
-        shard: `K/N`: only share K of N of the cases; other processes may do the other shares at
-            the same time, into the same folder. None: every case.
+        overwrite: Whether to segment finished cases again.
+        labels: Name of the label scheme to write; None: scheme of the first model.
+        fold: Fold of a data list to segment; None: all cases.
+        data_root: Folder that paths of a data list are relative to; None: as in the list.
+        overrides: Words such as `inference.tta=true`, which override options of the models.
+        patient_regex: Pattern that finds the patient in a file name.
+        names: `CHANNEL=GLOB` for channels whose file names volseg does not know.
+        label_name: End of the names of label maps, which are not segmented; None: known endings.
+        spacing_mm: Size of a voxel of 2D slices along columns, rows and slices; None: unknown.
+        shard: `K/N`: only share K of N of the cases; other processes may segment the other shares
+            at the same time, into the same folder. None: every case.
     """
 
     probabilities: bool = False
@@ -47,10 +47,10 @@ class InferOptions:
 
 
 def inference_options(words: Sequence[str], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the section `inference`, given in words and by name, all by name.
+    """Options of section `inference` by name, from words and from named values.
 
     Raises:
-        ConfigError: If a word is not of the form inference.KEY=VALUE, or an option has two values.
+        ConfigError: If a word has not the form inference.KEY=VALUE, or an option has two values.
 
     Examples:
         >>> inference_options(["inference.tta=true"], {"overlap": 0.25})
@@ -72,6 +72,6 @@ def _read_word(word: str) -> tuple[str, Any]:
     if section != "inference" or not (option and equals):
         raise ConfigError(
             f"option {word!r} is not of the form inference.KEY=VALUE",
-            remedy="only how a trained model is used can be changed",
+            remedy="of a trained model, only options of the section inference can be changed",
         )
     return option, read_word(text, word)

@@ -1,4 +1,4 @@
-"""What the models say about one case: a label map, probabilities and volumes on its grid."""
+"""Prediction of one case: label map, probabilities and volumes on the grid of its images."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from volseg.images.slice_masks import mask_paths, write_masks
 
 
 class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
-    """Probabilities of the regions of a scan; each map is made when it is asked for.
+    """Probabilities of the regions of a scan; each map is computed on access.
 
     Args:
-        regions: Their names.
-        part: (R, *) within `box`; all is 0 outside.
+        regions: Names of the regions.
+        part: (R, *) within `box`; outside it, all probabilities are 0.
         box: Part of the scan.
         shape: Voxels of the scan.
     """
@@ -47,7 +47,7 @@ class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
         return placed(self._parts[region], self._box, self._shape)
 
     def __contains__(self, region: object) -> bool:
-        return region in self._parts  # Mapping would make the map to find out
+        return region in self._parts  # the method of Mapping would compute the map
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._parts)
@@ -58,24 +58,23 @@ class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prediction:
-    """What the models say about one case, on the grid of its images.
+    """Prediction of one case, on the grid of its images.
 
-    `print` shows the case, its grid, the volumes and what speaks against them.
+    `print` shows the case, its grid, the volumes, doubts and notes.
 
     Attributes:
         case_id: The case.
         label_map: uint8 (I, J, K), values of the predictor's scheme.
-        probabilities: float32 (I, J, K) for each region, in [0, 1]; made when it is asked for, and
-            anew each time.
-        volumes_ml: Volume of each region, in ml; empty where the size of a voxel is not known.
-        found: Regions of the label map that hold a voxel, or more.
+        probabilities: float32 (I, J, K) for each region, in [0, 1]; computed anew at each access.
+        volumes_ml: Volume of each region, in ml; empty if the size of a voxel is unknown.
+        found: Regions of the label map with at least one voxel.
         grid: Grid of the images: shape, affine, spacing.
         header: NIfTI header of the first image; results are written on its grid.
-        notes: What a careful reader should know, such as small differences of grids.
-        doubts: Why the models may be of no use, by their own scores.
-        missing: Channels that are missing, and that another channel stands in for.
-        inputs: Files of the images, which no result replaces; empty if they were in memory.
-        slices: Of a stack, the image of each slice along K.
+        notes: Assumptions and oddities of the images, such as small differences of grids.
+        doubts: Reasons, in the models' own scores, why the result may be unusable.
+        missing: Missing channels; another channel stands in for them.
+        inputs: Files of the images, which no result replaces; empty for images in memory.
+        slices: Image of each slice along K for a stack of slices; else empty.
         binary: Whether the only label is 1, so that masks are black and white.
     """
 
@@ -118,7 +117,7 @@ class Prediction:
         )
 
     def as_nifti(self) -> nib.Nifti1Image:
-        """The label map as an image of nibabel, on the grid of the images."""
+        """The label map as a nibabel image, on the grid of the images."""
         header = result_header(self.label_map, self.header)
         return nib.Nifti1Image(self.label_map, header.get_best_affine(), header)
 
@@ -127,11 +126,10 @@ class Prediction:
 
         Args:
             path: `.nii` or `.nii.gz`.
-            overwrite: Replace what is there; an image of the case never is.
+            overwrite: Whether to replace an existing file; images of the case are never replaced.
 
         Raises:
-            OutputError: If something is there, the name ends otherwise, or the file cannot be
-                written.
+            OutputError: If the file exists, its name has another ending, or it cannot be written.
         """
         if not is_nifti(Path(path).name):
             raise OutputError(
@@ -141,17 +139,18 @@ class Prediction:
         write_label_map(Path(path), self.label_map, self.header)
 
     def save_slices(self, folder: PathLike, *, overwrite: bool = False) -> list[Path]:
-        """Write a mask for each slice of a stack, called as its image.
+        """Write a mask for each slice of a stack, named like its image.
 
         Args:
-            folder: Made if missing; holds nothing but these masks, unless there is only one.
-            overwrite: Replace masks that are there; an image of the case never is.
+            folder: Folder of the masks, made if missing; for several masks, it must hold no other
+                files.
+            overwrite: Whether to replace existing masks; images of the case are never replaced.
 
         Returns:
             Path of each mask, in order.
 
         Raises:
-            OutputError: If a mask is there, the folder holds other files, or writing fails.
+            OutputError: If a mask exists, the folder holds other files, or writing fails.
         """
         self._check_free(mask_paths(Path(folder), self.slices), overwrite=overwrite)
         return write_masks(Path(folder), self.label_map, self.slices, binary=self.binary)
@@ -160,11 +159,11 @@ class Prediction:
         """Write a NIfTI for each region, `<case>_<region>.nii.gz`, and return their paths.
 
         Args:
-            folder: Is there.
-            overwrite: Replace what is there; an image of the case never is.
+            folder: An existing folder.
+            overwrite: Whether to replace existing files; images of the case are never replaced.
 
         Raises:
-            OutputError: If a file is there or cannot be written.
+            OutputError: If a file exists or cannot be written.
         """
         paths = [Path(folder) / f"{self.case_id}_{region}.nii.gz" for region in self.probabilities]
         self._check_free(paths, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""A trained model, or several, that segment cases: one case in, one label map out, on its grid."""
+"""Segmentation of cases by one model or several: one case in, one label map out, on its grid."""
 
 from __future__ import annotations
 
@@ -46,24 +46,23 @@ from volseg.model_file import load_model
 logger = logging.getLogger(__name__)
 
 Image = PathLike | SpatialImage | npt.NDArray[Any] | torch.Tensor
-#: What `Predictor.predict` takes.
+#: Images that `Predictor.predict` accepts.
 Images = Image | Sequence[PathLike] | Mapping[str, Image] | Case
 DEFAULTS = InferOptions()
 
 
 class Predictor:
-    """Segments cases with a model, or with several whose region probabilities are averaged.
+    """Segments cases with one model, or with the averaged region probabilities of several models.
 
     The models of an ensemble share their regions; channels, spacing and network may differ. The
-    threshold and the smallest components are those of the first model.
+    threshold and the options of components are those of the first model.
 
     Args:
         models: Model file or run folder, or several.
         device: `auto` (a CUDA GPU if there is one, else the CPU), `cpu`, `cuda`, `cuda:N` or `mps`.
-        labels: Name of the label scheme to write; None: that of the first model.
-        overrides: Words such as `inference.window_batch=2`, in place of what the models say.
-        **options: The same by name: any option of the section `inference` of a config, such as
-            `tta=True` or `overlap=0.25`.
+        labels: Name of the label scheme to write; None: scheme of the first model.
+        overrides: Words such as `inference.window_batch=2`, which override options of the models.
+        **options: Options of section `inference` by name, such as `tta=True` or `overlap=0.25`.
 
     Raises:
         ModelError: If a model cannot be read, or the models have different regions.
@@ -104,14 +103,14 @@ class Predictor:
         ]
         self.required = tuple(name for name in self.channels if any(name in n for n in needs))
         self.doubts = tuple(doubts_of(self.models))
-        # What holds of every case.
+        # Notes for every case.
         refused = (refused_precision(model.config, self.device.type) for model in self.models)
         self.notes = tuple(dict.fromkeys(note for note in refused if note))
         for note in (*self.doubts, *self.notes, *slow_options(self.models)):
             logger.warning("%s", note)
         if any(model.doubts for model in self.models):
             logger.warning(
-                "look at the results before they are used; if they are of no use, train longer "
+                "look at the results before you use them; if they are unusable, train longer "
                 "(volseg fit --resume RUN training.max_epochs=N) or use another model"
             )
         for model in self.models:
@@ -123,25 +122,27 @@ class Predictor:
         """Segment one case.
 
         Args:
-            images: The folder of a case in any known layout, a data list of one, or the file of a
-                model that needs one channel. Or the image of each channel,
-                `{"t1n": ..., "t1c": ...}`, older names such as t1ce and flair included: paths,
-                nibabel images, arrays or tensors (I, J, K). Or one image of all channels in the
-                order of `channels`: an array or tensor (C, I, J, K), a nibabel image
-                (I, J, K, C). Or paths whose names say the channels, or those of 2D slices in order.
-                Or a case of a data list.
+            images: One of:
+                the folder of a case in any known layout, or a data list with one case;
+                one file, if the models need one channel;
+                the image of each channel, `{"t1n": ..., "t1c": ...}`, also under older names such
+                as t1ce and flair: paths, nibabel images, arrays or tensors (I, J, K);
+                one image of all channels in the order of `channels`: an array or tensor
+                (C, I, J, K), or a nibabel image (I, J, K, C);
+                paths whose names hold the channels, or paths of 2D slices in order;
+                a case of a data list.
             affine: Voxel indices to world (RAS, mm), (4, 4), for arrays and tensors; a `MetaTensor`
-                of MONAI has its own.
-            case_id: What to call a case in memory; None: as its file, or `case`.
+                of MONAI has an affine.
+            case_id: Name of a case in memory; None: the name of its file, or `case`.
 
         Returns:
             The prediction, on the grid of the images.
 
         Raises:
-            DataListError: If the case lacks a channel or has it twice, or the folder is not one
-                case.
+            DataListError: If the case lacks a channel or has it twice, or the folder does not hold
+                one case.
             ImageError: If an image cannot be read or holds unusable values.
-            GeometryError: If the images do not lie on one grid, or none is known.
+            GeometryError: If the images do not lie on one grid, or their grid is not known.
         """
         return self.predict_prepared(self.prepare(images, affine=affine, case_id=case_id))
 
@@ -154,11 +155,11 @@ class Predictor:
 
         Args:
             scans: Folder of cases, folder of one case, or data list; or the files of one case, by
-                channel or by their names.
-            options: Fold, root, names and voxel size, where files do not say them.
+                channel or as a sequence of paths.
+            options: Fold, root, patterns of names and voxel size of the cases.
 
         Raises:
-            DataListError: If there is no case that has all channels that the models need.
+            DataListError: If no case has all channels that the models need.
             ConfigError: If an option does not fit the cases.
         """
         naming = Naming.parse(options.names, options.label_name)
@@ -184,7 +185,7 @@ class Predictor:
     def _case_of_files(
         self, scans: PathLike | Sequence[PathLike] | Mapping[str, PathLike], naming: Naming | None
     ) -> Case | None:
-        """The case of files that the user names; None for a folder or a data list."""
+        """The case of files given by the user; None for a folder or a data list."""
         if isinstance(scans, Mapping):
             return case_of_channels(scans, self.channels)
         paths = [scans] if isinstance(scans, str | os.PathLike) else scans
@@ -195,7 +196,7 @@ class Predictor:
     def prepare(
         self, images: Images, *, affine: npt.ArrayLike | None = None, case_id: str | None = None
     ) -> PreparedCase:
-        """Read and preprocess one case; the part of `predict` that needs no network."""
+        """Read and preprocess one case: the part of `predict` that needs no network."""
         case = self._case(images, affine, case_id)
         self._check_channels(case)
         return prepare_case(case, [model.config for model in self.models], self.notes)
@@ -206,7 +207,7 @@ class Predictor:
             raise DataListError(
                 f"the model needs channels {' '.join(self.required)}, but case {case.case_id} has "
                 f"{' '.join(case.channels)}",
-                remedy=f"add {' '.join(missing)} or use a model that needs less",
+                remedy=f"add {' '.join(missing)} or use a model that needs fewer channels",
             )
 
     def predict_prepared(self, case: PreparedCase) -> Prediction:
@@ -214,16 +215,16 @@ class Predictor:
         return self.decode(self.score(case))
 
     def score(self, case: PreparedCase) -> ScoredCase:
-        """Region probabilities of a case; the part of `predict` that needs the network.
+        """Region probabilities of a case: the part of `predict` that needs the network.
 
         Raises:
-            ModelError: If a model gives probabilities that are no numbers.
+            ModelError: If a model gives NaN as a probability.
             ResourceError: If the probabilities do not fit into memory.
         """
         return score_case(case, self.models, self.regions, self.device)
 
     def decode(self, scored: ScoredCase) -> Prediction:
-        """Label map of a case; the rest of `predict`."""
+        """Prediction of a case from its probabilities: the last part of `predict`."""
         return decode_case(scored, self.models[0].config, self.scheme, self.doubts)
 
     def _case(
@@ -239,6 +240,6 @@ class Predictor:
         if len(finding.cases) != 1:
             raise DataListError(
                 f"{images} holds {len(finding.cases)} cases",
-                remedy="give the folder of one, or use volseg infer for many",
+                remedy="give the folder of one case, or use volseg infer for many cases",
             )
         return finding.cases[0]

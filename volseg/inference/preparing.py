@@ -1,4 +1,4 @@
-"""A case read and preprocessed for the models that will see it: all that needs no network."""
+"""Reading and preprocessing of a case for its models, without any network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Readable(Protocol):
-    """A case of files or one in memory, as far as preparing needs it."""
+    """Interface of a case of files or in memory."""
 
     @property
     def case_id(self) -> str:
@@ -29,11 +29,11 @@ class Readable(Protocol):
 
     @property
     def images(self) -> tuple[Path, ...]:
-        """Files of the images; none of one in memory."""
+        """Files of the images; empty for a case in memory."""
 
     @property
     def slices(self) -> tuple[Path, ...]:
-        """Image of each slice along K, where each has a file."""
+        """Image of each slice along K, if slices have files; else empty."""
 
     def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
         """Images of the channels, in this order; see `Case.read_images`."""
@@ -41,15 +41,15 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PreparedCase:
-    """A case read and preprocessed, once for each preprocessing that a model asks for.
+    """A case read and preprocessed, once for each preprocessing of the models.
 
     Attributes:
         case: The case.
-        images: Its image after each preprocessing.
-        grid: Grid of its files.
+        images: Image after each preprocessing.
+        grid: Grid of the files.
         header: NIfTI header of the first image.
-        notes: What a careful reader should know.
-        missing: Channels that are missing, and that another channel stands in for.
+        notes: Assumptions and oddities of the images.
+        missing: Missing channels; another channel stands in for them.
     """
 
     case: Readable
@@ -71,9 +71,9 @@ def prepare_case(
     """Read and preprocess one case for models with these configs.
 
     Args:
-        case: Has all channels that the models cannot do without.
+        case: Case with all channels that the models need.
         configs: Config of each model.
-        notes: What holds of every case.
+        notes: Notes that hold for every case.
 
     Raises:
         ImageError: If an image cannot be read or holds unusable values.

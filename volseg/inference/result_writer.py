@@ -1,4 +1,4 @@
-"""Results of `infer` written with their records: what was made from what."""
+"""Writer of the results of `infer`, with a record of the sources of each result."""
 
 from __future__ import annotations
 
@@ -42,18 +42,19 @@ logger = logging.getLogger(__name__)
 class ResultWriter:
     """Writes results and their records.
 
-    A line of the journal stands for each case before its result is written, and one after that:
-    whatever kills the process, no result is without a trace. Records of earlier runs into the
-    folder stay as long as their results do.
+    The journal gets a line for each case before and after its result is written, so that no result
+    is without a record, even if the process is killed. Records of earlier runs in the folder are
+    kept as long as their results.
 
     Args:
         output: Folder of the results; need not exist.
-        predictor: What the results are made with.
-        options: What to write.
-        finding: All cases, those of other shards included.
+        predictor: The models.
+        options: Options of the output.
+        finding: All cases, including those of other shards.
 
     Raises:
-        OutputError: If the folder holds a manifest that is not of volseg, or cannot be read.
+        OutputError: If the folder holds a manifest that volseg did not write or that cannot be
+            read.
     """
 
     def __init__(
@@ -72,24 +73,24 @@ class ResultWriter:
         self.probabilities, self.overwrite = options.probabilities, options.overwrite
         self.earlier = read_earlier_manifests(output)
         self.reusable = Reusable()
-        # Names of files that earlier runs wrote of a case.
+        # Names of the files that earlier runs wrote for each case.
         self.recorded: dict[str, set[str]] = {}
         self.manifest = ManifestFile(output, self.shard, _about(predictor, options))
 
     @property
     def maps(self) -> Sequence[str]:
-        """Regions whose map of probabilities is written."""
+        """Regions whose probability maps are written."""
         return self.regions if self.probabilities else ()
 
     def begin(self) -> frozenset[str]:
-        """Check that what lies in the folder can stay beside new results, and write the manifest.
+        """Check that new results may lie beside the files in the folder, and write the manifest.
 
         Returns:
             Cases, of this shard or another, whose results are kept.
 
         Raises:
-            OutputError: If something cannot stay, see `choose_reusable`, or the manifest cannot be
-                written.
+            OutputError: If a file in the folder is in the way (see `choose_reusable`), or the
+                manifest cannot be written.
         """
         known = unite(self.earlier)
         records, mine = known.get(RECORDS, {}), self.shard.share(self.case_ids)
@@ -119,7 +120,7 @@ class ResultWriter:
         }
 
     def _take_over(self, known: Mapping[str, Any], mine: Sequence[str]) -> None:
-        """Put into the new manifest what earlier ones hold and what the search left out."""
+        """Copy into the new manifest the records of earlier manifests and the skipped files."""
         content, records = self.manifest.content, known.get(RECORDS, {})
         records = records if self.overwrite else _without_replacing(records)
         unfinished = known.get(UNFINISHED, {})
@@ -131,7 +132,7 @@ class ResultWriter:
             content[RECORDS] = {name: records[name] for name in mine if name in records}
             unfinished = {name: unfinished[name] for name in mine if name in unfinished}
         content[UNFINISHED] = dict(unfinished)
-        # What the search found wrong is the same for all shards: the first records it.
+        # Problems of the search are the same for all shards, so shard 1 records them.
         if self.shard.number == 1:
             content[FAILURES] |= self.finding.lost
             content["skipped"] = [
@@ -144,8 +145,8 @@ class ResultWriter:
             content[RECORDS][case.case_id] = records[case.case_id] | sources
 
     def _remove_unfinished(self) -> None:
-        """Remove what a killed process left of these very results."""
-        # Its names are looked up in all those of thousands of results only if there is one.
+        """Remove unfinished files that a killed process left of these results."""
+        # The set of names of thousands of results is built only if there is an unfinished file.
         remove_unfinished(
             self.output, lambda name: name.removesuffix("-old") in self._written_names
         )
@@ -156,7 +157,7 @@ class ResultWriter:
         mine = self.shard.share(self.finding.cases)
         files = [path for case in mine for path in case.result_files(self.output, self.regions)]
         names = {path.name for path in files if path.parent == self.output}
-        # A shard merges all into one, too. Where nothing can be locked, those of others stay.
+        # A shard also writes the merged manifest, but no other shard's manifest.
         names |= {self.manifest.path.name, MANIFEST_FILE}
         return names | {case.result_folder(self.output).name for case in mine}
 
@@ -172,7 +173,7 @@ class ResultWriter:
                 )
 
     def add_failure(self, case: Case, why: str) -> None:
-        """Record a failure; a result to be replaced goes, or it would pass for a new one."""
+        """Record a failure, and remove an old result that would be mistaken for a new one."""
         unfinished = self.manifest.content[UNFINISHED]
         if case.case_id in self.reusable.changed or case.case_id in unfinished:
             self.manifest.add(UNFINISHED, case.case_id, sorted(self.recorded[case.case_id]))
@@ -190,12 +191,12 @@ class ResultWriter:
 
         Args:
             case: The case.
-            prediction: What the models say of it.
-            seconds: How long that took.
-            sources: What `read_sources` returned when its images were read.
+            prediction: Prediction of the case.
+            seconds: Duration of the segmentation.
+            sources: Sources of the images, from `read_sources`.
 
         Raises:
-            OutputError: If it cannot be written.
+            OutputError: If the result cannot be written.
         """
         result, *others = case.label_map_files(self.output)
         output = case.result_folder(self.output).name if others else result.name
@@ -234,12 +235,12 @@ class ResultWriter:
         return [case.probability_file(self.output, region) for region in regions]
 
     def _recorded_maps(self, case: Case) -> list[Path]:
-        """Maps of probabilities that an earlier run wrote of a case."""
+        """Probability maps that an earlier run wrote for a case."""
         recorded = self.recorded[case.case_id]
         return [path for path in self._map_files(case, self.regions) if path.name in recorded]
 
     def _marks(self, written: Iterable[Path]) -> list[dict[str, Any]]:
-        """By these, a later run sees whether somebody changed what was written."""
+        """Marks by which a later run detects that written files were changed."""
         try:
             return [
                 {"file": path.relative_to(self.output).as_posix(), **fingerprint(path)}
@@ -252,10 +253,10 @@ class ResultWriter:
             ) from None
 
     def finish(self) -> Path:
-        """End the run; the manifest to look at, see `ManifestFile.finish`."""
+        """End the run and return the path of the manifest; see `ManifestFile.finish`."""
         records = self.manifest.content[RECORDS]
         if any(REPLACING in record for record in records.values()):
-            # From now on, another call with --overwrite does all cases again.
+            # The next call with --overwrite segments all cases again.
             self.manifest.content[RECORDS] = _without_replacing(records)
             self.manifest.write()
         return self.manifest.finish(self.case_ids, self._complete)
@@ -270,7 +271,7 @@ def _without_replacing(records: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _about(predictor: Predictor, options: InferOptions) -> dict[str, Any]:
-    """What a manifest holds besides its cases."""
+    """Content of a manifest besides its cases."""
     root, device = options.data_root, predictor.device
     return {
         "volseg": volseg.__version__,
@@ -288,11 +289,11 @@ def _about(predictor: Predictor, options: InferOptions) -> dict[str, Any]:
 
 
 def _inputs(case: Case, sources: Sequence[Any]) -> dict[str, Any]:
-    """File of each channel, of a stack of each slice; and what was in them."""
+    """Files of the images, by channel or slice, with their sources and spacing."""
     size = {"spacing_mm": list(case.spacing_mm)} if case.spacing_mm else {}
     return {"inputs": case.inputs, "sources": list(sources), **size}
 
 
 def _resolved(config: ExperimentConfig) -> dict[str, Any]:
-    """The options that decide a result, as plain data for JSON."""
+    """The options that affect a result, as plain data for JSON."""
     return without(config.to_dict()["inference"], ["window_batch"])

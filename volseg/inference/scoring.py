@@ -1,4 +1,4 @@
-"""Region probabilities of a prepared case: the mean of the models, on the grid of its scans."""
+"""Region probabilities of a prepared case: the mean over the models, on the grid of its scans."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ScoredCase:
 
     Attributes:
         case: The case.
-        probabilities: float32 (R, *) within `box`; all is 0 outside.
+        probabilities: float32 (R, *) within `box`; 0 outside.
         box: Part of the scan.
     """
 
@@ -44,16 +44,16 @@ def score_case(
     """Mean region probabilities of a case.
 
     Args:
-        case: Prepared for these models.
-        models: Their networks are on `device`.
-        regions: Names of the regions, in the order that is wanted.
-        device: Where the networks compute.
+        case: Case prepared for these models.
+        models: Models with their networks on `device`.
+        regions: Names of the regions, in the order of the result.
+        device: Device of the networks.
 
     Raises:
         ModelError: If a model gives NaN.
         ResourceError: If the probabilities do not fit into memory.
     """
-    # Outside the brain all is background, so two thirds of a scan need not be looked at.
+    # Two thirds of a scan lie outside the brain and are not segmented.
     box = union(covered(image.image_grid, case.grid) for image in case.images.values())
     part = case.grid.crop(box)
     mean = torch.zeros(1)
@@ -73,10 +73,10 @@ def _require_memory(
     case: PreparedCase, image: Preprocessed, regions: int, voxels: int, device: torch.device
 ) -> None:
     """Refuse a case whose probabilities do not fit into memory, before they are computed."""
-    # The mean of the models, and the maps of one of them.
+    # The mean over the models, and the maps of one model.
     numbers = 2 * regions * voxels
     if device.type == "cpu":
-        # As float32 the image, the sums over its windows, and how often each voxel was seen.
+        # In float32: the image, the sums over its windows, and the number of windows per voxel.
         channels, *shape = image.image.shape
         numbers += (channels + regions + 1) * math.prod(shape)
     size = " x ".join(map(str, case.grid.shape))
@@ -87,8 +87,8 @@ def _require_memory(
 
 
 def _check_finite(probabilities: torch.Tensor, case: PreparedCase, model: Model) -> None:
-    """Refuse NaN: no comparison with a threshold holds, and the label map would be empty."""
-    # All are at most 1, so that the sum is finite unless one is NaN.
+    """Refuse NaN, which would give an empty label map, since NaN is above no threshold."""
+    # All values are at most 1, so the sum is finite unless a value is NaN.
     if torch.isfinite(probabilities.sum()):
         return
     lost = int((~torch.isfinite(probabilities)).sum())

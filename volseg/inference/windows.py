@@ -1,4 +1,4 @@
-"""Probabilities of a preprocessed image by sliding window, and back on the grid of the scan."""
+"""Probabilities of a preprocessed image by sliding window, and on the grid of the scan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from volseg.transforms import to_original
 
 logger = logging.getLogger(__name__)
 
-#: Slices are small: a network of slices is given at least so many in one forward pass.
+#: Smallest number of slices in one forward pass of a 2D network, since slices are small.
 SLICES_A_PASS = 16
 # A scan of 240 x 240 x 155 voxels has 27 windows of 128 at an overlap of 0.5, and 9,500 of 16.
 _MOST_WINDOWS = 100_000
@@ -37,19 +37,19 @@ def segment(
 ) -> torch.Tensor:
     """Region probabilities of a preprocessed image, by sliding window.
 
-    A volume smaller than the window is padded with zeros, and the padding is cut off again. A
-    network of slices sees the volume slice by slice along K. Where windows overlap, and over
-    mirrored copies, probabilities are averaged, never logits.
+    A volume smaller than the window is padded with zeros, and the padding is removed afterwards. A
+    2D network processes the volume slice by slice along K. In overlapping windows and over mirrored
+    copies, probabilities are averaged, never logits.
 
     Args:
         network: Network on `device`, in evaluation mode.
         image: Preprocessed image (C, I, J, K), float16 or float32.
-        config: Config of the model, whose section `inference` says how: size, overlap and blending
-            of the windows, precision, and whether mirrored copies are averaged.
-        device: Where the network runs.
+        config: Config of the model; section `inference` holds size, overlap and blending of the
+            windows, precision, and test-time augmentation.
+        device: Device of the network.
 
     Returns:
-        float32 probabilities (R, I, J, K), on `device` or, where its memory is short, on the CPU.
+        float32 probabilities (R, I, J, K), on `device` or, if its memory is too small, on the CPU.
 
     Raises:
         ConfigError: If not even one pass of windows fits into the memory of the GPU, or there would
@@ -68,7 +68,7 @@ def segment(
 
     def run(accumulator: torch.device) -> torch.Tensor:
         probabilities = sliding_window_inference(
-            # Half the bytes go to the GPU, and become float32 there.
+            # float16 halves the bytes sent to the GPU, which converts them to float32.
             batch.to(accumulator).float(),
             roi_size=config.window_size,
             sw_batch_size=at_once,
@@ -93,7 +93,7 @@ def segment(
 
 
 def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -> int:
-    """Number of windows; ConfigError if they are so many that nobody would see their end."""
+    """Number of windows; ConfigError if segmenting so many would take too long."""
     steps = [max(1, int(size * (1 - overlap))) for size in window]
     number = math.prod(
         math.ceil(max(0, length - size) / step) + 1
@@ -124,13 +124,13 @@ def on_scan_grid(
     scan_grid: Grid,
     box: tuple[slice, ...] | None = None,
 ) -> torch.Tensor:
-    """`transforms.to_original` in memory of the CPU, even where that of the GPU is short.
+    """`transforms.to_original` with the result on the CPU, also if the GPU's memory is too small.
 
     Args:
         probabilities: (R, I, J, K) on the preprocessed grid, on any device.
         image_grid: Grid of the preprocessed image.
         scan_grid: Grid of the source files.
-        box: Part of the scan that is wanted; None: all.
+        box: Part of the scan to return; None: the whole scan.
 
     Returns:
         float32 (R, *scan_grid.shape), or of the shape of `box`, on the CPU.
@@ -180,10 +180,10 @@ class _WindowPass:
 
 
 def computing_dtype(config: ExperimentConfig, device_type: str) -> torch.dtype | None:
-    """Type for mixed precision in `segment`, or None where everything stays float32.
+    """Type for mixed precision in `segment`, or None for float32.
 
     Args:
-        config: Config of the model; bf16 stays float32 on a CPU that does not compute in it.
+        config: Config of the model; its bf16 becomes float32 on a CPU without bf16.
         device_type: `cuda`, `cpu`, ...
     """
     precision = config.inference.precision
@@ -195,7 +195,7 @@ def computing_dtype(config: ExperimentConfig, device_type: str) -> torch.dtype |
 
 
 def refused_precision(config: ExperimentConfig, device_type: str) -> str | None:
-    """What to say where `inference.precision` asks for more than the processor can, else None."""
+    """A note if the processor does not support `inference.precision`, else None."""
     if config.inference.precision == "bf16" and computing_dtype(config, device_type) is None:
         return (
             "inference.precision=bf16: this processor does not compute in bf16, so float32 is used"
@@ -204,25 +204,25 @@ def refused_precision(config: ExperimentConfig, device_type: str) -> str | None:
 
 
 def precision_name(config: ExperimentConfig, device_type: str) -> str:
-    """What `segment` computes in: `float32`, or the type of mixed precision, `bfloat16`, ..."""
+    """Type in which `segment` computes: `float32`, or for mixed precision `bfloat16`, ..."""
     return str(computing_dtype(config, device_type) or torch.float32).removeprefix("torch.")
 
 
 def cpu_computes_in_bf16() -> bool:
-    """Whether the CPU has units for bf16; others imitate it, which takes many times as long."""
+    """Whether the CPU has hardware for bf16; emulation takes many times as long."""
     if hasattr(torch.cpu, "get_capabilities"):
         found = torch.cpu.get_capabilities()
         return any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
-    # What older versions of torch tell, of x86 alone.
+    # Older versions of torch report it for x86 only.
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, bool)() for name in names)
 
 
 def mixed_dtype(precision: str, device_type: str) -> torch.dtype | None:
-    """Type for mixed precision, or None where everything stays float32: off a GPU, or by config.
+    """Type for mixed precision, or None for float32: without a GPU, or by the config.
 
     Args:
-        precision: As `training.precision` of a config.
+        precision: Value of `training.precision`.
         device_type: `cuda`, `cpu`, ...
     """
     if device_type != "cuda" or precision == "32":
