@@ -301,7 +301,7 @@ def _runs(folder: Path, add: Any, on: Any) -> None:
     from volseg.runs.metrics_table import best_row, read_metrics
     from volseg.runs.resuming import has_ended
     from volseg.tasks.info import info
-    from volseg.training.checkpoints import WholeCheckpointIO, newest_good
+    from volseg.training.checkpoints import AtomicCheckpointIO, newest_good
 
     (folder / "checkpoints").mkdir(parents=True)
     for steps in (1, 2):
@@ -309,7 +309,7 @@ def _runs(folder: Path, add: Any, on: Any) -> None:
         state = {name: {} for name in ("loops", "callbacks", "epoch_sums")}
         state |= {"optimizer_states": [], "lr_schedulers": [], "processes": 1}
         state |= {"global_step": steps, "state_dict": {"a": torch.zeros(9)}}
-        WholeCheckpointIO().save_checkpoint(state, path)
+        AtomicCheckpointIO().save_checkpoint(state, path)
     header = "epoch,step,seconds,learning_rate,train/loss,val/dice/mean"
     rows = [f"{n},{n * 9},1.5,0.1,0.5,{'0.5' if n % 2 else ''}" for n in range(1, 5)]
     (folder / "metrics.csv").write_text("\n".join([header, *rows]) + "\n")

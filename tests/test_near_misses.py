@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from volseg.cli import app
 from volseg.cli.near_misses import _COMMANDS, _OPTIONS
 from volseg.config import ExperimentConfig, SlurmConfig
-from volseg.config.keys import _CALLED, full_key, option_defaults
+from volseg.config.keys import _SYNONYMS, full_key, option_defaults
 
 
 def said(*words):
@@ -76,7 +76,7 @@ def test_a_key_without_its_section_gets_the_section():
 
 def test_other_names_of_options_lead_to_options_that_exist():
     keys = {*option_defaults(ExperimentConfig), "network.name"}
-    assert set(_CALLED.values()) <= keys
+    assert set(_SYNONYMS.values()) <= keys
 
     pages = "".join(CliRunner().invoke(app, [name, "--help"]).stdout for name in _COMMANDS)
     assert [other for other in _OPTIONS.values() if other not in pages] == []

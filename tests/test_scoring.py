@@ -203,7 +203,7 @@ def test_what_goes_wrong_in_a_thread_ends_the_run_and_leaves_none(small, tmp_pat
 def test_a_signal_while_a_case_is_scored_stops_the_run_and_leaves_no_thread(
     small, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("volseg.tasks.fit.tell_scores", lambda *_: None)
+    monkeypatch.setattr("volseg.tasks.fit.report_scores", lambda *_: None)
 
     def signalled(*arguments):
         signals._record(signals.STOPPING[0], None)

@@ -59,7 +59,7 @@ def changed(config: ExperimentConfig, **sections: dict) -> ExperimentConfig:
 @pytest.fixture(scope="module", autouse=True)
 def _without_pictures():
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("tasks.fit.tell_scores", "tasks.fit.draw_curves"):
+        for name in ("tasks.fit.report_scores", "tasks.fit.draw_curves"):
             patch.setattr(f"volseg.{name}", lambda *_, **__: None)
         patch.setattr("volseg.training.curves.draw_curves", lambda *_: None)
         patch.setattr(SegmentationModule, "_draw", lambda *_: None)

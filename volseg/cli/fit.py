@@ -10,7 +10,7 @@ import typer
 
 from volseg import signals
 from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, complain, fail_if_some_failed
-from volseg.cli.jobs import DryRun, Slurm, check_dry_run, tell_of_job
+from volseg.cli.jobs import DryRun, Slurm, check_dry_run, report_job
 from volseg.cli.next_steps import SCANS, line, next_steps
 from volseg.cli.options import Overrides
 from volseg.cli.tables import print_validation, say
@@ -172,7 +172,7 @@ def _submit_fit(
     options = read_slurm(words, experiment.slurm)
     experiment = experiment.model_copy(update={"slurm": options})
     job = submit_fit(experiment, folder, folds, resume=resume, dry_run=dry_run)
-    tell_of_job(job, line("tensorboard", "--logdir", folder))
+    report_job(job, line("tensorboard", "--logdir", folder))
 
 
 def _fit_folds(experiment: ExperimentConfig, folder: Path, folds: str, *, resume: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from volseg import signals
 from volseg.cli.app import EXIT_SOME_FAILED, USE, command
-from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, tell_of_job
+from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, report_job
 from volseg.cli.next_steps import REFERENCE, line, next_steps
 from volseg.cli.options import (
     DataRoot,
@@ -175,7 +175,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         from volseg.slurm.submission import InferCall, submit_infer
 
         call = InferCall(given, models, output, fold, data_root, words)
-        tell_of_job(submit_infer(call, read_slurm(slurm), dry_run=dry_run))
+        report_job(submit_infer(call, read_slurm(slurm), dry_run=dry_run))
         return
     check_dry_run(dry_run)
 

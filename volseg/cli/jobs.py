@@ -46,7 +46,7 @@ def as_words(flags: Mapping[str, bool], options: Mapping[str, object]) -> list[s
     return [*(name for name, is_set in flags.items() if is_set), *named]
 
 
-def tell_of_job(job: Submission, *watch: str) -> None:
+def report_job(job: Submission, *watch: str) -> None:
     """Print the script after a dry run, else the number of the job and how to watch it."""
     if job.job is None:
         put(job.script.rstrip("\n"), sys.stdout)

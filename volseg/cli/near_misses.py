@@ -35,7 +35,7 @@ _COMMANDS = {
         "describe inspect ls show stats status summary",
     ),
 }
-_CALLED = {name: command for command, (_, names) in _COMMANDS.items() for name in names.split()}
+_SYNONYMS = {name: command for command, (_, names) in _COMMANDS.items() for name in names.split()}
 _SHARED = {
     "help": "volseg --help",
     "submit": "volseg fit --slurm, or volseg infer --slurm",
@@ -62,8 +62,8 @@ def unknown_command(word: str, commands: Collection[str]) -> ConfigError:
     if word in _SHARED:
         return ConfigError(problem, remedy=f"use {_SHARED[word]}")
     name = word.lower()
-    close = difflib.get_close_matches(name, [*commands, *_CALLED], n=1)
-    meant = _CALLED.get(close[0], close[0]) if close else None
+    close = difflib.get_close_matches(name, [*commands, *_SYNONYMS], n=1)
+    meant = _SYNONYMS.get(close[0], close[0]) if close else None
     if meant is None:
         return ConfigError(problem, remedy=f"use one of {', '.join(commands)}; see volseg --help")
     return ConfigError(problem, remedy=f"use volseg {meant}, which {_COMMANDS[meant][0]}")

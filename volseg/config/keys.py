@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 # Names in other programs, and shortened names.
-_CALLED = {
+_SYNONYMS = {
     "batch": "data.batch_size",
     "dataset": "data.data_list",
     "datalist": "data.data_list",
@@ -35,7 +35,7 @@ def full_key(word: str, root: type[BaseModel]) -> str | None:
         root: Class of the config.
     """
     name = word.strip("-").replace("-", "_").lower()
-    called = _CALLED.get(name, "")
+    called = _SYNONYMS.get(name, "")
     if called.partition(".")[0] in root.model_fields:
         return called
     keys = {key.partition(".")[2]: key for key in reversed(option_defaults(root))}

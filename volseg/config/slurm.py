@@ -19,7 +19,7 @@ from volseg.words import shown
 DEFAULTS = "defaults"
 
 # Options of sbatch that the script sets itself, and the options to use instead.
-_OURS = {
+_RESERVED = {
     "array": "fit --folds and shards of infer set it; max_parallel limits it",
     "chdir": "paths in a config are relative to the folder that you submit from; go there first",
     "cpus-per-gpu": "there is a process for each GPU; use cpus",
@@ -142,8 +142,8 @@ class SlurmConfig(Section):
 
 def _problem(name: str, value: object) -> str | None:
     """The problem of an option of sbatch in words, or None."""
-    if name in _OURS:
-        return f"{name} cannot be set: {_OURS[name]}"
+    if name in _RESERVED:
+        return f"{name} cannot be set: {_RESERVED[name]}"
     if not re.fullmatch(r"[a-z][a-z0-9-]+", name):
         return f"{shown(name)} is no long option of sbatch; `sbatch --help` lists them"
     if not isinstance(value, str | int | bool):
@@ -184,7 +184,7 @@ def read_slurm(words: Sequence[str], section: SlurmConfig | None = None) -> Slur
                 options.pop(spelling, None)
             options[key] = {"true": True, "false": False}.get(value, value)
     # Options that cannot be set cannot be removed either.
-    asked = {k: v for k, v in options.items() if v is not False or k.replace("_", "-") in _OURS}
+    asked = {k: v for k, v in options.items() if v is not False or k.replace("_", "-") in _RESERVED}
     try:
         return SlurmConfig.model_validate(asked)
     except ValidationError as error:

@@ -49,16 +49,16 @@ def describe(
     # Written first, since it marks the folder as written by volseg.
     _write_json(run / ENVIRONMENT, environment)
     # Files with the same content are kept, since this run may have been started with them.
-    if not _says(lambda: load_config(run / CONFIG_FILE), config):
+    if not _holds(lambda: load_config(run / CONFIG_FILE), config):
         with atomic_write(run / CONFIG_FILE) as temporary:
             write_config(temporary, config)
-    if not _says(lambda: read_data_list(run / DATA_LIST_FILE), data_list):
+    if not _holds(lambda: read_data_list(run / DATA_LIST_FILE), data_list):
         with atomic_write(run / DATA_LIST_FILE) as temporary:
             write_data_list(temporary, data_list, root)
 
 
 def read_description(run: Path) -> dict[str, Any]:
-    """Content written by `describe` and `note_end`; empty if it cannot be read."""
+    """Content written by `describe` and `record_end`; empty if it cannot be read."""
     try:
         content = read_json(run / ENVIRONMENT, CheckpointError)
     except CheckpointError:
@@ -66,7 +66,7 @@ def read_description(run: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def note_end(run: Path, seconds: float) -> None:
+def record_end(run: Path, seconds: float) -> None:
     """Record in the folder that the run is finished; `open_run` removes the record again.
 
     Args:
@@ -90,7 +90,7 @@ def common_root(data_list: DataList) -> Path:
     return Path(os.path.commonpath([path.parent for path in files]))
 
 
-def _says(read: Callable[[], object], expected: object) -> bool:
+def _holds(read: Callable[[], object], expected: object) -> bool:
     """Whether a file can be read and has the expected content."""
     try:
         return read() == expected

@@ -235,7 +235,7 @@ class _Processes:
             return self._exit_code()
         self.process = subprocess.Popen(words)
         for number in self.noted:  # signals that arrived while the process was started
-            self._tell(number)
+            self._send(number)
         code = self.process.wait()
         return self._exit_code() if self.noted and code else code
 
@@ -245,9 +245,9 @@ class _Processes:
 
     def _pass_on(self, number: int, _: FrameType | None) -> None:
         self.noted.append(number)
-        self._tell(number)
+        self._send(number)
 
-    def _tell(self, number: int) -> None:
+    def _send(self, number: int) -> None:
         if self.process is not None:
             # A terminal sends Ctrl-C to the process too, and a second SIGINT would kill it.
             self.process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)

@@ -17,7 +17,7 @@ from volseg.files.writing import METRICS_FILE, MODEL_FILE, resume_command
 from volseg.progress import clock
 from volseg.ranks import restarts
 from volseg.runs.checkpoint_files import find_checkpoints
-from volseg.runs.description import note_end
+from volseg.runs.description import record_end
 from volseg.runs.folder import open_run
 from volseg.runs.folds import choose_cases
 from volseg.runs.metrics_table import best_scores, read_metrics
@@ -29,7 +29,7 @@ from volseg.training.curves import draw_curves
 from volseg.training.hardware import check_hardware
 from volseg.training.memory_needed import check_memory
 from volseg.training.module import new_module
-from volseg.training.outcome import tell_scores
+from volseg.training.outcome import report_scores
 from volseg.training.preparation import prepare_cases
 from volseg.training.tensorboard_log import begin_log, full_disk_in_words
 from volseg.training.trainer import build_trainer, train
@@ -121,9 +121,9 @@ def fit(
         train(trainer, module, data, run, resume=resume)
     if trainer.is_global_zero:
         draw_curves(run)
-        tell_scores(run, data, config, trainer.strategy.root_device, new=module.trained)
+        report_scores(run, data, config, trainer.strategy.root_device, new=module.trained)
     seconds = time.monotonic() - start
-    note_end(run, seconds)
+    record_end(run, seconds)
     rows = read_metrics(run / METRICS_FILE)
     if module.trained:
         logger.info("trained in %s; the model is %s", clock(seconds), run / MODEL_FILE)

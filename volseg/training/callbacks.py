@@ -72,17 +72,17 @@ class TrainingScores(Callback):
     """Logs loss, Dice and IoU of the patches of each epoch; see `EpochSums`."""
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        _ours(pl_module).sums.clear()
+        _segmentation(pl_module).sums.clear()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        module = _ours(pl_module)
+        module = _segmentation(pl_module)
         sums = module.sums.of_all_ranks(trainer.strategy)
         module.log("train/loss_epoch", sums.loss)
         for name in TRAINING_SCORES:
             module.log_by_region(f"train/{name}", sums.scores(get_score(name)))
 
 
-def _ours(module: pl.LightningModule) -> SegmentationModule:
+def _segmentation(module: pl.LightningModule) -> SegmentationModule:
     assert isinstance(module, SegmentationModule)
     return module
 
@@ -93,7 +93,7 @@ class MovingAverage(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
     ) -> None:
-        _ours(pl_module).move_average()
+        _segmentation(pl_module).move_average()
 
 
 class ValidateLast(Callback):
@@ -135,8 +135,8 @@ class KeepBestModel(Callback):
             return
         self.best = score
         if trainer.is_global_zero:
-            self._write_model(trainer, _ours(pl_module))
-            self._write_scores(trainer, _ours(pl_module))
+            self._write_model(trainer, _segmentation(pl_module))
+            self._write_scores(trainer, _segmentation(pl_module))
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -162,7 +162,7 @@ class KeepBestModel(Callback):
     # Before the last checkpoint: a run killed after that checkpoint has nothing left to do.
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.best == _NONE and trainer.is_global_zero and in_last_epoch(trainer):
-            self._write_model(trainer, _ours(pl_module))
+            self._write_model(trainer, _segmentation(pl_module))
 
     def _write_model(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
         scores: dict[str, Any] = {

@@ -25,7 +25,7 @@ _VERSION = "pytorch-lightning_version"
 # Keys that checkpoints of the first versions may lack.
 _MAY_LACK = {"loss", "max_epochs", "StopEarly"}
 # Entries that an optimizer keeps for each parameter after its first step.
-_NOTED = {
+_STATE_KEYS = {
     "adamw": {"step", "exp_avg", "exp_avg_sq"},
     "adam": {"step", "exp_avg", "exp_avg_sq"},
     "sgd": {"momentum_buffer"},
@@ -44,10 +44,10 @@ def misfit(checkpoint: Mapping[str, Any], trainer: Any) -> str | None:
     except (KeyError, TypeError, InvalidVersion):
         return _VERSION
     return (
-        _other(checkpoint, _expected(trainer))
-        or _other_state(checkpoint, trainer.lightning_module)
-        or _other_batches(checkpoint)
-        or _other_files(checkpoint.get(KEPT_FILES, {}))
+        _mismatch(checkpoint, _expected(trainer))
+        or _state_mismatch(checkpoint, trainer.lightning_module)
+        or _batches_mismatch(checkpoint)
+        or _files_mismatch(checkpoint.get(KEPT_FILES, {}))
     )
 
 
@@ -68,7 +68,7 @@ def _expected(trainer: Any) -> dict[str, Any]:
     }
 
 
-def _other(found: Any, expected: Any, place: str = "") -> str | None:
+def _mismatch(found: Any, expected: Any, place: str = "") -> str | None:
     """Place where `found` has another form than `expected`, or None; further keys are allowed."""
     keys: Sequence[Any] = ()
     if isinstance(expected, Mapping):
@@ -81,7 +81,7 @@ def _other(found: Any, expected: Any, place: str = "") -> str | None:
         fits = _is_alike(found, expected)
     if not fits:
         return place
-    inner = (_other(found[key], expected[key], f"{place}.{key}".lstrip(".")) for key in keys)
+    inner = (_mismatch(found[key], expected[key], f"{place}.{key}".lstrip(".")) for key in keys)
     return next(filter(None, inner), None)
 
 
@@ -102,7 +102,7 @@ def _is_tensor(found: Any, shape: Sequence[int], *, floating: bool) -> bool:
     return is_of_shape and found.is_floating_point() == floating
 
 
-def _other_state(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> str | None:
+def _state_mismatch(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> str | None:
     """Place in the optimizer's state that does not fit the parameters, or None."""
     state = checkpoint["optimizer_states"][0].get("state")
     config: Any = module.config
@@ -111,13 +111,13 @@ def _other_state(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> s
     parameters = list(network.parameters())
     if not isinstance(state, Mapping) or (checkpoint["global_step"] and not state):
         return "optimizer_states.0.state"
-    for number, noted in state.items():
+    for number, entries in state.items():
         known = type(number) is int and 0 <= number < len(parameters)
-        if not (known and isinstance(noted, Mapping) and noted.keys() >= _NOTED[name]):
+        if not (known and isinstance(entries, Mapping) and entries.keys() >= _STATE_KEYS[name]):
             return f"optimizer_states.0.state.{number}"
         shapes = (torch.Size(), parameters[number].shape)
-        for key in _NOTED[name]:
-            value = noted[key]
+        for key in _STATE_KEYS[name]:
+            value = entries[key]
             if value is None and name == "sgd":
                 continue
             if not _is_tensor(value, shapes[key != "step"], floating=True):
@@ -125,13 +125,13 @@ def _other_state(checkpoint: Mapping[str, Any], module: pl.LightningModule) -> s
     return None
 
 
-def _other_batches(checkpoint: Mapping[str, Any]) -> str | None:
+def _batches_mismatch(checkpoint: Mapping[str, Any]) -> str | None:
     """Place where the number of batches done is not as the loader records it, or None."""
     place, loaders = loader_states(checkpoint)
-    return _other(loaders, [{"batches": 0}] if loaders else [], place)
+    return _mismatch(loaders, [{"batches": 0}] if loaders else [], place)
 
 
-def _other_files(files: Any) -> str | None:
+def _files_mismatch(files: Any) -> str | None:
     """`KEPT_FILES` if a file of the best model has another name or is no bytes, else None."""
     known = (MODEL_FILE, *SCORE_FILES)
     fits = isinstance(files, Mapping) and all(

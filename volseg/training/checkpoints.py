@@ -49,7 +49,7 @@ _PARTS = {
 }
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint completely or not at all; reads the newest good one, running no code.
 
     The file ends with its digest. The checksums of torch do not cover every byte, and torch does

@@ -27,7 +27,7 @@ _VALUES_SHOWN = 10
 _PATIENTS_IN_GROUP = 2
 
 
-def tell_scores(
+def report_scores(
     run: Path,
     data: VolumeDataModule,
     config: ExperimentConfig,

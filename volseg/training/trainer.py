@@ -32,7 +32,7 @@ from volseg.training.callbacks import (
     TrainingScores,
     ValidateLast,
 )
-from volseg.training.checkpoints import KeepCheckpoints, WholeCheckpointIO
+from volseg.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints
 from volseg.training.curves import Curves
 from volseg.training.datamodule import VolumeDataModule
 from volseg.training.epoch_log import EpochLog
@@ -94,7 +94,7 @@ def build_trainer(
             "training.precision=%s: mixed precision is for a CUDA GPU, so float32 is used",
             options.precision,
         )
-    checkpoints = WholeCheckpointIO(shapes)
+    checkpoints = AtomicCheckpointIO(shapes)
     trainer = pl.Trainer(
         accelerator=options.accelerator,
         devices=devices,
@@ -124,7 +124,7 @@ def build_trainer(
     return trainer
 
 
-def join_again(trainer: pl.Trainer) -> None:
+def join_after_restart(trainer: pl.Trainer) -> None:
     """Connect processes that torchrun has restarted.
 
     The store of torchrun still holds the addresses of the processes that ended. So the restarted
@@ -152,8 +152,8 @@ def train(
         RankLost: If another rank failed or was killed.
     """
     try:
-        join_again(trainer)
-        # `WholeCheckpointIO` finds the checkpoint in the folder.
+        join_after_restart(trainer)
+        # `AtomicCheckpointIO` finds the checkpoint in the folder.
         with memory.in_words("training", REMEDY):
             trainer.fit(module, data, ckpt_path=run if resume else None)
     except SystemExit:
