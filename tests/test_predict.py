@@ -225,7 +225,7 @@ def test_files_that_say_too_little_are_refused(predictor, folder, tmp_path):
         (label, "is a label map by its name; give the images"),
         (four, r"holds 4 volumes, but no file names .*; .* --image t1n,t1c,t2w,t2f=FILE"),
         ([files["t1n"], unnamed], "scan.nii.gz holds no channel; name the channel of each"),
-        ([files["t1n"], files["t1n"]], "of the channels t1n t1n are given; give one for each"),
+        ([files["t1n"], files["t1n"]], "of the channels t1n t1n are given; give one file for each"),
         ([files["t1n"], tmp_path / "a.txt"], "a.txt is no image by its name"),
     ):
         with pytest.raises(DataListError, match=message):
