@@ -491,7 +491,7 @@ def test_infer_is_refused_what_it_cannot_use(tmp_path):
     refused("but a task of infer is one process", "nodes=2")
     (model / "model.safetensors").touch()
     refused("but a task of infer is one process", "gpus=2")
-    refused("would lie among the scans", output=scans / "results", error=OutputError)
+    refused("would be among the scans", output=scans / "results", error=OutputError)
 
 
 def infer_of(tmp_path, *words):

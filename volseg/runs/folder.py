@@ -74,7 +74,7 @@ def check_run(
     data_list: DataList,
     *,
     resume: bool,
-    marks: Callable[[], Mapping[str, str]] | None = None,
+    fingerprints: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
     """Refuse a folder that cannot take a new run, or whose run cannot be resumed.
 
@@ -83,7 +83,7 @@ def check_run(
         config: The experiment.
         data_list: The cases.
         resume: Whether the run is to be resumed.
-        marks: As in `check_same_experiment`.
+        fingerprints: As in `check_same_experiment`.
 
     Raises:
         OutputError: If the folder holds a run already.
@@ -96,7 +96,7 @@ def check_run(
             raise CheckpointError(f"{run / CHECKPOINTS} holds no checkpoint", remedy=remedy)
         resume = False  # stopped before its first checkpoint, so it starts from scratch
     if resume:
-        check_same_experiment(run, config, data_list, marks)
+        check_same_experiment(run, config, data_list, fingerprints)
         check_same_preprocessing(run, config)
     elif held:
         remedy = f"resume it with: {resume_command(run)}, or choose" if checkpoints else "choose"

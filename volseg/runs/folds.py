@@ -195,15 +195,17 @@ def folds_to_do(
         )
     check_outputs(run, [CONFIG_FILE])
     waiting = []
-    marks = cache(lambda: case_fingerprints(data_list.training))
+    fingerprints = cache(lambda: case_fingerprints(data_list.training))
     for fold in folds:
         folder = fold_folder(run, fold)
         of_fold = with_fold(config, fold)
         check_cases(data_list, fold)
         if resume and has_ended(folder, of_fold):
-            check_same_experiment(folder, of_fold, data_list, marks)
+            check_same_experiment(folder, of_fold, data_list, fingerprints)
             continue
-        check_run(folder, of_fold, data_list, resume=resume and is_held(folder), marks=marks)
+        check_run(
+            folder, of_fold, data_list, resume=resume and is_held(folder), fingerprints=fingerprints
+        )
         waiting.append(fold)
     return tuple(waiting)
 

@@ -55,7 +55,7 @@ def check_same_experiment(
     run: Path,
     config: ExperimentConfig,
     data_list: DataList,
-    marks: Callable[[], Mapping[str, str]] | None = None,
+    fingerprints: Callable[[], Mapping[str, str]] | None = None,
 ) -> None:
     """Refuse to resume a run under another config or data list.
 
@@ -63,8 +63,9 @@ def check_same_experiment(
         run: Folder of the run.
         config: The experiment.
         data_list: The cases.
-        marks: Function that returns the marks of the cases, so that several runs of one list can
-            share them, since every label map is read for them; None: they are computed.
+        fingerprints: Function that returns the fingerprints of the cases, so that several runs of
+            one list can share them, since every label map is read for them; None: they are
+            computed.
 
     Raises:
         CheckpointError: If an option that affects the result, or a case, differs.
@@ -87,7 +88,7 @@ def check_same_experiment(
                 "with -o"
             ),
         )
-    _check_same_images(run, data_list, marks)
+    _check_same_images(run, data_list, fingerprints)
     trained = max((int(row["epoch"]) for row in read_metrics(run / METRICS_FILE)), default=0)
     if trained > config.training.max_epochs:
         raise CheckpointError(
@@ -98,7 +99,7 @@ def check_same_experiment(
 
 
 def _check_same_images(
-    run: Path, data_list: DataList, marks: Callable[[], Mapping[str, str]] | None
+    run: Path, data_list: DataList, fingerprints: Callable[[], Mapping[str, str]] | None
 ) -> None:
     """Refuse cases whose files have changed, disappeared or appeared since the run began.
 
@@ -107,9 +108,9 @@ def _check_same_images(
     before = read_description(run).get("sources")
     if not isinstance(before, dict):
         return  # runs of the first versions did not record sources
-    now = marks() if marks else case_fingerprints(data_list.training)
+    now = fingerprints() if fingerprints else case_fingerprints(data_list.training)
     others = {name for name in before.keys() & now.keys() if now[name] != before[name]}
-    # A case that could not be read when the run began has no mark, and was left out.
+    # A case that could not be read when the run began has no fingerprint, and was left out.
     for cases, how, remedy in (
         (before.keys() - now.keys(), "cannot be read now, but could", _READABLE),
         (now.keys() - before.keys(), "can be read now, but could not", ""),
