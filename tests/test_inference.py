@@ -272,14 +272,14 @@ def test_probabilities_that_do_not_fit_into_memory_are_not_asked_for(
     predictor, case = Predictor("m", device="cpu"), write_case(tmp_path)
     prepared = predictor.prepare(case)
     (image,) = (found.image for found in prepared.images.values())
-    box = predictor.score(prepared).probabilities[0].size
+    box = predictor.probabilities(prepared).probabilities[0].size
     needed = 4 * ((4 + 3 + 1) * image[0].size + 2 * 3 * box)
 
     monkeypatch.setattr("volseg.memory.available", lambda: needed - 1)
     with pytest.raises(ResourceError, match=r"case BraTS2021_00001: .* 3 regions of 20 x 22 x 18"):
-        predictor.score(prepared)
+        predictor.probabilities(prepared)
     monkeypatch.setattr("volseg.memory.available", lambda: needed)
-    assert predictor.score(prepared).probabilities.shape[0] == 3
+    assert predictor.probabilities(prepared).probabilities.shape[0] == 3
 
 
 def test_a_result_says_which_regions_it_holds(tmp_path, thresholds):

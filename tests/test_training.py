@@ -56,7 +56,6 @@ from volseg.training.cache.location import cache_folder
 from volseg.training.case_views import axial
 from volseg.training.checkpoint_contents import misfit
 from volseg.training.checkpoints import newest_good, read_checkpoint
-from volseg.training.counts import EpochSums
 from volseg.training.datamodule import (
     EpochSampler,
     PatchDataset,
@@ -65,6 +64,7 @@ from volseg.training.datamodule import (
     cut,
     loader_workers,
 )
+from volseg.training.epoch_sums import EpochSums
 from volseg.training.limits import TimeLimit
 from volseg.training.module import SegmentationModule
 from volseg.training.optimizer import changes, rate_factor

@@ -179,8 +179,10 @@ class Case(ABC):
         """
 
     @abstractmethod
-    def grey_value_notes(self) -> list[str]:
-        """Notes on an unusual background of volumes, a clause each; none for 2D slices.
+    def grey_value_notes(self) -> list[tuple[tuple[str, ...], str]]:
+        """Notes on an unusual background of volumes: channels, and a clause; none for 2D slices.
+
+        A note without channels is about the whole case.
 
         Raises:
             VolsegError: If a file cannot be read.

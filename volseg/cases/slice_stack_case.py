@@ -109,7 +109,7 @@ class SliceStackCase(Case):
     def read_first_slices(self) -> Iterator[npt.NDArray[Any]]:
         return iter(())
 
-    def grey_value_notes(self) -> list[str]:
+    def grey_value_notes(self) -> list[tuple[tuple[str, ...], str]]:
         return []
 
     def result_folder(self, output: Path) -> Path:

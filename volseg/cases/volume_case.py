@@ -65,7 +65,7 @@ class VolumeCase(Case):
         with of_case(self.case_id):
             return iter(read_first_slices(self.images, self.channels))
 
-    def grey_value_notes(self) -> list[str]:
+    def grey_value_notes(self) -> list[tuple[tuple[str, ...], str]]:
         from volseg.images.background import (
             background_note,
             background_of,
@@ -80,10 +80,10 @@ class VolumeCase(Case):
             background = background_of(channel)
             about.setdefault(background_note(background), []).append(name)
             share = max(share, float(1 - background.holds(subsampled(channel)).mean()))
-        notes = [f"{', '.join(names)}: {note}" for note, names in about.items() if note]
+        notes = [(tuple(names), note) for note, names in about.items() if note]
         grid = images.grid
         too_large = unstripped_note(share * math.prod(grid.shape) * grid.voxel_ml)
-        return [*notes, too_large] if too_large else notes
+        return [*notes, ((), too_large)] if too_large else notes
 
     def result_folder(self, output: Path) -> Path:
         return output

@@ -112,7 +112,8 @@ def _summary(entries: Sequence[Skipped]) -> tuple[str, str]:
     if len(entries) == 1:
         return place, first.sentence
     what = "cases" if first.case_id is not None else "files or folders"
-    return f"{len(entries)} {what}, such as {place}", first.reason
+    example = first.files[0] if first.files else first.path
+    return f"{len(entries)} {what}, such as {example}", first.reason
 
 
 def notes_in_words(notes: Mapping[str, Iterable[str]]) -> list[str]:

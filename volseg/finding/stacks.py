@@ -100,7 +100,8 @@ def find_stacks(paths: Iterable[Path], top: Path, wanted: Wanted) -> Stacks:
     """
     images, masks = _images_and_masks(paths, top)
     found = Stacks()
-    found.strays += [(_LONE_MASK, p) for key in masks.keys() - images.keys() for p in masks[key]]
+    lone = [path for key, paths in masks.items() if key not in images for path in paths]
+    found.strays += [(_LONE_MASK, path) for path in lone]
     labelled = {home for home, _ in masks}
     for home, stack in _stacks(images, masks, top, wanted, found):
         partly = 0 < sum(bool(one.masks) for one in stack.slices) < len(stack.slices)

@@ -10,7 +10,7 @@ from volseg.config import ExperimentConfig
 from volseg.images.boxes import placed
 from volseg.inference.prediction import Prediction, RegionMaps
 from volseg.inference.preparing import PreparedCase
-from volseg.inference.scoring import ScoredCase
+from volseg.inference.probabilities import CaseProbabilities
 from volseg.labels import LabelScheme
 from volseg.postprocess import decode
 
@@ -21,7 +21,7 @@ _MOST_OF_TISSUE = 0.5
 
 
 def decode_case(
-    scored: ScoredCase,
+    scored: CaseProbabilities,
     config: ExperimentConfig,
     scheme: LabelScheme,
     doubts: tuple[str, ...] = (),

@@ -18,8 +18,8 @@ from volseg.cases.sources import check_unchanged, read_sources, states
 from volseg.errors import VolsegError, of_case
 from volseg.inference.predictor import Predictor
 from volseg.inference.preparing import PreparedCase
+from volseg.inference.probabilities import CaseProbabilities
 from volseg.inference.result_writer import ResultWriter
-from volseg.inference.scoring import ScoredCase
 from volseg.progress import track
 from volseg.ranks import cores
 
@@ -83,7 +83,7 @@ def segment_cases(
             sources = reader.sources.pop(case.case_id, [])
             segmented = _Segmented(case, scored, sources, start)
             writing = background.submit(_write, segmented, predictor, writer, outcome)
-            # Otherwise they would stay in memory until the next case is scored.
+            # Otherwise they would stay in memory while the network works on the next case.
             del prepared, scored, segmented
         if writing is not None:
             writing.result()
@@ -122,7 +122,7 @@ class _Segmented:
     """
 
     case: Case
-    scored: ScoredCase | str
+    scored: CaseProbabilities | str
     sources: Sequence[Mapping[str, Any]]
     start: float
 
@@ -139,8 +139,8 @@ def _read_ahead(
     yield from ahead
 
 
-def _score(prepared: Future[PreparedCase], predictor: Predictor) -> ScoredCase:
-    return predictor.score(prepared.result())
+def _score(prepared: Future[PreparedCase], predictor: Predictor) -> CaseProbabilities:
+    return predictor.probabilities(prepared.result())
 
 
 def _write(

@@ -38,7 +38,7 @@ from volseg.inference.loaded import LoadedCase, is_in_memory, loaded_case
 from volseg.inference.options import InferOptions, inference_options
 from volseg.inference.prediction import Prediction
 from volseg.inference.preparing import PreparedCase, prepare_case
-from volseg.inference.scoring import ScoredCase, score_case
+from volseg.inference.probabilities import CaseProbabilities, probabilities_of
 from volseg.inference.windows import refused_precision
 from volseg.labels import get_scheme
 from volseg.model_file import load_model
@@ -212,18 +212,18 @@ class Predictor:
 
     def predict_prepared(self, case: PreparedCase) -> Prediction:
         """Segment a case that `prepare` has read."""
-        return self.decode(self.score(case))
+        return self.decode(self.probabilities(case))
 
-    def score(self, case: PreparedCase) -> ScoredCase:
+    def probabilities(self, case: PreparedCase) -> CaseProbabilities:
         """Region probabilities of a case: the part of `predict` that needs the network.
 
         Raises:
             ModelError: If a model gives NaN as a probability.
             ResourceError: If the probabilities do not fit into memory.
         """
-        return score_case(case, self.models, self.regions, self.device)
+        return probabilities_of(case, self.models, self.regions, self.device)
 
-    def decode(self, scored: ScoredCase) -> Prediction:
+    def decode(self, scored: CaseProbabilities) -> Prediction:
         """Prediction of a case from its probabilities: the last part of `predict`."""
         return decode_case(scored, self.models[0].config, self.scheme, self.doubts)
 

@@ -73,6 +73,7 @@ def odd_backgrounds(cases: Sequence[Case]) -> tuple[str, ...]:
     odd = borders(cases)
     for case in cases_to_read(cases, odd):
         with contextlib.suppress(VolsegError):
-            for note in case.grey_value_notes():
-                found.setdefault(note.partition(": ")[2] or note, f"case {case.case_id}: {note}")
+            for channels, note in case.grey_value_notes():
+                about = f"{', '.join(channels)}: {note}" if channels else note
+                found.setdefault(note, f"case {case.case_id}: {about}")
     return (*found.values(), *odd_borders(odd, len(cases)))

@@ -31,7 +31,7 @@ from volseg.runs.metrics_table import LOSS
 from volseg.training.batches import unpacked_masks
 from volseg.training.cache.cases import CachedCase
 from volseg.training.case_views import cached_view
-from volseg.training.counts import EpochSums
+from volseg.training.epoch_sums import EpochSums
 from volseg.training.optimizer import build_optimizer, changes
 from volseg.training.scoring import CaseScores, Scorer, score_case, scored_box, scoring_threads
 

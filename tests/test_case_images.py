@@ -1,4 +1,4 @@
-"""One way to the scans of a case, volumes or slices; channels that another one stands in for."""
+"""Images of a case, volumes or slices; channels that another channel replaces."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from volseg.transforms import Preprocessed, covered
 
 
 @dataclass(frozen=True, eq=False)
-class ScoredCase:
+class CaseProbabilities:
     """A case with its region probabilities.
 
     Attributes:
@@ -35,12 +35,12 @@ class ScoredCase:
 
 
 @torch.inference_mode()
-def score_case(
+def probabilities_of(
     case: PreparedCase,
     models: Sequence[Model],
     regions: Sequence[str],
     device: torch.device,
-) -> ScoredCase:
+) -> CaseProbabilities:
     """Mean region probabilities of a case.
 
     Args:
@@ -66,7 +66,7 @@ def score_case(
         names = list(model.config.labels.regions)
         order = [names.index(region) for region in regions]
         mean = mean + probabilities[order] / len(models)
-    return ScoredCase(case, mean.numpy(), box)
+    return CaseProbabilities(case, mean.numpy(), box)
 
 
 def _require_memory(
