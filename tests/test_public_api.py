@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
+import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,8 @@ from tiny_models import write_model
 from tiny_scans import write_case
 
 import volseg
+from volseg.cases.layouts import LAYOUTS, Layout
+from volseg.metrics.scores import SCORES
 
 ROOT = Path(__file__).parents[1]
 VALUES = {"DISCLAIMER", "__version__"}
@@ -33,7 +38,7 @@ def typed_names():
 def test_the_table_the_list_the_types_and_dir_agree():
     assert typed_names() == volseg._MODULES
     assert set(volseg.__all__) == set(volseg._MODULES) | VALUES
-    assert set(volseg.__all__) <= set(dir(volseg))
+    assert dir(volseg) == sorted(volseg.__all__)
 
 
 @pytest.mark.parametrize("name", sorted(volseg._MODULES))
@@ -107,3 +112,63 @@ def test_strings_are_paths_everywhere(tmp_path):
     assert volseg.read_case(finding.cases[0], ["t1c"]).array.shape == (1, 20, 22, 18)
     with pytest.raises(volseg.DataListError, match="does not exist"):
         volseg.read_case(str(tmp_path / "none"))
+
+
+@pytest.fixture(scope="module")
+def values(tmp_path_factory):
+    """An instance of each public class that holds data, by its name."""
+    folder = tmp_path_factory.mktemp("values")
+    scans = write_case(folder / "scans", "BraTS-GLI-00002-000").parent
+    finding = volseg.find_cases(scans)
+    (case,) = finding.cases
+    predictor = volseg.Predictor(write_model(folder / "model.safetensors"), device="cpu")
+    stack = volseg.SliceStackCase("a", "a", (Path("a/1.png"),), ("t2f",))
+    instances = [
+        *(finding, case, stack, predictor.predict(case), case.read_images(["t1c"])),
+        *(volseg.DataList("list", case.channels, (case,)), predictor.models[0].config),
+        *(case.read_images(["t1c"]).grid, volseg.get_scheme("lgg"), volseg.InferOptions()),
+        *(volseg.SplitOptions(), volseg.RegionDice(["WT"]), volseg.RegionIoU(["WT"])),
+        *(volseg.LoadCased(["image"]), volseg.PreprocessCased(["image"])),
+    ]
+    errors = [kind for kind in map(vars(volseg).get, volseg.__all__) if is_error(kind)]
+    instances += [kind("2 found", remedy="give 1", case_id="a") for kind in errors]
+    return {type(instance).__name__: instance for instance in instances}
+
+
+def without_addresses(value):
+    return re.sub(r" at 0x\w+", "", repr(value))
+
+
+def is_error(thing):
+    return inspect.isclass(thing) and issubclass(thing, volseg.VolsegError)
+
+
+#: Named by the types of what they hold, or too large to be copied.
+NO_DATA = {"Case", "Predictor"}
+CLASSES = sorted(
+    name
+    for name in volseg._MODULES
+    if inspect.isclass(getattr(volseg, name)) and name not in NO_DATA
+)
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("name", CLASSES)
+def test_what_holds_data_can_be_copied_and_sent_to_another_process(values, name, way):
+    value = values[name]
+
+    copied = COPIES[way](value)
+
+    assert type(copied) is type(value)
+    assert without_addresses(copied) == without_addresses(value)
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_an_entry_of_a_registry_stays_itself_in_a_copy(way):
+    assert all(COPIES[way](entry) is entry for entry in (*LAYOUTS, *SCORES))
+    other = Layout("mine", "", "")
+    assert COPIES[way](other) == other

@@ -9,7 +9,7 @@ from monai.metrics import DiceMetric, MeanIoU
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.functional.classification import multilabel_f1_score, multilabel_jaccard_index
 
-from volseg.metrics import RegionPair, ScoreRow, ScoreTable, region_overlaps
+from volseg.metrics import RegionPair, Score, ScoreRow, ScoreTable, region_overlaps
 from volseg.region_metrics import RegionCounts, RegionDice, RegionIoU, RegionScore
 
 REGIONS = ("WT", "TC", "ET")
@@ -169,3 +169,11 @@ def test_a_lightning_module_logs_it_like_any_other_metric(tmp_path):
     (found,) = trainer.validate(Module(), data, verbose=False)
 
     assert found == dict.fromkeys(REGIONS, 1.0)
+
+
+@pytest.mark.parametrize(("better", "expected"), [("higher", True), ("lower", False), ("", None)])
+def test_whether_higher_is_better_is_as_the_registry_says(monkeypatch, better, expected):
+    metric = RegionDice(["WT"])
+    monkeypatch.setattr(Score, "better", better)
+
+    assert metric.higher_is_better is expected

@@ -117,7 +117,6 @@ class RegionScore(RegionCounts):
         ValueError: If the score needs more than counts of voxels, or `average` is not known.
     """
 
-    higher_is_better = True
     totals: torch.Tensor
     cases: torch.Tensor
 
@@ -143,6 +142,11 @@ class RegionScore(RegionCounts):
         totals = torch.zeros(len(self.regions), dtype=exact)
         self.add_state("totals", totals, dist_reduce_fx="sum")
         self.add_state("cases", torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def higher_is_better(self) -> bool | None:  # type: ignore[override]
+        """Whether a higher score is better, by the registry of scores; None for a size."""
+        return {"higher": True, "lower": False}.get(self.score.better)
 
     @torch.no_grad()
     def update(self, prediction: torch.Tensor, reference: torch.Tensor) -> None:

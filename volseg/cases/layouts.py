@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from volseg.images.file_names import stem
 
@@ -26,6 +26,11 @@ class Release:
 
     name: str
     case_id: re.Pattern[str]
+
+
+def _named_patient(match: re.Match[str]) -> str:
+    """The patient, by the group of that name."""
+    return match["patient"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class Layout:
     example: str
     example_patient: str
     case_id: re.Pattern[str] | None = None
-    patient: Callable[[re.Match[str]], str] = lambda match: match["patient"]
+    patient: Callable[[re.Match[str]], str] = _named_patient
     schemes: tuple[str, ...] = ()
     patients: Literal["known", "doubtful", "unknown"] = "known"
     slices: bool = False
@@ -67,6 +72,11 @@ class Layout:
 
     def __str__(self) -> str:
         return self.name
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # Layouts of the registry are compared by identity, in other processes too.
+        is_registered = any(self is layout for layout in LAYOUTS)
+        return (_registered, (self.name,)) if is_registered else super().__reduce__()
 
     @property
     def paths(self) -> list[str]:
@@ -261,6 +271,11 @@ LAYOUTS: tuple[Layout, ...] = (
     UNLABELLED,
 )
 _ANY_TASK = _ignoring_case(r"(?P<patient>BraTS-(?P<task>[a-z]+(?:-[a-z]+)*)-\d+)(?:-\d+)?")
+
+
+def _registered(name: str) -> Layout:
+    """The layout of the registry with this name."""
+    return next(layout for layout in LAYOUTS if layout.name == name)
 
 
 def layout_of(case_id: str, file_names: Collection[str] = ()) -> Layout:

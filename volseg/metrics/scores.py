@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +75,11 @@ class Score:
     best: float | None = None
     worst: float | None = None
     counted: bool = False
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        # Functions without a name cannot be pickled, so a score of the registry is its name.
+        is_registered = _BY_NAME.get(self.name) is self
+        return (get_score, (self.name,)) if is_registered else super().__reduce__()
 
     @property
     def better(self) -> str:
