@@ -453,7 +453,10 @@ def stop_after(monkeypatch, number):
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
-def test_an_overwriting_run_that_was_stopped_is_resumed(scans, model, output, monkeypatch, how):
+def test_an_overwriting_run_that_was_stopped_is_resumed(
+    scans, model, output, monkeypatch, caplog, how
+):
+    caplog.set_level(logging.INFO)
     run(scans, model, output)
     before = manifest_of(output)["cases"]
     if how == "stopped":
@@ -469,6 +472,7 @@ def test_an_overwriting_run_that_was_stopped_is_resumed(scans, model, output, mo
     rest = run(scans, model, output, overwrite=True)
     again = run(scans, model, output, overwrite=True)
 
+    assert "1 case kept: segmented again before the run was stopped" in caplog.text
     assert (rest.kept, rest.done) == ((NAMES[0],), tuple(NAMES[1:]))
     assert (again.kept, again.done) == ((), tuple(NAMES))
     after = manifest_of(output)["cases"]
@@ -1268,7 +1272,7 @@ def test_progress_is_told(scans, model, output, caplog):
     with caplog.at_level(logging.INFO):
         run(scans, model, output)
 
-    assert "3 cases segmented before and kept" in caplog.text
+    assert "3 cases kept: segmented before" in caplog.text
     assert "writing label scheme brats2021 (1 NCR, 2 ED, 4 ET)" in caplog.text
 
 

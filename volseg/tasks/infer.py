@@ -105,11 +105,11 @@ def infer(
     kept = tuple(case.case_id for case in mine if case.case_id in there)
     if kept:
         how = (
-            "already segmented again before the run was stopped"
+            "segmented again before the run was stopped"
             if options.overwrite
             else "segmented before"
         )
-        logger.info("%s %s and kept", cases_in_words(len(kept)), how)
+        logger.info("%s kept: %s", cases_in_words(len(kept)), how)
     refused = dict(writer.reusable.refused)
     for case_id, why in refused.items():
         logger.error("%s failed: %s", case_id, why)
