@@ -500,6 +500,18 @@ def test_overwrite_does_the_cases_of_the_shard_alone(five, model, output, of_one
     }
 
 
+def test_a_requeued_task_resumes_its_overwriting_pass(five, model, output):
+    """A requeued task calls the same command with the same shard."""
+    run(five, model, output)
+    task = {"shard": "1/2", "overwrite": True}
+    run(five, model, output, **task, stop=after(1))
+    run(five, model, output, shard="2/2", overwrite=True)
+
+    requeued = run(five, model, output, **task)
+
+    assert (requeued.kept, requeued.done) == ((NAMES[0],), (NAMES[2], NAMES[4]))
+
+
 def test_a_shard_that_does_cases_again_is_waited_for(five, model, output, of_one):
     """Every case has its record from before, so only its own manifest tells that it is in work."""
     run(five, model, output)

@@ -534,14 +534,18 @@ def test_infer_without_gpus_does_not_take_those_of_others(tmp_path):
     assert "--device=cuda:1" in asked
 
 
-def test_a_job_of_infer_refuses_what_would_begin_anew_each_time(tmp_path):
-    for words, message in (
-        (["--overwrite"], "a requeued job would segment all cases again"),
-        (["--shard", "1/2"], "shards=N distributes the cases; leave out --shard"),
-    ):
-        done = infer_of(tmp_path, *words)
-        assert done.exit_code == 2
-        assert message in done.stderr
+def test_a_job_of_infer_refuses_a_shard_as_its_tasks_are_the_shards(tmp_path):
+    done = infer_of(tmp_path, "--shard", "1/2")
+
+    assert done.exit_code == 2
+    assert "shards=N distributes the cases; leave out --shard" in done.stderr
+
+
+def test_each_task_of_a_job_that_replaces_results_gets_overwrite(tmp_path):
+    done = infer_of(tmp_path, "--overwrite", "--dry-run")
+
+    assert done.exit_code == 0, done.stderr
+    assert "--overwrite" in done.stdout.partition("-m volseg infer")[2].partition("--shard")[0]
 
 
 def test_a_model_file_does_not_name_the_cluster(tmp_path):

@@ -27,11 +27,6 @@ logger = logging.getLogger(__name__)
 
 
 _CPUS = 8
-# Options of infer that cannot be used in a job.
-_NOT_IN_JOBS = {
-    "--overwrite": "a requeued job would segment all cases again; choose another -o",
-    "--shard": "shards=N distributes the cases; leave out --shard",
-}
 
 
 @dataclass(frozen=True)
@@ -171,9 +166,10 @@ def _check_infer(call: InferCall, options: SlurmConfig) -> None:
             "infer is one process with one GPU",
             remedy="distribute the cases with shards=N",
         )
-    for word, why in _NOT_IN_JOBS.items():
-        if any(each.partition("=")[0] == word for each in call.words):
-            raise ConfigError(f"{word} and --slurm: {why}")
+    if any(word.partition("=")[0] == "--shard" for word in call.words):
+        raise ConfigError(
+            "--shard and --slurm: shards=N distributes the cases", remedy="leave out --shard"
+        )
     for path in (call.scans, *call.models):
         if not path.exists():
             raise ConfigError(f"{path} does not exist", remedy="check the path", path=path)
