@@ -14,6 +14,7 @@ from volseg.cli.split import _print_next
 from volseg.config import load_config
 
 BRATS = ("t1n", "t1c", "t2w", "t2f")
+BINARY = ["labels=binary"]
 
 
 def test_each_purpose_has_its_lines(capsys):
@@ -37,7 +38,10 @@ def test_a_line_is_read_by_a_shell_as_the_words_that_it_was_made_of():
         (VolumeCase, BRATS, "brats2023", "configs/brats_unet.yaml", ["labels=brats2023"]),
         (VolumeCase, ("t1c", "t2f"), None, "configs/brats_unet.yaml", ["data.channels=[t1c,t2f]"]),
         (SliceStackCase, ("t1n", "t2f", "t1c"), "lgg", "configs/lgg_unet.yaml", ["labels=lgg"]),
-        (SliceStackCase, ("t1c",), "binary", "configs/png3064_unet.yaml", ["labels=binary"]),
+        *(
+            (SliceStackCase, (of_one,), "binary", "configs/png3064_unet.yaml", [*BINARY, channels])
+            for of_one, channels in (("t1c", "data.channels=[t1c]"), ("us", "data.channels=[us]"))
+        ),
     ],
 )
 def test_after_split_a_shipped_config_can_be_tried_and_trained_as_it_is_printed(

@@ -116,6 +116,8 @@ def _validation(facts: Mapping[str, Any]) -> dict[str, float]:
 
 def _next(path: Path, facts: Mapping[str, Any]) -> dict[str, Iterable[str]]:
     """Next commands for a file or folder, by purpose."""
+    from volseg.tasks.info import RESULTS
+
     kind = facts["kind"]
     if kind == "model" or (kind == "run" and facts["model"]):
         return {"segment scans": [line("volseg", "infer", SCANS, "-m", path, "-o", "results")]}
@@ -127,7 +129,7 @@ def _next(path: Path, facts: Mapping[str, Any]) -> dict[str, Iterable[str]]:
         infer = line("volseg", "infer", path, "-m", "MODEL", "-o", "results")
         split = line("volseg", "split", path, "-o", "list.json")
         return {"train on them": [split]} if facts["labelled"] else {"segment them": [infer]}
-    if kind == "results of volseg infer" and facts.get("cases"):
+    if kind == RESULTS and facts.get("cases"):
         folder = path if path.is_dir() else path.parent
         return {"score them": [line("volseg", "evaluate", folder, REFERENCE, "-o", "scores")]}
     return {}

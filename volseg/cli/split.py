@@ -114,13 +114,15 @@ def _words(listed: str | None) -> tuple[str, ...] | None:
 
 
 def _config_for(data_list: DataList) -> tuple[str, tuple[str, ...]]:
-    """A shipped config that fits the list, and the channels that the config reads."""
+    """A shipped config that fits the list, and the channels that it reads; none if they vary."""
+    from volseg.cases.layouts import LGG
+    from volseg.config import CHANNELS
+
     if not any(case.slices for case in data_list.training):
-        return "configs/brats_unet.yaml", ("t1n", "t1c", "t2w", "t2f")
-    channels = ("t1n", "t2f", "t1c")
-    if set(channels) <= set(data_list.channels):
-        return "configs/lgg_unet.yaml", channels
-    return "configs/png3064_unet.yaml", ("t1c",)
+        return "configs/brats_unet.yaml", CHANNELS
+    if LGG.channels and set(LGG.channels) <= set(data_list.channels):
+        return "configs/lgg_unet.yaml", LGG.channels
+    return "configs/png3064_unet.yaml", ()
 
 
 def _print_next(result: SplitResult) -> None:
