@@ -145,9 +145,15 @@ def test_only_the_wanted_channels_are_taken_in_their_order(tmp_path):
     assert [path.name for path in case.images] == ["patient7_flair.nii.gz", "patient7_ADC.nii.gz"]
 
 
-def test_a_channel_under_a_foreign_name_is_refused(tmp_path):
-    with pytest.raises(DataListError, match="channel 't1ce' is called 't1c' here; ask for t1c"):
-        find_cases([tmp_path], channels=("t1ce",))
+@pytest.mark.parametrize(
+    ("foreign", "ours"), [("t1ce", "t1c"), ("T1CE", "t1c"), ("flair", "t2f"), ("FLAIR", "t2f")]
+)
+def test_a_channel_under_a_foreign_name_is_refused_in_any_letter_case(tmp_path, foreign, ours):
+    message = f"channel {foreign!r} is called {ours!r} here; ask for {ours}"
+    with pytest.raises(DataListError, match=message):
+        find_cases([tmp_path], channels=(foreign,))
+    with pytest.raises(DataListError, match=message):
+        find_cases([tmp_path], channels=("t1n", ours), required=(foreign,))
 
 
 def test_what_is_left_out_is_named_with_its_reason(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volseg.images.grid import Grid
+from volseg.images.grid import Grid, ras_from_lps
 
 # 2 x 3 x 4 mm: i runs to the left, j to the head, k to the back.
 TURNED = Grid(
@@ -129,3 +129,13 @@ def test_a_grid_in_ras_stays_as_it_is(axes, signs, spacing):
     assert ras.orientation == "RAS"
     assert ras.ras == ras
     assert ras.crop([slice(0, size) for size in ras.shape]) == ras
+
+
+def test_of_an_affine_to_lps_the_first_two_world_axes_are_reversed():
+    """Voxel (1, 1, 1) is 12 mm to the left and 17 mm to the front, 34 mm up."""
+    lps = np.array([[2.0, 0, 0, 10], [0, 3, 0, -20], [0, 0, 4, 30], [0, 0, 0, 1]])
+
+    ras = ras_from_lps(lps)
+
+    assert (ras @ [1, 1, 1, 1]).tolist() == [-12, 17, 34, 1]
+    assert Grid((2, 2, 2), ras).orientation == "LPS"

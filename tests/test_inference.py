@@ -276,7 +276,9 @@ def test_probabilities_that_do_not_fit_into_memory_are_not_asked_for(
     needed = 4 * ((4 + 3 + 1) * image[0].size + 2 * 3 * box)
 
     monkeypatch.setattr("volseg.memory.available", lambda: needed - 1)
-    with pytest.raises(ResourceError, match=r"case BraTS2021_00001: .* 3 regions of 20 x 22 x 18"):
+    with pytest.raises(
+        ResourceError, match=r"^case BraTS2021_00001: probabilities of 3 regions of 20 x 22 x 18"
+    ):
         predictor.probabilities(prepared)
     monkeypatch.setattr("volseg.memory.available", lambda: needed)
     assert predictor.probabilities(prepared).probabilities.shape[0] == 3
@@ -707,7 +709,9 @@ def test_probabilities_that_are_no_numbers_fail_the_case(tmp_path, thresholds, m
     lost = np.float32("nan")
     monkeypatch.setattr(Thresholds, "forward", lambda self, image: image[:, :3] * lost)
 
-    with pytest.raises(ModelError, match=r"case BraTS2021_00001 that are no numbers, \d+ of"):
+    with pytest.raises(
+        ModelError, match=r"^case BraTS2021_00001: .* that are no numbers, \d+ of \d+;"
+    ):
         Predictor("m", device="cpu").predict(write_case(tmp_path))
 
 

@@ -12,7 +12,14 @@ from PIL import Image
 from tiny_models import OF_SLICES, write_model
 from tiny_scans import PATIENTS, SUFFIXES, oblique, write_case, write_images
 
-from volseg.errors import ConfigError, DataListError, GeometryError, ImageError, OutputError
+from volseg.errors import (
+    ConfigError,
+    DataListError,
+    GeometryError,
+    ImageError,
+    OutputError,
+    ResourceError,
+)
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
 
@@ -340,3 +347,41 @@ def test_masks_of_slices_are_not_replaced_unasked(of_slices, tmp_path):
 
     with Image.open(tmp_path / "drawn" / "p1_1.png") as drawn:
         assert drawn.mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [(".x", "begins with a dot"), ("x\u200b", "holds control or invisible characters")],
+)
+def test_files_that_give_a_case_an_unfit_name_are_refused(
+    predictor, of_slices, tmp_path, name, why
+):
+    """Results are named after the case, and would be hidden or look like others."""
+    volumes = {channel: tmp_path / name / f"{channel}.nii.gz" for channel in SUFFIXES}
+    slices = [tmp_path / name / image for image in ("b.png", "a.png")]
+    write_images(tmp_path / name, ["b.png", "a.png", f"{name}.png"])
+
+    for given, find in (
+        (volumes, predictor.find),
+        ({"t1n,t1c,t2w,t2f": tmp_path / f"{name}.nii.gz"}, predictor.find),
+        (slices, of_slices.find),
+        (tmp_path / name / f"{name}.png", of_slices.find),
+    ):
+        with pytest.raises(DataListError, match=f"this name {why}; rename the files or their"):
+            find(given)
+
+
+def test_files_at_the_root_of_a_file_system_name_no_case(predictor):
+    given = {channel: f"/{channel}.nii.gz" for channel in SUFFIXES}
+
+    with pytest.raises(DataListError, match="is named '' by its files, but this name is empty"):
+        predictor.find(given)
+
+
+def test_an_error_of_images_in_memory_reads_well_without_a_name(predictor, folder, monkeypatch):
+    images = nib_images(folder)
+    prepared = predictor.prepare(stacked(images), affine=images["t1n"].affine)
+    monkeypatch.setattr("volseg.memory.available", lambda: 0)
+
+    with pytest.raises(ResourceError, match=r"^case unnamed: probabilities of 3 regions of 20 x"):
+        predictor.probabilities(prepared)

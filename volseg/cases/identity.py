@@ -44,6 +44,8 @@ def unfit_name(case_id: str) -> str:
     >>> unfit_name("BraTS-GLI-00002-000"), unfit_name("..")
     ('', 'begins with a dot')
     """
+    if not case_id:
+        return "is empty"
     if case_id.startswith("."):
         return "begins with a dot"
     if len(case_id.encode(errors="surrogateescape")) > _LONGEST_NAME:

@@ -10,6 +10,7 @@ from volseg.errors import DataListError, VolsegError
 from volseg.evaluation.records import half_written, mixed_origins
 from volseg.files.documents import read_json
 from volseg.metrics.reading import read_summary
+from volseg.results.journal import UNFINISHED
 from volseg.results.manifest import check_content, read_manifests, unite
 
 
@@ -54,7 +55,7 @@ def scores_summary(path: Path) -> dict[str, Any]:
 
 def _results(content: Mapping[str, Any]) -> dict[str, Any]:
     labels = content.get("labels")
-    cases = {*content.get("cases", {}), *content.get("unfinished", {})}
+    cases = {*content.get("cases", {}), *content.get(UNFINISHED, {})}
     mixed = half_written(content, cases) or mixed_origins(content, cases)
     shard = {name: content[name] for name in ("shard", "finished") if name in content}
     return {

@@ -121,10 +121,11 @@ def find_cases(
     Raises:
         ConfigError: If `patient_regex` is no regular expression.
         DataListError: If a folder does not exist or holds no usable case, `naming` fits no file, or
-            `channels` has an older name of one of the four contrasts.
+            `channels` has an older name of one of the four contrasts, in any letter case.
     """
     for channel in (*(channels or ()), *(required or ())):
-        if (ours := CHANNEL_NAMES.get(channel, channel)) != channel:
+        lower = channel.casefold()
+        if (ours := CHANNEL_NAMES.get(lower, lower)) != lower:
             raise DataListError(
                 f"channel {channel!r} is called {ours!r} here", remedy=f"ask for {ours}"
             )

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from volseg.files.ownership import PICTURES
+from volseg.results.journal import UNFINISHED
 from volseg.results.manifest import is_manifest, read_manifests, recorded_names, unite
 
 
@@ -25,7 +26,7 @@ def _results(folder: Path, manifests: set[str]) -> set[str]:
     """Names of manifests of `infer` and of the results that they record."""
     try:
         united = unite(read_manifests(folder))
-        case_ids = {*united["cases"], *united.get("unfinished", {})}
+        case_ids = {*united["cases"], *united.get(UNFINISHED, {})}
         results = {name for case_id in case_ids for name in recorded_names(united, case_id)}
     # Other programs have manifests too.
     except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -171,6 +171,12 @@ class Grid:
         return float(np.linalg.norm(differences[:, :3], axis=1).max())
 
 
+def ras_from_lps(affine: Affine) -> Affine:
+    """The affine to world coordinates in RAS of an affine to LPS, as in ITK and DICOM."""
+    turned: Affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    return turned
+
+
 def scaling(factors: Sequence[float], offsets: Sequence[float]) -> Affine:
     """Matrix (4, 4) that multiplies each axis by a factor and then adds an offset."""
     matrix = np.diag([*factors, 1.0]).astype(np.float64)

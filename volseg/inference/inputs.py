@@ -10,6 +10,7 @@ from pathlib import Path
 
 from volseg.cases.case import Case
 from volseg.cases.channels import LABEL, channel_among
+from volseg.cases.identity import unfit_name
 from volseg.cases.kinds import kind_of
 from volseg.cases.layouts import Layout
 from volseg.cases.slice_stack_case import SliceStackCase, checked_spacing
@@ -61,7 +62,8 @@ def case_of_channels(images: Mapping[str, PathLike], known: Collection[str]) -> 
         known: Channels of the model; these names have no other meaning.
 
     Raises:
-        DataListError: If a channel or a file is given twice, or the files form no case.
+        DataListError: If a channel or a file is given twice, or the files form no case, or the
+            case has an unfit name; see `unfit_name`.
     """
     paths = tuple(Path(path).absolute() for path in images.values())
     _check_paths(paths)
@@ -88,7 +90,7 @@ def case_of_channels(images: Mapping[str, PathLike], known: Collection[str]) -> 
             f"one file is given for two of the channels {' '.join(names)}",
             remedy="give a file of its own for each channel",
         )
-    case_id = _case_id(paths, known)
+    case_id = _checked_id(_case_id(paths, known), paths)
     return kind_of([path.name for path in paths])(case_id, case_id, paths, channels)
 
 
@@ -108,7 +110,7 @@ def case_of_files(
 
     Raises:
         DataListError: If a file name holds no channel and several channels are possible, or the
-            files form no case or several cases.
+            files form no case or several cases, or the case has an unfit name.
     """
     paths = [Path(path).absolute() for path in images]
     _check_paths(paths)
@@ -189,6 +191,7 @@ def _case_of_slices(paths: Sequence[Path], known: Sequence[str], required: Seque
         raise DataListError(f"{path}: {reason}", path=path)
     cases = [wanted.spelled(case) for case, _ in found.cases]
     if len(cases) == 1:
+        _checked_id(cases[0].case_id, paths)
         return cases[0]
     if len({case.channels for case in cases}) > 1 or any(len(case.images) > 1 for case in cases):
         names = ", ".join(case.case_id for case in cases[:3])
@@ -196,7 +199,8 @@ def _case_of_slices(paths: Sequence[Path], known: Sequence[str], required: Seque
             f"{len(paths)} images are of {len(cases)} cases, such as {names}",
             remedy="give the images of one case",
         )
-    return SliceStackCase(top.name, top.name, tuple(paths), cases[0].channels)
+    case_id = _checked_id(top.name, paths)
+    return SliceStackCase(case_id, case_id, tuple(paths), cases[0].channels)
 
 
 def _check_paths(paths: Sequence[Path]) -> None:
@@ -207,6 +211,18 @@ def _check_paths(paths: Sequence[Path]) -> None:
             f"images are {shown(list(map(str, paths)))}, but no file can have a name with NUL",
             remedy="correct it",
         )
+
+
+def _checked_id(case_id: str, paths: Sequence[Path]) -> str:
+    """The id of the case of these files; DataListError if it is unfit for a case."""
+    if unfit := unfit_name(case_id):
+        raise DataListError(
+            f"the case of {shown(str(paths[0]))} is named {shown(case_id)} by its files, but this "
+            f"name {unfit}",
+            remedy="rename the files or their folder",
+            path=paths[0],
+        )
+    return case_id
 
 
 def _case_id(paths: Sequence[Path], known: Collection[str]) -> str:

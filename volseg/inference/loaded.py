@@ -18,7 +18,7 @@ from volseg.cases.channels import channel_among
 from volseg.cases.filling import filled
 from volseg.errors import DataListError, GeometryError, ImageError, of_case
 from volseg.images.case_images import CaseImages, check_values
-from volseg.images.grid import Grid, check_same_grid
+from volseg.images.grid import Grid, check_same_grid, ras_from_lps
 from volseg.images.nifti_geometry import check_spacing, grid_of
 from volseg.words import shown
 
@@ -85,7 +85,7 @@ def loaded_case(
             one nibabel image (I, J, K) or (I, J, K, C).
         channels: Channels of the model; an image without names has its channels in this order.
         affine: Voxel indices to world (RAS, mm), for arrays and tensors without an affine.
-        case_id: Name of the case; None: the name of its file, or `case`.
+        case_id: Name of the case; None: the name of its file, or `unnamed`.
 
     Raises:
         DataListError: If a channel is given twice, or the number of channels is wrong.
@@ -205,7 +205,7 @@ def _affine(image: Any, where: str, affine: npt.ArrayLike | None) -> npt.NDArray
             remedy=_GIVE_AFFINE,
         )
     is_lps = isinstance(image, MetaTensor) and str(image.meta.get(MetaKeys.SPACE)) == SpaceKeys.LPS
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix if is_lps else matrix
+    return ras_from_lps(matrix) if is_lps else matrix
 
 
 def _header(shape: Sequence[int], affine: npt.NDArray[np.float64]) -> Any:
@@ -221,7 +221,7 @@ def _has_default_affine(images: object) -> bool:
 
 
 def _name_of(images: Any) -> str:
-    """Name of the source file of an image, without its ending, or `case`."""
+    """Name of the source file of an image, without its ending, or `unnamed`."""
     first = next(iter(images.values())) if isinstance(images, Mapping) else images
     file = first.get_filename() if isinstance(first, nib.spatialimages.SpatialImage) else None
-    return Path(file).name.split(".")[0] if file else "case"
+    return Path(file).name.split(".")[0] if file else "unnamed"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from volseg import memory
-from volseg.errors import ModelError
+from volseg.errors import ModelError, of_case
 from volseg.images.boxes import union
 from volseg.inference.preparing import PreparedCase
 from volseg.inference.windows import on_scan_grid, segment
@@ -59,9 +59,10 @@ def probabilities_of(
     mean = torch.zeros(1)
     for model in models:
         image = case.images[model.config.preprocessing]
-        _require_memory(case, image, len(regions), math.prod(part.shape), device)
-        on_its_grid = segment(model.network, image.image, model.config, device=device)
-        _check_finite(on_its_grid, case, model)
+        with of_case(case.case_id):
+            _require_memory(case, image, len(regions), math.prod(part.shape), device)
+            on_its_grid = segment(model.network, image.image, model.config, device=device)
+            _check_finite(on_its_grid, model)
         probabilities = on_scan_grid(on_its_grid, image.image_grid, part)
         names = list(model.config.labels.regions)
         order = [names.index(region) for region in regions]
@@ -82,18 +83,17 @@ def _require_memory(
     size = " x ".join(map(str, case.grid.shape))
     memory.require(
         4 * numbers,
-        f"case {case.case_id}: probabilities of {regions} regions of {size} voxels",
+        f"probabilities of {regions} regions of {size} voxels",
     )
 
 
-def _check_finite(probabilities: torch.Tensor, case: PreparedCase, model: Model) -> None:
+def _check_finite(probabilities: torch.Tensor, model: Model) -> None:
     """Refuse NaN, which would give an empty label map, since NaN is above no threshold."""
     # All values are at most 1, so the sum is finite unless a value is NaN.
     if torch.isfinite(probabilities.sum()):
         return
     lost = int((~torch.isfinite(probabilities)).sum())
     raise ModelError(
-        f"{model.path} gives probabilities of case {case.case_id} that are no numbers, {lost} of "
-        f"{probabilities.numel()}",
+        f"{model.path} gives probabilities that are no numbers, {lost} of {probabilities.numel()}",
         remedy="use inference.precision=32, and look at the grey values of its images",
     )
