@@ -65,7 +65,9 @@ def test_bf16_on_a_gpu_that_imitates_it_is_refused():
 
 
 def test_nodes_that_nobody_starts_are_refused():
-    assert refused(nodes=2, accelerator="cpu").startswith("training.nodes is 2, but no launcher starts")
+    assert refused(nodes=2, accelerator="cpu").startswith(
+        "training.nodes is 2, but no launcher starts"
+    )
 
 
 def test_nodes_that_are_told_of_the_first_are_not(monkeypatch):
