@@ -225,7 +225,7 @@ def test_weights_in_2d_do_not_fit_an_encoder_in_3d(trained, tmp_path):
         (
             "whole.pt",
             nn.Conv2d(1, 1, 1),
-            r"state dict of tensors; .* may run code; save `network\.state_d",
+            r"state dict of tensors, .* may run code; save `network\.state_d",
         ),
         ("dict.pt", {"epoch": 3}, "not a state dict of names and tensors, but a dict of other"),
     ],

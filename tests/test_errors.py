@@ -60,10 +60,12 @@ def test_an_error_of_a_scheme_crosses_processes_with_the_schemes_that_fit():
 
 
 def test_an_error_of_a_folder_without_cases_crosses_processes_with_the_channels_that_lack():
-    other = pickle.loads(pickle.dumps(NoCaseError("nothing", ["t1c"], remedy="complete it")))
+    error = NoCaseError("nothing", ["t1c"], remedy="complete it", path=Path("scans"))
+
+    other = pickle.loads(pickle.dumps(error))
 
     assert str(other) == "nothing; complete it"
-    assert other.lacks == ("t1c",)
+    assert (other.lacks, other.path) == (("t1c",), Path("scans"))
 
 
 def test_what_a_block_raises_is_of_its_case():

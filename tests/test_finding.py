@@ -19,7 +19,7 @@ from volseg.cases.folds import assign_folds
 from volseg.cases.identity import patient_of
 from volseg.cases.layouts import layout_of
 from volseg.cases.volume_case import VolumeCase
-from volseg.errors import DataListError, LabelError
+from volseg.errors import DataListError, LabelError, NoCaseError
 from volseg.finding.folders import find_cases, find_scans
 from volseg.survey.schemes import Group, schemes_of
 
@@ -154,6 +154,16 @@ def test_a_channel_under_a_foreign_name_is_refused_in_any_letter_case(tmp_path, 
         find_cases([tmp_path], channels=(foreign,))
     with pytest.raises(DataListError, match=message):
         find_cases([tmp_path], channels=("t1n", ours), required=(foreign,))
+
+
+@pytest.mark.parametrize("names", [(), ("t1c",)])
+def test_an_error_has_the_folder_without_a_usable_case(tmp_path, names):
+    brats(tmp_path, "A", names=names)
+
+    with pytest.raises(NoCaseError) as raised:
+        find_cases([tmp_path])
+
+    assert raised.value.path == tmp_path
 
 
 def test_what_is_left_out_is_named_with_its_reason(tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 import tomllib
 from itertools import accumulate
 from pathlib import Path
 
 import pytest
+
+from volseg import errors
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -101,3 +105,31 @@ def test_what_tests_share_is_in_modules_that_are_no_tests():
     }
 
     assert importing == set()
+
+
+ERRORS = {
+    name
+    for name, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, errors.VolsegError)
+}
+
+
+def written(expression):
+    """Text of a string as it stands in the code, without that of the values in it."""
+    parts = expression.values if isinstance(expression, ast.JoinedStr) else [expression]
+    values = [part.value for part in parts if isinstance(part, ast.Constant)]
+    return "".join(value for value in values if isinstance(value, str))
+
+
+def test_a_remedy_is_an_argument_of_its_own():
+    """Programs and pages show the problem and the remedy apart."""
+    calls = {
+        f"{path.relative_to(ROOT)}:{call.lineno}": call
+        for path in (ROOT / "volseg").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.args
+    }
+    raised = {line: call for line, call in calls.items() if call.func.id in ERRORS}
+
+    assert len(raised) > 100
+    assert [line for line, call in raised.items() if "; " in written(call.args[0])] == []

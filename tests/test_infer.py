@@ -27,7 +27,7 @@ from volseg.errors import DataListError, ModelError, OutputError
 from volseg.finding.folders import find_cases
 from volseg.finding.own_results import written_by_volseg
 from volseg.images.slice_masks import mask_paths, read_stack_label_map
-from volseg.inference import scoring
+from volseg.inference import probabilities
 from volseg.inference.folder import _read_ahead
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
@@ -419,7 +419,7 @@ def test_a_real_patient_of_slices_is_segmented(real_data, slice_model, output):
 def test_existing_results_are_kept(scans, model, output, monkeypatch):
     run(scans, model, output)
     before = contents(output)
-    monkeypatch.setattr(Predictor, "score", None)  # not to be called
+    monkeypatch.setattr(Predictor, "probabilities", None)  # not to be called
 
     again = run(scans, model, output)
 
@@ -449,7 +449,7 @@ def stop_after(monkeypatch, number):
             raise KeyboardInterrupt
         return score(self, case)
 
-    monkeypatch.setattr(Predictor, "score", interrupted)
+    monkeypatch.setattr(Predictor, "probabilities", interrupted)
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
@@ -522,7 +522,7 @@ def test_an_interrupted_run_goes_on(scans, model, output, monkeypatch):
             raise KeyboardInterrupt
         return predict(self, case)
 
-    monkeypatch.setattr(Predictor, "score", interrupted)
+    monkeypatch.setattr(Predictor, "probabilities", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(scans, model, output)
     assert files_in(output) == [f"{NAMES[0]}.nii.gz", "manifest.json"]
@@ -1042,7 +1042,7 @@ def test_an_unexpected_error_costs_one_case_and_keeps_its_traceback(
             raise ZeroDivisionError("by chance")
         return predict(self, case)
 
-    monkeypatch.setattr(Predictor, "score", odd)
+    monkeypatch.setattr(Predictor, "probabilities", odd)
     result = run(scans, model, output)
 
     assert result.done == tuple(NAMES[1:])
@@ -1053,13 +1053,13 @@ def test_an_unexpected_error_costs_one_case_and_keeps_its_traceback(
 def test_a_case_with_probabilities_that_are_no_numbers_fails_alone(
     scans, model, output, monkeypatch
 ):
-    segment, called = scoring.segment, []
+    segment, called = probabilities.segment, []
 
     def odd(*args, **options):
         called.append(1)
         return segment(*args, **options) * (np.nan if len(called) == 2 else 1)
 
-    monkeypatch.setattr(scoring, "segment", odd)
+    monkeypatch.setattr(probabilities, "segment", odd)
     result = run(scans, model, output)
 
     assert result.done == (NAMES[0], NAMES[2])
@@ -1159,7 +1159,7 @@ def test_a_full_disk_ends_the_run(scans, model, output, monkeypatch, full_at, se
         return predict(self, case)
 
     monkeypatch.setattr(VolumeCase, "write_label_map", write_until_full)
-    monkeypatch.setattr(Predictor, "score", counted)
+    monkeypatch.setattr(Predictor, "probabilities", counted)
 
     with pytest.raises(OutputError, match="No space left"):
         run(scans, model, output)

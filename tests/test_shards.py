@@ -374,7 +374,7 @@ def test_a_killed_shard_is_done_again_where_it_stood(five, model, output, of_one
             raise KeyboardInterrupt
         return predict(self, case)
 
-    monkeypatch.setattr(Predictor, "score", killed_at_the_third)
+    monkeypatch.setattr(Predictor, "probabilities", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(five, model, output, shard="1/2")
     monkeypatch.undo()

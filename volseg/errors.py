@@ -100,10 +100,17 @@ class NoCaseError(DataListError):
         problem: What was found, and why it cannot be used.
         lacks: Channels that the cases lack, if that is the reason.
         remedy: What the user can do.
+        path: Folder or data list.
     """
 
-    def __init__(self, problem: str, lacks: Sequence[str] = (), remedy: str | None = None) -> None:
-        super().__init__(problem, remedy=remedy)
+    def __init__(
+        self,
+        problem: str,
+        lacks: Sequence[str] = (),
+        remedy: str | None = None,
+        path: Path | None = None,
+    ) -> None:
+        super().__init__(problem, remedy=remedy, path=path)
         self.lacks = tuple(lacks)
 
 

@@ -171,14 +171,17 @@ def _check_values(
 ) -> None:
     if problem := unusable(tensors, own):
         raise ModelError(
-            f"the weights in {header.file} cannot be used: {problem}; copy the file again, or "
-            "train again"
+            f"the weights in {header.file} cannot be used: {problem}",
+            remedy="copy the file again, or train again",
+            path=header.file,
         )
     written = header.content.get("weights_sha256")
     if written not in (None, _weights_sha256(tensors, header.content["shared"])):
         raise ModelError(
             f"the weights in {header.file} are not those that volseg wrote there: their checksum "
-            "differs; copy the file again, or write changed weights with save_model"
+            "differs",
+            remedy="copy the file again, or write changed weights with save_model",
+            path=header.file,
         )
 
 

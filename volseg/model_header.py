@@ -24,6 +24,7 @@ FORMAT = 1
 KEY = "volseg"
 #: A model with a lower mean Dice finds almost nothing.
 LITTLE_DICE = 0.1
+_GIVE_MODEL = f"give the {MODEL_FILE} of a run"
 
 # A header of volseg has about 10 kB; safetensors allows 100 MB.
 _MOST_CHARACTERS = 2**22
@@ -91,14 +92,19 @@ def read_model_header(path: str | os.PathLike[str]) -> ModelHeader:
             }
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{file} is damaged or incomplete, with {file.stat().st_size} bytes ({reason(error)}); "
-            "copy it again"
+            f"{file} is damaged or incomplete, with {file.stat().st_size} bytes ({reason(error)})",
+            remedy="copy it again",
+            path=file,
         ) from None
     content = _content(file, metadata)
     try:
         config = ExperimentConfig.from_dict(content["config"], where=f"the config in {file}")
     except ConfigError as error:
-        raise ModelError(f"{error}; the file was changed or written by another tool") from None
+        raise ModelError(
+            f"{error.problem}, so {file.name} was changed or written by another tool",
+            remedy="copy the file again, or train again",
+            path=file,
+        ) from None
     _check_agreement(file, content, config)
     return ModelHeader(file, content, config, tensors)
 
@@ -148,10 +154,10 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     except FileNotFoundError:
         if (given / CONFIG_FILE).is_file():
             raise _no_model_yet(given) from None
-        raise ModelError(f"{file} does not exist; give the {MODEL_FILE} of a run") from None
+        raise ModelError(f"{file} does not exist", remedy=_GIVE_MODEL, path=file) from None
     except OSError as error:
         raise ModelError(
-            f"{shown(str(file))} cannot be read ({reason(error)}); give the {MODEL_FILE} of a run"
+            f"{shown(str(file))} cannot be read ({reason(error)})", remedy=_GIVE_MODEL, path=file
         ) from None
     return file
 
@@ -159,12 +165,14 @@ def model_file(path: str | os.PathLike[str]) -> Path:
 def _no_model_yet(run: Path) -> ModelError:
     if folds := sorted(run.glob(f"fold*/{MODEL_FILE}")):
         return ModelError(
-            f"{run} holds the runs of folds, but one run is expected; give a single run, such as "
-            f"{folds[0].parent}, or several, each with -m"
+            f"{run} holds the runs of folds, but one run is expected",
+            remedy=f"give a single run, such as {folds[0].parent}, or several, each with -m",
+            path=run,
         )
     return ModelError(
-        f"the run in {run} has no model yet, as it did not reach its first validation; "
-        f"if it was stopped, resume it with: {resume_command(run)}"
+        f"the run in {run} has no model yet, as it did not reach its first validation",
+        remedy=f"if it was stopped, resume it with: {resume_command(run)}",
+        path=run,
     )
 
 
@@ -173,20 +181,22 @@ def _refuse_other_kinds(file: Path) -> None:
         with open_regular(file) as stream:
             start = stream.read(9)
     except OSError as error:
-        raise ModelError(f"{file} cannot be read ({reason(error)}); check it") from None
+        raise ModelError(
+            f"{file} cannot be read ({reason(error)})", remedy="check it", path=file
+        ) from None
     # A safetensors file begins with eight bytes (length of the header), then the JSON header.
     if start[8:] == b"{":
         return
     kinds = [kind for magic, kind in _OTHER_KINDS.items() if start.startswith(magic)]
     kind = kinds[0] if kinds else "a file of another kind" if start else "empty"
-    raise ModelError(f"{file} is not a model of volseg but {kind}; give the {MODEL_FILE} of a run")
+    raise ModelError(f"{file} is not a model of volseg but {kind}", remedy=_GIVE_MODEL, path=file)
 
 
 def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     """Entries of volseg in the header; ModelError if they are not valid."""
     if KEY not in metadata:
         raise ModelError(
-            f"{file} is a safetensors file, but not one of volseg; give the {MODEL_FILE} of a run"
+            f"{file} is a safetensors file, but not one of volseg", remedy=_GIVE_MODEL, path=file
         )
     try:
         if len(metadata[KEY]) > _MOST_CHARACTERS:
@@ -213,8 +223,9 @@ def _content(file: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _no_header(file: Path, why: str) -> ModelError:
     return ModelError(
-        f"the header of {file} is not as volseg writes it ({why}); copy the file again, or give "
-        f"the {MODEL_FILE} of a run"
+        f"the header of {file} is not as volseg writes it ({why})",
+        remedy=f"copy the file again, or {_GIVE_MODEL}",
+        path=file,
     )
 
 
@@ -229,7 +240,9 @@ def _check_agreement(file: Path, content: Mapping[str, Any], config: ExperimentC
         if found != (_in_order(wanted) if isinstance(wanted, dict) else wanted):
             raise ModelError(
                 f"{file} contradicts itself: {name} is {shown(content[name])}, but config.{option} "
-                f"is {shown(wanted)}; copy the file again, or train again"
+                f"is {shown(wanted)}",
+                remedy="copy the file again, or train again",
+                path=file,
             )
 
 

@@ -40,14 +40,14 @@ def nothing_usable(path: Path, skipped: Sequence[Skipped], channels: Sequence[st
     """
     if not skipped:
         remedy = "give a folder of NIfTI files (.nii, .nii.gz) or of 2D images"
-        return NoCaseError(f"{path} holds no scans", remedy=remedy)
+        return NoCaseError(f"{path} holds no scans", remedy=remedy, path=path)
     reasons = in_words(skipped)
     name_them = _naming_options(channels)
     no_channel = unknown_channel(channels)
     unknown = any(entry.reason == no_channel for entry in skipped) and name_them not in reasons
     hint = f"if these are images of a case, name the files: {name_them}" if unknown else None
     lacks = [channel for entry in skipped for channel in entry.lacks]
-    return NoCaseError(f"{path} holds no usable case: {reasons}", lacks, hint)
+    return NoCaseError(f"{path} holds no usable case: {reasons}", lacks, hint, path)
 
 
 def no_image(name: str) -> str:

@@ -88,7 +88,7 @@ class Predictor:
         paths = [models] if isinstance(models, str | os.PathLike) else models
         self.models = tuple(overridden(load_model(path), used) for path in paths)
         if not self.models:
-            raise ModelError("no model is given; give the model file of a run")
+            raise ModelError("no model is given", remedy="give the model file of a run")
         check_same_regions(self.models)
         first = self.models[0].config
         self.scheme = get_scheme(labels) if labels else first.labels
@@ -180,7 +180,7 @@ class Predictor:
                 raise
             needs = f"the model needs channels {' '.join(self.required)}"
             problem = f"{error.problem} ({needs})"
-            raise NoCaseError(problem, error.lacks, error.remedy) from None
+            raise NoCaseError(problem, error.lacks, error.remedy, error.path) from None
 
     def _case_of_files(
         self, scans: PathLike | Sequence[PathLike] | Mapping[str, PathLike], naming: Naming | None

@@ -70,21 +70,23 @@ def _read(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(
-            f"encoder weights {file} cannot be read ({reason(error)}); "
-            "correct network.encoder_weights"
+            f"encoder weights {file} cannot be read ({reason(error)})",
+            remedy="correct network.encoder_weights",
+            path=file,
         ) from None
     except pickle.UnpicklingError:
         # The message of torch advises to run the code in the file.
         raise ModelError(
-            f"encoder weights {file} are damaged or not a state dict of tensors; other content is "
-            "not opened, since it may run code",
+            f"encoder weights {file} are damaged or not a state dict of tensors, and other content "
+            "is not opened, since it may run code",
             remedy="save `network.state_dict()` as .safetensors, or with torch.save",
         ) from None
     # Errors of torch's reader on damaged files have no common class.
     except Exception as error:
         raise ModelError(
-            f"encoder weights {file} are damaged or not a state dict ({cut(reason(error), 120)}); "
-            "save a state dict as .safetensors, or with torch.save"
+            f"encoder weights {file} are damaged or not a state dict ({cut(reason(error), 120)})",
+            remedy="save a state dict as .safetensors, or with torch.save",
+            path=file,
         ) from None
 
 
@@ -146,5 +148,7 @@ def _check_fit(
         )
     if problem := unusable(found, own):
         raise ModelError(
-            f"encoder weights {file} cannot be used: {problem}; copy or download the file again"
+            f"encoder weights {file} cannot be used: {problem}",
+            remedy="copy or download the file again",
+            path=file,
         )

@@ -29,7 +29,9 @@ def check_experiment(config: ExperimentConfig, run: Path) -> None:
         )
     weights: Path | None = getattr(config.network, "encoder_weights", None)
     if weights is not None and not weights.exists():
-        raise ModelError(f"{weights} does not exist; correct network.encoder_weights")
+        raise ModelError(
+            f"{weights} does not exist", remedy="correct network.encoder_weights", path=weights
+        )
 
 
 def check_files(data_list: DataList) -> None:
@@ -41,7 +43,7 @@ def check_files(data_list: DataList) -> None:
     first = next(path for path in files[missing[0]] if not path.exists())
     if len(missing) == len(files):
         raise DataListError(
-            f"no case of data list {data_list.name!r} has all its files; for instance, {first} "
+            f"no case of data list {data_list.name!r} has all its files: for instance, {first} "
             "does not exist",
             remedy="check data.data_root",
         )
