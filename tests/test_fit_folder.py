@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -10,12 +12,13 @@ from PIL import Image
 from tiny_scans import write_case
 from typer.testing import CliRunner
 
+from volseg.cases.data_list import read_data_list
 from volseg.cli import app
 from volseg.config import load_config
 from volseg.errors import ConfigError, LabelError, OutputError
 from volseg.runs.schemes import check_schemes
 from volseg.tasks.fit import FitResult
-from volseg.tasks.fit_folder import split_and_configure
+from volseg.tasks.fit_folder import check_overrides, split_and_configure
 
 
 @pytest.fixture
@@ -141,3 +144,93 @@ def test_cases_without_the_regions_of_the_config_are_refused_before_they_are_rea
     custom = load_config(path, ["labels={labels: {1: a}, regions: {lung: [1]}}"])
     with pytest.raises(LabelError, match=r"have labels brats2021, but the config trains .* lung"):
         check_schemes(cases, custom)
+
+
+CUSTOM = (
+    "labels={name: mine, labels: {1: core, 2: oedema, 4: et}, "
+    "regions: {W: [1, 2, 4], T: [1, 4], E: [4]}}"
+)
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """No label map can be read."""
+    monkeypatch.setattr("volseg.tasks.fit_folder.split", lambda *_, **__: pytest.fail("read"))
+
+
+def _fit(*words):
+    return CliRunner().invoke(app, ["fit", "scans", "-o", "run", *words])
+
+
+def _remaining(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["labels=config"], "labels=config leaves the label scheme to a config"),
+        (["labels={name: a}"], "labels"),
+        (["training.learning_rat=1"], "learning_rat"),
+        (["data.fold=9"], "fold 9 cannot exist"),
+        (["--folds", "0,9"], "fold 9 cannot exist"),
+        (["--folds", "some"], "is neither all nor numbers"),
+        (["--dry-run"], "--dry-run shows the script of --slurm"),
+        (["--slurm", "shards=3", "--dry-run"], "shards are for volseg infer"),
+        (["--slurm", "nonsense"], "nonsense"),
+        (["--slurm", "gpus=0"], "sbatch was not found"),
+    ],
+)
+def test_mistakes_are_refused_before_scans_are_read(scans, unread, monkeypatch, words, message):
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    done = _fit(*words)
+
+    assert (done.exit_code, _remaining(scans.parent)) == (2, ["scans"])
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["inference.window_size=[64,64]"], ["network={name: deeplabv3plus}"], ["data.fold=4"]]
+)
+def test_overrides_that_suit_one_kind_of_scans_pass_the_first_check(tmp_path, words):
+    check_overrides(tmp_path, tmp_path / "run", words, "all")
+
+
+def test_a_label_scheme_written_out_is_that_of_the_config(scans, monkeypatch):
+    calls = _trained(monkeypatch)
+
+    done = _fit(CUSTOM)
+
+    assert done.exit_code == 0, done.output
+    ((config, _),) = calls
+    assert (config.labels.name, list(config.labels.regions)) == ("mine", ["W", "T", "E"])
+    assert load_config("run.yaml").to_dict()["labels"] == config.to_dict()["labels"]
+
+
+def test_a_dry_run_prints_the_script_and_leaves_no_file(scans):
+    done = _fit("--folds", "all", "--slurm", "partition=gpu", "--dry-run")
+
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith("#!")
+    assert "#SBATCH --array=0,1,2,3,4" in done.stdout
+    assert _remaining(scans.parent) == ["scans"]
+
+
+def test_few_patients_get_a_fold_each_and_one_patient_is_refused(scans, monkeypatch):
+    _trained(monkeypatch)
+    for number in (3, 4):
+        shutil.rmtree(scans / f"BraTS2021_0000{number}")
+
+    done = _fit()
+
+    assert done.exit_code == 0, done.output
+    assert "3 folds, as there are only 3 patients with a label map" in done.stdout
+    assert {case.fold for case in read_data_list("run.json").training} == {0, 1, 2}
+
+    for number in (1, 2):
+        shutil.rmtree(scans / f"BraTS2021_0000{number}")
+    refused = _fit("-o", "other")
+
+    assert refused.exit_code == 2
+    assert "1 patient with a label map cannot fill 2 folds; add scans" in refused.stderr

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,8 +65,9 @@ def fit(
     --slurm, as tasks of a job array, max_parallel at a time. With --resume,
     finished folds are kept.
 
-    A folder of scans is split into folds, as by volseg split, and used for a
+    A folder of scans is split into 5 folds, as by volseg split, and used for a
     training with a default config; data list and config lie beside the run.
+    Fewer than 5 patients get a fold each.
 
     A run that was stopped by Ctrl-C or a signal is resumed from its folder,
     which holds its config and data list.
@@ -79,16 +81,21 @@ def fit(
       volseg fit configs/brats_unet.yaml --folds all --slurm partition=gpu
     """
     lost = 0
+    if slurm is None:
+        check_dry_run(dry_run)
     if config.is_dir() and not (resume or (config / CONFIG_FILE).is_file()):
         run = run or Path("runs") / config.resolve().name
-        config, lost = _config_of_scans(config, run, overrides or [])
+        given = _given_of_scans(config, run, overrides or [], folds, slurm, dry_run=dry_run)
+        if slurm is not None and dry_run:
+            _dry_run_of_scans(given, folds, slurm)
+            return
+        config, lost = _config_of_scans(given)
     folder, experiment, data_list = _experiment(
         config, run, overrides or [], resume=resume, by_path=slurm is not None or folds is not None
     )
     if slurm is not None:
         _submit_fit(experiment, folder, folds, slurm, resume=resume, dry_run=dry_run)
         return
-    check_dry_run(dry_run)
     if folds is not None:
         _fit_folds(experiment, folder, folds, resume=resume)
         return
@@ -106,18 +113,66 @@ def fit(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def _config_of_scans(scans: Path, run: Path, overrides: Sequence[str]) -> tuple[Path, int]:
+@dataclass(frozen=True)
+class _Scans:
+    """A folder of scans to train on, its run, the overrides, and the label scheme in them."""
+
+    folder: Path
+    run: Path
+    overrides: Sequence[str]
+    labels: str | Mapping[str, Any] | None
+
+
+def _given_of_scans(
+    scans: Path,
+    run: Path,
+    overrides: Sequence[str],
+    folds: str | None,
+    slurm: list[str] | None,
+    *,
+    dry_run: bool,
+) -> _Scans:
+    """The folder with its overrides; options are checked before a scan is read."""
+    from volseg.tasks.fit_folder import check_overrides
+
+    experiment = check_overrides(scans, run, overrides, folds)
+    if slurm is not None:
+        from volseg.config import read_slurm
+        from volseg.slurm.checks import check_experiment
+        from volseg.slurm.submission import check_cluster
+
+        options = read_slurm(slurm, experiment.slurm)
+        check_experiment(experiment.model_copy(update={"slurm": options}), run)
+        if not dry_run:
+            check_cluster(run)
+    has_labels = any(word.startswith("labels=") for word in overrides)
+    return _Scans(scans, run, overrides, experiment.to_dict()["labels"] if has_labels else None)
+
+
+def _config_of_scans(scans: _Scans) -> tuple[Path, int]:
     """A config for a folder of scans, and the number of its cases that are left out."""
     from volseg.cli.split import print_split
     from volseg.tasks.fit_folder import split_and_configure
 
-    labels = [word.partition("=")[2] for word in overrides if word.startswith("labels=")]
-    config, found = split_and_configure(scans, run, labels[-1] if labels else None)
+    config, found = split_and_configure(scans.folder, scans.run, scans.labels)
     if found is None:
         return config, 0
     print_split(found)
     say(f"Config: {config}; to train with another config, edit it: {line('volseg', 'fit', config)}")
     return config, len(found.finding.lost)
+
+
+def _dry_run_of_scans(scans: _Scans, folds: str | None, slurm: list[str]) -> None:
+    """Print the script of a job; the data list and the config that it needs do not stay."""
+    from tempfile import TemporaryDirectory
+
+    from volseg.config import load_config
+    from volseg.tasks.fit_folder import split_and_configure
+
+    with TemporaryDirectory() as folder:
+        config, _ = split_and_configure(scans.folder, scans.run, scans.labels, Path(folder))
+        experiment = load_config(config, scans.overrides)
+        _submit_fit(experiment, scans.run, folds, slurm, resume=False, dry_run=True)
 
 
 def _print_files(result: FitResult) -> None:

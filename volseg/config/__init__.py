@@ -5,7 +5,7 @@ are reported at once. This package imports no torch, so a config is checked quic
 """
 
 from volseg.config.data import AugmentationConfig, DataConfig
-from volseg.config.experiment import ExperimentConfig, load_config, write_config
+from volseg.config.experiment import ExperimentConfig, load_config, overridden, write_config
 from volseg.config.idle import check_options, idle_options
 from volseg.config.networks import NetworkConfig
 from volseg.config.networks.section import NetworkSection
@@ -30,6 +30,7 @@ __all__ = [
     "check_options",
     "idle_options",
     "load_config",
+    "overridden",
     "read_slurm",
     "write_config",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import re
@@ -155,7 +156,14 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     Raises:
         ConfigError: If the file cannot be read or parsed, or options are wrong; it lists them all.
     """
-    options = read_yaml(Path(path))
+    return overridden(read_yaml(Path(path)), overrides, where=str(path))
+
+
+def overridden(
+    options: Mapping[str, Any], overrides: Sequence[str], where: str = "config"
+) -> ExperimentConfig:
+    """Config of plain options with `key=value` overrides; ConfigError as `load_config`."""
+    changed = copy.deepcopy(dict(options))
     for word in overrides:
         key, equals, text = word.partition("=")
         if not equals or not key:
@@ -163,8 +171,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
                 f"override {shown(word)} is not of the form section.key=value",
                 remedy="write it as training.max_epochs=5",
             )
-        _set(options, key.split("."), read_word(text, word), word)
-    return ExperimentConfig.from_dict(options, where=str(path))
+        _set(changed, key.split("."), read_word(text, word), word)
+    return ExperimentConfig.from_dict(changed, where=where)
 
 
 def write_config(path: Path, config: ExperimentConfig) -> None:

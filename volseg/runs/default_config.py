@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from volseg.cases.data_list import DataList
 from volseg.config.networks.unet import UNetConfig
 from volseg.errors import DataListError
+from volseg.labels import LABEL_SCHEMES
 
 # For slices: widths as in the shipped configs, and the largest side of a patch on a small GPU.
 _WIDTHS = (16, 32, 64, 128, 256)
 _LARGEST_SIDE = 256
 
 
-def default_config(data_list: DataList, path: Path) -> str:
+def possible_options(path: Path) -> Iterator[dict[str, Any]]:
+    """Options of the default configs of all kinds of cases, in each label scheme.
+
+    Overrides are checked with them before any scan is read.
+    """
+    for labels in LABEL_SCHEMES:
+        data = {"data_list": str(path), "fold": 0}
+        yield {"labels": labels, "data": data, "network": {"name": "unet"}}
+        yield {
+            "labels": labels,
+            "data": data | {"patch_size": [_LARGEST_SIDE] * 2},
+            "network": {"name": "unet", "widths": list(_WIDTHS)},
+        }
+
+
+def default_config(
+    data_list: DataList, path: Path, labels: str | Mapping[str, Any] | None = None
+) -> str:
     """A config as YAML: a residual U-Net, in 2D if the cases are stacks of slices, else in 3D.
 
     Args:
         data_list: The cases.
         path: File of the data list, relative to the current folder.
+        labels: Label scheme, by name or written out; None: the most frequent scheme of the cases.
 
     Raises:
         DataListError: If the list holds both volumes and stacks of slices.
@@ -33,9 +53,11 @@ def default_config(data_list: DataList, path: Path) -> str:
             "there are both volumes and stacks of slices, but a network is for only one of them",
             remedy="give a folder that holds one kind",
         )
-    schemes = Counter(case.labels for case in data_list.training if case.labels)
+    if labels is None:
+        schemes = Counter(case.labels for case in data_list.training if case.labels)
+        labels = schemes.most_common(1)[0][0]
     lines = [
-        f"labels: {schemes.most_common(1)[0][0]}",
+        f"labels: {labels if isinstance(labels, str) else json.dumps(labels)}",
         "data:",
         # A JSON string is valid YAML for any folder name.
         f"  data_list: {json.dumps(path.as_posix())}",

@@ -184,6 +184,16 @@ def _check_infer(call: InferCall, options: SlurmConfig) -> None:
         read_data_list(call.scans, call.data_root).cases(call.fold)
 
 
+def check_cluster(results: Path) -> None:
+    """OutputError if there is no sbatch, or a job for the folder is in the queue."""
+    if shutil.which("sbatch") is None:
+        raise OutputError(
+            "sbatch was not found",
+            remedy="run this on a login node of the cluster, or see --dry-run",
+        )
+    check_queue(results)
+
+
 def _submit(
     script: str,
     results: Path,
@@ -198,12 +208,7 @@ def _submit(
     log = log_pattern(options, folder, array=array)
     if dry_run:
         return Submission(script, path, log)
-    if shutil.which("sbatch") is None:
-        raise OutputError(
-            "sbatch was not found",
-            remedy="run this on a login node of the cluster, or see --dry-run",
-        )
-    check_queue(results)
+    check_cluster(results)
     make_output(folder, [SCRIPT, CONFIG_FILE, JOB])
     if config is not None:
         with atomic_write(folder / CONFIG_FILE) as temporary:

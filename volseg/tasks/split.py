@@ -47,6 +47,7 @@ class SplitOptions:
         validation: Patients of fold 0, with all others in fold 1; empty: folds are drawn.
         names: `CHANNEL=GLOB` of channels whose file names volseg does not know.
         label_name: Ending of the names of label maps, if volseg does not know it.
+        fewer_folds: Whether fewer patients than folds get a fold each, at least two folds.
     """
 
     patient_regex: str | None = None
@@ -56,6 +57,7 @@ class SplitOptions:
     validation: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     label_name: str | None = None
+    fewer_folds: bool = False
 
 
 DEFAULTS = SplitOptions()
@@ -133,6 +135,11 @@ def split(
     )
     if not cohort.labelled:
         raise DataListError(cohort.no_label_maps())
+    notes = list(cohort.notes)
+    patient_count = len({case.patient_id for case in cohort.labelled})
+    if options.fewer_folds and patient_count < folds:
+        folds = max(2, patient_count)
+        notes.append(f"{folds} folds, as there are only {patient_count} patients with a label map")
     training = _in_folds(cohort, folds, seed, options)
     cases = (*training, *cohort.unlabelled)
     data_list = DataList(output.stem, _channels(cases, channels), training, cohort.unlabelled)
@@ -149,7 +156,7 @@ def split(
         listed,
         data_list,
         cohort.decisions,
-        cohort.notes,
+        tuple(notes),
         warnings,
         cohort.tumour_slices,
     )
