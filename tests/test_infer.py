@@ -441,7 +441,7 @@ def test_overwrite_makes_them_again(scans, model, output):
 
 def stop_after(monkeypatch, number):
     """The next run is killed when it would score another case than the first ones."""
-    score, seen = Predictor.score, []
+    score, seen = Predictor.probabilities, []
 
     def interrupted(self, case):
         seen.append(case.case_id)
@@ -514,7 +514,7 @@ def test_probabilities_asked_for_later_are_made(scans, model, output):
 
 
 def test_an_interrupted_run_goes_on(scans, model, output, monkeypatch):
-    predict, seen = Predictor.score, []
+    predict, seen = Predictor.probabilities, []
 
     def interrupted(self, case):
         seen.append(case.case_id)
@@ -1035,7 +1035,7 @@ def test_a_stray_file_is_no_failure_but_is_in_the_manifest(scans, model, output)
 def test_an_unexpected_error_costs_one_case_and_keeps_its_traceback(
     scans, model, output, monkeypatch, caplog
 ):
-    predict = Predictor.score
+    predict = Predictor.probabilities
 
     def odd(self, case):
         if case.case_id == NAMES[0]:
@@ -1147,7 +1147,7 @@ def test_a_case_that_fails_when_made_again_leaves_no_old_result(scans, model, ou
 
 @pytest.mark.parametrize(("full_at", "segmented"), [(0, 2), (2, 3)])
 def test_a_full_disk_ends_the_run(scans, model, output, monkeypatch, full_at, segmented):
-    write, predict, seen = VolumeCase.write_label_map, Predictor.score, []
+    write, predict, seen = VolumeCase.write_label_map, Predictor.probabilities, []
 
     def write_until_full(case, output, *arguments, **options):
         if case.case_id == NAMES[full_at]:

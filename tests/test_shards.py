@@ -367,7 +367,7 @@ def test_one_process_stops_and_goes_on_as_well(five, model, output, of_one):
 
 def test_a_killed_shard_is_done_again_where_it_stood(five, model, output, of_one, monkeypatch):
     run(five, model, output, shard="2/2")
-    predict = Predictor.score
+    predict = Predictor.probabilities
 
     def killed_at_the_third(self, case):
         if case.case_id == NAMES[2]:
