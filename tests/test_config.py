@@ -585,3 +585,12 @@ def test_a_width_is_for_a_resnet_and_each_network_has_an_example():
         NETWORKS["pspnet"](encoder="efficientnet-b0", encoder_width=8)
     with pytest.raises(NotImplementedError):
         NetworkSection.example()
+
+
+def test_a_data_list_is_no_config_and_its_place_is_said(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"name": "a", "training": [{"image": ["a.nii.gz"], "fold": 0}]}))
+
+    said = f"{path} is a data list, but .*; name .*: volseg fit CONFIG data.data_list={path}"
+    with pytest.raises(ConfigError, match=said):
+        load_config(path)

@@ -46,6 +46,13 @@ def test_cases_kept_apart_are_segmented_and_scored(finished):
     assert scores["summary"]["WT"]["n_cases"] == 2
 
 
+def test_the_longest_time_of_the_training_is_said_first(finished):
+    result, steps = finished
+
+    config = result.folder / "config.yaml"
+    assert steps[0] == f"# training takes at most 3 min 30 s (training.max_time in {config})"
+
+
 def test_network_learns_something(finished):
     result, _ = finished
 

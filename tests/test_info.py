@@ -76,6 +76,29 @@ def test_a_run_tells_whether_it_is_finished_and_how_it_is_resumed(tmp_path, note
     assert told.endswith(f"with: volseg fit --resume {tmp_path}") == (not noted)
 
 
+def test_the_time_of_a_resumed_run_is_that_of_all_its_sessions(tmp_path):
+    write_config(tmp_path / "config.yaml", tiny_config())
+    (tmp_path / "metrics.csv").write_text("epoch,step,seconds\n1,10,32.0\n2,20,41.0\n")
+    (tmp_path / "environment.json").write_text(json.dumps({"finished": True, "seconds": 9.0}))
+
+    assert info(tmp_path)["seconds"] == 41
+    assert "in 41 s" in printed(tmp_path)
+
+
+def test_a_config_alone_is_no_run_and_the_run_beside_it_is_named(tmp_path):
+    write_config(tmp_path / "config.yaml", tiny_config())
+    alone = printed(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "environment.json").write_text(json.dumps({"versions": {}}))
+
+    beside = printed(tmp_path)
+
+    assert "kind: folder with a config that is no run" in alone
+    assert "model" not in alone
+    assert f"runs: {tmp_path / 'run'}" in beside
+    assert beside.splitlines()[-1] == f"  volseg info {tmp_path / 'run'}"
+
+
 def test_a_run_without_a_model_tells_how_it_gets_one(tmp_path):
     write_config(tmp_path / "config.yaml", tiny_config())
 

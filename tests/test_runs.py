@@ -16,6 +16,7 @@ from volseg.cases.data_list import read_data_list, write_data_list
 from volseg.config import ExperimentConfig, load_config, write_config
 from volseg.errors import CheckpointError, OutputError
 from volseg.runs.checkpoint_files import checkpoint_path, find_checkpoints
+from volseg.runs.description import _git_state
 from volseg.runs.folder import check_run, is_held, open_run
 from volseg.runs.folds import fit_folds, with_fold
 from volseg.runs.metrics_table import read_metrics
@@ -255,3 +256,20 @@ def test_a_run_goes_on_with_the_cases_that_it_began_with(experiment):
     said = f"1 case of 2, such as {last.case_id}, cannot be read now, but could when the run in b"
     with pytest.raises(CheckpointError, match=said):
         open_run(Path("b"), experiment, data_list, resume=True)
+
+
+def test_files_that_git_does_not_track_are_no_changes_of_volseg(tmp_path, monkeypatch):
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("volseg.runs.description.__file__", str(tmp_path / "code.py"))
+    (tmp_path / "code.py").write_text("a = 1\n")
+    for words in (["init", "-q"], ["add", "code.py"], ["commit", "-q", "-m", "first"]):
+        git(*words)
+    (tmp_path / "list.json").write_text("{}")
+    untracked = _git_state()
+    (tmp_path / "code.py").write_text("a = 2\n")
+
+    assert untracked["uncommitted_changes"] is False
+    assert _git_state()["uncommitted_changes"] is True

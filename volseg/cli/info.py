@@ -59,7 +59,8 @@ def info(
         say(f"{name}: {_in_words(value)}")
     if scores := _validation(facts):
         print_validation(scores)
-    next_steps(_next(file, facts))
+    beside = [line("volseg", "info", run) for run in facts.get("runs", ())]
+    next_steps({"describe the run": beside} if beside else _next(file, facts))
 
 
 def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
         "channels": f"{' '.join(facts['channels'])} at {sides} mm",
         "patch": f"{' x '.join(map(str, facts['patch_size']))} voxels",
     }
-    for name in ("job", "state", "doubts"):
+    for name in ("job", "state", "doubts", "runs"):
         if facts.get(name):
             short[name] = facts[name]
     if "epochs" in facts:

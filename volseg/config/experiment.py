@@ -156,7 +156,13 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     Raises:
         ConfigError: If the file cannot be read or parsed, or options are wrong; it lists them all.
     """
-    return overridden(read_yaml(Path(path)), overrides, where=str(path))
+    options = read_yaml(Path(path))
+    if isinstance(options.get("training"), list):
+        raise ConfigError(
+            f"{path} is a data list, but a config (.yaml) is expected",
+            remedy=f"name the list after a config: volseg fit CONFIG data.data_list={path}",
+        )
+    return overridden(options, overrides, where=str(path))
 
 
 def overridden(

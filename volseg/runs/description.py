@@ -21,6 +21,8 @@ from volseg.ranks import rank
 
 ENVIRONMENT = "environment.json"
 
+# Untracked files, such as data lists and runs in the checkout, do not change what volseg computes.
+_OF_GIT = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
 _PACKAGES = ("volseg", "torch", "monai", "pytorch-lightning", "numpy", "nibabel")
 
 
@@ -115,7 +117,7 @@ def _git_state() -> dict[str, Any] | None:
                 text=True,
                 check=True,
             ).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+            for words in _OF_GIT
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -45,5 +45,7 @@ def run_summary(run: Path) -> dict[str, Any]:
     if (run / ENVIRONMENT).is_file():
         again = f"not finished; if it was stopped, resume it with: {resume_command(run)}"
         known["state"] = "finished" if is_finished(run) else again
-        known["seconds"] = read_description(run).get("seconds")
+        # The table adds up the sessions of a resumed run; the description has only the last one.
+        epochs = known.get("last_epoch", {}).get("seconds")
+        known["seconds"] = epochs or read_description(run).get("seconds")
     return known

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from volseg.errors import OutputError
 from volseg.files.writing import atomic_write, make_folder
 from volseg.labels import get_scheme
+from volseg.progress import clock
 
 if TYPE_CHECKING:
     from volseg.cases.case import Case
@@ -89,16 +90,20 @@ def demo(
     from volseg.tasks.infer import infer
     from volseg.tasks.split import split
 
-    training, validation = _make_cases(output, cases, shape, on_step)
+    _make_folder(output)
     data_list, config = output / "data_list.json", output / "config.yaml"
     run, predictions, scores = output / "run", output / "predictions", output / "scores"
+    _write_config(config, data_list, 240 / shape[0])
+    experiment = load_config(config, overrides)
+    if limit := experiment.training.max_time:
+        on_step(f"# training takes at most {clock(limit)} (training.max_time in {config})")
+    training, validation = _make_cases(output, cases, shape, on_step)
 
     on_step(_command("split", training, "-o", data_list, "--labels", _LABELS))
     split([training], data_list, labels=_LABELS)
 
-    _write_config(config, data_list, 240 / shape[0])
     on_step(_command("fit", config, *overrides, "-o", run))
-    model = fit(load_config(config, overrides), run).model
+    model = fit(experiment, run).model
 
     on_step(_command("infer", validation, "-m", model, "-o", predictions))
     infer(validation, [model], predictions)
@@ -111,17 +116,20 @@ def demo(
     return DemoResult(output, picture, model, dice)
 
 
+def _make_folder(output: Path) -> None:
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise OutputError(
+            f"{output} is there already", remedy="remove it or choose another with -o", path=output
+        )
+    make_folder(output, "choose another with -o")
+
+
 def _make_cases(
     output: Path, cases: int, shape: tuple[int, int, int], on_step: Callable[[str], None]
 ) -> tuple[Path, Path]:
     """Make the cases; returns the folders of training and of validation cases."""
     from volseg.phantoms.cohort import make_cohort
 
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise OutputError(
-            f"{output} is there already", remedy="remove it or choose another with -o", path=output
-        )
-    make_folder(output, "choose another with -o")
     training, validation = output / "training", output / "validation"
     apart = cases // 4
     on_step(f"# {cases - apart} synthetic cases in {training}, {apart} in {validation}")

@@ -126,7 +126,8 @@ def fit(
     record_end(run, seconds)
     rows = read_metrics(run / METRICS_FILE)
     if module.trained:
-        logger.info("trained in %s; the model is %s", clock(seconds), run / MODEL_FILE)
+        since = " since the run was resumed" if resume else ""
+        logger.info("trained in %s%s; the model is %s", clock(seconds), since, run / MODEL_FILE)
     else:
         logger.info(
             "this run is finished (%d of %d epochs), so nothing was trained; to train longer: %s",

@@ -9,17 +9,19 @@ from typing import Any
 from volseg.errors import DataListError, VolsegError
 from volseg.evaluation.summary import results_summary, scores_summary, shards_summary
 from volseg.files.documents import read_json
-from volseg.files.writing import CONFIG_FILE, MANIFEST_FILE, MODEL_FILE
+from volseg.files.writing import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, MODEL_FILE
 from volseg.finding.folders import find_cases
 from volseg.finding.summary import folder_summary, list_summary
 from volseg.images.file_names import is_slice
 from volseg.metrics.record import SUMMARY_FILE
+from volseg.runs.description import ENVIRONMENT
 from volseg.runs.summary import config_summary, file_summary, run_summary
 from volseg.slurm.queue import job_of
 from volseg.slurm.script import FOLDER
 from volseg.survey.image_summary import scan_summary, slice_summary
 
 RESULTS = "results of volseg infer"
+CONFIG_AND_NO_RUN = "folder with a config that is no run"
 
 # Config of a run whose job has not started.
 _SUBMITTED = f"{FOLDER}/{CONFIG_FILE}"
@@ -48,8 +50,7 @@ def info(path: Path) -> dict[str, Any]:
 
 def _kind(path: Path) -> tuple[str, Describe]:
     if path.is_dir():
-        is_run = any((path / name).is_file() for name in (CONFIG_FILE, MODEL_FILE, _SUBMITTED))
-        return ("run", _run) if is_run else ("folder of scans", _folder)
+        return _kind_of_folder(path)
     if path.name.lower().endswith(".json"):
         return _kind_of_json(path)
     if is_slice(path.name):
@@ -73,6 +74,20 @@ def _kind(path: Path) -> tuple[str, Describe]:
         ),
         path=path,
     )
+
+
+def _kind_of_folder(path: Path) -> tuple[str, Describe]:
+    if any((path / name).is_file() for name in (MODEL_FILE, METRICS_FILE, ENVIRONMENT, _SUBMITTED)):
+        return "run", _run
+    # The folder of a demo holds the config, and the run in a folder of its own.
+    if (path / CONFIG_FILE).is_file():
+        return CONFIG_AND_NO_RUN, _config_alone
+    return "folder of scans", _folder
+
+
+def _config_alone(path: Path) -> dict[str, Any]:
+    runs = [str(file.parent) for file in sorted(path.glob(f"*/{ENVIRONMENT}"))]
+    return {**file_summary(path / CONFIG_FILE), "runs": runs}
 
 
 def _kind_of_json(path: Path) -> tuple[str, Describe]:

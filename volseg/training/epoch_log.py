@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,18 @@ logger = logging.getLogger(__name__)
 
 
 class EpochLog(Callback):
-    """A row of `metrics.csv` and a line of the log for each epoch."""
+    """A row of `metrics.csv` and a line of the log for each epoch.
 
-    def __init__(self, path: Path, config: ExperimentConfig) -> None:
+    Args:
+        path: The `metrics.csv` of the run.
+        config: The experiment.
+        started: Reading of `time.monotonic` from which `training.max_time` counts.
+    """
+
+    def __init__(self, path: Path, config: ExperimentConfig, started: float) -> None:
         self.path = path
+        limit = config.training.max_time
+        self.end = math.inf if limit is None else started + limit
         regions = (*config.labels.regions, "mean")
         scores = (*SCORES, *(SLICE_SCORES if config.by_slice else ()))
         self.columns = [
@@ -80,7 +89,9 @@ class EpochLog(Callback):
         done = trainer.current_epoch + 1
         total = trainer.max_epochs or done
         steps = max(1, trainer.global_step - self.first_step)
-        each = (time.monotonic() - self.start) / steps * int(trainer.num_training_batches)
+        now = time.monotonic()
+        each = (now - self.start) / steps * int(trainer.num_training_batches)
+        left = max(0.0, min(each * (total - done), self.end - now))
         # Dice of the validation cases; without a validation, Dice of the patches trained on.
         words, kind = ("Dice", "val") if BEST_SCORE in row else ("Dice of patches", "train")
         scores = ", ".join(
@@ -91,5 +102,5 @@ class EpochLog(Callback):
         return (
             f"epoch {done} of {total}: loss {float(row['train/loss']):.4f}"
             + (f"; {words} {scores}" if scores else "")
-            + f"; about {clock(each * (total - done))} left"
+            + ("" if trainer.should_stop else f"; about {clock(left)} left")
         )

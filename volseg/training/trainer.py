@@ -73,7 +73,7 @@ def build_trainer(
         Throughput(config.data.batch_size),
         TrainingScores(),
         LearningRateMonitor(logging_interval="epoch"),
-        EpochLog(run / METRICS_FILE, config),
+        EpochLog(run / METRICS_FILE, config, started),
         Curves(run),
         KeepBestModel(run, config),
     ]
