@@ -61,9 +61,10 @@ def test_a_folder_of_scans_is_split_and_trained_on_with_a_default_config(scans, 
     written = scans.parent / "runs/scans.yaml"
     assert load_config(written).training.max_epochs == 300
     assert "Data list: runs/scans.json" in result.stdout
-    assert (
-        "Config: runs/scans.yaml; to train with another config, edit it: volseg fit runs/scans.yaml"
-        in (result.stdout)
+    assert "Config: runs/scans.yaml\n" in result.stdout
+    # The config would go into the folder of this run, so the line names another one.
+    assert result.stdout.endswith(
+        "to train again, after editing the config:\n  volseg fit runs/scans.yaml -o runs/scans_2\n"
     )
 
 

@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import time
@@ -634,13 +635,15 @@ def test_a_run_is_not_overwritten(run, experiment):
         fit(experiment, run)
 
 
-def test_a_stopped_run_goes_on_and_ends_like_one_never_stopped(run, experiment, tmp_path):
+def test_a_stopped_run_goes_on_and_ends_like_one_never_stopped(run, experiment, tmp_path, caplog):
     part = tmp_path / "part"
     stopped = changed(experiment, training={"max_epochs": 1, "schedule": "constant"})
     whole = changed(experiment, training={"schedule": "constant"})
     fit(stopped, part)
 
-    fit(whole, part, resume=True)
+    with caplog.at_level(logging.INFO, "volseg"):
+        fit(whole, part, resume=True)
+    assert re.search(r"trained in \d+ s since the run was resumed; ", caplog.messages[-1])
     fit(whole, tmp_path / "whole")
 
     weights = [

@@ -80,7 +80,7 @@ def fit(
       volseg fit configs/brats_unet.yaml --slurm nodes=2,gpus=4,time=24:00:00
       volseg fit configs/brats_unet.yaml --folds all --slurm partition=gpu
     """
-    lost = 0
+    lost, again = 0, None
     if slurm is None:
         check_dry_run(dry_run)
     if config.is_dir() and not (resume or (config / CONFIG_FILE).is_file()):
@@ -90,6 +90,7 @@ def fit(
             _dry_run_of_scans(given, folds, slurm)
             return
         config, lost = _config_of_scans(given)
+        again = line("volseg", "fit", config, "-o", f"{run}_2")
     folder, experiment, data_list = _experiment(
         config, run, overrides or [], resume=resume, by_path=slurm is not None or folds is not None
     )
@@ -107,7 +108,7 @@ def fit(
     if result.rank == 0:
         if result.scores and result.trained:
             print_validation(result.scores)
-        _print_files(result)
+        _print_files(result, again)
     fail_if_some_failed(result.failures)
     if lost:
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -158,7 +159,7 @@ def _config_of_scans(scans: _Scans) -> tuple[Path, int]:
     if found is None:
         return config, 0
     print_split(found)
-    say(f"Config: {config}; to train with another config, edit it: {line('volseg', 'fit', config)}")
+    say(f"Config: {config}")
     return config, len(found.finding.lost)
 
 
@@ -175,8 +176,8 @@ def _dry_run_of_scans(scans: _Scans, folds: str | None, slurm: list[str]) -> Non
         _submit_fit(experiment, scans.run, folds, slurm, resume=False, dry_run=True)
 
 
-def _print_files(result: FitResult) -> None:
-    """Print the files of a run and the next steps."""
+def _print_files(result: FitResult, again: str | None = None) -> None:
+    """Print the files of a run and the next steps; `again` trains with its config once edited."""
     for name, file in (("Curves", CURVES_FILE), ("Samples", SAMPLES_FILE)):
         if (result.run / file).is_file():
             say(f"{name}: {result.run / file}")
@@ -186,6 +187,7 @@ def _print_files(result: FitResult) -> None:
             "see how it learnt": [line("tensorboard", "--logdir", result.run)],
             "segment scans": [line("volseg", "infer", SCANS, "-m", result.run, "-o", "results")],
         }
+        | ({"train again, after editing the config": [again]} if again else {})
     )
 
 
