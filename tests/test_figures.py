@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 from volseg.errors import OutputError
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import REGION_COLOURS, region_colours
 from volseg.figures.figure_files import figure_array, save_figure
-from volseg.figures.montage import montage
+from volseg.figures.montage import gallery, montage
 
 
 @pytest.fixture
@@ -198,3 +199,20 @@ def test_a_stack_of_one_slice_has_one_row():
     figure = montage({"t2f": image}, {"foreground": image > 0}, None, "", slices=2)
 
     assert len(figure.axes) == 1
+
+
+def test_no_text_of_a_gallery_lies_on_another(brain, block):
+    flat = brain[:, :20]
+    views = [
+        CaseView({"t1n": image, "t1c": image}, {"WT": mask}, None, f"BraTS-GLI-9001{n}-000")
+        for n, (image, mask) in enumerate(((brain, block), (flat, block[:, :20])))
+    ]
+    figure = gallery(views, "two cases")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+
+    panels = [text for panel in figure.axes for text in (*panel.texts, panel.title)]
+    texts = [text for text in (*panels, *figure.texts) if text.get_text()]
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
+    assert any("BraTS-GLI-90010-000, axial slice" in text.get_text() for text in texts)
+    assert [one for n, one in enumerate(boxes) if any(map(one.overlaps, boxes[:n]))] == []

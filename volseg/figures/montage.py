@@ -15,6 +15,9 @@ from volseg.figures.slice_panel import draw_image, draw_outlines, draw_sides
 from volseg.labels import Masks
 
 _PANEL_INCHES = 2.2
+# Space above each row for the names of case and slice.
+_NAME_INCHES = 0.2
+_POINTS_PER_INCH = 72
 _LEGEND_INCHES = 5.0
 
 
@@ -52,7 +55,8 @@ def gallery(views: Sequence[CaseView], title: str, slices: int = 1) -> Figure:
     figure, axes = _grid(len(rows), len(channels), ratio)
     colours = region_colours(region for view in views for part, _ in view.masks for region in part)
     for channel, panel in zip(channels, axes[0], strict=True):
-        panel.set_title(channel, color="white", fontsize=9, pad=3)
+        above_name = _NAME_INCHES * _POINTS_PER_INCH
+        panel.set_title(channel, color="white", fontsize=9, pad=above_name)
     for (view, box, index), panels in zip(rows, axes, strict=True):
         for channel, panel in zip(channels, panels, strict=True):
             draw_image(panel, view, channel, index, box)
@@ -66,16 +70,16 @@ def gallery(views: Sequence[CaseView], title: str, slices: int = 1) -> Figure:
 
 def _grid(rows: int, columns: int, ratio: float) -> tuple[Figure, Any]:
     panel_height = _PANEL_INCHES * ratio
-    height = rows * panel_height + TOP_INCHES + BOTTOM_INCHES
+    height = rows * (panel_height + _NAME_INCHES) + TOP_INCHES + BOTTOM_INCHES
     width = max(columns * _PANEL_INCHES, _LEGEND_INCHES)
     figure = Figure(figsize=(width, height), dpi=100, facecolor="black")
     edges = {
         "left": 0.0,
         "right": 1.0,
-        "top": 1 - TOP_INCHES / height,
+        "top": 1 - (TOP_INCHES + _NAME_INCHES) / height,
         "bottom": BOTTOM_INCHES / height,
         "wspace": 0.0,
-        "hspace": 0.0,
+        "hspace": _NAME_INCHES / panel_height,
     }
     axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=edges)
     for panel in axes.flat:
@@ -85,5 +89,6 @@ def _grid(rows: int, columns: int, ratio: float) -> tuple[Figure, Any]:
 
 def _name_row(panel: Any, view: CaseView, index: int) -> None:
     small = {"color": "#BBBBBB", "fontsize": 7, "transform": panel.transAxes}
-    panel.text(0.02, 0.98, f"{view.name}\n{view.slice_name(index)}".strip(), va="top", **small)
+    names = ", ".join(name for name in (view.name, view.slice_name(index)) if name)
+    panel.text(0.02, 1.0, names, va="bottom", **small)
     draw_sides(panel, view)
