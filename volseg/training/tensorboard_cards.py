@@ -22,7 +22,9 @@ class CardLogger(TensorBoardLogger):
     """TensorBoard logger that logs each number under the name of its card."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        super().log_metrics({card(name): value for name, value in metrics.items()}, step)
+        # Lightning adds the epoch, counted from 0, to each set of numbers.
+        cards = {card(name): value for name, value in metrics.items() if name != "epoch"}
+        super().log_metrics(cards, step)
 
 
 def card(name: str) -> str:
@@ -30,8 +32,8 @@ def card(name: str) -> str:
 
     >>> card("val/dice/WT"), card("train/dice/WT"), card("train/loss_epoch")
     ('dice/WT', 'dice_of_patches/WT', 'loss/train')
-    >>> card("lr-AdamW"), card("epoch")
-    ('training/learning_rate', 'training/epoch')
+    >>> card("lr-AdamW")
+    'training/learning_rate'
     """
     side, _, score = name.partition("/")
     if name in _CARDS:
