@@ -39,8 +39,8 @@ def pixels(array, colour):
 
 
 def panels(array):
-    """The picture without title, legend and disclaimer."""
-    return array[55:-60]
+    """The picture without titles, legend and disclaimer."""
+    return array[75:-60]
 
 
 def test_outlines_have_the_colour_of_their_region(brain, block):
