@@ -221,7 +221,7 @@ def test_a_run_that_finds_nothing_is_told_of(run, tmp_path):
     )
 
     said = (
-        "collapsed: WT is predicted only elsewhere: no predicted voxel lies in the reference of "
+        "collapsed: WT is predicted only in other places; no voxel agrees with the reference of "
         "any of the 5 cases with WT."
     )
     assert f"- {said}" in lines_of(result)

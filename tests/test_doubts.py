@@ -33,11 +33,11 @@ def table(*overlaps, failed=0):
         ([MISSED, MISSED], "ET is in no prediction, but in the reference of 2 of 2 cases"),
         (
             [MISSED, BESIDE],
-            "only elsewhere: no predicted voxel lies in the reference of any of the 2 cases with",
+            "only in other places; no voxel agrees with the reference of any of the 2 cases with",
         ),
         (
             [MISSED, ALARM],
-            "only in other cases: no predicted voxel lies in the reference of the case with ET",
+            "only in cases without ET; no voxel agrees with the reference of the case with ET",
         ),
         (
             [MISSED, EMPTY, EMPTY],
@@ -67,7 +67,7 @@ def test_a_model_keeps_what_its_mean_hides(tmp_path):
     KeepBestModel(tmp_path, config)._write_model(trainer, module)
 
     (doubt,) = load_model(path).doubts
-    assert doubt.startswith("by its own validation: ET is in no prediction, but in the reference")
+    assert doubt.startswith("showed in the validation of its training: ET is in no prediction, ")
     module.table = table(FOUND, FOUND, EMPTY)
     KeepBestModel(tmp_path, config)._write_model(trainer, module)
     assert load_model(path).doubts == ()

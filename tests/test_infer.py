@@ -1106,7 +1106,7 @@ def test_what_a_model_says_against_itself_is_said_and_recorded(scans, output, tm
 
     run(scans / NAMES[0], model, output)
 
-    said = f"{model} finds almost nothing of ET: Dice 0.000 in its own validation"
+    said = f"{model} finds almost nothing of ET: Dice 0.000 in its validation"
     assert said in caplog.messages
     assert "train longer" in caplog.messages[caplog.messages.index(said) + 1]
     assert manifest_of(output)["doubts"] == [said]

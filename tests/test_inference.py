@@ -688,11 +688,11 @@ def test_options_of_the_first_model_count_and_those_of_others_are_told_of(thresh
         # Of three cases one has no ET, so that the mean is 0.333.
         (
             {"dice/WT": 0.9, "dice/ET": 0.333, "doubts": ["ET is in no prediction, but ..."]},
-            "by its own validation: ET is in no prediction, but ...",
+            "showed in the validation of its training: ET is in no prediction, but ...",
         ),
         (
             {"dice/WT": 0.9, "dice/TC": 0.0312, "dice/ET": 0.0},
-            "finds almost nothing of TC, ET: Dice 0.031, 0.000 in its own validation",
+            "finds almost nothing of TC, ET: Dice 0.031, 0.000 in its validation",
         ),
     ],
 )

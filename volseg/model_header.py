@@ -113,7 +113,7 @@ def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]
     """Reasons to doubt a model, by the scores of its own validation.
 
     >>> doubts({"dice/WT": 0.9, "dice/ET": 0.0}, ["WT", "ET"])
-    ('finds almost nothing of ET: Dice 0.000 in its own validation',)
+    ('finds almost nothing of ET: Dice 0.000 in its validation',)
     """
     dice = {region: scores.get(f"dice/{region}") for region in regions}
     known = {region: value for region, value in dice.items() if isinstance(value, int | float)}
@@ -121,7 +121,8 @@ def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]
         return ("was not validated, so its quality is unknown",)
     recorded = scores.get("doubts")
     sentences = [str(doubt) for doubt in recorded] if isinstance(recorded, list) else []
-    found = [f"by its own validation: {cut(sentence, 200)}" for sentence in sentences]
+    showed = "showed in the validation of its training"
+    found = [f"{showed}: {cut(sentence, 200)}" for sentence in sentences]
     little = {
         region: value
         for region, value in known.items()
@@ -130,7 +131,7 @@ def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]
     if little:
         values = ", ".join(f"{value:.3f}" for value in little.values())
         found.append(
-            f"finds almost nothing of {', '.join(little)}: Dice {values} in its own validation"
+            f"finds almost nothing of {', '.join(little)}: Dice {values} in its validation"
         )
     return tuple(found)
 

@@ -33,10 +33,11 @@ def _none_found(region: str, rows: Sequence[ScoreRow], with_region: Sequence[Sco
     if not any(row["prediction_voxels"] for row in rows):
         return f"{region} is in no prediction, but in the reference of {n} of {len(rows)} cases"
     same_cases = any(row["prediction_voxels"] for row in with_region)
+    where = "in other places" if same_cases else f"in cases without {region}"
     of_cases = "the case" if n == 1 else f"any of the {n} cases"
     return (
-        f"{region} is predicted only {'elsewhere' if same_cases else 'in other cases'}: no "
-        f"predicted voxel lies in the reference of {of_cases} with {region}"
+        f"{region} is predicted only {where}; no voxel agrees with the reference of {of_cases} "
+        f"with {region}"
     )
 
 
