@@ -646,3 +646,32 @@ def test_a_scheme_that_contradicts_the_manifest_is_refused(folders):
     assert evaluate(*folders, labels="brats2021", reference_labels="brats2021").failures == ()
     with pytest.raises(LabelError, match="scheme 'brats2021', but option labels is 'msd'"):
         evaluate(*folders, labels="msd", reference_labels="brats2021")
+
+
+def test_scores_of_other_predictions_that_are_replaced_are_named(folders, tmp_path):
+    predictions, reference, scores = folders
+    shutil.copytree(predictions, tmp_path / "others")
+
+    first = evaluate(*folders, **BOTH_2021)
+    again = evaluate(*folders, **BOTH_2021)
+    other = evaluate(tmp_path / "others", reference, scores, **BOTH_2021)
+
+    note = f"replaced the scores of {predictions} in {scores}"
+    assert not any("replaced" in said for said in (*first.notes, *again.notes))
+    assert note in other.notes
+    document = json.loads((scores / "scores.json").read_text())
+    del document["predictions"]
+    (scores / "scores.json").write_text(json.dumps(document))
+    unnamed = evaluate(*folders, **BOTH_2021)
+    assert f"replaced earlier scores in {scores}" in unnamed.notes
+
+
+def test_a_mask_is_no_reference_and_no_prediction_of_a_volume(folders, tmp_path):
+    mask = tmp_path / "masks" / "p_1_mask.tif"
+    mask.parent.mkdir()
+    mask.touch()
+
+    with pytest.raises(DataListError, match="is an image, but a reference is a folder or a data"):
+        evaluate(folders[0], mask, folders[2], **BOTH_2021)
+    with pytest.raises(DataListError, match=r"found p_1_mask\.tif, expected a, b"):
+        evaluate(mask.parent, folders[1], folders[2], **BOTH_2021)

@@ -9,6 +9,7 @@ import pytest
 from volseg.cases.data_list import DataList
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cases.volume_case import VolumeCase
+from volseg.cli import infer
 from volseg.cli.next_steps import line, next_steps
 from volseg.cli.split import _print_next
 from volseg.config import load_config
@@ -57,3 +58,20 @@ def test_after_split_a_shipped_config_can_be_tried_and_trained_as_it_is_printed(
     assert shlex.split(check) == ["volseg", "check", config, "data.data_list=my list.json", *others]
     assert shlex.split(fit)[1:] == ["fit", *shlex.split(check)[2:]]
     assert load_config(config, shlex.split(check)[3:]).data.channels == channels
+
+
+@pytest.mark.parametrize(
+    ("scans", "is_scored"),
+    [
+        (Path("scans"), True),
+        (Path("flair.nii.gz"), True),
+        (Path("p_1.tif"), False),
+        ({"t2f": Path("p_1.png")}, False),
+    ],
+)
+def test_a_single_slice_is_not_to_be_scored(capsys, scans, is_scored):
+    result = SimpleNamespace(has_references=False, example=None)
+
+    infer._print_next(result, scans, Path("results"), None)
+
+    assert ("volseg evaluate" in capsys.readouterr().out) is is_scored

@@ -267,4 +267,14 @@ def _print_next(
     if result.example is not None:
         image, label_map = result.example
         steps["look at a result"] = [line("itksnap", "-g", image, "-s", label_map)]
-    next_steps(steps | {"score the results": [evaluate]})
+    if not _is_slice(scans):
+        steps["score the results"] = [evaluate]
+    next_steps(steps)
+
+
+def _is_slice(scans: Path | Mapping[str, Path]) -> bool:
+    """Whether a single 2D image is given: a slice of a stack, of which no reference tells."""
+    from volseg.images.file_names import is_slice
+
+    files = [scans] if isinstance(scans, Path) else scans.values()
+    return any(is_slice(file.name) and not file.is_dir() for file in files)

@@ -55,9 +55,10 @@ def find_predictions(
             found[case_id] = _volume_or_masks(volume, of_slices) if volume else of_slices
     if not found:
         by_slice = "<case_id>/<image file>, <image file> for a case of one slice, or "
+        names = unmatched or [path.name for path in slice_files(predictions)]
         raise DataListError(
             f"no file in {predictions} is named after a case of the reference: found "
-            f"{_some(unmatched) or 'no .nii.gz'}, expected {_some([c.case_id for c in cases])}",
+            f"{_some(names) or 'no .nii.gz'}, expected {_some([c.case_id for c in cases])}",
             remedy=f"name predictions {by_slice if stacks else ''}<case_id>.nii.gz",
         )
     return found, unmatched

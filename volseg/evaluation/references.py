@@ -19,6 +19,7 @@ from volseg.errors import DataListError
 from volseg.evaluation.label_files import slice_files, slice_of, volume_files
 from volseg.finding.finding import Finding
 from volseg.finding.folders import check_list_is_not_needed, find_cases
+from volseg.images.file_names import is_nifti, is_slice
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ def find_references(reference: Path, fold: int | None, data_root: Path | None) -
         DataListError: If there is no labelled case.
     """
     if reference.is_file():
+        if is_nifti(reference.name) or is_slice(reference.name):
+            raise DataListError(
+                f"{reference} is an image, but a reference is a folder or a data list",
+                remedy="give the folder that holds it",
+            )
         listed = read_data_list(reference, data_root)
         cases = [case for case in listed.cases(fold) if case.label]
         names = {case.case_id for case in cases}

@@ -19,6 +19,7 @@ from volseg.evaluation.references import find_references
 from volseg.evaluation.samples import draw_scored_samples
 from volseg.evaluation.schemes import prediction_scheme, reference_schemes
 from volseg.evaluation.scoring import score_case
+from volseg.files.documents import read_json
 from volseg.files.paths import PathLike
 from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
 from volseg.metrics.doubts import doubts
@@ -137,11 +138,12 @@ def evaluate(  # noqa: PLR0913  (an option each)
         "predictions_without_reference": list(without_reference),
         "notes": notes,
     }
+    replaced = _scores_replaced(output, predictions)
     make_output(output, _FILES)
     names = record.write(output, about)
     if draw_scored_samples(output / SAMPLES_FILE, record.table, pairs):
         names = (*names, SAMPLES_FILE)
-    notes += doubts(record.table)
+    notes += [*replaced, *doubts(record.table)]
     return EvaluateResult(record, output, tuple(failures), without_reference, tuple(notes), names)
 
 
@@ -154,3 +156,18 @@ def _check_output(output: Path) -> None:
             path=output,
         )
     check_outputs(output, _FILES)
+
+
+def _scores_replaced(output: Path, predictions: Path) -> list[str]:
+    """A note if the output holds scores of other predictions, which will be replaced."""
+    if not (output / SUMMARY_FILE).exists():
+        return []
+    try:
+        content = read_json(output / SUMMARY_FILE, OutputError)
+    except OutputError:
+        content = None
+    earlier = content.get("predictions") if isinstance(content, dict) else None
+    if not isinstance(earlier, str):
+        return [f"replaced earlier scores in {output}"]
+    other = Path(earlier).absolute() != predictions.absolute()
+    return [f"replaced the scores of {earlier} in {output}"] if other else []
