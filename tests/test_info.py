@@ -396,7 +396,7 @@ def test_a_manifest_of_another_form_is_refused(tmp_path, change):
 
 def test_a_model_that_finds_nothing_and_one_that_cannot_be_used_are_told_of(tmp_path):
     model = write_model(tmp_path / "m.safetensors", scores={"dice/WT": 0.0})
-    assert info(model)["doubts"] == ["finds almost nothing of WT: Dice 0.000 in its own validation"]
+    assert info(model)["doubts"] == ["finds almost nothing of WT: Dice 0.000 in its validation"]
 
     state = load_file(model)
     next(iter(state.values())).view(-1)[0] = np.nan
@@ -436,6 +436,35 @@ def test_the_whole_config_of_a_run_is_printed_if_asked_for(tmp_path):
     write_config(tmp_path / "config.yaml", tiny_config())
 
     assert yaml.safe_load(printed(tmp_path, "--config"))["config"] == tiny_config().to_dict()
+
+
+def test_a_fact_is_printed_as_it_is_read(tmp_path):
+    doubts = ["ET is in no prediction, a", "TC is in no prediction, b"]
+    write_model(tmp_path / "m.safetensors", scores={"dice/WT": 0.9, "doubts": doubts})
+    ScoreTable.of([ScoreRow("a", "WT", {"dice": 8.9e-05})]).to_json(tmp_path / "scores.json")
+    scan = write_case(tmp_path) / "BraTS2021_00001_t1.nii.gz"
+
+    of_model = printed(tmp_path / "m.safetensors").splitlines()
+    assert [line.rpartition(": ")[2] for line in of_model if line.startswith("doubts")] == doubts
+    assert "mean_dice: WT 0.000" in printed(tmp_path / "scores.json")
+    assert "units: mm; time: sec\n" in printed(scan)
+
+
+def test_folders_of_runs_and_of_a_comparison_say_what_they_are(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "environment.json").write_text("{}")
+    report = tmp_path / "comparison" / "comparison.md"
+    report.parent.mkdir()
+    report.write_text("# Comparison\n\n- a\n\n*For research only, not for clinical use.*\n")
+
+    assert info(report.parent)["report"] == str(report)
+    runs = [str(tmp_path / "runs" / name) for name in ("a", "b")]
+    assert info(tmp_path / "runs")["runs"] == runs
+    assert printed(tmp_path / "runs").endswith(f"  volseg compare {' '.join(runs)} -o comparison\n")
+    (tmp_path / "runs" / "scans").mkdir()
+    with pytest.raises(DataListError, match="holds no usable case"):
+        info(tmp_path / "runs")
 
 
 def test_scans_with_labels_are_to_be_split_and_others_segmented(tmp_path):

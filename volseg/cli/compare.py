@@ -11,6 +11,7 @@ from volseg import signals
 from volseg.cli.app import TRAIN, command, fail_if_some_failed
 from volseg.cli.next_steps import RUN, SCANS, line, next_steps
 from volseg.cli.tables import number, print_table, say
+from volseg.files.writing import COMPARISON_FILE
 
 if TYPE_CHECKING:
     from volseg.tasks.compare import CompareResult
@@ -55,7 +56,6 @@ def compare(
 def print_comparison(result: CompareResult) -> None:
     """Print the scores of each region, the runs, the p-values of pairs, and the notes."""
     from volseg.comparison.report import (
-        REPORT,
         notes,
         run_columns,
         run_rows,
@@ -83,4 +83,4 @@ def print_comparison(result: CompareResult) -> None:
         )
     for note in notes(comparison):
         say(note)
-    say(f"Comparison: {result.output / REPORT}")
+    say(f"Comparison: {result.output / COMPARISON_FILE}")

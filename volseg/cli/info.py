@@ -56,11 +56,12 @@ def info(
         put(as_yaml({"config": config}), sys.stdout)
         return
     for name, value in in_short(facts).items():
-        say(f"{name}: {_in_words(value)}")
+        for words in _lines(name, value):
+            say(f"{name}: {words}")
     if scores := _validation(facts):
         print_validation(scores)
     beside = [line("volseg", "info", run) for run in facts.get("runs", ())]
-    next_steps({"describe the run": beside} if beside else _next(file, facts))
+    next_steps(_next(file, facts) or ({"describe the run": beside} if beside else {}))
 
 
 def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +95,21 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
     return short
 
 
+def _lines(name: str, value: Any) -> list[str]:
+    """Text of a fact, each of several doubts on a line of its own."""
+    from volseg.metrics import get_score
+
+    if name == "doubts":
+        return [str(doubt) for doubt in value]
+    if name == "mean_dice":
+        text = get_score("dice").text
+        return [", ".join(f"{region} {text(mean)}" for region, mean in value.items())]
+    if name == "units":
+        length, time = value
+        return [f"{length}; time: {time}"]
+    return [_in_words(value)]
+
+
 def _in_words(value: object) -> str:
     """A value on one line, with rounded numbers and comma-separated lists."""
     if isinstance(value, Mapping):
@@ -119,13 +135,16 @@ def _next(path: Path, facts: Mapping[str, Any]) -> dict[str, Iterable[str]]:
     """Next commands for a file or folder, by purpose."""
     from volseg.tasks.info import RESULTS
 
-    kind = facts["kind"]
+    kind, runs = facts["kind"], facts.get("runs", ())
     if kind == "model" or (kind == "run" and facts["model"]):
         return {"segment scans": [line("volseg", "infer", SCANS, "-m", path, "-o", "results")]}
-    if kind == "config":
-        return {"try it": [line("volseg", "check", path)]}
-    if kind == "data list":
-        return {"train": [line("volseg", "fit", "CONFIG", f"data.data_list={path}")]}
+    of_kind: Mapping[str, dict[str, Iterable[str]]] = {
+        "runs": {"compare them": [line("volseg", "compare", *runs, "-o", "comparison")]},
+        "config": {"try it": [line("volseg", "check", path)]},
+        "data list": {"train": [line("volseg", "fit", "CONFIG", f"data.data_list={path}")]},
+    }
+    if kind in of_kind:
+        return of_kind[kind]
     if kind.startswith("folder of"):
         infer = line("volseg", "infer", path, "-m", "MODEL", "-o", "results")
         split = line("volseg", "split", path, "-o", "list.json")

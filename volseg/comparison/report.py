@@ -15,7 +15,7 @@ from volseg.files.writing import atomic_write
 from volseg.metrics.scores import Score
 from volseg.metrics.slices import SLICE_DEFINITIONS
 
-REPORT, PICTURE = "comparison.md", "comparison.png"
+PICTURE = "comparison.png"
 
 _SLICE_KINDS = {"tumour_slices": "tumour slices", "all_slices": "all slices"}
 _FEW_PATIENTS = 6

@@ -27,6 +27,8 @@ METRICS_FILE, MODEL_FILE = "metrics.csv", "model.safetensors"
 CURVES_FILE, SAMPLES_FILE = "curves.png", "samples.png"
 #: Inputs and settings of `infer`, beside its results.
 MANIFEST_FILE = "manifest.json"
+#: Report of `compare`.
+COMPARISON_FILE = "comparison.md"
 
 _UNFINISHED = re.compile(r"\.volseg-[0-9a-f]{8}-(?P<name>.+)")
 _CHOOSE = "choose another with -o"

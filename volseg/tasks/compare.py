@@ -10,7 +10,7 @@ from pathlib import Path
 from volseg.cases.data_list import read_data_list
 from volseg.comparison.cost import machine_in_words, measure_costs
 from volseg.comparison.figure import comparison_figure
-from volseg.comparison.report import PICTURE, REPORT, write_report
+from volseg.comparison.report import PICTURE, write_report
 from volseg.comparison.scored_run import ScoredRun, read_run
 from volseg.comparison.side_by_side import Comparison, line_up
 from volseg.comparison.sources import Source, plan_sources
@@ -19,7 +19,7 @@ from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError, VolsegError
 from volseg.figures.figure_files import save_figure
 from volseg.files.paths import PathLike, paths_of
-from volseg.files.writing import check_outputs, make_output
+from volseg.files.writing import COMPARISON_FILE, check_outputs, make_output
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import is_finished
@@ -70,12 +70,12 @@ def compare(
         Stopped: If a signal that `signals.record` records arrived; the next call resumes.
     """
     sources, output = paths_of(sources), Path(output)
-    check_outputs(output, [*TABLES, REPORT, PICTURE])
+    check_outputs(output, [*TABLES, COMPARISON_FILE, PICTURE])
     planned = plan_sources(sources, output, overrides)
     given = {one.name: read_run(one.folder, one.name) for one in planned if one.config is None}
     # Runs that cannot be compared are refused now, not after a day of training.
     line_up([given[o.name] if o.config is None else _expected(o, o.config) for o in planned])
-    make_output(output, [*TABLES, REPORT, PICTURE])
+    make_output(output, [*TABLES, COMPARISON_FILE, PICTURE])
     runs: list[ScoredRun] = []
     failures: list[tuple[str, str]] = []
     for one in planned:
@@ -86,7 +86,7 @@ def compare(
         raise VolsegError("no training succeeded", remedy=f"the first problem: {failures[0][1]}")
     comparison = replace(_with_costs(line_up(runs)), failures=tuple(failures))
     write_tables(comparison, output)
-    write_report(comparison, output / REPORT)
+    write_report(comparison, output / COMPARISON_FILE)
     save_figure(comparison_figure(comparison), output / PICTURE)
     return CompareResult(comparison, output, tuple(failures))
 

@@ -9,7 +9,14 @@ from typing import Any
 from volseg.errors import DataListError, VolsegError
 from volseg.evaluation.summary import results_summary, scores_summary, shards_summary
 from volseg.files.documents import read_json
-from volseg.files.writing import CONFIG_FILE, MANIFEST_FILE, METRICS_FILE, MODEL_FILE
+from volseg.files.ownership import is_ours
+from volseg.files.writing import (
+    COMPARISON_FILE,
+    CONFIG_FILE,
+    MANIFEST_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+)
 from volseg.finding.folders import find_cases
 from volseg.finding.summary import folder_summary, list_summary
 from volseg.images.file_names import is_slice
@@ -77,17 +84,35 @@ def _kind(path: Path) -> tuple[str, Describe]:
 
 
 def _kind_of_folder(path: Path) -> tuple[str, Describe]:
-    if any((path / name).is_file() for name in (MODEL_FILE, METRICS_FILE, ENVIRONMENT, _SUBMITTED)):
+    if _is_run(path):
         return "run", _run
     # The folder of a demo holds the config, and the run in a folder of its own.
     if (path / CONFIG_FILE).is_file():
         return CONFIG_AND_NO_RUN, _config_alone
+    if is_ours(path / COMPARISON_FILE):
+        return "comparison of volseg compare", _comparison
+    folders = [one for one in path.iterdir() if one.is_dir() and not one.name.startswith(".")]
+    if folders and all(map(_is_run, folders)):
+        return "runs", _runs
     return "folder of scans", _folder
+
+
+def _is_run(folder: Path) -> bool:
+    names = (MODEL_FILE, METRICS_FILE, ENVIRONMENT, _SUBMITTED)
+    return any((folder / name).is_file() for name in names)
 
 
 def _config_alone(path: Path) -> dict[str, Any]:
     runs = [str(file.parent) for file in sorted(path.glob(f"*/{ENVIRONMENT}"))]
     return {**file_summary(path / CONFIG_FILE), "runs": runs}
+
+
+def _comparison(path: Path) -> dict[str, Any]:
+    return {"report": str(path / COMPARISON_FILE)}
+
+
+def _runs(path: Path) -> dict[str, Any]:
+    return {"runs": [str(one) for one in sorted(path.iterdir()) if _is_run(one)]}
 
 
 def _kind_of_json(path: Path) -> tuple[str, Describe]:
