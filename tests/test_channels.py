@@ -120,5 +120,5 @@ def test_one_channel_under_two_names_is_refused(scans):
 
 
 def test_a_named_channel_that_no_model_needs_is_refused_with_those_that_it_does(scans):
-    with pytest.raises(ConfigError, match="names files of pet, which is not looked for; use ct or adc, or"):
+    with pytest.raises(ConfigError, match="of pet, which is not looked for; use ct or adc, or"):
         find_scans(scans, ("ct", "adc"), naming=Naming({"PET": "*pet*"}))
