@@ -20,7 +20,7 @@ import volseg.training.trial
 from volseg.cases.data_list import read_data_list
 from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
-from volseg.config import ExperimentConfig, idle_options, load_config
+from volseg.config import ExperimentConfig, TrainingConfig, idle_options, load_config
 from volseg.errors import ConfigError, DataListError, ResourceError
 from volseg.images.grid import Grid
 from volseg.slurm.submission import submit_fit
@@ -337,6 +337,26 @@ def test_label_maps_that_are_all_empty_are_a_problem(config):
     assert done.exit_code == 2
     assert "all 4 label maps that were read are empty" in done.output
     assert "No problem was found" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("seconds", "max_time", "gpu", "noted"),
+    [
+        (86_401, None, False, True),
+        (86_400, None, False, False),
+        (86_401, 3600.0, False, False),
+        (86_401, None, True, False),
+    ],
+)
+def test_a_training_of_days_on_a_cpu_is_told_of_the_config_for_cpus(
+    monkeypatch, seconds, max_time, gpu, noted
+):
+    monkeypatch.setattr("volseg.training.trial.on_cuda", lambda _: gpu)
+    options = TrainingConfig(max_epochs=1, max_time=max_time)
+
+    facts = dict(volseg.training.trial._estimate(options, seconds, 0.0, 0))
+
+    assert ("configs/brats_laptop.yaml" in facts.get("note", "")) == noted
 
 
 def test_validation_counts_in_the_estimate(config, monkeypatch):

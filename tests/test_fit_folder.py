@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -49,6 +50,7 @@ def _trained(monkeypatch):
 
 def test_a_folder_of_scans_is_split_and_trained_on_with_a_default_config(scans, monkeypatch):
     calls = _trained(monkeypatch)
+    monkeypatch.setattr("volseg.cli.fit._has_cuda", lambda: True)
 
     result = CliRunner().invoke(app, ["fit", "scans", "training.max_epochs=7"])
 
@@ -66,6 +68,27 @@ def test_a_folder_of_scans_is_split_and_trained_on_with_a_default_config(scans, 
     assert result.stdout.endswith(
         "to train again, after editing the config:\n  volseg fit runs/scans.yaml -o runs/scans_2\n"
     )
+
+
+def test_without_a_cuda_gpu_the_config_is_the_shipped_one_for_cpus_and_says_so(scans, monkeypatch):
+    calls = _trained(monkeypatch)
+    monkeypatch.setattr("volseg.cli.fit._has_cuda", lambda: False)
+
+    # A multiple of 8, the divisor of this network, but not of 16, that of the larger one.
+    result = CliRunner().invoke(app, ["fit", "scans", "data.patch_size=[40,40,40]"])
+
+    assert result.exit_code == 0, result.output
+    assert "there is no CUDA GPU here, so it is as small as" in result.stdout
+    assert calls[0][0].data.patch_size == (40, 40, 40)
+    written = scans.parent / "runs/scans.yaml"
+    assert (
+        written.read_text()
+        .splitlines()[0]
+        .endswith("for CPUs, as in configs/brats_laptop.yaml; written by volseg fit.")
+    )
+    shipped = Path(__file__).parents[1] / "configs/brats_laptop.yaml"
+    same_list = [f"data.data_list={load_config(shipped).data.data_list}"]
+    assert load_config(written, same_list) == load_config(shipped)
 
 
 def test_a_scheme_that_is_given_holds_for_list_and_config(scans, monkeypatch):

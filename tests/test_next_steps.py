@@ -54,10 +54,17 @@ def test_after_split_a_shipped_config_can_be_tried_and_trained_as_it_is_printed(
 
     _print_next(result)
 
-    _, check, _, fit = capsys.readouterr().out.splitlines()
+    _, check, purpose, fit, *on_cpus = capsys.readouterr().out.splitlines()
     assert shlex.split(check) == ["volseg", "check", config, "data.data_list=my list.json", *others]
     assert shlex.split(fit)[1:] == ["fit", *shlex.split(check)[2:]]
     assert load_config(config, shlex.split(check)[3:]).data.channels == channels
+    if kind is VolumeCase:
+        assert purpose == "Then, to train on a GPU:"
+        assert on_cpus[0] == "Then, to train without a GPU instead:"
+        assert on_cpus[1] == fit.replace("brats_unet", "brats_laptop")
+        assert load_config("configs/brats_laptop.yaml", shlex.split(fit)[3:])
+    else:
+        assert (purpose, on_cpus) == ("Then, to train:", [])
 
 
 @pytest.mark.parametrize(

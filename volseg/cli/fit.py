@@ -116,12 +116,16 @@ def fit(
 
 @dataclass(frozen=True)
 class _Scans:
-    """A folder of scans to train on, its run, the overrides, and the label scheme in them."""
+    """A folder of scans to train on, its run, the overrides, and the label scheme in them.
+
+    Without a CUDA GPU the config is `for_cpus`; a job may get a GPU that this machine lacks.
+    """
 
     folder: Path
     run: Path
     overrides: Sequence[str]
     labels: str | Mapping[str, Any] | None
+    for_cpus: bool
 
 
 def _given_of_scans(
@@ -136,7 +140,8 @@ def _given_of_scans(
     """The folder with its overrides; options are checked before a scan is read."""
     from volseg.tasks.fit_folder import check_overrides
 
-    experiment = check_overrides(scans, run, overrides, folds)
+    for_cpus = slurm is None and not _has_cuda()
+    experiment = check_overrides(scans, run, overrides, folds, for_cpus=for_cpus)
     if slurm is not None:
         from volseg.config import read_slurm
         from volseg.slurm.checks import check_experiment
@@ -147,7 +152,14 @@ def _given_of_scans(
         if not dry_run:
             check_cluster(run)
     has_labels = any(word.startswith("labels=") for word in overrides)
-    return _Scans(scans, run, overrides, experiment.to_dict()["labels"] if has_labels else None)
+    labels = experiment.to_dict()["labels"] if has_labels else None
+    return _Scans(scans, run, overrides, labels, for_cpus)
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _config_of_scans(scans: _Scans) -> tuple[Path, int]:
@@ -155,11 +167,15 @@ def _config_of_scans(scans: _Scans) -> tuple[Path, int]:
     from volseg.cli.split import print_split
     from volseg.tasks.fit_folder import split_and_configure
 
-    config, found = split_and_configure(scans.folder, scans.run, scans.labels)
+    config, found = split_and_configure(
+        scans.folder, scans.run, scans.labels, for_cpus=scans.for_cpus
+    )
     if found is None:
         return config, 0
     print_split(found)
-    say(f"Config: {config}")
+    small = scans.for_cpus and not any(case.slices for case in found.data_list.training)
+    why = "; there is no CUDA GPU here, so it is as small as configs/brats_laptop.yaml"
+    say(f"Config: {config}{why if small else ''}")
     return config, len(found.finding.lost)
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from volseg.tasks.split import SplitResult
 
 
+_FOR_VOLUMES, _FOR_CPUS = "configs/brats_unet.yaml", "configs/brats_laptop.yaml"
+
+
 @command(PREPARE)
 def split(  # noqa: PLR0913, PLR0917  (an option each)
     folders: Annotated[
@@ -119,7 +122,7 @@ def _config_for(data_list: DataList) -> tuple[str, tuple[str, ...]]:
     from volseg.config import CHANNELS
 
     if not any(case.slices for case in data_list.training):
-        return "configs/brats_unet.yaml", CHANNELS
+        return _FOR_VOLUMES, CHANNELS
     if LGG.channels and set(LGG.channels) <= set(data_list.channels):
         return "configs/lgg_unet.yaml", LGG.channels
     return "configs/png3064_unet.yaml", ()
@@ -129,13 +132,20 @@ def _print_next(result: SplitResult) -> None:
     """Print how to train on the list, with a shipped config."""
     data_list = result.data_list
     config, channels = _config_for(data_list)
-    words = [config if Path(config).exists() else "CONFIG", f"data.data_list={result.path}"]
+    words = [f"data.data_list={result.path}"]
     schemes = {case.labels for case in data_list.training if case.labels}
     words += [f"labels={name}" for name in schemes if len(schemes) == 1]
     if data_list.channels != channels:
         words.append(f"data.channels=[{','.join(data_list.channels)}]")
-    check, fit = (line("volseg", command, *words) for command in ("check", "fit"))
-    next_steps({"try the experiment": [check], "train": [fit]})
+    shipped = config if Path(config).exists() else "CONFIG"
+    check, fit = (line("volseg", command, shipped, *words) for command in ("check", "fit"))
+    steps = {"try the experiment": [check], "train": [fit]}
+    if config == _FOR_VOLUMES and Path(_FOR_CPUS).exists():
+        # The scans can be split on another machine than the one that trains.
+        on_cpus = line("volseg", "fit", _FOR_CPUS, *words)
+        steps = {"try the experiment": [check], "train on a GPU": [fit]}
+        steps["train without a GPU instead"] = [on_cpus]
+    next_steps(steps)
 
 
 def print_split(result: SplitResult) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,12 @@ _FOLDS = 5
 
 
 def check_overrides(
-    scans: Path, run: Path, overrides: Sequence[str], folds: str | None = None
+    scans: Path,
+    run: Path,
+    overrides: Sequence[str],
+    folds: str | None = None,
+    *,
+    for_cpus: bool = False,
 ) -> ExperimentConfig:
     """Check overrides and folds before any scan is read.
 
@@ -34,6 +39,7 @@ def check_overrides(
         run: Folder of the run.
         overrides: `key=value` words.
         folds: `all`, or numbers such as `0,2`; None: `data.fold` of the config.
+        for_cpus: As in `split_and_configure`.
 
     Returns:
         A default config with the overrides, of which what the scans decide is not known yet.
@@ -48,7 +54,8 @@ def check_overrides(
             "scans writes the config itself",
             remedy="give the name of a scheme, or labels={name: ..., labels: ..., regions: ...}",
         )
-    experiment = _first_valid(scans, run.with_name(f"{run.name}.json"), overrides)
+    possible = possible_options(run.with_name(f"{run.name}.json"), for_cpus=for_cpus)
+    experiment = _first_valid(scans, possible, overrides)
     chosen: tuple[int | None, ...] = (experiment.data.fold,)
     if folds is not None:
         chosen = () if folds == ALL else choose_folds(folds, DataList(run.name, (), ()))
@@ -62,10 +69,12 @@ def check_overrides(
     return experiment
 
 
-def _first_valid(scans: Path, data_list: Path, overrides: Sequence[str]) -> ExperimentConfig:
+def _first_valid(
+    scans: Path, possible: Iterable[Mapping[str, Any]], overrides: Sequence[str]
+) -> ExperimentConfig:
     """The first possible default config that the overrides suit, else the error of the first."""
     errors = []
-    for options in possible_options(data_list):
+    for options in possible:
         try:
             return overridden(options, overrides, where=f"the default config for {scans}")
         except ConfigError as error:
@@ -78,6 +87,8 @@ def split_and_configure(
     run: Path,
     labels: str | Mapping[str, Any] | None = None,
     folder: Path | None = None,
+    *,
+    for_cpus: bool = False,
 ) -> tuple[Path, SplitResult | None]:
     """Write a data list of a folder of scans and a config for it, both beside the run.
 
@@ -87,6 +98,7 @@ def split_and_configure(
         labels: Label scheme of all label maps, by name or written out; None: found from names and
             values of the files.
         folder: Another folder for the list and the config, such as a temporary folder.
+        for_cpus: Whether the config is for volumes without a CUDA GPU.
 
     Returns:
         The config, and the result of `split`; None instead of the result on ranks above 0.
@@ -114,7 +126,7 @@ def split_and_configure(
     options = SplitOptions(fewer_folds=True)
     found = split([scans], data_list, _FOLDS, name, options=options)
     written = labels if isinstance(labels, Mapping) else None
-    _write(config, default_config(found.data_list, data_list, written))
+    _write(config, default_config(found.data_list, data_list, written, for_cpus=for_cpus))
     return config, found
 
 

@@ -29,6 +29,7 @@ from volseg.words import case_problems, cases_in_words
 _CASES = 2
 _STEPS = 3
 _VALIDATED = 2
+_DAY = 24 * 3600
 
 
 def try_training(
@@ -140,7 +141,11 @@ def _estimate(
     if options.max_time is not None and total > options.max_time:
         words += f"; max_time ends the run after {clock(options.max_time)}"
     of_cases = f"{each:.2f} s per case, {times} times {cases_in_words(validated)}"
-    return [*([("validation", of_cases)] if validated else []), ("training", words)]
+    facts = [*([("validation", of_cases)] if validated else []), ("training", words)]
+    if min(total, options.max_time or total) > _DAY and not on_cuda(options):
+        long = "this takes more than a day without a CUDA GPU; for volumes on CPUs there is "
+        facts.append(("note", f"{long}configs/brats_laptop.yaml"))
+    return facts
 
 
 def _step(
