@@ -24,7 +24,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest --cov --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 15
-	$(BIN)/coverage report --fail-under 100 --include 'volseg/labels.py,volseg/metrics/*,volseg/config/*,volseg/cases/*,volseg/finding/*,volseg/images/*'
+	$(BIN)/coverage report --fail-under 99 --include 'volseg/labels.py,volseg/metrics/*,volseg/config/*,volseg/cases/*,volseg/finding/*,volseg/images/*'
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html

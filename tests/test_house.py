@@ -48,8 +48,8 @@ def test_the_limits_of_functions_are_those_of_ruff():
 
 def test_the_coverage_stated_is_what_make_test_asks_for():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    (words,) = re.findall(r"coverage \d+ %, and 100 % for (.*?) \|", CONTRIBUTING)
-    (globs,) = re.findall(r"--fail-under 100 --include '(.*?)'", makefile)
+    (words,) = re.findall(r"coverage \d+ %, and 99 % for (.*?) \|", CONTRIBUTING)
+    (globs,) = re.findall(r"--fail-under 99 --include '(.*?)'", makefile)
 
     least = PYPROJECT["tool"]["coverage"]["report"]["fail_under"]
     assert stated(r"coverage (\d+) %") == least

@@ -266,7 +266,7 @@ def test_a_job_that_sbatch_refuses_leaves_its_script(jobs):
 def test_a_folder_takes_no_second_job_while_the_first_waits(cluster, jobs):
     job = jobs.submit.fit("held", "exit 0", "gpus=0,hold=true")
 
-    with pytest.raises(OutputError, match=rf"job {job.job_id} for .*held is pending; wait for"):
+    with pytest.raises(OutputError, match=rf"job {job.job_id} for .*held is pending; wait until"):
         submit_fit(jobs.submit.config(job.home, "gpus=0"), RUNS / "held")
     assert info(RUNS / "held")["job"] == {"number": job.job_id, "state": "pending"}
 
