@@ -136,7 +136,9 @@ def _submit_all(submit: Submitted) -> dict[str, Job]:
         "killed rank": submit.fit(
             "killed rank",
             f"{checkpoint}\nif ((restart)); then exit 0; fi\n"
-            "if ((SLURM_PROCID == 1)); then kill -9 $$; fi\nsleep 60",
+            # Not before the first process has noted its words.
+            'if ((SLURM_PROCID == 1)); then until [[ -s "$here/calls" ]]; do sleep 0.1; done; '
+            "kill -9 $$; fi\nsleep 60",
             "nodes=2,gpus=1",
         ),
         "folds": submit.fit("folds", "exit 0", "gpus=0,max_parallel=2", folds="0,2"),
