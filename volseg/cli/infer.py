@@ -273,7 +273,7 @@ def _print_next(
 
 
 def _is_slice(scans: Path | Mapping[str, Path]) -> bool:
-    """Whether a single 2D image is given: a slice of a stack, of which no reference tells."""
+    """Whether a single 2D image is given: a slice of a stack, which has no reference of its own."""
     from volseg.images.file_names import is_slice
 
     files = [scans] if isinstance(scans, Path) else scans.values()
