@@ -15,9 +15,10 @@ from volseg.cases.data_list import read_data_list
 from volseg.errors import ImageError
 from volseg.evaluation.pairs import CasePair
 from volseg.evaluation.samples import dice_by_case, pair_view
-from volseg.figures.case_view import CaseView, slice_numbers
+from volseg.figures.case_view import CaseView
 from volseg.figures.colours import REGION_COLOURS
 from volseg.figures.figure_files import figure_array
+from volseg.figures.planes import slice_numbers
 from volseg.figures.samples import (
     Sample,
     choose_samples,
@@ -139,7 +140,7 @@ def test_columns_show_the_image_the_reference_the_prediction_and_both():
 def test_rows_are_named_with_case_scores_slice_and_channel():
     samples = [
         Sample("best", view("first"), {"WT": 0.91234, "ET": 0.5}),
-        Sample("worst", view("last", numbers=[11, 12, 13, 14, 15]), {"WT": 0.1}),
+        Sample("worst", view("last", numbers={"axial": [11, 12, 13, 14, 15]}), {"WT": 0.1}),
     ]
 
     words = [text.get_text() for text in sample_grid(samples, "").texts]
@@ -183,17 +184,21 @@ def test_slices_bear_the_numbers_of_their_file_whichever_way_it_is_stored():
     downwards[2, 3] = 20
     file = Grid((4, 4, 10), downwards)
 
-    assert slice_numbers(file.ras, file) == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
+    numbers = slice_numbers(file.ras, file)
+    assert numbers["axial"] == [10, 9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert (numbers["sagittal"], numbers["coronal"]) == ([4, 3, 2, 1], [1, 2, 3, 4])
     # Three slices are cut off below.
     cropped = file.ras.crop((slice(0, 4), slice(0, 4), slice(3, 5)))
-    assert slice_numbers(cropped, file) == [7, 6]
+    assert slice_numbers(cropped, file)["axial"] == [7, 6]
 
 
 def test_slices_of_a_sagittal_file_are_counted_along_its_axis():
     affine = np.array([[0, 0, 1.0, 0], [1, 0, 0, 0], [0, 1, 0, 5], [0, 0, 0, 1]])
     sagittal = Grid((8, 3, 7), affine)
 
-    assert slice_numbers(sagittal.ras, sagittal) == [1, 2, 3]
+    numbers = slice_numbers(sagittal.ras, sagittal)
+    assert numbers["axial"] == [1, 2, 3]
+    assert numbers["coronal"] == list(range(1, 9))
 
 
 def test_what_stops_the_drawing_is_logged_and_an_older_picture_goes(tmp_path, caplog):
@@ -268,7 +273,7 @@ def test_a_compared_case_is_drawn_as_its_files_hold_it(cohort, predictions):
     # Where there is tumour there is brain, in whatever way the file is stored.
     assert image[shown.reference["WT"]].all()
     np.testing.assert_array_equal(shown.reference["ET"], shown.prediction["ET"])
-    assert sorted(shown.numbers) == list(range(1, image.shape[2] + 1))
+    assert sorted(shown.numbers["axial"]) == list(range(1, image.shape[2] + 1))
 
 
 def test_slices_of_real_patients_are_drawn(real_data):

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from volseg.errors import DataListError
 from volseg.evaluation.pairs import CasePair
-from volseg.figures.case_view import CaseView, slice_numbers
+from volseg.figures.case_view import CaseView
+from volseg.figures.planes import slice_numbers
 from volseg.figures.samples import draw_samples, shown_channel
 from volseg.files.writing import remove
 from volseg.labels import LabelScheme, Masks

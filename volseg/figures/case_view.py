@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from volseg.errors import GeometryError
+from volseg.figures.planes import PLANE_AXES, Plane, sides
 from volseg.images.boxes import bounding_box
-from volseg.images.grid import Grid
 from volseg.labels import Masks
 
 Box = tuple[slice, slice, slice]
@@ -22,16 +23,18 @@ _NOISE = 0.08
 
 @dataclass(frozen=True)
 class CaseView:
-    """A case to draw.
+    """A case to draw, as a stack of slices along the third axis.
 
     Attributes:
-        images: Arrays (I, J, K) in RAS by channel, 0 outside the brain.
+        images: Arrays (I, J, K) by channel, 0 outside the brain; in RAS for a view of axial slices.
         reference: Masks (I, J, K) by region, outlined with dashes; None or empty: not drawn.
         prediction: Masks of the model by region, outlined with solid lines; None or empty likewise.
         name: Name of the case, shown in each of its rows.
-        spacing_mm: Voxel size; only the ratio of the first two values matters.
-        numbers: Numbers of the slices; by default they are counted from 1.
+        spacing_mm: Voxel size; only ratios matter.
+        numbers: Numbers of the slices in the file, for each plane; by default they are counted from
+            1 (see `slice_numbers`).
         is_oriented: Whether the files record the orientation; otherwise no sides are shown.
+        plane: Plane of the slices; see `in_plane`.
     """
 
     images: Mapping[str, npt.NDArray[Any]]
@@ -39,17 +42,57 @@ class CaseView:
     prediction: Masks | None = None
     name: str = ""
     spacing_mm: Sequence[float] = (1.0, 1.0, 1.0)
-    numbers: Sequence[int] = ()
+    numbers: Mapping[Plane, Sequence[int]] = field(default_factory=dict)
     is_oriented: bool = True
+    plane: Plane = "axial"
+
+    def in_plane(self, plane: Plane) -> CaseView:
+        """The same case as a stack of axial, coronal or sagittal slices, without a copy of arrays.
+
+        Raises:
+            GeometryError: If the files do not record the orientation, and `plane` is another one.
+        """
+        if plane == self.plane:
+            return self
+        if not self.is_oriented:
+            raise GeometryError(
+                f"{self.name or 'a case'} has slices of unknown orientation, so there are no "
+                f"{plane} slices",
+                remedy="draw its slices as they are",
+            )
+        here = PLANE_AXES[self.plane]
+        i, j, k = (here.index(axis) for axis in PLANE_AXES[plane])
+
+        def turned(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+            return {name: array.transpose(i, j, k) for name, array in arrays.items()}
+
+        return replace(
+            self,
+            images=turned(self.images),
+            reference=self.reference and turned(self.reference),
+            prediction=self.prediction and turned(self.prediction),
+            spacing_mm=[self.spacing_mm[axis] for axis in (i, j, k)],
+            plane=plane,
+        )
+
+    @property
+    def sides(self) -> dict[str, str]:
+        """Letters of the patient's sides at the edges of a drawn slice; empty if not known.
+
+        >>> CaseView({}).sides
+        {'left': 'R', 'right': 'L', 'top': 'A', 'bottom': 'P'}
+        """
+        return sides(self.plane) if self.is_oriented else {}
 
     def slice_name(self, index: int) -> str:
         """Plane and number of a slice, by its index along the third axis.
 
-        >>> CaseView({}, numbers=[7, 6]).slice_name(1)
+        >>> CaseView({}, numbers={"axial": [7, 6]}).slice_name(1)
         'axial slice 6'
         """
-        number = self.numbers[index] if self.numbers else index + 1
-        return f"{'axial ' if self.is_oriented else ''}slice {number}"
+        numbers = self.numbers.get(self.plane)
+        number = numbers[index] if numbers else index + 1
+        return f"{self.plane} slice {number}" if self.is_oriented else f"slice {number}"
 
     @property
     def masks(self) -> list[tuple[Masks, str]]:
@@ -116,20 +159,3 @@ def choose_slices(mask: npt.NDArray[np.bool_], count: int) -> list[int]:
     fullest = int(areas.argmax())
     spread[np.abs(spread - fullest).argmin()] = fullest
     return sorted({int(index) for index in spread}, reverse=True)
-
-
-def slice_numbers(grid: Grid, file_grid: Grid) -> list[int]:
-    """Numbers of the axial slices of an image in its file, counted from 1.
-
-    Args:
-        grid: Grid of the image, in RAS.
-        file_grid: Grid of the file.
-
-    >>> upside_down = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 9], [0, 0, 0, 1]])
-    >>> slice_numbers(Grid((8, 8, 3), np.eye(4)), Grid((8, 8, 10), upside_down))
-    [10, 9, 8]
-    """
-    to_file = grid.in_voxels_of(file_grid)
-    axis = int(abs(to_file[:3, 2]).argmax())
-    places = to_file[axis, 3] + to_file[axis, 2] * np.arange(grid.shape[2])
-    return [round(float(place)) + 1 for place in places]

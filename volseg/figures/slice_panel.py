@@ -11,13 +11,13 @@ import numpy.typing as npt
 from volseg.figures.case_view import Box, CaseView
 from volseg.labels import Masks
 
-# Letters of the sides of the patient, and their places in the panel.
-_SIDES = {"R": (0.02, 0.5), "L": (0.98, 0.5), "A": (0.5, 0.98), "P": (0.5, 0.02)}
+# Places of the letters of the patient's sides in the panel.
+_EDGES = {"left": (0.02, 0.5), "right": (0.98, 0.5), "top": (0.5, 0.98), "bottom": (0.5, 0.02)}
 _ALIGNED = {0.02: ("left", "bottom"), 0.5: ("center", "center"), 0.98: ("right", "top")}
 
 
 def _flat(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any]:
-    """One slice, with rows from front to back and columns from the patient's right to left."""
+    """One slice, with high indices at the left and at the top; see `CaseView.sides`."""
     return array[box[0], box[1], index][::-1, ::-1].T
 
 
@@ -62,10 +62,9 @@ def draw_outlines(
 
 
 def draw_sides(panel: Any, view: CaseView) -> None:
-    """Draw R, L, A (front) and P (back) at the sides of the patient, if the files record them."""
-    if not view.is_oriented:
-        return
-    for letter, (across, up) in _SIDES.items():
+    """Draw the letters of the patient's sides, such as R, L, A (front) and P (back), if known."""
+    for edge, letter in view.sides.items():
+        across, up = _EDGES[edge]
         panel.text(
             *(across, up, letter),
             color="white",

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from volseg.config import ExperimentConfig
-from volseg.figures.case_view import CaseView, slice_numbers
+from volseg.figures.case_view import CaseView
+from volseg.figures.planes import slice_numbers
 from volseg.images.grid import Grid
 from volseg.inference.windows import segment
 from volseg.labels import Masks
