@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from volseg.comparison.statistics import (
     compare_pairs,
     describe,
     holm,
-    mean_interval,
     paired_p,
     smallest_p,
 )
@@ -106,25 +104,6 @@ def test_holm_by_hand_keeps_the_order_and_stays_at_most_one():
     assert holm([]) == []
 
 
-def test_the_interval_is_that_of_resampled_patients():
-    values = [0.2, 0.9, 0.85, 0.8, 0.95, 0.7, 0.88]
-    generator = np.random.default_rng(5)
-    means = generator.choice(values, (40_000, len(values))).mean(axis=1)
-
-    low, high = mean_interval(values)
-
-    assert (low, high) == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.006)
-    assert mean_interval(values) == (low, high)
-
-
-def test_an_interval_needs_three_patients():
-    assert mean_interval([0.5, 0.6]) is None
-    assert mean_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
-    found = describe([0.5, 0.7])
-    assert (found.n, found.mean, found.median) == pytest.approx((2, 0.6, 0.6))
-    assert (found.low, found.high) == (None, None)
-
-
 def test_pairs_are_tested_on_the_patients_that_both_have():
     a = {"p1": 0.9, "p2": 0.8, "p3": 0.7, "x": 0.0}
     b = {"p3": 0.4, "p2": 0.7, "p1": 0.7, "y": 1.0}
@@ -159,22 +138,8 @@ def test_runs_without_a_common_patient_are_no_pair():
     assert compare_pairs({"WT": {"a": {"p": 1.0}, "b": {"q": 1.0}}}) == ()
 
 
-def test_the_interval_is_that_of_all_resamples_drawn_at_once():
-    values = np.random.default_rng(3).random(300)
-    drawn = np.random.RandomState(0).randint(0, 300, (9999, 300))
-    means = values[drawn].mean(axis=1)
+def test_two_patients_have_a_mean_and_no_interval():
+    found = describe([0.5, 0.7])
 
-    assert mean_interval(values.tolist()) == tuple(np.percentile(means, [2.5, 97.5]))
-
-
-def test_the_interval_of_thousands_of_patients_needs_little_memory():
-    values = np.random.default_rng(3).random(3064).tolist()
-    mean_interval(values[:3])
-
-    tracemalloc.start()
-    mean_interval(values)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-
-    # All resamples at once are 245 MB, and so are the numbers that are drawn.
-    assert peak < 40e6
+    assert (found.n, found.mean, found.median) == pytest.approx((2, 0.6, 0.6))
+    assert (found.low, found.high) == (None, None)

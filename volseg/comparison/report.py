@@ -10,10 +10,11 @@ import numpy as np
 from volseg import DISCLAIMER
 from volseg.comparison.cost import Cost
 from volseg.comparison.side_by_side import Comparison
-from volseg.comparison.statistics import INTERVAL, PAIRED_TEST, Statistics, smallest_p
+from volseg.comparison.statistics import PAIRED_TEST, Statistics, smallest_p
 from volseg.files.writing import atomic_write
 from volseg.metrics.scores import Score
 from volseg.metrics.slices import SLICE_DEFINITIONS
+from volseg.metrics.statistics import INTERVAL
 
 PICTURE = "comparison.png"
 

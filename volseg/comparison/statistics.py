@@ -1,4 +1,4 @@
-"""Statistics of runs on the same patients: intervals, paired tests, Holm's correction."""
+"""Statistics of runs on the same patients: paired tests, Holm's correction."""
 
 from __future__ import annotations
 
@@ -9,23 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.stats import PermutationMethod, bootstrap, wilcoxon
+from scipy.stats import PermutationMethod, wilcoxon
 
-#: Definitions of the statistics, for the files that hold them.
-INTERVAL = (
-    "95 % interval of the mean over patients: percentile bootstrap, 9999 resamples of the patients "
-    "with a fixed seed; none with fewer than 3 patients"
-)
+from volseg.metrics.statistics import mean_interval
+
+#: Definition of the test, for the files that hold it.
 PAIRED_TEST = (
     "two-sided Wilcoxon signed-rank test of the differences of Dice by patient, without zero "
     "differences, p = 1 if all are zero; Holm's correction over all pairs of all regions"
 )
 
-_RESAMPLES = 9999
-_SEED = 0
-# Values to resample at a time: the values and their indices take 16 MB.
-_AT_A_TIME = 2**20
-_FEWEST_FOR_INTERVAL = 3
 # Differences up to which all 2^n signs are tried, so that ties need no approximation.
 _MOST_ENUMERATED = 13
 _NO_DIFFERENCE = 1e-12
@@ -71,29 +64,6 @@ def describe(values: Sequence[float]) -> Statistics:
     """Statistics of at least one value, a value for each patient; see `INTERVAL`."""
     interval = mean_interval(values) or (None, None)
     return Statistics(len(values), float(np.mean(values)), float(np.median(values)), *interval)
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean at 95 %; None for fewer than three values.
-
-    The seed is fixed, so runs with the same patients in the same order have the same resamples.
-
-    References:
-        Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
-    """
-    if len(values) < _FEWEST_FOR_INTERVAL:
-        return None
-    found = bootstrap(
-        (np.asarray(values, dtype=np.float64),),
-        np.mean,
-        n_resamples=_RESAMPLES,
-        confidence_level=0.95,
-        method="percentile",
-        # The size of batches does not change the resamples.
-        batch=max(1, _AT_A_TIME // len(values)),
-        random_state=_SEED,
-    ).confidence_interval
-    return float(found.low), float(found.high)
 
 
 def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
