@@ -279,16 +279,36 @@ def test_every_mistake_of_the_window_and_the_components_is_told():
             "window_size": [32, 32],
             "min_component_mm3": {"RC": 5},
             "largest_component": ["WTT"],
+            "threshold": {"wt": 0.4},
+            "min_region_mm3": {"NCR": 200},
         },
     ) == [
         "data.patch_size: [30, 30, 32] is not a multiple of 16, which unet with these options "
         "needs; the nearest is [32, 32, 32]",
         "inference.window_size has 2 sides and data.patch_size 3; give both the same "
         "number of sides",
+        "inference.threshold names ['wt'], but the regions of brats2021 are ['WT', 'TC', 'ET']",
         "inference.min_component_mm3 names ['RC'], but the regions of brats2021 are "
         "['WT', 'TC', 'ET']",
         "inference.largest_component names ['WTT'], but the regions of brats2021 are "
         "['WT', 'TC', 'ET']",
+        "inference.min_region_mm3 names ['NCR'], but the regions of brats2021 are "
+        "['WT', 'TC', 'ET']",
+    ]
+
+
+def test_a_threshold_is_a_number_or_has_one_for_each_region():
+    by_region = config(inference={"threshold": {"ET": 0.3}}).inference
+
+    assert [by_region.threshold_of(region) for region in ("WT", "TC", "ET")] == [0.5, 0.5, 0.3]
+    assert config(inference={"threshold": 0.4}).inference.threshold_of("ET") == 0.4
+    assert mistakes(inference={"threshold": 1}) == [
+        "inference.threshold: input should be less than 1, got 1"
+    ]
+    assert mistakes(inference={"threshold": {"ET": 0, "TC": "many"}}) == [
+        "inference.threshold.ET: input should be greater than 0, got 0",
+        "inference.threshold.TC: input should be a valid number, unable to parse string as a "
+        "number, got 'many'",
     ]
 
 

@@ -557,6 +557,8 @@ def test_results_of_another_model_are_not_passed_off(scans, model, output, tmp_p
         ({"overrides": ("inference.tta=true",)}, r"tta false, now true"),
         ({"overrides": ("inference.overlap=0.25",)}, r"overlap 0\.5, now 0\.25"),
         ({"overrides": ("inference.threshold=0.4",)}, r"threshold 0\.5, now 0\.4"),
+        ({"overrides": ("inference.threshold={ET: 0.4}",)}, r"threshold 0\.5, now {'ET': 0\.4}"),
+        ({"overrides": ("inference.min_region_mm3={ET: 9}",)}, r"region_mm3 {}, now {'ET': 9\.0}"),
     ],
 )
 def test_results_of_other_options_are_not_passed_off(scans, model, output, options, how):
@@ -576,6 +578,18 @@ def test_options_that_change_no_result_keep_it(scans, model, output):
     again = run(scans, model, output, overrides=("inference.tta=false", "inference.window_batch=2"))
 
     assert again.kept == tuple(NAMES)
+
+
+def test_results_from_before_an_option_are_those_of_its_default(scans, model, output):
+    run(scans, model, output)
+    content = manifest_of(output)
+    for record in content["cases"].values():
+        del record["resolved"][0]["min_region_mm3"]
+    (output / "manifest.json").write_text(json.dumps(content))
+
+    with pytest.raises(OutputError, match=r"min_region_mm3 {}, now {'ET': 9\.0}"):
+        run(scans, model, output, overrides=("inference.min_region_mm3={ET: 9}",))
+    assert run(scans, model, output).kept == tuple(NAMES)
 
 
 def without(output, *names):

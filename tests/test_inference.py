@@ -521,7 +521,7 @@ def test_a_single_slice_is_segmented(tmp_path, bright):
 
 
 def test_without_the_size_of_a_voxel_there_are_no_volumes(tmp_path, bright):
-    sections = {"inference": {"min_component_mm3": {"WT": 5}}}
+    sections = {"inference": {"min_component_mm3": {"WT": 5}, "min_region_mm3": {"WT": 5}}}
     bright(ExperimentConfig.from_dict(slice_config().to_dict() | sections))
 
     prediction = Predictor("model", device="cpu").predict(write_stack(tmp_path / "p1"))
@@ -531,6 +531,7 @@ def test_without_the_size_of_a_voxel_there_are_no_volumes(tmp_path, bright):
     assert prediction.notes == (
         "the size of a voxel is not known: taken as 1 mm",
         "inference.min_component_mm3 counts voxels",
+        "inference.min_region_mm3 counts voxels",
     )
 
 

@@ -44,10 +44,13 @@ def test_these_options_are_idle_or_contradict_others(config):
 
 
 def test_of_several_models_the_first_decides_on_what_follows_the_mean(config):
-    clean_up = {"inference.min_component_mm3", "inference.largest_component"}
+    decoding = {
+        *("inference.threshold", "inference.min_component_mm3"),
+        *("inference.largest_component", "inference.min_region_mm3"),
+    }
 
-    assert _keys(config, Inference, Inference.NAMES_REGIONS) == clean_up
-    assert _keys(config, Inference, Inference.OF_FIRST_MODEL) == {*clean_up, "inference.threshold"}
+    assert _keys(config, Inference, Inference.NAMES_REGIONS) == decoding
+    assert _keys(config, Inference, Inference.OF_FIRST_MODEL) == decoding
 
 
 def test_an_option_at_its_default_is_never_idle(config):

@@ -22,11 +22,14 @@ def _mask(shape, *boxes):
     return mask
 
 
-def keeping(min_component_mm3=None, *, largest=(), threshold=0.5) -> InferenceConfig:
+def keeping(
+    min_component_mm3=None, *, largest=(), threshold=0.5, min_region_mm3=None
+) -> InferenceConfig:
     return InferenceConfig(
         threshold=threshold,
         min_component_mm3=min_component_mm3 or {},
         largest_component=largest,
+        min_region_mm3=min_region_mm3 or {},
     )
 
 
@@ -217,3 +220,51 @@ def test_a_component_of_just_the_least_volume_stays_whatever_a_header_rounds():
     for voxel_mm3 in (1.0, 1 - 4e-7, 1 + 4e-7):
         assert remove_small_components(mask, 8, voxel_mm3).any()
     assert not remove_small_components(mask, 9, 1.0).any()
+
+
+def test_each_region_has_its_threshold():
+    probabilities = np.full((3, 1, 1, 1), 0.4, dtype=np.float32)
+
+    masks = decode(probabilities, BRATS, keeping(threshold={"WT": 0.3, "ET": 0.3}), 1.0)
+
+    # TC is at 0.5, and ET counts only inside it.
+    assert {region: bool(mask.any()) for region, mask in masks.items()} == {
+        "WT": True, "TC": False, "ET": False,
+    }  # fmt: skip
+    everywhere = decode(probabilities, BRATS, keeping(threshold={"TC": 0.4, "WT": 0.4}), 1.0)
+    assert BRATS.label_map(everywhere).item() == 1
+
+
+def test_few_voxels_of_a_region_in_total_take_the_label_of_the_region_around():
+    tumour, core = _mask((8, 8, 8), np.s_[0:6, 0:6, 0:6]), _mask((8, 8, 8), np.s_[0:4, 0:4, 0:4])
+    enhancing = _mask((8, 8, 8), np.s_[0, 0, 0:2], np.s_[3, 3, 0:2])
+    probabilities = _probabilities(WT=tumour, TC=core, ET=enhancing)
+
+    enough = decode(probabilities, BRATS, keeping(min_region_mm3={"ET": 8}), 2.0)
+    too_few = decode(probabilities, BRATS, keeping(min_region_mm3={"ET": 8.1}), 2.0)
+
+    assert enough["ET"].sum() == 4
+    assert not too_few["ET"].any()
+    assert np.array_equal(too_few["TC"], core)
+    assert set(BRATS.label_map(too_few)[enhancing]) == {1}
+
+
+def test_a_region_is_measured_after_its_small_components_are_gone():
+    core = _mask((8, 8, 8), np.s_[0:4, 0:4, 0:4])
+    enhancing = _mask((8, 8, 8), np.s_[0, 0, 0:1], np.s_[3, 3, 0:3])
+    probabilities = _probabilities(WT=core, TC=core, ET=enhancing)
+
+    masks = decode(probabilities, BRATS, keeping({"ET": 2}, min_region_mm3={"ET": 4}), 1.0)
+
+    assert not masks["ET"].any()
+
+
+def test_what_lies_in_a_region_that_is_too_small_goes_with_it():
+    core = _mask((8, 8, 8), np.s_[0, 0, 0:3])
+    probabilities = _probabilities(WT=_mask((8, 8, 8), np.s_[0:4]), TC=core, ET=core)
+
+    masks = decode(probabilities, BRATS, keeping(min_region_mm3={"TC": 4}), 1.0)
+
+    assert masks["WT"].sum() == 256
+    assert not masks["TC"].any()
+    assert not masks["ET"].any()

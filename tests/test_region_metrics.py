@@ -115,6 +115,19 @@ def test_logits_and_probabilities_are_cut_at_the_threshold():
     assert of_probabilities.compute()["WT"].tolist() == [2, 1, 0]
 
 
+def test_each_region_may_have_its_threshold():
+    probabilities = torch.full((1, 2, 2, 2), 0.4)
+    reference = torch.ones(1, 2, 2, 2)
+    metric = RegionCounts(["WT", "ET"], [0.3, 0.5])
+
+    metric.update(torch.logit(probabilities), reference)
+
+    counts = {region: of.tolist() for region, of in metric.compute().items()}
+    assert counts == {"WT": [4, 0, 0], "ET": [0, 0, 4]}
+    with pytest.raises(ValueError, match=r"between 0 and 1, got 1\.5"):
+        RegionCounts(["WT", "ET"], [0.3, 1.5])
+
+
 def test_a_metric_that_was_reset_begins_anew():
     metric = RegionDice(REGIONS)
     metric.update(masks(1, 5), masks(1, 6))

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from volseg.config import InferenceConfig
 from volseg.labels import LabelScheme
 
+# Headers keep about seven digits of the size of a voxel, and fewer for an oblique grid.
+_NEARLY_1 = 1 - 1e-5
+
 
 def remove_small_components(
     mask: npt.NDArray[np.bool_], minimum_mm3: float, voxel_mm3: float
@@ -30,8 +33,7 @@ def remove_small_components(
         return mask.copy()
     components = cc3d.connected_components(mask, connectivity=26)
     volumes_mm3 = np.bincount(components.ravel()) * voxel_mm3
-    # Headers keep about seven digits of the size of a voxel, and fewer for an oblique grid.
-    stays = volumes_mm3 >= minimum_mm3 * (1 - 1e-5)
+    stays = volumes_mm3 >= minimum_mm3 * _NEARLY_1
     stays[0] = False
     return stays[components]
 
@@ -58,12 +60,13 @@ def decode(
     around it, as by the winners of BraTS. Of two regions that share no label, such as WT and the
     resection cavity, the more probable region takes the voxel, or the later region if they are
     equal. Then small components are removed, or all but the largest, together with the inner
-    regions inside them.
+    regions inside them. At last, a region that is too small in total becomes part of the region
+    around it.
 
     Args:
         probabilities: Region probabilities (R, I, J, K), in CPU memory.
         scheme: Label scheme of the R regions, in its order.
-        options: Threshold, and the components that stay.
+        options: Thresholds, and the components and regions that stay.
         voxel_mm3: Volume of a voxel in mm3.
 
     Returns:
@@ -71,7 +74,7 @@ def decode(
         gives the same again.
     """
     values = dict(zip(scheme.regions, np.asarray(probabilities), strict=True))
-    raw = {region: of_region >= options.threshold for region, of_region in values.items()}
+    raw = {name: of_region >= options.threshold_of(name) for name, of_region in values.items()}
     _keep_apart(raw, values, scheme)
     smallest_mm3 = options.min_component_mm3
     clean = {
@@ -79,7 +82,8 @@ def decode(
         for region, mask in _as_written(raw, scheme).items()
     }
     clean |= {name: keep_largest_component(clean[name]) for name in options.largest_component}
-    return _as_written(clean, scheme)
+    masks = _as_written(clean, scheme)
+    return _without_small_regions(masks, scheme, options.min_region_mm3, voxel_mm3)
 
 
 def _keep_apart(
@@ -98,6 +102,24 @@ def _keep_apart(
             other_wins = probabilities[other] >= probabilities[one]
             masks[one][both & other_wins] = False
             masks[other][both & ~other_wins] = False
+
+
+def _without_small_regions(
+    masks: dict[str, npt.NDArray[np.bool_]],
+    scheme: LabelScheme,
+    minimum_mm3: Mapping[str, float],
+    voxel_mm3: float,
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """The masks without regions that are smaller than their minimum, and without what they hold."""
+    small = {
+        region
+        for region, least_mm3 in minimum_mm3.items()
+        if np.count_nonzero(masks[region]) * voxel_mm3 < least_mm3 * _NEARLY_1
+    }
+    if not small:
+        return masks
+    emptied = {name: mask & (name not in small) for name, mask in masks.items()}
+    return _as_written(emptied, scheme)
 
 
 def _as_written(

@@ -23,7 +23,8 @@ class RegionCounts(Metric):
 
     Args:
         regions: Names of the R regions.
-        threshold: Smallest probability of a predicted voxel, in (0, 1).
+        threshold: Smallest probability of a predicted voxel, in (0, 1); a number, or one for each
+            region.
         probabilities: Whether predictions that are not boolean are probabilities; else logits.
         kwargs: Arguments of `torchmetrics.Metric`.
 
@@ -38,17 +39,20 @@ class RegionCounts(Metric):
     def __init__(
         self,
         regions: Sequence[str],
-        threshold: float = 0.5,
+        threshold: float | Sequence[float] = 0.5,
         *,
         probabilities: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
         self.regions = tuple(regions)
-        # The threshold of logits, so that no sigmoid is needed.
-        self.least = threshold if probabilities else math.log(threshold / (1 - threshold))
+        by_region = threshold if isinstance(threshold, Sequence) else [threshold]
+        for value in by_region:
+            if not 0 < value < 1:
+                raise ValueError(f"threshold must lie between 0 and 1, got {value}")
+        # The thresholds of logits, so that no sigmoid is needed.
+        least = [value if probabilities else math.log(value / (1 - value)) for value in by_region]
+        self.least = least[0] if len(set(least)) == 1 else torch.tensor(least)
         empty = torch.zeros(3, len(self.regions), dtype=torch.int64)
         self.add_state("voxels", empty, dist_reduce_fx="sum")
 
@@ -83,10 +87,18 @@ class RegionCounts(Metric):
     ) -> torch.Tensor:
         """Counts of voxels in both, in the prediction and in the reference, along `axes`."""
         self._check(prediction, reference)
-        predicted = prediction if prediction.dtype == torch.bool else prediction >= self.least
+        predicted = self._at_threshold(prediction)
         expected = reference if reference.dtype == torch.bool else reference > 0.5
         sides = (predicted & expected, predicted, expected)
         return torch.stack([torch.count_nonzero(side, axes) for side in sides])
+
+    def _at_threshold(self, prediction: torch.Tensor) -> torch.Tensor:
+        if prediction.dtype == torch.bool:
+            return prediction
+        least = self.least
+        if isinstance(least, torch.Tensor):
+            least = least.to(prediction.device).view(-1, *[1] * (prediction.ndim - 2))
+        return prediction >= least
 
     def _check(self, prediction: torch.Tensor, reference: torch.Tensor) -> None:
         if prediction.shape != reference.shape:

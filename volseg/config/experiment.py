@@ -113,7 +113,9 @@ class ExperimentConfig(Section):
         elif window:
             problems.append(_misfit("inference.window_size", window, self.network))
         for option in marked(self, Inference):
-            names_regions = option.mark is Inference.NAMES_REGIONS
+            names_regions = option.mark is Inference.NAMES_REGIONS and not isinstance(
+                option.value, float
+            )
             unknown = set(option.value) - set(self.labels.regions) if names_regions else set()
             if unknown:
                 problems.append(

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from volseg.config.marks import Contradicts, Idle, Inference, Resume, SetByJob
 from volseg.config.section import (
@@ -169,6 +177,18 @@ def checked_overlap(overlap: float) -> float:
     return overlap
 
 
+DEFAULT_THRESHOLD = 0.5
+Threshold = Annotated[Float, Field(gt=0, lt=1)]
+_NUMBER: TypeAdapter[float] = TypeAdapter(Threshold)
+_BY_REGION: TypeAdapter[Mapping[str, float]] = TypeAdapter(Mapping[str, Threshold])
+
+
+def _number_or_by_region(value: Any, _: ValidatorFunctionWrapHandler) -> object:
+    # The errors of a union would name both forms.
+    form: TypeAdapter[Any] = _BY_REGION if isinstance(value, Mapping) else _NUMBER
+    return form.validate_python(value)
+
+
 class InferenceConfig(Section):
     """Sliding window and postprocessing; `volseg infer` can override each option."""
 
@@ -190,8 +210,15 @@ class InferenceConfig(Section):
         "CPU",
     )
     tta: bool = Field(False, description="average over mirrored copies of the scan")
-    threshold: Annotated[Float, Field(gt=0, lt=1), Inference.OF_FIRST_MODEL] = Field(
-        0.5, description="smallest probability of a voxel in a region"
+    threshold: Annotated[
+        Threshold | Mapping[str, Threshold],
+        WrapValidator(_number_or_by_region),
+        Inference.OF_FIRST_MODEL,
+        Inference.NAMES_REGIONS,
+    ] = Field(
+        DEFAULT_THRESHOLD,
+        description="smallest probability of a voxel in a region; by region, regions without an "
+        f"entry have {DEFAULT_THRESHOLD}",
     )
     min_component_mm3: Annotated[
         Mapping[str, NonNegative], Inference.OF_FIRST_MODEL, Inference.NAMES_REGIONS
@@ -202,3 +229,16 @@ class InferenceConfig(Section):
     largest_component: Annotated[
         tuple[str, ...], Inference.OF_FIRST_MODEL, Inference.NAMES_REGIONS
     ] = Field((), description="regions of which only the largest component is kept")
+    min_region_mm3: Annotated[
+        Mapping[str, NonNegative], Inference.OF_FIRST_MODEL, Inference.NAMES_REGIONS
+    ] = Field(
+        default_factory=dict,
+        description="smallest total volume of a region in a case, by region; the voxels of a "
+        "smaller region take the label of the region around it",
+    )
+
+    def threshold_of(self, region: str) -> float:
+        """Smallest probability of a voxel in a region."""
+        if isinstance(self.threshold, Mapping):
+            return self.threshold.get(region, DEFAULT_THRESHOLD)
+        return self.threshold

@@ -30,7 +30,7 @@ def decode_case(
 
     Args:
         scored: Probabilities of the regions of `config`, in its order.
-        config: Threshold and smallest components.
+        config: Thresholds, smallest components and regions.
         scheme: Label scheme to write; its regions are among those of `config`.
         doubts: Reasons why results of the models may be unusable.
     """

@@ -55,7 +55,7 @@ class Predictor:
     """Segments cases with one model, or with the averaged region probabilities of several models.
 
     The models of an ensemble share their regions; channels, spacing and network may differ. The
-    threshold and the options of components are those of the first model.
+    thresholds and the options of components and regions are those of the first model.
 
     Args:
         models: Model file or run folder, or several.

@@ -106,6 +106,7 @@ def prepare_case(
 
 def _notes_without_size(config: ExperimentConfig) -> list[str]:
     notes = ["the size of a voxel is not known: taken as 1 mm"]
-    if config.inference.min_component_mm3:
-        notes.append("inference.min_component_mm3 counts voxels")
+    for name in ("min_component_mm3", "min_region_mm3"):
+        if getattr(config.inference, name):
+            notes.append(f"inference.{name} counts voxels")
     return notes

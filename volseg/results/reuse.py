@@ -13,6 +13,7 @@ from typing import Any
 import volseg
 from volseg.cases.case import Case
 from volseg.cases.sources import Relation, has_fingerprint, relation
+from volseg.config import InferenceConfig
 from volseg.errors import OutputError
 from volseg.results.locations import is_complete
 from volseg.results.manifest import recorded_names
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: Key of a record whose result replaced an older result in an unfinished run with --overwrite.
 REPLACING = "replacing"
+
+_DEFAULTS = InferenceConfig().model_dump(mode="json")
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,15 @@ class Recipe:
             return "by another model"
         # Older versions recorded only the given options.
         if "resolved" not in record:
-            before = _given(record.get("settings", self.settings))
-            differences = _differences([before], [_given(self.settings)])
+            given = _given(record.get("settings", self.settings))
+            differences = _differences([given], [_given(self.settings)])
         else:
-            differences = _differences(record["resolved"], self.resolved)
+            # An option that is newer than the record had the effect of its default.
+            before, now = (
+                [{**_DEFAULTS, **options} for options in resolved]
+                for resolved in (record["resolved"], self.resolved)
+            )
+            differences = _differences(before, now)
         return f"with other options ({', '.join(differences)})" if differences else ""
 
 

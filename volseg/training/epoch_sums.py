@@ -20,10 +20,11 @@ class EpochSums:
 
     Args:
         regions: Names of the R regions.
-        threshold: Smallest probability that counts as inside a region, in (0, 1).
+        threshold: Smallest probability that counts as inside a region, in (0, 1); a number, or
+            one for each region.
     """
 
-    def __init__(self, regions: Sequence[str], threshold: float) -> None:
+    def __init__(self, regions: Sequence[str], threshold: float | Sequence[float]) -> None:
         self.counts = RegionCounts(regions, threshold)
         self.clear()
 

@@ -79,7 +79,8 @@ class SegmentationModule(pl.LightningModule):
             self.averaged.requires_grad_(False)
         #: Whether a step was taken; a finished run that is resumed takes none.
         self.trained = False
-        self.sums = EpochSums(self.regions, config.inference.threshold)
+        thresholds = [config.inference.threshold_of(region) for region in self.regions]
+        self.sums = EpochSums(self.regions, thresholds)
         self.scorer = Scorer(1)
         # Results of all ranks after a validation.
         self.losses: dict[str, float] = {}
