@@ -1,7 +1,16 @@
 """Scores of a segmentation, without torch: overlap, surface distance, tables of many cases."""
 
 from volseg.metrics.groups import GroupTable
+from volseg.metrics.lesions import FalsePositive, Lesion, RegionScores
+from volseg.metrics.lesionwise import lesionwise_scores
 from volseg.metrics.overlap import Overlap, region_overlaps
+from volseg.metrics.protocols import (
+    OWN_SCORES,
+    PROTOCOLS,
+    Protocol,
+    RegionRule,
+    get_protocol,
+)
 from volseg.metrics.record import ScoreRecord
 from volseg.metrics.scores import (
     COUNTED_SCORES,
@@ -20,19 +29,28 @@ __all__ = [
     "COUNTED_SCORES",
     "EMPTY_MASK_POLICY",
     "HD95_PENALTY_MM",
+    "OWN_SCORES",
+    "PROTOCOLS",
     "RATED_SCORES",
     "SCORES",
+    "FalsePositive",
     "GroupTable",
+    "Lesion",
     "Overlap",
+    "Protocol",
     "RegionPair",
+    "RegionRule",
+    "RegionScores",
     "Score",
     "ScoreRecord",
     "ScoreRow",
     "ScoreTable",
     "SliceRow",
     "SliceTable",
+    "get_protocol",
     "get_score",
     "hausdorff_95",
+    "lesionwise_scores",
     "region_overlaps",
     "slice_rows",
 ]

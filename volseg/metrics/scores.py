@@ -48,6 +48,10 @@ class RegionPair:
         return None if self.voxel_ml is None else voxels * self.voxel_ml
 
 
+def _not_of_a_pair(pair: RegionPair) -> None:
+    """No value."""
+
+
 @dataclass(frozen=True)
 class Score:
     """Definition of one score of a region of a case.
@@ -57,11 +61,13 @@ class Score:
         title: Name for readers.
         definition: Definition for files and pages.
         compute: Function from a pair to the value; None if the pair lacks masks or voxel size.
+            Without a function: the value comes from an official protocol, not from a pair.
         unit: Unit for readers; empty for a ratio.
         digits: Decimals in tables.
         best: Value of a perfect prediction, also if both masks are empty; None for a size, which
             is neither good nor bad.
-        worst: Value if exactly one mask is empty, and of a case without a prediction.
+        worst: Value if exactly one mask is empty, and of a case without a prediction; None if it
+            differs from case to case.
         counted: Whether counts of voxels are enough to compute it. Such scores also exist for
             slices, groups and the validation in training, and are compared between runs.
     """
@@ -69,7 +75,7 @@ class Score:
     name: str
     title: str
     definition: str
-    compute: Callable[[RegionPair], float | None]
+    compute: Callable[[RegionPair], float | None] = _not_of_a_pair
     unit: str = ""
     digits: int = 3
     best: float | None = None
@@ -84,9 +90,9 @@ class Score:
     @property
     def better(self) -> str:
         """Whether a "higher" or a "lower" value is better; empty for a size."""
-        if self.best is None or self.worst is None:
+        if self.best is None:
             return ""
-        return "higher" if self.best > self.worst else "lower"
+        return "lower" if self.best == 0 else "higher"
 
     @property
     def heading(self) -> str:

@@ -1,0 +1,71 @@
+"""Scores of a case under an official BraTS protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.metrics.brats_lesions import score_lesions
+from volseg.metrics.lesions import RegionScores
+from volseg.metrics.protocols import Program, Protocol, get_protocol
+from volseg.metrics.whole_regions import Spacing, score_whole_regions
+
+LabelMap = npt.NDArray[np.integer]
+Counting = Callable[[LabelMap, LabelMap, Spacing, Protocol], dict[str, RegionScores]]
+
+
+def lesionwise_scores(
+    reference: LabelMap,
+    prediction: LabelMap,
+    spacing_mm: npt.ArrayLike,
+    protocol: str | Protocol,
+) -> dict[str, RegionScores]:
+    """Scores of each region of one case, as the official program of a protocol computes them.
+
+    Args:
+        reference: Label map (I, J, K) of the reference, in the label scheme of the protocol.
+        prediction: Label map of the prediction, of the same shape and scheme.
+        spacing_mm: Voxel size along the three axes in mm. The programs take it from the file of
+            the prediction, in single precision, so it is rounded to that here.
+        protocol: One of `PROTOCOLS`, or its name, such as `brats2023-gli`.
+
+    Returns:
+        Scores, lesions and false positives of each region, in the order of the protocol.
+
+    Raises:
+        ConfigError: If there is no protocol of this name.
+        ValueError: If the label maps are not of one shape (I, J, K), hold no integers, or there
+            are not three sizes.
+    """
+    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
+    spacing = np.asarray(spacing_mm, dtype=np.float32).astype(np.float64)
+    _check(reference, prediction, spacing)
+    i, j, k = spacing.tolist()
+    return _PROGRAMS[rules.program](reference, prediction, (i, j, k), rules)
+
+
+#: Function of each program.
+_PROGRAMS: Mapping[Program, Counting] = {
+    "legacy": score_whole_regions,
+    "lesions": score_lesions,
+}
+
+
+def _check(
+    reference: LabelMap,
+    prediction: LabelMap,
+    spacing: npt.NDArray[np.float64],
+) -> None:
+    if reference.ndim != 3 or reference.shape != prediction.shape:
+        raise ValueError(
+            f"label maps must have one shape (I, J, K), got {reference.shape} and "
+            f"{prediction.shape}"
+        )
+    if reference.dtype.kind not in "ui" or prediction.dtype.kind not in "ui":
+        raise ValueError(
+            f"label maps must hold integers, got {reference.dtype} and {prediction.dtype}"
+        )
+    if spacing.shape != (3,) or not (spacing > 0).all():
+        raise ValueError(f"three voxel sizes above 0 are needed, got {spacing.tolist()}")
