@@ -6,9 +6,13 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
+from volseg.images.boxes import bounding_box
+
 Mask = npt.NDArray[np.bool_]
 #: Number of the component of each voxel, from 1; 0 outside the mask.
 Numbers = npt.NDArray[np.int64]
+#: Dilations before lesions are counted, as for the adult gliomas of BraTS 2023.
+BRATS_DILATION = 3
 
 
 def components(mask: Mask) -> tuple[npt.NDArray[np.integer], int]:
@@ -47,3 +51,22 @@ def _along(mask: Mask, axis: int) -> Mask:
     grown[tuple(ahead)] |= mask[tuple(behind)]
     grown[tuple(behind)] |= mask[tuple(ahead)]
     return grown
+
+
+def lesions(mask: Mask, dilation: int = BRATS_DILATION) -> tuple[npt.NDArray[np.integer], int]:
+    """Lesions of a mask: parts that are one component of the dilated mask are one lesion.
+
+    Args:
+        mask: (I, J, K).
+        dilation: Number of dilations; up to twice as many voxels lie between parts of a lesion.
+
+    Returns:
+        Number of the lesion of each voxel, from 1, 0 outside the mask; and how many there are.
+    """
+    numbers = np.zeros(mask.shape, np.uint32)
+    box = bounding_box(mask, margin=dilation)
+    if not mask[box].size:
+        return numbers, 0
+    merged, count = components(dilated(mask[box], dilation))
+    numbers[box] = merged * mask[box]
+    return numbers, count
