@@ -117,23 +117,29 @@ class CaseView:
                 return np.any(list(masks.values()), axis=0)
         return self.brain
 
+    @property
+    def content(self) -> npt.NDArray[np.bool_]:
+        """Mask of brain and regions together."""
+        masks = [mask for masks, _ in self.masks for mask in masks.values()]
+        return np.any([self.brain, *masks], axis=0)
+
     def box(self, index: int | None = None) -> Box:
-        """Smallest box around brain and masks, with a margin; the full image if they are empty.
+        """Smallest box around the content, with a margin; the full image if there is none.
 
         With the index of a slice, only the voxels of that slice count.
         """
-        masks = [mask for masks, _ in self.masks for mask in masks.values()]
-        together = np.any([self.brain, *masks], axis=0)
-        if index is not None:
-            together = together[:, :, index : index + 1]
-        if not together.any():
-            together = ~together
-        i, j, k = bounding_box(together, _MARGIN_VOXELS)
-        return i, j, k
+        content = self.content
+        return box_around(content if index is None else content[:, :, index : index + 1])
 
     def height(self, box: Box) -> float:
         """Ratio of height to width of a slice of the box, both in mm."""
         return self.aspect * (box[1].stop - box[1].start) / (box[0].stop - box[0].start)
+
+
+def box_around(content: npt.NDArray[np.bool_]) -> Box:
+    """Smallest box around a mask (I, J, K), with a margin; all of it if the mask is empty."""
+    i, j, k = bounding_box(content if content.any() else ~content, _MARGIN_VOXELS)
+    return i, j, k
 
 
 def _filled(image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

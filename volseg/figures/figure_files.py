@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from volseg.files.ownership import PICTURE_SOFTWARE
+from volseg.files.picture_marks import saving_options
 from volseg.files.writing import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -26,17 +26,16 @@ def figure_array(figure: Figure) -> npt.NDArray[np.uint8]:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write the figure, whole or not at all; the format follows the name (.png, .svg, .pdf).
+    """Write the figure, whole or not at all; the format follows the name: .png, .jpg, .svg, .pdf.
 
     Raises:
         OutputError: If the file cannot be written.
     """
     FigureCanvasAgg(figure)
     with atomic_write(path) as temporary:
-        ending = path.suffix[1:]
-        about = {"Software": PICTURE_SOFTWARE} if ending == "png" else None
+        ending = path.suffix.lower()
         colour = figure.get_facecolor()
-        figure.savefig(temporary, format=ending, facecolor=colour, metadata=about)
+        figure.savefig(temporary, format=ending[1:], facecolor=colour, **saving_options(ending))
 
 
 @contextlib.contextmanager

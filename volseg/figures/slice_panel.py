@@ -16,12 +16,12 @@ _EDGES = {"left": (0.02, 0.5), "right": (0.98, 0.5), "top": (0.5, 0.98), "bottom
 _ALIGNED = {0.02: ("left", "bottom"), 0.5: ("center", "center"), 0.98: ("right", "top")}
 
 
-def _flat(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any]:
+def flat_slice(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any]:
     """One slice, with high indices at the left and at the top; see `CaseView.sides`."""
     return array[box[0], box[1], index][::-1, ::-1].T
 
 
-def _window(image: npt.NDArray[Any]) -> tuple[float, float]:
+def grey_window(image: npt.NDArray[Any]) -> tuple[float, float]:
     """Intensities to show as black and as white."""
     values = image[image != 0].astype(np.float32)
     if not values.size:
@@ -33,8 +33,8 @@ def _window(image: npt.NDArray[Any]) -> tuple[float, float]:
 def draw_image(panel: Any, view: CaseView, channel: str, index: int, box: Box) -> None:
     """Draw one slice of one channel, in grey."""
     image = view.images[channel]
-    low, high = _window(image)
-    flat = _flat(image, index, box).astype(np.float32)
+    low, high = grey_window(image)
+    flat = flat_slice(image, index, box).astype(np.float32)
     # A normalised image has negative voxels, so its background, 0, would be grey.
     shown = np.where(flat == 0, low, flat)
     panel.imshow(shown, cmap="gray", vmin=low, vmax=high, aspect=view.aspect)
@@ -45,7 +45,7 @@ def draw_outlines(
 ) -> None:
     """Draw the outlines of the masks in one slice."""
     for region, mask in masks.items():
-        flat = _flat(mask, index, box)
+        flat = flat_slice(mask, index, box)
         if not flat.any():
             continue
         # Padding closes outlines at the border; the reference is thicker, so that its dashes show

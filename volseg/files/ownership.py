@@ -17,12 +17,11 @@ import yaml
 
 from volseg.errors import OutputError, VolsegError
 from volseg.files.documents import MOST_BYTES_YAML, open_regular, parse_yaml, read_bytes, read_json
+from volseg.files.picture_marks import MARKED, PICTURE_SOFTWARE, has_mark
 
 #: Ending of the name of our TensorBoard logs, which distinguishes them from those of other
 #: programs.
 EVENTS_ENDING = ".volseg"
-#: Name of the drawing program in the metadata of pictures.
-PICTURE_SOFTWARE = "volseg"
 #: Pictures that commands draw, each with a file that the command writes beside it.
 PICTURES = {
     "curves.png": "metrics.csv",
@@ -136,8 +135,9 @@ def _reader_of(path: Path) -> Callable[[Path], bool]:
         ".yaml": _is_config,
         ".safetensors": _is_model,
         ".png": _is_picture,
+        **dict.fromkeys(MARKED, has_mark),
     }
-    return readers.get(path.suffix, lambda _: False)
+    return readers.get(path.suffix.lower(), lambda _: False)
 
 
 def _is_text(path: Path) -> bool:

@@ -1,0 +1,145 @@
+"""Animation through the slices of a case, as WebP or GIF."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from volseg.figures.case_view import CaseView, box_around
+from volseg.figures.looks import Look
+from volseg.figures.slice_raster import Pixels, SliceRaster
+from volseg.files.picture_marks import GIF_COMMENT, exif_mark
+from volseg.files.writing import atomic_write
+
+#: Formats of animations; a file name ends in the format.
+Format = Literal["webp", "gif"]
+FRAMES_PER_SECOND = 12.0
+
+_LONGEST_SIDE = 320
+# Pixels of all frames together, so that a file has at most about a megabyte.
+_MOST_PIXELS = {"webp": 14_000_000, "gif": 5_000_000}
+# Of WebP: the quality of its pictures, and the effort to make them small.
+_QUALITY, _METHOD = 70, 2
+_GREYS, _MIXES, _GROUNDS = 40, (0.35, 0.7, 1.0), (0, 80, 160, 255)
+
+
+def sweep(
+    view: CaseView,
+    channel: str,
+    path: Path,
+    look: Look | None = None,
+    frames_per_second: float = FRAMES_PER_SECOND,
+) -> None:
+    """Write an animation through all slices of a case that hold tissue; see `sweep_bytes`.
+
+    Args:
+        view: The case, in the plane of the slices.
+        channel: Channel to show.
+        path: File to write, `.webp` or `.gif`.
+        look: Look of the regions.
+        frames_per_second: Slices a second.
+
+    Raises:
+        OutputError: If the file cannot be written, or volseg did not write the file in its place.
+    """
+    kind: Format = "gif" if path.suffix.lower() == ".gif" else "webp"
+    content = sweep_bytes(view, channel, kind, look, frames_per_second)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def sweep_bytes(
+    view: CaseView,
+    channel: str,
+    kind: Format = "webp",
+    look: Look | None = None,
+    frames_per_second: float = FRAMES_PER_SECOND,
+) -> bytes:
+    """Content of the file that `sweep` writes, of at most about a megabyte.
+
+    The frames show the box around brain and masks, from the lowest slice to the highest; they are
+    as large as the number of slices allows.
+    """
+    content = view.content
+    box = box_around(content)
+    indices = np.flatnonzero(content.any(axis=(0, 1))).tolist() or [content.shape[2] // 2]
+    size = _size(view.height(box), len(indices), kind)
+    raster = SliceRaster(view, channel, box, size, look or Look())
+    frames = [raster.draw(index) for index in indices]
+    milliseconds = round(1000 / frames_per_second)
+    if kind == "gif":
+        return _gif(frames, raster.colours.values(), milliseconds)
+    return _webp(frames, milliseconds)
+
+
+def _size(height: float, frames: int, kind: Format) -> tuple[int, int]:
+    """Columns and rows of frames with this ratio of height to width.
+
+    >>> _size(2.0, 100, "webp")
+    (160, 320)
+    """
+    most = math.sqrt(_MOST_PIXELS[kind] / frames * max(height, 1 / height))
+    longest = min(_LONGEST_SIDE, most)
+    columns = longest / max(1.0, height)
+    return max(1, round(columns)), max(1, round(columns * height))
+
+
+def _webp(frames: Sequence[Pixels], milliseconds: int) -> bytes:
+    first, *others = map(Image.fromarray, frames)
+    written = io.BytesIO()
+    first.save(
+        *(written, "WEBP"),
+        save_all=True,
+        append_images=others,
+        duration=milliseconds,
+        loop=0,
+        exif=exif_mark(),
+        quality=_QUALITY,
+        method=_METHOD,
+    )
+    return written.getvalue()
+
+
+def _gif(frames: Sequence[Pixels], colours: Iterable[str], milliseconds: int) -> bytes:
+    palette = _palette(colours)
+    first, *others = (
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    )
+    written = io.BytesIO()
+    first.save(
+        *(written, "GIF"),
+        save_all=True,
+        append_images=others,
+        duration=milliseconds,
+        loop=0,
+        comment=GIF_COMMENT,
+    )
+    return written.getvalue()
+
+
+def _palette(colours: Iterable[str]) -> Image.Image:
+    """Image with a palette of greys and of the colours of regions, mixed with greys.
+
+    A palette found in the frames would lack the colours of thin lines.
+    """
+    greys = np.linspace(0, 255, _GREYS)
+    entries = [(grey, grey, grey) for grey in greys]
+    for colour in colours:
+        red_green_blue = np.array(to_rgb(colour)) * 255
+        entries += [
+            tuple(red_green_blue * mix + ground * (1 - mix))
+            for mix in _MIXES
+            for ground in _GROUNDS
+        ]
+    entries = entries[:256]
+    image = Image.new("P", (1, 1))
+    image.putpalette(np.rint(entries).astype(np.uint8).tobytes())
+    return image
