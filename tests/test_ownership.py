@@ -39,6 +39,11 @@ FOREIGN = {
     "comparison.md": "# Comparison\n\n- of apples\n",
     "job.sh": "#!/bin/bash\necho mine\n",
     "samples.png": "\x89PNG of mine",
+    "sweep.gif": "GIF89a of mine",
+    "sweep.webp": "RIFF of mine",
+    "slice.jpg": "a slice of mine",
+    "slice.svg": "<svg><text>drawn with volseg</text></svg>",
+    "slice.pdf": "%PDF-1.4 of mine, volseg",
     "CASE-t1n.nii.gz": "a scan",
     "model.safetensors": "weights of another tool",
 }
@@ -73,7 +78,8 @@ def test_what_volseg_writes_it_knows_again(tmp_path, experiment):
     ScoreRecord(ScoreTable.of([]), SliceTable.of([])).write(tmp_path, {})
     SliceTable.of([]).to_csv(tmp_path / "slices.csv")
     GroupTable(()).to_csv(tmp_path / "groups.csv")
-    save_figure(Figure(), tmp_path / "any.png")
+    for ending in ("png", "jpg", "svg", "pdf"):
+        save_figure(Figure(), tmp_path / f"any.{ending}")
 
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".nii"]
     written = [path for path in written if path.name not in {"list.json", "small.yaml"}]
