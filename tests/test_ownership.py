@@ -86,7 +86,8 @@ def test_what_volseg_writes_it_knows_again(tmp_path, experiment):
 
     assert {path.name for path in written} == {
         *("config.yaml", "data_list.json", "environment.json"),
-        *("scores.csv", "scores.json", "slices.csv", "groups.csv", "any.png"),
+        *("scores.csv", "scores.json", "slices.csv", "groups.csv"),
+        *("any.png", "any.jpg", "any.svg", "any.pdf"),
     }
     assert all(is_ours(path) for path in written)
 

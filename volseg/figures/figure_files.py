@@ -6,16 +6,20 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import ExifTags, Image
 
-from volseg.files.picture_marks import saving_options
+from volseg.files.picture_marks import PICTURE_SOFTWARE
 from volseg.files.writing import atomic_write
 
 logger = logging.getLogger(__name__)
+
+_JPEG_QUALITY = 92
 
 
 def figure_array(figure: Figure) -> npt.NDArray[np.uint8]:
@@ -35,7 +39,25 @@ def save_figure(figure: Figure, path: Path) -> None:
     with atomic_write(path) as temporary:
         ending = path.suffix.lower()
         colour = figure.get_facecolor()
-        figure.savefig(temporary, format=ending[1:], facecolor=colour, **saving_options(ending))
+        figure.savefig(temporary, format=ending[1:], facecolor=colour, **_marked(ending))
+
+
+def _marked(ending: str) -> dict[str, Any]:
+    """Options of `savefig` that name volseg in a picture with this ending, such as `.svg`."""
+    if ending == ".png":
+        return {"metadata": {"Software": PICTURE_SOFTWARE}}
+    if ending in {".jpg", ".jpeg"}:
+        return {"pil_kwargs": {"exif": exif_mark(), "quality": _JPEG_QUALITY}}
+    # Without dates, so that equal pictures are equal files.
+    date = "Date" if ending == ".svg" else "CreationDate"
+    return {"metadata": {"Creator": PICTURE_SOFTWARE, date: None}}
+
+
+def exif_mark() -> Image.Exif:
+    """EXIF data of a JPEG or WebP picture that name volseg."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = PICTURE_SOFTWARE
+    return exif
 
 
 @contextlib.contextmanager

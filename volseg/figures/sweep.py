@@ -13,9 +13,10 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from volseg.figures.case_view import CaseView, box_around
+from volseg.figures.figure_files import exif_mark
 from volseg.figures.looks import Look
 from volseg.figures.slice_raster import Pixels, SliceRaster
-from volseg.files.picture_marks import GIF_COMMENT, exif_mark
+from volseg.files.picture_marks import PICTURE_SOFTWARE
 from volseg.files.writing import atomic_write
 
 #: Formats of animations; a file name ends in the format.
@@ -120,7 +121,7 @@ def _gif(frames: Sequence[Pixels], colours: Iterable[str], milliseconds: int) ->
         append_images=others,
         duration=milliseconds,
         loop=0,
-        comment=GIF_COMMENT,
+        comment=PICTURE_SOFTWARE.encode(),
     )
     return written.getvalue()
 

@@ -4,59 +4,35 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from volseg.files.documents import MOST_BYTES, open_regular
-
-if TYPE_CHECKING:
-    from PIL.Image import Exif
+from volseg.files.documents import open_regular
 
 #: Name of the drawing program in the metadata of pictures.
 PICTURE_SOFTWARE = "volseg"
-#: Comment of a GIF.
-GIF_COMMENT = PICTURE_SOFTWARE.encode()
 
-_EXIF_SOFTWARE = 305
-_IN_TEXT = {
-    ".svg": re.compile(rb"<dc:creator>\s*<cc:Agent>\s*<dc:title>volseg</dc:title>"),
-    ".pdf": re.compile(rb"/Creator \(volseg\)"),
+_EDGE_BYTES = 4096
+_JPEG = rb"\A\xff\xd8\xff.{,40}Exif\x00\x00.{,60}volseg\x00"
+# Marks in the first bytes of a file and its last bytes, put together.
+_MARKS = {
+    ".gif": rb"\AGIF89a.*!\xfe\x06volseg\x00",
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".pdf": rb"\A%PDF.*/Creator \(volseg\)",
+    ".svg": rb"<dc:creator>\s*<cc:Agent>\s*<dc:title>volseg</dc:title>",
+    ".webp": rb"\ARIFF.{4}WEBP.*EXIF.{,80}volseg\x00",
 }
 #: Endings of names of pictures whose mark `has_mark` reads.
-MARKED = (".gif", ".webp", ".jpg", ".jpeg", *_IN_TEXT)
-
-
-def exif_mark() -> Exif:
-    """EXIF data of a WebP or JPEG picture that names volseg."""
-    from PIL.Image import Exif
-
-    exif = Exif()
-    exif[_EXIF_SOFTWARE] = PICTURE_SOFTWARE
-    return exif
-
-
-def saving_options(ending: str) -> dict[str, Any]:
-    """Options of matplotlib's `savefig` that mark a picture with this ending, such as `.svg`."""
-    if ending == ".png":
-        return {"metadata": {"Software": PICTURE_SOFTWARE}}
-    if ending in {".jpg", ".jpeg"}:
-        return {"pil_kwargs": {"exif": exif_mark(), "quality": 92}}
-    # Without dates, so that equal pictures are equal files.
-    date = "Date" if ending == ".svg" else "CreationDate"
-    return {"metadata": {"Creator": PICTURE_SOFTWARE, date: None}}
+MARKED = tuple(_MARKS)
 
 
 def has_mark(path: Path) -> bool:
     """Whether a picture of one of the kinds `MARKED` names volseg as its program.
 
     Raises:
-        OSError: If the file cannot be read or is no such picture.
+        OSError: If the file cannot be read.
     """
-    if pattern := _IN_TEXT.get(path.suffix.lower()):
-        with open_regular(path) as file:
-            return pattern.search(file.read(MOST_BYTES)) is not None
-    from PIL import Image
-
-    with open_regular(path) as file, Image.open(file, formats=("GIF", "WEBP", "JPEG")) as picture:
-        if picture.format == "GIF":
-            return picture.info.get("comment") == GIF_COMMENT
-        return picture.getexif().get(_EXIF_SOFTWARE) == PICTURE_SOFTWARE
+    with open_regular(path) as file:
+        edges = file.read(_EDGE_BYTES)
+        file.seek(max(file.tell(), file.seek(0, 2) - _EDGE_BYTES))
+        edges += file.read()
+    return re.search(_MARKS[path.suffix.lower()], edges, re.DOTALL) is not None
