@@ -52,6 +52,16 @@ def test_the_median_is_not_the_mean():
     assert row.mean["dice"] == pytest.approx((1 + 2 / 3 + 0) / 3)
 
 
+def test_the_mean_of_a_group_has_the_interval_of_its_patients():
+    everyone = {case_id: {"study": "one"} for case_id in "abcd"}
+
+    (row,) = GroupTable.of(TABLE, everyone).rows
+
+    # Dice 1, 2/3 and 0: each is the mean of 1 of 27 resamples.
+    assert row.interval["dice"] == pytest.approx([0, 1])
+    assert GroupTable.of(TABLE, GROUPS).rows[0].interval["dice"] is None
+
+
 def test_numbers_stand_by_size_and_what_is_not_known_is_a_group_at_the_end():
     rows = rows_of(GroupTable.of(TABLE, GROUPS), "grade")
 
@@ -138,7 +148,7 @@ def test_a_record_keeps_cases_slices_groups_and_what_is_known_of_the_cases(tmp_p
     assert list(scores) == ["institution", "grade", "missing channels"]
     assert scores["institution"]["DU"]["WT"]["n_unscored"] == 1
     assert scores["missing channels"]["t1c"]["WT"]["dice"] == {
-        "mean": pytest.approx(2 / 3), "median": pytest.approx(2 / 3),
+        "mean": pytest.approx(2 / 3), "median": pytest.approx(2 / 3), "interval": None,
     }  # fmt: skip
 
 

@@ -119,6 +119,24 @@ def test_one_case_has_no_deviation_and_none_has_no_mean():
     assert (none["mean"], none["median"], none["mean_missing_as_worst"]) == (None, None, 0.0)
 
 
+def test_the_interval_of_three_patients_spans_their_means():
+    rows = [
+        ScoreRow(case_id, "ET", {"dice": dice})
+        for case_id, dice in (("a", 0.0), ("b", 0.3), ("c", 0.6), ("c2", 0.9))
+    ]
+
+    four = ScoreTable.of(rows).summary()["ET"]["dice"]
+    three = ScoreTable.of(rows, patients={"c2": "c"}).summary()["ET"]["dice"]
+    two = ScoreTable.of(rows[2:]).summary()["ET"]["dice"]
+
+    assert four["mean"] == three["mean"] == pytest.approx(0.45)
+    # 1 of 27 resamples is of patient a alone, and 1 of c alone, whose mean is 0.75.
+    assert three["interval"] == pytest.approx([0.0, 0.75])
+    # Of 256 resamples of four patients, 1 has the sum 0, 4 have 0.3 and 10 have 0.6.
+    assert four["interval"] == pytest.approx([0.6 / 4, 3 / 4])
+    assert two["interval"] is None
+
+
 def test_validation_scores_overlap_alone():
     rows = [scored_row("a", region, Overlap(1, 1, 0), voxel_ml=1.0) for region in ("WT", "ET")]
 
@@ -126,7 +144,7 @@ def test_validation_scores_overlap_alone():
 
     assert table.means("dice") == {"WT": pytest.approx(2 / 3), "ET": pytest.approx(2 / 3)}
     assert table.summary()["WT"]["hd95_mm"] == dict.fromkeys(
-        ("mean", "median", "std", "mean_missing_as_worst")
+        ("mean", "median", "std", "interval", "mean_missing_as_worst")
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,7 @@ from volseg.cli.tables import print_table, say
 from volseg.words import cases_in_words
 
 if TYPE_CHECKING:
-    from volseg.metrics import ScoreTable
+    from volseg.metrics import Score, ScoreTable
     from volseg.tasks.evaluate import EvaluateResult
 
 # Up to this number of cases, the scores of each case are shown by default.
@@ -152,19 +152,26 @@ def _print_cases(table: ScoreTable, asked: bool | None) -> None:
 def _print_statistics(summary: Mapping[str, Any], some_unscored: bool) -> None:
     from volseg.metrics import RATED_SCORES
 
-    statistics = {"mean": "mean", "median": "median", "std": "std"}
+    statistics = {"mean": "mean", "interval": "95 % interval", "median": "median", "std": "std"}
     if some_unscored:
         statistics["mean_missing_as_worst"] = "mean, missing or failed as worst"
     rows = [
         (
             *((region, name) if statistic == "mean" else ("", name)),
-            *(score.text(of_region[score.name][statistic]) for score in RATED_SCORES),
+            *(_text(score, of_region[score.name][statistic]) for score in RATED_SCORES),
         )
         for region, of_region in summary.items()
         for statistic, name in statistics.items()
     ]
     columns = ("region", "", *(score.heading for score in RATED_SCORES))
     print_table("Scores by case, each as one volume", columns, rows)
+
+
+def _text(score: Score, value: float | Sequence[float] | None) -> str:
+    """A statistic, or the limits of an interval, as text for a table."""
+    if isinstance(value, Sequence):
+        return " to ".join(map(score.text, value))
+    return score.text(value)
 
 
 def _print_slices(result: EvaluateResult) -> None:
@@ -194,11 +201,17 @@ def _print_groups(result: EvaluateResult) -> None:
 
     dice = get_score("dice")
     rows = [
-        (r.column, r.value, r.region, r.n, dice.text(r.mean["dice"]), dice.text(r.median["dice"]))
+        (
+            *(r.column, r.value, r.region, r.n),
+            *(_text(dice, of["dice"]) for of in (r.mean, r.median, r.interval)),
+        )
         for r in result.record.by_group.rows
     ]
     if rows:
-        columns = ("column", "value", "region", "cases", "mean Dice", "median Dice")
+        columns = (
+            *("column", "value", "region", "cases"),
+            *("mean Dice", "median Dice", "95 % interval of the mean"),
+        )
         print_table("By group", columns, rows)
 
 

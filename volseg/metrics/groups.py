@@ -34,6 +34,7 @@ class GroupRow:
         n_unscored: Number of missing or failed cases, which no mean includes.
         mean: Mean of each score over the scored cases, by name; None without scored cases.
         median: Median of each score, likewise.
+        interval: 95 % interval of each mean over patients; None for fewer than three patients.
     """
 
     column: str
@@ -43,6 +44,7 @@ class GroupRow:
     n_unscored: int
     mean: Mapping[str, float | None]
     median: Mapping[str, float | None]
+    interval: Mapping[str, list[float] | None]
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class GroupTable:
         columns = _columns(table, groups, missing_channels or {})
         return cls(
             tuple(
-                _row(column, value, region, members)
+                _row(table, column, value, members)
                 for column, value_of in columns.items()
                 for value in sorted(set(value_of.values()), key=_by_size)
                 for region in table.regions
@@ -89,12 +91,17 @@ class GroupTable:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """`{column: {value: {region: {"n", "n_unscored", "dice": {"mean", "median"}, ...}}}}`."""
+        """`{column: {value: {region: {"n", "n_unscored", "dice": {"mean", "median",
+        "interval"}, ...}}}}`."""
         document: dict[str, Any] = {}
         for row in self.rows:
             of_value = document.setdefault(row.column, {}).setdefault(row.value, {})
             scores = {
-                score.name: {"mean": row.mean[score.name], "median": row.median[score.name]}
+                score.name: {
+                    "mean": row.mean[score.name],
+                    "median": row.median[score.name],
+                    "interval": row.interval[score.name],
+                }
                 for score in COUNTED_SCORES
             }
             of_value[row.region] = {"n": row.n, "n_unscored": row.n_unscored, **scores}
@@ -103,14 +110,20 @@ class GroupTable:
     def to_csv(self, path: Path) -> None:
         """Write a line for each column, value and region; OutputError if writing fails."""
         statistics = [f"{kind}_{s.name}" for s in COUNTED_SCORES for kind in ("mean", "median")]
+        limits = [f"{kind}_{s.name}" for s in COUNTED_SCORES for kind in ("low", "high")]
         with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["column", "value", "region", "n", "n_unscored", *statistics])
+            writer.writerow(["column", "value", "region", "n", "n_unscored", *statistics, *limits])
             for row in self.rows:
                 values = [
                     score.rounded(kind[score.name])
                     for score in COUNTED_SCORES
                     for kind in (row.mean, row.median)
+                ]
+                values += [
+                    score.rounded(limit)
+                    for score in COUNTED_SCORES
+                    for limit in row.interval[score.name] or (None, None)
                 ]
                 writer.writerow([row.column, row.value, row.region, row.n, row.n_unscored, *values])
 
@@ -135,7 +148,7 @@ def _columns(
     return columns
 
 
-def _row(column: str, value: str, region: str, members: list[ScoreRow]) -> GroupRow:
+def _row(table: ScoreTable, column: str, value: str, members: list[ScoreRow]) -> GroupRow:
     scored = [row for row in members if row.status == "scored"]
     unscored = len(members) - len(scored)
     values = {score.name: known_values(score, scored) for score in COUNTED_SCORES}
@@ -146,7 +159,16 @@ def _row(column: str, value: str, region: str, members: list[ScoreRow]) -> Group
         }
         for statistic in (np.mean, np.median)
     )
-    return GroupRow(column, value, region, len(scored), unscored, mean, median)
+    return GroupRow(
+        column,
+        value,
+        members[0].region,
+        len(scored),
+        unscored,
+        mean,
+        median,
+        table.intervals(scored, COUNTED_SCORES),
+    )
 
 
 def _by_size(value: str) -> tuple[bool, float, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -21,14 +21,15 @@ import scipy
 from volseg import __version__
 from volseg.files.writing import atomic_write
 from volseg.metrics.scores import EMPTY_MASK_POLICY, SCORES, RegionPair, Score, get_score
+from volseg.metrics.statistics import INTERVAL, mean_intervals
 
 Status = Literal["scored", "missing", "failed"]
 
-#: Definitions of the numbers of a table and of its summary.
-DEFINITIONS: Mapping[str, str] = MappingProxyType(
-    {score.name: score.definition for score in SCORES}
-    | {
+# Definitions of the numbers of a summary.
+_STATISTICS: Mapping[str, str] = MappingProxyType(
+    {
         "mean, median": "over the scored cases",
+        "interval": f"{INTERVAL}; a patient with several cases is drawn with all of them",
         "std": "sample standard deviation (n - 1) over the scored cases",
         "mean_missing_as_worst": "mean over all cases, with the worst value of the score for each "
         "missing or failed case",
@@ -36,6 +37,14 @@ DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "n_empty_reference, n_empty_prediction": "scored cases without a voxel of the region",
         "n_missing": "cases of the reference without a prediction",
         "n_failed": "cases that could not be scored, such as a prediction on another grid",
+    }
+)
+
+# Scores that are 0 where a side is empty.
+_SIZES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "reference": ("reference_voxels", "reference_volume_ml"),
+        "prediction": ("prediction_voxels", "volume_ml"),
     }
 )
 
@@ -57,7 +66,15 @@ class ScoreRow:
     status: Status = "scored"
 
     def __getitem__(self, score: str) -> float | None:
-        return self.scores.get(get_score(score).name)
+        return self.scores.get(score if score in self.scores else get_score(score).name)
+
+    def value(self, score: Score) -> float | None:
+        """Value of a score of any protocol; None if it was not computed."""
+        return self.scores.get(score.name)
+
+    def is_empty(self, side: Literal["reference", "prediction"]) -> bool:
+        """Whether a side has no voxel of the region, by its voxels or volume."""
+        return any(self.scores.get(size) == 0 for size in _SIZES[side])
 
     @classmethod
     def of(cls, case_id: str, region: str, pair: RegionPair) -> ScoreRow:
@@ -67,12 +84,25 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Rows of scores, in the order of case ids; built by `of`."""
+    """Rows of scores, in the order of case ids; built by `of`.
+
+    Attributes:
+        rows: A row for each case and region.
+        scores: Definitions of the scores, in the order of columns.
+        patients: Patient by case id; each other case is a patient.
+    """
 
     rows: tuple[ScoreRow, ...] = ()
+    scores: tuple[Score, ...] = SCORES
+    patients: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def of(cls, rows: Iterable[ScoreRow]) -> ScoreTable:
+    def of(
+        cls,
+        rows: Iterable[ScoreRow],
+        scores: tuple[Score, ...] = SCORES,
+        patients: Mapping[str, str] = MappingProxyType({}),
+    ) -> ScoreTable:
         """Table of rows in any order, with the first row of each case and region.
 
         Processes that share a validation set may score a case twice, to have equal shares.
@@ -80,7 +110,13 @@ class ScoreTable:
         first: dict[tuple[str, str], ScoreRow] = {}
         for row in rows:
             first.setdefault((row.case_id, row.region), row)
-        return cls(tuple(sorted(first.values(), key=lambda row: row.case_id)))
+        ordered = tuple(sorted(first.values(), key=lambda row: row.case_id))
+        return cls(ordered, scores, dict(patients))
+
+    @property
+    def definitions(self) -> dict[str, str]:
+        """Definitions of the scores and of the numbers of a summary."""
+        return {score.name: score.definition for score in self.scores} | dict(_STATISTICS)
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -93,19 +129,43 @@ class ScoreTable:
 
     def means(self, score: str) -> dict[str, float]:
         """Mean of one score (`dice`, `iou`, ...) over the scored cases, by region."""
-        summary = self.summary()
-        return {region: summary[region][score]["mean"] for region in self.regions}
+        definition = get_score(score)
+        return {
+            region: _statistics(definition, self._scored(region), 0)["mean"]
+            for region in self.regions
+        }
 
     def summary(self) -> dict[str, dict[str, Any]]:
-        """Counts of cases and statistics of each score, by region; see `DEFINITIONS`.
+        """Counts of cases and statistics of each score, by region; see `definitions`.
 
         Returns:
-            `{region: {"n_cases": ..., "dice": {"mean", "median", "std", "mean_missing_as_worst"},
-            ...}}`; None without values, and for the standard deviation of a single case.
+            `{region: {"n_cases": ..., "dice": {"mean", "median", "std", "interval",
+            "mean_missing_as_worst"}, ...}}`; None without values, for the standard deviation of a
+            single case, and for the interval of fewer than three patients.
         """
+        return {region: self._summary_of(region) for region in self.regions}
+
+    def intervals(
+        self, rows: Sequence[ScoreRow], scores: Sequence[Score]
+    ) -> dict[str, list[float] | None]:
+        """95 % interval of the mean of each score over some rows of one region, by name."""
+        patients = [self.patients.get(row.case_id, row.case_id) for row in rows]
+        found = mean_intervals([[row.value(score) for row in rows] for score in scores], patients)
         return {
-            region: _summary_of([r for r in self.rows if r.region == region])
-            for region in self.regions
+            score.name: list(interval) if interval else None
+            for score, interval in zip(scores, found, strict=True)
+        }
+
+    def _scored(self, region: str) -> list[ScoreRow]:
+        return [row for row in self.rows if row.region == region and row.status == "scored"]
+
+    def _summary_of(self, region: str) -> dict[str, Any]:
+        rows, scored = [r for r in self.rows if r.region == region], self._scored(region)
+        unscored = len(rows) - len(scored)
+        intervals = self.intervals(scored, self.scores)
+        return _counts(rows, scored) | {
+            score.name: _statistics(score, scored, unscored) | {"interval": intervals[score.name]}
+            for score in self.scores
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,13 +173,14 @@ class ScoreTable:
         cases: dict[str, dict[str, Any]] = {}
         for row in self.rows:
             case = cases.setdefault(row.case_id, {"status": row.status, "regions": {}})
-            case["regions"][row.region] = {score.name: row[score.name] for score in SCORES}
+            case["regions"][row.region] = {score.name: row.value(score) for score in self.scores}
         return {
             "summary": self.summary(),
             "empty_mask_policy": EMPTY_MASK_POLICY,
-            "definitions": dict(DEFINITIONS),
+            "definitions": self.definitions,
             "missing": list(self.cases("missing")),
             "failed": list(self.cases("failed")),
+            "patients": {case: self.patients.get(case, case) for case in cases},
             "cases": cases,
             "versions": {
                 "volseg": __version__,
@@ -133,9 +194,9 @@ class ScoreTable:
         """Write a line for each case and region, rounded; OutputError if writing fails."""
         with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["case_id", "region", *(score.name for score in SCORES), "status"])
+            writer.writerow(["case_id", "region", *(score.name for score in self.scores), "status"])
             for row in self.rows:
-                scores = (score.rounded(row[score.name]) for score in SCORES)
+                scores = (score.rounded(row.value(score)) for score in self.scores)
                 writer.writerow([row.case_id, row.region, *scores, row.status])
 
     def to_json(self, path: Path, about: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -147,27 +208,24 @@ class ScoreTable:
             )
 
 
-def _summary_of(rows: list[ScoreRow]) -> dict[str, Any]:
-    scored = [row for row in rows if row.status == "scored"]
-    counts = {
+def _counts(rows: Sequence[ScoreRow], scored: Sequence[ScoreRow]) -> dict[str, int]:
+    return {
         "n_cases": len(scored),
-        "n_empty_reference": sum(row["reference_voxels"] == 0 for row in scored),
-        "n_empty_prediction": sum(row["prediction_voxels"] == 0 for row in scored),
+        "n_empty_reference": sum(row.is_empty("reference") for row in scored),
+        "n_empty_prediction": sum(row.is_empty("prediction") for row in scored),
         "n_missing": sum(row.status == "missing" for row in rows),
         "n_failed": sum(row.status == "failed" for row in rows),
     }
-    unscored = len(rows) - len(scored)
-    return counts | {score.name: _statistics(score, scored, unscored) for score in SCORES}
 
 
 def known_values(score: Score, rows: Iterable[ScoreRow]) -> list[float]:
     """Values of a score, without rows that lack it."""
-    return [value for row in rows if (value := row[score.name]) is not None]
+    return [value for row in rows if (value := row.value(score)) is not None]
 
 
-def _statistics(score: Score, scored: list[ScoreRow], unscored: int) -> dict[str, float | None]:
+def _statistics(score: Score, scored: Sequence[ScoreRow], unscored: int) -> dict[str, Any]:
     values = known_values(score, scored)
-    statistics = {
+    statistics: dict[str, Any] = {
         "mean": float(np.mean(values)) if values else None,
         "median": float(np.median(values)) if values else None,
         "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,

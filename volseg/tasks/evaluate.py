@@ -117,7 +117,10 @@ def evaluate(  # noqa: PLR0913  (an option each)
     # Case after case: threads were measured and are not faster.
     scored = [score_case(pair) for pair in track(pairs, "scoring", len(pairs))]
     record = ScoreRecord(
-        ScoreTable.of(row for of_case in scored for row in of_case.rows),
+        ScoreTable.of(
+            (row for of_case in scored for row in of_case.rows),
+            patients={case.case_id: case.patient_id for case in cases},
+        ),
         SliceTable.of(row for of_case in scored for row in of_case.slices),
         {case.case_id: case.groups for case in cases},
         missing_channels(manifest, {case.case_id for case in cases}),

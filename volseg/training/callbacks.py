@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +187,9 @@ class KeepBestModel(Callback):
             "epoch": trainer.current_epoch + 1,
             "losses": {c: x if math.isfinite(x) else None for c, x in module.losses.items()},
         }
+        patients = {c.case.case_id: c.case.patient_id for c in data.validation}
         record = ScoreRecord(
-            module.table,
+            replace(module.table, patients=patients),
             module.slices,
             groups={c.case.case_id: c.case.groups for c in data.validation if c.case.groups},
             missing_channels={c.case.case_id: c.missing for c in data.validation if c.missing},
