@@ -21,6 +21,7 @@ from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.comparison.cost import count_multiply_adds, machine_in_words, measure_costs
 from volseg.comparison.figure import RUN_COLOURS, comparison_figure
+from volseg.comparison.pooling import Folds, read_folds
 from volseg.comparison.scored_run import read_run
 from volseg.comparison.side_by_side import line_up
 from volseg.comparison.sources import plan_sources
@@ -171,7 +172,7 @@ def test_only_common_cases_count_and_the_others_are_named(run, tmp_path):
     assert result.comparison.patients == ("a", "b")
     text = lines_of(result)
     assert "Left out: c (not in two)." in text
-    assert "Left out: d (failed in one)." in text
+    assert "Without scores: d (failed in one); not in the means and medians of scored cases" in text
     rows = {(r["run"], r["score"]): r for r in rows_of(result.output / "comparison.csv")}
     assert float(rows["one", "dice"]["mean"]) == pytest.approx(0.85)
     # The loss is over the same two cases; one run has none.
@@ -179,6 +180,82 @@ def test_only_common_cases_count_and_the_others_are_named(run, tmp_path):
     assert ("one", "loss") not in rows
     # Two patients have no interval.
     assert rows["one", "dice"]["low"] == ""
+
+
+def test_a_missing_prediction_counts_as_worst_in_pairs_second_mean_and_ranking(run, tmp_path):
+    first = run("one", {"a": 9, "b": 8}, unscored={"d": "missing"})
+    second = run("two", {"a": 5, "b": 5, "d": 5})
+
+    result = compare([first, second], tmp_path / "out")
+
+    (pair,) = rows_of(result.output / "pairs.csv")
+    # Differences 0.4, 0.3, -0.5.
+    assert (pair["n_patients"], pair["score"]) == ("3", "dice")
+    assert float(pair["mean_difference"]) == pytest.approx(0.2 / 3)
+    rows = {(r["run"], r["score"]): r for r in rows_of(result.output / "comparison.csv")}
+    dice = rows["one", "dice"]
+    assert (dice["n"], float(dice["mean"])) == ("2", 0.85)
+    assert float(dice["mean_missing_as_worst"]) == pytest.approx(1.7 / 3, abs=1e-5)
+    assert "<br>missing as worst 0.567 |" in lines_of(result)
+    ranks = {(r["case_id"], r["run"]): r for r in rows_of(result.output / "case_ranks.csv")}
+    assert (ranks["d", "one"]["rank"], ranks["d", "one"]["status"]) == ("2", "missing")
+    assert (ranks["d", "two"]["rank"], ranks["d", "two"]["status"]) == ("1", "scored")
+
+
+def test_a_case_that_is_missing_in_all_runs_still_counts(run):
+    runs = [run(name, FIVE, unscored={"d2": "missing"}) for name in ("one", "two")]
+
+    comparison = line_up([read_run(folder, folder.name) for folder in runs])
+
+    worst = comparison.by_patient(comparison.runs[0], "WT", "dice", missing_as_worst=True)
+    assert worst["d2"] == 0
+    assert comparison.ranking.cases["one"]["d2"] == 1.5
+
+
+def test_the_ranking_is_in_report_and_files(run, tmp_path):
+    folders = [
+        run("low", dict.fromkeys("abc", 4)),
+        run("high", {"a": 9, "b": 8, "c": 7}),
+        run("middle", {"a": 9, "b": 5, "c": 5}),
+    ]
+
+    result = compare(folders, tmp_path / "out")
+
+    # Ranks of high 1.5 1 1, of middle 1.5 2 2, of low 3 3 3.
+    assert [
+        (r["place"], r["run"], float(r["final_rank"]), r["n_cases"], r["n_unscored"])
+        for r in rows_of(result.output / "ranking.csv")
+    ] == [
+        ("1", "high", pytest.approx(3.5 / 3), "3", "0"),
+        ("2", "middle", pytest.approx(5.5 / 3), "3", "0"),
+        ("3", "low", 3, "3", "0"),
+    ]
+    pairs = {(r["ahead"], r["behind"]): r for r in rows_of(result.output / "ranking_pairs.csv")}
+    # Differences 0, 1, 1: of eight signs, the two of the 0.
+    assert float(pairs["high", "middle"]["p"]) == 0.25
+    assert float(pairs["high", "low"]["p"]) == 0.125
+    text = lines_of(result)
+    assert "## Ranking by Dice" in text
+    assert "| 1 | high | 1.167 | 0.25 | 0.125 |" in text
+    assert "| 3 | low | 3.000 |  |  |" in text
+    assert "arXiv:1811.02629" in text
+
+
+def test_hd95_takes_part_where_every_case_has_it(run, tmp_path):
+    first, second = run("one", FIVE), run("two", FIVE)
+    for folder, distance in ((first, 3.0), (second, 2.0)):
+        scores = json.loads((folder / "scores.json").read_text())
+        for case in scores["cases"].values():
+            case["regions"]["WT"]["hd95_mm"] = distance
+        (folder / "scores.json").write_text(json.dumps(scores))
+
+    result = compare([first, second], tmp_path / "out")
+
+    assert "## Ranking by Dice and HD95" in lines_of(result)
+    # Equal Dice, smaller distance: ranks 1.5 and 1.
+    assert result.comparison.ranking.final == {"two": 1.25, "one": 1.75}
+    validation = compare([run("three", FIVE), second], tmp_path / "b")
+    assert "Not compared: hd95_mm of two, missing in another run." in lines_of(validation)
 
 
 def test_no_common_case_and_no_common_region_are_errors_with_a_remedy(run, tmp_path):
@@ -314,6 +391,102 @@ def test_a_long_list_of_patients_stays_in_its_own_file(run, tmp_path):
 
     assert "Dice of each patient\n" not in lines_of(result)
     assert len(rows_of(result.output / "patients.csv")) == 82
+
+
+# Folds of a cross-validation
+
+
+@pytest.fixture
+def folds(tmp_path):
+    """Makes a folder of two runs, `fold0` and `fold1`, as `fit --folds` does."""
+
+    def make(name, **options):
+        for fold, tenths in enumerate(({"a": 9, "b": 8}, {"c": 7, "d": 6, "e": 5})):
+            write_scores(tmp_path / name / f"fold{fold}", tenths, **options)
+        return tmp_path / name
+
+    return make
+
+
+def test_the_folder_of_folds_is_compared_as_one_run(run, folds, tmp_path):
+    result = compare([folds("cv"), run("one", FIVE)], tmp_path / "out")
+
+    pooled, single = result.comparison.runs
+    assert pooled.name == "cv"
+    assert pooled.cases == single.cases
+    assert result.comparison.patients == ("a", "b", "c", "d", "e")
+    assert "- cv is pooled from 2 runs: fold0, fold1." in lines_of(result)
+
+
+def test_named_folds_are_compared_as_one_run_on_the_command_line(run, folds, tmp_path):
+    pooled = folds("x")
+    word = f"theirs={pooled / 'fold1'},{pooled / 'fold0'}"
+
+    result = command(run("one", FIVE), word, "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.output
+    assert {row["run"] for row in rows_of(tmp_path / "out" / "patients.csv")} == {"one", "theirs"}
+    assert "theirs is pooled from 2 runs: fold1, fold0." in result.stdout
+
+
+def test_a_patient_in_two_folds_is_refused(run, tmp_path):
+    one = run("one", {"BraTS-GLI-00001-000": 9})
+    two = run("two", {"BraTS-GLI-00002-000": 9}, unscored={"BraTS-GLI-00001-001": "missing"})
+
+    with pytest.raises(
+        DataListError, match=r"cv: patient BraTS-GLI-00001 is in .*one and in .*two, but the folds"
+    ):
+        compare([Folds("cv", (one, two)), run("other", FIVE)], tmp_path / "out")
+
+
+def test_runs_with_other_regions_or_networks_are_no_folds_of_a_cross_validation(run, tmp_path):
+    unet = run("unet", {"a": 9}, network="unet")
+    other = run("other", {"b": 9}, network="segresnet")
+    parts = run("parts", {"c": 9}, network="unet", regions=["TC"])
+
+    with pytest.raises(DataListError, match=r"network of .*other: segresnet, of .*unet: unet"):
+        compare([Folds("cv", (unet, other)), run("x", FIVE)], tmp_path / "out")
+    with pytest.raises(DataListError, match=r"regions of .*parts: TC, of .*unet: WT"):
+        compare([Folds("cv", (unet, parts)), run("x", FIVE)], tmp_path / "out")
+
+
+def test_a_fold_without_scores_is_not_passed_over(run, folds, tmp_path):
+    pooled = folds("cv")
+    (pooled / "fold2").mkdir()
+
+    with pytest.raises(DataListError, match=r"fold2 has no scores\.json"):
+        compare([pooled, run("x", FIVE)], tmp_path / "out")
+
+
+def test_means_over_slices_of_folds_are_weighted_by_their_numbers(run, tmp_path):
+    def means(n, dice):
+        counted = dict.fromkeys(("iou", "precision", "recall"), dice)
+        of_all = {"n": n, "dice": dice, **counted}
+        return {"WT": {"tumour_slices": of_all, "all_slices": {**of_all, "n": 2 * n}}}
+
+    one = run("one", {"a": 9}, slices=means(30, 0.9))
+    two = run("two", {"b": 8}, slices=means(10, 0.5))
+
+    pooled = read_folds(Folds("cv", (one, two)))
+
+    assert pooled.slices["WT"]["tumour_slices"]["n"] == 40
+    assert pooled.slices["WT"]["tumour_slices"]["dice"] == pytest.approx(0.8)
+    assert pooled.slices["WT"]["all_slices"]["n"] == 80
+
+
+@pytest.mark.parametrize("word", ["=a,b", "cv=a"])
+def test_a_word_without_name_or_with_one_run_names_no_folds(run, tmp_path, word):
+    result = command(run("x", FIVE), word, "-o", tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert f"Error: {word} does not name folds to pool; write NAME=RUN,RUN,..." in result.stderr
+
+
+def test_the_same_folds_twice_are_refused(run, folds, tmp_path):
+    pooled = folds("cv")
+
+    with pytest.raises(ConfigError, match="is given twice"):
+        compare([pooled, Folds("y", (pooled / "fold1", pooled / "fold0"))], tmp_path / "out")
 
 
 # Cost

@@ -23,7 +23,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="RUN|CONFIG...",
-            help="Run folders, configs to train first, and key=value for the configs.",
+            help="Run folders, NAME=RUN,RUN,... for folds, configs to train first, and key=value "
+            "for the configs.",
         ),
     ],
     output: Annotated[
@@ -37,16 +38,24 @@ def compare(
     is listed, the next one starts, and the exit code is 3. Folders that volseg
     evaluate wrote can be compared like runs.
 
+    The folds of a cross-validation are compared as one run, in which each
+    patient is scored once: give the folder that fit --folds wrote, or
+    NAME=RUN,RUN,...
+
+    The runs are also ranked as in BraTS. A missing or failed prediction is
+    last in its case, and counts as the worst score in the tests of pairs.
+
     Examples:
       volseg compare runs/unet runs/segresnet -o comparison
       volseg compare configs/brats_*.yaml data.data_root=FOLDER -o comparison
+      volseg compare runs/unet_folds theirs=t0,t1,t2 -o comparison
     """
+    from volseg.comparison.sources import read_words
     from volseg.tasks.compare import compare as run_compare
 
     signals.record_interrupts()
-    overrides = [word for word in sources if "=" in word and not Path(word).exists()]
-    paths = [Path(word) for word in sources if word not in overrides]
-    result = run_compare(paths, output, overrides)
+    given, overrides = read_words(sources)
+    result = run_compare(given, output, overrides)
     print_comparison(result)
     fail_if_some_failed(result.failures, "run")
     segment = line("volseg", "infer", SCANS, "-m", RUN, "-o", "results")
@@ -54,9 +63,11 @@ def compare(
 
 
 def print_comparison(result: CompareResult) -> None:
-    """Print the scores of each region, the runs, the p-values of pairs, and the notes."""
+    """Print the scores of each region, the runs, pairs, ranking and notes."""
+    from volseg.comparison.notes import notes
     from volseg.comparison.report import (
-        notes,
+        ranking_columns,
+        ranking_rows,
         run_columns,
         run_rows,
         score_columns,
@@ -81,6 +92,8 @@ def print_comparison(result: CompareResult) -> None:
                 for pair in comparison.pairs
             ],
         )
+    if ranking := comparison.ranking:
+        print_table(f"Ranking by {ranking.by}", ranking_columns(ranking), ranking_rows(ranking))
     for note in notes(comparison):
         say(note)
     say(f"Comparison: {result.output / COMPARISON_FILE}")

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from volseg import DISCLAIMER
-from volseg.comparison.report import counted
+from volseg.comparison.notes import counted
 from volseg.comparison.side_by_side import Comparison
 
 #: Colours for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).

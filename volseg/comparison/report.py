@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from volseg import DISCLAIMER
 from volseg.comparison.cost import Cost
+from volseg.comparison.notes import notes
+from volseg.comparison.ranking import RANK_TEST, RANKING, Ranking
+from volseg.comparison.scored_run import ScoredRun
 from volseg.comparison.side_by_side import Comparison
-from volseg.comparison.statistics import PAIRED_TEST, Statistics, smallest_p
+from volseg.comparison.statistics import PAIRED_TEST
 from volseg.files.writing import atomic_write
 from volseg.metrics.scores import Score
 from volseg.metrics.slices import SLICE_DEFINITIONS
@@ -19,7 +22,6 @@ from volseg.metrics.statistics import INTERVAL
 PICTURE = "comparison.png"
 
 _SLICE_KINDS = {"tumour_slices": "tumour slices", "all_slices": "all slices"}
-_FEW_PATIENTS = 6
 _SHOWN_PATIENTS = 40
 
 Row = tuple[str, ...]
@@ -46,13 +48,13 @@ def score_rows(comparison: Comparison, region: str, line_break: str = "\n") -> l
     Args:
         comparison: Runs to show.
         region: Name of a region of the comparison.
-        line_break: Text between mean, interval and median of a cell.
+        line_break: Text between mean, interval, median and the mean with missing cases of a cell.
     """
     return [
         (
             run.name,
             *(
-                _with_interval(comparison.statistics(run, region, score.name), score, line_break)
+                line_break.join(_statistics(comparison, run, region, score))
                 for score in comparison.scores
             ),
         )
@@ -78,41 +80,21 @@ def run_rows(comparison: Comparison, line_break: str = "\n") -> list[Row]:
     ]
 
 
-def notes(comparison: Comparison) -> Iterator[str]:
-    """Notes for the reader of the tables."""
-    patients = counted(len(comparison.patients), "patient")
-    cases = counted(len(comparison.cases), "case")
-    yield f"{patients} ({cases}), the same for every run."
-    if len(comparison.patients) < _FEW_PATIENTS and comparison.pairs:
-        yield f"{patients}: p cannot fall below {smallest_p(len(comparison.patients)):g}."
-    for reason, names in _by_reason(comparison.left_out).items():
-        yield f"Left out: {', '.join(names)} ({reason})."
-    if others := comparison.other_references:
-        more = f" and {len(others) - 1} more" if others[1:] else ""
-        yield (
-            f"The runs were scored against different references of {others[0]}{more}, as their "
-            "numbers of voxels differ: the scores are not comparable."
+def ranking_columns(ranking: Ranking) -> Row:
+    """Column headings of `ranking_rows`."""
+    behind = [f"p before {run}" for run in [*ranking.final][1:]]
+    return ("place", "run", "final rank", *behind)
+
+
+def ranking_rows(ranking: Ranking) -> list[Row]:
+    """Final rank of each run, and the p-value of being before each run below it."""
+    return [
+        (
+            *(str(ranking.place(run)), run, f"{rank:.3f}"),
+            *(_p_or_nothing(ranking.p(run, other)) for other in [*ranking.final][1:]),
         )
-    for run in comparison.runs:
-        if not run.ended:
-            yield f"The training of {run.name} has not ended; its scores are preliminary."
-        yield from (f"{run.name}: {doubt}." for doubt in run.doubts)
-        if extra := [region for region in run.regions if region not in comparison.regions]:
-            yield f"Not compared: {' '.join(extra)} of {run.name}, missing in another run."
-        compared = {score.name for score in comparison.scores}
-        if further := [name for name in run.scores if name not in compared]:
-            yield f"Not compared: {' '.join(further)} of {run.name}, missing in another run."
-    for patient, channels in comparison.missing_channels.items():
-        yield f"Without {', '.join(channels)}: {patient}; another channel stands in."
-    if not comparison.same_loss:
-        yield "The runs were trained with different losses, whose values are not comparable."
-
-
-def _by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
-    names: dict[str, list[str]] = {}
-    for name, reason in left_out.items():
-        names.setdefault(reason, []).append(name)
-    return names
+        for run, rank in ranking.final.items()
+    ]
 
 
 def report_lines(comparison: Comparison) -> Iterator[str]:
@@ -128,6 +110,7 @@ def report_lines(comparison: Comparison) -> Iterator[str]:
     yield ""
     yield from (f"- {meaning}" for meaning in _meanings(comparison))
     yield from _pair_section(comparison)
+    yield from _ranking_section(comparison.ranking)
     yield from _slice_section(comparison)
     yield from _patient_section(comparison)
     yield from ("", f"*{DISCLAIMER}*")
@@ -162,6 +145,14 @@ def _pair_section(comparison: Comparison) -> Iterator[str]:
     columns = ("region", "runs", "patients", "difference of Dice", "p", "p (Holm)")
     yield from _section("Pairs", columns, rows)
     yield from ("", f"The difference is the mean over patients. p: {PAIRED_TEST}.")
+
+
+def _ranking_section(ranking: Ranking | None) -> Iterator[str]:
+    if ranking is None:
+        return
+    title = f"Ranking by {ranking.by}"
+    yield from _section(title, ranking_columns(ranking), ranking_rows(ranking))
+    yield from ("", f"As in BraTS: {RANKING}.", "", f"p: {RANK_TEST}.")
 
 
 def _slice_section(comparison: Comparison) -> Iterator[str]:
@@ -215,10 +206,14 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _with_interval(found: Statistics, score: Score, line_break: str) -> str:
-    mean, median, low, high = map(score.text, (found.mean, found.median, found.low, found.high))
-    interval = "" if found.low is None else f"{line_break}[{low}, {high}]"
-    return f"{mean}{interval}{line_break}median {median}"
+def _statistics(comparison: Comparison, run: ScoredRun, region: str, score: Score) -> Iterator[str]:
+    found = comparison.statistics(run, region, score.name)
+    yield score.text(found.mean)
+    if found.low is not None:
+        yield f"[{score.text(found.low)}, {score.text(found.high)}]"
+    yield f"median {score.text(found.median)}"
+    if comparison.unscored and score.worst is not None:
+        yield f"missing as worst {score.text(comparison.mean_of_all(run, region, score))}"
 
 
 def _cost_cells(cost: Cost | None, line_break: str) -> Row:
@@ -230,15 +225,6 @@ def _cost_cells(cost: Cost | None, line_break: str) -> Row:
         _digits(cost.multiply_adds / 1e9),
         f"{_digits(cost.milliseconds)}{line_break}[{low}, {high}]",
     )
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, in singular or plural.
-
-    >>> counted(1, "patient"), counted(5, "patient")
-    ('1 patient', '5 patients')
-    """
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def signed(value: float) -> str:
@@ -259,6 +245,10 @@ def _digits(value: float) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _p_or_nothing(value: float | None) -> str:
+    return "" if value is None else _p(value)
 
 
 def _p(value: float) -> str:

@@ -13,10 +13,14 @@ from volseg.files.writing import DATA_LIST_FILE, MODEL_FILE
 from volseg.metrics.doubts import doubts
 from volseg.metrics.reading import read_summary, scores_of
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.metrics.scores import COUNTED_SCORES
+from volseg.metrics.scores import COUNTED_SCORES, get_score
 from volseg.metrics.table import ScoreRow, ScoreTable
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import is_finished
+
+#: Scores that rate a prediction and that runs are compared by; validation in training has no HD95.
+HD95 = get_score("hd95_mm")
+OWN_SCORES = (*COUNTED_SCORES, HD95)
 
 # `{region: {score: value}}` of one case.
 RegionScores = Mapping[str, Mapping[str, float]]
@@ -42,7 +46,8 @@ class ScoredRun:
         ended: False if the training was stopped or is still running, as far as known.
         doubts: Notes on scores that mislead, such as of a region that is in no prediction.
         reference_voxels: Voxels of the reference by case id and region, as far as known.
-        scores: Names of the `COUNTED_SCORES` of the run, in that order.
+        scores: Names of the `OWN_SCORES` that all scored cases have, in that order.
+        folds: Names of the runs that are pooled; empty for a single run.
     """
 
     name: str
@@ -59,6 +64,7 @@ class ScoredRun:
     doubts: tuple[str, ...] = ()
     reference_voxels: Mapping[tuple[str, str], int] = field(default_factory=dict)
     scores: tuple[str, ...] = tuple(score.name for score in COUNTED_SCORES)
+    folds: tuple[str, ...] = ()
 
     @property
     def model(self) -> Path | None:
@@ -77,8 +83,13 @@ def read_run(folder: Path, name: str) -> ScoredRun:
     Raises:
         DataListError: If the folder has no `scores.json`, or volseg did not write it.
     """
+    return parse(read_scores(folder), folder, name)
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """Content of the `scores.json` of a run; errors as in `read_run`."""
     try:
-        summary = read_summary(folder / SUMMARY_FILE)
+        return read_summary(folder / SUMMARY_FILE)
     except DataListError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
@@ -90,11 +101,11 @@ def read_run(folder: Path, name: str) -> ScoredRun:
             ),
             path=folder,
         ) from None
-    return _parsed(summary, folder, name)
 
 
-def _parsed(summary: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
-    scores = scores_of(summary)
+def parse(summary: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
+    """Run with the content of its `scores.json`; arguments as in `read_run`."""
+    scores = _compared(summary)
     scored: dict[str, RegionScores] = {}
     unscored: dict[str, str] = {}
     regions: dict[str, None] = {}
@@ -119,8 +130,8 @@ def _parsed(summary: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
         losses={c: float(x) for c, x in (summary.get("losses") or {}).items() if x is not None},
         slices=dict(summary.get("slices") or {}),
         missing_channels=dict(summary.get("missing_channels") or {}),
-        patients=_patients(folder),
-        ended=is_finished(folder) or not find_checkpoints(folder),
+        patients=listed_patients(folder),
+        ended=has_ended(folder),
         doubts=_doubts(summary),
         reference_voxels={
             (case_id, region): voxels
@@ -130,6 +141,27 @@ def _parsed(summary: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
         },
         scores=scores,
     )
+
+
+def _compared(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the `COUNTED_SCORES` of all cases, and HD95 if each scored case has it."""
+    cases = summary["cases"].values()
+    regions = [values for case in cases for values in case["regions"].values()]
+    scored = [
+        values
+        for case in cases
+        if case["status"] == "scored"
+        for values in case["regions"].values()
+    ]
+    counted = [name for name in scores_of(summary) if all(name in values for values in regions)]
+    distances = [values.get(HD95.name) for values in scored]
+    is_known = bool(scored) and all(isinstance(value, float | int) for value in distances)
+    return (*counted, *((HD95.name,) if is_known else ()))
+
+
+def has_ended(folder: Path) -> bool:
+    """Whether a run has ended, as far as its folder shows; scores of `evaluate` have."""
+    return is_finished(folder) or not find_checkpoints(folder)
 
 
 def _doubts(summary: Mapping[str, Any]) -> tuple[str, ...]:
@@ -144,7 +176,7 @@ def _doubts(summary: Mapping[str, Any]) -> tuple[str, ...]:
     return doubts(ScoreTable.of(rows))
 
 
-def _patients(folder: Path) -> dict[str, str]:
+def listed_patients(folder: Path) -> dict[str, str]:
     """Patient of each case in the data list of the run; empty without data list."""
     file = folder / DATA_LIST_FILE
     if not file.is_file():

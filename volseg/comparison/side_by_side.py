@@ -10,10 +10,16 @@ import numpy as np
 
 from volseg.cases.identity import patient_of
 from volseg.comparison.cost import Cost
-from volseg.comparison.scored_run import ScoredRun, SliceMeans
+from volseg.comparison.ranking import Ranking, rank_runs
+from volseg.comparison.scored_run import OWN_SCORES, ScoredRun, SliceMeans
 from volseg.comparison.statistics import Pair, Statistics, compare_pairs, describe
 from volseg.errors import DataListError
-from volseg.metrics.scores import COUNTED_SCORES, Score
+from volseg.metrics.scores import Score
+
+#: Scores that BraTS ranks by, as far as the runs have them.
+_RANKED = ("dice", "hd95_mm")
+# Scores that pairs of runs are tested on.
+_TESTED = ("dice",)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class Comparison:
         regions: Names of the regions that all runs have.
         cases: Patient by case id, of the cases that all runs have scored.
         left_out: Why each other case is left out, by case id.
+        unscored: Of the left out cases, those that all runs have and that are missing or failed in
+            some, with their patient. They count as the worst value where it is said so.
         costs: Cost by name of the run, of runs with a model file.
         machine: Device that the costs were measured on; empty without costs.
         same_loss: Whether all models were trained with the same loss, as far as known.
@@ -35,6 +43,7 @@ class Comparison:
     regions: tuple[str, ...]
     cases: Mapping[str, str]
     left_out: Mapping[str, str]
+    unscored: Mapping[str, str] = field(default_factory=dict)
     costs: Mapping[str, Cost] = field(default_factory=dict)
     machine: str = ""
     same_loss: bool = True
@@ -42,9 +51,9 @@ class Comparison:
 
     @cached_property
     def scores(self) -> tuple[Score, ...]:
-        """Scores that all runs have, in the order of `COUNTED_SCORES`."""
+        """Scores that all runs have, in the order of `OWN_SCORES`."""
         return tuple(
-            score for score in COUNTED_SCORES if all(score.name in run.scores for run in self.runs)
+            score for score in OWN_SCORES if all(score.name in run.scores for run in self.runs)
         )
 
     @property
@@ -62,15 +71,28 @@ class Comparison:
                     found.setdefault(self.cases[case], set()).update(channels)
         return {patient: tuple(sorted(found[patient])) for patient in sorted(found)}
 
-    def by_patient(self, run: ScoredRun, region: str, score: str) -> dict[str, float]:
-        """Score by patient: the mean over the cases of the patient."""
-        values: dict[str, list[float]] = {patient: [] for patient in self.patients}
-        for case, patient in self.cases.items():
-            values[patient].append(run.cases[case][region][score])
+    def by_patient(
+        self, run: ScoredRun, region: str, score: str, *, missing_as_worst: bool = False
+    ) -> dict[str, float]:
+        """Score by patient: the mean over the cases of the patient.
+
+        Args:
+            run: A run of the comparison.
+            region: Name of a region.
+            score: Name of one of the `scores`.
+            missing_as_worst: Whether the unscored cases count too, as the worst value.
+        """
+        worst = next(one.worst for one in self.scores if one.name == score)
+        unscored = self.unscored if missing_as_worst and worst is not None else {}
+        values: dict[str, list[float]] = {}
+        for case, patient in sorted({**self.cases, **unscored}.items(), key=lambda one: one[1]):
+            of_case = run.cases[case][region][score] if case in run.cases else worst
+            if of_case is not None:
+                values.setdefault(patient, []).append(of_case)
         return {patient: float(np.mean(of_patient)) for patient, of_patient in values.items()}
 
     def statistics(self, run: ScoredRun, region: str, score: str) -> Statistics:
-        """Statistics of a score over all patients."""
+        """Statistics of a score over the patients of the scored cases."""
         return self._statistics[run.name, region, score]
 
     @cached_property
@@ -83,6 +105,13 @@ class Comparison:
             for region in self.regions
             for score in self.scores
         }
+
+    def mean_of_all(self, run: ScoredRun, region: str, score: Score) -> float | None:
+        """Mean over patients with the worst value for unscored cases; None without worst value."""
+        if score.worst is None:
+            return None
+        values = self.by_patient(run, region, score.name, missing_as_worst=True)
+        return float(np.mean([*values.values()]))
 
     @property
     def other_references(self) -> tuple[str, ...]:
@@ -106,13 +135,42 @@ class Comparison:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Statistical test of each pair of runs in each region."""
-        return compare_pairs(
-            {
-                region: {run.name: self.by_patient(run, region, "dice") for run in self.runs}
-                for region in self.regions
-            }
+        """Test of each pair of runs in each region; unscored cases count as the worst value."""
+        return tuple(
+            pair
+            for score in _TESTED
+            for pair in compare_pairs(
+                {
+                    region: {
+                        run.name: self.by_patient(run, region, score, missing_as_worst=True)
+                        for run in self.runs
+                    }
+                    for region in self.regions
+                },
+                score,
+            )
         )
+
+    @cached_property
+    def ranking(self) -> Ranking | None:
+        """Ranking of the runs over scored and unscored cases; None for a single run."""
+        if len(self.runs) < 2:
+            return None
+        scores = [score for score in self.scores if score.name in _RANKED]
+        patients = {**self.cases, **self.unscored}
+        values = [
+            [
+                [[_value(run, case, region, score.name) for run in self.runs] for score in scores]
+                for region in self.regions
+            ]
+            for case in patients
+        ]
+        return rank_runs(values, scores, [run.name for run in self.runs], patients)
+
+
+def _value(run: ScoredRun, case: str, region: str, score: str) -> float:
+    """A score of a case; NaN if the case is missing or failed."""
+    return run.cases[case][region][score] if case in run.cases else float("nan")
 
 
 def line_up(runs: Sequence[ScoredRun]) -> Comparison:
@@ -139,11 +197,24 @@ def line_up(runs: Sequence[ScoredRun]) -> Comparison:
             remedy="validate all runs on the same cases: the same data.data_list and data.fold",
         )
     known = {case: patient for run in runs for case, patient in run.patients.items()}
+    patients = {name: known.get(name) or patient_of(name) for name in reasons}
     return Comparison(
         runs=tuple(runs),
         regions=tuple(regions),
-        cases={name: known.get(name) or patient_of(name) for name in common},
+        cases={name: patients[name] for name in common},
         left_out={name: reason for name, reason in reasons.items() if reason},
+        unscored={
+            name: patients[name]
+            for name, reason in reasons.items()
+            if reason and all(_has(run, name, regions) for run in runs)
+        },
+    )
+
+
+def _has(run: ScoredRun, case: str, regions: Sequence[str]) -> bool:
+    """Whether a case is of the run: missing, failed or with a score of each region."""
+    return case in run.unscored or (
+        case in run.cases and all(region in run.cases[case] for region in regions)
     )
 
 

@@ -1,4 +1,4 @@
-"""Sources of a comparison: run folders, and configs to train first."""
+"""Sources of a comparison: run folders, folds to pool, and configs to train first."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from volseg.comparison.pooling import Folds, folds_within
 from volseg.config import ExperimentConfig, load_config
 from volseg.errors import ConfigError
 from volseg.files.writing import CONFIG_FILE, MODEL_FILE
@@ -31,19 +32,46 @@ class Source:
         folder: Folder of the scores, which for a config are still to come.
         given: Path as the user gave it.
         config: Config to train into `folder`; None for a run or scores of `evaluate`.
+        folds: Folders of the folds to pool, of which `folder` is the first; empty for one run.
     """
 
     name: str
     folder: Path
     given: Path
     config: ExperimentConfig | None = None
+    folds: tuple[Path, ...] = ()
 
 
-def plan_sources(paths: Sequence[Path], output: Path, overrides: Sequence[str]) -> list[Source]:
+def read_words(words: Sequence[str]) -> tuple[list[Path | Folds], list[str]]:
+    """Sources and overrides among words of the command line.
+
+    A word `NAME=RUN,RUN,...` stands for the folds of a cross-validation, unless NAME is the key of
+    an option.
+
+    >>> read_words(["runs/a", "b=runs/b0,runs/b1", "data.fold=1"])[1]
+    ['data.fold=1']
+    """
+    sources: list[Path | Folds] = []
+    overrides = []
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign or Path(word).exists():
+            sources.append(Path(word))
+        elif "." in name or name in ExperimentConfig.model_fields:
+            overrides.append(word)
+        else:
+            sources.append(Folds(name, tuple(Path(run) for run in value.split(","))))
+    return sources, overrides
+
+
+def plan_sources(
+    given: Sequence[Path | Folds], output: Path, overrides: Sequence[str]
+) -> list[Source]:
     """Source of each path, checked.
 
     Args:
-        paths: Run folders, folders that `evaluate` wrote, and configs.
+        given: Run folders, folders that `evaluate` wrote, folders of the runs of folds, folds to
+            pool, and configs.
         output: Folder of the comparison; configs are trained into `output/runs`.
         overrides: Words `key=value` for each config.
 
@@ -51,9 +79,10 @@ def plan_sources(paths: Sequence[Path], output: Path, overrides: Sequence[str]) 
         ConfigError: If there are fewer than two paths, a path is neither run nor config, two paths
             have the same folder, a config is not valid, or overrides are given without a config.
     """
-    if len(paths) < 2:
+    paths = [source for source in given if isinstance(source, Path)]
+    if len(given) < 2:
         raise ConfigError(
-            f"found {len(paths)} run or config to compare, expected two or more",
+            f"found {len(given)} run or config to compare, expected two or more",
             remedy="give run folders or configs (.yaml)",
         )
     if overrides and not any(_is_config(path) for path in paths):
@@ -62,12 +91,14 @@ def plan_sources(paths: Sequence[Path], output: Path, overrides: Sequence[str]) 
             remedy="leave it out",
         )
     cache = _shared_cache(paths, output)
-    planned = [
-        _with_cache(_of_config(path, output, overrides), cache)
-        if _is_config(path)
-        else _of_folder(path)
-        for path in paths
-    ]
+    planned = []
+    for source in given:
+        if isinstance(source, Folds):
+            planned.append(_of_folds(source))
+        elif _is_config(source):
+            planned.append(_with_cache(_of_config(source, output, overrides), cache))
+        else:
+            planned.append(_of_folder(source))
     _check_distinct(planned)
     names = Counter(source.name for source in planned)
     # Folders with the same name are distinguished by their path.
@@ -104,12 +135,14 @@ def _with_cache(source: Source, cache: Path | None) -> Source:
 
 def _check_distinct(planned: Sequence[Source]) -> None:
     """Raise ConfigError if two sources have the same folder."""
-    first: dict[Path, Source] = {}
+    first: dict[tuple[Path, ...], Source] = {}
     for source in planned:
-        other = first.setdefault(source.folder.resolve(), source)
+        folders = source.folds or (source.folder,)
+        other = first.setdefault(tuple(sorted(path.resolve() for path in folders)), source)
         if other is source:
             continue
-        if source.given.resolve() == other.given.resolve():
+        same_path = source.given.resolve() == other.given.resolve()
+        if same_path or not (source.config or other.config):
             raise ConfigError(
                 f"{source.given} is given twice", remedy="give each run once", path=source.given
             )
@@ -129,7 +162,23 @@ def _is_config(path: Path) -> bool:
     return path.suffix.lower() in (".yaml", ".yml")
 
 
+def _of_folds(folds: Folds) -> Source:
+    if not folds.name or len(folds.runs) < 2:
+        raise ConfigError(
+            f"{folds} does not name folds to pool", remedy="write NAME=RUN,RUN,... with two or more"
+        )
+    for path in folds.runs:
+        _check_folder(path)
+    return Source(folds.name, folds.runs[0], Path(str(folds)), folds=folds.runs)
+
+
 def _of_folder(path: Path) -> Source:
+    _check_folder(path)
+    folds = folds_within(path)
+    return Source(path.resolve().name, folds[0] if folds else path, path, folds=folds)
+
+
+def _check_folder(path: Path) -> None:
     if not path.exists():
         raise ConfigError(
             f"{path} does not exist", remedy="give run folders or configs (.yaml)", path=path
@@ -141,7 +190,6 @@ def _of_folder(path: Path) -> Source:
             remedy="give the folder that it is in" if is_inside else "give run folders or configs",
             path=path,
         )
-    return Source(path.resolve().name, path, path)
 
 
 def _of_config(path: Path, output: Path, overrides: Sequence[str]) -> Source:

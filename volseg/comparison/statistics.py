@@ -15,8 +15,9 @@ from volseg.metrics.statistics import mean_interval
 
 #: Definition of the test, for the files that hold it.
 PAIRED_TEST = (
-    "two-sided Wilcoxon signed-rank test of the differences of Dice by patient, without zero "
-    "differences, p = 1 if all are zero; Holm's correction over all pairs of all regions"
+    "two-sided Wilcoxon signed-rank test of the differences of a score by patient, without zero "
+    "differences, p = 1 if all are zero; Holm's correction over all pairs of all regions, for each "
+    "score on its own"
 )
 
 # Differences up to which all 2^n signs are tried, so that ties need no approximation.
@@ -37,17 +38,18 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Pair:
-    """Test of two runs on the Dice of one region.
+    """Test of two runs on a score of one region.
 
     Attributes:
         region: Name of the region.
         first: Name of the first run.
         second: Name of the second run.
         n: Number of patients that both runs have.
-        mean_difference: Mean over patients of Dice of `first` minus Dice of `second`.
+        mean_difference: Mean over patients of the score of `first` minus that of `second`.
         median_difference: Median of these differences.
         p: Two-sided p-value.
-        p_holm: p-value after Holm's correction over all pairs.
+        p_holm: p-value after Holm's correction over all pairs of the score.
+        score: Name of the score.
     """
 
     region: str
@@ -58,6 +60,7 @@ class Pair:
     median_difference: float
     p: float
     p_holm: float
+    score: str = "dice"
 
 
 def describe(values: Sequence[float]) -> Statistics:
@@ -123,23 +126,28 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def compare_pairs(dice: Mapping[str, Mapping[str, Mapping[str, float]]]) -> tuple[Pair, ...]:
+def compare_pairs(
+    values: Mapping[str, Mapping[str, Mapping[str, float]]], score: str = "dice"
+) -> tuple[Pair, ...]:
     """Test each pair of runs in each region, over the patients that both runs have.
 
     Args:
-        dice: `{region: {run: {patient: Dice}}}`.
+        values: `{region: {run: {patient: score}}}`.
+        score: Name of the score.
 
     Returns:
         Pairs in the order of regions and runs, without pairs that share no patient.
     """
     pairs = [
         _pair(region, names, [runs[name] for name in names])
-        for region, runs in dice.items()
+        for region, runs in values.items()
         for names in itertools.combinations(runs, 2)
         if runs[names[0]].keys() & runs[names[1]].keys()
     ]
     adjusted = holm([pair.p for pair in pairs])
-    return tuple(replace(pair, p_holm=p) for pair, p in zip(pairs, adjusted, strict=True))
+    return tuple(
+        replace(pair, p_holm=p, score=score) for pair, p in zip(pairs, adjusted, strict=True)
+    )
 
 
 def _pair(region: str, names: tuple[str, str], scores: Sequence[Mapping[str, float]]) -> Pair:

@@ -1,4 +1,4 @@
-"""CSV files of a comparison: statistics as a tidy table, pairs, and Dice of each patient."""
+"""CSV files of a comparison: statistics as a tidy table, pairs, Dice of each patient, ranking."""
 
 from __future__ import annotations
 
@@ -9,28 +9,66 @@ from pathlib import Path
 
 from volseg.comparison.scored_run import ScoredRun
 from volseg.comparison.side_by_side import Comparison
-from volseg.comparison.statistics import smallest_p
-from volseg.files.writing import atomic_write
+from volseg.comparison.statistics import Pair, smallest_p
+from volseg.files.writing import atomic_write, remove
 
 #: Files that `write_tables` writes.
 TABLES = ("comparison.csv", "pairs.csv", "patients.csv")
+#: Further files of two or more runs.
+RANKING_TABLES = ("ranking.csv", "ranking_pairs.csv", "case_ranks.csv")
 
-_STATISTICS = "run,network,region,score,over,n,mean,median,low,high"
-_PAIRS = "region,first,second,n_patients,mean_difference,median_difference,p,p_holm,smallest_p"
+_STATISTICS = "run,network,region,score,over,n,mean,median,low,high,mean_missing_as_worst"
+_PAIRS = (
+    "region,first,second,n_patients,mean_difference,median_difference,p,p_holm,smallest_p,score"
+)
 _PATIENTS = "region,patient_id,run,dice,missing_channels"
+_RANKING = "place,run,final_rank,n_cases,n_unscored"
+_RANKING_PAIRS = "ahead,behind,n_patients,difference,p"
+_CASE_RANKS = "case_id,patient_id,run,rank,status"
 
 
 def write_tables(comparison: Comparison, folder: Path) -> None:
-    """Write the `TABLES` into `folder`, which exists.
+    """Write the `TABLES` into `folder`, which exists, and the `RANKING_TABLES` of several runs.
 
     Raises:
         OutputError: If a file cannot be written.
     """
     statistics, of_pairs, of_patients = (folder / name for name in TABLES)
     _write(statistics, _STATISTICS, _tidy_rows(comparison))
-    pairs = ((*astuple(pair), smallest_p(pair.n)) for pair in comparison.pairs)
-    _write(of_pairs, _PAIRS, pairs)
+    _write(of_pairs, _PAIRS, map(_pair_row, comparison.pairs))
     _write(of_patients, _PATIENTS, _patient_rows(comparison))
+    _write_ranking(comparison, folder)
+
+
+def _pair_row(pair: Pair) -> tuple[object, ...]:
+    *numbers, score = astuple(pair)
+    return (*numbers, smallest_p(pair.n), score)
+
+
+def _write_ranking(comparison: Comparison, folder: Path) -> None:
+    paths = [folder / name for name in RANKING_TABLES]
+    if comparison.ranking is None:
+        for path in paths:
+            remove(path)
+        return
+    heads = (_RANKING, _RANKING_PAIRS, _CASE_RANKS)
+    ranking, unscored = comparison.ranking, {r.name: r.unscored for r in comparison.runs}
+    patients = {**comparison.cases, **comparison.unscored}
+    final = (
+        (ranking.place(run), run, rank, len(patients), len(patients.keys() & unscored[run].keys()))
+        for run, rank in ranking.final.items()
+    )
+    of_pairs = (
+        (pair.ahead, pair.behind, ranking.n_patients, pair.difference, pair.p)
+        for pair in ranking.pairs
+    )
+    of_cases = (
+        (case, patient, run, ranks[case], unscored[run].get(case, "scored"))
+        for case, patient in patients.items()
+        for run, ranks in ranking.cases.items()
+    )
+    for path, head, rows in zip(paths, heads, (final, of_pairs, of_cases), strict=True):
+        _write(path, head, rows)
 
 
 def _tidy_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
@@ -39,12 +77,12 @@ def _tidy_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
         for region in comparison.regions:
             for score in comparison.scores:
                 found = comparison.statistics(run, region, score.name)
-                rounded = (score.rounded(value) for value in astuple(found)[1:])
-                yield (*who, region, score.name, "patients", found.n, *rounded)
+                values = (*astuple(found)[1:], comparison.mean_of_all(run, region, score))
+                yield (*who, region, score.name, "patients", found.n, *map(score.rounded, values))
             for kind, means in comparison.slices(run).get(region, {}).items():
                 for score in comparison.scores:
                     mean = score.rounded(means.get(score.name))
-                    yield (*who, region, score.name, kind, means["n"], mean, None, None, None)
+                    yield (*who, region, score.name, kind, means["n"], mean, *[None] * 4)
         yield from ((*who, *row) for row in _other_rows(comparison, run))
 
 
@@ -52,13 +90,14 @@ def _other_rows(comparison: Comparison, run: ScoredRun) -> Iterator[tuple[object
     """Rows of loss and cost, without region; low and high of the time are the quartiles."""
     loss = comparison.loss(run)
     if loss is not None:
-        yield ("", "loss", "cases", len(comparison.cases), loss, None, None, None)
+        yield ("", "loss", "cases", len(comparison.cases), loss, *[None] * 4)
     cost = comparison.costs.get(run.name)
     if cost:
         over = f"{cost.unit} {cost.size}"
-        yield ("", "parameters", "network", 1, cost.parameters, None, None, None)
-        yield ("", "multiply_adds", over, 1, cost.multiply_adds, None, None, None)
-        yield ("", "milliseconds", over, cost.rounds, None, cost.milliseconds, *cost.quartiles)
+        yield ("", "parameters", "network", 1, cost.parameters, *[None] * 4)
+        yield ("", "multiply_adds", over, 1, cost.multiply_adds, *[None] * 4)
+        time = (None, cost.milliseconds, *cost.quartiles, None)
+        yield ("", "milliseconds", over, cost.rounds, *time)
 
 
 def _patient_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:

@@ -38,6 +38,9 @@ _TEXTS = {
     "comparison.csv": (b"run,network,region,score,over,n,", b""),
     "pairs.csv": (b"region,first,second,n_patients,", b""),
     "patients.csv": (b"region,patient_id,run,dice,", b""),
+    "ranking.csv": (b"place,run,final_rank,", b""),
+    "ranking_pairs.csv": (b"ahead,behind,n_patients,", b""),
+    "case_ranks.csv": (b"case_id,patient_id,run,rank,", b""),
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
 }

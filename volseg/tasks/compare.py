@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +11,16 @@ from pathlib import Path
 from volseg.cases.data_list import read_data_list
 from volseg.comparison.cost import machine_in_words, measure_costs
 from volseg.comparison.figure import comparison_figure
+from volseg.comparison.pooling import Folds, read_folds
 from volseg.comparison.report import PICTURE, write_report
 from volseg.comparison.scored_run import ScoredRun, read_run
 from volseg.comparison.side_by_side import Comparison, line_up
 from volseg.comparison.sources import Source, plan_sources
-from volseg.comparison.tables import TABLES, write_tables
+from volseg.comparison.tables import RANKING_TABLES, TABLES, write_tables
 from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError, VolsegError
 from volseg.figures.figure_files import save_figure
-from volseg.files.paths import PathLike, paths_of
+from volseg.files.paths import PathLike
 from volseg.files.writing import COMPARISON_FILE, check_outputs, make_output
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
@@ -30,6 +32,8 @@ from volseg.training.hardware import check_hardware
 from volseg.training.module import new_module
 
 logger = logging.getLogger(__name__)
+
+_FILES = (*TABLES, *RANKING_TABLES, COMPARISON_FILE, PICTURE)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class CompareResult:
 
 
 def compare(
-    sources: Sequence[PathLike], output: PathLike, overrides: Sequence[str] = ()
+    sources: Sequence[PathLike | Folds], output: PathLike, overrides: Sequence[str] = ()
 ) -> CompareResult:
     """Train the configs, compare them with the given runs, and write tables and a picture.
 
@@ -57,25 +61,30 @@ def compare(
     checked before the first training starts. If a training fails, the next training still starts.
 
     Args:
-        sources: Run folders, folders that `evaluate` wrote, and configs; two or more.
+        sources: Run folders, folders that `evaluate` wrote, folds of a cross-validation to compare
+            as one run, and configs; two or more. A folder of the runs `fold0`, `fold1`, ... of
+            `fit --folds` is such folds, too.
         output: Folder for the results.
         overrides: Words `key=value` for each config.
 
     Raises:
         ConfigError: If there are fewer than two sources, a source is neither run nor config, two
             sources have the same folder, or a config is not valid.
-        DataListError: If a folder has no scores, or the runs share no region or no case.
+        DataListError: If a folder has no scores, the runs share no region or no case, or folds
+            share a patient.
         CheckpointError: If `output` holds a run of another experiment.
         OutputError: If the results cannot be written.
         Stopped: If a signal that `signals.record` records arrived; the next call resumes.
     """
-    sources, output = paths_of(sources), Path(output)
-    check_outputs(output, [*TABLES, COMPARISON_FILE, PICTURE])
-    planned = plan_sources(sources, output, overrides)
-    given = {one.name: read_run(one.folder, one.name) for one in planned if one.config is None}
+    listed = [sources] if isinstance(sources, str | os.PathLike) else sources
+    given_sources = [one if isinstance(one, Folds) else Path(one) for one in listed]
+    output = Path(output)
+    check_outputs(output, _FILES)
+    planned = plan_sources(given_sources, output, overrides)
+    given = {one.name: _read(one) for one in planned if one.config is None}
     # Runs that cannot be compared are refused now, not after a day of training.
     line_up([given[o.name] if o.config is None else _expected(o, o.config) for o in planned])
-    make_output(output, [*TABLES, COMPARISON_FILE, PICTURE])
+    make_output(output, _FILES)
     runs: list[ScoredRun] = []
     failures: list[tuple[str, str]] = []
     for one in planned:
@@ -89,6 +98,12 @@ def compare(
     write_report(comparison, output / COMPARISON_FILE)
     save_figure(comparison_figure(comparison), output / PICTURE)
     return CompareResult(comparison, output, tuple(failures))
+
+
+def _read(source: Source) -> ScoredRun:
+    if source.folds:
+        return read_folds(Folds(source.name, source.folds))
+    return read_run(source.folder, source.name)
 
 
 def _expected(source: Source, config: ExperimentConfig) -> ScoredRun:
