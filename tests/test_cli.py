@@ -44,7 +44,7 @@ HEAVY = (
     "nibabel",
     "scipy",
 )
-COMMANDS = ("demo", "split", "check", "fit", "infer", "evaluate", "compare", "info")
+COMMANDS = ("demo", "split", "check", "fit", "infer", "evaluate", "compare", "report", "info")
 
 CONFIG = """\
 labels: brats2023

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from volseg.tasks.evaluate import evaluate as evaluate
     from volseg.tasks.fit import fit as fit
     from volseg.tasks.infer import infer as infer
+    from volseg.tasks.report import report as report
     from volseg.tasks.split import SplitOptions as SplitOptions
     from volseg.tasks.split import split as split
     from volseg.transforms.map_transforms import LoadCased as LoadCased
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "fit": "volseg.tasks.fit",
     "infer": "volseg.tasks.infer",
+    "report": "volseg.tasks.report",
     "evaluate": "volseg.tasks.evaluate",
     "split": "volseg.tasks.split",
     "check": "volseg.tasks.check",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +55,8 @@ def draw_scored_samples(path: Path, table: ScoreTable, pairs: Iterable[CasePair]
     return path.is_file()
 
 
-def pair_view(pair: CasePair) -> CaseView:
-    """View of a case, read from its files, with one channel.
+def pair_view(pair: CasePair, channels: Sequence[str] = ()) -> CaseView:
+    """View of a case, read from its files, with these channels or else with `shown_channel`.
 
     Raises:
         VolsegError: If a file cannot be read, or the case has no image.
@@ -64,8 +64,8 @@ def pair_view(pair: CasePair) -> CaseView:
     case = pair.case
     if not case.images:
         raise DataListError("the reference has no image", case_id=case.case_id)
-    channel = shown_channel(case.channels)
-    images = case.read_images([channel])
+    channels = list(channels) or [shown_channel(case.channels)]
+    images = case.read_images(channels)
     reference, grid = case.read_reference()
     prediction, _ = case.read_prediction(pair.prediction)
 
@@ -74,7 +74,10 @@ def pair_view(pair: CasePair) -> CaseView:
         return {region: found[region] for region in pair.regions}
 
     return CaseView(
-        {channel: images.grid.to_ras(images.array[0])},
+        {
+            channel: images.grid.to_ras(array)
+            for channel, array in zip(channels, images.array, strict=True)
+        },
         masks(reference, pair.reference_labels),
         masks(prediction, pair.predicted_labels),
         case.case_id,

@@ -1,4 +1,4 @@
-"""Colours of regions."""
+"""Colours of regions, and of the errors of a prediction."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ REGION_COLOURS: Mapping[str, str] = MappingProxyType(
         "GTV": "#E69F00",
         "foreground": "#E69F00",
     }
+)
+#: Parts of a region where prediction and reference agree, or one of them has the voxel alone.
+AGREED, FALSE_POSITIVE, FALSE_NEGATIVE = "in both", "only predicted", "only in the reference"
+#: Colour by part: orange and blue differ for all readers, also in brightness.
+ERROR_COLOURS: Mapping[str, str] = MappingProxyType(
+    {AGREED: "#FFFFFF", FALSE_POSITIVE: "#E69F00", FALSE_NEGATIVE: "#56B4E9"}
 )
 _SPARE_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#0072B2")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.colors import to_rgba
 
 from volseg.figures.case_view import Box, CaseView
 from volseg.labels import Masks
@@ -59,6 +60,19 @@ def draw_outlines(
             linewidths=1.0 if style == "solid" else 1.8,
             linestyles=style,
         )
+
+
+def draw_area(
+    panel: Any, mask: npt.NDArray[np.bool_], index: int, box: Box, look: tuple[str, float]
+) -> None:
+    """Fill the voxels of a mask in one slice, in a colour with an opacity from 0 to 1.
+
+    The slice must have been drawn by `draw_image`, which decides the proportions of the panel.
+    """
+    flat = _flat(mask, index, box)
+    layer = np.zeros((*flat.shape, 4), np.float32)
+    layer[flat] = to_rgba(*look)
+    panel.imshow(layer, aspect=panel.get_aspect())
 
 
 def draw_sides(panel: Any, view: CaseView) -> None:

@@ -50,6 +50,8 @@ _DOCUMENTS = {
     "scores.json": {"cases", "summary"},
     "environment.json": {"versions"},
 }
+# First and last bytes of the pages of `report`, which may have any name.
+_PAGE = (b"<!doctype html>\n<!-- Written by volseg ", b"</html>\n")
 _DIGEST, _CASES = "sha256", ("training", "testing")
 _JOB = "job_id"
 _MODEL = re.compile(rb'.{8}\{"__metadata__":\{"volseg":', re.DOTALL)
@@ -57,7 +59,7 @@ _DRAWN = re.compile(rb"\x89PNG.{,64}tEXtSoftware\x00(volseg|Matplotlib)", re.DOT
 _CHECKPOINT = re.compile(r"step-\d{8,}\.ckpt")
 _SECTIONS = {"labels", "data", "network", "training", "inference"}
 _FILE_ENDINGS = re.compile(
-    r".*\.(json|csv|md|txt|sh|ya?ml|png|jpe?g|tiff?|bmp|svg|pdf|nii|gz|mgz|dcm|safetensors|ckpt|pt)",
+    r".*\.(json|csv|md|html?|txt|sh|ya?ml|png|jpe?g|tiff?|bmp|svg|pdf|nii|gz|mgz|dcm|safetensors|ckpt|pt)",
     re.IGNORECASE,
 )
 
@@ -139,12 +141,21 @@ def _reader_of(path: Path) -> Callable[[Path], bool]:
         ".safetensors": _is_model,
         ".png": _is_picture,
         **dict.fromkeys(MARKED, has_mark),
+        ".html": _is_page,
     }
     return readers.get(path.suffix.lower(), lambda _: False)
 
 
 def _is_text(path: Path) -> bool:
-    begin, end = _TEXTS[path.name]
+    return _lies_between(path, *_TEXTS[path.name])
+
+
+def _is_page(path: Path) -> bool:
+    return _lies_between(path, *_PAGE)
+
+
+def _lies_between(path: Path, begin: bytes, end: bytes) -> bool:
+    """Whether a file has this begin and this end."""
     with open_regular(path) as file:
         return file.read(len(begin)) == begin and (not end or file.read().endswith(end))
 

@@ -1,0 +1,371 @@
+"""`volseg report`: pages that load nothing from elsewhere and show what the files hold."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from nifti_files import save
+from PIL import Image
+from typer.testing import CliRunner
+
+from volseg import cli
+from volseg.errors import DataListError, OutputError
+from volseg.metrics import get_score
+from volseg.reporting.content import CaseEntry, Notes, Picture, Report, Section, Table
+from volseg.reporting.pages import write_report
+from volseg.tasks.evaluate import evaluate
+from volseg.tasks.report import report
+
+CHANNELS = ("t1n", "t1c", "t2w", "t2f")
+SHAPE = (24, 22, 18)
+AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+HOSTILE = "<script>alert(1)</script> \"'&\u202e" + "x" * 300
+
+
+class Page(HTMLParser):
+    """Parts of a page that tests ask for."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.ids, self.links, self.images, self.text = path, Counter(), [], [], ""
+        self.tags, self.attributes = Counter(), []
+        self.rows, self.cell = [], None
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        of = dict(attrs)
+        self.tags[tag] += 1
+        self.attributes += attrs
+        if "id" in of:
+            self.ids[of["id"]] += 1
+        if tag == "a":
+            self.links.append(of["href"])
+        if tag == "img":
+            self.images.append(of)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.cell = ""
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th") and self.cell is not None:
+            self.rows[-1].append(self.cell)
+            self.cell = None
+
+    def handle_data(self, data):
+        self.text += data
+        if self.cell is not None:
+            self.cell += data
+
+
+def write_scan(folder, case_id, label_map):
+    rng = np.random.default_rng(len(case_id))
+    (folder / case_id).mkdir(parents=True)
+    image = np.zeros(SHAPE, np.float32)
+    image[3:-3, 3:-3, 2:-2] = 100
+    for channel in CHANNELS:
+        noisy = image + rng.normal(0, 5, SHAPE).astype(np.float32) * (image > 0)
+        save(folder / case_id / f"{case_id}-{channel}.nii.gz", noisy, AFFINE)
+    save(folder / case_id / f"{case_id}-seg.nii.gz", label_map, AFFINE)
+
+
+def label_map(shift=0):
+    found = np.zeros(SHAPE, np.uint8)
+    found[6 + shift : 14 + shift, 6:14, 5:12] = 2
+    found[7 + shift : 12 + shift, 7:12, 6:10] = 1
+    found[8 + shift : 11 + shift, 8:11, 7:9] = 3
+    return found
+
+
+def write_predictions(folder, scans, shifts):
+    """Predictions shifted by some voxels, with the manifest that `infer` leaves."""
+    records = {}
+    folder.mkdir()
+    for case_id, shift in shifts.items():
+        save(folder / f"{case_id}.nii.gz", label_map(shift), AFFINE)
+        files = {c: str(scans / case_id / f"{case_id}-{c}.nii.gz") for c in CHANNELS}
+        records[case_id] = {
+            "inputs": files,
+            "output": f"{case_id}.nii.gz",
+            "models": ["0" * 64],
+            "volumes_ml": {"WT": 0.448, "TC": 0.1, "ET": 0.0},
+            "notes": ["orientation assumed"] if shift == 2 else [],
+        }
+    content = {
+        "volseg": "0.1.0",
+        "models": [{"path": "runs/a/model.safetensors", "sha256": "0" * 64}],
+        "labels": "brats2023",
+        "doubts": ["trained on two cases"],
+        "failures": {"BraTS-GLI-00009-000": "t1c is empty"},
+        "cases": records,
+    }
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+SHIFTS = {f"BraTS-GLI-0000{n}-000": n for n in range(3)}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Scans, predictions of all but the last scan, and scores."""
+    root = tmp_path_factory.mktemp("report")
+    scans, predictions, scores = (root / name for name in ("scans", "predictions", "scores"))
+    for case_id in (*SHIFTS, "BraTS-GLI-00003-000"):
+        write_scan(scans, case_id, label_map())
+    write_predictions(predictions, scans, SHIFTS)
+    evaluate(predictions, scans, scores)
+    return root
+
+
+@pytest.fixture(scope="module")
+def scored(folders):
+    """Page of the scores."""
+    return Page(report(folders / "scores", folders / "pages" / "scores.html").pages[0])
+
+
+@pytest.fixture(scope="module")
+def unscored(folders):
+    """Page of the results without references."""
+    return Page(report(folders / "predictions", folders / "pages" / "results.html").pages[0])
+
+
+def test_a_page_is_alone(scored, unscored):
+    for page in (scored, unscored):
+        assert not {"script", "link", "iframe", "object", "video"} & (set(page.tags) - {"link"})
+        urls = [value for name, value in page.attributes if name in ("src", "href", "srcset")]
+        assert all(url.startswith(("data:", "#")) for url in urls)
+        assert not re.search(r"url\(|@import|https?:", page.path.read_text(encoding="utf-8"))
+        (policy,) = (v for n, v in page.attributes if n == "content" and "default-src" in v)
+        assert policy.startswith("default-src 'none'")
+
+
+def test_every_link_leads_somewhere_and_every_picture_is_one(scored, unscored):
+    for page in (scored, unscored):
+        assert all(page.ids[link.removeprefix("#")] == 1 for link in page.links)
+        assert set(page.ids.values()) == {1}
+        assert page.images
+        for image in page.images:
+            kind, _, data = image["src"].partition("base64,")
+            assert kind == "data:image/webp;"
+            with Image.open(io.BytesIO(base64.b64decode(data))) as opened:
+                assert opened.size == (int(image["width"]), int(image["height"]))
+            assert len(image["alt"]) > 20
+
+
+def test_numbers_are_those_of_the_scores(folders, scored):
+    content = json.loads((folders / "scores" / "scores.json").read_text())
+
+    text = get_score("dice").text
+    for region, of in content["summary"].items():
+        (row,) = (r for r in scored.rows if r[:2] == [region, "mean"])
+        assert row[2].split(" [")[0] == text(of["dice"]["mean"])
+    for case_id, case in content["cases"].items():
+        if case["status"] == "scored":
+            row = next(r for r in scored.rows if r[0] == case_id)
+            assert row[1:4] == [text(case["regions"][r]["dice"]) for r in ("WT", "TC", "ET")]
+
+
+def test_the_worst_case_is_first_and_the_missing_case_is_named(scored):
+    anchors = re.findall(r"<h3>(.*?)</h3>", scored.path.read_text(encoding="utf-8"))
+
+    assert anchors == sorted(SHIFTS, key=SHIFTS.get, reverse=True)
+    assert ["BraTS-GLI-00003-000", "no prediction"] in scored.rows
+    assert "3 scored, 1 missing, 0 failed" in scored.text
+
+
+def test_the_head_says_what_was_scored_and_that_it_is_research(folders, scored):
+    for words in (
+        "For research only, not for clinical use.",
+        str(folders / "predictions"),
+        "runs/a/model.safetensors (SHA-256 000000000000...)",
+        "trained on two cases",
+        "volseg 0.1.0",
+    ):
+        assert words in scored.text
+
+
+def test_results_without_references_show_volumes_notes_and_failures(unscored):
+    assert ["BraTS-GLI-00002-000", "0.448", "0.100", "0.000"] in unscored.rows
+    assert ["BraTS-GLI-00002-000", "orientation assumed"] in unscored.rows
+    assert ["BraTS-GLI-00009-000", "t1c is empty"] in unscored.rows
+    assert "3 segmented, 1 failed" in unscored.text
+    assert "Errors by region" not in unscored.text
+
+
+def test_without_files_the_numbers_remain_and_the_reason_is_given(folders, tmp_path):
+    shutil.copytree(folders / "scores", tmp_path / "scores")
+    content = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    content["predictions"] = str(tmp_path / "gone")
+    (tmp_path / "scores" / "scores.json").write_text(json.dumps(content))
+
+    result = report(tmp_path / "scores")
+
+    page = Page(result.pages[0])
+    assert "no case is drawn" in page.text
+    assert f"{tmp_path / 'gone'} is not a folder" in page.text
+    assert not page.images
+    assert any(row[0] == "BraTS-GLI-00000-000" for row in page.rows)
+    assert result.failures == {}
+
+
+def test_a_broken_case_is_named_and_the_others_are_drawn(folders, tmp_path):
+    scans = tmp_path / "predictions"
+    shutil.copytree(folders / "predictions", scans)
+    (scans / "BraTS-GLI-00001-000.nii.gz").write_bytes(b"no image")
+
+    done = CliRunner().invoke(cli.app, ["report", str(scans), "-o", str(tmp_path / "a.html")])
+
+    page = Page(tmp_path / "a.html")
+    assert done.exit_code == 3
+    assert "BraTS-GLI-00001-000" in done.output
+    assert "not drawn" in page.text
+    assert len(page.images) == 4
+
+
+def test_the_number_of_cases_with_pictures_is_an_option(folders, tmp_path):
+    page = Page(report(folders / "scores", tmp_path / "a.html", cases=1).pages[0])
+    none = Page(report(folders / "scores", tmp_path / "b.html", cases=0).pages[0])
+
+    assert "1 of 3 cases" in page.text
+    assert [link for link in page.links if "case-" in link] == ["#case-1"]
+    assert "pictures" not in none.ids
+
+
+def entry(case_id, pictures=()):
+    return CaseEntry(case_id, "Dice", [Notes([f"note of {case_id}"])], lambda: pictures)
+
+
+def written(path, cases, **parts):
+    table = Table("Table", ("case", "note"), [("<b>bold</b>", "<i>")])
+    sections = [Section("first", "First", [table])]
+    return write_report(path, Report(f"of {HOSTILE}", {}, [HOSTILE], sections, cases, "order"))
+
+
+def test_hostile_names_are_text(tmp_path):
+    result = written(tmp_path / "a & b.html", [entry(f"{HOSTILE}{n}") for n in range(12)])
+
+    for path in result.pages:
+        page = Page(path)
+        assert not {"script", "b", "i"} & set(page.tags)
+        assert "<script>alert(1)</script>" in page.text
+        assert "\u202e" not in page.text
+        assert r"\u202e" in page.text
+
+
+def test_further_pages_are_linked_and_those_of_an_earlier_report_are_removed(tmp_path):
+    path = tmp_path / "a report.html"
+    written(path, [entry(f"case {n}") for n in range(25)])
+    foreign = tmp_path / "a report-9.html"
+    foreign.write_text("<!doctype html>mine")
+
+    first, second = written(path, [entry(f"case {n}") for n in range(11)]).pages
+
+    assert second.name == "a report-2.html"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        [first.name, second.name, foreign.name]
+    )
+    assert "a%20report-2.html" in Page(first).links
+    assert "a%20report.html" in Page(second).links
+    assert Page(second).ids["case-11"] == 1
+
+
+def test_a_link_of_a_table_leads_to_the_page_of_the_case(folders, tmp_path):
+    from volseg.reporting.content import CaseLink
+
+    table = Table("Table", ("case",), [(CaseLink("case 10"),), (CaseLink("other"),)])
+    cases = [entry(f"case {n}") for n in range(11)]
+    sections = [Section("first", "First", [table])]
+    write_report(tmp_path / "a.html", Report("title", {}, [], sections, cases, "order"))
+
+    assert "a-2.html#case-11" in Page(tmp_path / "a.html").links
+    assert ["other"] in Page(tmp_path / "a.html").rows
+
+
+def test_pictures_of_a_case_stay_below_two_megabytes(tmp_path, caplog):
+    large = Picture("large", "a picture that is too large", b"0" * 1_400_000, 1, 1)
+    small = Picture("small", "a picture that is small enough", b"0" * 1000, 1, 1)
+    written(tmp_path / "a.html", [entry("a", [large, large, small])])
+
+    assert (tmp_path / "a.html").stat().st_size < 2_100_000
+    assert [image["alt"] for image in Page(tmp_path / "a.html").images] == [
+        large.description,
+        small.description,
+    ]
+    assert "large is too large and left out" in caplog.text
+
+
+def test_a_file_of_others_is_not_replaced(folders, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("<!doctype html>\nmine</html>\n")
+
+    with pytest.raises(OutputError, match="volseg did not write it"):
+        report(folders / "scores", path)
+
+    assert path.read_text() == "<!doctype html>\nmine</html>\n"
+
+
+def test_a_report_replaces_a_report(folders, tmp_path):
+    report(folders / "scores", tmp_path / "report.html", cases=0)
+    report(folders / "scores", tmp_path / "report.html", cases=1)
+
+    assert Page(tmp_path / "report.html").images
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("report.pdf", "does not end in .html"), ("", "is a folder")],
+)
+def test_a_report_is_one_html_file(folders, tmp_path, name, message):
+    with pytest.raises(OutputError, match=message):
+        report(folders / "scores", tmp_path / name)
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(DataListError, match=r"holds neither scores.json nor manifest.json"):
+        report(tmp_path)
+    with pytest.raises(DataListError, match="does not exist"):
+        report(tmp_path / "none")
+
+
+def in_browser(path, profile):
+    """The page as Chromium has it after loading, and the messages of the browser."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium")
+    call = [
+        *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"),
+        *(f"--user-data-dir={profile}", "--virtual-time-budget=2000", "--dump-dom"),
+    ]
+    return subprocess.run(
+        [*call, path.as_uri()], capture_output=True, text=True, check=True, timeout=120
+    )
+
+
+def test_a_browser_complains_of_nothing(scored, tmp_path):
+    done = in_browser(scored.path, tmp_path)
+
+    assert "CONSOLE" not in done.stderr
+    assert "Scores by region" in done.stdout
+
+
+def test_a_browser_loads_every_picture(scored, tmp_path):
+    """A copy counts them itself, with a script that the policy of a report forbids."""
+    text = re.sub(r"<meta http-equiv.*?>", "", scored.path.read_text(encoding="utf-8"))
+    count = "document.title = [...document.images].map(i => i.naturalWidth).join(' ')"
+    copy = tmp_path / "copy.html"
+    copy.write_text(text + f"<script>onload = () => {{ {count} }}</script>", encoding="utf-8")
+
+    done = in_browser(copy, tmp_path)
+
+    widths = re.search(r"<title>(.*?)</title>", done.stdout)[1].split()
+    assert widths == [image["width"] for image in scored.images]

@@ -1,0 +1,85 @@
+"""Map of the errors of a case: voxels that a prediction has wrongly, and that it misses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading
+from volseg.figures.case_view import CaseView, choose_slices
+from volseg.figures.colours import AGREED, ERROR_COLOURS, FALSE_NEGATIVE, FALSE_POSITIVE
+from volseg.figures.samples import shown_channel
+from volseg.figures.slice_panel import draw_area, draw_image, draw_sides
+from volseg.labels import Masks
+
+_PANEL_INCHES = 2.9
+_NAME_INCHES = 0.1
+_OPACITY: Mapping[str, float] = {AGREED: 0.3, FALSE_POSITIVE: 0.75, FALSE_NEGATIVE: 0.75}
+
+
+def error_map(view: CaseView, title: str = "") -> Figure:
+    """A panel for each region, in the slice with most wrong voxels of that region.
+
+    A region without a wrong voxel is shown in the slice with its largest area.
+
+    Args:
+        view: View with masks of reference and prediction of the same regions.
+        title: Heading of the picture.
+
+    Returns:
+        Figure in the `ERROR_COLOURS`.
+
+    Raises:
+        ValueError: If reference or prediction has no masks.
+    """
+    if not view.reference or not view.prediction:
+        raise ValueError("errors need masks of reference and prediction")
+    channel, box = shown_channel(view.images), view.box()
+    regions = [region for region in view.reference if region in view.prediction]
+    height = _PANEL_INCHES * min(view.height(box), 2.0)
+    total = height + TOP_INCHES + BOTTOM_INCHES
+    figure = Figure(figsize=(len(regions) * _PANEL_INCHES, total), dpi=100, facecolor="black")
+    panels = figure.subplots(1, len(regions), squeeze=False)[0]
+    top = 1 - (TOP_INCHES + _NAME_INCHES) / total
+    figure.subplots_adjust(0, BOTTOM_INCHES / total, 1, top, wspace=0.01)
+    for region, panel in zip(regions, panels, strict=True):
+        panel.set_axis_off()
+        parts = errors(view, region)
+        wrong = parts[FALSE_POSITIVE] | parts[FALSE_NEGATIVE]
+        index = choose_slices(wrong if wrong.any() else view.target, 1)[0]
+        draw_image(panel, view, channel, index, box)
+        for part, mask in parts.items():
+            draw_area(panel, mask, index, box, (ERROR_COLOURS[part], _OPACITY[part]))
+        draw_sides(panel, view)
+        name = f"{region}, {view.slice_name(index)}, {channel}"
+        panel.set_title(name, color="white", fontsize=9, pad=4)
+    draw_heading(figure, title)
+    _draw_legend(figure)
+    return figure
+
+
+def errors(view: CaseView, region: str) -> Masks:
+    """Masks of the agreed, the false positive and the false negative voxels of a region."""
+    reference, prediction = (masks[region] for masks, _ in view.masks)
+    return {
+        AGREED: reference & prediction,
+        FALSE_POSITIVE: prediction & ~reference,
+        FALSE_NEGATIVE: reference & ~prediction,
+    }
+
+
+def _draw_legend(figure: Figure) -> None:
+    figure.legend(
+        handles=[
+            Patch(color=colour, alpha=max(_OPACITY[part], 0.5), label=part)
+            for part, colour in ERROR_COLOURS.items()
+        ],
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.2 / figure.get_figheight()),
+        ncols=len(ERROR_COLOURS),
+        fontsize=8,
+        frameon=False,
+        labelcolor="white",
+    )

@@ -1,0 +1,1 @@
+"""The report: self-contained HTML pages of scores, or of results without references."""

@@ -1,0 +1,328 @@
+"""Charts as shapes in a box, which a template writes as SVG in the colours of the page."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from volseg.figures.colours import region_colours
+
+WIDTH = 420
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 40
+_ROW, _PLOT_HEIGHT = 58, 230
+_RADIUS, _FEW = 3.2, 300
+_SHAPES = ("circle", "square", "triangle", "diamond")
+_CORNERS: Mapping[str, Sequence[tuple[float, float]]] = {
+    "square": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
+    "triangle": [(0, -1.2), (1.2, 0.9), (-1.2, 0.9)],
+    "diamond": [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
+}
+# Points of a strip that lie closer than this share of its length are stacked.
+_BINS = 60
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point: an SVG path, its colour and what it shows."""
+
+    path: str
+    colour: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points `x,y x,y ...`."""
+
+    points: str
+    colour: str = "currentColor"
+    is_dashed: bool = False
+    width: float = 1.5
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A number or a name at an axis."""
+
+    place: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of `WIDTH` times `height` units.
+
+    Attributes:
+        title: Heading.
+        description: Text for readers who do not see the chart.
+        height: Height of the box.
+        x_label: Name of the horizontal axis.
+        y_label: Name of the vertical axis.
+        x_ticks: Ticks from left to right.
+        y_ticks: Ticks of the vertical axis.
+        marks: Points, drawn below the lines.
+        lines: Lines.
+        legend: Names with the mark of each.
+    """
+
+    title: str
+    description: str
+    height: float
+    x_label: str
+    y_label: str = ""
+    x_ticks: Sequence[Tick] = ()
+    y_ticks: Sequence[Tick] = ()
+    marks: Sequence[Mark] = ()
+    lines: Sequence[Line] = ()
+    legend: Sequence[tuple[str, Mark]] = ()
+
+    width: int = WIDTH
+    left: int = _LEFT
+    right: int = WIDTH - _RIGHT
+    top: int = _TOP
+
+    @property
+    def bottom(self) -> float:
+        """Place of the horizontal axis."""
+        return self.height - _BOTTOM
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps values to places.
+
+    Attributes:
+        low: Value at `start`.
+        high: Value at `end`.
+        start: Place of the lowest value.
+        end: Place of the highest value.
+        is_log: Whether equal distances are equal factors; values below `low` lie at `start`.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    is_log: bool = False
+
+    def place(self, value: float) -> float:
+        """Place of a value.
+
+        >>> Axis(0.1, 1000, 0, 400, is_log=True).place(10)
+        200.0
+        """
+        if self.is_log:
+            share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 1)
+
+    @property
+    def ticks(self) -> list[Tick]:
+        """Ticks at round values."""
+        if self.is_log:
+            powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
+            values = [10.0**power for power in powers]
+        else:
+            step = _round_step((self.high - self.low) / 5)
+            values = [float(v) for v in np.arange(self.low, self.high + step / 2, step)]
+        return [Tick(self.place(value), f"{value:g}") for value in np.round(values, 9)]
+
+
+def _round_step(step: float) -> float:
+    power = 10.0 ** math.floor(math.log10(step))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999)
+
+
+def x_axis(values: Iterable[float], *, is_share: bool = False, is_log: bool = False) -> Axis:
+    """Horizontal axis for these values: 0 to 1 for shares, else from 0 or from a power of 10."""
+    known = [value for value in values if value > 0]
+    most = max(known, default=1.0)
+    if is_share:
+        return Axis(0, 1, _LEFT, WIDTH - _RIGHT)
+    if not is_log:
+        return Axis(0, _round_step(most), _LEFT, WIDTH - _RIGHT)
+    low = max(10.0 ** math.floor(math.log10(min(known, default=0.1))), 0.001)
+    high = max(10.0 ** math.ceil(math.log10(most)), 10 * low)
+    return Axis(low, high, _LEFT, WIDTH - _RIGHT, is_log=True)
+
+
+def y_axis(low: float = 0, high: float = 1) -> Axis:
+    """Vertical axis, with low values at the bottom."""
+    return Axis(low, high, _TOP + _PLOT_HEIGHT, _TOP)
+
+
+def path_of(shape: str, x: float, y: float, radius: float = _RADIUS) -> str:
+    """SVG path of a point.
+
+    >>> path_of("square", 10, 20, 3)
+    'M7 17L13 17L13 23L7 23z'
+    """
+    if shape in _CORNERS:
+        places = (f"{x + a * radius:g} {y + b * radius:g}" for a, b in _CORNERS[shape])
+        return f"M{'L'.join(places)}z"
+    arc = f"a{radius:g} {radius:g} 0 1 0"
+    return f"M{x - radius:g} {y:g}{arc} {2 * radius:g} 0{arc} {-2 * radius:g} 0z"
+
+
+def looks(regions: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and shape by region, so that colour is never the only difference."""
+    colours = region_colours(regions)
+    return {
+        region: (colour, _SHAPES[number % len(_SHAPES)])
+        for number, (region, colour) in enumerate(colours.items())
+    }
+
+
+def _mark(look: tuple[str, str], x: float, y: float, title: str = "") -> Mark:
+    colour, shape = look
+    return Mark(path_of(shape, x, y), colour, title)
+
+
+def _legend(of: Mapping[str, tuple[str, str]]) -> list[tuple[str, Mark]]:
+    return [(name, Mark(path_of(shape, 7, 7, 5), colour)) for name, (colour, shape) in of.items()]
+
+
+def strip(
+    values: Mapping[str, Mapping[str, float]],
+    axis: Axis,
+    titles: tuple[str, str],
+    summary: Mapping[str, tuple[float | None, Sequence[float] | None]] | None = None,
+) -> Chart:
+    """A row for each region with a point for each case; lines show the mean and its interval.
+
+    Args:
+        values: `{region: {case: value}}`.
+        axis: Horizontal axis.
+        titles: Heading of the chart, and name of the axis.
+        summary: Mean and its interval by region.
+    """
+    marks, lines, ticks = [], [], []
+    of = looks(values)
+    is_few = max((len(cases) for cases in values.values()), default=0) <= _FEW
+    for number, (region, cases) in enumerate(values.items()):
+        middle = _TOP + _ROW * (number + 0.5)
+        ticks.append(Tick(middle, region))
+        for (case, value), shift in zip(cases.items(), _spread(cases.values(), axis), strict=True):
+            title = f"{case}: {value:.3g}" if is_few else ""
+            marks.append(_mark(of[region], axis.place(value), middle + shift, title))
+        mean, interval = (summary or {}).get(region, (None, None))
+        if mean is not None:
+            lines.append(_stroke(axis.place(mean), middle, axis.place(mean), middle, 16))
+        if interval:
+            low, high = map(axis.place, interval)
+            lines.append(_stroke(low, middle, high, middle, 0))
+            lines += [_stroke(end, middle, end, middle, 7) for end in (low, high)]
+    middle_values = [
+        f"{region}: {len(cases)} cases, median {np.median([*cases.values()]):.3g}"
+        for region, cases in values.items()
+        if cases
+    ]
+    return Chart(
+        titles[0],
+        f"{titles[0]}, a point for each case. {'; '.join(middle_values)}.",
+        _TOP + _ROW * max(len(values), 1) + _BOTTOM,
+        titles[1],
+        x_ticks=axis.ticks,
+        y_ticks=ticks,
+        marks=marks,
+        lines=lines,
+    )
+
+
+def _stroke(x1: float, y1: float, x2: float, y2: float, half: float) -> Line:
+    return Line(f"{x1:g},{y1 - half:g} {x2:g},{y2 + half:g}", width=2)
+
+
+def _spread(values: Iterable[float], axis: Axis) -> list[float]:
+    """Shift of each point of a strip, so that points with nearly equal values lie side by side."""
+    bins = [round((axis.place(v) - axis.start) / (axis.end - axis.start) * _BINS) for v in values]
+    step = min(2.2 * _RADIUS, 0.8 * _ROW / max(Counter(bins).values(), default=1))
+    seen: Counter[int] = Counter()
+    shifts = []
+    for place in bins:
+        rank = seen[place]
+        seen[place] += 1
+        # 0, 1, -1, 2, -2, ...: the column grows to both sides.
+        shifts.append(round(step * ((rank + 1) // 2) * (1 if rank % 2 else -1), 1))
+    return shifts
+
+
+def scatter(
+    points: Mapping[str, Mapping[str, tuple[float, float]]],
+    axes: tuple[Axis, Axis],
+    titles: tuple[str, str, str],
+) -> Chart:
+    """A point `(x, y)` for each case and region.
+
+    Args:
+        points: `{region: {case: (x, y)}}`.
+        axes: Horizontal and vertical axis.
+        titles: Heading of the chart, and names of the two axes.
+    """
+    (x, y), of = axes, looks(points)
+    is_few = max((len(cases) for cases in points.values()), default=0) <= _FEW
+    marks = [
+        _mark(of[region], x.place(a), y.place(b), f"{case}, {region}" if is_few else "")
+        for region, cases in points.items()
+        for case, (a, b) in cases.items()
+    ]
+    heading, x_label, y_label = titles
+    counted = ", ".join(f"{len(cases)} cases of {region}" for region, cases in points.items())
+    return Chart(
+        heading,
+        f"{heading}: {counted}.",
+        _TOP + _PLOT_HEIGHT + _BOTTOM,
+        x_label,
+        y_label,
+        x.ticks,
+        y.ticks,
+        marks,
+        legend=_legend(of),
+    )
+
+
+def curves(
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    axes: tuple[Axis, Axis],
+    titles: tuple[str, str, str],
+    *,
+    diagonal: bool = False,
+) -> Chart:
+    """A line with marks for each region, through points `(x, y)` in the given order.
+
+    Args:
+        points: `{region: [(x, y), ...]}`.
+        axes: Horizontal and vertical axis.
+        titles: Heading of the chart, and names of the two axes.
+        diagonal: Whether a dashed line marks where both values are equal.
+    """
+    (x, y), of = axes, looks(points)
+    lines = [
+        Line(" ".join(f"{x.place(a):g},{y.place(b):g}" for a, b in places), of[region][0])
+        for region, places in points.items()
+    ]
+    if diagonal:
+        ends = [(x.place(v), y.place(v)) for v in (x.low, x.high)]
+        lines.append(Line(" ".join(f"{a:g},{b:g}" for a, b in ends), is_dashed=True, width=1))
+    heading, x_label, y_label = titles
+    return Chart(
+        heading,
+        f"{heading}: {y_label} against {x_label} for {', '.join(points)}.",
+        _TOP + _PLOT_HEIGHT + _BOTTOM,
+        x_label,
+        y_label,
+        x.ticks,
+        y.ticks,
+        [
+            _mark(of[region], x.place(a), y.place(b))
+            for region, places in points.items()
+            for a, b in places
+        ],
+        lines,
+        _legend(of),
+    )

@@ -1,0 +1,220 @@
+"""Writing of a report as self-contained HTML pages, the first page last."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from volseg import DISCLAIMER, __version__, memory
+from volseg.errors import OutputError, VolsegError
+from volseg.files.ownership import check_ours, is_ours
+from volseg.files.writing import atomic_write, make_folder, remove
+from volseg.progress import track
+from volseg.reporting.content import Block, CaseEntry, Picture, Report
+
+logger = logging.getLogger(__name__)
+
+#: Cases with pictures on a page.
+CASES_PER_PAGE = 10
+#: Bytes of the pictures of a case, as they stand in the page.
+MOST_BYTES_PER_CASE = 2_000_000
+
+_ENDING = ".html"
+_REMEDY = "choose another with -o"
+
+
+@dataclass(frozen=True)
+class DrawnCase:
+    """A case with its pictures, or with the reason why it has none."""
+
+    entry: CaseEntry
+    anchor: str
+    pictures: Sequence[Picture] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Pages of a report, and the reasons of cases that were not drawn."""
+
+    pages: tuple[Path, ...]
+    failures: Mapping[str, str]
+
+
+def page_paths(path: Path, cases: int) -> list[Path]:
+    """Paths of the pages of a report with pictures of this number of cases.
+
+    >>> [page.name for page in page_paths(Path("report.html"), 21)]
+    ['report.html', 'report-2.html', 'report-3.html']
+    """
+    count = max(1, -(-cases // CASES_PER_PAGE))
+    return [path, *(_further(path, number) for number in range(2, count + 1))]
+
+
+def _further(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number}{_ENDING}")
+
+
+def check_page(path: Path) -> None:
+    """Refuse, before any work, a path that a report cannot have.
+
+    Raises:
+        OutputError: If the name does not end in .html, or volseg did not write the file there.
+    """
+    if path.suffix != _ENDING or path.is_dir():
+        what = "is a folder" if path.is_dir() else f"does not end in {_ENDING}"
+        raise OutputError(
+            f"{path} {what}, but a report is one file", remedy="give -o report.html", path=path
+        )
+    check_ours(path)
+
+
+def write_report(path: Path, report: Report) -> Written:
+    """Draw the cases and write the pages; a case that cannot be drawn is named on its page.
+
+    The first page is written last, so an interrupted call leaves an earlier report as it was, or
+    none. Further pages of an earlier report that had more cases are removed.
+
+    Raises:
+        OutputError: If a page cannot be written, or volseg did not write the file there.
+    """
+    paths = page_paths(path, len(report.cases))
+    for page in paths:
+        check_ours(page)
+    make_folder(path.parent, _REMEDY)
+    write = _Writer(report, [page.name for page in paths])
+    failures: dict[str, str] = {}
+    numbered = [(number, report.cases[_part(number)]) for number in range(1, len(paths) + 1)]
+    waiting = iter(track(_cases_of(numbered), "drawing cases", len(report.cases)))
+    for number, entries in reversed(numbered):
+        drawn = [_drawn(entry, rank) for rank, entry in itertools.islice(waiting, len(entries))]
+        failures |= {case.entry.case_id: case.problem for case in drawn if case.problem}
+        text = write.page(number, drawn, failures)
+        with atomic_write(paths[number - 1]) as temporary:
+            # Names of files that are not UTF-8 hold halves of characters.
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+    _remove_further(path, len(paths))
+    next(waiting, None)
+    return Written(tuple(paths), failures)
+
+
+def _part(number: int) -> slice:
+    return slice((number - 1) * CASES_PER_PAGE, number * CASES_PER_PAGE)
+
+
+def _cases_of(
+    numbered: Sequence[tuple[int, Sequence[CaseEntry]]],
+) -> Iterator[tuple[int, CaseEntry]]:
+    """Cases with their ranks, in the order in which pages are written."""
+    for number, entries in reversed(numbered):
+        yield from enumerate(entries, start=_part(number).start + 1)
+
+
+def _remove_further(path: Path, count: int) -> None:
+    for number in itertools.count(count + 1):
+        page = _further(path, number)
+        if not is_ours(page):
+            return
+        remove(page)
+
+
+def _drawn(entry: CaseEntry, rank: int) -> DrawnCase:
+    anchor = f"case-{rank}"
+    try:
+        with memory.in_words():
+            pictures = entry.draw()
+    except VolsegError as error:
+        problem = f"not drawn: {error.without_case}"
+        logger.warning("%s: %s", entry.case_id, problem)
+        return DrawnCase(entry, anchor, problem=problem)
+    kept: list[Picture] = []
+    for picture in pictures:
+        if sum(len(one.uri) for one in (*kept, picture)) > MOST_BYTES_PER_CASE:
+            logger.warning("%s: %s is too large and left out", entry.case_id, picture.title)
+        else:
+            kept.append(picture)
+    return DrawnCase(entry, anchor, kept)
+
+
+class _Writer:
+    """Writes the pages of a report with one environment and one date."""
+
+    def __init__(self, report: Report, names: Sequence[str]) -> None:
+        self.report, self.names = report, names
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("volseg.reporting"),
+            autoescape=True,
+            finalize=visible,
+            undefined=jinja2.StrictUndefined,
+        )
+        environment.filters |= {"by_kind": _by_kind, "is_words": _is_words}
+        css, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]
+        self.template = environment.get_template("page.html.j2")
+        self.always = {
+            "report": report,
+            "css": Markup(css.strip()),
+            "version": __version__,
+            "disclaimer": DISCLAIMER,
+            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "pages": [quote(name) for name in names],
+        }
+
+    def page(self, number: int, cases: Sequence[DrawnCase], failures: Mapping[str, str]) -> str:
+        """Text of a page."""
+        warnings = [
+            *self.report.warnings,
+            *(f"{case_id}: {problem}" for case_id, problem in failures.items()),
+        ]
+        return (
+            self.template.render(
+                **self.always,
+                number=number,
+                cases=cases,
+                warnings=warnings,
+                links=self._links(number),
+            )
+            + "\n"
+        )
+
+    def _links(self, here: int) -> dict[str, str]:
+        """Link to each case with pictures, by its id."""
+        links = {}
+        for rank, entry in enumerate(self.report.cases):
+            page = rank // CASES_PER_PAGE + 1
+            name = "" if page == here else quote(self.names[page - 1])
+            links[entry.case_id] = f"{name}#case-{rank + 1}"
+        return links
+
+
+def visible(value: Any) -> Any:
+    r"""A value for a page, with characters escaped that would not be seen.
+
+    >>> visible("case\u202e7")
+    'case\\u202e7'
+    """
+    if isinstance(value, Markup) or not isinstance(value, str) or value.isprintable():
+        return value
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in value
+    )
+
+
+def _by_kind(blocks: Sequence[Block]) -> list[tuple[str, list[Block]]]:
+    """Blocks in order, those of one kind that follow each other together."""
+    groups = itertools.groupby(blocks, lambda block: type(block).__name__)
+    return [(kind, list(group)) for kind, group in groups]
+
+
+def _is_words(text: str) -> bool:
+    """Whether a cell is text, which stands at the left of its column, and not a number."""
+    return re.search(r"[^\W\d]{3}", text) is not None

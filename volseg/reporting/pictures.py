@@ -1,0 +1,83 @@
+"""Pictures of a case for a report: three planes, a montage, errors by region, an animation."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from volseg.figures.case_view import CaseView
+from volseg.figures.error_map import error_map
+from volseg.figures.figure_files import figure_array
+from volseg.figures.montage import gallery
+from volseg.figures.planes import PLANE_AXES
+from volseg.reporting.content import Picture
+
+_ROWS = 4
+_QUALITY = 82
+
+
+def case_pictures(view: CaseView) -> list[Picture]:
+    """Pictures of a case; what has no reference has no picture of errors."""
+    shown = replace(_cropped(view), name="")
+    outlined = _outlined(shown)
+    regions = " ".join(dict.fromkeys(name for masks, _ in shown.masks for name in masks))
+    planes = [shown.in_plane(plane) for plane in PLANE_AXES] if shown.is_oriented else [shown]
+    found = []
+    if shown.reference and shown.prediction:
+        found.append(
+            _picture(
+                error_map(shown),
+                "Errors by region, each in the slice with most wrong voxels",
+                f"Voxels of {regions} that the prediction has wrongly, and that it misses",
+            )
+        )
+    name = "Three planes" if shown.is_oriented else "Slice"
+    found.append(
+        _picture(
+            gallery(planes, ""),
+            f"{name} through the largest section, in all channels",
+            f"{name} of {', '.join(shown.images)}, with {outlined} of {regions}",
+        )
+    )
+    found.append(
+        _picture(
+            gallery([shown], "", _ROWS),
+            "Montage",
+            f"Slices of {', '.join(shown.images)}, with {outlined} of {regions}",
+        )
+    )
+    return found
+
+
+def _outlined(view: CaseView) -> str:
+    sides = {"dashed": "dashed outlines of the reference", "solid": "outlines of the prediction"}
+    return " and ".join(sides[style] for masks, style in view.masks if masks) or "outlines"
+
+
+def _cropped(view: CaseView) -> CaseView:
+    """The view without the air around the head, which takes most of the time of drawing."""
+    box = view.box()
+    counted = {
+        plane: view.numbers.get(plane) or range(1, view.brain.shape[axes[2]] + 1)
+        for plane, axes in PLANE_AXES.items()
+    }
+    numbers = {plane: counted[plane][box[axes[2]]] for plane, axes in PLANE_AXES.items()}
+    return replace(
+        view,
+        images={name: np.ascontiguousarray(image[box]) for name, image in view.images.items()},
+        reference=view.reference and {r: mask[box] for r, mask in view.reference.items()},
+        prediction=view.prediction and {r: mask[box] for r, mask in view.prediction.items()},
+        numbers=numbers,
+    )
+
+
+def _picture(figure: Figure, title: str, description: str) -> Picture:
+    array = figure_array(figure)
+    written = io.BytesIO()
+    Image.fromarray(array).save(written, "WEBP", quality=_QUALITY, method=2)
+    height, width = array.shape[:2]
+    return Picture(title, description, written.getvalue(), width, height)

@@ -1,0 +1,83 @@
+"""The folder that a report is about: scores of `evaluate`, or results of `infer`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from volseg.errors import DataListError
+from volseg.evaluation.records import read_records
+from volseg.metrics.reading import read_summary
+from volseg.metrics.record import SUMMARY_FILE
+from volseg.results.journal import FAILURES, RECORDS
+from volseg.results.manifest import read_manifests, unite
+
+
+@dataclass(frozen=True)
+class Results:
+    """Scores, or results without references.
+
+    Attributes:
+        folder: Folder that the user gave.
+        scores: Content of `scores.json`; empty if there are no scores.
+        manifest: Content of the manifests of the predictions; empty if they have none.
+        predictions: Folder of the predictions; None if it is not recorded.
+    """
+
+    folder: Path
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    predictions: Path | None = None
+
+    @property
+    def records(self) -> Mapping[str, Any]:
+        """Records of `infer` by case."""
+        records: Mapping[str, Any] = self.manifest.get(RECORDS, {})
+        return records
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Reasons of cases without scores or results, by case."""
+        if not self.scores:
+            return dict(self.manifest.get(FAILURES, {}))
+        reasons: dict[str, str] = self.scores.get("failures", {})
+        missing = dict.fromkeys(self.scores.get("missing", ()), "no prediction")
+        failed = dict.fromkeys(self.scores.get("failed", ()), "not scored")
+        return failed | missing | reasons
+
+    @property
+    def case_ids(self) -> list[str]:
+        """Cases with scores, or with results."""
+        if not self.scores:
+            return list(self.records)
+        cases = self.scores["cases"]
+        return [case_id for case_id in cases if cases[case_id]["status"] == "scored"]
+
+
+def read_results(folder: Path) -> Results:
+    """Read the scores or the manifests of a folder.
+
+    Raises:
+        DataListError: If the folder has neither, or a file cannot be read.
+    """
+    if folder.is_file():
+        folder = folder.parent
+    if (folder / SUMMARY_FILE).is_file():
+        scores = read_summary(folder / SUMMARY_FILE)
+        recorded = scores.get("predictions")
+        predictions = Path(recorded) if isinstance(recorded, str) else None
+        manifest = read_records(predictions) if predictions else {}
+        return Results(folder, scores, manifest, predictions)
+    try:
+        manifests = read_manifests(folder)
+    except (OSError, ValueError) as error:
+        raise DataListError(f"{error}", remedy="move it away", path=folder) from None
+    if not manifests:
+        raise DataListError(
+            f"{folder} holds neither scores.json nor manifest.json",
+            remedy="give a folder that volseg evaluate or volseg infer wrote",
+            path=folder,
+        )
+    return Results(folder, {}, unite(manifests), folder)

@@ -1,0 +1,202 @@
+"""Sections of a report on scores: by region, against volume, by group and slice, by case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from volseg.metrics import COUNTED_SCORES, RATED_SCORES, get_score
+from volseg.metrics.slices import SLICE_DEFINITIONS
+from volseg.reporting import charts
+from volseg.reporting.charts import Chart
+from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
+
+Scores = Mapping[str, Any]
+_STATISTICS = {"mean": "mean", "median": "median", "std": "standard deviation"}
+_WITH_MISSING = {"mean_missing_as_worst": "mean, missing or failed as worst"}
+_SLICE_KINDS = {"tumour_slices": "with tumour in the reference", "all_slices": "all slices"}
+_FOLDED_ABOVE = 30
+
+
+def mean_dice(scores: Scores) -> dict[str, float]:
+    """Mean Dice over regions of each scored case."""
+    found: dict[str, float] = {}
+    for case_id, case in scores["cases"].items():
+        dice = [of["dice"] for of in case["regions"].values() if of["dice"] is not None]
+        if dice:
+            found[case_id] = sum(dice) / len(dice)
+    return found
+
+
+def worst_first(scores: Scores) -> list[str]:
+    """Scored cases by mean Dice over regions, the lowest first; equal means by name."""
+    dice = mean_dice(scores)
+    return sorted(dice, key=lambda case_id: (dice[case_id], case_id))
+
+
+def score_sections(scores: Scores) -> list[Section]:
+    """Sections of the scores that every `scores.json` has."""
+    sections = [
+        Section("scores", "Scores by region", [*_region_blocks(scores)]),
+        Section("volumes", "Dice against volume", [*_volume_blocks(scores)]),
+        Section("groups", "By group", [*_group_tables(scores)]),
+        Section("slices", "By slice", [*_slice_tables(scores)]),
+        Section("cases", "Cases", [*_case_tables(scores)]),
+        Section("definitions", "Definitions", [*_definitions(scores)]),
+    ]
+    return [section for section in sections if section.blocks]
+
+
+def _region_blocks(scores: Scores) -> Iterator[Block]:
+    summary = scores["summary"]
+    some_unscored = scores.get("missing") or scores.get("failed")
+    statistics = _STATISTICS | (_WITH_MISSING if some_unscored else {})
+    yield Table(
+        "volseg: scores of the cases, each as one volume",
+        ("region", "", *(score.heading for score in RATED_SCORES)),
+        [
+            (region, name, *(_with_interval(of, score.name, kind) for score in RATED_SCORES))
+            for region, of in summary.items()
+            for kind, name in statistics.items()
+        ],
+        "In brackets: 95 % interval of the mean over cases, where there are enough."
+        if any("interval" in of.get("dice", {}) for of in summary.values())
+        else "",
+    )
+    yield _strip(scores, "dice")
+    if any(_values(scores, "hd95_mm").values()):
+        yield _strip(scores, "hd95_mm")
+
+
+def _with_interval(of_region: Mapping[str, Any], name: str, kind: str) -> str:
+    score, found = get_score(name), of_region.get(name, {})
+    interval = found.get("interval") if kind == "mean" else None
+    text = score.text(found.get(kind))
+    return f"{text} [{score.text(interval[0])}, {score.text(interval[1])}]" if interval else text
+
+
+def _values(scores: Scores, name: str) -> dict[str, dict[str, float]]:
+    """`{region: {case: value}}` of a score, of the cases that have it."""
+    return {
+        region: {
+            case_id: case["regions"][region][name]
+            for case_id, case in scores["cases"].items()
+            if case["regions"].get(region, {}).get(name) is not None
+        }
+        for region in scores["summary"]
+    }
+
+
+def _strip(scores: Scores, name: str) -> Chart:
+    score, values = get_score(name), _values(scores, name)
+    axis = charts.x_axis(
+        (value for cases in values.values() for value in cases.values()), is_share=score.best == 1
+    )
+    summary = {
+        region: (of.get(name, {}).get("mean"), of.get(name, {}).get("interval"))
+        for region, of in scores["summary"].items()
+    }
+    unit = f" in {score.unit}" if score.unit else ""
+    titles = (f"{score.title} of each case; line: mean", f"{score.title}{unit}")
+    return charts.strip(values, axis, titles, summary)
+
+
+def _volume_blocks(scores: Scores) -> Iterator[Block]:
+    dice, volumes = _values(scores, "dice"), _values(scores, "reference_volume_ml")
+    points = {
+        region: {
+            case_id: (volumes[region][case_id], value)
+            for case_id, value in dice[region].items()
+            if case_id in volumes[region]
+        }
+        for region in dice
+    }
+    known = [x for cases in points.values() for x, _ in cases.values()]
+    if not any(known):
+        return
+    axes = charts.x_axis(known, is_log=True), charts.y_axis()
+    titles = ("Dice and volume of the reference", "volume of the reference in ml", "Dice")
+    yield charts.scatter(points, axes, titles)
+    if 0 in known:
+        yield Notes(["Regions without a voxel in the reference lie at the left edge."])
+
+
+def _group_tables(scores: Scores) -> Iterator[Block]:
+    dice = get_score("dice")
+    for column, values in scores.get("group_scores", {}).items():
+        yield Table(
+            column,
+            ("group", "region", "cases", "without scores", "mean Dice", "median Dice"),
+            [
+                (
+                    *(value, region, str(of["n"]), str(of.get("n_unscored", 0))),
+                    *(dice.text(of["dice"].get(kind)) for kind in ("mean", "median")),
+                )
+                for value, regions in values.items()
+                for region, of in regions.items()
+            ],
+        )
+
+
+def _slice_tables(scores: Scores) -> Iterator[Block]:
+    rows = [
+        (
+            *(region, name, str(round(means[kind]["n"] or 0))),
+            *(score.text(means[kind].get(score.name)) for score in COUNTED_SCORES),
+        )
+        for region, means in (scores.get("slices") or {}).items()
+        for kind, name in _SLICE_KINDS.items()
+        if kind in means
+    ]
+    if rows:
+        columns = ("region", "mean over", "slices", *(score.heading for score in COUNTED_SCORES))
+        yield Table("Means over slices", columns, rows)
+        yield Notes([f"{_SLICE_KINDS[kind]}: {SLICE_DEFINITIONS[kind]}." for kind in _SLICE_KINDS])
+
+
+def _case_tables(scores: Scores) -> Iterator[Block]:
+    regions = list(scores["summary"])
+    shown = [get_score("dice"), get_score("hd95_mm")]
+    rows: list[Row] = [
+        (
+            CaseLink(case_id),
+            *(
+                score.text(scores["cases"][case_id]["regions"].get(region, {}).get(score.name))
+                for score in shown
+                for region in regions
+            ),
+        )
+        for case_id in worst_first(scores)
+    ]
+    columns = ("case", *(f"{score.heading} {region}" for score in shown for region in regions))
+    if rows:
+        caption = f"Scores of {len(rows)} cases, the lowest mean Dice first"
+        yield Table(caption, columns, rows, is_folded=len(rows) > _FOLDED_ABOVE)
+
+
+def _definitions(scores: Scores) -> Iterator[Block]:
+    found = scores.get("definitions") or {}
+    if found:
+        rows = [(str(name), str(text)) for name, text in found.items()]
+        note = str(scores.get("empty_mask_policy", ""))
+        yield Table("Definitions of the scores", ("name", "meaning"), rows, note, is_folded=True)
+
+
+def case_table(case: Mapping[str, Any]) -> Table:
+    """Scores and volumes of one case, by region."""
+    scores = [*RATED_SCORES, get_score("volume_ml"), get_score("reference_volume_ml")]
+    return Table(
+        "Scores",
+        ("region", *(score.heading for score in scores)),
+        [
+            (region, *(score.text(of.get(score.name)) for score in scores))
+            for region, of in case["regions"].items()
+        ],
+    )
+
+
+def case_summary(case: Mapping[str, Any]) -> str:
+    """Dice by region, in words."""
+    dice = get_score("dice")
+    found: Sequence[str] = [f"{r} {dice.text(of['dice'])}" for r, of in case["regions"].items()]
+    return f"Dice {', '.join(found)}"

@@ -1,0 +1,133 @@
+"""Views of the cases of a report, read from the files that its results record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from volseg.cases.case import Case
+from volseg.cases.identity import patient_of
+from volseg.cases.slice_stack_case import SliceStackCase
+from volseg.cases.volume_case import VolumeCase
+from volseg.errors import DataListError, LabelError, VolsegError
+from volseg.evaluation.pairs import CasePair, pair_up
+from volseg.evaluation.predictions import find_predictions
+from volseg.evaluation.references import find_references
+from volseg.evaluation.samples import pair_view
+from volseg.evaluation.schemes import prediction_scheme, reference_schemes
+from volseg.figures.case_view import CaseView
+from volseg.figures.planes import slice_numbers
+from volseg.finding.finding import Finding
+from volseg.labels import LabelScheme
+from volseg.model_header import read_model_header
+from volseg.reporting.results import Results
+
+ViewOf = Callable[[], CaseView]
+
+
+def views_of(results: Results, case_ids: Collection[str]) -> dict[str, ViewOf]:
+    """Functions that read the view of each of these cases.
+
+    Raises:
+        VolsegError: If no view can be read, as files are gone or not recorded.
+    """
+    if not results.scores:
+        return {case_id: partial(_result_view, results, case_id) for case_id in case_ids}
+    pairs = _pairs(results, case_ids)
+    return {case_id: partial(_scored_view, pairs.get(case_id), case_id) for case_id in case_ids}
+
+
+def _pairs(results: Results, case_ids: Collection[str]) -> dict[str, CasePair]:
+    """Pairs of prediction and reference, as `evaluate` scored them."""
+    scores = results.scores
+    if results.predictions is None or not isinstance(scores.get("reference"), str):
+        raise DataListError(
+            "the scores do not record predictions and reference",
+            remedy="score the predictions with volseg evaluate",
+        )
+    root = scores.get("data_root")
+    predicted = _prediction_scheme(results)
+    references = find_references(Path(scores["reference"]), None, Path(root) if root else None)
+    cases = [case for case in references.found.cases if case.case_id in set(case_ids)]
+    if not cases:
+        raise DataListError(f"{scores['reference']} no longer holds the scored cases")
+    layouts = {case.case_id: references.found.layout_of[case.case_id] for case in cases}
+    references = replace(references, found=Finding.of(cases, (), layouts))
+    files, _ = find_predictions(results.predictions, cases)
+    names = scores.get("reference_labels", [])
+    schemes = reference_schemes(references, predicted, names[0] if len(names) == 1 else None)
+    pairs = pair_up(references, files, predicted, schemes, slices=False)
+    return {pair.case.case_id: pair for pair in pairs}
+
+
+def _prediction_scheme(results: Results) -> LabelScheme:
+    """Scheme of the predictions: from their manifest, or else as the scores name it."""
+    assert results.predictions is not None
+    try:
+        return prediction_scheme(results.predictions, None)
+    except LabelError:
+        return prediction_scheme(results.predictions, results.scores.get("prediction_labels"))
+
+
+def _scored_view(pair: CasePair | None, case_id: str) -> CaseView:
+    if pair is None or not pair.prediction:
+        raise DataListError("its files are no longer there", case_id=case_id)
+    if pair.problem:
+        raise DataListError(pair.problem, case_id=case_id)
+    return pair_view(pair, pair.case.channels)
+
+
+def _result_view(results: Results, case_id: str) -> CaseView:
+    """View of a result of `infer`, with the images that its record names."""
+    record = results.records[case_id]
+    case = _recorded_case(case_id, record, results.manifest)
+    scheme = prediction_scheme(results.folder, None)
+    images = case.read_images(case.channels)
+    label_map, grid = case.read_prediction(case.label_map_files(results.folder))
+    if label_map.shape != images.array.shape[1:]:
+        raise DataListError("label map and images differ in shape", case_id=case_id)
+    return CaseView(
+        {
+            channel: images.grid.to_ras(array)
+            for channel, array in zip(case.channels, images.array, strict=True)
+        },
+        None,
+        scheme.masks(grid.to_ras(label_map)),
+        case_id,
+        grid.ras.spacing_mm,
+        slice_numbers(grid.ras, grid),
+        case.is_oriented,
+    )
+
+
+def _recorded_case(case_id: str, record: Mapping[str, Any], manifest: Mapping[str, Any]) -> Case:
+    """The case of a record: files by channel, or a file for each slice."""
+    inputs = record.get("inputs", {})
+    if not inputs:
+        raise DataListError("its images are not recorded", case_id=case_id)
+    patient = patient_of(case_id)
+    if isinstance(inputs, dict):
+        files = tuple(dict.fromkeys(map(Path, inputs.values())))
+        return VolumeCase(case_id, patient, files, tuple(inputs))
+    channels = record.get("channels") or _model_channels(manifest)
+    sizes = record.get("spacing_mm")
+    return SliceStackCase(
+        case_id,
+        patient,
+        tuple(map(Path, inputs)),
+        tuple(channels),
+        spacing_mm=tuple(sizes) if sizes else None,
+    )
+
+
+def _model_channels(manifest: Mapping[str, Any]) -> list[str]:
+    """Channels of 2D images, which only the model records."""
+    try:
+        header = read_model_header(Path(manifest["models"][0]["path"])).content
+    except (LookupError, VolsegError) as error:
+        raise DataListError(f"the channels of its images are not known ({error})") from None
+    channels: list[str] = header["channels"]
+    return channels

@@ -1,0 +1,61 @@
+"""`volseg report`: one page, or a few, of the scores of `evaluate` or the results of `infer`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from volseg.errors import DataListError
+from volseg.files.paths import PathLike
+from volseg.reporting.build import build_report
+from volseg.reporting.pages import check_page, write_report
+from volseg.reporting.results import read_results
+
+#: Name of the page in a folder, and number of cases with pictures, by default.
+REPORT_FILE, CASES = "report.html", 20
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """Pages of a report.
+
+    Attributes:
+        pages: The pages; the first holds the numbers and links to the others.
+        failures: Reason of each case that could not be drawn.
+    """
+
+    pages: tuple[Path, ...]
+    failures: Mapping[str, str]
+
+
+def report(
+    results: PathLike, output: PathLike | None = None, cases: int | None = CASES
+) -> ReportResult:
+    """Write a report of a folder of scores or results as self-contained HTML.
+
+    Numbers come from `scores.json` or the manifest, pictures from the files that these record. A
+    case that cannot be drawn is named with its reason, and the next case is drawn.
+
+    Args:
+        results: Folder that `evaluate` or `infer` wrote.
+        output: First page; None: `report.html` in the folder. Further pages, of 10 cases each, lie
+            beside it.
+        cases: Number of cases with pictures, at most, the worst first; None: all.
+
+    Raises:
+        DataListError: If the folder holds neither scores nor results.
+        OutputError: If a page cannot be written, or volseg did not write the file in its place.
+    """
+    folder = Path(results)
+    if not folder.exists():
+        raise DataListError(
+            f"{folder} does not exist",
+            remedy="give a folder that volseg evaluate or volseg infer wrote",
+            path=folder,
+        )
+    home = folder if folder.is_dir() else folder.parent
+    path = home / REPORT_FILE if output is None else Path(output)
+    check_page(path)
+    written = write_report(path, build_report(read_results(home), cases))
+    return ReportResult(written.pages, written.failures)
