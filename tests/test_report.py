@@ -228,7 +228,7 @@ def test_a_broken_case_is_named_and_the_others_are_drawn(folders, tmp_path):
     assert done.exit_code == 3
     assert "BraTS-GLI-00001-000" in done.output
     assert "not drawn" in page.text
-    assert len(page.images) == 4
+    assert len(page.images) == 6
 
 
 def test_the_number_of_cases_with_pictures_is_an_option(folders, tmp_path):

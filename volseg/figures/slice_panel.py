@@ -69,7 +69,7 @@ def draw_area(
 
     The slice must have been drawn by `draw_image`, which decides the proportions of the panel.
     """
-    flat = _flat(mask, index, box)
+    flat = flat_slice(mask, index, box)
     layer = np.zeros((*flat.shape, 4), np.float32)
     layer[flat] = to_rgba(*look)
     panel.imshow(layer, aspect=panel.get_aspect())

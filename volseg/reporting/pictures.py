@@ -14,6 +14,8 @@ from volseg.figures.error_map import error_map
 from volseg.figures.figure_files import figure_array
 from volseg.figures.montage import gallery
 from volseg.figures.planes import PLANE_AXES
+from volseg.figures.samples import shown_channel
+from volseg.figures.sweep import sweep_bytes
 from volseg.reporting.content import Picture
 
 _ROWS = 4
@@ -50,7 +52,20 @@ def case_pictures(view: CaseView) -> list[Picture]:
             f"Slices of {', '.join(shown.images)}, with {outlined} of {regions}",
         )
     )
-    return found
+    return [*found, _animation(shown, outlined)]
+
+
+def _animation(view: CaseView, outlined: str) -> Picture:
+    channel = shown_channel(view.images)
+    data = sweep_bytes(view, channel)
+    with Image.open(io.BytesIO(data)) as opened:
+        width, height = opened.size
+    return Picture(
+        f"Animation through all slices, {channel}",
+        f"Animation through the slices of {channel}, with {outlined}",
+        *(data, width, height),
+        is_folded=True,
+    )
 
 
 def _outlined(view: CaseView) -> str:
