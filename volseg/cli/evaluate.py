@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, fail_if_some_failed
 from volseg.cli.next_steps import RUN, line, next_steps
 from volseg.cli.options import DataRoot, Fold
+from volseg.cli.score_tables import print_protocol, print_statistics, text_of
 from volseg.cli.tables import print_table, say
 from volseg.words import cases_in_words
 
 if TYPE_CHECKING:
-    from volseg.metrics import Score, ScoreTable
+    from volseg.metrics import ScoreTable
     from volseg.tasks.evaluate import EvaluateResult
 
 # Up to this number of cases, the scores of each case are shown by default.
@@ -61,6 +61,16 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
         bool,
         typer.Option("--slices", help="Score the slices of volumes too; 2D images always are."),
     ] = False,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protocol",
+            metavar="NAME",
+            help="Official BraTS protocol whose scores are added to ours, such as brats2023-gli; "
+            "repeat it, or separate names with commas.",
+            show_default="volseg, our own scores",
+        ),
+    ] = None,
     cases: Annotated[
         bool | None,
         typer.Option(
@@ -81,15 +91,21 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
     slice, with the mean over slices with tumour and the mean over all slices.
     If the data list has groups of patients, each group is scored.
 
+    --protocol adds the scores of an official BraTS program, with its rules for
+    lesions; label maps are converted into the label scheme of the program.
+
     Examples:
       volseg evaluate results data/validation -o scores
       volseg evaluate results brats2021.json -o scores --labels brats2023
       volseg evaluate results lgg.json --fold 0 -o scores
+      volseg evaluate results brats2021.json -o scores --protocol brats2023-gli
     """
     from volseg.tasks.evaluate import evaluate as run_evaluate
 
     result = run_evaluate(
-        predictions, reference, output, labels, reference_labels, fold, data_root, slices=slices
+        *(predictions, reference, output, labels, reference_labels, fold, data_root),
+        slices=slices,
+        protocols=protocol or (),
     )
     print_scores(result, cases=cases)
     fail_if_some_failed(result.failures)
@@ -106,9 +122,13 @@ def print_scores(result: EvaluateResult, *, cases: bool | None = None) -> None:
         result: Result of `evaluate`.
         cases: Whether each case is shown; None: only if there are few.
     """
+    from volseg.metrics import RATED_SCORES
+
     summary = result.table.summary()
     _print_cases(result.table, cases)
-    _print_statistics(summary, bool(result.missing or result.failures))
+    with_missing = bool(result.missing or result.failures)
+    title = "Scores by case, each as one volume"
+    print_statistics(title, summary, RATED_SCORES, with_missing=with_missing)
     counts = ("n_cases", "n_empty_reference", "n_empty_prediction", "n_missing", "n_failed")
     print_table(
         "Number of cases",
@@ -120,6 +140,8 @@ def print_scores(result: EvaluateResult, *, cases: bool | None = None) -> None:
     )
     _print_slices(result)
     _print_groups(result)
+    for record in result.record.protocols:
+        print_protocol(record)
     _print_missing_channels(result)
     if unsized := [
         r for r in result.table.rows if r["dice"] is not None and r["volume_ml"] is None
@@ -147,31 +169,6 @@ def _print_cases(table: ScoreTable, asked: bool | None) -> None:
         if row.status == "scored"
     ]
     print_table("Cases", ("case", "region", *(score.heading for score in RATED_SCORES)), rows)
-
-
-def _print_statistics(summary: Mapping[str, Any], some_unscored: bool) -> None:
-    from volseg.metrics import RATED_SCORES
-
-    statistics = {"mean": "mean", "interval": "95 % interval", "median": "median", "std": "std"}
-    if some_unscored:
-        statistics["mean_missing_as_worst"] = "mean, missing or failed as worst"
-    rows = [
-        (
-            *((region, name) if statistic == "mean" else ("", name)),
-            *(_text(score, of_region[score.name][statistic]) for score in RATED_SCORES),
-        )
-        for region, of_region in summary.items()
-        for statistic, name in statistics.items()
-    ]
-    columns = ("region", "", *(score.heading for score in RATED_SCORES))
-    print_table("Scores by case, each as one volume", columns, rows)
-
-
-def _text(score: Score, value: float | Sequence[float] | None) -> str:
-    """A statistic, or the limits of an interval, as text for a table."""
-    if isinstance(value, Sequence):
-        return " to ".join(map(score.text, value))
-    return score.text(value)
 
 
 def _print_slices(result: EvaluateResult) -> None:
@@ -203,7 +200,7 @@ def _print_groups(result: EvaluateResult) -> None:
     rows = [
         (
             *(r.column, r.value, r.region, r.n),
-            *(_text(dice, of["dice"]) for of in (r.mean, r.median, r.interval)),
+            *(text_of(dice, of["dice"]) for of in (r.mean, r.median, r.interval)),
         )
         for r in result.record.by_group.rows
     ]

@@ -28,6 +28,7 @@ class CasePair:
         reference_labels: Label scheme of the reference.
         problem: Why the case cannot be scored.
         by_slice: Whether slices are scored too.
+        protocols: Names of the official protocols that score the case too.
     """
 
     case: Case
@@ -36,6 +37,7 @@ class CasePair:
     reference_labels: LabelScheme
     problem: str | None = None
     by_slice: bool = False
+    protocols: tuple[str, ...] = ()
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -52,6 +54,7 @@ def pair_up(
     reference_labels: Mapping[str, LabelScheme],
     *,
     slices: bool,
+    protocols: tuple[str, ...] = (),
 ) -> list[CasePair]:
     """Pair each case of the reference with its prediction, if there is one.
 
@@ -61,6 +64,7 @@ def pair_up(
         predicted_labels: Label scheme of the predictions.
         reference_labels: Label scheme of the reference by case id.
         slices: Whether slices of volumes are scored too.
+        protocols: Names of the official protocols that score the cases too.
 
     Raises:
         LabelError: If the two schemes of a case share no region.
@@ -77,6 +81,7 @@ def pair_up(
                 reference_labels[case.case_id],
                 "; ".join(problem for problem in problems if problem) or None,
                 slices or bool(case.slices),
+                protocols,
             )
         )
     _check_regions(pairs)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from volseg import memory
 from volseg.errors import SchemeError, VolsegError, of_case
+from volseg.evaluation.official import OfficialScores, official_scores
 from volseg.evaluation.pairs import CasePair
 from volseg.images.boxes import bounding_box
 from volseg.images.grid import Grid
@@ -26,12 +27,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaseScores:
-    """Rows of one case, with the reason if it could not be scored."""
+    """Rows of one case, with the reason if it could not be scored, and its official scores."""
 
     case_id: str
     rows: list[ScoreRow]
     slices: list[SliceRow]
     failure: str | None = None
+    official: Mapping[str, OfficialScores] = field(default_factory=dict)
+
+    @property
+    def status(self) -> Status:
+        """Status of the case, which all its rows have."""
+        return self.rows[0].status
 
 
 def score_case(pair: CasePair) -> CaseScores:
@@ -69,7 +76,9 @@ def _scored(pair: CasePair) -> CaseScores:
     reference, reference_grid = case.read_reference()
     for note in case.check_prediction_grid(files, grid, reference_grid):
         logger.info("%s: %s", case.case_id, note)
-    return score_label_maps(pair, prediction, reference, grid)
+    scores = score_label_maps(pair, prediction, reference, grid)
+    # The labels are checked now.
+    return replace(scores, official=official_scores(pair, prediction, reference, grid))
 
 
 def score_label_maps(

@@ -44,6 +44,12 @@ _TEXTS = {
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
 }
+# Tables of official protocols, by the first part of their names: first line.
+_PROTOCOL_TABLES = {
+    "scores": re.compile(rb"case_id,region,[\w.,]+,status\n"),
+    "lesions": re.compile(rb"case_id,region,kind,volume_mm3,[\w.,]+\n"),
+}
+_OF_PROTOCOL = re.compile(r"(scores|lesions)_brats[0-9a-z-]+\.csv")
 # Keys of which a JSON file of this name holds at least one, beside the version of volseg; all other
 # JSON files that volseg writes are data lists.
 _DOCUMENTS = {
@@ -129,6 +135,8 @@ def _reader_of(path: Path) -> Callable[[Path], bool]:
     """The function that recognises whether the file at `path` is ours."""
     if path.name in _TEXTS:
         return _is_text
+    if _OF_PROTOCOL.fullmatch(path.name):
+        return _is_protocol_table
     if path.name in _DOCUMENTS:
         return _is_document
     if path.name == _JOB:
@@ -158,6 +166,12 @@ def _lies_between(path: Path, begin: bytes, end: bytes) -> bool:
     """Whether a file has this begin and this end."""
     with open_regular(path) as file:
         return file.read(len(begin)) == begin and (not end or file.read().endswith(end))
+
+
+def _is_protocol_table(path: Path) -> bool:
+    with open_regular(path) as file:
+        line = file.readline(10_000)
+    return _PROTOCOL_TABLES[path.name.partition("_")[0]].fullmatch(line) is not None
 
 
 def _is_job(path: Path) -> bool:

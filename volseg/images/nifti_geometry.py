@@ -54,6 +54,15 @@ def grid_of(header: Any, where: str) -> Grid:
     return replace(grid, notes=tuple(_notes(repaired, grid, mm)))
 
 
+def header_spacing_mm(header: Any) -> tuple[float, float, float]:
+    """Voxel size along each axis by pixdim, in mm; nibabel repairs zero and negative sizes."""
+    repaired = header.copy()
+    repaired.check_fix(logger=_SILENT, error_level=40)
+    _, mm = _unit(header)
+    i, j, k = (float(size) * mm for size in repaired["pixdim"][1:4])
+    return i, j, k
+
+
 def check_spacing(grid: Grid, header: Any, where: str) -> None:
     """Raise ImageError if the size of the voxels is impossible for a scan."""
     smallest, largest = SPACINGS_MM

@@ -16,7 +16,7 @@ from volseg.errors import GeometryError, ImageError, LabelError
 from volseg.images.case_images import CaseImages, check_values
 from volseg.images.grid import Grid, check_same_grid
 from volseg.images.nifti_file import NiftiFile, inspect_nifti, read_first_slice
-from volseg.images.nifti_geometry import grid_of
+from volseg.images.nifti_geometry import grid_of, header_spacing_mm
 from volseg.images.nifti_header import read_raw_header
 from volseg.memory import require
 from volseg.ranks import cores
@@ -91,6 +91,15 @@ def read_header(path: Path) -> tuple[Grid, Any]:
     """
     header = read_raw_header(path, str(path))
     return grid_of(header, str(path)), header
+
+
+def read_header_spacing_mm(path: Path) -> tuple[float, float, float]:
+    """Voxel size along each axis by pixdim, which may differ from that of the affine, in mm.
+
+    Raises:
+        ImageError: If the file is missing, damaged or not NIfTI.
+    """
+    return header_spacing_mm(read_raw_header(path, str(path)))
 
 
 def read_label_map(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:

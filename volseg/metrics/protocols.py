@@ -55,6 +55,8 @@ class Protocol:
         removed_in: Whether predicted components up to the number of `threshold_mm3` are removed,
             and whether that number is compared with `voxels` or with `mm3`; None: they stay.
         false_positives_count: Whether false positives lower the scores.
+        reads_pixdim: Whether the program takes the voxel size from pixdim in the header of the
+            prediction, and not from its affine.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Protocol:
     merges_prediction: bool = False
     removed_in: Literal["voxels", "mm3"] | None = None
     false_positives_count: bool = True
+    reads_pixdim: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Mapping proxies cannot be pickled, so a protocol is its name.
@@ -101,6 +104,7 @@ def _in_2023(task: str, cohort: str, dilation: int, threshold_mm3: float) -> Pro
         "brats2023",
         MappingProxyType(_nested(dilation, threshold_mm3)),
         lesion_scores(374.0, nsd=False),
+        reads_pixdim=True,
     )
 
 

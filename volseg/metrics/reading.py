@@ -56,6 +56,20 @@ class _Case(_Open):
     regions: dict[str, _Values]
 
 
+class _ProtocolRegion(_Open):
+    __pydantic_extra__: dict[str, float | None]
+    lesions: list[dict[str, Any]]
+    false_positives: list[dict[str, Any]]
+
+
+class _Protocol(_Open):
+    title: str
+    summary: dict[str, dict[str, Any]]
+    cases: dict[str, dict[str, _ProtocolRegion]]
+    missing: list[str]
+    failed: dict[str, str]
+
+
 class _Document(_Open):
     summary: dict[str, _Dice]
     cases: dict[str, _Case]
@@ -66,6 +80,8 @@ class _Document(_Open):
     group_scores: dict[str, dict[str, dict[str, _Group]]] | None = None
     missing: list[str] = []
     failed: list[str] = []
+    patients: dict[str, str] | None = None
+    protocols: dict[str, _Protocol] | None = None
 
     @model_validator(mode="after")
     def _all_cases_have_the_same_scores(self) -> _Document:

@@ -10,10 +10,11 @@ from typing import Any
 from volseg.files.writing import remove
 from volseg.metrics.doubts import doubts
 from volseg.metrics.groups import Groups, GroupTable
+from volseg.metrics.protocol_record import PROTOCOL_FILES, ProtocolRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
 
-#: Files of scores; the last two only if slices or groups are scored.
+#: Files of scores; the last two only if slices or groups are scored. See also `PROTOCOL_FILES`.
 CASES_FILE, SUMMARY_FILE = "scores.csv", "scores.json"
 SLICES_FILE, GROUPS_FILE = "slices.csv", "groups.csv"
 SCORE_FILES = (CASES_FILE, SUMMARY_FILE, SLICES_FILE, GROUPS_FILE)
@@ -28,12 +29,14 @@ class ScoreRecord:
         slices: Scores of their slices; empty if slices are not scored.
         groups: `{case_id: {column: value}}`, such as `{"a": {"institution": "CS"}}`.
         missing_channels: `{case_id: channels}`; cases with all channels may be left out.
+        protocols: Scores under official protocols.
     """
 
     table: ScoreTable
     slices: SliceTable = field(default_factory=SliceTable)
     groups: Groups = field(default_factory=dict)
     missing_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    protocols: tuple[ProtocolRecord, ...] = ()
 
     @property
     def by_group(self) -> GroupTable:
@@ -41,10 +44,10 @@ class ScoreRecord:
         return GroupTable.of(self.table, self.groups, self.missing_channels)
 
     def write(self, folder: Path, about: Mapping[str, Any]) -> tuple[str, ...]:
-        """Write `scores.csv` and `scores.json`; `slices.csv` and `groups.csv` if they have rows.
+        """Write `scores.csv`, `scores.json` and, if they apply, the files beside them.
 
-        A `slices.csv` or `groups.csv` of an earlier call that no longer applies is removed, so that
-        nobody takes it for a file of this call.
+        These are `slices.csv`, `groups.csv` and the `protocol_files`. A file of an earlier call
+        that no longer applies is removed, so that nobody takes it for a file of this call.
 
         Args:
             folder: An existing folder.
@@ -65,6 +68,10 @@ class ScoreRecord:
                 written.append(name)
             else:
                 remove(folder / name)
+        of_protocols = [name for each in self.protocols for name in each.write(folder)]
+        for name in set(PROTOCOL_FILES).difference(of_protocols):
+            remove(folder / name)
+        written += of_protocols
         self.table.to_json(folder / SUMMARY_FILE, {**about, **self._facts(by_group)})
         return tuple(written)
 
@@ -76,6 +83,7 @@ class ScoreRecord:
                 case: list(names) for case, names in self.missing_channels.items() if names
             },
             "group_scores": by_group.to_dict(),
+            "protocols": {each.protocol.name: each.to_dict() for each in self.protocols},
         }
         slices = self.slices.to_dict() if self.slices.rows else {}
         return {name: fact for name, fact in facts.items() if fact} | slices

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.errors import OutputError
+from volseg.evaluation.official import check_protocols, protocols_of
+from volseg.evaluation.official_records import official_failures, protocol_record
 from volseg.evaluation.pairs import notes_on_pairs, pair_up
 from volseg.evaluation.predictions import find_predictions
 from volseg.evaluation.records import (
@@ -23,13 +26,14 @@ from volseg.files.documents import read_json
 from volseg.files.paths import PathLike
 from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
 from volseg.metrics.doubts import doubts
+from volseg.metrics.protocol_record import PROTOCOL_FILES
 from volseg.metrics.record import CASES_FILE, SCORE_FILES, SUMMARY_FILE, ScoreRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
 from volseg.progress import track
 from volseg.runs.folder import is_held
 
-_FILES = (*SCORE_FILES, SAMPLES_FILE)
+_FILES = (*SCORE_FILES, *PROTOCOL_FILES, SAMPLES_FILE)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
     data_root: Path | None = None,
     *,
     slices: bool = False,
+    protocols: Iterable[str] = (),
 ) -> EvaluateResult:
     """Score the label maps of a folder and write `scores.csv`, `scores.json` and `samples.png`.
 
@@ -94,14 +99,18 @@ def evaluate(  # noqa: PLR0913  (an option each)
         fold: Fold of the data list to score; None: all cases.
         data_root: Folder that the paths of a data list start from; None: from the data list.
         slices: Whether to score the slices of volumes too, along the third axis of their files.
+        protocols: Names of official protocols, such as `brats2023-gli`, whose scores are written
+            beside ours: `scores_NAME.csv`, `lesions_NAME.csv` and an entry of `scores.json`.
 
     Raises:
+        ConfigError: If there is no protocol of a name, or no case has a known voxel size.
         DataListError: If there is nothing to compare.
         LabelError: If the label scheme of predictions or reference is not known, a label map
             contradicts its scheme, or the schemes share no region.
         OutputError: If a prediction is not finished, or the scores cannot be written.
     """
     predictions, reference, output = Path(predictions), Path(reference), Path(output)
+    official = protocols_of(protocols)
     _check_output(output)
     predicted = prediction_scheme(predictions, labels)
     references = find_references(reference, fold, data_root)
@@ -113,7 +122,9 @@ def evaluate(  # noqa: PLR0913  (an option each)
     if how := half_written(manifest, there):
         raise OutputError(f"{predictions} is not complete: {how}", remedy="call volseg infer again")
     schemes = reference_schemes(references, predicted, reference_labels)
-    pairs = pair_up(references, files, predicted, schemes, slices=slices)
+    names = tuple(protocol.name for protocol in official)
+    pairs = pair_up(references, files, predicted, schemes, slices=slices, protocols=names)
+    check_protocols(pairs, official)
     # Case after case: threads were measured and are not faster.
     scored = [score_case(pair) for pair in track(pairs, "scoring", len(pairs))]
     record = ScoreRecord(
@@ -124,6 +135,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         SliceTable.of(row for of_case in scored for row in of_case.slices),
         {case.case_id: case.groups for case in cases},
         missing_channels(manifest, {case.case_id for case in cases}),
+        tuple(protocol_record(protocol, pairs, scored) for protocol in official),
     )
     failures = [(of.case_id, of.failure) for of in scored if of.failure]
     failures += references.unusable.items()
@@ -131,6 +143,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         *notes_on_pairs(pairs, record.table),
         *notes_on_origin(manifest, cases),
         *note_on_mixture(manifest, there),
+        *(note for each in record.protocols for note in each.notes),
     ]
     about = {
         "predictions": str(predictions),
@@ -146,6 +159,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
     names = record.write(output, about)
     if draw_scored_samples(output / SAMPLES_FILE, record.table, pairs):
         names = (*names, SAMPLES_FILE)
+    failures += official_failures(scored)
     notes += [*replaced, *doubts(record.table)]
     return EvaluateResult(record, output, tuple(failures), without_reference, tuple(notes), names)
 

@@ -1,0 +1,75 @@
+"""Tables of statistics of scores, ours and those under official protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from volseg.cli.tables import print_table, say
+
+if TYPE_CHECKING:
+    from volseg.metrics import Score, ScoreTable
+    from volseg.metrics.protocol_record import ProtocolRecord
+
+_STATISTICS = {"mean": "mean", "interval": "95 % interval", "median": "median", "std": "std"}
+_WITH_MISSING = {"mean_missing_as_worst": "mean, missing or failed as worst"}
+_LESIONS = "lesion_"
+
+
+def print_statistics(
+    title: str, summary: Mapping[str, Any], scores: Sequence[Score], *, with_missing: bool
+) -> None:
+    """Print the mean of each score by region, its interval, the median and the deviation.
+
+    Args:
+        title: Heading.
+        summary: `ScoreTable.summary` of the scores.
+        scores: A column each.
+        with_missing: Whether to print the mean with missing and failed cases as worst too.
+    """
+    statistics = _STATISTICS | (_WITH_MISSING if with_missing else {})
+    rows = [
+        (
+            region if statistic == "mean" else "",
+            name,
+            *(text_of(score, of_region[score.name].get(statistic)) for score in scores),
+        )
+        for region, of_region in summary.items()
+        for statistic, name in statistics.items()
+    ]
+    print_table(title, ("region", "", *(score.heading for score in scores)), rows)
+
+
+def print_protocol(record: ProtocolRecord) -> None:
+    """Print the statistics of a protocol by region, and the numbers of lesions and of cases."""
+    table, name, summary = record.table, record.protocol.name, record.table.summary()
+    with_missing = bool(table.cases("missing") or table.cases("failed"))
+    rated = [score for score in table.scores if score.better and score.digits]
+    of_lesions = [score for score in rated if score.name.startswith(_LESIONS)]
+    of_regions = [score for score in rated if score not in of_lesions]
+    say(f"{name}: {record.protocol.title}")
+    for what, scores in (("lesions", of_lesions), ("whole regions", of_regions)):
+        if scores:
+            print_statistics(f"{name}, {what}", summary, scores, with_missing=with_missing)
+    counts = [score for score in table.scores if not score.digits]
+    rows = [
+        (
+            region,
+            *(_sum(table, region, score) for score in counts),
+            *(of_region[number] for number in ("n_cases", "n_missing", "n_failed")),
+        )
+        for region, of_region in summary.items()
+    ]
+    columns = ("region", *(score.title for score in counts), "scored", "missing", "failed")
+    print_table(f"{name}, numbers", columns, rows)
+
+
+def _sum(table: ScoreTable, region: str, score: Score) -> int:
+    return sum(int(row.value(score) or 0) for row in table.rows if row.region == region)
+
+
+def text_of(score: Score, value: float | Sequence[float] | None) -> str:
+    """A statistic, or the limits of an interval, as text for a table."""
+    if isinstance(value, Sequence):
+        return " to ".join(map(score.text, value))
+    return score.text(value)
