@@ -100,6 +100,11 @@ class CaseView:
         return [(self.reference or {}, "dashed"), (self.prediction or {}, "solid")]
 
     @property
+    def filled(self) -> Masks | None:
+        """Masks whose areas may be filled: of the prediction, else of the reference."""
+        return self.prediction or self.reference or None
+
+    @property
     def aspect(self) -> float:
         """Ratio of height to width of a voxel in the picture."""
         return self.spacing_mm[1] / self.spacing_mm[0]

@@ -31,14 +31,17 @@ class Look:
 def filling(masks: Masks, colours: Mapping[str, str], opacity: float) -> npt.NDArray[np.float32]:
     """Layer (rows, columns, RGBA), 0 to 1, that fills the masks of a slice with their colours.
 
-    A voxel has the colour of its smallest region, so that inner regions show.
+    A voxel has the colour of its smallest region, so that inner regions show. Transparent voxels
+    have the colour of the largest region, so that no edge is dark after an enlargement.
 
     >>> masks = {"WT": np.array([[True, True, False]]), "ET": np.array([[False, True, False]])}
     >>> filling(masks, {"WT": "#0000FF", "ET": "#FF0000"}, 0.5)[0].tolist()
-    [[0.0, 0.0, 1.0, 0.5], [1.0, 0.0, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0]]
+    [[0.0, 0.0, 1.0, 0.5], [1.0, 0.0, 0.0, 0.5], [0.0, 0.0, 1.0, 0.0]]
     """
     shape = next(iter(masks.values())).shape
     layer = np.zeros((*shape, 4), np.float32)
-    for region in sorted(masks, key=lambda region: -int(masks[region].sum())):
+    outer_first = sorted(masks, key=lambda region: -int(masks[region].sum()))
+    layer[..., :3] = to_rgb(colours[outer_first[0]])
+    for region in outer_first:
         layer[masks[region]] = (*to_rgb(colours[region]), opacity)
     return layer

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import to_rgba
+from matplotlib.patheffects import withStroke
 
 from volseg.figures.case_view import Box, CaseView
+from volseg.figures.looks import filling
 from volseg.labels import Masks
 
 # Places of the letters of the patient's sides in the panel.
 _EDGES = {"left": (0.02, 0.5), "right": (0.98, 0.5), "top": (0.5, 0.98), "bottom": (0.5, 0.02)}
 _ALIGNED = {0.02: ("left", "bottom"), 0.5: ("center", "center"), 0.98: ("right", "top")}
+# Letters stay readable on bright tissue.
+_HALO = withStroke(linewidth=1.5, foreground="black")
 
 
 def flat_slice(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any]:
@@ -31,20 +35,38 @@ def grey_window(image: npt.NDArray[Any]) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def draw_image(panel: Any, view: CaseView, channel: str, index: int, box: Box) -> None:
-    """Draw one slice of one channel, in grey."""
+def draw_image(
+    panel: Any, view: CaseView, channel: str, index: int, box: Box, smoothing: str | None = None
+) -> None:
+    """Draw one slice of one channel, in grey; `smoothing` is an interpolation of `imshow`."""
     image = view.images[channel]
     low, high = grey_window(image)
     flat = flat_slice(image, index, box).astype(np.float32)
     # A normalised image has negative voxels, so its background, 0, would be grey.
     shown = np.where(flat == 0, low, flat)
-    panel.imshow(shown, cmap="gray", vmin=low, vmax=high, aspect=view.aspect)
+    panel.imshow(*(shown, "gray"), vmin=low, vmax=high, aspect=view.aspect, interpolation=smoothing)
+
+
+def draw_filling(
+    panel: Any, masks: Masks, index: int, box: Box, colours: Mapping[str, str], opacity: float
+) -> None:
+    """Fill the masks in one slice with the colours of their regions; see `filling`."""
+    flat = {region: flat_slice(mask, index, box) for region, mask in masks.items()}
+    if any(mask.any() for mask in flat.values()):
+        layer = filling(flat, colours, opacity)
+        panel.imshow(layer, aspect=panel.get_aspect(), interpolation="bicubic")
 
 
 def draw_outlines(
-    panel: Any, masks: Masks, index: int, box: Box, colours: Mapping[str, str], style: str
+    panel: Any,
+    masks: Masks,
+    index: int,
+    box: Box,
+    colours: Mapping[str, str],
+    style: str,
+    opacity: float = 1.0,
 ) -> None:
-    """Draw the outlines of the masks in one slice."""
+    """Draw the outlines of the masks in one slice, in a style of lines and with an opacity."""
     for region, mask in masks.items():
         flat = flat_slice(mask, index, box)
         if not flat.any():
@@ -59,6 +81,7 @@ def draw_outlines(
             colors=[colours[region]],
             linewidths=1.0 if style == "solid" else 1.8,
             linestyles=style,
+            alpha=opacity,
         )
 
 
@@ -83,6 +106,7 @@ def draw_sides(panel: Any, view: CaseView) -> None:
             *(across, up, letter),
             color="white",
             fontsize=9,
+            path_effects=[_HALO],
             ha=_ALIGNED[across][0],
             va=_ALIGNED[up][1],
             transform=panel.transAxes,

@@ -19,6 +19,7 @@ from volseg.figures.case_view import Box, CaseView
 from volseg.figures.colours import region_colours
 from volseg.figures.looks import Look, filling
 from volseg.figures.slice_panel import flat_slice, grey_window
+from volseg.labels import Masks
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -57,8 +58,8 @@ class SliceRaster:
         canvas[...] = (0, 0, 0, 255)
         image = canvas[: self.size[1], self._left :, :3][:, : self.size[0]]
         image[...] = self._grey(index)[..., None]
-        if self.look.fill:
-            self._fill(image, index)
+        if self.look.fill and self.view.filled:
+            self._fill(image, self.view.filled, index)
         for masks, style in self.view.masks:
             for region, mask in masks.items() if self.look.outline else ():
                 self._outline(renderer, flat_slice(mask, index, self.box), region, style)
@@ -104,10 +105,7 @@ class SliceRaster:
         # A normalised image has negative voxels, so its background, 0, would be grey.
         return self._enlarged(np.where(flat == 0, 0, grey))
 
-    def _fill(self, image: Pixels, index: int) -> None:
-        masks = next((masks for masks, _ in reversed(self.view.masks) if masks), None)
-        if masks is None:
-            return
+    def _fill(self, image: Pixels, masks: Masks, index: int) -> None:
         flat = {region: flat_slice(mask, index, self.box) for region, mask in masks.items()}
         layer = filling(flat, self.colours, self.look.fill) * 255
         layer[..., :3] *= layer[..., 3:] / 255

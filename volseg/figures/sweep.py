@@ -37,7 +37,7 @@ def sweep(
     path: Path,
     look: Look | None = None,
     frames_per_second: float = FRAMES_PER_SECOND,
-) -> None:
+) -> list[int]:
     """Write an animation through all slices of a case that hold tissue; see `sweep_bytes`.
 
     Args:
@@ -47,13 +47,17 @@ def sweep(
         look: Look of the regions.
         frames_per_second: Slices a second.
 
+    Returns:
+        Indices of the slices along the third axis.
+
     Raises:
         OutputError: If the file cannot be written, or volseg did not write the file in its place.
     """
     kind: Format = "gif" if path.suffix.lower() == ".gif" else "webp"
-    content = sweep_bytes(view, channel, kind, look, frames_per_second)
+    content, indices = _animation(view, channel, kind, look or Look(), frames_per_second)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
+    return indices
 
 
 def sweep_bytes(
@@ -65,19 +69,25 @@ def sweep_bytes(
 ) -> bytes:
     """Content of the file that `sweep` writes, of at most about a megabyte.
 
-    The frames show the box around brain and masks, from the lowest slice to the highest; they are
-    as large as the number of slices allows.
+    The frames show the box around brain and masks, from the first slice to the last along the third
+    axis, such as from the lowest; they are as large as the number of slices allows.
     """
+    return _animation(view, channel, kind, look or Look(), frames_per_second)[0]
+
+
+def _animation(
+    view: CaseView, channel: str, kind: Format, look: Look, frames_per_second: float
+) -> tuple[bytes, list[int]]:
     content = view.content
     box = box_around(content)
     indices = np.flatnonzero(content.any(axis=(0, 1))).tolist() or [content.shape[2] // 2]
     size = _size(view.height(box), len(indices), kind)
-    raster = SliceRaster(view, channel, box, size, look or Look())
+    raster = SliceRaster(view, channel, box, size, look)
     frames = [raster.draw(index) for index in indices]
     milliseconds = round(1000 / frames_per_second)
     if kind == "gif":
-        return _gif(frames, raster.colours.values(), milliseconds)
-    return _webp(frames, milliseconds)
+        return _gif(frames, raster.colours.values(), milliseconds), indices
+    return _webp(frames, milliseconds), indices
 
 
 def _size(height: float, frames: int, kind: Format) -> tuple[int, int]:

@@ -1,0 +1,172 @@
+"""The label map of one case, given by a path: its files, its label scheme, its masks."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.cases.case import Case
+from volseg.cases.layouts import Layout, layout_of
+from volseg.errors import DataListError, GeometryError
+from volseg.evaluation.label_files import slice_files, slice_of
+from volseg.evaluation.predictions import find_predictions
+from volseg.evaluation.schemes import prediction_scheme
+from volseg.finding.name_reading import read_name
+from volseg.finding.own_results import written_by_volseg
+from volseg.images.file_names import is_nifti, is_slice, stem
+from volseg.images.grid import Grid, check_same_grid
+from volseg.labels import LabelScheme, Masks, get_scheme
+from volseg.survey.schemes import decisions_in_words, group_cases, schemes_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaseLabelMap:
+    """A label map of a case, of the expert or of a model.
+
+    Attributes:
+        path: The file, or the folder of several files.
+        array: Label map (I, J, K).
+        scheme: Its label scheme.
+    """
+
+    path: Path
+    array: npt.NDArray[np.uint8]
+    scheme: LabelScheme
+
+    def masks(self, grid: Grid) -> Masks:
+        """Mask of each region, in RAS, of a label map on this grid."""
+        return self.scheme.masks(grid.to_ras(self.array))
+
+
+def read_case_label_map(
+    path: Path, case: Case, grid: Grid, layout: Layout, asked: str | None, option: str
+) -> CaseLabelMap:
+    """Read a label map of a case.
+
+    Args:
+        path: A NIfTI file or a mask, a folder of results or of masks, or the folder of the case.
+        case: The case.
+        grid: Grid of its images.
+        layout: Layout of its files.
+        asked: Name of the label scheme; None: that of the results of volseg, or the one that the
+            names and values of the files have.
+        option: Option that names the scheme, for errors.
+
+    Raises:
+        DataListError: If there is no label map of the case.
+        GeometryError: If the label map lies on another grid.
+        ImageError: If a file is damaged.
+        LabelError: If the scheme is not known or does not define all values.
+    """
+    files = _files(path, case)
+    array, of_labels = case.read_prediction(files)
+    place = files[0] if len(files) == 1 else files[0].parent
+    try:
+        notes = check_same_grid({"the scan": grid, str(place): of_labels})
+    except GeometryError as error:
+        raise GeometryError(
+            error.problem, remedy="resample the label map to the grid of the scan", path=place
+        ) from None
+    for note in notes:
+        logger.warning("%s", note)
+    scheme = _scheme(files, array, case, layout, asked, option)
+    return CaseLabelMap(place, array, scheme)
+
+
+def _files(path: Path, case: Case) -> tuple[Path, ...]:
+    """Files of the label map: a NIfTI file, or a mask for each slice."""
+    if path.is_dir():
+        return _files_in(path, case)
+    if not path.exists():
+        raise DataListError(f"{path} does not exist", remedy="give a label map", path=path)
+    if not (is_nifti(path.name) or is_slice(path.name)):
+        raise DataListError(
+            f"{path} is no label map by its name",
+            remedy="give a NIfTI file (.nii, .nii.gz) or a mask (.tif, .png, .bmp)",
+            path=path,
+        )
+    if is_slice(path.name) and len(case.slices) != 1:
+        of_scan = f"{len(case.slices)} slices" if case.slices else "a volume"
+        remedy = "give the folder of the masks" if case.slices else "give a NIfTI file"
+        raise DataListError(
+            f"{path} is the mask of one slice, but {case.place} is {of_scan}",
+            remedy=remedy,
+            path=path,
+        )
+    return (path,)
+
+
+def _files_in(folder: Path, case: Case) -> tuple[Path, ...]:
+    if case.label and all(file.is_relative_to(folder.absolute()) for file in _absolute(case.label)):
+        return case.label
+    masks = {slice_of(file.name): file for file in slice_files(folder) if file.parent == folder}
+    of_slices = [masks.get(slice_of(image.name)) for image in case.slices]
+    if of_slices and None not in of_slices:
+        return tuple(mask for mask in of_slices if mask is not None)
+    try:
+        found = find_predictions(folder, [case])[0][case.case_id]
+    except DataListError:
+        form = "a folder with a mask for each slice" if case.slices else "<case>.nii.gz"
+        raise DataListError(
+            f"{folder} holds no label map of {case.case_id}",
+            remedy=f"give its file, or a folder of results, with {form}",
+            path=folder,
+        ) from None
+    if found.problem:
+        raise DataListError(found.problem, path=folder)
+    return found.paths
+
+
+def _absolute(paths: tuple[Path, ...]) -> list[Path]:
+    return [path.absolute() for path in paths]
+
+
+def _scheme(
+    files: tuple[Path, ...],
+    array: npt.NDArray[np.uint8],
+    case: Case,
+    layout: Layout,
+    asked: str | None,
+    option: str,
+) -> LabelScheme:
+    values = frozenset(np.unique(array).tolist())
+    place = files[0] if len(files) == 1 else files[0].parent
+    if asked is not None:
+        scheme = get_scheme(asked)
+    elif (folder := _results_folder(files)) is not None:
+        scheme = prediction_scheme(folder, None)
+    else:
+        return _scheme_by_name(files, values, case, layout, option)
+    scheme.check(values, str(place))
+    return scheme
+
+
+def _results_folder(files: tuple[Path, ...]) -> Path | None:
+    """Folder of results of volseg that these files belong to, or None."""
+    first = files[0].absolute()
+    for folder, name in ((first.parent, first.name), (first.parent.parent, first.parent.name)):
+        if name in written_by_volseg(folder, os.listdir(folder)):  # noqa: PTH208  (only names)
+            return folder
+    return None
+
+
+def _scheme_by_name(
+    files: tuple[Path, ...], values: frozenset[int], case: Case, layout: Layout, option: str
+) -> LabelScheme:
+    """The scheme that names and values of the files have."""
+    if files != case.label:
+        case = replace(case, labels=None)
+        if is_nifti(files[0].name):
+            layout = layout_of(read_name(files[0].name, ()).case or stem(files[0].name))
+    groups = group_cases([case], {case.case_id: values}, {case.case_id: layout})
+    schemes = schemes_of(groups, f"give it with {option} NAME")
+    for decision in decisions_in_words(groups, schemes):
+        logger.info("%s: %s", files[0].name, decision)
+    return get_scheme(schemes[case.case_id])
