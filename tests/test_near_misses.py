@@ -21,13 +21,17 @@ def said(*words):
         ("train", "volseg fit, which trains a network"),
         ("predict", "volseg infer, which segments scans"),
         ("Segment", "volseg infer"),
+        ("plot", "volseg overlay, which draws a scan with the regions"),
         ("test", "volseg evaluate, which scores predictions"),
         ("plan", "volseg check, which tries an experiment"),
         ("infr", "volseg infer"),
         ("submit", "volseg fit --slurm, or volseg infer --slurm"),
         ("help", "volseg --help"),
         ("version", "volseg --version"),
-        ("xyzzy", "one of demo, split, check, fit, evaluate, compare, infer, info"),
+        (
+            "xyzzy",
+            "one of demo, split, check, fit, evaluate, compare, infer, report, overlay, info",
+        ),
     ],
 )
 def test_an_unknown_command_is_answered_with_the_one_that_is_meant(word, meant):

@@ -127,7 +127,8 @@ def values(tmp_path_factory):
         *(finding, case, stack, predictor.predict(case), case.read_images(["t1c"])),
         *(volseg.DataList("list", case.channels, (case,)), predictor.models[0].config),
         *(case.read_images(["t1c"]).grid, volseg.get_scheme("lgg"), volseg.InferOptions()),
-        *(volseg.SplitOptions(), volseg.RegionDice(["WT"]), volseg.RegionIoU(["WT"])),
+        *(volseg.SplitOptions(), volseg.OverlayOptions()),
+        *(volseg.RegionDice(["WT"]), volseg.RegionIoU(["WT"])),
         *(volseg.LoadCased(["image"]), volseg.PreprocessCased(["image"])),
     ]
     errors = [kind for kind in map(vars(volseg).get, volseg.__all__) if is_error(kind)]

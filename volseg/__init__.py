@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from volseg.tasks.evaluate import evaluate as evaluate
     from volseg.tasks.fit import fit as fit
     from volseg.tasks.infer import infer as infer
+    from volseg.tasks.overlay import OverlayOptions as OverlayOptions
+    from volseg.tasks.overlay import overlay as overlay
     from volseg.tasks.report import report as report
     from volseg.tasks.split import SplitOptions as SplitOptions
     from volseg.tasks.split import split as split
@@ -69,10 +71,12 @@ _MODULES = {
     "split": "volseg.tasks.split",
     "check": "volseg.tasks.check",
     "compare": "volseg.tasks.compare",
+    "overlay": "volseg.tasks.overlay",
     "Predictor": "volseg.inference.predictor",
     "Prediction": "volseg.inference.prediction",
     "InferOptions": "volseg.inference.options",
     "SplitOptions": "volseg.tasks.split",
+    "OverlayOptions": "volseg.tasks.overlay",
     "load_config": "volseg.config.experiment",
     "ExperimentConfig": "volseg.config.experiment",
     "find_cases": "volseg.finding.folders",

@@ -30,9 +30,14 @@ _COMMANDS = {
         "segments scans with a trained model",
         "apply inference predict seg segment serve",
     ),
+    "report": ("writes a page of scores or results, with pictures", "html page summarise"),
+    "overlay": (
+        "draws a scan with the regions of a label map on top",
+        "draw figure gif picture plot render screenshot show visualise visualize",
+    ),
     "info": (
         "describes a file, a run or a folder",
-        "describe inspect ls show stats status summary",
+        "describe inspect ls stats status summary",
     ),
 }
 _SYNONYMS = {name: command for command, (_, names) in _COMMANDS.items() for name in names.split()}
