@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from volseg.metrics.brats_lesions import score_lesions
 from volseg.metrics.lesions import RegionScores
+from volseg.metrics.panoptic import score_matches, score_sizes
 from volseg.metrics.protocols import Program, Protocol, get_protocol
 from volseg.metrics.whole_regions import Spacing, score_whole_regions
 
@@ -36,6 +37,8 @@ def lesionwise_scores(
 
     Raises:
         ConfigError: If there is no protocol of this name.
+        SchemeError: If a protocol of 2026 does not know a label; the programs before take it for
+            background.
         ValueError: If the label maps are not of one shape (I, J, K), hold no integers, or there
             are not three sizes.
     """
@@ -50,6 +53,8 @@ def lesionwise_scores(
 _PROGRAMS: Mapping[Program, Counting] = {
     "legacy": score_whole_regions,
     "lesions": score_lesions,
+    "panoptic": score_matches,
+    "panoptic by size": score_sizes,
 }
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from volseg.errors import ConfigError
+from volseg.metrics.panoptic_scores import match_scores, size_scores
 from volseg.metrics.protocol_scores import legacy_scores, lesion_scores
 from volseg.metrics.scores import Score
 from volseg.words import shown
@@ -17,7 +18,7 @@ from volseg.words import shown
 OWN_SCORES = "volseg"
 
 #: How a program counts; `lesionwise_scores` has a function for each.
-Program = Literal["legacy", "lesions", "panoptic"]
+Program = Literal["legacy", "lesions", "panoptic", "panoptic by size"]
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,12 @@ def get_protocol(name: str) -> Protocol:
 
 
 _WT, _TC, _ET = (1, 2, 3), (1, 3), (3,)
+_LABELS_2026: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"WT": _WT, "TC": _TC, "ET": _ET, "NETC": (1,), "SNFH": (2,), "RC": (4,), "GTV": (1,)}
+)
+_LABELS_PED: Mapping[str, tuple[int, ...]] = MappingProxyType(
+    {"WT": (1, 2, 3, 4), "TC": (1, 2, 3), "ET": (1,), "NETC": (2,), "CC": (3,), "ED": (4,)}
+)
 
 
 def _nested(dilation: int, threshold_mm3: float) -> dict[str, RegionRule]:
@@ -105,6 +112,20 @@ def _in_2023(task: str, cohort: str, dilation: int, threshold_mm3: float) -> Pro
         MappingProxyType(_nested(dilation, threshold_mm3)),
         lesion_scores(374.0, nsd=False),
         reads_pixdim=True,
+    )
+
+
+def _in_2026(task: str, cohort: str, scheme: str, *regions: str) -> Protocol:
+    by_size = task == "mets"
+    labels = _LABELS_PED if task == "ped" else _LABELS_2026
+    return Protocol(
+        f"brats2026-{task}",
+        f"BraTS 2026 {cohort}, brats-evaluation 0.0.10",
+        "panoptic by size" if by_size else "panoptic",
+        scheme,
+        MappingProxyType({region: RegionRule(labels[region]) for region in regions}),
+        size_scores() if by_size else match_scores(),
+        penalty_mm=373.0,
     )
 
 
@@ -130,6 +151,12 @@ def _all() -> tuple[Protocol, ...]:
         _in_2023("ped", "paediatric glioma", 3, 50),
         _in_2023("men", "meningioma", 1, 50),
         _in_2023("met", "brain metastases", 1, 2),
+        _in_2026("gli", "glioma", "brats2024-gli", "SNFH", "ET", "NETC", "RC", "TC", "WT"),
+        _in_2026("mets", "brain metastases", "brats2024-gli", "ET", "RC", "TC", "WT"),
+        _in_2026("ped", "paediatric", "brats2024-ped", "ET", "NETC", "CC", "ED", "TC", "WT"),
+        _in_2026("menrt", "meningioma before radiotherapy", "men-rt", "GTV"),
+        _in_2026("menpre", "meningioma before surgery", "brats2023", "ET", "TC", "WT"),
+        _in_2026("goat", "tumours of all kinds", "brats2023", "ET", "TC", "WT"),
     )
 
 
