@@ -207,7 +207,7 @@ def test_a_case_that_is_missing_in_all_runs_still_counts(run):
 
     comparison = line_up([read_run(folder, folder.name) for folder in runs])
 
-    worst = comparison.by_patient(comparison.runs[0], "WT", "dice", missing_as_worst=True)
+    worst = comparison.by_patient(comparison.runs[0], "WT", "dice", all_cases=True)
     assert worst["d2"] == 0
     assert comparison.ranking.cases["one"]["d2"] == 1.5
 
@@ -1079,7 +1079,7 @@ def test_words_with_an_equals_sign_are_options_unless_they_are_folders(monkeypat
 
     result = command(odd, two, "a.yaml", "training.seed=1", "-o", "out")
 
-    assert seen == [([odd, two, Path("a.yaml")], Path("out"), ["training.seed=1"])]
+    assert seen == [([odd, two, Path("a.yaml")], Path("out"), ["training.seed=1"], "volseg")]
     assert result.exit_code == 3
     assert re.search(r"x +│ y *│\n│ x +│ z", result.stdout)
 

@@ -10,7 +10,7 @@ import typer
 from volseg import signals
 from volseg.cli.app import TRAIN, command, fail_if_some_failed
 from volseg.cli.next_steps import RUN, SCANS, line, next_steps
-from volseg.cli.tables import number, print_table, say
+from volseg.cli.tables import print_table, say
 from volseg.files.writing import COMPARISON_FILE
 
 if TYPE_CHECKING:
@@ -30,6 +30,14 @@ def compare(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for the tables and the picture.")
     ],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Official protocol whose scores are compared, such as brats2023-gli; evaluate "
+            "--protocol writes them. volseg: our own scores.",
+        ),
+    ] = "volseg",
 ) -> None:
     """Compare networks on the same patients: scores, tests, size and speed.
 
@@ -44,18 +52,20 @@ def compare(
 
     The runs are also ranked as in BraTS. A missing or failed prediction is
     last in its case, and counts as the worst score in the tests of pairs.
+    --protocol compares by the scores of an official BraTS program.
 
     Examples:
       volseg compare runs/unet runs/segresnet -o comparison
       volseg compare configs/brats_*.yaml data.data_root=FOLDER -o comparison
       volseg compare runs/unet_folds theirs=t0,t1,t2 -o comparison
+      volseg compare scores_a scores_b --protocol brats2023-gli -o comparison
     """
     from volseg.comparison.sources import read_words
     from volseg.tasks.compare import compare as run_compare
 
     signals.record_interrupts()
     given, overrides = read_words(sources)
-    result = run_compare(given, output, overrides)
+    result = run_compare(given, output, overrides, protocol)
     print_comparison(result)
     fail_if_some_failed(result.failures, "run")
     segment = line("volseg", "infer", SCANS, "-m", RUN, "-o", "results")
@@ -65,35 +75,27 @@ def compare(
 def print_comparison(result: CompareResult) -> None:
     """Print the scores of each region, the runs, pairs, ranking and notes."""
     from volseg.comparison.notes import notes
-    from volseg.comparison.report import (
+    from volseg.comparison.rows import (
+        pair_columns,
+        pair_rows,
         ranking_columns,
         ranking_rows,
         run_columns,
         run_rows,
         score_columns,
         score_rows,
-        signed,
     )
 
     comparison = result.comparison
     for region in comparison.regions:
-        rows = score_rows(comparison, region)
-        print_table(region, score_columns(comparison), rows, lines=True)
+        rows = score_rows(comparison, region, few=True)
+        print_table(region, score_columns(comparison, few=True), rows, lines=True)
     print_table("Runs", run_columns(comparison), run_rows(comparison), lines=True)
     if comparison.pairs:
-        print_table(
-            "Pairs",
-            ("region", "runs", "difference of Dice", "p", "p (Holm)"),
-            [
-                (
-                    *(pair.region, f"{pair.first} - {pair.second}"),
-                    *(signed(pair.mean_difference), number(pair.p, 4), number(pair.p_holm, 4)),
-                )
-                for pair in comparison.pairs
-            ],
-        )
+        print_table("Pairs", pair_columns(comparison), pair_rows(comparison))
     if ranking := comparison.ranking:
-        print_table(f"Ranking by {ranking.by}", ranking_columns(ranking), ranking_rows(ranking))
+        print_table("Ranking", ranking_columns(ranking), ranking_rows(ranking))
+        say(f"Ranking by {ranking.by}.")
     for note in notes(comparison):
         say(note)
     say(f"Comparison: {result.output / COMPARISON_FILE}")

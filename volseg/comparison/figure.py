@@ -30,7 +30,8 @@ def comparison_figure(comparison: Comparison) -> Figure:
     A line joins the dots of a patient; black marks show the mean over patients and its 95 %
     interval.
     """
-    figure, panels = _grid(len(comparison.regions), len(comparison.runs))
+    title = comparison.scores[0].title
+    figure, panels = _grid(len(comparison.regions), len(comparison.runs), title)
     for panel, region in zip(panels, comparison.regions, strict=True):
         _draw(panel, comparison, region)
         panel.set_title(region, fontsize=11)
@@ -41,13 +42,14 @@ def comparison_figure(comparison: Comparison) -> Figure:
 
 
 def _heading(comparison: Comparison) -> str:
-    some = comparison.statistics(comparison.runs[0], comparison.regions[0], "dice")
+    score = comparison.scores[0]
+    some = comparison.statistics(comparison.runs[0], comparison.regions[0], score.name)
     interval = "" if some.low is None else " and its 95 % interval"
     patients = counted(len(comparison.patients), "patient")
-    return f"Dice of {patients}; a line for each patient; black: mean{interval}"
+    return f"{score.title} of {patients}; a line for each patient; black: mean{interval}"
 
 
-def _grid(regions: int, runs: int) -> tuple[Figure, list[Any]]:
+def _grid(regions: int, runs: int, title: str) -> tuple[Figure, list[Any]]:
     """Panels in one row, or in one column if there are too many runs."""
     rows, columns = (1, regions) if regions * runs <= _MOST_IN_A_ROW else (regions, 1)
     panels_inches = rows * _PANEL_INCHES + (rows - 1) * _BETWEEN_INCHES
@@ -65,21 +67,22 @@ def _grid(regions: int, runs: int) -> tuple[Figure, list[Any]]:
         rows, columns, squeeze=False, sharex=True, sharey=True, gridspec_kw=edges
     )
     for panel in panels[:, 0]:
-        panel.set_ylabel("Dice", fontsize=11)
+        panel.set_ylabel(title, fontsize=11)
     return figure, list(panels.flat)
 
 
 def _draw(panel: Any, comparison: Comparison, region: str) -> None:
-    dice = [comparison.by_patient(run, region, "dice") for run in comparison.runs]
+    score = comparison.scores[0].name
+    dice = [comparison.by_patient(run, region, score) for run in comparison.runs]
     places = np.arange(len(dice))
     for patient in comparison.patients:
-        values = [of_run[patient] for of_run in dice]
+        values = [of_run.get(patient, np.nan) for of_run in dice]
         panel.plot(places, values, color="#BBBBBB", linewidth=0.8, zorder=1)
     for place, run, of_run in zip(places, comparison.runs, dice, strict=True):
         colour = RUN_COLOURS[place % len(RUN_COLOURS)]
         values = list(of_run.values())
         panel.scatter([place] * len(values), values, s=26, color=colour, alpha=0.85, zorder=2)
-        _draw_mean(panel, place + _MEAN_OFFSET, comparison.statistics(run, region, "dice"))
+        _draw_mean(panel, place + _MEAN_OFFSET, comparison.statistics(run, region, score))
     names = [textwrap.fill(run.name, _NAME_CHARACTERS) for run in comparison.runs]
     panel.set_xticks(places, names, rotation=30, ha="right", rotation_mode="anchor", fontsize=9)
     panel.set_xlim(-0.4, len(dice) - 0.4)
@@ -89,6 +92,8 @@ def _draw(panel: Any, comparison: Comparison, region: str) -> None:
 
 
 def _draw_mean(panel: Any, place: float, found: Any) -> None:
+    if found.mean is None:
+        return
     panel.plot(place, found.mean, marker="D", markersize=6, color="black", zorder=4)
     if found.low is not None:
         panel.plot([place, place], [found.low, found.high], color="black", linewidth=1.6, zorder=3)

@@ -13,6 +13,8 @@ _FEW_PATIENTS = 6
 
 def notes(comparison: Comparison) -> Iterator[str]:
     """Notes for the reader of the tables."""
+    if protocol := comparison.protocol:
+        yield f"Scores of protocol {protocol.name}: {protocol.title}."
     patients = counted(len(comparison.patients), "patient")
     cases = counted(len(comparison.cases), "case")
     yield f"{patients} ({cases}), the same for every run."

@@ -13,11 +13,11 @@ from volseg.comparison.scored_run import (
     ScoredRun,
     SliceMeans,
     has_ended,
-    listed_patients,
     parse,
     read_scores,
 )
 from volseg.errors import DataListError
+from volseg.metrics.protocols import Protocol
 from volseg.metrics.record import SUMMARY_FILE
 
 _FOLD = re.compile(r"fold\d+")
@@ -47,36 +47,54 @@ def folds_within(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(folds, key=lambda path: int(path.name[4:])))
 
 
-def read_folds(folds: Folds) -> ScoredRun:
+def read_folds(folds: Folds, protocol: Protocol | None = None) -> ScoredRun:
     """One run with the cases of all folds.
+
+    Args:
+        folds: The folds.
+        protocol: Protocol of the scores; None: our own.
 
     Raises:
         DataListError: If a folder has no scores, a patient is in two folds, or the folds have
             different networks or regions.
     """
     summaries = {path: read_scores(path) for path in folds.runs}
-    runs = [parse(summary, path, path.name) for path, summary in summaries.items()]
-    patients = {case: name for path in folds.runs for case, name in listed_patients(path).items()}
+    runs = [parse(summary, path, path.name, protocol) for path, summary in summaries.items()]
+    patients = {case: name for run in runs for case, name in run.patients.items()}
     _check_patients(folds, runs, patients)
     _check_alike(folds, runs)
+    united = _united(list(summaries.values()), ("cases", "losses", "missing_channels"))
     merged = {
+        **united,
         "network": runs[0].network,
         "slices": _pooled_slices([run.slices for run in runs]),
-        **{
-            part: {
-                case: value
-                for summary in summaries.values()
-                for case, value in (summary.get(part) or {}).items()
-            }
-            for part in ("cases", "losses", "missing_channels")
-        },
+        "protocols": _pooled_protocol(list(summaries.values()), protocol),
     }
     return replace(
-        parse(merged, folds.runs[0], folds.name),
+        parse(merged, folds.runs[0], folds.name, protocol),
         patients=patients,
         ended=all(has_ended(path) for path in folds.runs),
         folds=tuple(path.name for path in folds.runs),
     )
+
+
+def _united(parts: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Entries by case of all parts, under each name."""
+    return {
+        name: {case: value for part in parts for case, value in (part.get(name) or {}).items()}
+        for name in names
+    }
+
+
+def _pooled_protocol(
+    summaries: Sequence[Mapping[str, Any]], protocol: Protocol | None
+) -> dict[str, Any]:
+    if protocol is None:
+        return {}
+    parts = [summary["protocols"][protocol.name] for summary in summaries]
+    united = _united(parts, ("cases", "failed"))
+    missing = [case for part in parts for case in part["missing"]]
+    return {protocol.name: {**united, "missing": missing, "summary": parts[0]["summary"]}}
 
 
 def _check_patients(folds: Folds, runs: Sequence[ScoredRun], patients: Mapping[str, str]) -> None:

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from volseg import DISCLAIMER
-from volseg.comparison.cost import Cost
+from volseg.comparison.counted import COUNTED
 from volseg.comparison.notes import notes
 from volseg.comparison.ranking import RANK_TEST, RANKING, Ranking
-from volseg.comparison.scored_run import ScoredRun
+from volseg.comparison.rows import (
+    Row,
+    pair_columns,
+    pair_rows,
+    ranking_columns,
+    ranking_rows,
+    run_columns,
+    run_rows,
+    score_columns,
+    score_rows,
+)
 from volseg.comparison.side_by_side import Comparison
 from volseg.comparison.statistics import PAIRED_TEST
 from volseg.files.writing import atomic_write
-from volseg.metrics.scores import Score
 from volseg.metrics.slices import SLICE_DEFINITIONS
 from volseg.metrics.statistics import INTERVAL
 
@@ -23,8 +30,6 @@ PICTURE = "comparison.png"
 
 _SLICE_KINDS = {"tumour_slices": "tumour slices", "all_slices": "all slices"}
 _SHOWN_PATIENTS = 40
-
-Row = tuple[str, ...]
 
 
 def write_report(comparison: Comparison, path: Path) -> None:
@@ -37,75 +42,14 @@ def write_report(comparison: Comparison, path: Path) -> None:
         unfinished.write_text("\n".join(report_lines(comparison)) + "\n", encoding="utf-8")
 
 
-def score_columns(comparison: Comparison) -> Row:
-    """Column headings of `score_rows`."""
-    return ("run", *(score.heading for score in comparison.scores))
-
-
-def score_rows(comparison: Comparison, region: str, line_break: str = "\n") -> list[Row]:
-    """Scores of one region, a row for each run; columns as in `score_columns`.
-
-    Args:
-        comparison: Runs to show.
-        region: Name of a region of the comparison.
-        line_break: Text between mean, interval, median and the mean with missing cases of a cell.
-    """
-    return [
-        (
-            run.name,
-            *(
-                line_break.join(_statistics(comparison, run, region, score))
-                for score in comparison.scores
-            ),
-        )
-        for run in comparison.runs
-    ]
-
-
-def run_columns(comparison: Comparison) -> Row:
-    """Column headings of `run_rows`."""
-    units = " or ".join(dict.fromkeys(cost.unit for cost in comparison.costs.values())) or "window"
-    costs = ("parameters (M)", f"multiply-adds a {units} (G)", f"ms a {units}")
-    return ("run", "network", "loss", *costs)
-
-
-def run_rows(comparison: Comparison, line_break: str = "\n") -> list[Row]:
-    """Network, loss and cost of each run; columns as in `run_columns`."""
-    return [
-        (
-            *(run.name, run.network or "-", _number(comparison.loss(run), 4)),
-            *_cost_cells(comparison.costs.get(run.name), line_break),
-        )
-        for run in comparison.runs
-    ]
-
-
-def ranking_columns(ranking: Ranking) -> Row:
-    """Column headings of `ranking_rows`."""
-    behind = [f"p before {run}" for run in [*ranking.final][1:]]
-    return ("place", "run", "final rank", *behind)
-
-
-def ranking_rows(ranking: Ranking) -> list[Row]:
-    """Final rank of each run, and the p-value of being before each run below it."""
-    return [
-        (
-            *(str(ranking.place(run)), run, f"{rank:.3f}"),
-            *(_p_or_nothing(ranking.p(run, other)) for other in [*ranking.final][1:]),
-        )
-        for run, rank in ranking.final.items()
-    ]
-
-
 def report_lines(comparison: Comparison) -> Iterator[str]:
     """Lines of `comparison.md`."""
     yield from ("# Comparison", "")
     yield from (f"- {note}" for note in notes(comparison))
     yield from (f"- Failed: {name}: {reason}" for name, reason in comparison.failures)
-    yield from ("", f"![Dice of each patient]({PICTURE})")
-    columns = score_columns(comparison)
+    yield from ("", f"![{comparison.scores[0].title} of each patient]({PICTURE})")
     for region in comparison.regions:
-        yield from _section(region, columns, score_rows(comparison, region, "<br>"))
+        yield from _score_section(comparison, region)
     yield from _section("Runs", run_columns(comparison), run_rows(comparison, "<br>"))
     yield ""
     yield from (f"- {meaning}" for meaning in _meanings(comparison))
@@ -116,9 +60,21 @@ def report_lines(comparison: Comparison) -> Iterator[str]:
     yield from ("", f"*{DISCLAIMER}*")
 
 
+def _score_section(comparison: Comparison, region: str) -> Iterator[str]:
+    """Table of the scores of a region; the many scores of a protocol are its rows."""
+    columns, rows = score_columns(comparison), score_rows(comparison, region, "<br>")
+    if comparison.protocol is None:
+        yield from _section(region, columns, rows)
+    else:
+        first, *others = zip(columns, *rows, strict=True)
+        yield from _section(region, ("score", *first[1:]), others)
+
+
 def _meanings(comparison: Comparison) -> Iterator[str]:
     yield ("Scores of patient volumes: mean over patients, its interval in brackets, and median.")
     yield f"{INTERVAL}."
+    if comparison.protocol:
+        yield from (f"{s.heading}: {s.definition}." for s in comparison.scores)
     yield "loss: mean loss of the validation cases."
     for unit, size in dict.fromkeys((c.unit, c.size) for c in comparison.costs.values()):
         yield f"a {unit} is {size}; multiply-adds count convolutions and matrix products."
@@ -135,16 +91,10 @@ def _meanings(comparison: Comparison) -> Iterator[str]:
 def _pair_section(comparison: Comparison) -> Iterator[str]:
     if not comparison.pairs:
         return
-    rows = [
-        (
-            *(pair.region, f"{pair.first} - {pair.second}", str(pair.n)),
-            *(signed(pair.mean_difference), _p(pair.p), _p(pair.p_holm)),
-        )
-        for pair in comparison.pairs
-    ]
-    columns = ("region", "runs", "patients", "difference of Dice", "p", "p (Holm)")
-    yield from _section("Pairs", columns, rows)
+    yield from _section("Pairs", pair_columns(comparison), pair_rows(comparison))
     yield from ("", f"The difference is the mean over patients. p: {PAIRED_TEST}.")
+    if comparison.protocol or comparison.unscored:
+        yield from ("", f"In pairs and ranking {COUNTED}. The pairs of all scores: pairs.csv.")
 
 
 def _ranking_section(ranking: Ranking | None) -> Iterator[str]:
@@ -179,16 +129,20 @@ def _slice_section(comparison: Comparison) -> Iterator[str]:
 def _patient_section(comparison: Comparison) -> Iterator[str]:
     if len(comparison.patients) > _SHOWN_PATIENTS:
         return
-    dice = {
-        (region, run.name): comparison.by_patient(run, region, "dice")
+    score = comparison.scores[0]
+    values = {
+        (region, run.name): comparison.by_patient(run, region, score.name)
         for region in comparison.regions
         for run in comparison.runs
     }
     yield from _section(
-        "Dice of each patient",
+        f"{score.title} of each patient",
         ("patient", "region", *(run.name for run in comparison.runs)),
         [
-            (patient, region, *(f"{dice[region, r.name][patient]:.3f}" for r in comparison.runs))
+            (
+                *(patient, region),
+                *(score.text(values[region, run.name].get(patient)) for run in comparison.runs),
+            )
             for patient in comparison.patients
             for region in comparison.regions
         ],
@@ -204,52 +158,3 @@ def _section(title: str, columns: Sequence[str], rows: Iterable[Row]) -> Iterato
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _statistics(comparison: Comparison, run: ScoredRun, region: str, score: Score) -> Iterator[str]:
-    found = comparison.statistics(run, region, score.name)
-    yield score.text(found.mean)
-    if found.low is not None:
-        yield f"[{score.text(found.low)}, {score.text(found.high)}]"
-    yield f"median {score.text(found.median)}"
-    if comparison.unscored and score.worst is not None:
-        yield f"missing as worst {score.text(comparison.mean_of_all(run, region, score))}"
-
-
-def _cost_cells(cost: Cost | None, line_break: str) -> Row:
-    if cost is None:
-        return ("-", "-", "-")
-    low, high = (_digits(value) for value in cost.quartiles)
-    return (
-        _digits(cost.parameters / 1e6),
-        _digits(cost.multiply_adds / 1e9),
-        f"{_digits(cost.milliseconds)}{line_break}[{low}, {high}]",
-    )
-
-
-def signed(value: float) -> str:
-    """A difference of scores with its sign, to three decimals.
-
-    >>> signed(0.25), signed(-1e-9)
-    ('+0.250', '+0.000')
-    """
-    return f"{round(value, 3) + 0.0:+.3f}"
-
-
-def _digits(value: float) -> str:
-    """A number with three significant digits, without exponent: 0.00123, 12.3, 1234."""
-    if value >= 100:
-        return f"{value:.0f}"
-    return np.format_float_positional(value, 3, unique=False, fractional=False, trim="k")
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _p_or_nothing(value: float | None) -> str:
-    return "" if value is None else _p(value)
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3g}"

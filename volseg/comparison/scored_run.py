@@ -11,19 +11,18 @@ from volseg.cases.data_list import read_data_list
 from volseg.errors import DataListError, VolsegError
 from volseg.files.writing import DATA_LIST_FILE, MODEL_FILE
 from volseg.metrics.doubts import doubts
+from volseg.metrics.protocols import OWN_SCORES, Protocol
 from volseg.metrics.reading import read_summary, scores_of
 from volseg.metrics.record import SUMMARY_FILE
-from volseg.metrics.scores import COUNTED_SCORES, get_score
+from volseg.metrics.scores import COUNTED_SCORES, Score, get_score
 from volseg.metrics.table import ScoreRow, ScoreTable
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import is_finished
 
-#: Scores that rate a prediction and that runs are compared by; validation in training has no HD95.
-HD95 = get_score("hd95_mm")
-OWN_SCORES = (*COUNTED_SCORES, HD95)
+_HD95 = get_score("hd95_mm")
 
 # `{region: {score: value}}` of one case.
-RegionScores = Mapping[str, Mapping[str, float]]
+CaseScores = Mapping[str, Mapping[str, float | None]]
 # `{region: {"tumour_slices" or "all_slices": {"n": number, score: mean}}}`.
 SliceMeans = Mapping[str, Mapping[str, Mapping[str, float | None]]]
 
@@ -36,7 +35,7 @@ class ScoredRun:
         name: Name of the run in the tables.
         folder: Folder of the run.
         network: Name of the network; empty if not known.
-        cases: Scores by case id, of the scored cases.
+        cases: Scores by case id, of the scored cases; None where an official protocol has no value.
         unscored: Status of each other case: "missing" or "failed".
         regions: Names of the regions, in order.
         losses: Validation loss by case id; empty if not known.
@@ -46,14 +45,14 @@ class ScoredRun:
         ended: False if the training was stopped or is still running, as far as known.
         doubts: Notes on scores that mislead, such as of a region that is in no prediction.
         reference_voxels: Voxels of the reference by case id and region, as far as known.
-        scores: Names of the `OWN_SCORES` that all scored cases have, in that order.
+        scores: Names of the `rated_scores` that all scored cases have.
         folds: Names of the runs that are pooled; empty for a single run.
     """
 
     name: str
     folder: Path
     network: str
-    cases: Mapping[str, RegionScores]
+    cases: Mapping[str, CaseScores]
     unscored: Mapping[str, str]
     regions: tuple[str, ...]
     losses: Mapping[str, float] = field(default_factory=dict)
@@ -73,17 +72,29 @@ class ScoredRun:
         return file if file.is_file() else None
 
 
-def read_run(folder: Path, name: str) -> ScoredRun:
+def rated_scores(protocol: Protocol | None) -> tuple[Score, ...]:
+    """Scores that rate a prediction and may be compared; without a protocol, our own.
+
+    Our own HD95 is only in scores of `evaluate`, not of the validation in training.
+    """
+    if protocol is None:
+        return (*COUNTED_SCORES, _HD95)
+    return tuple(score for score in protocol.scores if score.better)
+
+
+def read_run(folder: Path, name: str, protocol: Protocol | None = None) -> ScoredRun:
     """Scores of the run in `folder`.
 
     Args:
         folder: Run folder, or folder of scores that `volseg evaluate` wrote.
         name: Name of the run in the tables.
+        protocol: Protocol of the scores; None: our own.
 
     Raises:
-        DataListError: If the folder has no `scores.json`, or volseg did not write it.
+        DataListError: If the folder has no `scores.json`, volseg did not write it, or it has no
+            scores of the protocol.
     """
-    return parse(read_scores(folder), folder, name)
+    return parse(read_scores(folder), folder, name, protocol)
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
@@ -103,34 +114,20 @@ def read_scores(folder: Path) -> dict[str, Any]:
         ) from None
 
 
-def parse(summary: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
+def parse(
+    summary: Mapping[str, Any], folder: Path, name: str, protocol: Protocol | None = None
+) -> ScoredRun:
     """Run with the content of its `scores.json`; arguments as in `read_run`."""
-    scores = _compared(summary)
-    scored: dict[str, RegionScores] = {}
-    unscored: dict[str, str] = {}
-    regions: dict[str, None] = {}
-    for case_id, case in summary["cases"].items():
-        regions |= dict.fromkeys(case["regions"])
-        if case["status"] != "scored":
-            unscored[case_id] = case["status"]
-            continue
-        scored[case_id] = {
-            region: {score: float(values[score]) for score in scores}
-            for region, values in case["regions"].items()
-            if all(values[score] is not None for score in scores)
-        }
+    own = _own_scores(summary) if protocol is None else _official_scores(summary, folder, protocol)
     return ScoredRun(
         name=name,
         folder=folder,
         network=str(summary.get("network") or ""),
-        cases=scored,
-        unscored=unscored,
-        regions=tuple(regions),
         # A loss that was not finite is null.
         losses={c: float(x) for c, x in (summary.get("losses") or {}).items() if x is not None},
-        slices=dict(summary.get("slices") or {}),
+        slices=dict(summary.get("slices") or {}) if protocol is None else {},
         missing_channels=dict(summary.get("missing_channels") or {}),
-        patients=listed_patients(folder),
+        patients=_patients(summary, folder),
         ended=has_ended(folder),
         doubts=_doubts(summary),
         reference_voxels={
@@ -139,8 +136,67 @@ def parse(summary: Mapping[str, Any], folder: Path, name: str) -> ScoredRun:
             for region, values in case["regions"].items()
             if isinstance(voxels := values.get("reference_voxels"), int)
         },
-        scores=scores,
+        **own,
     )
+
+
+def _own_scores(summary: Mapping[str, Any]) -> dict[str, Any]:
+    scores = _compared(summary)
+    cases = summary["cases"]
+    return {
+        "cases": {
+            case_id: {
+                region: {score: float(values[score]) for score in scores}
+                for region, values in case["regions"].items()
+                if all(values[score] is not None for score in scores)
+            }
+            for case_id, case in cases.items()
+            if case["status"] == "scored"
+        },
+        "unscored": {
+            case_id: case["status"] for case_id, case in cases.items() if case["status"] != "scored"
+        },
+        "regions": tuple(
+            dict.fromkeys(name for case in cases.values() for name in case["regions"])
+        ),
+        "scores": scores,
+    }
+
+
+def _official_scores(
+    summary: Mapping[str, Any], folder: Path, protocol: Protocol
+) -> dict[str, Any]:
+    found = summary.get("protocols") or {}
+    if protocol.name not in found:
+        raise DataListError(
+            f"{folder} has no scores of protocol {protocol.name}, only of "
+            f"{', '.join((OWN_SCORES, *found))}",
+            remedy=f"score the results with volseg evaluate --protocol {protocol.name}",
+            path=folder,
+        )
+    of_protocol = found[protocol.name]
+    names = [score.name for score in protocol.scores]
+    return {
+        "cases": {
+            case_id: {
+                region: {name: _official_value(values, name) for name in names}
+                for region, values in regions.items()
+            }
+            for case_id, regions in of_protocol["cases"].items()
+        },
+        "unscored": {
+            **dict.fromkeys(of_protocol["missing"], "missing"),
+            **dict.fromkeys(of_protocol["failed"], "failed"),
+        },
+        "regions": tuple(of_protocol["summary"]),
+        "scores": tuple(score.name for score in rated_scores(protocol)),
+    }
+
+
+def _official_value(values: Mapping[str, Any], name: str) -> float | None:
+    """Value of a score; false positives are listed in the file, and counted here."""
+    value = values.get(name)
+    return len(value) if isinstance(value, list) else value
 
 
 def _compared(summary: Mapping[str, Any]) -> tuple[str, ...]:
@@ -154,9 +210,9 @@ def _compared(summary: Mapping[str, Any]) -> tuple[str, ...]:
         for values in case["regions"].values()
     ]
     counted = [name for name in scores_of(summary) if all(name in values for values in regions)]
-    distances = [values.get(HD95.name) for values in scored]
+    distances = [values.get(_HD95.name) for values in scored]
     is_known = bool(scored) and all(isinstance(value, float | int) for value in distances)
-    return (*counted, *((HD95.name,) if is_known else ()))
+    return (*counted, *((_HD95.name,) if is_known else ()))
 
 
 def has_ended(folder: Path) -> bool:
@@ -176,7 +232,14 @@ def _doubts(summary: Mapping[str, Any]) -> tuple[str, ...]:
     return doubts(ScoreTable.of(rows))
 
 
-def listed_patients(folder: Path) -> dict[str, str]:
+def _patients(summary: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Patient of each case by the scores and the data list of the run, as far as known."""
+    # Where the patient was not known, the scores have the case itself.
+    named = {c: name for c, name in (summary.get("patients") or {}).items() if name != c}
+    return {**named, **_listed_patients(folder)}
+
+
+def _listed_patients(folder: Path) -> dict[str, str]:
     """Patient of each case in the data list of the run; empty without data list."""
     file = folder / DATA_LIST_FILE
     if not file.is_file():

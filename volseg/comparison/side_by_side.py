@@ -10,16 +10,24 @@ import numpy as np
 
 from volseg.cases.identity import patient_of
 from volseg.comparison.cost import Cost
+from volseg.comparison.counted import counted_value, ranked_value
 from volseg.comparison.ranking import Ranking, rank_runs
-from volseg.comparison.scored_run import OWN_SCORES, ScoredRun, SliceMeans
+from volseg.comparison.scored_run import ScoredRun, SliceMeans, rated_scores
 from volseg.comparison.statistics import Pair, Statistics, compare_pairs, describe
 from volseg.errors import DataListError
+from volseg.metrics.protocols import Protocol
 from volseg.metrics.scores import Score
 
-#: Scores that BraTS ranks by, as far as the runs have them.
-_RANKED = ("dice", "hd95_mm")
-# Scores that pairs of runs are tested on.
-_TESTED = ("dice",)
+# Scores to rank by, as BraTS does, by the program of the protocol; None: our own scores. The
+# program of 2026 shows false positives only in F1.
+_LESIONS = ("lesion_dice", "lesion_hd95_mm")
+_RANKED: Mapping[str | None, tuple[str, ...]] = {
+    None: ("dice", "hd95_mm"),
+    "legacy": ("legacy_dice", "legacy_hd95_mm"),
+    "lesions": _LESIONS,
+    "panoptic": (*_LESIONS, "lesion_f1"),
+    "panoptic by size": (*_LESIONS, "lesion_f1"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Comparison:
         machine: Device that the costs were measured on; empty without costs.
         same_loss: Whether all models were trained with the same loss, as far as known.
         failures: `(run, reason)` of each training that failed or left out a case.
+        protocol: Protocol of the scores; None for our own scores.
     """
 
     runs: tuple[ScoredRun, ...]
@@ -48,13 +57,30 @@ class Comparison:
     machine: str = ""
     same_loss: bool = True
     failures: tuple[tuple[str, str], ...] = ()
+    protocol: Protocol | None = None
 
     @cached_property
     def scores(self) -> tuple[Score, ...]:
-        """Scores that all runs have, in the order of `OWN_SCORES`."""
+        """Scores that all runs have and that rate a prediction, in the order of their definition.
+
+        The first is Dice.
+        """
         return tuple(
-            score for score in OWN_SCORES if all(score.name in run.scores for run in self.runs)
+            score
+            for score in rated_scores(self.protocol)
+            if all(score.name in run.scores for run in self.runs)
         )
+
+    @cached_property
+    def ranked_scores(self) -> tuple[Score, ...]:
+        """The `scores` that runs are ranked by."""
+        names = _RANKED[self.protocol.program if self.protocol else None]
+        return tuple(score for score in self.scores if score.name in names)
+
+    @cached_property
+    def tested_scores(self) -> tuple[Score, ...]:
+        """The `scores` that pairs of runs are tested on: Dice alone without a protocol."""
+        return self.scores if self.protocol else self.scores[:1]
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -72,23 +98,27 @@ class Comparison:
         return {patient: tuple(sorted(found[patient])) for patient in sorted(found)}
 
     def by_patient(
-        self, run: ScoredRun, region: str, score: str, *, missing_as_worst: bool = False
+        self, run: ScoredRun, region: str, score: str, *, all_cases: bool = False
     ) -> dict[str, float]:
-        """Score by patient: the mean over the cases of the patient.
+        """Score by patient: the mean over the cases of the patient that have the score.
 
         Args:
             run: A run of the comparison.
             region: Name of a region.
             score: Name of one of the `scores`.
-            missing_as_worst: Whether the unscored cases count too, as the worst value.
+            all_cases: Whether unscored cases and cases without the score count too; see `COUNTED`.
         """
-        worst = next(one.worst for one in self.scores if one.name == score)
-        unscored = self.unscored if missing_as_worst and worst is not None else {}
+        cases = {**self.cases, **(self.unscored if all_cases else {})}
+        definition = next(one for one in self.scores if one.name == score)
         values: dict[str, list[float]] = {}
-        for case, patient in sorted({**self.cases, **unscored}.items(), key=lambda one: one[1]):
-            of_case = run.cases[case][region][score] if case in run.cases else worst
-            if of_case is not None:
-                values.setdefault(patient, []).append(of_case)
+        for case, patient in sorted(cases.items(), key=lambda one: one[1]):
+            value = (
+                counted_value(run, self.runs, case, region, definition)
+                if all_cases
+                else run.cases[case][region][score]
+            )
+            if value is not None:
+                values.setdefault(patient, []).append(value)
         return {patient: float(np.mean(of_patient)) for patient, of_patient in values.items()}
 
     def statistics(self, run: ScoredRun, region: str, score: str) -> Statistics:
@@ -108,10 +138,8 @@ class Comparison:
 
     def mean_of_all(self, run: ScoredRun, region: str, score: Score) -> float | None:
         """Mean over patients with the worst value for unscored cases; None without worst value."""
-        if score.worst is None:
-            return None
-        values = self.by_patient(run, region, score.name, missing_as_worst=True)
-        return float(np.mean([*values.values()]))
+        values = self.by_patient(run, region, score.name, all_cases=True)
+        return float(np.mean([*values.values()])) if values and score.worst is not None else None
 
     @property
     def other_references(self) -> tuple[str, ...]:
@@ -135,46 +163,55 @@ class Comparison:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """Test of each pair of runs in each region; unscored cases count as the worst value."""
+        """Test of each pair of runs in each region and tested score, over all cases."""
         return tuple(
             pair
-            for score in _TESTED
+            for score in self.tested_scores
             for pair in compare_pairs(
                 {
                     region: {
-                        run.name: self.by_patient(run, region, score, missing_as_worst=True)
+                        run.name: self.by_patient(run, region, score.name, all_cases=True)
                         for run in self.runs
                     }
                     for region in self.regions
                 },
-                score,
+                score.name,
             )
         )
 
+    def better(self, pair: Pair) -> str:
+        """Name of the run with the better mean of a pair; empty if both are equal."""
+        higher = next(one.better for one in self.scores if one.name == pair.score) == "higher"
+        difference = round(pair.mean_difference, 12)
+        if difference == 0:
+            return ""
+        return pair.first if (difference > 0) == higher else pair.second
+
     @cached_property
     def ranking(self) -> Ranking | None:
-        """Ranking of the runs over scored and unscored cases; None for a single run."""
+        """Ranking of the runs over all cases; None for a single run."""
         if len(self.runs) < 2:
             return None
-        scores = [score for score in self.scores if score.name in _RANKED]
         patients = {**self.cases, **self.unscored}
         values = [
             [
-                [[_value(run, case, region, score.name) for run in self.runs] for score in scores]
+                [
+                    [ranked_value(run, self.runs, case, region, score) for run in self.runs]
+                    for score in self.ranked_scores
+                ]
                 for region in self.regions
             ]
             for case in patients
         ]
-        return rank_runs(values, scores, [run.name for run in self.runs], patients)
+        return rank_runs(values, self.ranked_scores, [run.name for run in self.runs], patients)
 
 
-def _value(run: ScoredRun, case: str, region: str, score: str) -> float:
-    """A score of a case; NaN if the case is missing or failed."""
-    return run.cases[case][region][score] if case in run.cases else float("nan")
-
-
-def line_up(runs: Sequence[ScoredRun]) -> Comparison:
+def line_up(runs: Sequence[ScoredRun], protocol: Protocol | None = None) -> Comparison:
     """Comparison of runs on the cases and regions that all of them have scored.
+
+    Args:
+        runs: Runs with scores of the same protocol.
+        protocol: The protocol; None: our own scores.
 
     Raises:
         DataListError: If the runs share no region or no case.
@@ -208,6 +245,7 @@ def line_up(runs: Sequence[ScoredRun]) -> Comparison:
             for name, reason in reasons.items()
             if reason and all(_has(run, name, regions) for run in runs)
         },
+        protocol=protocol,
     )
 
 

@@ -30,8 +30,8 @@ class Statistics:
     """Mean and median of `n` values, with the 95 % interval of the mean if it is known."""
 
     n: int
-    mean: float
-    median: float
+    mean: float | None
+    median: float | None
     low: float | None = None
     high: float | None = None
 
@@ -64,7 +64,9 @@ class Pair:
 
 
 def describe(values: Sequence[float]) -> Statistics:
-    """Statistics of at least one value, a value for each patient; see `INTERVAL`."""
+    """Statistics of values, a value for each patient; see `INTERVAL`."""
+    if not values:
+        return Statistics(0, None, None)
     interval = mean_interval(values) or (None, None)
     return Statistics(len(values), float(np.mean(values)), float(np.median(values)), *interval)
 

@@ -19,9 +19,10 @@ RANKING_TABLES = ("ranking.csv", "ranking_pairs.csv", "case_ranks.csv")
 
 _STATISTICS = "run,network,region,score,over,n,mean,median,low,high,mean_missing_as_worst"
 _PAIRS = (
-    "region,first,second,n_patients,mean_difference,median_difference,p,p_holm,smallest_p,score"
+    "region,first,second,n_patients,mean_difference,median_difference,p,p_holm,smallest_p,score,"
+    "better"
 )
-_PATIENTS = "region,patient_id,run,dice,missing_channels"
+_PATIENTS = "region,patient_id,run"
 _RANKING = "place,run,final_rank,n_cases,n_unscored"
 _RANKING_PAIRS = "ahead,behind,n_patients,difference,p"
 _CASE_RANKS = "case_id,patient_id,run,rank,status"
@@ -35,14 +36,16 @@ def write_tables(comparison: Comparison, folder: Path) -> None:
     """
     statistics, of_pairs, of_patients = (folder / name for name in TABLES)
     _write(statistics, _STATISTICS, _tidy_rows(comparison))
-    _write(of_pairs, _PAIRS, map(_pair_row, comparison.pairs))
-    _write(of_patients, _PATIENTS, _patient_rows(comparison))
+    _write(of_pairs, _PAIRS, (_pair_row(comparison, pair) for pair in comparison.pairs))
+    scores = (score.name for score in comparison.tested_scores)
+    heads = ",".join((_PATIENTS, *scores, "missing_channels"))
+    _write(of_patients, heads, _patient_rows(comparison))
     _write_ranking(comparison, folder)
 
 
-def _pair_row(pair: Pair) -> tuple[object, ...]:
+def _pair_row(comparison: Comparison, pair: Pair) -> tuple[object, ...]:
     *numbers, score = astuple(pair)
-    return (*numbers, smallest_p(pair.n), score)
+    return (*numbers, smallest_p(pair.n), score, comparison.better(pair))
 
 
 def _write_ranking(comparison: Comparison, folder: Path) -> None:
@@ -104,8 +107,12 @@ def _patient_rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
     missing = comparison.missing_channels
     for region in comparison.regions:
         for run in comparison.runs:
-            for patient, dice in comparison.by_patient(run, region, "dice").items():
-                yield (region, patient, run.name, dice, " ".join(missing.get(patient, ())))
+            values = [
+                comparison.by_patient(run, region, score.name) for score in comparison.tested_scores
+            ]
+            for patient in comparison.patients:
+                channels = " ".join(missing.get(patient, ()))
+                yield (region, patient, run.name, *(of.get(patient) for of in values), channels)
 
 
 def _write(path: Path, heads: str, rows: Iterable[Sequence[object]]) -> None:

@@ -37,7 +37,7 @@ _TEXTS = {
     "groups.csv": (b"column,value,region,n,n_unscored,", b""),
     "comparison.csv": (b"run,network,region,score,over,n,", b""),
     "pairs.csv": (b"region,first,second,n_patients,", b""),
-    "patients.csv": (b"region,patient_id,run,dice,", b""),
+    "patients.csv": (b"region,patient_id,run,", b""),
     "ranking.csv": (b"place,run,final_rank,", b""),
     "ranking_pairs.csv": (b"ahead,behind,n_patients,", b""),
     "case_ranks.csv": (b"case_id,patient_id,run,rank,", b""),

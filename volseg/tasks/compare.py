@@ -22,6 +22,7 @@ from volseg.errors import ConfigError, VolsegError
 from volseg.figures.figure_files import save_figure
 from volseg.files.paths import PathLike
 from volseg.files.writing import COMPARISON_FILE, check_outputs, make_output
+from volseg.metrics.protocols import OWN_SCORES, Protocol, get_protocol
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import is_finished
@@ -52,7 +53,10 @@ class CompareResult:
 
 
 def compare(
-    sources: Sequence[PathLike | Folds], output: PathLike, overrides: Sequence[str] = ()
+    sources: Sequence[PathLike | Folds],
+    output: PathLike,
+    overrides: Sequence[str] = (),
+    protocol: str = OWN_SCORES,
 ) -> CompareResult:
     """Train the configs, compare them with the given runs, and write tables and a picture.
 
@@ -66,12 +70,14 @@ def compare(
             `fit --folds` is such folds, too.
         output: Folder for the results.
         overrides: Words `key=value` for each config.
+        protocol: Name of the official protocol whose scores are compared; `volseg`: our own scores.
 
     Raises:
         ConfigError: If there are fewer than two sources, a source is neither run nor config, two
-            sources have the same folder, or a config is not valid.
-        DataListError: If a folder has no scores, the runs share no region or no case, or folds
-            share a patient.
+            sources have the same folder, a config is not valid or given with an official protocol,
+            or the protocol is not known.
+        DataListError: If a folder has no scores of the protocol, the runs share no region or no
+            case, or folds share a patient.
         CheckpointError: If `output` holds a run of another experiment.
         OutputError: If the results cannot be written.
         Stopped: If a signal that `signals.record` records arrived; the next call resumes.
@@ -80,10 +86,15 @@ def compare(
     given_sources = [one if isinstance(one, Folds) else Path(one) for one in listed]
     output = Path(output)
     check_outputs(output, _FILES)
+    official = None if protocol == OWN_SCORES else get_protocol(protocol)
     planned = plan_sources(given_sources, output, overrides)
-    given = {one.name: _read(one) for one in planned if one.config is None}
+    if official:
+        _check_no_config(planned, official)
+    given = {one.name: _read(one, official) for one in planned if one.config is None}
     # Runs that cannot be compared are refused now, not after a day of training.
-    line_up([given[o.name] if o.config is None else _expected(o, o.config) for o in planned])
+    line_up(
+        [given[o.name] if o.config is None else _expected(o, o.config) for o in planned], official
+    )
     make_output(output, _FILES)
     runs: list[ScoredRun] = []
     failures: list[tuple[str, str]] = []
@@ -93,17 +104,28 @@ def compare(
         runs += [run] if run else []
     if not runs:
         raise VolsegError("no training succeeded", remedy=f"the first problem: {failures[0][1]}")
-    comparison = replace(_with_costs(line_up(runs)), failures=tuple(failures))
+    comparison = replace(_with_costs(line_up(runs, official)), failures=tuple(failures))
     write_tables(comparison, output)
     write_report(comparison, output / COMPARISON_FILE)
     save_figure(comparison_figure(comparison), output / PICTURE)
     return CompareResult(comparison, output, tuple(failures))
 
 
-def _read(source: Source) -> ScoredRun:
+def _check_no_config(planned: Sequence[Source], protocol: Protocol) -> None:
+    for source in planned:
+        if source.config is not None:
+            raise ConfigError(
+                f"{source.given} is a config, whose training gives no scores of protocol "
+                f"{protocol.name}",
+                remedy="train it, score it with volseg evaluate --protocol, and give that folder",
+                path=source.given,
+            )
+
+
+def _read(source: Source, protocol: Protocol | None) -> ScoredRun:
     if source.folds:
-        return read_folds(Folds(source.name, source.folds))
-    return read_run(source.folder, source.name)
+        return read_folds(Folds(source.name, source.folds), protocol)
+    return read_run(source.folder, source.name, protocol)
 
 
 def _expected(source: Source, config: ExperimentConfig) -> ScoredRun:
