@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 from volseg import cli
 from volseg.errors import DataListError, OutputError
 from volseg.metrics import get_score
-from volseg.reporting.content import CaseEntry, Notes, Picture, Report, Section, Table
+from volseg.reporting.content import CaseEntry, CaseLink, Notes, Picture, Report, Section, Table
 from volseg.reporting.pages import write_report
+from volseg.reporting.protocol_sections import lesion_tables
 from volseg.tasks.evaluate import evaluate
 from volseg.tasks.report import report
 
@@ -122,7 +123,7 @@ def folders(tmp_path_factory):
     for case_id in (*SHIFTS, "BraTS-GLI-00003-000"):
         write_scan(scans, case_id, label_map())
     write_predictions(predictions, scans, SHIFTS)
-    evaluate(predictions, scans, scores)
+    evaluate(predictions, scans, scores, protocols=["brats2023-gli"])
     return root
 
 
@@ -240,6 +241,85 @@ def test_the_number_of_cases_with_pictures_is_an_option(folders, tmp_path):
     assert "pictures" not in none.ids
 
 
+def test_official_scores_and_lesions_are_those_of_the_files(folders, scored):
+    content = json.loads((folders / "scores" / "scores.json").read_text())
+    official = content["protocols"]["brats2023-gli"]
+
+    assert "Official scores: brats2023-gli" in scored.text
+    assert official["title"] in scored.text
+    (row,) = (r for r in scored.rows if r[0] == "lesion-wise Dice")
+    means = [official["summary"][r]["lesion_dice"]["mean"] for r in ("WT", "TC", "ET")]
+    assert [cell.split(" [")[0] for cell in row[1:]] == [f"{mean:.3f}" for mean in means]
+    lesions = [
+        [region, "1", f"{lesion['volume_mm3'] / 1000:.3f}", str(lesion["n_predicted"])]
+        for case_id in sorted(SHIFTS, reverse=True)
+        for region, found in official["cases"][case_id].items()
+        for lesion in found["lesions"]
+    ]
+    assert [row[:4] for row in scored.rows if len(row) == 8 and row[1] == "1"] == lesions
+
+
+def lesion(volume_mm3, n_predicted=1):
+    return {
+        **{"volume_mm3": volume_mm3, "n_predicted": n_predicted, "dice": 0.5, "counts": True},
+        **{"hd95_mm": 2.0 if n_predicted else None, "centre": [1, 2, 3]},
+    }
+
+
+def test_lesions_that_were_missed_and_false_positives_are_said_to_be_so():
+    false = [{"volume_mm3": float(n), "centre": [n, 0, 0]} for n in range(1, 13)]
+    found = {"lesions": [lesion(1500.0), lesion(60.0, 0)], "false_positives": false}
+    scores = {"protocols": {"brats2023-gli": {"cases": {"a": {"WT": found}}}}}
+
+    (table,) = lesion_tables(scores, "a")
+
+    assert table.rows[0] == ("WT", "1", "1.500", "1", "0.500", "2.00", "1, 2, 3", "")
+    assert table.rows[1] == ("WT", "2", "0.060", "0", "0.500", "-", "1, 2, 3", "missed")
+    assert [row[6] for row in table.rows[2:4]] == ["12, 0, 0", "11, 0, 0"]
+    assert table.rows[-1][-1] == "and 2 smaller false positives"
+    assert lesion_tables(scores, "b") == []
+
+
+def test_calibration_is_that_of_the_maps_beside_the_label_maps(folders, tmp_path):
+    """Probability 0.75 within a shifted cube: half of its voxels are in the reference."""
+    predictions = tmp_path / "predictions"
+    shutil.copytree(folders / "predictions", predictions)
+    content = json.loads((predictions / "manifest.json").read_text())
+    case_id = "BraTS-GLI-00000-000"
+    names = {region: f"{case_id}_{region}.nii.gz" for region in ("WT", "TC", "ET")}
+    content["cases"][case_id]["probabilities"] = list(names.values())
+    (predictions / "manifest.json").write_text(json.dumps(content))
+    for name in names.values():
+        probabilities = np.zeros(SHAPE, np.float32)
+        probabilities[10:18, 6:14, 5:12] = 0.75
+        save(predictions / name, probabilities, AFFINE)
+    evaluate(predictions, folders / "scans", tmp_path / "scores")
+
+    page = Page(report(tmp_path / "scores", cases=0).pages[0])
+
+    # With its margin of 10 voxels, the box is the whole image.
+    whole = SHAPE[0] * SHAPE[1] * SHAPE[2]
+    cube, shared = 8 * 8 * 7, 4 * 8 * 7
+    expected = (abs(0.75 * cube - shared) + (cube - shared)) / whole
+    (row,) = (r for r in page.rows if r[0] == "WT" and len(r) == 3)
+    assert row == ["WT", f"{expected:.4f}", str(whole)]
+    assert "1 of 3 cases" in page.text
+
+
+def test_a_broken_map_is_named_and_no_case_fails(folders, tmp_path):
+    predictions = tmp_path / "predictions"
+    shutil.copytree(folders / "predictions", predictions)
+    content = json.loads((predictions / "manifest.json").read_text())
+    content["cases"]["BraTS-GLI-00000-000"]["probabilities"] = ["BraTS-GLI-00000-000_WT.nii.gz"]
+    (predictions / "manifest.json").write_text(json.dumps(content))
+    evaluate(predictions, folders / "scans", tmp_path / "scores")
+
+    result = report(tmp_path / "scores", cases=0)
+
+    assert "BraTS-GLI-00000-000 is left out" in Page(result.pages[0]).text
+    assert result.failures == {}
+
+
 def entry(case_id, pictures=()):
     return CaseEntry(case_id, "Dice", [Notes([f"note of {case_id}"])], lambda: pictures)
 
@@ -279,8 +359,6 @@ def test_further_pages_are_linked_and_those_of_an_earlier_report_are_removed(tmp
 
 
 def test_a_link_of_a_table_leads_to_the_page_of_the_case(folders, tmp_path):
-    from volseg.reporting.content import CaseLink
-
     table = Table("Table", ("case",), [(CaseLink("case 10"),), (CaseLink("other"),)])
     cases = [entry(f"case {n}") for n in range(11)]
     sections = [Section("first", "First", [table])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ class CaseView:
         """Ratio of height to width of a voxel in the picture."""
         return self.spacing_mm[1] / self.spacing_mm[0]
 
-    @property
+    @cached_property
     def brain(self) -> npt.NDArray[np.bool_]:
         """Mask of the voxels above the background in any image, be it 0 or faint noise."""
         return np.any([_filled(image) for image in self.images.values()], axis=0)
@@ -122,7 +123,7 @@ class CaseView:
                 return np.any(list(masks.values()), axis=0)
         return self.brain
 
-    @property
+    @cached_property
     def content(self) -> npt.NDArray[np.bool_]:
         """Mask of brain and regions together."""
         masks = [mask for masks, _ in self.masks for mask in masks.values()]

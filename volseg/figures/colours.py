@@ -19,9 +19,9 @@ REGION_COLOURS: Mapping[str, str] = MappingProxyType(
 )
 #: Parts of a region where prediction and reference agree, or one of them has the voxel alone.
 AGREED, FALSE_POSITIVE, FALSE_NEGATIVE = "in both", "only predicted", "only in the reference"
-#: Colour by part: orange and blue differ for all readers, also in brightness.
+#: Colour by part: green, orange and blue of the same set, which differ for colour-blind readers.
 ERROR_COLOURS: Mapping[str, str] = MappingProxyType(
-    {AGREED: "#FFFFFF", FALSE_POSITIVE: "#E69F00", FALSE_NEGATIVE: "#56B4E9"}
+    {AGREED: "#009E73", FALSE_POSITIVE: "#E69F00", FALSE_NEGATIVE: "#56B4E9"}
 )
 _SPARE_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#0072B2")
 

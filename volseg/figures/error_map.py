@@ -15,8 +15,8 @@ from volseg.figures.slice_panel import draw_area, draw_image, draw_sides
 from volseg.labels import Masks
 
 _PANEL_INCHES = 2.9
-_NAME_INCHES = 0.1
-_OPACITY: Mapping[str, float] = {AGREED: 0.3, FALSE_POSITIVE: 0.75, FALSE_NEGATIVE: 0.75}
+_NAME_INCHES = 0.3
+_OPACITY: Mapping[str, float] = {AGREED: 0.45, FALSE_POSITIVE: 0.75, FALSE_NEGATIVE: 0.75}
 
 
 def error_map(view: CaseView, title: str = "") -> Figure:
@@ -39,11 +39,11 @@ def error_map(view: CaseView, title: str = "") -> Figure:
     channel, box = shown_channel(view.images), view.box()
     regions = [region for region in view.reference if region in view.prediction]
     height = _PANEL_INCHES * min(view.height(box), 2.0)
-    total = height + TOP_INCHES + BOTTOM_INCHES
+    above = _NAME_INCHES + (TOP_INCHES if title else 0)
+    total = height + above + BOTTOM_INCHES
     figure = Figure(figsize=(len(regions) * _PANEL_INCHES, total), dpi=100, facecolor="black")
     panels = figure.subplots(1, len(regions), squeeze=False)[0]
-    top = 1 - (TOP_INCHES + _NAME_INCHES) / total
-    figure.subplots_adjust(0, BOTTOM_INCHES / total, 1, top, wspace=0.01)
+    figure.subplots_adjust(0, BOTTOM_INCHES / total, 1, 1 - above / total, wspace=0.01)
     for region, panel in zip(regions, panels, strict=True):
         panel.set_axis_off()
         parts = errors(view, region)
@@ -73,8 +73,7 @@ def errors(view: CaseView, region: str) -> Masks:
 def _draw_legend(figure: Figure) -> None:
     figure.legend(
         handles=[
-            Patch(color=colour, alpha=max(_OPACITY[part], 0.5), label=part)
-            for part, colour in ERROR_COLOURS.items()
+            Patch(color=colour, alpha=0.8, label=part) for part, colour in ERROR_COLOURS.items()
         ],
         loc="lower center",
         bbox_to_anchor=(0.5, 0.2 / figure.get_figheight()),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from volseg.errors import VolsegError
+from volseg.evaluation.pairs import CasePair
 from volseg.evaluation.records import half_written, mixed_origins
+from volseg.reporting.calibration import calibration_cases, calibration_section
 from volseg.reporting.content import Block, CaseEntry, Notes, Picture, Report, Section, Table
 from volseg.reporting.pictures import case_pictures
+from volseg.reporting.protocol_sections import lesion_tables, protocol_sections
 from volseg.reporting.result_sections import (
     case_notes,
     doubtful_first,
@@ -25,7 +28,7 @@ from volseg.reporting.score_sections import (
     score_sections,
     worst_first,
 )
-from volseg.reporting.views import ViewOf, views_of
+from volseg.reporting.views import ViewOf, result_views, scored_pairs, scored_views
 from volseg.words import cases_in_words, grouped
 
 _SHOWN_DIGITS = 12
@@ -40,26 +43,41 @@ def build_report(results: Results, cases: int | None) -> Report:
     """
     order = worst_first(results.scores) if results.scores else doubtful_first(results)
     chosen = order[:cases]
-    views, problems = _views(results, chosen)
-    sections = score_sections(results.scores) if results.scores else result_sections(results)
+    build = _of_scores if results.scores else _of_results
+    views, sections, problems = build(results, chosen)
     return Report(
         f"Report: {'/'.join(results.folder.resolve().parts[-2:])}",
         _facts(results),
         [*_warnings(results), *problems],
         [*_left_out(results), *sections, *_notes(results)],
-        [_entry(results, case_id, views[case_id]) for case_id in chosen] if views else [],
+        [_entry(results, case_id, view) for case_id, view in views.items()],
         _order_in_words(results, len(chosen), len(order)),
     )
 
 
-def _views(results: Results, case_ids: Collection[str]) -> tuple[dict[str, ViewOf], list[str]]:
-    """Views by case, or the reason why no case can be drawn."""
-    if not case_ids:
-        return {}, []
+#: Views to draw, sections, and why there are no views.
+_Parts = tuple[Mapping[str, ViewOf], Sequence[Section], Sequence[str]]
+
+
+def _of_results(results: Results, chosen: Sequence[str]) -> _Parts:
+    return result_views(results, chosen), result_sections(results), []
+
+
+def _of_scores(results: Results, chosen: Sequence[str]) -> _Parts:
+    first, *others = score_sections(results.scores)
+    with_maps = calibration_cases(results)
+    pairs: Mapping[str, CasePair] = {}
+    problems = []
     try:
-        return views_of(results, case_ids), []
+        if chosen or with_maps:
+            pairs = scored_pairs(results, {*chosen, *with_maps})
     except VolsegError as error:
-        return {}, [f"no case is drawn: {error}"]
+        problems.append(f"no case is drawn: {error}")
+    views = {} if problems else scored_views(pairs, chosen)
+    known = {case_id: pairs[case_id] for case_id in with_maps if case_id in pairs}
+    calibration = calibration_section(results, known)
+    sections = [first, *protocol_sections(results.scores), *calibration, *others]
+    return views, sections, problems
 
 
 def _order_in_words(results: Results, shown: int, total: int) -> str:
@@ -75,7 +93,7 @@ def _entry(results: Results, case_id: str, view_of: ViewOf) -> CaseEntry:
     if results.scores:
         case = results.scores["cases"][case_id]
         summary = case_summary(case)
-        blocks.append(case_table(case))
+        blocks += [case_table(case), *lesion_tables(results.scores, case_id)]
     else:
         summary = volume_summary(record)
         blocks.append(volume_table(record))
@@ -156,5 +174,7 @@ def _left_out(results: Results) -> list[Section]:
 
 
 def _notes(results: Results) -> list[Section]:
-    notes = [str(note) for note in results.scores.get("notes", ())]
+    protocols = results.scores.get("protocols", {}).values()
+    elsewhere = {note for protocol in protocols for note in protocol.get("notes", ())}
+    notes = [str(note) for note in results.scores.get("notes", ()) if note not in elsewhere]
     return [Section("notes", "Notes", [Notes(notes)])] if notes else []

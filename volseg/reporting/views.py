@@ -28,20 +28,22 @@ from volseg.reporting.results import Results
 ViewOf = Callable[[], CaseView]
 
 
-def views_of(results: Results, case_ids: Collection[str]) -> dict[str, ViewOf]:
-    """Functions that read the view of each of these cases.
+def result_views(results: Results, case_ids: Collection[str]) -> dict[str, ViewOf]:
+    """Functions that read the view of each of these cases, without a reference."""
+    return {case_id: partial(_result_view, results, case_id) for case_id in case_ids}
 
-    Raises:
-        VolsegError: If no view can be read, as files are gone or not recorded.
-    """
-    if not results.scores:
-        return {case_id: partial(_result_view, results, case_id) for case_id in case_ids}
-    pairs = _pairs(results, case_ids)
+
+def scored_views(pairs: Mapping[str, CasePair], case_ids: Collection[str]) -> dict[str, ViewOf]:
+    """Functions that read the view of each of these cases, with prediction and reference."""
     return {case_id: partial(_scored_view, pairs.get(case_id), case_id) for case_id in case_ids}
 
 
-def _pairs(results: Results, case_ids: Collection[str]) -> dict[str, CasePair]:
-    """Pairs of prediction and reference, as `evaluate` scored them."""
+def scored_pairs(results: Results, case_ids: Collection[str]) -> dict[str, CasePair]:
+    """Prediction and reference of each of these cases, as `evaluate` found them.
+
+    Raises:
+        VolsegError: If their files are gone or not recorded.
+    """
     scores = results.scores
     if results.predictions is None or not isinstance(scores.get("reference"), str):
         raise DataListError(
