@@ -63,13 +63,15 @@ def _scored(
     protocol: Protocol,
     lesionwise: Callable[[Sequence[Lesion], int], Values],
 ) -> dict[str, RegionScores]:
+    box = bounding_box(reference | prediction)
+    reference, prediction = reference[box], prediction[box]
     scheme = get_scheme(protocol.scheme)
     for side, name in ((reference, "reference"), (prediction, "prediction")):
         scheme.check(np.unique(side), name)
     scores = {}
     for region, rule in protocol.regions.items():
         expected, predicted = (np.isin(side, rule.labels) for side in (reference, prediction))
-        pair = _Pair.of(expected, predicted, spacing_mm)
+        pair = _Pair.of(expected, predicted, [side.start for side in box], spacing_mm)
         values = {**pair.of_region(), **lesionwise(pair.lesions, len(pair.false_positives))}
         scores[region] = RegionScores(
             {score.name: values[score.name] for score in protocol.scores},
@@ -92,10 +94,12 @@ class _Pair:
     spacing_mm: Spacing
 
     @classmethod
-    def of(cls, expected: Mask, predicted: Mask, spacing_mm: Spacing) -> _Pair:
-        """Pair of masks (I, J, K)."""
+    def of(
+        cls, expected: Mask, predicted: Mask, first: Sequence[int], spacing_mm: Spacing
+    ) -> _Pair:
+        """Pair of masks (I, J, K), whose first voxel has the indices `first` in the image."""
         box = bounding_box(expected | predicted)
-        corner = tuple(side.start for side in reversed(box))
+        corner = tuple(at + side.start for at, side in zip(first, box, strict=True))[::-1]
         expected, predicted = (np.ascontiguousarray(m[box].T) for m in (expected, predicted))
         return cls(expected, predicted, corner, spacing_mm)
 
