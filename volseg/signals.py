@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 #: Exit code after a clean stop (EX_TEMPFAIL of sysexits.h): the same command resumes the work.
@@ -105,12 +105,12 @@ def end() -> None:
 
 
 @contextlib.contextmanager
-def blocked() -> Iterator[None]:
+def blocked(numbers: Sequence[signal.Signals] = STOPPING) -> Iterator[None]:
     """Delay the signals, here and in processes started meanwhile, until handlers are set."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     try:
         yield
     finally:

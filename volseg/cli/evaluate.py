@@ -71,6 +71,16 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
             show_default="volseg, our own scores",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            metavar="N",
+            help="Most processes that score cases at once.",
+            show_default="one a core, if there is enough work",
+        ),
+    ] = None,
     cases: Annotated[
         bool | None,
         typer.Option(
@@ -106,6 +116,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
         *(predictions, reference, output, labels, reference_labels, fold, data_root),
         slices=slices,
         protocols=protocol or (),
+        workers=workers,
     )
     print_scores(result, cases=cases)
     fail_if_some_failed(result.failures)

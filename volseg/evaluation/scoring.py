@@ -48,9 +48,9 @@ def score_case(pair: CasePair) -> CaseScores:
         LabelError: If a label map contradicts its label scheme, which makes all cases doubtful.
     """
     if pair.problem:
-        return _unscored(pair, "failed", pair.problem)
+        return unscored(pair, "failed", pair.problem)
     if not pair.prediction:
-        return _unscored(pair, "missing")
+        return unscored(pair, "missing")
     try:
         with of_case(pair.case.case_id), memory.in_words():
             return _scored(pair)
@@ -61,10 +61,11 @@ def score_case(pair: CasePair) -> CaseScores:
             "with --labels (predictions) or --reference-labels",
         ) from None
     except VolsegError as error:
-        return _unscored(pair, "failed", error.without_case)
+        return unscored(pair, "failed", error.without_case)
 
 
-def _unscored(pair: CasePair, status: Status, reason: str | None = None) -> CaseScores:
+def unscored(pair: CasePair, status: Status, reason: str | None = None) -> CaseScores:
+    """Rows without scores of a case that is missing or could not be scored."""
     case_id = pair.case.case_id
     rows = [ScoreRow(case_id, name, status=status) for name in pair.regions]
     return CaseScores(case_id, rows, [], reason)

@@ -11,6 +11,7 @@ from volseg.evaluation.official import check_protocols, protocols_of
 from volseg.evaluation.official_records import official_failures, protocol_record
 from volseg.evaluation.pairs import notes_on_pairs, pair_up
 from volseg.evaluation.predictions import find_predictions
+from volseg.evaluation.processes import score_cases
 from volseg.evaluation.records import (
     half_written,
     missing_channels,
@@ -21,7 +22,6 @@ from volseg.evaluation.records import (
 from volseg.evaluation.references import find_references
 from volseg.evaluation.samples import draw_scored_samples
 from volseg.evaluation.schemes import prediction_scheme, reference_schemes
-from volseg.evaluation.scoring import score_case
 from volseg.files.documents import read_json
 from volseg.files.paths import PathLike
 from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
@@ -30,7 +30,6 @@ from volseg.metrics.protocol_record import PROTOCOL_FILES
 from volseg.metrics.record import CASES_FILE, SCORE_FILES, SUMMARY_FILE, ScoreRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
-from volseg.progress import track
 from volseg.runs.folder import is_held
 
 _FILES = (*SCORE_FILES, *PROTOCOL_FILES, SAMPLES_FILE)
@@ -78,6 +77,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
     *,
     slices: bool = False,
     protocols: Iterable[str] = (),
+    workers: int | None = 1,
 ) -> EvaluateResult:
     """Score the label maps of a folder and write `scores.csv`, `scores.json` and `samples.png`.
 
@@ -101,6 +101,9 @@ def evaluate(  # noqa: PLR0913  (an option each)
         slices: Whether to score the slices of volumes too, along the third axis of their files.
         protocols: Names of official protocols, such as `brats2023-gli`, whose scores are written
             beside ours: `scores_NAME.csv`, `lesions_NAME.csv` and an entry of `scores.json`.
+        workers: Most processes that score cases at once; None: one a core, if there is enough
+            work. They import the main module of the program, so a script that asks for several
+            needs the guard `if __name__ == "__main__"`.
 
     Raises:
         ConfigError: If there is no protocol of a name, or no case has a known voxel size.
@@ -125,8 +128,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
     names = tuple(protocol.name for protocol in official)
     pairs = pair_up(references, files, predicted, schemes, slices=slices, protocols=names)
     check_protocols(pairs, official)
-    # Case after case: threads were measured and are not faster.
-    scored = [score_case(pair) for pair in track(pairs, "scoring", len(pairs))]
+    scored = score_cases(pairs, workers)
     record = ScoreRecord(
         ScoreTable.of(
             (row for of_case in scored for row in of_case.rows),
