@@ -12,6 +12,8 @@ from volseg.comparison.scored_run import ScoredRun
 from volseg.comparison.side_by_side import Comparison
 from volseg.metrics.scores import Score
 
+_DIGITS_OF_COUNTS = 2
+
 Row = tuple[str, ...]
 
 
@@ -108,12 +110,14 @@ def pair_rows(comparison: Comparison) -> list[Row]:
 
 def _statistics(comparison: Comparison, run: ScoredRun, region: str, score: Score) -> Iterator[str]:
     found = comparison.statistics(run, region, score.name)
-    yield score.text(found.mean)
+    # Means of whole numbers, such as numbers of lesions, are no whole numbers.
+    digits = score.digits or _DIGITS_OF_COUNTS
+    yield _number(found.mean, digits)
     if found.low is not None:
-        yield f"[{score.text(found.low)}, {score.text(found.high)}]"
-    yield f"median {score.text(found.median)}"
+        yield f"[{_number(found.low, digits)}, {_number(found.high, digits)}]"
+    yield f"median {_number(found.median, digits)}"
     if comparison.unscored and score.worst is not None:
-        yield f"missing as worst {score.text(comparison.mean_of_all(run, region, score))}"
+        yield f"missing as worst {_number(comparison.mean_of_all(run, region, score), digits)}"
 
 
 def _cost_cells(cost: Cost | None, line_break: str) -> Row:
