@@ -74,6 +74,16 @@ def patient_of(case_id: str) -> str:
     return patient_by_layout(case_id) or _without_examination(case_id)
 
 
+def examination_of(case_id: str) -> str:
+    """The rest of a case id behind its patient, which distinguishes examinations; '' if none.
+
+    >>> examination_of("BraTS-GLI-00002-001"), examination_of("sub-01_ses-2")
+    ('-001', '_ses-2')
+    """
+    patient = patient_of(case_id)
+    return case_id.removeprefix(patient) if case_id != patient else ""
+
+
 def patient_key(patient_id: str) -> str:
     """Key of a patient, equal for all names that are known to mean one person.
 
