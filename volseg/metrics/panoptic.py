@@ -28,7 +28,7 @@ from volseg.metrics.lesions import FalsePositive, Lesion, RegionScores
 from volseg.metrics.matching import Match, best_matches
 from volseg.metrics.overlap import Mask, Overlap
 from volseg.metrics.panoptic_means import PENALTY, Values, of_matches, of_sizes
-from volseg.metrics.protocols import Protocol
+from volseg.metrics.protocol import Protocol
 from volseg.metrics.whole_regions import Spacing, volume_mm3
 
 LabelMap = npt.NDArray[np.integer]

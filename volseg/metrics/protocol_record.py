@@ -10,7 +10,8 @@ from typing import Any
 
 from volseg.files.writing import atomic_write
 from volseg.metrics.lesions import RegionScores
-from volseg.metrics.protocols import PROTOCOLS, Protocol
+from volseg.metrics.protocol import Protocol
+from volseg.metrics.protocols import PROTOCOLS
 from volseg.metrics.table import ScoreTable
 
 LESION, FALSE_POSITIVE = "lesion", "false positive"
