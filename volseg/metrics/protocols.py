@@ -12,6 +12,8 @@ from volseg.metrics.panoptic_scores import match_scores, size_scores
 from volseg.metrics.protocol import Protocol, RegionRule
 from volseg.words import shown
 
+__all__ = ["OWN_SCORES", "PROTOCOLS", "Protocol", "RegionRule", "get_protocol"]
+
 #: Name of our own scores, which need no official protocol.
 OWN_SCORES = "volseg"
 
