@@ -63,7 +63,7 @@ def _scored(
     protocol: Protocol,
     lesionwise: Callable[[Sequence[Lesion], int], Values],
 ) -> dict[str, RegionScores]:
-    box = bounding_box(reference | prediction)
+    box = bounding_box((reference != 0) | (prediction != 0))
     reference, prediction = reference[box], prediction[box]
     scheme = get_scheme(protocol.scheme)
     for side, name in ((reference, "reference"), (prediction, "prediction")):
