@@ -66,7 +66,9 @@ def manifest_of(output):
 
 
 def files_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """Names of the results in a folder, without the overview of them."""
+    overview = {"previews", "previews.png", "volumes.csv"}
+    return sorted(path.name for path in folder.iterdir() if path.name not in overview)
 
 
 def contents(folder):
@@ -812,8 +814,8 @@ def test_a_scan_that_is_written_while_it_is_read_is_no_source_of_a_result(
 ):
     prepare = Predictor.prepare
 
-    def replaced(self, case):
-        prepared = prepare(self, case)
+    def replaced(self, case, **options):
+        prepared = prepare(self, case, **options)
         if case.case_id == NAMES[0]:
             replace_scan(case.images[0])
         return prepared
@@ -923,7 +925,8 @@ def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
         run(scans, model, output)
     monkeypatch.undo()
     assert (f"{NAMES[1]}.nii.gz" in files_in(output)) == (at == "after the result")
-    assert read_manifest(output)["unfinished"] == {NAMES[1]: [f"{NAMES[1]}.nii.gz"]}
+    written = [f"{NAMES[1]}.nii.gz", f"previews/{NAMES[1]}.png"]
+    assert read_manifest(output)["unfinished"] == {NAMES[1]: written}
     assert list(read_manifest(output)["cases"]) == NAMES[:1]
     assert written_by_volseg(output, files_in(output)) >= {*files_in(output)}
 

@@ -77,7 +77,7 @@ def test_after_split_a_shipped_config_can_be_tried_and_trained_as_it_is_printed(
     ],
 )
 def test_a_single_slice_is_not_to_be_scored(capsys, scans, is_scored):
-    result = SimpleNamespace(has_references=False, example=None)
+    result = SimpleNamespace(has_references=False, example=None, pictures=())
 
     infer._print_next(result, scans, Path("results"), None)
 

@@ -99,7 +99,7 @@ def told_by(folder):
     content = json.loads((folder / "manifest.json").read_text())
     for record in content["cases"].values():
         del record["seconds"]
-        for noted in record["files"]:
+        for noted in (*record["files"], record["preview"]):
             del noted["time_ns"], noted["changed_ns"]
     return json.dumps(content, indent=2)
 
@@ -248,10 +248,14 @@ def test_slices_are_shared_out_by_patient(tmp_path, output):
     run(tmp_path / "slices", model, output, shard="2/2")
 
     assert first.done == (PATIENTS[0],)
-    assert written == [f"{PATIENTS[0]}/{PATIENTS[0]}_{n}.tif" for n in (1, 2)]
+    masks = [f"{PATIENTS[0]}/{PATIENTS[0]}_{n}.tif" for n in (1, 2)]
+    assert written == [*masks, f"previews/{PATIENTS[0]}.png"]
     assert [case.case_id for case in found.cases] == PATIENTS
     left_out = {one.path.name: one.sentence for one in found.skipped}
-    assert left_out == dict.fromkeys([PATIENTS[0], "manifest-1-of-2.json"], "written by volseg")
+    assert left_out == {
+        "results": f"2 files, such as {PATIENTS[0]}: written by volseg",
+        "manifest-1-of-2.json": "written by volseg",
+    }
     assert results_in(output) == results_in(tmp_path / "one")
     assert told_by(output) == told_by(tmp_path / "one")
 
@@ -494,7 +498,8 @@ def test_overwrite_does_the_cases_of_the_shard_alone(five, model, output, of_one
 
     assert (result.done, result.kept) == ((NAMES[1], NAMES[3]), ())
     made, found = results_in(of_one), results_in(output)
-    assert {name for name in made if made[name] == found[name]} == {
+    label_maps = [name for name in made if name.endswith(".nii.gz")]
+    assert {name for name in label_maps if made[name] == found[name]} == {
         f"{NAMES[1]}.nii.gz",
         f"{NAMES[3]}.nii.gz",
     }

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Number of failed cases that are named at the end.
 _NAMES = 20
+# Number of contact sheets that are named at the end.
+_PICTURES = 3
 
 Channel = Annotated[
     Path | None,
@@ -98,6 +100,12 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write a probability map for each region.")
     ] = False,
+    preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview/--no-preview", help="A picture of each case, and contact sheets of all."
+        ),
+    ] = True,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
     ] = "auto",
@@ -133,6 +141,10 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     case, or in the output folder if each case is a single image. The mask of a
     JPEG is a PNG.
 
+    volumes.csv holds volume, number of lesions and largest diameters of each
+    region; previews.png shows all cases, and the folder previews each case in
+    three planes.
+
     If a case fails, it is named and the next case is segmented; the exit code
     is then 3. Existing results are kept, so the same command resumes a stopped
     run, also with --overwrite. Results of changed images are made again;
@@ -165,7 +177,8 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
             raise ConfigError(
                 "--slurm shares the cases of a folder, but the files of a single case are given"
             )
-        flags = {"--probabilities": probabilities, "--overwrite": overwrite}
+        flags = {"--probabilities": probabilities, "--no-preview": not preview}
+        flags |= {"--overwrite": overwrite}
         named = {"--device": device, "--labels": labels, "--shard": shard}
         named |= {"--patient-regex": patient_regex, "--label-name": label_name}
         named |= {"--spacing": spacing}
@@ -185,6 +198,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     signals.record_interrupts()
     options = InferOptions(
         probabilities=probabilities,
+        preview=preview,
         device=device,
         overwrite=overwrite,
         labels=labels,
@@ -238,8 +252,10 @@ def _scans(scans: Path | None, images: Mapping[str, Path]) -> Path | Mapping[str
 
 
 def _print_result(result: InferResult, output: Path) -> None:
+    from volseg.cli.measures_tables import print_measures
     from volseg.words import cases_in_words
 
+    print_measures(result.measures)
     done = cases_in_words(len(result.done)) if result.done or not result.kept else "no new case"
     failed = f", {len(result.failures)} failed" if result.failures else ""
     say(f"{done} segmented{failed}; results and {result.manifest.name} are in {output}")
@@ -264,9 +280,11 @@ def _print_next(
     of_fold = [] if fold is None else ["--fold", fold]
     evaluate = line("volseg", "evaluate", output, reference, *of_fold, "-o", "scores")
     steps = {}
+    if result.pictures:
+        steps["look at the results"] = list(map(str, result.pictures[:_PICTURES]))
     if result.example is not None:
         image, label_map = result.example
-        steps["look at a result"] = [line("itksnap", "-g", image, "-s", label_map)]
+        steps["look at a result slice by slice"] = [line("itksnap", "-g", image, "-s", label_map)]
     if not _is_slice(scans):
         steps["score the results"] = [evaluate]
     next_steps(steps)

@@ -18,6 +18,8 @@ from volseg.progress import clock
 
 # Facts that only --json shows.
 _FOR_PROGRAMS = {"affine", "qform_code", "sform_code", "sha256", "last_epoch", "config"}
+# Facts in a table below the others.
+_IN_TABLES = {"measures"}
 
 
 @command(USE)
@@ -36,8 +38,9 @@ def info(
 ) -> None:
     """Describe a model, a run, a data list, a scan, a 2D image or a result.
 
-    Of a folder, its cases; of scores, the mean Dice; of a label map, its
-    values and the label schemes that define them.
+    Of a folder, its cases; of results, the sizes of the regions and the
+    pictures; of scores, the mean Dice; of a label map, its values and the label
+    schemes that define them.
 
     Examples:
       volseg info runs/brats_unet/model.safetensors
@@ -60,8 +63,17 @@ def info(
             say(f"{name}: {words}")
     if scores := _validation(facts):
         print_validation(scores)
+    if measures := facts.get("measures"):
+        _print_measures(measures)
     beside = [line("volseg", "info", run) for run in facts.get("runs", ())]
     next_steps(_next(file, facts) or ({"describe the run": beside} if beside else {}))
+
+
+def _print_measures(facts: Mapping[str, Any]) -> None:
+    from volseg.cli.measures_tables import print_measures
+    from volseg.measures.record import read_measures
+
+    print_measures({case: read_measures({"measures": of}) for case, of in facts.items()})
 
 
 def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,7 +82,7 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
         return {
             name: value
             for name, value in facts.items()
-            if name not in _FOR_PROGRAMS and value not in ({}, [], None)
+            if name not in _FOR_PROGRAMS | _IN_TABLES and value not in ({}, [], None)
         }
     sides = " x ".join(f"{mm:g}" for mm in facts["spacing_mm"])
     short: dict[str, Any] = {

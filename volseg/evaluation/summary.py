@@ -9,7 +9,9 @@ from typing import Any
 from volseg.errors import DataListError, VolsegError
 from volseg.evaluation.records import half_written, mixed_origins
 from volseg.files.documents import read_json
+from volseg.measures.record import as_record, read_measures
 from volseg.metrics.reading import read_summary
+from volseg.results.companions import PREVIEWS, sheets_in
 from volseg.results.journal import UNFINISHED
 from volseg.results.manifest import check_content, read_manifests, unite
 
@@ -19,7 +21,8 @@ def results_summary(path: Path) -> dict[str, Any]:
     try:
         # Newer results are only in the journal, which read_manifests includes.
         found = [one.content for one in read_manifests(path.parent) if one.path.name == path.name]
-        return _results(found[0] if found else check_content(read_json(path, DataListError)))
+        content = found[0] if found else check_content(read_json(path, DataListError))
+        return {**_results(content), **_pictures(path.parent)}
     except (OSError, ValueError) as error:
         raise VolsegError(f"{error}", remedy="move it away") from None
 
@@ -33,7 +36,8 @@ def shards_summary(folder: Path) -> dict[str, Any]:
             for one in manifests
             if not one.shard.is_whole
         }
-        return {**_results(unite(manifests)), "shards": shards} if shards else {}
+        known = {**_results(unite(manifests)), **_pictures(folder), "shards": shards}
+        return known if shards else {}
     except (OSError, ValueError) as error:
         raise VolsegError(f"{error}", remedy="move it away") from None
 
@@ -53,6 +57,22 @@ def scores_summary(path: Path) -> dict[str, Any]:
     }
 
 
+def _measures(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of the regions by case; of results of older versions, volumes alone."""
+    records = content.get("cases", {})
+    measures = {case_id: as_record(read_measures(record)) for case_id, record in records.items()}
+    return measures if any(measures.values()) else {}
+
+
+def _pictures(folder: Path) -> dict[str, Any]:
+    """Contact sheets in a folder of results, and the folder of the previews."""
+    found = [
+        *sorted(sheets_in(folder)),
+        *([folder / PREVIEWS] if (folder / PREVIEWS).is_dir() else []),
+    ]
+    return {"pictures": list(map(str, found))} if found else {}
+
+
 def _results(content: Mapping[str, Any]) -> dict[str, Any]:
     labels = content.get("labels")
     cases = {*content.get("cases", {}), *content.get(UNFINISHED, {})}
@@ -62,6 +82,7 @@ def _results(content: Mapping[str, Any]) -> dict[str, Any]:
         **shard,
         "cases": len(content.get("cases", {})),
         "failures": content.get("failures", {}),
+        **({"measures": measures} if (measures := _measures(content)) else {}),
         "labels": labels.get("name") if isinstance(labels, dict) else labels,
         "models": [model.get("path") for model in content.get("models", ())],
         **({"doubts": content["doubts"]} if content.get("doubts") else {}),

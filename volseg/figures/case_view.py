@@ -113,7 +113,7 @@ class CaseView:
     @cached_property
     def brain(self) -> npt.NDArray[np.bool_]:
         """Mask of the voxels above the background in any image, be it 0 or faint noise."""
-        return np.any([_filled(image) for image in self.images.values()], axis=0)
+        return np.any([above_background(image) for image in self.images.values()], axis=0)
 
     @property
     def target(self) -> npt.NDArray[np.bool_]:
@@ -148,7 +148,8 @@ def box_around(content: npt.NDArray[np.bool_]) -> Box:
     return i, j, k
 
 
-def _filled(image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def above_background(image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Mask of the voxels of an image above the background, be it 0 or faint noise."""
     # A normalised image has negative voxels, and its background is exactly 0.
     limit = 0 if image.min() < 0 else _NOISE * float(np.percentile(image, 99.5))
     return np.asarray(image > limit if limit else image != 0)

@@ -26,7 +26,6 @@ EVENTS_ENDING = ".volseg"
 PICTURES = {
     "curves.png": "metrics.csv",
     "samples.png": "scores.json",
-    "worst.png": "scores.json",
     "comparison.png": "comparison.md",
 }
 
@@ -43,6 +42,7 @@ _TEXTS = {
     "ranking_pairs.csv": (b"ahead,behind,n_patients,", b""),
     "case_ranks.csv": (b"case_id,patient_id,run,rank,", b""),
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
+    "volumes.csv": (b"case_id,region,volume_ml,voxels,lesions,", b""),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
 }
 # Tables of official protocols, by the first part of their names: first line.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from volseg.files.ownership import PICTURES
+from volseg.files.ownership import PICTURES, is_ours
+from volseg.results.companions import is_companion
 from volseg.results.journal import UNFINISHED
 from volseg.results.manifest import is_manifest, read_manifests, recorded_names, unite
 
@@ -19,6 +20,8 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
     """
     written = {picture for picture, beside in PICTURES.items() if {picture, beside} <= set(files)}
     manifests = set(filter(is_manifest, files))
+    companions = set(filter(is_companion, files)) if manifests else set()
+    written |= {name for name in companions if is_ours(folder / name)}
     return written | (_results(folder, manifests) if manifests else set())
 
 
@@ -27,7 +30,12 @@ def _results(folder: Path, manifests: set[str]) -> set[str]:
     try:
         united = unite(read_manifests(folder))
         case_ids = {*united["cases"], *united.get(UNFINISHED, {})}
-        results = {name for case_id in case_ids for name in recorded_names(united, case_id)}
+        # A preview is in a folder of previews.
+        results = {
+            name.partition("/")[0]
+            for case_id in case_ids
+            for name in recorded_names(united, case_id)
+        }
     # Other programs have manifests too.
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return set()

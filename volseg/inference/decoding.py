@@ -50,6 +50,7 @@ def decode_case(
         probabilities=RegionMaps(regions, probabilities, box, case.grid.shape),
         volumes_ml=volumes_ml if case.case.has_size else {},
         found=frozenset(region for region in scheme.regions if masks[region].any()),
+        scheme=scheme,
         grid=case.grid,
         header=case.header,
         notes=(*case.notes, *notes),
@@ -57,7 +58,6 @@ def decode_case(
         missing=case.missing,
         inputs=case.case.images,
         slices=case.case.slices,
-        binary=set(scheme.labels) == {1},
     )
 
 

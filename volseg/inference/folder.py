@@ -65,7 +65,7 @@ def segment_cases(
     Raises:
         OutputError: If a result cannot be written.
     """
-    outcome, reader = Outcome(), _Reader(predictor)
+    outcome, reader = Outcome(), _Reader(predictor, greys=writer.draws)
     writing: Future[None] | None = None
     # A GPU segments a case faster than one core reads the next; a CPU has no core to spare.
     readers = min(4, cores()) if predictor.device.type != "cpu" else 1
@@ -93,15 +93,15 @@ def segment_cases(
 class _Reader:
     """Reads and preprocesses the images of a case, and records their sources."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
+    def __init__(self, predictor: Predictor, *, greys: bool) -> None:
+        self.predictor, self.greys = predictor, greys
         self.sources: dict[str, list[dict[str, Any]]] = {}
 
     def prepare(self, case: Case) -> PreparedCase:
         # The predictor cannot read such files either, and names the reason.
         with contextlib.suppress(OSError):
             before = states(case.images)
-        prepared = self.predictor.prepare(case)
+        prepared = self.predictor.prepare(case, greys=self.greys)
         # Files are read completely only after their headers were found to fit into memory.
         with contextlib.suppress(OSError):
             sources = read_sources(case)
@@ -158,7 +158,8 @@ def _write(
         outcome.done.append(case.case_id)
         outcome.found |= prediction.found
         seconds = time.monotonic() - segmented.start
-        writer.add_result(case, prediction, seconds, segmented.sources)
+        greys = None if isinstance(scored, str) else scored.case.greys
+        writer.add_result(case, prediction, seconds, segmented.sources, greys)
 
 
 def _tried(case: Case, work: Callable[[], T]) -> T | str:

@@ -18,6 +18,7 @@ class InferOptions:
 
     Args:
         probabilities: Whether to write a float32 probability map for each region too.
+        preview: Whether to draw a picture of each case, and contact sheets of all.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         overwrite: Whether to segment finished cases again.
         labels: Name of the label scheme to write; None: scheme of the first model.
@@ -33,6 +34,7 @@ class InferOptions:
     """
 
     probabilities: bool = False
+    preview: bool = True
     device: str = "auto"
     overwrite: bool = False
     labels: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from volseg import DISCLAIMER
 from volseg.errors import OutputError
 from volseg.files.ownership import check_no_inputs
 from volseg.files.paths import PathLike
-from volseg.images.boxes import placed
+from volseg.images.boxes import bounding_box, placed
 from volseg.images.file_names import is_nifti
 from volseg.images.grid import Grid
 from volseg.images.nifti_writing import result_header, write_label_map, write_probabilities
 from volseg.images.slice_masks import mask_paths, write_masks
+from volseg.labels import LabelScheme
+from volseg.measures import RegionMeasures, measure
 
 
 class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
@@ -68,6 +71,7 @@ class Prediction:
         probabilities: float32 (I, J, K) for each region, in [0, 1]; computed anew at each access.
         volumes_ml: Volume of each region, in ml; empty if the size of a voxel is unknown.
         found: Regions of the label map with at least one voxel.
+        scheme: Label scheme of the label map.
         grid: Grid of the images: shape, affine, spacing.
         header: NIfTI header of the first image; results are written on its grid.
         notes: Assumptions and oddities of the images, such as small differences of grids.
@@ -75,7 +79,6 @@ class Prediction:
         missing: Missing channels; another channel stands in for them.
         inputs: Files of the images, which no result replaces; empty for images in memory.
         slices: Image of each slice along K for a stack of slices; else empty.
-        binary: Whether the only label is 1, so that masks are black and white.
     """
 
     case_id: str
@@ -83,6 +86,7 @@ class Prediction:
     probabilities: Mapping[str, npt.NDArray[np.float32]]
     volumes_ml: Mapping[str, float]
     found: frozenset[str]
+    scheme: LabelScheme
     grid: Grid
     header: Any
     notes: tuple[str, ...]
@@ -90,7 +94,22 @@ class Prediction:
     missing: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()
     slices: tuple[Path, ...] = ()
-    binary: bool = False
+
+    @property
+    def binary(self) -> bool:
+        """Whether the only label is 1, so that masks are black and white."""
+        return set(self.scheme.labels) == {1}
+
+    @cached_property
+    def measures(self) -> dict[str, RegionMeasures]:
+        """Volume, lesions, largest section and diameters of each region of the label map.
+
+        They are computed at the first access, in about a tenth of a second for a scan of BraTS.
+        """
+        box = bounding_box(self.label_map)
+        masks, grid = self.scheme.masks(self.label_map[box]), self.grid.crop(box)
+        first = 1 + box[self.grid.axial_axis].start
+        return measure(masks, grid, has_size=bool(self.volumes_ml), first=first)
 
     def __repr__(self) -> str:
         return f"<Prediction of {self.case_id}: {self._volumes()}>"

@@ -194,12 +194,21 @@ class Predictor:
         return case_of_files(paths, self.channels, self.required, naming)
 
     def prepare(
-        self, images: Images, *, affine: npt.ArrayLike | None = None, case_id: str | None = None
+        self,
+        images: Images,
+        *,
+        affine: npt.ArrayLike | None = None,
+        case_id: str | None = None,
+        greys: bool = False,
     ) -> PreparedCase:
-        """Read and preprocess one case: the part of `predict` that needs no network."""
+        """Read and preprocess one case: the part of `predict` that needs no network.
+
+        With `greys`, the case also keeps its images for pictures, a few MB.
+        """
         case = self._case(images, affine, case_id)
         self._check_channels(case)
-        return prepare_case(case, [model.config for model in self.models], self.notes)
+        configs = [model.config for model in self.models]
+        return prepare_case(case, configs, self.notes, greys=greys)
 
     def _check_channels(self, case: Case | LoadedCase) -> None:
         missing = [name for name in self.required if name not in case.channels]

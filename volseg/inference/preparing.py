@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from volseg.config import ExperimentConfig, PreprocessingConfig
+from volseg.figures.grey_images import GreyImages
 from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
 from volseg.transforms import Preprocessed, preprocess
@@ -50,6 +51,7 @@ class PreparedCase:
         header: NIfTI header of the first image.
         notes: Assumptions and oddities of the images.
         missing: Missing channels; another channel stands in for them.
+        greys: The images for pictures, if they are wanted.
     """
 
     case: Readable
@@ -58,6 +60,7 @@ class PreparedCase:
     header: Any
     notes: tuple[str, ...]
     missing: tuple[str, ...]
+    greys: GreyImages | None = None
 
     @property
     def case_id(self) -> str:
@@ -66,7 +69,11 @@ class PreparedCase:
 
 
 def prepare_case(
-    case: Readable, configs: Sequence[ExperimentConfig], notes: Sequence[str] = ()
+    case: Readable,
+    configs: Sequence[ExperimentConfig],
+    notes: Sequence[str] = (),
+    *,
+    greys: bool = False,
 ) -> PreparedCase:
     """Read and preprocess one case for models with these configs.
 
@@ -74,12 +81,13 @@ def prepare_case(
         case: Case with all channels that the models need.
         configs: Config of each model.
         notes: Notes that hold for every case.
+        greys: Whether to keep the images for pictures, a few MB.
 
     Raises:
         ImageError: If an image cannot be read or holds unusable values.
         GeometryError: If the images do not lie on one grid.
     """
-    read: dict[object, CaseImages] = {}
+    read: dict[tuple[tuple[str, ...], str | None], CaseImages] = {}
     prepared: dict[PreprocessingConfig, Preprocessed] = {}
     for options in dict.fromkeys(config.preprocessing for config in configs):
         source = options.channels, options.fill_missing
@@ -101,7 +109,19 @@ def prepare_case(
         header=first.header,
         notes=tuple(dict.fromkeys([*of_images, *of_values, *of_size, *notes])),
         missing=tuple(name for name in channels if name in absent),
+        greys=_greys(read) if greys else None,
     )
+
+
+def _greys(read: Mapping[tuple[tuple[str, ...], str | None], CaseImages]) -> GreyImages | None:
+    """Greys of the images that were read with most channels; None if that fails."""
+    (channels, _), images = max(read.items(), key=lambda found: len(found[0][0]))
+    # No case may fail because of a picture.
+    try:
+        return GreyImages.of(images, channels)
+    except Exception as error:
+        logger.warning("the images cannot be drawn: %s", error)
+        return None
 
 
 def _notes_without_size(config: ExperimentConfig) -> list[str]:

@@ -15,13 +15,23 @@ from volseg.cases.case import Case
 from volseg.cases.sources import fingerprint, relocated_sources
 from volseg.config import ExperimentConfig
 from volseg.errors import OutputError
+from volseg.figures.grey_images import GreyImages
 from volseg.files.writing import MANIFEST_FILE, make_folder, remove_unfinished
 from volseg.finding.finding import Finding
 from volseg.inference.options import InferOptions
 from volseg.inference.prediction import Prediction
 from volseg.inference.predictor import Predictor
+from volseg.inference.preview_writer import PreviewWriter
 from volseg.inference.windows import precision_name
+from volseg.measures.record import as_record
 from volseg.model_header import describe_scheme
+from volseg.results.companions import (
+    PREVIEW,
+    PREVIEWS,
+    case_in_place_of_previews,
+    check_companions,
+    preview_name,
+)
 from volseg.results.journal import FAILURES, RECORDS, UNFINISHED
 from volseg.results.locations import is_complete
 from volseg.results.manifest import Shard, labels_of, recorded_names, unite
@@ -76,6 +86,18 @@ class ResultWriter:
         # Names of the files that earlier runs wrote for each case.
         self.recorded: dict[str, set[str]] = {}
         self.manifest = ManifestFile(output, self.shard, _about(predictor, options))
+        self.draws = options.preview and not self._hinders_previews()
+        self.previews = PreviewWriter(output, {}, wanted=False, overwrite=False)
+
+    def _hinders_previews(self) -> bool:
+        """Whether results of a case have the names of pictures; logs a warning."""
+        case_id = case_in_place_of_previews(self.finding.cases, self.output)
+        if case_id is not None:
+            logger.warning(
+                "no picture is drawn, since the masks of case %s have the name of the pictures",
+                case_id,
+            )
+        return case_id is not None
 
     @property
     def maps(self) -> Sequence[str]:
@@ -95,6 +117,10 @@ class ResultWriter:
         known = unite(self.earlier)
         records, mine = known.get(RECORDS, {}), self.shard.share(self.case_ids)
         self.recorded = {case_id: recorded_names(known, case_id) for case_id in mine}
+        check_companions(self.output, mine, known, previews=self.draws)
+        self.previews = PreviewWriter(
+            self.output, records, wanted=self.draws, overwrite=self.overwrite
+        )
         kept = self._choose(known)
         self._check_labels(set(records) - (set(self.case_ids) - kept))
         self._take_over(known, mine)
@@ -150,6 +176,8 @@ class ResultWriter:
         remove_unfinished(
             self.output, lambda name: name.removesuffix("-old") in self._written_names
         )
+        pictures = {Path(preview_name(case_id)).name for case_id in self.recorded}
+        remove_unfinished(self.output / PREVIEWS, pictures.__contains__)
 
     @cached_property
     def _written_names(self) -> set[str]:
@@ -179,13 +207,19 @@ class ResultWriter:
             self.manifest.add(UNFINISHED, case.case_id, sorted(self.recorded[case.case_id]))
             for path in [*case.label_map_files(self.output), *self._recorded_maps(case)]:
                 remove_written(path, "an old result of a case that failed now")
+            self.previews.remove(case)
             if (folder := case.result_folder(self.output)) != self.output:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
         self.manifest.add(FAILURES, case.case_id, why)
 
     def add_result(
-        self, case: Case, prediction: Prediction, seconds: float, sources: Sequence[Any] = ()
+        self,
+        case: Case,
+        prediction: Prediction,
+        seconds: float,
+        sources: Sequence[Any] = (),
+        greys: GreyImages | None = None,
     ) -> None:
         """Write the result of a case between two lines of the journal.
 
@@ -194,6 +228,7 @@ class ResultWriter:
             prediction: Prediction of the case.
             seconds: Duration of the segmentation.
             sources: Sources of the images, from `read_sources`.
+            greys: The images for the preview.
 
         Raises:
             OutputError: If the result cannot be written.
@@ -201,6 +236,7 @@ class ResultWriter:
         result, *others = case.label_map_files(self.output)
         output = case.result_folder(self.output).name if others else result.name
         new = {output} | {path.name for path in self._map_files(case, self.maps)}
+        new |= {preview_name(case.case_id)} if self.draws else set()
         self.manifest.add(UNFINISHED, case.case_id, sorted(self.recorded[case.case_id] | new))
         for path in self._recorded_maps(case):
             if path.name not in new:
@@ -224,9 +260,12 @@ class ResultWriter:
             "resolved": self.recipe.resolved,
             "seconds": round(seconds, 2),
             "volumes_ml": {name: round(ml, 3) for name, ml in prediction.volumes_ml.items()},
+            "measures": as_record(prediction.measures),
             "missing_channels": list(prediction.missing),
             "notes": list(prediction.notes),
         }
+        if mark := self.previews.replace(case, prediction, greys):
+            record[PREVIEW] = mark
         if self.overwrite:
             record[REPLACING] = self.recipe.replacing
         self.manifest.add(RECORDS, case.case_id, record)

@@ -115,8 +115,12 @@ def _diameters(
     distances = squareform(pdist(corners))
     longest = float(distances.max())
     ends = np.argwhere(np.triu(distances) >= longest * (1 - _EQUAL))
-    across = max(_perpendicular(segments, corners[b] - corners[a]) for a, b in ends)
-    return longest, across
+    directions = [corners[b] - corners[a] for a, b in ends]
+    # The hull has few segments, and is at least as wide as the outline.
+    around = hull.points[hull.simplices]
+    if longest * max(_perpendicular(around, along) for along in directions) <= least_mm2:
+        return None
+    return longest, max(_perpendicular(segments, along) for along in directions)
 
 
 def _perpendicular(segments: Points, direction: npt.NDArray[np.float64]) -> float:

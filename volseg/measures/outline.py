@@ -11,7 +11,7 @@ Points = npt.NDArray[np.float64]
 _UP, _RIGHT, _DOWN, _LEFT = (0.0, 0.5), (0.5, 1.0), (1.0, 0.5), (0.5, 0.0)
 # Segments of the outline in such a square; its upper left, upper right, lower right and lower left
 # pixels count 1, 2, 4 and 8. Pixels that touch at a corner are connected.
-_SEGMENTS = {
+_OF_CASE = {
     1: [(_UP, _LEFT)],
     2: [(_UP, _RIGHT)],
     3: [(_LEFT, _RIGHT)],
@@ -20,8 +20,12 @@ _SEGMENTS = {
     6: [(_UP, _DOWN)],
     7: [(_DOWN, _LEFT)],
 }
-_SEGMENTS |= {15 - case: segments for case, segments in _SEGMENTS.items() if case != 5}
-_SEGMENTS[10] = [(_UP, _LEFT), (_RIGHT, _DOWN)]
+_OF_CASE |= {15 - case: segments for case, segments in _OF_CASE.items() if case != 5}
+_OF_CASE[10] = [(_UP, _LEFT), (_RIGHT, _DOWN)]
+# The first and the last segment of each case; only cases 5 and 10 have two.
+_NONE = ((0.0, 0.0), (0.0, 0.0))
+_FIRST = np.array([_OF_CASE.get(case, [_NONE])[0] for case in range(16)])
+_LAST = np.array([_OF_CASE.get(case, [_NONE])[-1] for case in range(16)])
 
 
 def outline(mask: npt.NDArray[np.bool_]) -> Points:
@@ -35,9 +39,8 @@ def outline(mask: npt.NDArray[np.bool_]) -> Points:
     """
     padded = np.pad(mask, 1).astype(np.uint8)
     cases = padded[:-1, :-1] + 2 * padded[:-1, 1:] + 4 * padded[1:, 1:] + 8 * padded[1:, :-1]
-    found = [
-        np.argwhere(cases == case)[:, None, :] - 1.0 + np.array(segment)
-        for case, segments in _SEGMENTS.items()
-        for segment in segments
-    ]
-    return np.concatenate(found)
+    places = np.argwhere((cases > 0) & (cases < 15))
+    found = cases[places[:, 0], places[:, 1]]
+    corners = places[:, None, :] - 1.0
+    doubled = np.isin(found, (5, 10))
+    return np.concatenate([corners + _FIRST[found], (corners + _LAST[found])[doubled]])

@@ -34,7 +34,7 @@ class RegionMeasures:
     """Sizes of a region of one case.
 
     Attributes:
-        voxels: Number of its voxels.
+        voxels: Number of its voxels; None in a record of an older version, as are the others.
         volume_ml: Its volume in ml; None if the size of a voxel is unknown.
         n_lesions: Number of lesions; see `volseg.images.components.lesions`.
         section: Largest axial section; None if the region is empty.
@@ -42,14 +42,16 @@ class RegionMeasures:
             voxel is unknown.
     """
 
-    voxels: int
-    volume_ml: float | None
-    n_lesions: int
+    voxels: int | None = None
+    volume_ml: float | None = None
+    n_lesions: int | None = None
     section: Section | None = None
     diameter: Diameters | None = None
 
 
-def measure(masks: Masks, grid: Grid, *, has_size: bool = True) -> dict[str, RegionMeasures]:
+def measure(
+    masks: Masks, grid: Grid, *, has_size: bool = True, first: int = 1
+) -> dict[str, RegionMeasures]:
     """Sizes of each region of a case.
 
     Args:
@@ -57,11 +59,12 @@ def measure(masks: Masks, grid: Grid, *, has_size: bool = True) -> dict[str, Reg
         grid: The grid; axial slices are those across its axis nearest to the patient's axis from
             feet to head, also if the grid is oblique.
         has_size: Whether the size of a voxel is known.
+        first: Number of the first axial slice in the file.
     """
-    return {region: _measure(mask, grid, has_size) for region, mask in masks.items()}
+    return {region: _measure(mask, grid, has_size, first) for region, mask in masks.items()}
 
 
-def _measure(mask: npt.NDArray[np.bool_], grid: Grid, has_size: bool) -> RegionMeasures:
+def _measure(mask: npt.NDArray[np.bool_], grid: Grid, has_size: bool, first: int) -> RegionMeasures:
     voxels = int(np.count_nonzero(mask))
     volume_ml = voxels * grid.voxel_ml if has_size else None
     if not voxels:
@@ -69,7 +72,7 @@ def _measure(mask: npt.NDArray[np.bool_], grid: Grid, has_size: bool) -> RegionM
     box = bounding_box(mask)
     numbers, count = lesions(mask[box])
     axis = grid.axial_axis
-    first = box[axis].start + 1
+    first += box[axis].start
     stacked = np.moveaxis(numbers, axis, 0)
     steps = in_plane_steps(grid)
     areas = np.count_nonzero(stacked, axis=(1, 2))

@@ -141,6 +141,26 @@ class _File(_Loose):
     sha256: str
 
 
+class _Section(_Loose):
+    pixels: int
+    area_mm2: float | None
+    slice_number: int
+
+
+class _Diameters(_Loose):
+    longest_mm: float
+    perpendicular_mm: float
+    slice_number: int
+
+
+class _Measures(_Loose):
+    voxels: int | None = None
+    volume_ml: float | None = None
+    n_lesions: int | None = None
+    section: _Section | None = None
+    diameter: _Diameters | None = None
+
+
 class _Record(_Loose):
     inputs: dict[str, str] | list[str] = []
     sources: list[_Source] = []
@@ -150,6 +170,9 @@ class _Record(_Loose):
     models: list[str] = []
     settings: dict[str, Any] = {}
     missing_channels: list[str] = []
+    volumes_ml: dict[str, float] = {}
+    measures: dict[str, _Measures] = {}
+    preview: _File | None = None
 
 
 class _Content(_Loose):
@@ -163,11 +186,15 @@ class _Content(_Loose):
 
 
 def recorded_names(content: Mapping[str, Any], case_id: str) -> set[str]:
-    """Names of the files and folders that a manifest records for a case."""
+    """Names of the files and folders that a manifest records for a case.
+
+    They are in the folder of the manifest, but a preview is in a folder of its own.
+    """
     record = content.get(journal.RECORDS, {}).get(case_id, {})
     unfinished = content.get(journal.UNFINISHED, {}).get(case_id, [])
     names = {unfinished} if isinstance(unfinished, str) else set(unfinished)
     names |= {*record.get("probabilities", ())}
+    names |= {preview["file"]} if (preview := record.get("preview")) else set()
     return names | {record["output"]} if "output" in record else names
 
 

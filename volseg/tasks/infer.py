@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.cases.case import Case
 from volseg.errors import DataListError
 from volseg.files.paths import PathLike
+from volseg.files.writing import MANIFEST_FILE
 from volseg.inference.folder import segment_cases
 from volseg.inference.options import InferOptions
+from volseg.inference.overview import write_overview
 from volseg.inference.predictor import Predictor
 from volseg.inference.result_writer import ResultWriter
+from volseg.measures.record import read_measures
+from volseg.measures.table import CaseMeasures
+from volseg.results.companions import VOLUMES_FILE, sheets_in
+from volseg.results.journal import RECORDS
 from volseg.results.locations import check_result_files
-from volseg.results.manifest import Shard
+from volseg.results.manifest import Shard, read_manifest
 from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
@@ -36,6 +42,8 @@ class InferResult:
         stopped: Whether `stop` ended the run before its last case.
         has_references: Whether label maps lie beside the images.
         example: An image and its label map, as an example to view.
+        measures: Volume, lesions and diameters of each region, by case id.
+        pictures: Contact sheets of all cases in the folder.
     """
 
     done: tuple[str, ...]
@@ -46,6 +54,8 @@ class InferResult:
     empty: tuple[str, ...] = ()
     has_references: bool = False
     example: tuple[Path, Path] | None = None
+    measures: CaseMeasures = field(default_factory=dict)
+    pictures: tuple[Path, ...] = ()
 
 
 def infer(
@@ -59,6 +69,8 @@ def infer(
 
     The result of a case is a label map, `<case>.nii.gz`. For slices, it is a mask for each slice,
     named like the image, in the folder `<case>`, or beside the manifest if the case is one slice.
+    Beside the results lie `volumes.csv` and, unless `options.preview` is False, a picture of each
+    case in the folder `previews` and the contact sheets `previews.png`, `previews-2.png`, ...
 
     Existing results are kept unless `options.overwrite`. A result is written completely or not at
     all, so a stopped run can be called again. The sources of existing results are compared; see
@@ -118,6 +130,10 @@ def infer(
         outcome = segment_cases(waiting, predictor, writer, stop)
     lost: dict[str, str] = finding.lost if shard.number == 1 else {}
     path = writer.manifest.path if outcome.stopped else writer.finish()
+    # While other shards are not finished, the last of them writes the overview.
+    if not outcome.stopped and path.name == MANIFEST_FILE:
+        _write_overview(output, draws=writer.draws, has_news=bool(outcome.done))
+    records = writer.manifest.content[RECORDS]
     empty = tuple(r for r in predictor.scheme.regions if outcome.done and r not in outcome.found)
     if empty:
         logger.warning(
@@ -135,7 +151,20 @@ def infer(
         empty=empty,
         has_references=any(case.label for case in mine),
         example=_example(mine, {*outcome.done, *kept}, output),
+        measures={
+            case_id: read_measures(records[case_id])
+            for case_id in (case.case_id for case in mine)
+            if case_id in {*outcome.done, *kept} and case_id in records
+        },
+        pictures=tuple(sorted(sheets_in(output))) if writer.draws else (),
     )
+
+
+def _write_overview(output: Path, *, draws: bool, has_news: bool) -> None:
+    """Write table and contact sheets, unless they are there and no result is new."""
+    is_there = (output / VOLUMES_FILE).is_file() and (sheets_in(output) or not draws)
+    if has_news or not is_there:
+        write_overview(output, read_manifest(output)[RECORDS], draws=draws)
 
 
 def _check_there(scans: Path | Mapping[str, PathLike]) -> None:

@@ -1,0 +1,65 @@
+"""Overview of a folder of results: the table of volumes and the contact sheets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from volseg.figures.contact_sheet import MOST_CASES, SheetEntry, draw_sheet
+from volseg.figures.figure_files import optional_picture
+from volseg.files.writing import remove
+from volseg.measures import RegionMeasures
+from volseg.measures.record import read_measures
+from volseg.measures.table import write_measures
+from volseg.results.companions import PREVIEW, VOLUMES_FILE, sheet_name, sheets_in
+from volseg.words import cases_in_words
+
+
+def write_overview(output: Path, records: Mapping[str, Any], *, draws: bool) -> None:
+    """Write the table of volumes and, if pictures are wanted, the contact sheets.
+
+    Sheets of an earlier run that no longer apply are removed.
+
+    Args:
+        output: Folder of the results.
+        records: Records of all results in it, by case id.
+        draws: Whether pictures are wanted.
+
+    Raises:
+        OutputError: If the table cannot be written.
+    """
+    measures = {case_id: read_measures(record) for case_id, record in records.items()}
+    write_measures(output / VOLUMES_FILE, measures)
+    pictured = any(record.get(PREVIEW) for record in records.values())
+    pages = math.ceil(len(records) / MOST_CASES) if pictured and draws else 0
+    for sheet in sheets_in(output):
+        if sheet.name not in {sheet_name(page) for page in range(1, pages + 1)}:
+            remove(sheet)
+    regions = list(dict.fromkeys(region for of in measures.values() for region in of))
+    entries = [
+        SheetEntry(case_id, _preview(output, record), _in_words(measures[case_id]))
+        for case_id, record in records.items()
+    ]
+    for page in range(1, pages + 1):
+        shown = entries[(page - 1) * MOST_CASES : page * MOST_CASES]
+        title = f"Predictions of {cases_in_words(len(entries))}"
+        path = output / sheet_name(page)
+        with optional_picture(path):
+            draw_sheet(
+                path, title + (f", page {page} of {pages}" if pages > 1 else ""), shown, regions
+            )
+
+
+def _preview(output: Path, record: Mapping[str, Any]) -> Path | None:
+    mark = record.get(PREVIEW)
+    return output / mark["file"] if mark else None
+
+
+def _in_words(measures: Mapping[str, RegionMeasures]) -> str:
+    """Volumes or numbers of pixels, such as `WT 20.1 TC 3.0 ET 0.5 ml`."""
+    known = {region: of.volume_ml for region, of in measures.items() if of.volume_ml is not None}
+    if known:
+        return " ".join(f"{region} {ml:.1f}" for region, ml in known.items()) + " ml"
+    return " ".join(f"{region} {of.voxels}" for region, of in measures.items()) + " pixels"

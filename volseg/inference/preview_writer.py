@@ -1,0 +1,92 @@
+"""Previews of the results of `infer`: a picture of each case beside its label map."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from volseg.cases.case import Case
+from volseg.cases.sources import fingerprint, has_fingerprint
+from volseg.figures.figure_files import optional_picture
+from volseg.figures.grey_images import GreyImages
+from volseg.figures.preview import draw_preview
+from volseg.files.writing import make_folder
+from volseg.inference.prediction import Prediction
+from volseg.measures import RegionMeasures
+from volseg.results.companions import PREVIEW, preview_name
+from volseg.results.manifest_file import remove_written
+
+logger = logging.getLogger(__name__)
+
+
+class PreviewWriter:
+    """Draws previews, and removes those of replaced results.
+
+    A picture that was edited after volseg drew it is neither replaced nor removed, unless all
+    results are overwritten.
+
+    Args:
+        output: Folder of the results.
+        known: Records of the results in it, by case id.
+        wanted: Whether to draw.
+        overwrite: Whether all results are replaced.
+    """
+
+    def __init__(
+        self, output: Path, known: Mapping[str, Any], *, wanted: bool, overwrite: bool
+    ) -> None:
+        self.output, self.wanted, self.overwrite = output, wanted, overwrite
+        self._marks = {
+            case_id: record[PREVIEW] for case_id, record in known.items() if record.get(PREVIEW)
+        }
+
+    def replace(
+        self, case: Case, prediction: Prediction, greys: GreyImages | None
+    ) -> dict[str, Any] | None:
+        """Draw the preview of a new result, and return its mark for the record.
+
+        An error is logged. Without a new preview, that of an older result is removed.
+        """
+        path = self.output / preview_name(case.case_id)
+        if self._is_edited(case):
+            logger.warning("%s was edited after volseg drew it, so it stays as it is", path)
+            return None
+        if greys is not None and self.wanted:
+            with optional_picture(path):
+                make_folder(path.parent, "choose another with -o")
+                view = greys.view(prediction.label_map, prediction.scheme, case.case_id)
+                draw_preview(path, view, _legend(prediction), "; ".join(prediction.doubts))
+                return {"file": preview_name(case.case_id), **fingerprint(path)}
+        self.remove(case)
+        return None
+
+    def remove(self, case: Case) -> None:
+        """Remove the preview of an older result, unless it was edited."""
+        if case.case_id in self._marks and not self._is_edited(case):
+            remove_written(self.output / preview_name(case.case_id), "a picture of an old result")
+
+    def _is_edited(self, case: Case) -> bool:
+        mark = self._marks.get(case.case_id)
+        if mark is None or self.overwrite:
+            return False
+        with contextlib.suppress(OSError):
+            return not has_fingerprint(self.output / preview_name(case.case_id), mark)
+        return False
+
+
+def _legend(prediction: Prediction) -> dict[str, str]:
+    return {region: _in_words(of) for region, of in prediction.measures.items()}
+
+
+def _in_words(of: RegionMeasures) -> str:
+    """Size of a region in a few words, such as `20.1 ml, 2 lesions`."""
+    if not of.voxels:
+        return "not found"
+    size = f"{of.voxels} voxels" if of.volume_ml is None else f"{of.volume_ml:.2f} ml"
+    lesions = "1 lesion" if of.n_lesions == 1 else f"{of.n_lesions} lesions"
+    across = of.diameter
+    diameters = across and f", {across.longest_mm:.0f} x {across.perpendicular_mm:.0f} mm"
+    return f"{size}, {lesions}{diameters or ''}"

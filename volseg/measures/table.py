@@ -1,0 +1,67 @@
+"""Measures of many cases as a CSV file, a row for each region of each case."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from volseg.files.writing import atomic_write
+from volseg.measures.region import RegionMeasures
+
+#: `{case_id: {region: measures}}`
+CaseMeasures = Mapping[str, Mapping[str, RegionMeasures]]
+
+COLUMNS = (
+    "case_id",
+    "region",
+    "volume_ml",
+    "voxels",
+    "lesions",
+    "longest_mm",
+    "perpendicular_mm",
+    "product_mm2",
+    "slice",
+    "largest_area_pixels",
+    "largest_area_mm2",
+    "largest_area_slice",
+)
+
+
+def write_measures(path: Path, measures: CaseMeasures) -> None:
+    """Write the measures of cases; a value that is not known or not defined is left empty.
+
+    Raises:
+        OutputError: If the file cannot be written, or volseg did not write the file in its place.
+    """
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(_rows(measures))
+
+
+def _rows(measures: CaseMeasures) -> Iterator[tuple[object, ...]]:
+    for case_id, regions in measures.items():
+        for region, of in regions.items():
+            yield (
+                case_id,
+                region,
+                of.volume_ml,
+                of.voxels,
+                of.n_lesions,
+                *_diameter(of),
+                *_area(of),
+            )
+
+
+def _diameter(of: RegionMeasures) -> tuple[object, ...]:
+    found = of.diameter
+    if found is None:
+        return (None,) * 4
+    product_mm2 = round(found.product_mm2, 2)
+    return found.longest_mm, found.perpendicular_mm, product_mm2, found.slice_number
+
+
+def _area(of: RegionMeasures) -> tuple[object, ...]:
+    found = of.section
+    return (None,) * 3 if found is None else (found.pixels, found.area_mm2, found.slice_number)
