@@ -20,6 +20,7 @@ from volseg.files.writing import (
     METRICS_FILE,
     MODEL_FILE,
     SAMPLES_FILE,
+    WORST_FILE,
 )
 from volseg.labels import LABEL_SCHEMES
 from volseg.metrics.record import SCORE_FILES
@@ -151,5 +152,13 @@ def test_the_files_of_a_run_are_those_that_it_writes():
     names = {name.rstrip("/") for name in re.findall(r"`([\w.]+/?)`", text)}
 
     written = {CONFIG_FILE, DATA_LIST_FILE, METRICS_FILE, MODEL_FILE, CURVES_FILE, SAMPLES_FILE}
-    written |= {MANIFEST_FILE, *SCORE_FILES, CHECKPOINTS, ENVIRONMENT, LOGS, SCRIPTS_FOLDER}
+    written |= {
+        WORST_FILE,
+        MANIFEST_FILE,
+        *SCORE_FILES,
+        CHECKPOINTS,
+        ENVIRONMENT,
+        LOGS,
+        SCRIPTS_FOLDER,
+    }
     assert written <= names

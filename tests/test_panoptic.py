@@ -1,3 +1,4 @@
+import csv
 import json
 import pickle
 from functools import cache
@@ -8,8 +9,9 @@ import pytest
 from official_pairs import pair, spacing_of
 
 from volseg.errors import SchemeError
-from volseg.metrics import PROTOCOLS, lesionwise_scores
+from volseg.metrics import PROTOCOLS, ScoreTable, lesionwise_scores
 from volseg.metrics.border_distances import BorderDistances
+from volseg.metrics.protocol_record import ProtocolRecord
 
 OFFICIAL = Path(__file__).parent / "official"
 TASKS = ("gli", "mets", "ped", "menrt", "menpre", "goat")
@@ -230,3 +232,15 @@ def test_a_distance_of_one_voxel_is_within_a_tolerance_of_one_voxel():
 def test_protocols_travel_to_other_processes():
     for name in ("brats2026-gli", "brats2026-mets"):
         assert pickle.loads(pickle.dumps(PROTOCOLS[name])) is PROTOCOLS[name]
+
+
+def test_the_surface_dice_of_lesions_is_in_both_files_where_voxels_are_of_no_whole_size(tmp_path):
+    lesion = cubes((10, 10, 10))
+    found = lesionwise_scores(lesion, lesion, (0.75, 0.75, 3), "brats2026-menrt")["GTV"]
+    record = ProtocolRecord(PROTOCOLS["brats2026-menrt"], ScoreTable(), {("a", "GTV"): found})
+    _, lesions = record.write(tmp_path)
+    with (tmp_path / lesions).open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["nsd"], row["volume_mm3"], row["i"]) == ("1.0", "108.0", "11")
+    (as_json,) = record.to_dict()["cases"]["a"]["GTV"]["lesions"]
+    assert as_json["nsd"] == {"0.75": 1.0}

@@ -14,7 +14,7 @@ from score_rows import scored_row
 from volseg.cases.data_list import read_data_list
 from volseg.errors import ImageError
 from volseg.evaluation.pairs import CasePair
-from volseg.evaluation.samples import dice_by_case, pair_view
+from volseg.evaluation.samples import pair_view
 from volseg.figures.case_view import CaseView
 from volseg.figures.colours import REGION_COLOURS
 from volseg.figures.figure_files import figure_array
@@ -22,6 +22,7 @@ from volseg.figures.planes import slice_numbers
 from volseg.figures.samples import (
     Sample,
     choose_samples,
+    dice_by_case,
     draw_samples,
     sample_grid,
     samples_title,

@@ -22,7 +22,13 @@ from volseg.cases.volume_case import VolumeCase
 from volseg.cli.split import print_split
 from volseg.comparison import report as compare_report
 from volseg.errors import ConfigError, DataListError
-from volseg.files.writing import COMPARISON_FILE, CURVES_FILE, METRICS_FILE, SAMPLES_FILE
+from volseg.files.writing import (
+    COMPARISON_FILE,
+    CURVES_FILE,
+    METRICS_FILE,
+    SAMPLES_FILE,
+    WORST_FILE,
+)
 from volseg.finding.folders import find_cases, find_scans
 from volseg.finding.own_results import PICTURES
 from volseg.metrics.record import SUMMARY_FILE
@@ -383,6 +389,7 @@ def test_pictures_bear_the_names_that_commands_give_them():
     assert PICTURES == {
         CURVES_FILE: METRICS_FILE,
         SAMPLES_FILE: SUMMARY_FILE,
+        WORST_FILE: SUMMARY_FILE,
         compare_report.PICTURE: COMPARISON_FILE,
     }
 

@@ -28,10 +28,13 @@ import torch
 from experiments import write_small_config
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from typer.testing import CliRunner
 
 from volseg import signals
 from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.slice_stack_case import SliceStackCase
+from volseg.cli import app
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.errors import (
     CheckpointError,
@@ -42,11 +45,14 @@ from volseg.errors import (
     OutputError,
     TrainingError,
 )
+from volseg.files.writing import MODEL_FILE
 from volseg.images.grid import Grid
-from volseg.metrics import Overlap, ScoreTable
+from volseg.inference.predictor import Predictor
+from volseg.metrics import Overlap, ScoreTable, hausdorff_95
 from volseg.metrics.scores import COUNTED_SCORES
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
+from volseg.runs.folds import choose_cases
 from volseg.runs.metrics_table import best_row, best_scores, read_metrics, standing
 from volseg.tasks.fit import FitResult, fit
 from volseg.training.announcements import missing_channel_lines
@@ -65,11 +71,13 @@ from volseg.training.datamodule import (
     cut,
     loader_workers,
 )
+from volseg.training.distances import measure_hd95
 from volseg.training.epoch_sums import EpochSums
 from volseg.training.limits import TimeLimit
 from volseg.training.module import SegmentationModule
 from volseg.training.optimizer import changes, rate_factor
 from volseg.training.outcome import read_scores, score_lines
+from volseg.training.preparation import prepare_cases
 from volseg.training.trainer import build_trainer
 
 
@@ -478,6 +486,7 @@ def test_a_run_folder_tells_how_to_repeat_the_run(run, experiment):
         "scores.json",
         "curves.png",
         "samples.png",
+        "worst.png",
     } == names
     assert load_config(run / "config.yaml") == experiment
     assert {p.name for p in (run / "checkpoints").iterdir()} == {
@@ -517,6 +526,107 @@ def test_tensorboard_shows_losses_scores_pictures_and_the_config(run):
     assert tags["images"]
     picture = board.Images(tags["images"][0])[0]
     assert picture.width > 100
+
+
+def test_tensorboard_has_a_chart_of_all_regions_for_each_score_and_one_of_losses(run):
+    board = EventAccumulator(str(run / "tensorboard")).Reload()
+    (tensor,) = (event.tensor_proto for event in board.Tensors("custom_scalars__config__"))
+    layout = layout_pb2.Layout.FromString(tensor.string_val[0])
+
+    charts = {
+        chart.title: [
+            tag
+            for pattern in chart.multiline.tag
+            for tag in board.Tags()["scalars"]
+            if re.match(pattern, tag)
+        ]
+        for category in layout.category
+        for chart in category.chart
+    }
+    assert charts["Dice"] == ["dice/WT", "dice/TC", "dice/ET", "dice/mean"]
+    assert charts["IoU"] == ["iou/WT", "iou/TC", "iou/ET", "iou/mean"]
+    assert charts["Dice of patches"] == [f"dice_of_patches/{r}" for r in ("WT", "TC", "ET", "mean")]
+    assert charts["loss"] == ["loss/train", "loss/validation"]
+
+
+def test_the_worst_case_of_the_last_validation_is_drawn_with_its_score(run):
+    """Of the two epochs, the last is the best here too, so its scores are in the file."""
+    document = json.loads((run / "scores.json").read_text())
+    assert document["epoch"] == 2
+    means = {
+        name: np.mean([of["dice"] for of in case["regions"].values()])
+        for name, case in document["cases"].items()
+    }
+    worst = min(sorted(means, reverse=True), key=means.get)
+
+    board = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
+
+    tags = [tag for tag in board.Tags()["images"] if tag.startswith("worst_case/")]
+    assert tags == [f"worst_case/{worst}"]
+    with Image.open(run / "worst.png") as picture:
+        shown = board.Images(tags[0])[0]
+        assert picture.size == (shown.width, shown.height)
+
+
+def test_hd95_of_the_kept_model_is_that_of_its_results_on_the_grids_of_the_files(run, experiment):
+    listed = read_data_list(experiment.data.data_list)
+    training, validation = choose_cases(listed, experiment)
+    data, _ = prepare_cases(training, validation, experiment, cache_folder(experiment, run))
+
+    measured = measure_hd95(run / MODEL_FILE, data.validation, experiment, torch.device("cpu"))
+
+    predictor, found = Predictor(run), {"WT": [], "TC": [], "ET": []}
+    for case in validation:
+        prediction = predictor.predict(case).label_map
+        reference, grid = case.read_reference()
+        for region, distances in found.items():
+            masks = (experiment.labels.masks(of)[region] for of in (prediction, reference))
+            distances.append(hausdorff_95(*masks, grid.spacing_mm))
+    means = {region: np.mean(distances) for region, distances in found.items()}
+    assert measured == pytest.approx(means)
+
+
+def test_hd95_is_not_measured_where_it_takes_long_or_has_no_size_and_no_run_fails_by_it(
+    run, experiment, stacks, monkeypatch, caplog
+):
+    cpu = torch.device("cpu")
+    volume = SimpleNamespace(case=SimpleNamespace(has_size=True))
+    limited = changed(experiment, training={"max_time": 3600})
+
+    def failing(*_, **__):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("volseg.training.distances.segment", failing)
+
+    assert measure_hd95(run / MODEL_FILE, [volume] * 21, experiment, cpu) == {}
+    assert measure_hd95(run / MODEL_FILE, [volume], limited, cpu) == {}
+    slices = [SimpleNamespace(case=stacks.training[0])]
+    assert measure_hd95(run / MODEL_FILE, slices, experiment, cpu) == {}
+    assert not caplog.messages
+    volume.image = np.zeros(1)
+    assert measure_hd95(run / MODEL_FILE, [volume], experiment, cpu) == {}
+    assert caplog.messages == ["HD95 was not measured: no memory"]
+
+
+def test_the_end_of_fit_is_a_table_of_the_kept_model_and_the_paths_to_look_at(run, monkeypatch):
+    scores = {"loss": 0.4, "precision/WT": 0.7, "dice/WT": 0.5, "iou/WT": 0.3, "dice/mean": 0.5}
+    result = FitResult(
+        *(run, run / MODEL_FILE, scores), kept_epoch=7, n_validated=2, hd95_mm={"WT": 12.3456}
+    )
+    monkeypatch.setattr("volseg.tasks.fit.fit", lambda *_, **__: result)
+
+    said = CliRunner().invoke(app, ["fit", str(run / "config.yaml")]).stdout
+
+    assert said.startswith("Validation of the kept model (epoch 7, 2 cases)")
+    heading, whole, mean = (line for line in said.splitlines() if re.search("region|WT|mean", line))
+    assert re.findall(r"[\w().]+(?: \(mm\))?", heading) == [
+        *("region", "Dice", "IoU", "HD95 (mm)", "precision")
+    ]
+    assert re.findall(r"[\w.-]+", whole) == ["WT", "0.500", "0.300", "12.35", "0.700"]
+    assert re.findall(r"[\w.-]+", mean) == ["mean", "0.500", "-", "-", "-"]
+    for name in ("curves.png", "samples.png", "worst.png", "scores.json", "model.safetensors"):
+        assert f": {run / name}\n" in said
+    assert f"tensorboard --logdir {run}" in said
 
 
 def test_the_files_of_scores_are_those_of_the_kept_model(run):
@@ -1188,10 +1298,6 @@ def test_an_interrupt_reaches_the_caller_and_the_log_tells_how_to_go_on(
 
 
 def test_only_the_first_of_several_processes_prints_the_result(monkeypatch, tmp_path):
-    from typer.testing import CliRunner
-
-    from volseg.cli import app
-
     scores = {"dice/WT": 0.5}
     (tmp_path / "config.yaml").write_text("labels: lgg\ndata: {data_list: list.json}\n")
     printed = []
@@ -1204,7 +1310,7 @@ def test_only_the_first_of_several_processes_prints_the_result(monkeypatch, tmp_
     assert printed[1] == ""
 
 
-def test_time_is_left_to_segment_the_samples_once_more(monkeypatch):
+def test_time_is_left_to_segment_the_drawn_cases_once_more(monkeypatch):
     seconds = iter([100.0, 110.0, 110.0])
     monkeypatch.setattr(
         "volseg.training.limits.time", SimpleNamespace(monotonic=lambda: next(seconds))
@@ -1217,8 +1323,9 @@ def test_time_is_left_to_segment_the_samples_once_more(monkeypatch):
     limit.on_validation_start(trainer, None)
     limit.on_validation_end(trainer, None)
 
-    # Six cases a rank took 10 s; another 5 s for three of them, and a fifth more of it all.
-    assert limit.validation == pytest.approx(18)
+    # Six cases a rank took 10 s; another 5 s for three samples and 10 / 6 s for the worst case, and
+    # a fifth more of it all.
+    assert limit.validation == pytest.approx(20)
     assert not trainer.should_stop
 
 
@@ -1371,8 +1478,9 @@ def test_pictures_of_slices_are_drawn(slice_run):
     run, _ = slice_run
     board = EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0}).Reload()
 
-    assert board.Tags()["images"] == ["cases/p2", "cases/p3"]
-    assert {"curves.png", "samples.png"} <= {path.name for path in run.iterdir()}
+    # The log of the run names p2 with the lowest Dice.
+    assert board.Tags()["images"] == ["cases/p2", "cases/p3", "worst_case/p2"]
+    assert {"curves.png", "samples.png", "worst.png"} <= {path.name for path in run.iterdir()}
 
 
 def test_slices_of_a_volume_are_axial_however_its_file_is_stored():

@@ -25,9 +25,11 @@ _FEW_CASES = 10
 @command(TRAIN)
 def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
     predictions: Annotated[
-        Path,
+        list[Path],
         typer.Argument(
-            metavar="PREDICTIONS", help="Folder of label maps or masks, as infer writes."
+            metavar="PREDICTIONS",
+            help="Folder of label maps or masks, as infer writes; several folders of different "
+            "cases, such as those of folds, are scored together.",
         ),
     ],
     reference: Annotated[
@@ -109,6 +111,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
       volseg evaluate results brats2021.json -o scores --labels brats2023
       volseg evaluate results lgg.json --fold 0 -o scores
       volseg evaluate results brats2021.json -o scores --protocol brats2023-gli
+      volseg evaluate results_0 results_1 results_2 lgg.json -o scores
     """
     from volseg.tasks.evaluate import evaluate as run_evaluate
 

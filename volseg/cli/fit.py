@@ -14,8 +14,16 @@ from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, complain, fail_if_s
 from volseg.cli.jobs import DryRun, Slurm, check_dry_run, report_job
 from volseg.cli.next_steps import SCANS, line, next_steps
 from volseg.cli.options import Overrides
-from volseg.cli.tables import print_validation, say
-from volseg.files.writing import CONFIG_FILE, CURVES_FILE, MODEL_FILE, SAMPLES_FILE, resume_command
+from volseg.cli.score_tables import print_kept_model
+from volseg.cli.tables import say
+from volseg.files.writing import (
+    CONFIG_FILE,
+    CURVES_FILE,
+    MODEL_FILE,
+    SAMPLES_FILE,
+    WORST_FILE,
+    resume_command,
+)
 
 if TYPE_CHECKING:
     from volseg.cases.data_list import DataList
@@ -107,7 +115,7 @@ def fit(
     result = run_fit(experiment, folder, resume=resume, data_list=data_list)
     if result.rank == 0:
         if result.scores and result.trained:
-            print_validation(result.scores)
+            print_kept_model(result)
         _print_files(result, again)
     fail_if_some_failed(result.failures)
     if lost:
@@ -194,7 +202,15 @@ def _dry_run_of_scans(scans: _Scans, folds: str | None, slurm: list[str]) -> Non
 
 def _print_files(result: FitResult, again: str | None = None) -> None:
     """Print the files of a run and the next steps; `again` trains with its config once edited."""
-    for name, file in (("Curves", CURVES_FILE), ("Samples", SAMPLES_FILE)):
+    from volseg.metrics.record import SUMMARY_FILE
+
+    files = {
+        "Curves": CURVES_FILE,
+        "Samples": SAMPLES_FILE,
+        "Worst case of the last validation": WORST_FILE,
+        "Scores by case": SUMMARY_FILE,
+    }
+    for name, file in files.items():
         if (result.run / file).is_file():
             say(f"{name}: {result.run / file}")
     say(f"Model: {result.model}")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from volseg.cli.tables import print_table, say
+from volseg.cli.tables import number, print_table, say
 
 if TYPE_CHECKING:
     from volseg.metrics import Score, ScoreTable
     from volseg.metrics.protocol_record import ProtocolRecord
+    from volseg.tasks.fit import FitResult
 
 _STATISTICS = {"mean": "mean", "interval": "95 % interval", "median": "median", "std": "std"}
 _WITH_MISSING = {"mean_missing_as_worst": "mean, missing or failed as worst"}
 _LESIONS = "lesion_"
+# Order of the scores of a training; others follow.
+_FIRST = {"dice": 0, "iou": 1, "hd95_mm": 2}
 
 
 def print_statistics(
@@ -38,6 +42,31 @@ def print_statistics(
         for statistic, name in statistics.items()
     ]
     print_table(title, ("region", "", *(score.heading for score in scores)), rows)
+
+
+def print_kept_model(result: FitResult) -> None:
+    """Print the validation scores by region of the model that a training has kept."""
+    from volseg.metrics import SCORES
+    from volseg.words import cases_in_words
+
+    scores = dict(result.scores)
+    scores |= {f"hd95_mm/{region}": mm for region, mm in result.hd95_mm.items()}
+    parts = [name.split("/") for name in scores if "/" in name]
+    regions = list(dict.fromkeys(region for _, region in parts))
+    found = dict.fromkeys(kind for kind, _ in parts)
+    kinds = sorted(found, key=lambda kind: _FIRST.get(kind, len(_FIRST)))
+    # Scores of slices are no scores of the registry.
+    known = {score.name: score for score in SCORES if score.name in found}
+    headings = [known[kind].heading if kind in known else kind for kind in kinds]
+    text = {
+        kind: known[kind].text if kind in known else partial(number, digits=3) for kind in kinds
+    }
+    rows = [
+        (region, *(text[kind](scores.get(f"{kind}/{region}")) for kind in kinds))
+        for region in regions
+    ]
+    epoch = f"epoch {result.kept_epoch}, {cases_in_words(result.n_validated)}"
+    print_table(f"Validation of the kept model ({epoch})", ("region", *headings), rows)
 
 
 def print_protocol(record: ProtocolRecord) -> None:

@@ -16,7 +16,8 @@ from volseg.images.grid import Grid
 from volseg.images.nifti_reading import read_header_spacing_mm
 from volseg.metrics.lesions import RegionScores
 from volseg.metrics.lesionwise import lesionwise_scores
-from volseg.metrics.protocols import OWN_SCORES, Protocol, get_protocol
+from volseg.metrics.protocol import Protocol
+from volseg.metrics.protocols import OWN_SCORES, get_protocol
 
 
 @dataclass(frozen=True)

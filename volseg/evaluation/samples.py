@@ -13,21 +13,12 @@ from volseg.errors import DataListError
 from volseg.evaluation.pairs import CasePair
 from volseg.figures.case_view import CaseView
 from volseg.figures.planes import slice_numbers
-from volseg.figures.samples import draw_samples, shown_channel
+from volseg.figures.samples import dice_by_case, draw_samples, shown_channel
 from volseg.files.writing import remove
 from volseg.labels import LabelScheme, Masks
 from volseg.metrics import ScoreTable
 
 logger = logging.getLogger(__name__)
-
-
-def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
-    """`{case_id: {region: Dice}}` of the scored cases."""
-    dice: dict[str, dict[str, float]] = {}
-    for row in table.rows:
-        if (value := row["dice"]) is not None:
-            dice.setdefault(row.case_id, {})[row.region] = value
-    return dice
 
 
 def draw_scored_samples(path: Path, table: ScoreTable, pairs: Iterable[CasePair]) -> bool:

@@ -16,6 +16,7 @@ from volseg.figures.colours import region_colours
 from volseg.figures.figure_files import optional_picture, save_figure
 from volseg.figures.slice_panel import draw_image, draw_outlines, draw_sides
 from volseg.files.writing import remove
+from volseg.metrics import ScoreTable
 
 #: Number of cases in the picture, at most.
 SAMPLES = 3
@@ -73,6 +74,15 @@ def shown_channel(channels: Iterable[str]) -> str:
     """Channel to show: t2f, which shows the whole tumour best, or else the first channel."""
     names = list(channels)
     return next((name for name in names if channel_of(name) == _SHOWN_FIRST), names[0])
+
+
+def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:
+    """`{case_id: {region: Dice}}` of the scored cases."""
+    dice: dict[str, dict[str, float]] = {}
+    for row in table.rows:
+        if (value := row["dice"]) is not None:
+            dice.setdefault(row.case_id, {})[row.region] = value
+    return dice
 
 
 def choose_samples(dice: Mapping[str, Mapping[str, float]]) -> dict[str, str]:

@@ -26,6 +26,7 @@ EVENTS_ENDING = ".volseg"
 PICTURES = {
     "curves.png": "metrics.csv",
     "samples.png": "scores.json",
+    "worst.png": "scores.json",
     "comparison.png": "comparison.md",
 }
 

@@ -24,7 +24,7 @@ if sys.platform != "win32":
 #: Files of a run folder.
 CONFIG_FILE, DATA_LIST_FILE = "config.yaml", "data_list.json"
 METRICS_FILE, MODEL_FILE = "metrics.csv", "model.safetensors"
-CURVES_FILE, SAMPLES_FILE = "curves.png", "samples.png"
+CURVES_FILE, SAMPLES_FILE, WORST_FILE = "curves.png", "samples.png", "worst.png"
 #: Inputs and settings of `infer`, beside its results.
 MANIFEST_FILE = "manifest.json"
 #: Report of `compare`.

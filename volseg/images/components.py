@@ -22,6 +22,8 @@ def components(mask: Mask) -> tuple[npt.NDArray[np.integer], int]:
         Number of the component of each voxel, from 1 in the order of their first voxels in C
         order, 0 outside the mask; and how many there are.
     """
+    if not mask.any():
+        return np.zeros(mask.shape, np.uint16), 0
     numbers, n = cc3d.connected_components(
         np.ascontiguousarray(mask), connectivity=26, return_N=True
     )

@@ -4,13 +4,8 @@ from volseg.metrics.groups import GroupTable
 from volseg.metrics.lesions import FalsePositive, Lesion, RegionScores
 from volseg.metrics.lesionwise import lesionwise_scores
 from volseg.metrics.overlap import Overlap, region_overlaps
-from volseg.metrics.protocols import (
-    OWN_SCORES,
-    PROTOCOLS,
-    Protocol,
-    RegionRule,
-    get_protocol,
-)
+from volseg.metrics.protocol import Protocol, RegionRule
+from volseg.metrics.protocols import OWN_SCORES, PROTOCOLS, get_protocol
 from volseg.metrics.record import ScoreRecord
 from volseg.metrics.scores import (
     COUNTED_SCORES,

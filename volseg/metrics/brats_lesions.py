@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from volseg.images.boxes import bounding_box, union
-from volseg.metrics.lesion_parts import Parts
-from volseg.metrics.lesions import FalsePositive, Lesion, RegionScores
-from volseg.metrics.overlap import Mask, Overlap
-from volseg.metrics.protocols import Protocol, RegionRule
-from volseg.metrics.surface_elements import Numbers, area_hd95_mm
+from volseg.images.boxes import bounding_box
+from volseg.metrics.lesion_matching import Matching
+from volseg.metrics.lesion_sides import Side
+from volseg.metrics.lesions import Lesion, RegionScores
+from volseg.metrics.overlap import Overlap
+from volseg.metrics.protocol import Protocol
+from volseg.metrics.surface_elements import area_hd95_mm
+from volseg.metrics.surface_voxels import nsd
 from volseg.metrics.whole_regions import Spacing, counted_scores, volume_mm3
 
 
@@ -25,119 +26,87 @@ def score_lesions(
     protocol: Protocol,
 ) -> dict[str, RegionScores]:
     """Scores of each region of two label maps (I, J, K); see `lesionwise_scores`."""
-    scores = {}
-    for region, rule in protocol.regions.items():
-        masks = [np.isin(side, rule.labels) for side in (reference, prediction)]
-        scores[region] = _scored(masks[0], masks[1], spacing_mm, protocol, rule)
-    return scores
+    # Outside the box nothing is within reach of a lesion; the box is fast, as tumours are small.
+    margin = max(rule.dilation for rule in protocol.tissues.values())
+    box = bounding_box((reference != 0) | (prediction != 0), margin)
+    corner = tuple(side.start for side in box)
+    expected, predicted = (
+        Side(np.ascontiguousarray(label_map[box]), corner, spacing_mm, protocol, is_prediction)
+        for label_map, is_prediction in ((reference, False), (prediction, True))
+    )
+    penalty_mm = protocol.penalty_mm or math.hypot(*reference.shape)
+    return {
+        region: _scored(region, expected, predicted, reference.size, penalty_mm)
+        for region in protocol.regions
+    }
 
 
 def _scored(
-    reference: Mask, prediction: Mask, spacing_mm: Spacing, protocol: Protocol, rule: RegionRule
+    region: str, expected: Side, predicted: Side, voxels: int, penalty_mm: float
 ) -> RegionScores:
-    # Outside the box nothing is within reach; the box is fast, as tumours are small.
-    box = bounding_box(reference | prediction, rule.dilation)
-    expected, predicted = (np.ascontiguousarray(mask[box]) for mask in (reference, prediction))
-    corner = tuple(side.start for side in box)
-    pairs = Matching(
-        Parts.of(expected, rule.dilation, corner), Parts.of(predicted, 0, corner), spacing_mm
-    )
-    lesions = [pairs.lesion(number, rule.threshold_mm3) for number in range(1, pairs.lesions.n + 1)]
-    false = [pairs.false_positive(number) for number in pairs.free]
-    penalty_mm = protocol.penalty_mm or 0.0
-    values = {
-        **_lesionwise(lesions, len(false), penalty_mm),
-        **counted_scores(Overlap.of(predicted, expected), reference.size, spacing_mm),
-        "legacy_hd95_mm": _whole_hd95_mm(expected, predicted, spacing_mm, penalty_mm),
-    }
-    scores = {score.name: values[score.name] for score in protocol.scores}
-    return RegionScores(scores, tuple(lesions), tuple(false))
-
-
-@dataclass(frozen=True)
-class Matching:
-    """Lesions and predicted components of one region, and which of them belong together."""
-
-    lesions: Parts
-    found: Parts
-    spacing_mm: Spacing
-
-    @cached_property
-    def shared(self) -> dict[int, dict[int, int]]:
-        """By lesion, the components that its dilation touches, with their voxels in the lesion."""
-        shared: dict[int, dict[int, int]] = {}
-        of_found = self.found.numbers > 0
-        found = self.found.numbers[of_found].astype(np.int64)
-        touching = self.lesions.reach[of_found].astype(np.int64)
-        inside = self.lesions.numbers[of_found] > 0
-        keys = (touching * (self.found.n + 1) + found) * 2 + inside
-        keys, counts = np.unique(keys, return_counts=True)
-        for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
-            lesion, component = divmod(key // 2, self.found.n + 1)
-            of_lesion = shared.setdefault(lesion, {})
-            of_lesion[component] = of_lesion.get(component, 0) + count * (key % 2)
-        return shared
-
-    @property
-    def free(self) -> list[int]:
-        """Numbers of the components that no lesion touches."""
-        touched = {component for lesion, of in self.shared.items() if lesion for component in of}
-        return [number for number in range(1, self.found.n + 1) if number not in touched]
-
-    def lesion(self, number: int, threshold_mm3: float) -> Lesion:
-        """A lesion with its scores."""
-        components = self.shared.get(number, {})
-        size_mm3 = volume_mm3(int(self.lesions.sizes[number]), self.spacing_mm)
-        dice, hd95_mm = 0.0, None
-        if components:
-            predicted = sum(int(self.found.sizes[each]) for each in components)
-            voxels = int(self.lesions.sizes[number]) + predicted
-            dice = 2 * sum(components.values()) / voxels
-            hd95_mm = area_hd95_mm(*self._masks(number, list(components)), self.spacing_mm)
-        return Lesion(
-            size_mm3,
-            len(components),
-            dice,
-            hd95_mm,
-            {},
-            size_mm3 > threshold_mm3,
-            self.lesions.centre(number),
-        )
-
-    def _masks(self, lesion: int, components: Sequence[int]) -> tuple[Numbers, Numbers]:
-        """A lesion and components as 0 and 1, in the box around them."""
-        boxes = [self.lesions.boxes[lesion - 1], *(self.found.boxes[c - 1] for c in components)]
-        box = union(boxes)
-        chosen = np.zeros(self.found.n + 1, np.uint8)
-        chosen[list(components)] = 1
-        of_lesion = self.lesions.numbers[box] == lesion
-        return of_lesion.view(np.uint8), chosen[self.found.numbers[box]]
-
-    def false_positive(self, number: int) -> FalsePositive:
-        """A component that belongs to no lesion."""
-        size_mm3 = volume_mm3(int(self.found.sizes[number]), self.spacing_mm)
-        return FalsePositive(size_mm3, self.found.centre(number))
-
-
-def _lesionwise(lesions: Sequence[Lesion], n_false: int, penalty_mm: float) -> dict[str, float]:
+    protocol, spacing_mm = expected.protocol, expected.spacing_mm
+    tolerances_mm = protocol.tolerances_mm
+    pair = Matching(expected.parts(region), predicted.parts(region), spacing_mm, tolerances_mm)
+    lesions = pair.lesion_list(protocol.regions[region].threshold_mm3)
+    false_positives = pair.false_positives()
     counted = [lesion for lesion in lesions if lesion.counts]
-    hits = sum(lesion.n_predicted > 0 for lesion in counted)
+    n_costly = len(false_positives) if protocol.false_positives_cost else 0
+    whole, plain = (
+        (pair.lesions.mask, pair.components.mask),
+        (expected.mask(region), predicted.mask(region)),
+    )
+    values = {
+        **_lesionwise(counted, n_costly, penalty_mm, tolerances_mm),
+        **_counts(counted, len(false_positives)),
+        **counted_scores(Overlap.of(*reversed(whole)), voxels),
+        "legacy_hd95_mm": _legacy_hd95_mm(pair, protocol, penalty_mm),
+        **_by_tolerance("legacy", nsd(*whole, spacing_mm, tolerances_mm)),
+        "volume_ml": volume_mm3(int(plain[1].sum()), spacing_mm) / 1000,
+        "reference_volume_ml": volume_mm3(int(plain[0].sum()), spacing_mm) / 1000,
+    }
+    if protocol.filter_unit:
+        values["plain_dice"] = Overlap.of(*reversed(plain)).dice
+        values["plain_hd95_mm"] = area_hd95_mm(*plain, spacing_mm, penalty_mm)
+    scores = {score.name: values[score.name] for score in protocol.scores}
+    return RegionScores(scores, lesions, false_positives)
+
+
+def _lesionwise(
+    counted: Sequence[Lesion], n_false: int, penalty_mm: float, tolerances_mm: Sequence[float]
+) -> dict[str, float]:
+    """Means over the lesions that count and false positives; perfect without either."""
     n = len(counted) + n_false
-    distances = (penalty_mm if each.hd95_mm is None else each.hd95_mm for each in counted)
+    if not n:
+        perfect = _by_tolerance("lesion", dict.fromkeys(tolerances_mm, 1.0))
+        return {"lesion_dice": 1.0, "lesion_hd95_mm": 0.0, **perfect}
+    distances = [penalty_mm if each.hd95_mm is None else each.hd95_mm for each in counted]
+    shares = {each: sum(lesion.nsd[each] for lesion in counted) / n for each in tolerances_mm}
     return {
-        "lesion_dice": sum(lesion.dice for lesion in counted) / n if n else 1.0,
-        "lesion_hd95_mm": (sum(distances) + n_false * penalty_mm) / n if n else 0.0,
-        "lesion_f1": 2 * hits / (hits + n) if n else 1.0,
-        "true_positives": hits,
-        "false_positives": n_false,
-        "missed_lesions": len(counted) - hits,
+        "lesion_dice": sum(lesion.dice for lesion in counted) / n,
+        "lesion_hd95_mm": (sum(distances) + n_false * penalty_mm) / n,
+        **_by_tolerance("lesion", shares),
     }
 
 
-def _whole_hd95_mm(
-    expected: Mask, predicted: Mask, spacing_mm: Spacing, penalty_mm: float
-) -> float:
-    found = expected.any(), predicted.any()
-    if not all(found):
-        return penalty_mm if any(found) else 0.0
-    return area_hd95_mm(expected.view(np.uint8), predicted.view(np.uint8), spacing_mm)
+def _counts(counted: Sequence[Lesion], n_false: int) -> dict[str, float]:
+    found = sum(lesion.n_predicted > 0 for lesion in counted)
+    n = found + len(counted) + n_false
+    return {
+        "lesion_f1": 2 * found / n if n else 1.0,
+        "true_positives": found,
+        "false_positives": n_false,
+        "missed_lesions": len(counted) - found,
+    }
+
+
+def _by_tolerance(kind: str, shares: Mapping[float, float]) -> dict[str, float]:
+    return {f"{kind}_nsd_{tolerance}mm": share for tolerance, share in shares.items()}
+
+
+def _legacy_hd95_mm(pair: Matching, protocol: Protocol, penalty_mm: float) -> float:
+    parts = (pair.lesions, pair.components)
+    # The programs that filter take the numbers of parts, in a byte that overflows, for masks.
+    expected, predicted = (
+        side.numbers.astype(np.uint8) if protocol.filter_unit else side.mask for side in parts
+    )
+    return area_hd95_mm(expected, predicted, pair.spacing_mm, penalty_mm)

@@ -1,4 +1,4 @@
-"""Parts of a region: lesions of the reference, or predicted components, numbered."""
+"""Numbered parts of a region: lesions of the reference, or predicted components."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Parts:
     Attributes:
         numbers: Number of the part of each voxel of the mask, from 1; 0 elsewhere.
         reach: Number of the part whose dilation holds a voxel; 0 elsewhere.
-        n: How many parts there are.
-        corner: Indices of the first voxel in the whole image.
+        n: The highest number; removed parts leave gaps below it.
+        corner: Indices of the first voxel of the arrays in the whole image.
     """
 
     numbers: Numbers
@@ -34,20 +34,44 @@ class Parts:
 
     @classmethod
     def of(cls, mask: Mask, dilation: int, corner: tuple[int, ...]) -> Parts:
-        """Components of the mask; those in one component of the dilated mask are one part."""
+        """Components of a mask; those in one component of the dilated mask are one part.
+
+        Parts are numbered by the first voxels of the dilated components, in C order.
+        """
         reach, n = components(dilated(mask, dilation))
-        return cls(np.where(mask, reach, 0), reach, n, corner)
+        return cls(np.where(mask, reach, 0) if dilation else reach, reach, n, corner)
+
+    def renumbered(self, number_of: npt.NDArray[np.intp]) -> Parts:
+        """These parts with new numbers, by old number; 0 removes a part."""
+        if np.array_equal(number_of, np.arange(self.n + 1)):
+            return self
+        number_of = number_of.astype(self.numbers.dtype)
+        numbers = number_of[self.numbers]
+        reach = numbers if self.reach is self.numbers else number_of[self.reach]
+        return Parts(numbers, reach, int(number_of.max(initial=0)), self.corner)
+
+    @property
+    def mask(self) -> Mask:
+        """Voxels of all parts."""
+        return self.numbers > 0
+
+    @cached_property
+    def present(self) -> list[int]:
+        """Numbers that have voxels, in ascending order."""
+        found: list[int] = np.flatnonzero(self.sizes).tolist()
+        return found
 
     @cached_property
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Voxels of each part; the first entry belongs to what is outside."""
-        return np.bincount(self.numbers.ravel(), minlength=self.n + 1)
+        """Voxels of each part by number; 0 at index 0, which is no part."""
+        sizes = np.bincount(self.numbers.ravel(), minlength=self.n + 1)
+        sizes[0] = 0
+        return sizes
 
     @cached_property
     def boxes(self) -> list[Box]:
-        """Bounding box of each part, in the order of the numbers."""
-        found: list[Box] = find_objects(self.numbers, self.n) if self.n else []
-        return found
+        """Bounding box of each part, in the order of the numbers from 1."""
+        return find_objects(self.numbers, self.n) if self.n else []
 
     def centre(self, number: int) -> tuple[int, ...]:
         """Indices in the image of the voxel of a part that is nearest to the mean of its voxels."""

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from volseg.metrics.brats_lesions import score_lesions
 from volseg.metrics.lesions import RegionScores
 from volseg.metrics.panoptic import score_matches, score_sizes
-from volseg.metrics.protocols import Program, Protocol, get_protocol
+from volseg.metrics.protocol import Program, Protocol
+from volseg.metrics.protocols import get_protocol
 from volseg.metrics.whole_regions import Spacing, score_whole_regions
 
 LabelMap = npt.NDArray[np.integer]

@@ -28,7 +28,7 @@ from volseg.metrics.lesions import FalsePositive, Lesion, RegionScores
 from volseg.metrics.matching import Match, best_matches
 from volseg.metrics.overlap import Mask, Overlap
 from volseg.metrics.panoptic_means import PENALTY, Values, of_matches, of_sizes
-from volseg.metrics.protocols import Protocol
+from volseg.metrics.protocol import Protocol
 from volseg.metrics.whole_regions import Spacing, volume_mm3
 
 LabelMap = npt.NDArray[np.integer]
@@ -63,7 +63,7 @@ def _scored(
     protocol: Protocol,
     lesionwise: Callable[[Sequence[Lesion], int], Values],
 ) -> dict[str, RegionScores]:
-    box = bounding_box(reference | prediction)
+    box = bounding_box((reference != 0) | (prediction != 0))
     reference, prediction = reference[box], prediction[box]
     scheme = get_scheme(protocol.scheme)
     for side, name in ((reference, "reference"), (prediction, "prediction")):

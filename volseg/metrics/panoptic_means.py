@@ -53,7 +53,7 @@ def of_sizes(lesions: Sequence[Lesion], n_false: int) -> Values:
         hits = sum(lesion.dice >= FOUND_DICE for lesion in members)
         counts = _counts(hits, n_false, len(members) - hits)
         # The program divides 0 by 0 to 0 here.
-        counts = {name: value or 0.0 for name, value in counts.items()}
+        counts = {name: 0 if value is None else value for name, value in counts.items()}
         values |= {f"{size}_{name}": counts[name] if members else None for name in counts}
     return values
 

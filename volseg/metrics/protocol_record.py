@@ -10,17 +10,15 @@ from typing import Any
 
 from volseg.files.writing import atomic_write
 from volseg.metrics.lesions import RegionScores
-from volseg.metrics.protocols import PROTOCOLS, Protocol
+from volseg.metrics.protocol import Protocol
+from volseg.metrics.protocols import PROTOCOLS
 from volseg.metrics.table import ScoreTable
 
 LESION, FALSE_POSITIVE = "lesion", "false positive"
 
 _TOLERANCES_MM = (0.5, 1.0)
-_COLUMNS = (
-    *("case_id", "region", "kind", "volume_mm3", "counts", "n_predicted", "dice", "hd95_mm"),
-    *(f"nsd_{mm}mm" for mm in _TOLERANCES_MM),
-    *("i", "j", "k"),
-)
+_COLUMNS = "case_id", "region", "kind", "volume_mm3", "counts", "n_predicted", "dice", "hd95_mm"
+_PLACE = "i", "j", "k"
 _DIGITS = 5
 
 
@@ -62,7 +60,7 @@ class ProtocolRecord:
             cases.setdefault(case_id, {})[region] = {
                 **{score.name: of.scores.get(score.name) for score in self.protocol.scores},
                 "lesions": [
-                    {**asdict(lesion), "nsd": {f"{mm:.1f}": x for mm, x in lesion.nsd.items()}}
+                    {**asdict(lesion), "nsd": {str(mm): x for mm, x in lesion.nsd.items()}}
                     for lesion in of.lesions
                 ],
                 "false_positives": [asdict(component) for component in of.false_positives],
@@ -91,20 +89,33 @@ class ProtocolRecord:
             part.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(_COLUMNS)
+            nsd = _nsd_columns(self.protocol)
+            writer.writerow((*_COLUMNS, *nsd, *_PLACE))
             for place, of in self.found.items():
-                writer.writerows((*place, *row) for row in _lesion_rows(of))
+                writer.writerows((*place, *row) for row in _lesion_rows(of, nsd))
         return scores, lesions
 
 
-def _lesion_rows(of: RegionScores) -> Iterator[tuple[object, ...]]:
+def _nsd_columns(protocol: Protocol) -> Mapping[str, float | None]:
+    """Columns of the surface Dice of lesions, with their tolerances; None: that of the voxels."""
+    if any(score.name == "lesion_nsd" for score in protocol.scores):
+        return {"nsd": None}
+    return {f"nsd_{mm}mm": mm for mm in _TOLERANCES_MM}
+
+
+def _lesion_rows(
+    of: RegionScores, nsd_columns: Mapping[str, float | None]
+) -> Iterator[tuple[object, ...]]:
     for lesion in of.lesions:
-        nsd = (_rounded(lesion.nsd.get(mm)) for mm in _TOLERANCES_MM)
+        nsd = (
+            _rounded(lesion.nsd.get(min(lesion.nsd, default=0.0) if mm is None else mm))
+            for mm in nsd_columns.values()
+        )
         counts = "yes" if lesion.counts else "no"
         found = (lesion.n_predicted, _rounded(lesion.dice), _rounded(lesion.hd95_mm), *nsd)
         yield LESION, _rounded(lesion.volume_mm3), counts, *found, *lesion.centre
     for component in of.false_positives:
-        empty = (None,) * (3 + len(_TOLERANCES_MM))
+        empty = (None,) * (3 + len(nsd_columns))
         yield FALSE_POSITIVE, _rounded(component.volume_mm3), None, *empty, *component.centre
 
 

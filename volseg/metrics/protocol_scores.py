@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from volseg.metrics.scores import Score
 
+#: Tolerances of the surface Dice of 2025 in mm.
+TOLERANCES_MM = (0.5, 1.0)
+
 
 def _ratio(name: str, title: str, definition: str) -> Score:
     return Score(name, title, definition, best=1, worst=0)
@@ -49,7 +52,7 @@ _NSD = tuple(
         f"lesion-wise NSD {tolerance} mm",
         f"surface Dice at {tolerance} mm: {_MEAN}; a missed lesion has 0",
     )
-    for tolerance in ("0.5", "1.0")
+    for tolerance in TOLERANCES_MM
 )
 _COUNTS = (
     _ratio(
@@ -83,7 +86,7 @@ _LEGACY_NSD = tuple(
         f"legacy NSD {tolerance} mm",
         f"surface Dice of the whole region at {tolerance} mm",
     )
-    for tolerance in ("0.5", "1.0")
+    for tolerance in TOLERANCES_MM
 )
 _RATES = (
     _ratio("sensitivity", "sensitivity", "share of the reference's voxels that is predicted"),
@@ -95,13 +98,34 @@ _RATES = (
 )
 
 
+def _plain(penalty_mm: float | None) -> tuple[Score, ...]:
+    return (
+        _ratio("plain_dice", "plain Dice", "Dice of the whole region, not filtered"),
+        Score(
+            "plain_hd95_mm",
+            "plain HD95",
+            "HD95 of the whole region in mm, not filtered and without the quirk of the program",
+            unit="mm",
+            digits=2,
+            best=0,
+            worst=penalty_mm,
+        ),
+    )
+
+
 def legacy_scores(penalty_mm: float) -> tuple[Score, ...]:
     """Scores of whole regions, as until 2022."""
     return (*_legacy(penalty_mm), *_RATES, *_VOLUMES)
 
 
-def lesion_scores(penalty_mm: float | None, *, nsd: bool) -> tuple[Score, ...]:
-    """Scores of lesions, then of whole regions; `penalty_mm` is None if it differs by image."""
+def lesion_scores(penalty_mm: float | None, *, nsd: bool, filters: bool) -> tuple[Score, ...]:
+    """Scores of lesions, then of whole regions.
+
+    Args:
+        penalty_mm: HD95 of a missed lesion in mm; None if it differs by image.
+        nsd: Whether the surface Dice is among them.
+        filters: Whether the program filters the prediction.
+    """
     return (
         *_lesions(penalty_mm),
         *(_NSD if nsd else ()),
@@ -110,4 +134,5 @@ def lesion_scores(penalty_mm: float | None, *, nsd: bool) -> tuple[Score, ...]:
         *_legacy(penalty_mm),
         *(_LEGACY_NSD if nsd else ()),
         *_RATES,
+        *(_plain(penalty_mm) if filters else ()),
     )

@@ -11,7 +11,7 @@ radiotherapy", https://doi.org/10.2196/26151; areas: https://github.com/google-d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -19,32 +19,41 @@ import numpy.typing as npt
 from scipy.ndimage import distance_transform_edt
 from surface_distance import lookup_tables
 
-Numbers = npt.NDArray[np.uint8]
+from volseg.images.boxes import bounding_box
+
+Side = npt.NDArray[np.bool_ | np.uint8]
+Codes = npt.NDArray[np.uint8]
+Spacing = tuple[float, float, float]
 Reals = npt.NDArray[np.float64]
 
 _ALL_EIGHT = 255
 _SHARE = 0.95
 
 
-def area_hd95_mm(reference: Numbers, prediction: Numbers, spacing_mm: Sequence[float]) -> float:
-    """95th percentile of the Hausdorff distance by area, in mm, of two masks that are not empty.
+def area_hd95_mm(
+    reference: Side, prediction: Side, spacing_mm: Spacing, penalty_mm: float = math.inf
+) -> float:
+    """95th percentile of the Hausdorff distance by area, in mm, of two masks.
 
     Of each direction: the first distance, in ascending order, at which the surface elements up to
     it have 95 % of the area; the larger of both counts.
 
     Args:
-        reference: Mask (I, J, K) of the reference as 0 and 1.
+        reference: Mask (I, J, K) of the reference, boolean. Bytes are taken as the programs take
+            them: each corner gets the sum of its bits times the bytes, in a byte that overflows.
         prediction: Mask of the prediction, of the same shape.
         spacing_mm: Voxel size along the three axes in mm.
+        penalty_mm: Value if exactly one mask is empty.
     """
-    codes = [_codes(side) for side in (reference, prediction)]
+    box = bounding_box(reference | prediction)
+    codes = [_codes(side[box].view(np.uint8)) for side in (reference, prediction)]
     surfaces = [(code != 0) & (code != _ALL_EIGHT) for code in codes]
-    area_of = _areas(tuple(spacing_mm))
+    found = [surface.any() for surface in surfaces]
+    if not all(found):
+        return penalty_mm if any(found) else 0.0
+    area_of = _areas(spacing_mm)
     return max(
-        _percentile(
-            distance_transform_edt(~there, spacing_mm)[here],
-            area_of[code[here]],
-        )
+        _percentile(distance_transform_edt(~there, spacing_mm)[here], area_of[code[here]])
         for code, here, there in zip(codes, surfaces, reversed(surfaces), strict=True)
     )
 
@@ -57,7 +66,7 @@ def _percentile(distances: Reals, areas: Reals) -> float:
     return float(distances[order[min(rank, order.size - 1)]])
 
 
-def _codes(side: Numbers) -> Numbers:
+def _codes(side: Codes) -> Codes:
     """For each corner between voxels, which of its eight voxels are in a mask, as bits."""
     padded = np.pad(side, 1)
     codes = np.zeros([size - 1 for size in padded.shape], np.uint8)
@@ -70,5 +79,5 @@ def _codes(side: Numbers) -> Numbers:
 
 
 @lru_cache(maxsize=16)
-def _areas(spacing_mm: tuple[float, ...]) -> Reals:
+def _areas(spacing_mm: Spacing) -> Reals:
     return np.asarray(lookup_tables.create_table_neighbour_code_to_surface_area(spacing_mm))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from volseg.images.boxes import bounding_box
 from volseg.metrics.lesions import RegionScores
 from volseg.metrics.overlap import Overlap
-from volseg.metrics.protocols import Protocol
+from volseg.metrics.protocol import Protocol
 from volseg.metrics.surface import hausdorff_95
 
 Spacing = tuple[float, float, float]
@@ -27,29 +27,26 @@ def score_whole_regions(
         expected, predicted = (
             np.isin(label_map[box], rule.labels) for label_map in (reference, prediction)
         )
-        hd95_mm = hausdorff_95(predicted, expected, spacing_mm, protocol.penalty_mm or 0.0)
-        values = {"legacy_hd95_mm": hd95_mm} | counted_scores(
-            Overlap.of(predicted, expected), reference.size, spacing_mm
-        )
+        overlap = Overlap.of(predicted, expected)
+        values = {
+            **counted_scores(overlap, reference.size),
+            "legacy_hd95_mm": hausdorff_95(
+                predicted, expected, spacing_mm, protocol.penalty_mm or 0.0
+            ),
+            "volume_ml": volume_mm3(overlap.prediction_voxels, spacing_mm) / 1000,
+            "reference_volume_ml": volume_mm3(overlap.reference_voxels, spacing_mm) / 1000,
+        }
         scores[region] = RegionScores({score.name: values[score.name] for score in protocol.scores})
     return scores
 
 
-def counted_scores(overlap: Overlap, voxels: int, spacing_mm: Spacing) -> dict[str, float]:
-    """Scores from counts of voxels.
-
-    Args:
-        overlap: Counts of voxels of the region.
-        voxels: Number of voxels of the image.
-        spacing_mm: Voxel size along the three axes in mm.
-    """
+def counted_scores(overlap: Overlap, voxels: int) -> dict[str, float]:
+    """Scores from counts of voxels of a region, in an image of `voxels` voxels."""
     negative = voxels - overlap.reference_voxels
     return {
         "legacy_dice": overlap.dice,
         "sensitivity": overlap.recall,
         "specificity": (negative - overlap.fp) / negative if negative else 1.0,
-        "volume_ml": volume_mm3(overlap.prediction_voxels, spacing_mm) / 1000,
-        "reference_volume_ml": volume_mm3(overlap.reference_voxels, spacing_mm) / 1000,
     }
 
 

@@ -21,6 +21,7 @@ from volseg.files.writing import (
     METRICS_FILE,
     MODEL_FILE,
     SAMPLES_FILE,
+    WORST_FILE,
     check_outputs,
     make_output,
     remove,
@@ -37,7 +38,7 @@ from volseg.runs.resuming import check_same_experiment, check_same_preprocessing
 LOGS = "tensorboard"
 
 # Files that training writes, besides those that describe the run.
-_RESULTS = (METRICS_FILE, MODEL_FILE, *SCORE_FILES, CURVES_FILE, SAMPLES_FILE)
+_RESULTS = (METRICS_FILE, MODEL_FILE, *SCORE_FILES, CURVES_FILE, SAMPLES_FILE, WORST_FILE)
 _FILES = (ENVIRONMENT, CONFIG_FILE, DATA_LIST_FILE, *_RESULTS)
 
 

@@ -59,6 +59,12 @@ def best_row(rows: Sequence[dict[str, str]]) -> dict[str, str] | None:
     )
 
 
+def kept_epoch(rows: Sequence[dict[str, str]]) -> int | None:
+    """Epoch of the kept model, counted from 1: the best, or the last without any validation."""
+    kept = best_row(rows) or (rows[-1] if rows else None)
+    return None if kept is None else int(kept["epoch"])
+
+
 def best_scores(rows: Sequence[dict[str, str]]) -> dict[str, float]:
     """Scores of the validated epoch with the highest mean Dice, without the prefix `val/`."""
     best = best_row(rows) or {}

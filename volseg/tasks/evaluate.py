@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.errors import OutputError
 from volseg.evaluation.official import check_protocols, protocols_of
 from volseg.evaluation.official_records import official_failures, protocol_record
-from volseg.evaluation.pairs import notes_on_pairs, pair_up
-from volseg.evaluation.predictions import find_predictions
+from volseg.evaluation.pairs import CasePair, notes_on_pairs, pair_up
+from volseg.evaluation.pooling import Predictions, common_scheme
 from volseg.evaluation.processes import score_cases
-from volseg.evaluation.records import (
-    half_written,
-    missing_channels,
-    note_on_mixture,
-    notes_on_origin,
-    read_records,
-)
 from volseg.evaluation.references import find_references
 from volseg.evaluation.samples import draw_scored_samples
-from volseg.evaluation.schemes import prediction_scheme, reference_schemes
+from volseg.evaluation.schemes import reference_schemes
+from volseg.evaluation.scoring import CaseScores
 from volseg.files.documents import read_json
 from volseg.files.paths import PathLike
 from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
 from volseg.metrics.doubts import doubts
 from volseg.metrics.protocol_record import PROTOCOL_FILES
+from volseg.metrics.protocols import Protocol
 from volseg.metrics.record import CASES_FILE, SCORE_FILES, SUMMARY_FILE, ScoreRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
@@ -67,7 +63,7 @@ class EvaluateResult:
 
 
 def evaluate(  # noqa: PLR0913  (an option each)
-    predictions: PathLike,
+    predictions: PathLike | Sequence[PathLike],
     reference: PathLike,
     output: PathLike,
     labels: str | None = None,
@@ -79,7 +75,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
     protocols: Iterable[str] = (),
     workers: int | None = 1,
 ) -> EvaluateResult:
-    """Score the label maps of a folder and write `scores.csv`, `scores.json` and `samples.png`.
+    """Score label maps and write `scores.csv`, `scores.json` and `samples.png`.
 
     Masks are compared by region, so prediction and reference may use different label schemes. A
     case that cannot be scored is listed with its reason, and the other cases are scored. Slices of
@@ -89,7 +85,8 @@ def evaluate(  # noqa: PLR0913  (an option each)
     Args:
         predictions: Folder of `<case_id>.nii.gz`, as `infer` writes it, or of `<case_id>-seg`; for
             slices, of folders `<case_id>` of masks named like the images, or of masks alone if
-            each case is one slice.
+            each case is one slice. Several folders, such as one for each fold of a
+            cross-validation, are scored together; each case is in one of them.
         reference: Data list, folder of labelled cases in any known layout, or folder of label maps
             named like the predictions.
         output: Folder for the scores; created if missing.
@@ -112,43 +109,30 @@ def evaluate(  # noqa: PLR0913  (an option each)
             contradicts its scheme, or the schemes share no region.
         OutputError: If a prediction is not finished, or the scores cannot be written.
     """
-    predictions, reference, output = Path(predictions), Path(reference), Path(output)
+    paths = [Path(path) for path in _several(predictions)]
+    reference, output = Path(reference), Path(output)
     official = protocols_of(protocols)
     _check_output(output)
-    predicted = prediction_scheme(predictions, labels)
+    predicted = common_scheme(paths, labels)
     references = find_references(reference, fold, data_root)
     cases = references.found.cases
-    files, unmatched = find_predictions(predictions, cases)
-    without_reference = tuple(name for name in unmatched if name not in references.not_selected)
-    manifest = read_records(predictions)
-    there = [case_id for case_id, prediction in files.items() if prediction.paths]
-    if how := half_written(manifest, there):
-        raise OutputError(f"{predictions} is not complete: {how}", remedy="call volseg infer again")
+    given = Predictions.read(paths, cases)
+    without_reference = tuple(n for n in given.unmatched if n not in references.not_selected)
     schemes = reference_schemes(references, predicted, reference_labels)
     names = tuple(protocol.name for protocol in official)
-    pairs = pair_up(references, files, predicted, schemes, slices=slices, protocols=names)
+    pairs = pair_up(references, given.found, predicted, schemes, slices=slices, protocols=names)
     check_protocols(pairs, official)
     scored = score_cases(pairs, workers)
-    record = ScoreRecord(
-        ScoreTable.of(
-            (row for of_case in scored for row in of_case.rows),
-            patients={case.case_id: case.patient_id for case in cases},
-        ),
-        SliceTable.of(row for of_case in scored for row in of_case.slices),
-        {case.case_id: case.groups for case in cases},
-        missing_channels(manifest, {case.case_id for case in cases}),
-        tuple(protocol_record(protocol, pairs, scored) for protocol in official),
-    )
+    record = _record(pairs, scored, official, given.missing_channels)
     failures = [(of.case_id, of.failure) for of in scored if of.failure]
     failures += references.unusable.items()
     notes = [
         *notes_on_pairs(pairs, record.table),
-        *notes_on_origin(manifest, cases),
-        *note_on_mixture(manifest, there),
+        *given.notes(),
         *(note for each in record.protocols for note in each.notes),
     ]
     about = {
-        "predictions": str(predictions),
+        **given.to_dict(),
         "prediction_labels": predicted.name,
         "reference": str(reference),
         "reference_labels": sorted({scheme.name for scheme in schemes.values()}),
@@ -156,14 +140,33 @@ def evaluate(  # noqa: PLR0913  (an option each)
         "predictions_without_reference": list(without_reference),
         "notes": notes,
     }
-    replaced = _scores_replaced(output, predictions)
+    replaced = _scores_replaced(output, paths)
     make_output(output, _FILES)
-    names = record.write(output, about)
+    files = record.write(output, about)
     if draw_scored_samples(output / SAMPLES_FILE, record.table, pairs):
-        names = (*names, SAMPLES_FILE)
+        files = (*files, SAMPLES_FILE)
     failures += official_failures(scored)
     notes += [*replaced, *doubts(record.table)]
-    return EvaluateResult(record, output, tuple(failures), without_reference, tuple(notes), names)
+    return EvaluateResult(record, output, tuple(failures), without_reference, tuple(notes), files)
+
+
+def _record(
+    pairs: Sequence[CasePair],
+    scored: Sequence[CaseScores],
+    protocols: Sequence[Protocol],
+    missing_channels: Mapping[str, Sequence[str]],
+) -> ScoreRecord:
+    cases = [pair.case for pair in pairs]
+    return ScoreRecord(
+        ScoreTable.of(
+            (row for of_case in scored for row in of_case.rows),
+            patients={case.case_id: case.patient_id for case in cases},
+        ),
+        SliceTable.of(row for of_case in scored for row in of_case.slices),
+        {case.case_id: case.groups for case in cases},
+        missing_channels,
+        tuple(protocol_record(protocol, pairs, scored) for protocol in protocols),
+    )
 
 
 def _check_output(output: Path) -> None:
@@ -177,7 +180,11 @@ def _check_output(output: Path) -> None:
     check_outputs(output, _FILES)
 
 
-def _scores_replaced(output: Path, predictions: Path) -> list[str]:
+def _several(predictions: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:
+    return [predictions] if isinstance(predictions, str | os.PathLike) else predictions
+
+
+def _scores_replaced(output: Path, predictions: Sequence[Path]) -> list[str]:
     """A note if the output holds scores of other predictions, which will be replaced."""
     if not (output / SUMMARY_FILE).exists():
         return []
@@ -185,8 +192,10 @@ def _scores_replaced(output: Path, predictions: Path) -> list[str]:
         content = read_json(output / SUMMARY_FILE, OutputError)
     except OutputError:
         content = None
-    earlier = content.get("predictions") if isinstance(content, dict) else None
-    if not isinstance(earlier, str):
+    named = content.get("predictions") if isinstance(content, dict) else None
+    earlier = [path for path in (named if isinstance(named, list) else [named]) if path]
+    if not earlier:
         return [f"replaced earlier scores in {output}"]
-    other = Path(earlier).absolute() != predictions.absolute()
-    return [f"replaced the scores of {earlier} in {output}"] if other else []
+    if [Path(str(path)).absolute() for path in earlier] == [p.absolute() for p in predictions]:
+        return []
+    return [f"replaced the scores of {', '.join(map(str, earlier))} in {output}"]

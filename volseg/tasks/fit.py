@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,12 +21,13 @@ from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import record_end
 from volseg.runs.folder import open_run
 from volseg.runs.folds import choose_cases
-from volseg.runs.metrics_table import best_scores, read_metrics
+from volseg.runs.metrics_table import best_scores, kept_epoch, read_metrics
 from volseg.training.announcements import (
     announce,
 )
 from volseg.training.cache.location import cache_folder
 from volseg.training.curves import draw_curves
+from volseg.training.distances import measure_hd95
 from volseg.training.hardware import check_hardware
 from volseg.training.memory_needed import check_memory
 from volseg.training.module import new_module
@@ -49,6 +51,10 @@ class FitResult:
         seconds: Duration in seconds.
         rank: Number of this process; of several processes, only rank 0 reports.
         trained: Whether a step was taken; False if a finished run was resumed.
+        kept_epoch: Epoch of the kept model, counted from 1; None before the first epoch has ended.
+        n_validated: Number of validation cases.
+        hd95_mm: Mean HD95 of the kept model by region, in mm; empty if not measured, as for more
+            than 20 validation cases, with `training.max_time` and for slices of unknown size.
     """
 
     run: Path
@@ -58,6 +64,9 @@ class FitResult:
     seconds: float = 0.0
     rank: int = 0
     trained: bool = True
+    kept_epoch: int | None = None
+    n_validated: int = 0
+    hd95_mm: Mapping[str, float] = field(default_factory=dict)
 
 
 def fit(
@@ -119,9 +128,13 @@ def fit(
     with full_disk_in_words(run, resume_command(run)):
         begin_log(trainer, module, data, run)
         train(trainer, module, data, run, resume=resume)
+    distances: dict[str, float] = {}
     if trainer.is_global_zero:
         draw_curves(run)
-        report_scores(run, data, config, trainer.strategy.root_device, new=module.trained)
+        device = trainer.strategy.root_device
+        report_scores(run, data, config, device, new=module.trained)
+        if module.trained:
+            distances = measure_hd95(run / MODEL_FILE, data.validation, config, device)
     seconds = time.monotonic() - start
     record_end(run, seconds)
     rows = read_metrics(run / METRICS_FILE)
@@ -137,4 +150,7 @@ def fit(
     return FitResult(
         *(run, run / MODEL_FILE, best_scores(rows), failures, seconds, trainer.global_rank),
         trained=module.trained,
+        kept_epoch=kept_epoch(rows),
+        n_validated=len(data.validation),
+        hd95_mm=distances,
     )

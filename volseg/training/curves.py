@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from volseg.figures.curves import curves
 from volseg.figures.figure_files import optional_picture, save_figure
 from volseg.files.writing import CURVES_FILE, METRICS_FILE
-from volseg.runs.metrics_table import best_row, read_metrics
+from volseg.runs.metrics_table import kept_epoch, read_metrics
 
 
 class Curves(Callback):
@@ -34,6 +34,4 @@ def draw_curves(run: Path) -> None:
     with optional_picture(run / CURVES_FILE):
         rows = read_metrics(run / METRICS_FILE)
         if rows:
-            # Without validation, the model of the last epoch is kept.
-            kept = best_row(rows) or rows[-1]
-            save_figure(curves(rows, run.resolve().name, int(kept["epoch"])), run / CURVES_FILE)
+            save_figure(curves(rows, run.resolve().name, kept_epoch(rows)), run / CURVES_FILE)

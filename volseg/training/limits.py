@@ -37,7 +37,7 @@ class TimeLimit(Callback):
     def __init__(self, seconds: float, started: float, keeper: KeepCheckpoints) -> None:
         self.end = started + seconds
         self.keeper = keeper
-        #: Seconds that a validation and the sample figure after it take.
+        #: Seconds that a validation and the figures of samples and of the worst case take.
         self.validation = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -47,14 +47,14 @@ class TimeLimit(Callback):
         if mine := data.validation[trainer.global_rank :: trainer.world_size]:
             # The first call includes set-up, so the faster of two counts.
             each = min(module.seconds_of_case(mine[0]) for _ in range(2))
-            self.validation = self._with_samples(each * len(mine), trainer)
+            self.validation = self._with_pictures(each * len(mine), trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.validation_start = time.monotonic()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         took = time.monotonic() - self.validation_start
-        self.validation = self._with_samples(took, trainer)
+        self.validation = self._with_pictures(took, trainer)
         # After another batch, the same validation would be repeated.
         self._end_if_late(trainer)
 
@@ -76,10 +76,11 @@ class TimeLimit(Callback):
         return True
 
     @staticmethod
-    def _with_samples(validation: float, trainer: pl.Trainer) -> float:
-        """Seconds of a validation and of the samples, which one rank segments after training."""
+    def _with_pictures(validation: float, trainer: pl.Trainer) -> float:
+        """Seconds of a validation and of the drawn cases, which one rank segments again."""
         cases = len(data_of(trainer).validation)
-        samples = min(SAMPLES, cases) / math.ceil(cases / trainer.world_size)
+        # The samples, and the worst case.
+        samples = (min(SAMPLES, cases) + 1) / math.ceil(cases / trainer.world_size)
         # With a reserve of a fifth.
         return 1.2 * (1 + samples) * validation
 

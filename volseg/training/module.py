@@ -193,16 +193,16 @@ class SegmentationModule(pl.LightningModule):
             self.log(f"{name}/mean", float(np.mean(list(values.values()))))
 
     def _draw(self, batch: CachedCase, probabilities: npt.NDArray[np.float32]) -> None:
-        board = next((x for x in self.loggers if isinstance(x, TensorBoardLogger)), None)
-        if board is None:
-            return
         figure = gallery([cached_view(batch, probabilities, self.config)], "Validation", slices=2)
-        board.experiment.add_image(
-            f"cases/{batch.case.case_id}",
-            figure_array(figure),
-            global_step=self.global_step,
-            dataformats="HWC",
-        )
+        self.show(f"cases/{batch.case.case_id}", figure_array(figure))
+
+    def show(self, name: str, picture: npt.NDArray[np.uint8]) -> None:
+        """Show a picture (H, W, 3) in TensorBoard, if there is a log."""
+        for board in self.loggers:
+            if isinstance(board, TensorBoardLogger):
+                board.experiment.add_image(
+                    name, picture, global_step=self.global_step, dataformats="HWC"
+                )
 
     @torch.no_grad()
     def seconds_of_case(self, case: CachedCase) -> float:

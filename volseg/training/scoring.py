@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from volseg.config import ExperimentConfig
 from volseg.images.boxes import placed, union
+from volseg.labels import Masks
 from volseg.metrics import RegionPair, ScoreRow, SliceRow, region_overlaps, slice_rows
 from volseg.ranks import cores
 from volseg.training.cache.cases import CachedCase
@@ -62,10 +63,8 @@ def score_case(
         box: Part of the scan, as returned by `scored_box`.
         config: The experiment, with regions and options of decoding.
     """
-    regions, case_id = tuple(config.labels.regions), case.case.case_id
-    prediction = decoded_masks(probabilities, config, case.scan_grid.voxel_ml)
-    packed = reference_within(case, box)
-    reference = dict(zip(regions, masks_of(packed, len(regions)), strict=True))
+    case_id = case.case.case_id
+    prediction, reference = compared_masks(case, probabilities, box, config)
     overlaps = region_overlaps(prediction, reference)
     voxel_ml = case.scan_grid.voxel_ml if case.case.has_size else None
     rows = tuple(
@@ -76,6 +75,19 @@ def score_case(
         return CaseScores(rows)
     predicted, expected = (axial(masks, case.scan_grid) for masks in (prediction, reference))
     return CaseScores(rows, tuple(slice_rows(case_id, predicted, expected)))
+
+
+def compared_masks(
+    case: CachedCase,
+    probabilities: npt.NDArray[np.float32],
+    box: tuple[slice, ...],
+    config: ExperimentConfig,
+) -> tuple[Masks, Masks]:
+    """Masks of prediction and reference within `box`; arguments as for `score_case`."""
+    regions = tuple(config.labels.regions)
+    prediction = decoded_masks(probabilities, config, case.scan_grid.voxel_ml)
+    packed = reference_within(case, box)
+    return prediction, dict(zip(regions, masks_of(packed, len(regions)), strict=True))
 
 
 def reference_within(case: CachedCase, box: tuple[slice, ...]) -> npt.NDArray[np.uint8]:

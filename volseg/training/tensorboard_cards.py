@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pytorch_lightning.loggers import TensorBoardLogger
+
+from volseg.metrics import COUNTED_SCORES, get_score
+from volseg.training.module import SLICE_SCORES, TRAINING_SCORES
 
 #: Steps between two points of the loss curve.
 STEPS_BETWEEN_LOSSES = 10
@@ -16,6 +21,26 @@ _CARDS = {
     "train/patches_per_second": "speed/patches_per_second",
     "train/data_wait_share": "speed/data_wait_share",
 }
+
+
+def layout(regions: Sequence[str], *, by_slice: bool = False) -> dict[str, dict[str, list[Any]]]:
+    """Charts of the tab "custom scalars", each with the curves of all regions, and one of losses.
+
+    >>> layout(["WT"])["by region"]["Dice"]
+    ['Multiline', ['dice/WT$', 'dice/mean$']]
+    """
+    names = [*map(re.escape, regions), "mean"]
+    groups = {score.title: score.name for score in COUNTED_SCORES}
+    for name in TRAINING_SCORES:
+        groups[f"{get_score(name).title} of patches"] = f"{name}_of_patches"
+    if by_slice:
+        groups |= {name.replace("_", " "): name for name in SLICE_SCORES}
+    by_region = {
+        title: ["Multiline", [f"{group}/{name}$" for name in names]]
+        for title, group in groups.items()
+    }
+    loss = ["Multiline", [f"{_CARDS[name]}$" for name in ("train/loss_epoch", "val/loss")]]
+    return {"by region": by_region, "loss": {"loss": loss}}
 
 
 class CardLogger(TensorBoardLogger):

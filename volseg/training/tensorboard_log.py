@@ -15,6 +15,7 @@ from volseg.errors import OutputError
 from volseg.files.writing import CONFIG_FILE
 from volseg.training.datamodule import VolumeDataModule
 from volseg.training.module import SegmentationModule
+from volseg.training.tensorboard_cards import layout
 from volseg.words import reason
 
 #: Number of cases that are drawn.
@@ -54,7 +55,7 @@ def full_disk_in_words(run: Path, resume: str) -> Iterator[None]:
 def begin_log(
     trainer: pl.Trainer, module: SegmentationModule, data: VolumeDataModule, run: Path
 ) -> None:
-    """Choose the cases that are drawn, and log the config of the run."""
+    """Choose the cases that are drawn, and log the config of the run and the layout of charts."""
     # The first cases of rank 0, which alone draws.
     drawn = data.validation[:: trainer.world_size][:_PICTURES]
     module.pictures = tuple(case.case.case_id for case in drawn)
@@ -63,3 +64,4 @@ def begin_log(
         written = (run / CONFIG_FILE).read_text(encoding="utf-8")
         board: Any = trainer.loggers[0]
         board.experiment.add_text("config", f"```yaml\n{written}```")
+        board.experiment.add_custom_scalars(layout(module.regions, by_slice=module.config.by_slice))

@@ -43,6 +43,7 @@ from volseg.training.memory_needed import REMEDY
 from volseg.training.module import SegmentationModule
 from volseg.training.stopping import StopBySignal
 from volseg.training.tensorboard_cards import STEPS_BETWEEN_LOSSES, CardLogger
+from volseg.training.worst_case import WorstCase
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ def build_trainer(
         EpochLog(run / METRICS_FILE, config, started),
         Curves(run),
         KeepBestModel(run, config),
+        WorstCase(run, config),
     ]
     if validate:
         callbacks.append(StopEarly(options.early_stopping))
