@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from volseg.cli import app
 from volseg.errors import ConfigError, LabelError
 from volseg.evaluation.conversion import Conversion
-from volseg.labels import LabelScheme, get_scheme
-from volseg.metrics import get_protocol
+from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
+from volseg.metrics import PROTOCOLS, get_protocol
 from volseg.metrics.reading import read_summary
 from volseg.tasks.evaluate import evaluate
 
@@ -65,6 +65,11 @@ def rows_of(path):
         ("brats2024-gli", GLI, {1: 1, 2: 2, 3: 3, 4: 0}, "WT TC ET"),
         # A cyst is tumour core without ET, like necrosis.
         ("brats2024-ped", GLI, {1: 3, 2: 1, 3: 1, 4: 2}, "WT TC ET"),
+        # Without a cavity, RC is not scored; the lesions of ET are joined by NETC alone.
+        ("brats2023", "brats2025-gli", {1: 1, 2: 2, 3: 3}, "WT TC NETC SNFH ET"),
+        # NETC and the cyst are one label in 2023.
+        ("brats2023", "brats2025-ped", {1: 2, 2: 4, 3: 1}, "WT TC ET ED"),
+        ("men-rt", "brats2025-men-rt", {1: 1}, "GTV"),
         # Which of the three labels a voxel of WT gets makes no difference to WT.
         ("lgg", GLI, {1: 1}, "WT"),
         ("binary", GLI, {1: 0}, ""),
@@ -79,11 +84,35 @@ def test_labels_are_converted_by_the_regions_that_hold_them(scheme, protocol, la
     assert conversion.converted(label_map).ravel().tolist() == [0, *labels.values()]
 
 
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
+def test_regions_of_a_converted_label_map_are_those_of_its_scheme(protocol):
+    known = set()
+    for scheme in LABEL_SCHEMES.values():
+        conversion = Conversion.of(scheme, protocol)
+        label_map = np.array([[[0, *scheme.labels]]], dtype=np.uint8)
+        masks = scheme.masks(label_map)
+        converted = conversion.converted(label_map)
+        for region in set(conversion.regions).intersection(masks):
+            expected = np.isin(converted, protocol.regions[region].labels)
+            np.testing.assert_array_equal(masks[region], expected)
+        known.add(bool(conversion.regions))
+
+    assert known == {True, False}  # of no protocol do all schemes have a region, or none
+
+
 def test_labels_that_no_region_of_the_protocol_explains_are_not_guessed():
     scheme = LabelScheme("mine", {1: "oedema", 2: "far ET"}, {"WT": (1,), "ET": (2,)})
 
     # ET outside WT is nothing that the protocol knows.
     assert Conversion.of(scheme, get_protocol(GLI)).regions == ()
+
+
+def test_a_region_whose_lesions_are_joined_by_an_unknown_tissue_is_not_scored():
+    scheme = LabelScheme("mine", {1: "rest", 2: "ET"}, {"WT": (1, 2), "ET": (2,)})
+
+    # In 2023 the lesions of ET are its own; since 2024, pieces that touch one NETC are one.
+    assert Conversion.of(scheme, get_protocol("brats2023-ssa")).regions == ("WT", "ET")
+    assert Conversion.of(scheme, get_protocol("brats2025-ssa")).regions == ("WT",)
 
 
 def test_regions_of_labels_that_a_scheme_joins_are_not_scored():

@@ -80,13 +80,13 @@ def _holding(scheme: LabelScheme, value: int, regions: Sequence[str]) -> frozens
 def _is_known(protocol: Protocol, region: str, alike: _Alike) -> bool:
     """Whether labels that are alike lie all in a region or all outside.
 
-    A region that joins its lesions must be known too, or be in no label map of the scheme.
+    A tissue that joins its lesions must be known too, or be in no label map of the scheme.
     """
 
     def is_apart(labels: set[int]) -> bool:
         return all(group <= labels or not group & labels for group in alike.values())
 
     rule = protocol.regions[region]
-    joining = [set(protocol.regions[name].labels) for name in rule.joined_by]
+    joining = [set(protocol.tissues[name].labels) for name in rule.joined_by]
     nowhere = alike[frozenset()]
     return is_apart(set(rule.labels)) and all(is_apart(of) or of <= nowhere for of in joining)
