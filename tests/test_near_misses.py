@@ -25,12 +25,13 @@ def said(*words):
         ("test", "volseg evaluate, which scores predictions"),
         ("plan", "volseg check, which tries an experiment"),
         ("infr", "volseg infer"),
+        ("calibrate", "volseg tune, which chooses threshold and components"),
         ("submit", "volseg fit --slurm, or volseg infer --slurm"),
         ("help", "volseg --help"),
         ("version", "volseg --version"),
         (
             "xyzzy",
-            "one of demo, split, check, fit, evaluate, compare, infer, report, overlay, info",
+            "one of demo, split, check, fit, evaluate, compare, tune, infer, report, overlay, info",
         ),
     ],
 )

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from volseg.tasks.report import report as report
     from volseg.tasks.split import SplitOptions as SplitOptions
     from volseg.tasks.split import split as split
+    from volseg.tasks.tune import tune as tune
     from volseg.transforms.map_transforms import LoadCased as LoadCased
     from volseg.transforms.map_transforms import PreprocessCased as PreprocessCased
 
@@ -71,6 +72,7 @@ _MODULES = {
     "split": "volseg.tasks.split",
     "check": "volseg.tasks.check",
     "compare": "volseg.tasks.compare",
+    "tune": "volseg.tasks.tune",
     "overlay": "volseg.tasks.overlay",
     "Predictor": "volseg.inference.predictor",
     "Prediction": "volseg.inference.prediction",

@@ -43,6 +43,7 @@ class Model:
         version: Version of volseg that saved the model.
         sha256: SHA-256 of the file, in hexadecimal.
         path: The file.
+        tuning: Record of `volseg tune`, if it changed the options of decoding.
     """
 
     network: nn.Module
@@ -51,6 +52,7 @@ class Model:
     version: str
     sha256: str
     path: Path
+    tuning: Mapping[str, Any] | None = None
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -128,6 +130,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         content["volseg"],
         file_sha256(header.file),
         header.file,
+        content.get("tuning"),
     )
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 
 import volseg
 from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError, ModelError
 from volseg.files.documents import check_regular, open_regular, parse_json, validated
-from volseg.files.writing import CONFIG_FILE, MODEL_FILE, resume_command
+from volseg.files.writing import CONFIG_FILE, MODEL_FILE, atomic_write, resume_command
 from volseg.labels import LabelScheme
 from volseg.words import cut, reason, shown
 
@@ -36,6 +38,19 @@ _OTHER_KINDS = {
 }
 
 
+class _Tuning(BaseModel):
+    """Entries that volseg reads of the record of `volseg tune`."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    score: str
+    patients: int
+    gain: float
+    interval: list[float] = Field(min_length=2, max_length=2)
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
 class _Schema(BaseModel):
     """Entries of every header of format 1."""
 
@@ -50,6 +65,7 @@ class _Schema(BaseModel):
     config: dict[str, Any]
     shared: dict[str, str]
     weights_sha256: str | None = None
+    tuning: _Tuning | None = None
 
 
 @dataclass(frozen=True)
@@ -59,8 +75,8 @@ class ModelHeader:
     Attributes:
         file: The model file.
         content: `format`, `volseg` (version), `disclaimer`, `channels`, `labels` (scheme written
-            out), `spacing_mm`, `scores`, `config`, `shared` (names of one tensor) and, unless an
-            earlier volseg wrote it, `weights_sha256`.
+            out), `spacing_mm`, `scores`, `config`, `shared` (names of one tensor); `weights_sha256`
+            unless an earlier volseg wrote it, and `tuning` if `volseg tune` changed the config.
         config: The config.
         tensors: Shape and type of each tensor in the file; types as in safetensors, such as `F32`.
     """
@@ -109,6 +125,30 @@ def read_model_header(path: str | os.PathLike[str]) -> ModelHeader:
     return ModelHeader(file, content, config, tensors)
 
 
+def write_changed_header(header: ModelHeader, target: Path, changes: Mapping[str, Any]) -> None:
+    """Write a model file with other entries in its header; its weights stay the same bytes.
+
+    Args:
+        header: Header of the model file.
+        target: File to write, atomically; may be the model file itself.
+        changes: Entries to replace or to add.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    content = {**header.content, **changes}
+    with open_regular(header.file) as source, atomic_write(target) as temporary:
+        length = int.from_bytes(source.read(8), "little")
+        entries = json.loads(source.read(length))
+        entries["__metadata__"][KEY] = json.dumps(content)
+        text = json.dumps(entries, separators=(",", ":")).encode()
+        # safetensors aligns the weights to 8 bytes.
+        text += b" " * (-len(text) % 8)
+        with temporary.open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            shutil.copyfileobj(source, file)
+
+
 def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]:
     """Reasons to doubt a model, by the scores of its own validation.
 
@@ -134,6 +174,20 @@ def doubts(scores: Mapping[str, Any], regions: Sequence[str]) -> tuple[str, ...]
             f"finds almost nothing of {', '.join(little)}: Dice {values} in its validation"
         )
     return tuple(found)
+
+
+def tuning_in_words(tuning: Mapping[str, Any]) -> str:
+    """Record of `volseg tune` in a header, in words."""
+    low, high = tuning["interval"]
+    changed = [
+        f"{name} {shown(value)} instead of {shown(tuning['before'].get(name))}"
+        for name, value in tuning["after"].items()
+        if value != tuning["before"].get(name)
+    ]
+    return (
+        f"{'; '.join(changed)}; mean {cut(tuning['score'], 40)} {tuning['gain']:+.4f} "
+        f"({low:+.4f} to {high:+.4f}) in {tuning['patients']} held-out patients"
+    )
 
 
 def describe_scheme(scheme: LabelScheme) -> dict[str, Any]:

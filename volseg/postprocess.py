@@ -13,7 +13,7 @@ from volseg.config import InferenceConfig
 from volseg.labels import LabelScheme
 
 # Headers keep about seven digits of the size of a voxel, and fewer for an oblique grid.
-_NEARLY_1 = 1 - 1e-5
+NEARLY_1 = 1 - 1e-5
 
 
 def remove_small_components(
@@ -33,7 +33,7 @@ def remove_small_components(
         return mask.copy()
     components = cc3d.connected_components(mask, connectivity=26)
     volumes_mm3 = np.bincount(components.ravel()) * voxel_mm3
-    stays = volumes_mm3 >= minimum_mm3 * _NEARLY_1
+    stays = volumes_mm3 >= minimum_mm3 * NEARLY_1
     stays[0] = False
     return stays[components]
 
@@ -76,14 +76,31 @@ def decode(
     values = dict(zip(scheme.regions, np.asarray(probabilities), strict=True))
     raw = {name: of_region >= options.threshold_of(name) for name, of_region in values.items()}
     _keep_apart(raw, values, scheme)
+    return cleaned(_as_written(raw, scheme), scheme, options, voxel_mm3)
+
+
+def cleaned(
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+    scheme: LabelScheme,
+    options: InferenceConfig,
+    voxel_mm3: float,
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Masks without the components and regions that `options` remove: the last part of `decode`.
+
+    Args:
+        masks: Mask (I, J, K) of each region, as a label map holds them.
+        scheme: Label scheme of the regions.
+        options: The components and regions that stay.
+        voxel_mm3: Volume of a voxel in mm3.
+    """
     smallest_mm3 = options.min_component_mm3
     clean = {
         region: remove_small_components(mask, smallest_mm3.get(region, 0.0), voxel_mm3)
-        for region, mask in _as_written(raw, scheme).items()
+        for region, mask in masks.items()
     }
     clean |= {name: keep_largest_component(clean[name]) for name in options.largest_component}
-    masks = _as_written(clean, scheme)
-    return _without_small_regions(masks, scheme, options.min_region_mm3, voxel_mm3)
+    written = _as_written(clean, scheme)
+    return _without_small_regions(written, scheme, options.min_region_mm3, voxel_mm3)
 
 
 def _keep_apart(
@@ -114,7 +131,7 @@ def _without_small_regions(
     small = {
         region
         for region, least_mm3 in minimum_mm3.items()
-        if np.count_nonzero(masks[region]) * voxel_mm3 < least_mm3 * _NEARLY_1
+        if np.count_nonzero(masks[region]) * voxel_mm3 < least_mm3 * NEARLY_1
     }
     if not small:
         return masks

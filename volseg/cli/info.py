@@ -93,7 +93,7 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
         "channels": f"{' '.join(facts['channels'])} at {sides} mm",
         "patch": f"{' x '.join(map(str, facts['patch_size']))} voxels",
     }
-    for name in ("job", "state", "doubts", "runs"):
+    for name in ("job", "state", "doubts", "tuning", "runs"):
         if facts.get(name):
             short[name] = facts[name]
     if "epochs" in facts:
@@ -101,7 +101,7 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
     if facts["kind"] == "run":
         model = facts["model"] or {"path": "none yet"}
         short["model"] = model["path"]
-        short |= {"doubts": model["doubts"]} if model.get("doubts") else {}
+        short |= {name: model[name] for name in ("doubts", "tuning") if model.get(name)}
     if "megabytes" in facts:
         short["size"] = f"{facts['megabytes']} MB"
     return short
@@ -110,7 +110,10 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _lines(name: str, value: Any) -> list[str]:
     """Text of a fact, each of several doubts on a line of its own."""
     from volseg.metrics import get_score
+    from volseg.model_header import tuning_in_words
 
+    if name == "tuning":
+        return [tuning_in_words(value)]
     if name == "doubts":
         return [str(doubt) for doubt in value]
     if name == "mean_dice":

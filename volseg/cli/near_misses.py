@@ -26,6 +26,10 @@ _COMMANDS = {
         "eval metrics score scores test",
     ),
     "compare": ("compares runs on the same patients", "benchmark leaderboard"),
+    "tune": (
+        "chooses threshold and components by the scores of validation cases",
+        "calibrate optimise optimize postprocess postprocessing threshold tuning",
+    ),
     "infer": (
         "segments scans with a trained model",
         "apply inference predict seg segment serve",

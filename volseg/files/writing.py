@@ -148,6 +148,28 @@ def _is_orphan(path: Path) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def scratch_folder(beside: Path, name: str) -> Iterator[Path]:
+    """A hidden folder in `beside` for large intermediate files, removed at the end of the block.
+
+    Folders of this name that killed processes left are removed first.
+
+    Raises:
+        OutputError: If it cannot be made, or an OSError stops the block.
+    """
+    remove_unfinished(beside, name.__eq__)
+    folder = unfinished_path(beside / name)
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        folder.mkdir()
+        with locked(folder), signals.removing(remove):
+            yield folder
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    finally:
+        remove()
+
+
 def make_folder(folder: Path, remedy: str) -> None:
     """Make a folder and its missing parents.
 

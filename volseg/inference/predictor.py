@@ -42,6 +42,7 @@ from volseg.inference.probabilities import CaseProbabilities, probabilities_of
 from volseg.inference.windows import refused_precision
 from volseg.labels import get_scheme
 from volseg.model_file import load_model
+from volseg.model_header import tuning_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +114,8 @@ class Predictor:
                 "look at the results before you use them; if they are unusable, train longer "
                 "(volseg fit --resume RUN training.max_epochs=N) or use another model"
             )
+        if tuning := self.models[0].tuning:
+            logger.info("%s was tuned: %s", self.models[0].path, tuning_in_words(tuning))
         for model in self.models:
             model.network.to(self.device)
 

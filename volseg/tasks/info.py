@@ -144,6 +144,7 @@ def _model(path: Path) -> dict[str, Any]:
         **config_summary(model.config),
         "scores": header["scores"],
         "doubts": list(model.doubts),
+        "tuning": header.get("tuning"),
         "disclaimer": header["disclaimer"],
         "config": header["config"],
     }

@@ -1,0 +1,328 @@
+"""`volseg tune`: which cases, what is refused, what is written and what `infer` then does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from tiny_models import write_model
+
+from volseg.cases.data_list import read_data_list
+from volseg.errors import (
+    ConfigError,
+    DataListError,
+    ImageError,
+    LabelError,
+    ModelError,
+    OutputError,
+)
+from volseg.inference.options import InferOptions
+from volseg.inference.predictor import Predictor
+from volseg.inference.probabilities import CaseProbabilities
+from volseg.labels import get_scheme
+from volseg.model_file import load_model
+from volseg.model_header import read_model_header
+from volseg.tasks.infer import infer
+from volseg.tasks.info import info
+from volseg.tasks.tune import _held_out, tune
+from volseg.tuning import segmenting
+from volseg.tuning.cases import find_runs
+
+SCHEME = get_scheme("brats2023")
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory, cohort):
+    """The runs of two folds, over four patients, with models that nobody trained."""
+    folder = tmp_path_factory.mktemp("runs")
+    for fold in (0, 1):
+        make_run(folder / f"fold{fold}", cohort, fold)
+    return folder
+
+
+@pytest.fixture
+def runs(four, tmp_path):
+    shutil.copytree(four, tmp_path / "cv")
+    return [tmp_path / "cv" / "fold0", tmp_path / "cv" / "fold1"]
+
+
+def make_run(run, cohort, fold, **inference):
+    run.mkdir(parents=True)
+    listed = json.loads((cohort / "list.json").read_text())
+    listed |= {"data_root": str(cohort / "scans")}
+    listed.pop("sha256", None)
+    (run / "data_list.json").write_text(json.dumps(listed))
+    data = {"data_list": "list.json", "fold": fold, "patch_size": [16] * 3, "spacing_mm": [4] * 3}
+    write_model(
+        run / "model.safetensors",
+        labels="brats2023",
+        data=data,
+        inference={"overlap": 0.0, **inference},
+    )
+
+
+def reference_of(case):
+    label_map, _ = case.case.read_reference()
+    return np.stack([*SCHEME.masks(label_map).values()])
+
+
+@pytest.fixture
+def miscalibrated(monkeypatch):
+    """Networks that find each reference, as probabilities of 0.35 where 0.2 is background."""
+
+    def found(case, models, regions, device):
+        masks = reference_of(case)
+        values = np.where(masks, 0.35, 0.2).astype(np.float32)
+        box = tuple(slice(0, size) for size in case.grid.shape)
+        return CaseProbabilities(case, values, box)
+
+    monkeypatch.setattr(segmenting, "probabilities_of", found)
+
+
+@pytest.fixture
+def perfect(monkeypatch):
+    def found(case, models, regions, device):
+        values = reference_of(case).astype(np.float32)
+        return CaseProbabilities(case, values, tuple(slice(0, n) for n in case.grid.shape))
+
+    monkeypatch.setattr(segmenting, "probabilities_of", found)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_gain_is_written_into_the_models_and_applied_by_infer(
+    runs, cohort, miscalibrated, tmp_path, caplog
+):
+    weights = load_file(runs[0] / "model.safetensors")
+    before = load_model(runs[0])
+
+    result = tune(runs, device="cpu")
+
+    assert result.gain.is_real
+    assert result.gain.interval[0] > 0
+    assert result.models == tuple(run / "model.safetensors" for run in runs)
+    thresholds = set(result.tuned.thresholds)
+    assert max(thresholds) <= 0.35
+    model = load_model(runs[1])
+    assert {model.config.inference.threshold_of(region) for region in SCHEME.regions} == thresholds
+    assert model.tuning["before"]["threshold"] == 0.5
+    assert (model.tuning["score"], model.tuning["patients"]) == ("Dice", 4)
+    assert model.tuning["gain"] == pytest.approx(result.gain.mean)
+    assert model.config.inference.overlap == 0
+    after = load_file(runs[0] / "model.safetensors")
+    assert all((after[name] == value).all() for name, value in weights.items())
+    assert load_model(runs[0]).sha256 != before.sha256
+    # Nothing but the models is left.
+    assert sorted(path.name for path in runs[0].iterdir()) == [
+        "data_list.json",
+        "model.safetensors",
+    ]
+    caplog.set_level("INFO")
+    Predictor(runs[0], device="cpu")
+    assert "model.safetensors was tuned: threshold " in caplog.text
+    assert info(runs[0] / "model.safetensors")["tuning"]["gain"] == model.tuning["gain"]
+
+
+def test_without_a_gain_nothing_is_changed(runs, perfect):
+    before = contents(runs[0].parent)
+
+    result = tune(runs, device="cpu")
+
+    assert result.models == ()
+    assert result.tuned == result.today
+    assert result.gain.interval == (0, 0)
+    assert contents(runs[0].parent) == before
+
+
+def test_a_copy_leaves_the_models_as_they_are(runs, miscalibrated, tmp_path):
+    before = contents(runs[0].parent)
+
+    result = tune([runs[0].parent], tmp_path / "tuned", device="cpu", tta=False)
+
+    assert result.models == tuple(tmp_path / "tuned" / f"fold{n}.safetensors" for n in (0, 1))
+    assert contents(runs[0].parent) == before
+    assert load_model(result.models[0]).tuning is not None
+    with pytest.raises(OutputError, match=r"a file \*\.safetensors is expected"):
+        find_and_write(runs, tmp_path)
+
+
+def find_and_write(runs, tmp_path):
+    list_of_all = tmp_path / "others.json"
+    shutil.copy(runs[0] / "data_list.json", list_of_all)
+    (runs[0] / "data_list.json").unlink()
+    tune(runs[0], tmp_path, list_of_all, device="cpu")
+
+
+def test_a_tuned_model_is_tuned_again_from_its_options_before(runs, miscalibrated):
+    first = tune(runs, device="cpu", tta=False)
+
+    again = tune(runs, device="cpu", tta=False)
+
+    assert again.today == first.today
+    assert again.gain.mean == first.gain.mean
+    assert load_model(runs[0]).tuning["before"]["threshold"] == 0.5
+
+
+def test_a_tuned_model_takes_the_words_of_infer(runs, miscalibrated):
+    tune(runs, device="cpu", tta=False)
+
+    predictor = Predictor(runs[0], device="cpu", threshold=0.7)
+
+    assert predictor.models[0].config.inference.threshold == 0.7
+
+
+def test_an_interrupted_search_leaves_everything_as_it_was(runs, monkeypatch):
+    before = contents(runs[0].parent)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(segmenting, "probabilities_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tune(runs, device="cpu")
+
+    assert contents(runs[0].parent) == before
+    assert [path.name for path in runs[0].iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_case_that_fails_is_named_and_the_others_are_tuned_on(runs, miscalibrated, monkeypatch):
+    of_runs, broken = segmenting.read_masks, "BraTS-GLI-90003-000"
+
+    def read(case, *rest):
+        if case.case_id == broken:
+            raise ImageError("it is damaged", remedy="copy it again")
+        return of_runs(case, *rest)
+
+    monkeypatch.setattr(segmenting, "read_masks", read)
+
+    result = tune(runs, device="cpu", tta=False)
+
+    assert result.failures == {broken: "it is damaged; copy it again"}
+    assert len(result.gain.patients) == 3
+    broken_too = "BraTS-GLI-90004-000"
+    monkeypatch.setattr(
+        segmenting,
+        "read_masks",
+        lambda case, *rest: read(case, *rest) if case.case_id != broken_too else read_nothing(),
+    )
+    with pytest.raises(DataListError, match="after 2 failed, 2 patients are left to tune on"):
+        tune(runs, device="cpu", tta=False)
+
+
+def read_nothing():
+    raise ImageError("it is empty")
+
+
+def test_two_patients_are_too_few_and_the_remedy_is_named(runs):
+    with pytest.raises(
+        DataListError, match="the runs have 2 patients to tune on, but at least 3"
+    ) as e:
+        find_runs(runs[:1])
+
+    assert "the runs of all folds" in e.value.remedy
+
+
+def test_cases_that_were_trained_on_are_refused(runs):
+    with pytest.raises(DataListError, match=r"was trained on these cases: patient .* both sides"):
+        find_runs(runs[:1], fold=1)
+    with pytest.raises(DataListError, match="was trained on these cases"):
+        find_runs(runs[:1], data_list=runs[0] / "data_list.json")
+    assert [len(run.cases) for run in find_runs(runs)] == [2, 2]
+
+
+def test_a_model_alone_is_tuned_on_a_data_list_with_a_warning(runs, tmp_path, caplog):
+    others = shutil.copy(runs[0] / "data_list.json", tmp_path / "others.json")
+    model = shutil.copy(runs[0] / "model.safetensors", tmp_path / "model.safetensors")
+
+    (run,) = find_runs([Path(model)], Path(others))
+
+    assert len(run.cases) == 4
+    assert "it is not known which cases it was trained on" in caplog.text
+    with pytest.raises(DataListError, match=r"no data_list\.json, so its validation cases are not"):
+        find_runs([Path(model)])
+
+
+def test_runs_that_do_not_belong_together_are_refused(runs, cohort, tmp_path):
+    make_run(tmp_path / "other", cohort, 1, threshold=0.4)
+
+    with pytest.raises(ModelError, match=r"inference\.threshold is 0\.4 in .*, but 0\.5 in"):
+        find_runs([runs[0], tmp_path / "other"])
+    with pytest.raises(DataListError, match=r"is validated by .*fold0 and by .*fold0"):
+        find_runs([runs[0], runs[0]])
+    with pytest.raises(DataListError, match="2 runs are given with a data list or a fold"):
+        find_runs(runs, fold=0)
+
+
+def test_a_run_without_a_fold_has_no_case_to_tune_on(cohort, tmp_path):
+    make_run(tmp_path / "all", cohort, None)
+
+    with pytest.raises(DataListError, match="no case with a label map that it was not trained on"):
+        find_runs([tmp_path / "all"])
+
+
+def test_protocols_that_cannot_be_tuned_for_are_refused(runs):
+    with pytest.raises(ConfigError, match="unknown protocol 'brats2023-glioma'"):
+        tune(runs, protocol="brats2023-glioma", device="cpu")
+    with pytest.raises(LabelError, match=r"needs .* RC"):
+        tune(runs, protocol="brats2025-gli", device="cpu")
+
+
+def test_the_lesions_of_a_protocol_can_be_tuned_for(runs, miscalibrated):
+    result = tune(runs, protocol="brats2023-gli", device="cpu", tta=False)
+
+    assert result.score == "lesion-wise Dice (brats2023-gli)"
+    assert result.gain.regions == ("WT", "TC", "ET")
+    assert result.gain.is_real
+    assert max(result.tuned.thresholds) <= 0.35
+
+
+def test_up_to_ten_patients_are_held_out_alone_and_more_in_folds_with_all_their_cases():
+    assert _held_out(["a", "b", "a"]) == [[0, 2], [1]]
+    patients = [f"p{n // 2}" for n in range(26)]
+
+    folds = _held_out(patients)
+
+    assert len(folds) == 5
+    assert sorted(case for fold in folds for case in fold) == list(range(26))
+    assert all(len({patients[case] for case in fold}) * 2 == len(fold) for fold in folds)
+
+
+def test_a_header_with_another_record_of_a_tuning_is_refused(runs, miscalibrated):
+    from volseg.model_header import write_changed_header
+
+    header = read_model_header(runs[0])
+    write_changed_header(header, runs[0] / "model.safetensors", {"tuning": {"gain": "much"}})
+
+    with pytest.raises(ModelError, match="is not as volseg writes it"):
+        load_model(runs[0])
+
+
+def test_the_levels_of_a_case_are_those_that_infer_decodes(runs, cohort, tmp_path):
+    """No network is replaced here: the whole way from scans to masks is that of `infer`."""
+    from volseg.tuning.levels import LevelStore
+    from volseg.tuning.segmenting import segment_runs
+
+    (found, _) = find_runs(runs)
+    cuts = (0.4, 0.45, 0.5, 0.55)
+    store = LevelStore(tmp_path)
+    segmented = segment_runs([found], store, cuts, (True,), "cpu")
+    options = InferOptions(
+        device="cpu", overrides=("inference.tta=true", "inference.threshold={WT: 0.45, TC: 0.4}")
+    )
+    infer(cohort / "scans" / segmented.cases[0], runs[0], tmp_path / "out", options)
+
+    masks, _ = store.read(0).raw_masks(True, (1, 0, 2), SCHEME)
+
+    written = np.asarray(nib.load(tmp_path / "out" / f"{segmented.cases[0]}.nii.gz").dataobj)
+    read = SCHEME.masks(written)
+    assert {name: int(mask.sum()) for name, mask in masks.items()} == {
+        name: int(mask.sum()) for name, mask in read.items()
+    }
+    assert len(read_data_list(runs[0] / "data_list.json").training) == 4
