@@ -33,6 +33,14 @@ def report(
         int,
         typer.Option(min=0, metavar="N", help="Number of cases with pictures, the worst first."),
     ] = _CASES,
+    follow_up: Annotated[
+        str | None,
+        typer.Option(
+            metavar="names|TABLE.csv",
+            help="Follow patients over time; time points by the names of cases, or by a table with "
+            "the columns case, patient, and date or time.",
+        ),
+    ] = None,
 ) -> None:
     """Write a self-contained HTML page of scores or results, with pictures.
 
@@ -44,10 +52,13 @@ def report(
     Examples:
       volseg report scores
       volseg report results -o report.html --cases 100
+      volseg report results --follow-up names
     """
     from volseg.tasks.report import report as run_report
 
-    result = run_report(results, output, cases)
+    result = run_report(results, output, cases, follow_up)
     for page in result.pages:
         say(f"Report: {page}")
+    if result.follow_up:
+        say(f"Follow-up: {result.follow_up}")
     fail_if_some_failed(result.failures)

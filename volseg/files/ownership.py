@@ -42,6 +42,7 @@ _TEXTS = {
     "ranking.csv": (b"place,run,final_rank,", b""),
     "ranking_pairs.csv": (b"ahead,behind,n_patients,", b""),
     "case_ranks.csv": (b"case_id,patient_id,run,rank,", b""),
+    "follow_up.csv": (b"patient_id,case_id,time_point,place,", b""),
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
     "volumes.csv": (b"case_id,region,volume_ml,voxels,lesions,", b""),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),

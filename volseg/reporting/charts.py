@@ -146,9 +146,26 @@ def x_axis(values: Iterable[float], *, is_share: bool = False, is_log: bool = Fa
         return Axis(0, 1, _LEFT, WIDTH - _RIGHT)
     if not is_log:
         return Axis(0, _round_step(most), _LEFT, WIDTH - _RIGHT)
-    low = max(10.0 ** math.floor(math.log10(min(known, default=0.1))), 0.001)
-    high = max(10.0 ** math.ceil(math.log10(most)), 10 * low)
-    return Axis(low, high, _LEFT, WIDTH - _RIGHT, is_log=True)
+    return Axis(*_powers_around(known), _LEFT, WIDTH - _RIGHT, is_log=True)
+
+
+def _powers_around(values: Sequence[float]) -> tuple[float, float]:
+    """Powers of 10 below and above positive values, of which there may be none."""
+    low = max(10.0 ** math.floor(math.log10(min(values, default=0.1))), 0.001)
+    return low, max(10.0 ** math.ceil(math.log10(max(values, default=1.0))), 10 * low)
+
+
+def span_axis(values: Sequence[float]) -> Axis:
+    """Horizontal axis from the lowest to the highest of these values, at round numbers."""
+    low, high = min(values), max(values)
+    step = _round_step((high - low or 1) / 5)
+    return Axis(math.floor(low / step) * step, math.ceil(high / step) * step, _LEFT, WIDTH - _RIGHT)
+
+
+def size_axis(values: Iterable[float]) -> Axis:
+    """Vertical axis for sizes, on which equal factors have equal distances; 0 is at the bottom."""
+    low, high = _powers_around([value for value in values if value > 0])
+    return Axis(low, high, _TOP + _PLOT_HEIGHT, _TOP, is_log=True)
 
 
 def y_axis(low: float = 0, high: float = 1) -> Axis:

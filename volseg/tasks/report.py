@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volseg.errors import DataListError
+from volseg.files.ownership import check_ours
 from volseg.files.paths import PathLike
 from volseg.reporting.build import build_report
+from volseg.reporting.follow_up import (
+    FOLLOW_UP_FILE,
+    NAMES,
+    follow_patients,
+    follow_up_section,
+    write_follow_up,
+)
 from volseg.reporting.pages import check_page, write_report
 from volseg.reporting.results import read_results
 
@@ -23,14 +31,19 @@ class ReportResult:
     Attributes:
         pages: The pages; the first holds the numbers and links to the others.
         failures: Reason of each case that could not be drawn.
+        follow_up: Table of the sizes of regions over time; None without follow-up.
     """
 
     pages: tuple[Path, ...]
     failures: Mapping[str, str]
+    follow_up: Path | None = None
 
 
 def report(
-    results: PathLike, output: PathLike | None = None, cases: int | None = CASES
+    results: PathLike,
+    output: PathLike | None = None,
+    cases: int | None = CASES,
+    follow_up: PathLike | None = None,
 ) -> ReportResult:
     """Write a report of a folder of scores or results as self-contained HTML.
 
@@ -42,9 +55,13 @@ def report(
         output: First page; None: `report.html` in the folder. Further pages, of 10 cases each, lie
             beside it.
         cases: Number of cases with pictures, at most, the worst first; None: all.
+        follow_up: What gives the time points of patients: `names`, for the names of cases, or a
+            table with the columns case, patient, and date or time. The sizes of regions over time
+            become a section, and `follow_up.csv` beside the first page. None: no follow-up.
 
     Raises:
-        DataListError: If the folder holds neither scores nor results.
+        DataListError: If the folder holds neither scores nor results, or no patient can be
+            followed.
         OutputError: If a page cannot be written, or volseg did not write the file in its place.
     """
     folder = Path(results)
@@ -57,5 +74,15 @@ def report(
     home = folder if folder.is_dir() else folder.parent
     path = home / REPORT_FILE if output is None else Path(output)
     check_page(path)
-    written = write_report(path, build_report(read_results(home), cases))
-    return ReportResult(written.pages, written.failures)
+    content = read_results(home)
+    if follow_up is None:
+        written = write_report(path, build_report(content, cases))
+        return ReportResult(written.pages, written.failures)
+    table = path.with_name(FOLLOW_UP_FILE)
+    check_ours(table)
+    found = follow_patients(content, NAMES if str(follow_up) == NAMES else Path(follow_up))
+    built = build_report(content, cases)
+    built = replace(built, sections=[follow_up_section(found), *built.sections])
+    written = write_report(path, built)
+    write_follow_up(table, found)
+    return ReportResult(written.pages, written.failures, table)
