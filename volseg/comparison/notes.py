@@ -66,6 +66,8 @@ def _by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
 def _notes_on_run(comparison: Comparison, run: ScoredRun) -> Iterator[str]:
     if run.folds:
         yield f"{run.name} is pooled from {len(run.folds)} runs: {', '.join(run.folds)}."
+        if run.name in comparison.costs:
+            yield f"Size and speed of {run.name} are those of {run.folds[0]}."
     if not run.ended:
         yield f"The training of {run.name} has not ended; its scores are preliminary."
     yield from (f"{run.name}: {doubt}." for doubt in run.doubts)
