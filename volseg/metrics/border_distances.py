@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
 from volseg.metrics.overlap import Mask
@@ -29,7 +28,7 @@ class BorderDistances:
     @classmethod
     def of(cls, one: Mask, other: Mask, steps: Sequence[float]) -> BorderDistances:
         """Distances of two masks of one shape that are not empty, in the unit of `steps`."""
-        here, there = (np.argwhere(mask & ~binary_erosion(mask)) for mask in (one, other))
+        here, there = (np.argwhere(border(mask)) for mask in (one, other))
         size = np.asarray(steps, dtype=np.float64)
         return cls(_nearest(here, there, size), _nearest(there, here, size))
 
@@ -39,7 +38,23 @@ class BorderDistances:
 
     def share_within(self, tolerance: float) -> float:
         """Share of the border within a tolerance of the other border, mean of both masks."""
-        return sum(float(np.mean(side <= tolerance)) for side in (self.forth, self.back)) / 2
+        return sum(self.shares_within(tolerance)) / 2
+
+    def shares_within(self, tolerance: float) -> tuple[float, float]:
+        """Share of the border of each mask within a tolerance of the other border."""
+        return float(np.mean(self.forth <= tolerance)), float(np.mean(self.back <= tolerance))
+
+
+def border(mask: Mask) -> Mask:
+    """Voxels of a mask with a face neighbour outside it or beyond the array."""
+    padded = np.pad(mask, 1)
+    inner = mask.copy()
+    for axis in range(mask.ndim):
+        for start in (0, 2):
+            neighbour = [slice(1, -1)] * mask.ndim
+            neighbour[axis] = slice(start, start + mask.shape[axis])
+            inner &= padded[tuple(neighbour)]
+    return mask & ~inner
 
 
 def _nearest(asked: npt.NDArray[np.integer], known: npt.NDArray[np.integer], size: Reals) -> Reals:

@@ -41,7 +41,7 @@ def lesionwise_scores(
         SchemeError: If a protocol of 2026 does not know a label; the programs before take it for
             background.
         ValueError: If the label maps are not of one shape (I, J, K), hold no integers, or there
-            are not three sizes.
+            are not three finite sizes above 0.
     """
     rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
     spacing = np.asarray(spacing_mm, dtype=np.float32).astype(np.float64)
@@ -73,5 +73,5 @@ def _check(
         raise ValueError(
             f"label maps must hold integers, got {reference.dtype} and {prediction.dtype}"
         )
-    if spacing.shape != (3,) or not (spacing > 0).all():
+    if spacing.shape != (3,) or not ((spacing > 0) & np.isfinite(spacing)).all():
         raise ValueError(f"three voxel sizes above 0 are needed, got {spacing.tolist()}")

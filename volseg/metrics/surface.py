@@ -50,7 +50,7 @@ def hausdorff_95(
 
     Raises:
         ValueError: If a mask is not boolean, the shapes differ or `spacing_mm` does not have one
-            value for each axis.
+            finite value above 0 for each axis.
 
     References:
         [1] `monai.metrics.compute_hausdorff_distance(percentile=95, spacing=...)`
@@ -59,6 +59,7 @@ def hausdorff_95(
     steps = np.asarray(spacing_mm, dtype=np.float64)
     if steps.shape not in {(prediction.ndim,), (prediction.ndim, prediction.ndim)}:
         raise ValueError(f"{prediction.ndim} spacings are needed, got {tuple(steps.tolist())}")
+    check_steps(steps)
     box = bounding_box(prediction | reference)
     predicted, expected = (_surface(mask[box]) for mask in (prediction, reference))
     if not (predicted.any() and expected.any()):
@@ -67,6 +68,17 @@ def hausdorff_95(
         float(np.percentile(_distances(here, there, steps), 95))
         for here, there in ((predicted, expected), (expected, predicted))
     )
+
+
+def check_steps(steps: npt.NDArray[np.float64]) -> None:
+    """Raise ValueError unless the steps along the axes are finite and of some length.
+
+    Args:
+        steps: Length of each step, or a matrix whose columns are the steps.
+    """
+    lengths = np.linalg.norm(steps, axis=0) if steps.ndim == 2 else steps
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise ValueError(f"spacings must be finite and above 0, got {steps.tolist()}")
 
 
 def _surface(mask: Mask) -> Mask:

@@ -8,10 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.images.boxes import bounding_box
+from volseg.metrics.border_distances import BorderDistances, border
 from volseg.metrics.overlap import Mask, check_masks
+from volseg.metrics.surface import check_steps
 
 # The programs add this to the denominator, so a perfect lesion scores 0.999999995.
 _EPSILON = 1e-8
+# Voxels along an axis up to which a search around each voxel is faster than a tree.
+_REACH = 4
 
 
 def surface_dice(
@@ -35,7 +39,7 @@ def surface_dice(
 
     Raises:
         ValueError: If a mask is not boolean, the shapes differ or `spacing_mm` does not have one
-            value for each axis.
+            finite value above 0 for each axis.
 
     Examples:
         >>> reference = np.array([False, True, True, True, False])
@@ -52,6 +56,7 @@ def surface_dice(
     steps = np.asarray(spacing_mm, dtype=np.float64)
     if steps.shape != (reference.ndim,):
         raise ValueError(f"{reference.ndim} spacings are needed, got {tuple(steps.tolist())}")
+    check_steps(steps)
     found = reference.any(), prediction.any()
     if not all(found):
         return float(not any(found))
@@ -83,10 +88,14 @@ def _shares(
     tolerances_mm: Sequence[float],
 ) -> list[tuple[float, float]]:
     """Shares of both surfaces within each tolerance; tolerances in ascending order."""
-    around = [int(tolerances_mm[-1] // step) for step in steps]
+    # Rounded up, as 1.0 // 0.2 is 4.
+    around = [int(np.ceil(tolerances_mm[-1] / step)) for step in steps]
     box = bounding_box(reference | prediction)
+    if max(around) > _REACH:
+        distances_mm = BorderDistances.of(reference[box], prediction[box], steps.tolist())
+        return [distances_mm.shares_within(tolerance) for tolerance in tolerances_mm]
     sides = [
-        np.pad(_surface(side[box]), [(reach, reach) for reach in around])
+        np.pad(border(side[box]), [(reach, reach) for reach in around])
         for side in (reference, prediction)
     ]
     offsets = np.indices([2 * reach + 1 for reach in around]).reshape(len(around), -1).T - around
@@ -105,15 +114,3 @@ def _shares(
         shares.append((here, there))
         within = tolerance
     return shares
-
-
-def _surface(mask: Mask) -> Mask:
-    """Surface voxels of a mask."""
-    padded = np.pad(mask, 1)
-    inner = mask.copy()
-    for axis in range(mask.ndim):
-        for start in (0, 2):
-            neighbour = [slice(1, -1)] * mask.ndim
-            neighbour[axis] = slice(start, start + mask.shape[axis])
-            inner &= padded[tuple(neighbour)]
-    return mask & ~inner

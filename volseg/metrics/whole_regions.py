@@ -21,7 +21,7 @@ def score_whole_regions(
     protocol: Protocol,
 ) -> dict[str, RegionScores]:
     """Scores of each region of two label maps (I, J, K) without lesions; HD95 is MONAI's."""
-    box = bounding_box(reference | prediction)
+    box = bounding_box((reference != 0) | (prediction != 0))
     scores = {}
     for region, rule in protocol.regions.items():
         expected, predicted = (
