@@ -16,6 +16,7 @@ from volseg.labels import Masks
 
 _PANEL_INCHES = 2.9
 _NAME_INCHES = 0.3
+_LEGEND_INCHES = 4.2
 _OPACITY: Mapping[str, float] = {AGREED: 0.45, FALSE_POSITIVE: 0.75, FALSE_NEGATIVE: 0.75}
 
 
@@ -41,7 +42,8 @@ def error_map(view: CaseView, title: str = "") -> Figure:
     height = _PANEL_INCHES * min(view.height(box), 2.0)
     above = _NAME_INCHES + (TOP_INCHES if title else 0)
     total = height + above + BOTTOM_INCHES
-    figure = Figure(figsize=(len(regions) * _PANEL_INCHES, total), dpi=100, facecolor="black")
+    width = max(len(regions) * _PANEL_INCHES, _LEGEND_INCHES)
+    figure = Figure(figsize=(width, total), dpi=100, facecolor="black")
     panels = figure.subplots(1, len(regions), squeeze=False)[0]
     figure.subplots_adjust(0, BOTTOM_INCHES / total, 1, 1 - above / total, wspace=0.01)
     for region, panel in zip(regions, panels, strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 from volseg.reporting import charts
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
 from volseg.reporting.results import Results
+from volseg.words import cases_in_words
 
 _FOLDED_ABOVE = 30
 
@@ -61,7 +62,12 @@ def _volume_blocks(results: Results) -> Iterator[Block]:
         for case_id in doubtful_first(results)
     ]
     columns = ("case", *(f"{region} (ml)" for region in regions))
-    yield Table(f"Volumes of {len(rows)} cases", columns, rows, is_folded=len(rows) > _FOLDED_ABOVE)
+    yield Table(
+        f"Volumes of {cases_in_words(len(rows))}",
+        columns,
+        rows,
+        is_folded=len(rows) > _FOLDED_ABOVE,
+    )
 
 
 def _ml(value: float | None) -> str:

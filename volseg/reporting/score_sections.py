@@ -10,6 +10,7 @@ from volseg.metrics.slices import SLICE_DEFINITIONS
 from volseg.reporting import charts
 from volseg.reporting.charts import Chart
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
+from volseg.words import cases_in_words
 
 Scores = Mapping[str, Any]
 _STATISTICS = {"mean": "mean", "median": "median", "std": "standard deviation"}
@@ -156,7 +157,7 @@ def _slice_tables(scores: Scores) -> Iterator[Block]:
 
 def _case_tables(scores: Scores) -> Iterator[Block]:
     regions = list(scores["summary"])
-    shown = [get_score("dice"), get_score("hd95_mm")]
+    shown = [get_score(name) for name in ("dice", "hd95_mm") if any(_values(scores, name).values())]
     rows: list[Row] = [
         (
             CaseLink(case_id),
@@ -170,7 +171,7 @@ def _case_tables(scores: Scores) -> Iterator[Block]:
     ]
     columns = ("case", *(f"{score.heading} {region}" for score in shown for region in regions))
     if rows:
-        caption = f"Scores of {len(rows)} cases, the lowest mean Dice first"
+        caption = f"Scores of {cases_in_words(len(rows))}, the lowest mean Dice first"
         yield Table(caption, columns, rows, is_folded=len(rows) > _FOLDED_ABOVE)
 
 
