@@ -198,8 +198,41 @@ def test_results_without_references_show_volumes_notes_and_failures(unscored):
     assert ["BraTS-GLI-00002-000", "0.448", "0.100", "0.000"] in unscored.rows
     assert ["BraTS-GLI-00002-000", "orientation assumed"] in unscored.rows
     assert ["BraTS-GLI-00009-000", "t1c is empty"] in unscored.rows
+    assert ["WT", "0.448", "-", "-", "-", "-", "-"] in unscored.rows
     assert "3 segmented, 1 failed" in unscored.text
     assert "Errors by region" not in unscored.text
+
+
+def test_sizes_are_those_of_the_manifest(folders, tmp_path):
+    shutil.copytree(folders / "predictions", tmp_path / "predictions")
+    manifest = tmp_path / "predictions" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    diameter = {"longest_mm": 12.5, "perpendicular_mm": 7.25, "slice_number": 9}
+    for record in content["cases"].values():
+        known = {"voxels": 448, "volume_ml": None, "n_lesions": 2}
+        record["measures"] = {"WT": {**known, "section": None, "diameter": diameter}}
+    manifest.write_text(json.dumps(content))
+
+    page = Page(report(tmp_path / "predictions", cases=1).pages[0])
+
+    assert ["WT", "-", "448", "2", "12.5", "7.2", "9"] in page.rows
+    assert ["BraTS-GLI-00002-000", "448"] in page.rows
+    assert "Predicted: WT 448 voxels" in page.text
+
+
+def test_folds_that_were_scored_together_are_reported_together(folders, tmp_path):
+    folds = [tmp_path / "fold 0", tmp_path / "fold 1"]
+    for number, fold in enumerate(folds):
+        shifts = {case: shift for case, shift in SHIFTS.items() if (shift == 1) == (number == 1)}
+        write_predictions(fold, folders / "scans", shifts)
+    evaluate(folds, folders / "scans", tmp_path / "scores")
+
+    result = report(tmp_path / "scores")
+
+    page = Page(result.pages[0])
+    assert result.failures == {}
+    assert f"{folds[0]}, {folds[1]}" in page.text
+    assert len(page.images) == 4 * 3
 
 
 def test_without_files_the_numbers_remain_and_the_reason_is_given(folders, tmp_path):

@@ -18,8 +18,8 @@ from volseg.reporting.result_sections import (
     case_notes,
     doubtful_first,
     result_sections,
-    volume_summary,
-    volume_table,
+    size_summary,
+    size_table,
 )
 from volseg.reporting.results import Results
 from volseg.reporting.score_sections import (
@@ -95,8 +95,8 @@ def _entry(results: Results, case_id: str, view_of: ViewOf) -> CaseEntry:
         summary = case_summary(case)
         blocks += [case_table(case), *lesion_tables(results.scores, case_id)]
     else:
-        summary = volume_summary(record)
-        blocks.append(volume_table(record))
+        summary = size_summary(record)
+        blocks.append(size_table(record))
     if notes:
         blocks.append(Notes(notes))
     return CaseEntry(case_id, summary, blocks, partial(_draw, view_of))
@@ -113,7 +113,7 @@ def _facts(results: Results) -> dict[str, str]:
         "Folder": str(results.folder.resolve()),
         "Protocols": ", ".join(["volseg", *scores.get("protocols", {})]) if scores else "",
         "Cases": _counted(results),
-        "Predictions": str(scores.get("predictions", "")),
+        "Predictions": ", ".join(map(str, results.predictions)) if scores else "",
         "Reference": str(scores.get("reference", "")),
         "Model": "; ".join(map(_model, manifest.get("models", ()))),
         "Network": str(scores.get("network", "") or ""),

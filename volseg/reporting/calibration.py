@@ -35,7 +35,7 @@ def calibration_section(results: Results, pairs: Mapping[str, CasePair]) -> list
     recorded = [
         case_id for case_id in pairs if results.records.get(case_id, {}).get("probabilities")
     ]
-    if not recorded or results.predictions is None:
+    if not recorded:
         return []
     found: dict[str, Reliability] = {}
     used, lost = 0, []
@@ -85,14 +85,15 @@ def _blocks(found: Mapping[str, Reliability], used: int, total: int) -> Sequence
     return [charts.curves(curves, axes, titles, diagonal=True), table]
 
 
-def _of_case(pair: CasePair, folder: Path) -> dict[str, Reliability]:
+def _of_case(pair: CasePair, folders: Sequence[Path]) -> dict[str, Reliability]:
     case = pair.case
     with of_case(case.case_id):
         reference, _ = case.read_reference()
         masks = pair.reference_labels.masks(reference)
         found = {}
         for region in pair.regions:
-            path = case.probability_file(folder, region)
+            paths = [case.probability_file(folder, region) for folder in folders]
+            path = next((path for path in paths if path.is_file()), paths[0])
             probabilities = read_case([path], ["probability"], ["probability"]).array[0]
             if probabilities.shape != reference.shape:
                 raise GeometryError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,13 @@ class Results:
         folder: Folder that the user gave.
         scores: Content of `scores.json`; empty if there are no scores.
         manifest: Content of the manifests of the predictions; empty if they have none.
-        predictions: Folder of the predictions; None if it is not recorded.
+        predictions: Folders of the predictions; empty if they are not recorded.
     """
 
     folder: Path
     scores: Mapping[str, Any] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    predictions: Path | None = None
+    predictions: tuple[Path, ...] = ()
 
     @property
     def records(self) -> Mapping[str, Any]:
@@ -66,10 +66,10 @@ def read_results(folder: Path) -> Results:
         folder = folder.parent
     if (folder / SUMMARY_FILE).is_file():
         scores = read_summary(folder / SUMMARY_FILE)
-        recorded = scores.get("predictions")
-        predictions = Path(recorded) if isinstance(recorded, str) else None
-        manifest = read_records(predictions) if predictions else {}
-        return Results(folder, scores, manifest, predictions)
+        recorded = scores.get("predictions", [])
+        named = recorded if isinstance(recorded, list) else [recorded]
+        paths = tuple(Path(name) for name in named if isinstance(name, str))
+        return Results(folder, scores, _together([read_records(path) for path in paths]), paths)
     try:
         manifests = read_manifests(folder)
     except (OSError, ValueError) as error:
@@ -80,4 +80,23 @@ def read_results(folder: Path) -> Results:
             remedy="give a folder that volseg evaluate or volseg infer wrote",
             path=folder,
         )
-    return Results(folder, {}, unite(manifests), folder)
+    return Results(folder, {}, unite(manifests), (folder,))
+
+
+def _together(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Content of the manifests of folders of different cases, such as those of folds."""
+    if len(manifests) < 2:
+        return dict(manifests[0]) if manifests else {}
+    together: dict[str, Any] = {}
+    for manifest in manifests:
+        together |= manifest
+    lists = {
+        name: [each for manifest in manifests for each in manifest.get(name, ())]
+        for name in ("models", "doubts")
+    }
+    records = {
+        case_id: record
+        for manifest in manifests
+        for case_id, record in manifest.get(RECORDS, {}).items()
+    }
+    return together | lists | {RECORDS: records}

@@ -14,7 +14,7 @@ from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cases.volume_case import VolumeCase
 from volseg.errors import DataListError, LabelError, VolsegError
 from volseg.evaluation.pairs import CasePair, pair_up
-from volseg.evaluation.predictions import find_predictions
+from volseg.evaluation.pooling import Predictions, common_scheme
 from volseg.evaluation.references import find_references
 from volseg.evaluation.samples import pair_view
 from volseg.evaluation.schemes import prediction_scheme, reference_schemes
@@ -45,7 +45,7 @@ def scored_pairs(results: Results, case_ids: Collection[str]) -> dict[str, CaseP
         VolsegError: If their files are gone or not recorded.
     """
     scores = results.scores
-    if results.predictions is None or not isinstance(scores.get("reference"), str):
+    if not results.predictions or not isinstance(scores.get("reference"), str):
         raise DataListError(
             "the scores do not record predictions and reference",
             remedy="score the predictions with volseg evaluate",
@@ -53,12 +53,13 @@ def scored_pairs(results: Results, case_ids: Collection[str]) -> dict[str, CaseP
     root = scores.get("data_root")
     predicted = _prediction_scheme(results)
     references = find_references(Path(scores["reference"]), None, Path(root) if root else None)
+    given = Predictions.read(results.predictions, references.found.cases)
     cases = [case for case in references.found.cases if case.case_id in set(case_ids)]
     if not cases:
         raise DataListError(f"{scores['reference']} no longer holds the scored cases")
     layouts = {case.case_id: references.found.layout_of[case.case_id] for case in cases}
     references = replace(references, found=Finding.of(cases, (), layouts))
-    files, _ = find_predictions(results.predictions, cases)
+    files = {case_id: found for case_id, found in given.found.items() if case_id in layouts}
     names = scores.get("reference_labels", [])
     schemes = reference_schemes(references, predicted, names[0] if len(names) == 1 else None)
     pairs = pair_up(references, files, predicted, schemes, slices=False)
@@ -67,11 +68,10 @@ def scored_pairs(results: Results, case_ids: Collection[str]) -> dict[str, CaseP
 
 def _prediction_scheme(results: Results) -> LabelScheme:
     """Scheme of the predictions: from their manifest, or else as the scores name it."""
-    assert results.predictions is not None
     try:
-        return prediction_scheme(results.predictions, None)
+        return common_scheme(results.predictions, None)
     except LabelError:
-        return prediction_scheme(results.predictions, results.scores.get("prediction_labels"))
+        return common_scheme(results.predictions, results.scores.get("prediction_labels"))
 
 
 def _scored_view(pair: CasePair | None, case_id: str) -> CaseView:
