@@ -131,6 +131,21 @@ def test_diameters_are_of_one_lesion_and_not_from_one_to_another():
     assert found.diameter.longest_mm == pytest.approx(math.hypot(6, 5))
 
 
+def test_parts_of_a_lesion_that_are_apart_in_a_slice_are_measured_apart():
+    # A horseshoe: two legs in slice 2 that meet in slice 1.
+    mask = np.zeros((60, 30, 3), bool)
+    mask[5:55, 10:18, 0] = True
+    mask[5:15, 10:20, 1] = mask[45:55, 10:20, 1] = True
+
+    found = measure({"WT": mask}, grid(mask.shape))["WT"]
+
+    assert found.n_lesions == 1
+    assert found.diameter.slice_number == 1
+    assert found.diameter.longest_mm == pytest.approx(math.hypot(50, 7))
+    legs = measure({"WT": mask[..., 1:]}, grid((60, 30, 2)))["WT"].diameter
+    assert legs.longest_mm == pytest.approx(math.hypot(10, 9))
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_diameters_are_those_of_a_slow_search(seed):
     flat, spacing = blob(seed), [(1.0, 1.0), (0.7, 1.9), (2.0, 0.5)][seed % 3]

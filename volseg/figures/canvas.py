@@ -25,7 +25,7 @@ Place = tuple[int, int]
 
 # With this resolution, a point is a pixel.
 _DPI = 72
-_LINE_PIXELS, _WIDER_PIXELS = 1.2, 0.6
+_LINE_PIXELS, _WIDER_PIXELS = 1.4, 0.6
 _GREYS, _MIXES, _GROUNDS = 128, (0.3, 0.55, 0.8, 1.0), (0, 90, 180, 255)
 _COMPRESSION = 5
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from volseg import DISCLAIMER
 from volseg.figures.canvas import Canvas, Place
-from volseg.figures.case_view import CaseView
+from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import region_colours
 from volseg.figures.planes import PLANE_AXES
 from volseg.figures.samples import shown_channel
@@ -49,8 +49,9 @@ def draw_preview(path: Path, view: CaseView, legend: Mapping[str, str], note: st
     """Draw a predicted case, as a row for each plane and a column for each channel.
 
     Each plane shows the slice with the largest area of all regions together, or the middle of the
-    head if nothing is predicted. A case without orientation shows its slices of largest area. The
-    picture names planes, slices, sides and regions, and says that it is for research only.
+    head if nothing is predicted. A case without orientation shows its slice of largest area, and
+    slices spread over the regions. The picture names planes, slices, sides and regions, and says
+    that it is for research only.
 
     Args:
         path: PNG file to write.
@@ -104,25 +105,23 @@ def _sections(view: CaseView) -> list[tuple[CaseView, int]]:
     for mask in (view.prediction or {}).values():
         depth += mask
     if not view.is_oriented:
-        return [(view, index) for index in _fullest(depth, _SLICES)]
+        return [(view, index) for index in reversed(choose_slices(depth > 0, _SLICES))]
     return [
-        (view.in_plane(plane), _fullest(depth.transpose(axes), 1)[0])
+        (view.in_plane(plane), _fullest(depth.transpose(axes)))
         for plane, axes in PLANE_AXES.items()
     ]
 
 
-def _fullest(depth: npt.NDArray[np.uint8], count: int) -> list[int]:
-    """Indices of the slices with the largest area of all regions, in order; else the middle slice.
+def _fullest(depth: npt.NDArray[np.uint8]) -> int:
+    """Index of the slice with the largest area of all regions; without any, the middle slice.
 
-    Of slices with equal areas, those with more of the inner regions are first.
+    Of slices with equal areas, it is the slice with most of the inner regions.
 
     Args:
         depth: Number of regions that hold each voxel (I, J, K).
-        count: Number of slices, at most.
     """
-    areas, inner = np.count_nonzero(depth, axis=(0, 1)), depth.sum(axis=(0, 1))
-    found = [int(index) for index in np.lexsort((-inner, -areas))[:count] if areas[index]]
-    return sorted(found) or [depth.shape[2] // 2]
+    areas, inner = np.count_nonzero(depth, axis=(0, 1)), depth.sum(axis=(0, 1), dtype=np.int64)
+    return int(np.lexsort((-inner, -areas))[0]) if areas.any() else depth.shape[2] // 2
 
 
 def _head(canvas: Canvas, name: str, note: str) -> None:

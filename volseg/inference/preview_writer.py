@@ -78,14 +78,15 @@ class PreviewWriter:
 
 
 def _legend(prediction: Prediction) -> dict[str, str]:
-    return {region: _in_words(of) for region, of in prediction.measures.items()}
+    parts = "pixels" if prediction.slices else "voxels"
+    return {region: _in_words(of, parts) for region, of in prediction.measures.items()}
 
 
-def _in_words(of: RegionMeasures) -> str:
-    """Size of a region in a few words, such as `20.1 ml, 2 lesions`."""
+def _in_words(of: RegionMeasures, parts: str) -> str:
+    """Size of a region in a few words, such as `20.1 ml, 2 lesions, 30 x 20 mm`."""
     if not of.voxels:
         return "not found"
-    size = f"{of.voxels} voxels" if of.volume_ml is None else f"{of.volume_ml:.2f} ml"
+    size = f"{of.voxels} {parts}" if of.volume_ml is None else f"{of.volume_ml:.2f} ml"
     lesions = "1 lesion" if of.n_lesions == 1 else f"{of.n_lesions} lesions"
     across = of.diameter
     diameters = across and f", {across.longest_mm:.0f} x {across.perpendicular_mm:.0f} mm"

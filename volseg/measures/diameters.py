@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist, squareform
 
 from volseg.images.boxes import bounding_box
+from volseg.images.components import lesions
 from volseg.images.grid import Grid
 from volseg.measures.outline import Points, outline
 
@@ -53,18 +55,18 @@ def in_plane_steps(grid: Grid) -> npt.NDArray[np.float64]:
 
 
 def largest_diameters(
-    numbers: npt.NDArray[np.integer], steps: npt.NDArray[np.float64], first: int = 1
+    slices: npt.NDArray[np.bool_], steps: npt.NDArray[np.float64], first: int = 1
 ) -> Diameters:
     r"""Diameters of the lesion and the slice with the largest product of both.
 
     RANO measures a lesion in the axial slice where it is largest: its longest diameter and the
     longest diameter perpendicular to it in the same slice; response is judged by their product. [1]
     Diameters end at the outline halfway between voxels inside and outside, so a single voxel of
-    1 mm measures 1 x 1 mm. They may cross a cavity, or a gap between parts of one lesion.
+    1 mm measures 1 x 1 mm. They may cross a cavity, or a narrow gap between parts that `lesions`
+    takes for one; parts of a lesion that are apart in the slice are measured apart.
 
     Args:
-        numbers: (K, I, J) with the number of the lesion in each of its voxels, slices first; at
-            least one lesion.
+        slices: Mask (K, I, J), slices first; at least one voxel.
         steps: Steps in a slice; see `in_plane_steps`.
         first: Number of the first slice.
 
@@ -74,33 +76,30 @@ def largest_diameters(
             https://doi.org/10.1200/JCO.23.01059
     """
     best = Diameters(0.0, 0.0, first)
-    pixel_mm2 = abs(float(np.linalg.det(steps)))
-    for rows, columns, index, mask in _sections(numbers):
-        # A convex outline holds the two triangles on either side of the longest diameter, so the
-        # product is at most twice the area of the box.
-        if 2 * rows * columns * pixel_mm2 <= best.product_mm2:
-            continue
-        found = _diameters(mask, steps, best.product_mm2)
-        if found is not None and found[0] * found[1] > best.product_mm2 * (1 + _EQUAL):
-            best = Diameters(*found, first + index)
+    areas = np.count_nonzero(slices, axis=(1, 2))
+    for index in np.argsort(-areas, kind="stable")[: np.count_nonzero(areas)]:
+        for part in _parts(slices[index], steps, best.product_mm2):
+            found = _diameters(part, steps, best.product_mm2)
+            if found is not None and found[0] * found[1] > best.product_mm2 * (1 + _EQUAL):
+                best = Diameters(*found, first + int(index))
     return best
 
 
-def _sections(
-    numbers: npt.NDArray[np.integer],
-) -> Iterator[tuple[int, int, int, npt.NDArray[np.bool_]]]:
-    """Rows, columns, slice and mask of each section of each lesion, the largest lesion first."""
-    boxes = [(n, box) for n, box in enumerate(ndimage.find_objects(numbers), start=1) if box]
-    sizes = np.bincount(numbers.ravel())
-    for number, (slices, rows, columns) in sorted(boxes, key=lambda found: -sizes[found[0]]):
-        lesion = numbers[slices, rows, columns] == number
-        areas = lesion.sum(axis=(1, 2))
-        for index in np.argsort(-areas, kind="stable"):
-            if areas[index]:
-                mask = lesion[index]
-                box = bounding_box(mask)
-                part = mask[box]
-                yield part.shape[0], part.shape[1], slices.start + int(index), part
+def _parts(
+    flat: npt.NDArray[np.bool_], steps: npt.NDArray[np.float64], least_mm2: float
+) -> Iterator[npt.NDArray[np.bool_]]:
+    """Masks of the parts of a slice whose product of diameters may be above `least_mm2`."""
+    # The triangles on both sides of a longest diameter lie in the box of the outline, so the
+    # product is at most twice the area of the box.
+    least = least_mm2 / 2 / abs(float(np.linalg.det(steps)))
+    box = bounding_box(flat)
+    if math.prod(side.stop - side.start for side in box) <= least:
+        return
+    flat = flat[box]
+    numbers = lesions(flat[..., None])[0][..., 0]
+    for number, found in enumerate(ndimage.find_objects(numbers), start=1):
+        if math.prod(side.stop - side.start for side in found) > least:
+            yield numbers[found] == number
 
 
 def _diameters(

@@ -70,19 +70,16 @@ def _measure(mask: npt.NDArray[np.bool_], grid: Grid, has_size: bool, first: int
     if not voxels:
         return RegionMeasures(0, volume_ml, 0)
     box = bounding_box(mask)
-    numbers, count = lesions(mask[box])
-    axis = grid.axial_axis
-    first += box[axis].start
-    stacked = np.moveaxis(numbers, axis, 0)
+    slices = np.moveaxis(mask[box], grid.axial_axis, 0)
+    first += box[grid.axial_axis].start
     steps = in_plane_steps(grid)
-    areas = np.count_nonzero(stacked, axis=(1, 2))
-    fullest, pixels = int(areas.argmax()), int(areas.max())
-    pixel_mm2 = abs(float(np.linalg.det(steps)))
-    area_mm2 = pixels * pixel_mm2 if has_size else None
+    areas = np.count_nonzero(slices, axis=(1, 2))
+    pixels = int(areas.max())
+    area_mm2 = pixels * abs(float(np.linalg.det(steps))) if has_size else None
     return RegionMeasures(
         voxels=voxels,
         volume_ml=volume_ml,
-        n_lesions=count,
-        section=Section(pixels, area_mm2, first + fullest),
-        diameter=largest_diameters(stacked, steps, first) if has_size else None,
+        n_lesions=lesions(mask[box])[1],
+        section=Section(pixels, area_mm2, first + int(areas.argmax())),
+        diameter=largest_diameters(slices, steps, first) if has_size else None,
     )
