@@ -9,8 +9,6 @@ import numpy.typing as npt
 from volseg.images.boxes import bounding_box
 
 Mask = npt.NDArray[np.bool_]
-#: Number of the component of each voxel, from 1; 0 outside the mask.
-Numbers = npt.NDArray[np.int64]
 #: Dilations before lesions are counted, as for the adult gliomas of BraTS 2023.
 BRATS_DILATION = 3
 
@@ -23,11 +21,12 @@ def components(mask: Mask) -> tuple[npt.NDArray[np.integer], int]:
         order, 0 outside the mask; and how many there are.
     """
     if not mask.any():
-        return np.zeros(mask.shape, np.uint16), 0
+        return np.zeros(mask.shape, np.uint8), 0
     numbers, n = cc3d.connected_components(
         np.ascontiguousarray(mask), connectivity=26, return_N=True
     )
-    return numbers, int(n)
+    # Large masks come with 4 bytes a voxel, however few components they have.
+    return numbers.astype(np.min_scalar_type(int(n)), copy=False), int(n)
 
 
 def dilated(mask: Mask, steps: int) -> Mask:
