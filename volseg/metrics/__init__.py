@@ -1,9 +1,12 @@
-"""Scores of a segmentation, without torch: overlap, surface distance, tables of many cases."""
+"""Scores of a segmentation, without torch: overlap, surfaces, lesions, tables of many cases.
+
+Functions of two sides take the reference first.
+"""
 
 from volseg.metrics.groups import GroupTable
 from volseg.metrics.lesions import FalsePositive, Lesion, RegionScores
 from volseg.metrics.lesionwise import lesionwise_scores
-from volseg.metrics.overlap import Overlap, region_overlaps
+from volseg.metrics.overlap import Overlap, dice, iou, region_overlaps
 from volseg.metrics.protocol import Protocol, RegionRule
 from volseg.metrics.protocols import OWN_SCORES, PROTOCOLS, get_protocol
 from volseg.metrics.record import ScoreRecord
@@ -18,6 +21,7 @@ from volseg.metrics.scores import (
 )
 from volseg.metrics.slices import SliceRow, SliceTable, slice_rows
 from volseg.metrics.surface import HD95_PENALTY_MM, hausdorff_95
+from volseg.metrics.surface_voxels import surface_dice
 from volseg.metrics.table import ScoreRow, ScoreTable
 
 __all__ = [
@@ -42,10 +46,13 @@ __all__ = [
     "ScoreTable",
     "SliceRow",
     "SliceTable",
+    "dice",
     "get_protocol",
     "get_score",
     "hausdorff_95",
+    "iou",
     "lesionwise_scores",
     "region_overlaps",
     "slice_rows",
+    "surface_dice",
 ]

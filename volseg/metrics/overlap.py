@@ -82,6 +82,53 @@ class Overlap:
         return part / whole if whole else float(both_empty)
 
 
+def dice(reference: Mask, prediction: Mask) -> float:
+    r"""Dice similarity coefficient of two masks.
+
+    $2|P \cap R| / (|P| + |R|)$, from 0 (disjoint) to 1 (equal). [1] When both masks are empty it
+    is 1, as BraTS scores it; see the head of this module.
+
+    Args:
+        reference: Reference mask, any shape.
+        prediction: Predicted mask, same shape.
+
+    Returns:
+        Dice in [0, 1]; the same in either order.
+
+    Raises:
+        ValueError: If a mask is not boolean or the shapes differ.
+
+    Examples:
+        >>> dice(np.array([True, False, False]), np.array([True, True, False]))
+        0.6666666666666666
+
+    References:
+        [1] Dice, "Measures of the amount of ecologic association between species",
+            Ecology 26(3), 1945. https://doi.org/10.2307/1932409
+    """
+    return Overlap.of(prediction, reference).dice
+
+
+def iou(reference: Mask, prediction: Mask) -> float:
+    r"""Intersection over union of two masks, the Jaccard index: $|P \cap R| / |P \cup R|$.
+
+    Args:
+        reference: Reference mask, any shape.
+        prediction: Predicted mask, same shape.
+
+    Returns:
+        IoU in [0, 1]; 1 when both masks are empty.
+
+    Raises:
+        ValueError: If a mask is not boolean or the shapes differ.
+
+    Examples:
+        >>> iou(np.array([True, False, False]), np.array([True, True, False]))
+        0.5
+    """
+    return Overlap.of(prediction, reference).iou
+
+
 def region_overlaps(prediction: Masks, reference: Masks) -> dict[str, Overlap]:
     """Overlap of each region of one case.
 

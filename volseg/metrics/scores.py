@@ -41,7 +41,8 @@ class RegionPair:
         """Value of `hausdorff_95`; None without masks or steps."""
         if self.masks is None or self.steps_mm is None:
             return None
-        return hausdorff_95(*self.masks, self.steps_mm)
+        prediction, reference = self.masks
+        return hausdorff_95(reference, prediction, self.steps_mm)
 
     def volume_ml(self, voxels: int) -> float | None:
         """Volume of a number of voxels in ml; None if the voxel size is not known."""
@@ -158,7 +159,7 @@ SCORES: tuple[Score, ...] = (
         "hd95_mm",
         "HD95",
         "the larger of the two directed 95th percentiles of the distances between surface voxels, "
-        f"in mm; {_UNKNOWN_SIZE}",
+        f"in mm, as MONAI defines it; {_UNKNOWN_SIZE}",
         lambda pair: pair.hd95_mm,
         unit="mm",
         digits=2,

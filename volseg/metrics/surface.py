@@ -25,8 +25,8 @@ _REACH = 4
 
 
 def hausdorff_95(
-    prediction: Mask,
     reference: Mask,
+    prediction: Mask,
     spacing_mm: npt.ArrayLike,
     penalty_mm: float = HD95_PENALTY_MM,
 ) -> float:
@@ -35,12 +35,13 @@ def hausdorff_95(
     The directed distance is the 95th percentile (with linear interpolation between ranks) of the
     distances from each surface voxel of one mask to the nearest surface voxel of the other mask.
     HD95 is the larger of both directions, as in MONAI [1]. DeepMind's surface-distance, which BraTS
-    uses since 2023, weighs each distance by the area of its surface element and differs by a
-    fraction of a voxel.
+    uses since 2023 and `lesionwise_scores` computes, weighs each distance by the area of its
+    surface element: on 39 real references with errors added the two differ by 0.24 mm in the
+    median and 2.7 mm at most, and by up to 11 mm where voxels are longer along one axis.
 
     Args:
-        prediction: Predicted mask, any number of spatial axes.
-        reference: Reference mask, same shape.
+        reference: Reference mask, any number of spatial axes.
+        prediction: Predicted mask, same shape.
         spacing_mm: Distance of neighbouring voxels along each axis; for axes that are not
             perpendicular, a matrix whose columns are the steps along the axes.
         penalty_mm: Value if exactly one mask is empty.

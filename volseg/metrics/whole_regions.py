@@ -31,7 +31,7 @@ def score_whole_regions(
         values = {
             **counted_scores(overlap, reference.size),
             "legacy_hd95_mm": hausdorff_95(
-                predicted, expected, spacing_mm, protocol.penalty_mm or 0.0
+                expected, predicted, spacing_mm, protocol.penalty_mm or 0.0
             ),
             "volume_ml": volume_mm3(overlap.prediction_voxels, spacing_mm) / 1000,
             "reference_volume_ml": volume_mm3(overlap.reference_voxels, spacing_mm) / 1000,
