@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,8 +54,9 @@ class FitResult:
         trained: Whether a step was taken; False if a finished run was resumed.
         kept_epoch: Epoch of the kept model, counted from 1; None before the first epoch has ended.
         n_validated: Number of validation cases.
-        hd95_mm: Mean HD95 of the kept model by region, in mm; empty if not measured, as for more
-            than 20 validation cases, with `training.max_time` and for slices of unknown size.
+        hd95_mm: Mean HD95 of the kept model by region, in mm; empty if not measured: for more than
+            20 validation cases, for slices of unknown size, and near the end of
+            `training.max_time`.
     """
 
     run: Path
@@ -134,7 +136,8 @@ def fit(
         device = trainer.strategy.root_device
         report_scores(run, data, config, device, new=module.trained)
         if module.trained:
-            distances = measure_hd95(run / MODEL_FILE, data.validation, config, device)
+            end = start + (config.training.max_time or math.inf)
+            distances = measure_hd95(run / MODEL_FILE, data.validation, config, device, end)
     seconds = time.monotonic() - start
     record_end(run, seconds)
     rows = read_metrics(run / METRICS_FILE)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,10 +24,16 @@ logger = logging.getLogger(__name__)
 
 # More cases would take too long for one rank.
 _MOST_CASES = 20
+# A first case takes this long at most, unless it is very large.
+_SECONDS_OF_FIRST = 30.0
 
 
 def measure_hd95(
-    model: Path, cases: Sequence[CachedCase], config: ExperimentConfig, device: torch.device
+    model: Path,
+    cases: Sequence[CachedCase],
+    config: ExperimentConfig,
+    device: torch.device,
+    deadline: float = math.inf,
 ) -> dict[str, float]:
     """Mean HD95 of a model by region, in mm, on the grids of the files.
 
@@ -36,28 +44,31 @@ def measure_hd95(
         cases: Validation cases.
         config: The experiment.
         device: Device to segment on.
+        deadline: Reading of `time.monotonic` at which the run must have ended.
 
     Returns:
-        The means; empty for many cases, for cases of unknown size, in a run with a time limit and
-        after a signal. An error is logged, since no run may fail because of a measurement.
+        The means; empty for many cases, for cases of unknown size, after a signal and if the time
+        is too short. An error is logged, since no run may fail because of a measurement.
     """
     known = all(case.case.has_size for case in cases)
-    if not 0 < len(cases) <= _MOST_CASES or not known or config.training.max_time is not None:
+    if not 0 < len(cases) <= _MOST_CASES or not known:
         return {}
     try:
-        return _mean_hd95(load_model(model).network.to(device), cases, config, device)
+        return _mean_hd95(load_model(model).network.to(device), cases, config, deadline)
     except Exception as error:
         logger.warning("HD95 was not measured: %s", error)
         return {}
 
 
 def _mean_hd95(
-    network: nn.Module, cases: Sequence[CachedCase], config: ExperimentConfig, device: torch.device
+    network: nn.Module, cases: Sequence[CachedCase], config: ExperimentConfig, deadline: float
 ) -> dict[str, float]:
     """Mean HD95 by region, in mm, of a network in evaluation mode; see `measure_hd95`."""
     found: dict[str, list[float]] = {region: [] for region in config.labels.regions}
+    device, longest = next(network.parameters()).device, _SECONDS_OF_FIRST
     for case in cases:
-        if signals.received() is not None:
+        start = time.monotonic()
+        if signals.received() is not None or start + longest > deadline:
             return {}
         probabilities = segment(network, np.asarray(case.image), config, device=device)
         box = scored_box(case, config)
@@ -70,4 +81,5 @@ def _mean_hd95(
                 spacing_mm=case.scan_grid.steps_mm,
             )
             values.append(distance)
+        longest = max(longest, time.monotonic() - start)
     return {region: float(np.mean(values)) for region, values in found.items()}
