@@ -623,7 +623,7 @@ def test_the_end_of_fit_is_a_table_of_the_kept_model_and_the_paths_to_look_at(ru
         *("region", "Dice", "IoU", "HD95 (mm)", "precision")
     ]
     assert re.findall(r"[\w.-]+", whole) == ["WT", "0.500", "0.300", "12.35", "0.700"]
-    assert re.findall(r"[\w.-]+", mean) == ["mean", "0.500", "-", "-", "-"]
+    assert re.findall(r"[\w.-]+", mean) == ["mean", "0.500", "-", "12.35", "-"]
     for name in ("curves.png", "samples.png", "worst.png", "scores.json", "model.safetensors"):
         assert f": {run / name}\n" in said
     assert f"tensorboard --logdir {run}" in said

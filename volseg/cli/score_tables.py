@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from volseg.cli.tables import number, print_table, say
@@ -51,6 +52,8 @@ def print_kept_model(result: FitResult) -> None:
 
     scores = dict(result.scores)
     scores |= {f"hd95_mm/{region}": mm for region, mm in result.hd95_mm.items()}
+    if result.hd95_mm:
+        scores["hd95_mm/mean"] = fmean(result.hd95_mm.values())
     parts = [name.split("/") for name in scores if "/" in name]
     regions = list(dict.fromkeys(region for _, region in parts))
     found = dict.fromkeys(kind for kind, _ in parts)
