@@ -129,6 +129,7 @@ def values(tmp_path_factory):
         *(case.read_images(["t1c"]).grid, volseg.get_scheme("lgg"), volseg.InferOptions()),
         *(volseg.SplitOptions(), volseg.OverlayOptions()),
         *(volseg.RegionDice(["WT"]), volseg.RegionIoU(["WT"])),
+        volseg.LesionwiseScore("brats2023-gli"),
         *(volseg.LoadCased(["image"]), volseg.PreprocessCased(["image"])),
     ]
     errors = [kind for kind in map(vars(volseg).get, volseg.__all__) if is_error(kind)]

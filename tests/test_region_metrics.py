@@ -1,5 +1,6 @@
 """The metrics for other people's Lightning modules, beside MONAI's and torchmetrics' own."""
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -9,8 +10,22 @@ from monai.metrics import DiceMetric, MeanIoU
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.functional.classification import multilabel_f1_score, multilabel_jaccard_index
 
-from volseg.metrics import RegionPair, Score, ScoreRow, ScoreTable, region_overlaps
-from volseg.region_metrics import RegionCounts, RegionDice, RegionIoU, RegionScore
+from volseg.labels import get_scheme
+from volseg.metrics import (
+    RegionPair,
+    Score,
+    ScoreRow,
+    ScoreTable,
+    lesionwise_scores,
+    region_overlaps,
+)
+from volseg.region_metrics import (
+    LesionwiseScore,
+    RegionCounts,
+    RegionDice,
+    RegionIoU,
+    RegionScore,
+)
 
 REGIONS = ("WT", "TC", "ET")
 
@@ -190,3 +205,56 @@ def test_whether_higher_is_better_is_as_the_registry_says(monkeypatch, better, e
     monkeypatch.setattr(Score, "better", better)
 
     assert metric.higher_is_better is expected
+
+
+def label_maps(cases: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    blocks = torch.randint(0, 4, (cases, 3, 3, 3), generator=generator, dtype=torch.uint8)
+    return blocks.repeat_interleave(5, 1).repeat_interleave(5, 2).repeat_interleave(5, 3)
+
+
+@pytest.mark.parametrize("score", ["lesion_dice", "lesion_hd95_mm", "false_positives"])
+def test_lesionwise_means_over_batches_and_ranks_are_those_of_the_functions(score):
+    references, predictions, spacing_mm = label_maps(4, 1), label_maps(4, 2), (1.0, 1.0, 2.0)
+    ranks = [LesionwiseScore("brats2025-gli", score) for _ in range(2)]
+    for rank, cases in zip(ranks, ([0, 1], [2, 3]), strict=True):
+        rank.update(predictions[cases], references[cases], spacing_mm)
+    # As torchmetrics reduces the states of ranks.
+    together = LesionwiseScore("brats2025-gli", score)
+    together.totals = ranks[0].totals + ranks[1].totals
+    together.cases = ranks[0].cases + ranks[1].cases
+    together._update_count = 1
+
+    by_case = [
+        lesionwise_scores(reference.numpy(), prediction.numpy(), spacing_mm, "brats2025-gli")
+        for reference, prediction in zip(references, predictions, strict=True)
+    ]
+    for region, value in together.compute().items():
+        values = [of[region].scores[score] for of in by_case]
+        assert float(value) == pytest.approx(sum(values) / 4)
+    assert together.higher_is_better is (score == "lesion_dice")
+
+
+def test_masks_of_the_regions_score_as_their_label_map():
+    reference, prediction = label_maps(2, 3), label_maps(2, 4)
+    scheme = get_scheme("brats2023")
+    as_masks = [
+        torch.stack(
+            [torch.from_numpy(np.stack(list(scheme.masks(each.numpy()).values()))) for each in side]
+        )
+        for side in (prediction, reference)
+    ]
+    of_maps, of_masks = LesionwiseScore("brats2023-gli"), LesionwiseScore("brats2023-gli")
+
+    of_maps.update(prediction, reference)
+    of_masks.update(*as_masks)
+
+    assert listed(of_masks.compute()) == listed(of_maps.compute())
+
+
+def test_a_lesionwise_metric_refuses_what_it_cannot_score():
+    with pytest.raises(ValueError, match=r"brats2017 has no score 'lesion_dice', only legacy_dice"):
+        LesionwiseScore("brats2017")
+    masks_of_two, metric = torch.zeros(1, 2, 4, 4, 4).bool(), LesionwiseScore("brats2023-gli")
+    with pytest.raises(ValueError, match=r"masks must have shape \(B, 3, I, J, K\)"):
+        metric.update(masks_of_two, masks_of_two)

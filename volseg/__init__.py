@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from volseg.inference.predictor import Predictor as Predictor
     from volseg.labels import LabelScheme as LabelScheme
     from volseg.labels import get_scheme as get_scheme
+    from volseg.region_metrics import LesionwiseScore as LesionwiseScore
     from volseg.region_metrics import RegionDice as RegionDice
     from volseg.region_metrics import RegionIoU as RegionIoU
     from volseg.tasks.check import check as check
@@ -93,6 +94,7 @@ _MODULES = {
     "Grid": "volseg.images.grid",
     "LabelScheme": "volseg.labels",
     "get_scheme": "volseg.labels",
+    "LesionwiseScore": "volseg.region_metrics",
     "RegionDice": "volseg.region_metrics",
     "RegionIoU": "volseg.region_metrics",
     "LoadCased": "volseg.transforms.map_transforms",

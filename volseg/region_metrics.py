@@ -1,7 +1,7 @@
 """Scores of regions as `torchmetrics.Metric`s, for any Lightning module.
 
-Counts stay on the device of the batches and are summed over ranks; the arithmetic and the policy
-for empty masks are in `volseg.metrics`.
+Counts stay on the device of the batches and are summed over ranks; scores of lesions are computed
+on the CPU. The arithmetic and the policy for empty masks are in `volseg.metrics`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torchmetrics import Metric
 
-from volseg.metrics import Overlap, RegionPair, Score, get_score
+from volseg.labels import get_scheme
+from volseg.metrics import (
+    Overlap,
+    RegionPair,
+    Score,
+    get_protocol,
+    get_score,
+    lesionwise_scores,
+)
 
 Average = Literal["voxels", "cases"]
 
@@ -202,6 +212,97 @@ class RegionIoU(RegionScore):
 
     def __init__(self, regions: Sequence[str], threshold: float = 0.5, **kwargs: Any) -> None:
         super().__init__("iou", regions, threshold, **kwargs)
+
+
+class LesionwiseScore(Metric):
+    """A score of an official protocol by region: mean over the cases of all batches and ranks.
+
+    The cases are copied to the CPU and scored there by `volseg.metrics.lesionwise_scores`, which
+    takes a second or so for a full-size case.
+
+    Args:
+        protocol: Name of the protocol, such as `brats2023-gli`.
+        score: Name of one of its scores, such as `lesion_hd95_mm`.
+        kwargs: Arguments of `torchmetrics.Metric`.
+
+    Raises:
+        ConfigError: If there is no protocol of this name.
+        ValueError: If the protocol has no such score.
+
+    Examples:
+        >>> metric = LesionwiseScore("brats2023-gli")
+        >>> reference = torch.zeros(1, 9, 9, 9, dtype=torch.uint8)
+        >>> reference[:, 2:7, 2:7, 2:7] = 3
+        >>> metric.update(reference, reference)
+        >>> {region: float(value) for region, value in metric.compute().items()}
+        {'WT': 1.0, 'TC': 1.0, 'ET': 1.0}
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    totals: torch.Tensor
+    cases: torch.Tensor
+
+    def __init__(self, protocol: str, score: str = "lesion_dice", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.protocol = get_protocol(protocol)
+        scores = {each.name: each for each in self.protocol.scores}
+        if score not in scores:
+            raise ValueError(f"{protocol} has no score {score!r}, only {', '.join(scores)}")
+        self.score = scores[score]
+        self.regions = tuple(self.protocol.regions)
+        exact = torch.float32 if torch.backends.mps.is_available() else torch.float64
+        for state, dtype in (("totals", exact), ("cases", torch.int64)):
+            empty = torch.zeros(len(self.regions), dtype=dtype)
+            self.add_state(state, empty, dist_reduce_fx="sum")
+
+    @property
+    def higher_is_better(self) -> bool | None:  # type: ignore[override]
+        """Whether a higher score is better; None for a size."""
+        return {"higher": True, "lower": False}.get(self.score.better)
+
+    @torch.no_grad()
+    def update(
+        self,
+        prediction: torch.Tensor,
+        reference: torch.Tensor,
+        spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
+    ) -> None:
+        """Score the cases of a batch, each a whole case.
+
+        Args:
+            prediction: Label maps (B, I, J, K) of integers in the label scheme of the protocol, or
+                boolean masks (B, R, I, J, K) of the R regions of that scheme, in its order.
+            reference: Label maps or masks of the same shape.
+            spacing_mm: Voxel size of the cases along the three axes in mm.
+
+        Raises:
+            ValueError: If a tensor is neither, or the shapes differ.
+        """
+        for sides in zip(prediction, reference, strict=True):
+            predicted, expected = map(self._label_map, sides)
+            found = lesionwise_scores(expected, predicted, spacing_mm, self.protocol)
+            for row, region in enumerate(self.regions):
+                # A protocol may leave a score of a case open, such as a mean over no lesion.
+                if (value := found[region].scores[self.score.name]) is not None:
+                    self.totals[row] += value
+                    self.cases[row] += 1
+
+    def compute(self) -> dict[str, torch.Tensor]:
+        """`{region: mean score}`; NaN without a case that has the score."""
+        return dict(zip(self.regions, self.totals / self.cases, strict=True))
+
+    def _label_map(self, case: torch.Tensor) -> npt.NDArray[Any]:
+        array = case.cpu().numpy()
+        if array.dtype != np.bool_:
+            return array
+        scheme = get_scheme(self.protocol.scheme)
+        if array.ndim != 4 or len(array) != len(scheme.regions):
+            raise ValueError(
+                f"masks must have shape (B, {len(scheme.regions)}, I, J, K), a channel for each of "
+                f"{', '.join(scheme.regions)}, got {tuple(case.shape)} without B"
+            )
+        return scheme.label_map(dict(zip(scheme.regions, array, strict=True)))
 
 
 def scores_of(overlaps: Mapping[str, Overlap], score: Score) -> dict[str, float]:

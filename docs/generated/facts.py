@@ -13,6 +13,7 @@ from volseg.cases.layouts import LAYOUTS
 from volseg.cli.app import EXIT_CODES
 from volseg.config import NetworkConfig
 from volseg.labels import LABEL_SCHEMES, SCHEME_ALIASES
+from volseg.metrics.protocols import PROTOCOLS
 from volseg.metrics.scores import RATED_SCORES, SCORES
 from volseg.networks import network_forms
 
@@ -105,6 +106,37 @@ def scores() -> str:
     return table(
         ("column", "score", "definition", "better"),
         ((f"`{s.name}`", s.heading, s.definition, s.better or "-") for s in SCORES),
+    )
+
+
+def protocols() -> str:
+    """Rules of the programs that count lesions within reach of a dilation, region by region."""
+    heads = ("protocol", "regions", "dilation", "lesion counts above", "joined by", "penalty")
+    rows = []
+    for protocol in PROTOCOLS.values():
+        if protocol.program != "lesions":
+            continue
+        rules: dict[tuple[str, ...], list[str]] = {}
+        for region, rule in protocol.regions.items():
+            joined = ", ".join(rule.joined_by) or "-"
+            of_rule = (str(rule.dilation), f"{rule.threshold_mm3:g} mm³", joined)
+            rules.setdefault(of_rule, []).append(region)
+        penalty = "diagonal in voxels"
+        if protocol.penalty_mm is not None:
+            penalty = f"{protocol.penalty_mm:g} mm"
+        rows += [
+            (f"`{protocol.name}`", ", ".join(regions), *of_rule, penalty)
+            for of_rule, regions in rules.items()
+        ]
+    return table(heads, rows)
+
+
+def protocol_scores() -> str:
+    """Every score of a protocol of lesions, by its definition."""
+    scores = PROTOCOLS["brats2025-gli"].scores
+    return table(
+        ("column", "score", "definition", "better"),
+        ((f"`{s.name}`", s.heading, s.definition, s.better or "-") for s in scores),
     )
 
 

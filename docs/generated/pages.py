@@ -65,6 +65,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "layouts": facts.layouts,
     "networks": facts.networks,
     "options": options,
+    "protocol-scores": facts.protocol_scores,
+    "protocols": facts.protocols,
     "scores": facts.scores,
     "slurm-options": slurm_options,
 }
