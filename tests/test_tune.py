@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from tiny_models import write_model
+from typer.testing import CliRunner
 
 from volseg.cases.data_list import read_data_list
+from volseg.cli import app
 from volseg.errors import (
     ConfigError,
     DataListError,
@@ -130,7 +132,7 @@ def test_a_gain_is_written_into_the_models_and_applied_by_infer(
     assert info(runs[0] / "model.safetensors")["tuning"]["gain"] == model.tuning["gain"]
 
 
-def test_without_a_gain_nothing_is_changed(runs, perfect):
+def test_without_a_gain_nothing_is_changed(runs, perfect, tmp_path):
     before = contents(runs[0].parent)
 
     result = tune(runs, device="cpu")
@@ -139,6 +141,8 @@ def test_without_a_gain_nothing_is_changed(runs, perfect):
     assert result.tuned == result.today
     assert result.gain.interval == (0, 0)
     assert contents(runs[0].parent) == before
+    assert tune(runs, tmp_path / "new" / "tuned", device="cpu", tta=False).models == ()
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_copy_leaves_the_models_as_they_are(runs, miscalibrated, tmp_path):
@@ -272,6 +276,9 @@ def test_protocols_that_cannot_be_tuned_for_are_refused(runs):
         tune(runs, protocol="brats2023-glioma", device="cpu")
     with pytest.raises(LabelError, match=r"needs .* RC"):
         tune(runs, protocol="brats2025-gli", device="cpu")
+    with pytest.raises(ConfigError, match="a mean over found lesions only") as error:
+        tune(runs, protocol="brats2026-gli", device="cpu")
+    assert error.value.remedy == "tune for a protocol of 2023 to 2025, such as brats2025-gli"
 
 
 def test_the_lesions_of_a_protocol_can_be_tuned_for(runs, miscalibrated):
@@ -326,3 +333,50 @@ def test_the_levels_of_a_case_are_those_that_infer_decodes(runs, cohort, tmp_pat
         name: int(mask.sum()) for name, mask in read.items()
     }
     assert len(read_data_list(runs[0] / "data_list.json").training) == 4
+
+
+# The command
+
+
+def ran(*words):
+    return CliRunner().invoke(app, ["tune", *map(str, words), "--device", "cpu"])
+
+
+def test_the_command_prints_gain_options_and_the_next_step(runs, miscalibrated):
+    done = ran(*runs, "--no-tta")
+
+    assert done.exit_code == 0
+    assert "Dice of held-out patients (4, one patient at a time)" in done.stdout
+    assert "Mean gain in Dice of 4 held-out patients: +" in done.stdout
+    assert "threshold" in done.stdout
+    assert f"Tuned model: {runs[1] / 'model.safetensors'}" in done.stdout
+    assert f"volseg infer SCANS -m {runs[0] / 'model.safetensors'} -o results" in done.stdout
+    shown = CliRunner().invoke(app, ["info", str(runs[0] / "model.safetensors")])
+    assert "tuning: threshold " in shown.stdout
+    assert "in 4 held-out patients" in shown.stdout.replace("\n", " ")
+
+
+def test_the_command_says_in_one_sentence_that_nothing_is_changed(runs, perfect):
+    done = ran(*runs, "--no-tta")
+
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[-1] == (
+        "Nothing is changed: the mean gain in Dice of 4 held-out patients may be chance "
+        "(+0.0000, 95 % interval +0.0000 to +0.0000)"
+    )
+
+
+def test_a_failed_case_gives_exit_code_3(runs, perfect, monkeypatch):
+    of_runs = segmenting.read_masks
+    monkeypatch.setattr(
+        segmenting,
+        "read_masks",
+        lambda case, *rest: (
+            read_nothing() if case.case_id.endswith("3-000") else of_runs(case, *rest)
+        ),
+    )
+
+    done = ran(*runs, "--no-tta")
+
+    assert done.exit_code == 3
+    assert "it is empty" in done.stdout

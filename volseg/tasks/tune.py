@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from volseg.errors import DataListError, OutputError
-from volseg.files.ownership import check_ours
+from volseg.files.ownership import check_names_folder, check_ours
 from volseg.files.paths import PathLike, paths_of
 from volseg.files.writing import make_folder, scratch_folder
 from volseg.metrics.protocols import OWN_SCORES
@@ -25,6 +25,7 @@ from volseg.tuning.search import Space, search
 from volseg.tuning.segmenting import segment_runs
 
 _CACHE = "tuning"
+_REMEDY = "choose another with -o"
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def tune(  # noqa: PLR0913  (an option each)
     goal = Goal.of(protocol, found, cuts(today))
     ttas = (False, True) if tta else (today.tta,)
     space = Space(goal.inner, ttas, is_joint=goal.is_quick)
-    with scratch_folder(targets[0].parent, _CACHE) as folder:
+    with scratch_folder(_first_existing(targets[0].parent), _CACHE) as folder:
         store = LevelStore(folder)
         segmented = segment_runs(found, store, goal.cuts, ttas, device)
         _check_enough(segmented.patients, segmented.failures)
@@ -107,6 +108,7 @@ def tune(  # noqa: PLR0913  (an option each)
     written: tuple[Path, ...] = ()
     if tuned != today:
         for run, target in zip(found, targets, strict=True):
+            make_folder(target.parent, _REMEDY)
             write_tuned(run.header, target, today, tuned, gain, goal.title)
         written = tuple(targets)
     return TuneResult(gain, goal.title, today, tuned, written, segmented.failures)
@@ -133,9 +135,13 @@ def _targets(runs: Sequence[TunedRun], output: Path | None) -> list[Path]:
             )
     for target in targets:
         check_ours(target)
-    for folder in {target.parent for target in targets}:
-        make_folder(folder, "choose another with -o")
+        check_names_folder(target.parent, _REMEDY)
     return targets
+
+
+def _first_existing(folder: Path) -> Path:
+    """A folder, or the nearest of its parents that exists."""
+    return next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
 
 
 def _check_enough(patients: Sequence[str], failures: Mapping[str, str]) -> None:
