@@ -95,7 +95,7 @@ def test_where_no_process_starts_this_one_scores(monkeypatch, caplog):
         (10, (), 1e12, 1),  # less than four seconds of work
         (30, (), 1e12, 4),  # a process for each core
         (6, ("brats2023-gli",), 1e12, 4),
-        (30, (), 1.2e9, 2),  # 40 bytes a voxel of 8.9 million, and 150 MB
+        (30, (), 1.3e9, 2),  # 50 bytes a voxel of 8.9 million, and 150 MB
         (30, (), 1e8, 1),
     ],
 )

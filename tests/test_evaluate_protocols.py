@@ -213,7 +213,7 @@ def test_predictions_of_another_scheme_are_converted_and_a_note_says_so(folders)
 
     rows = rows_of(folders[2] / f"scores_{GLI}.csv")
     assert [row["true_positives"] for row in rows if row["case_id"] == "b"] == ["1"] * 3
-    assert f"{GLI}: labels of the predictions (brats2021) converted: 4 to 3" in result.notes
+    assert f"{GLI}: labels of predictions (brats2021) converted: 4 to 3" in result.notes
 
 
 def test_a_prediction_of_the_whole_tumour_has_official_scores_of_it_alone(folders):
@@ -225,7 +225,9 @@ def test_a_prediction_of_the_whole_tumour_has_official_scores_of_it_alone(folder
     )
 
     assert {row["region"] for row in rows_of(folders[2] / f"scores_{GLI}.csv")} == {"WT"}
-    assert any(note.startswith(f"{GLI}: TC ET not scored") for note in result.notes)
+    said = "not scored: TC, ET, which labels of predictions (lgg) do not tell from other tissue"
+    assert f"{GLI}, brats2017: {said}" in result.notes
+    assert said in result.record.protocols[0].notes
 
 
 def test_labels_without_a_region_of_the_protocol_are_refused_before_any_work(folders):

@@ -450,3 +450,27 @@ def test_of_volumes_neither_slices_nor_groups_are_shown_unless_asked_for(tmp_pat
     assert "missing channels" not in without
     assert "not known" not in without
     assert re.search(r"with tumour in the reference +│ 2 +│ 1.000 ", asked)
+
+
+def test_of_stacks_those_of_known_voxel_size_have_official_scores(tmp_path):
+    facts = {"a": {"spacing_mm": (1.0, 1.0, 5.0)}, "b": {}}
+    cases = [stack(tmp_path / "scans" / name, name, **of) for name, of in facts.items()]
+    for name in facts:
+        write_slices(tmp_path / "predictions" / name, PREDICTION, names(name))
+    listed = tmp_path / "list.json"
+    write_data_list(listed, DataList("x", ("t1n", "t2f", "t1c"), tuple(cases)), tmp_path)
+
+    result = evaluate(
+        tmp_path / "predictions", listed, tmp_path / "s", "lgg", protocols=["brats2023-gli"]
+    )
+
+    reason = (
+        "brats2023-gli: the voxel size is not known, but official protocols measure lesions in mm; "
+        "give it with volseg split --spacing"
+    )
+    assert result.failures == (("b", reason),)
+    (record,) = result.record.protocols
+    scored, failed = record.table.rows
+    assert (scored.status, failed.status) == ("scored", "failed")
+    assert scored["reference_volume_ml"] == pytest.approx(16 * 5 / 1000)
+    assert result.table.cases("scored") == ("a", "b")

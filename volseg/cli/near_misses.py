@@ -54,8 +54,11 @@ _SHARED = {
 # Names of options in other programs, and the option of volseg.
 _OPTIONS = {
     "--checkpoint": "--model",
+    "--jobs": "--workers",
+    "--metrics": "--protocol",
     "--mirror": "--tta",
     "--num-folds": "--folds",
+    "--num-workers": "--workers",
     "--out": "--output",
     "--output-dir": "--output",
     "--run": "--output",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,26 +87,28 @@ def check_protocols(pairs: Sequence[CasePair], protocols: Iterable[Protocol]) ->
             )
 
 
-def notes_on_protocol(pairs: Sequence[CasePair], protocol: Protocol) -> Iterator[str]:
+def notes_on_protocol(pairs: Sequence[CasePair], protocol: Protocol) -> list[str]:
     """Notes on labels that are converted, and on regions that are not scored."""
-    readings = {
-        (side, scheme.name): (scheme, conversion)
-        for pair in _distinct(pairs)
-        for reading in [Reading.of(pair, protocol)]
-        for side, scheme, conversion in (
-            ("predictions", pair.predicted_labels, reading.prediction),
-            ("reference", pair.reference_labels, reading.reference),
-        )
-    }
-    for (side, name), (_, conversion) in readings.items():
+    sides: dict[str, list[str]] = {}
+    conversions: dict[str, Conversion] = {}
+    for pair in _distinct(pairs):
+        schemes = {"predictions": pair.predicted_labels, "reference": pair.reference_labels}
+        for side, scheme in schemes.items():
+            conversions[scheme.name] = Conversion.of(scheme, protocol)
+            if side not in sides.setdefault(scheme.name, []):
+                sides[scheme.name].append(side)
+    notes = []
+    for name, conversion in conversions.items():
+        where = f"{' and '.join(sides[name])} ({name})"
         if conversion.is_change:
             changes = ", ".join(f"{v} to {to}" for v, to in conversion.labels.items() if v != to)
-            yield f"{protocol.name}: labels of the {side} ({name}) converted: {changes}"
+            notes.append(f"labels of {where} converted: {changes}")
         if conversion.unknown:
-            yield (
-                f"{protocol.name}: {' '.join(conversion.unknown)} not scored, since the labels of "
-                f"the {side} ({name}) do not tell apart what the protocol does"
+            regions = ", ".join(conversion.unknown)
+            notes.append(
+                f"not scored: {regions}, which labels of {where} do not tell from other tissue"
             )
+    return notes
 
 
 def _distinct(pairs: Iterable[CasePair]) -> Iterable[CasePair]:

@@ -51,3 +51,12 @@ def official_failures(scored: Iterable[CaseScores]) -> list[tuple[str, str]]:
             if official.failure:
                 names.setdefault((scores.case_id, official.failure), []).append(name)
     return [(case_id, f"{', '.join(of)}: {why}") for (case_id, why), of in names.items()]
+
+
+def notes_in_words(records: Iterable[ProtocolRecord]) -> list[str]:
+    """Notes of all protocols; protocols with the same note are joined."""
+    names: dict[str, list[str]] = {}
+    for record in records:
+        for note in record.notes:
+            names.setdefault(note, []).append(record.protocol.name)
+    return [f"{', '.join(of)}: {note}" for note, of in names.items()]

@@ -34,7 +34,7 @@ _VOXELS_A_SECOND = 40e6
 _OURS_PER_PROTOCOL = 4
 _WORTH_SECONDS = 4
 # Memory of a process, measured on BraTS cases.
-_BYTES_A_VOXEL, _BYTES_AT_REST = 40, 150e6
+_BYTES_A_VOXEL, _BYTES_AT_REST = 50, 150e6
 _ENDED = ResourceError(
     "the process that scored the case was ended, as the system does where memory runs out",
     remedy="use a machine or a job with more memory, or check the files of the case",

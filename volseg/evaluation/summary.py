@@ -46,8 +46,10 @@ def scores_summary(path: Path) -> dict[str, Any]:
     """Cases and mean Dice of a `scores.json`."""
     content = read_summary(path)
     asked = ("network", "epoch", "predictions", "prediction_labels", "reference_labels")
+    protocols = list(content.get("protocols") or ())
     return {
         **{name: content[name] for name in asked if name in content},
+        **({"protocols": protocols} if protocols else {}),
         "cases": len(content["cases"]),
         "missing": len(content.get("missing", ())),
         "failed": len(content.get("failed", ())),

@@ -32,7 +32,7 @@ _STATISTICS: Mapping[str, str] = MappingProxyType(
         "interval": f"{INTERVAL}; a patient with several cases is drawn with all of them",
         "std": "sample standard deviation (n - 1) over the scored cases",
         "mean_missing_as_worst": "mean over all cases, with the worst value of the score for each "
-        "missing or failed case",
+        "missing or failed case; none where the worst value depends on the case",
         "n_cases": "scored cases",
         "n_empty_reference, n_empty_prediction": "scored cases without a voxel of the region",
         "n_missing": "cases of the reference without a prediction",

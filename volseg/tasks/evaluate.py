@@ -9,7 +9,11 @@ from pathlib import Path
 
 from volseg.errors import OutputError
 from volseg.evaluation.official import check_protocols, protocols_of
-from volseg.evaluation.official_records import official_failures, protocol_record
+from volseg.evaluation.official_records import (
+    notes_in_words,
+    official_failures,
+    protocol_record,
+)
 from volseg.evaluation.pairs import CasePair, notes_on_pairs, pair_up
 from volseg.evaluation.pooling import Predictions, common_scheme
 from volseg.evaluation.processes import score_cases
@@ -129,7 +133,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
     notes = [
         *notes_on_pairs(pairs, record.table),
         *given.notes(),
-        *(note for each in record.protocols for note in each.notes),
+        *notes_in_words(record.protocols),
     ]
     about = {
         **given.to_dict(),
