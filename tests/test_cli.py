@@ -33,6 +33,7 @@ from volseg.tasks.demo import DemoResult
 from volseg.tasks.evaluate import EvaluateResult
 from volseg.tasks.fit import FitResult
 from volseg.tasks.infer import InferResult
+from volseg.tasks.report import ReportResult
 from volseg.tasks.split import SplitOptions, SplitResult
 
 HEAVY = (
@@ -339,6 +340,25 @@ def test_infer_passes_models_and_options(stand_in):
     )
 
 
+@pytest.mark.parametrize(
+    ("manifest", "failures", "said", "code"),
+    [
+        ("manifest.json", {}, "Report: o/report.html", 0),
+        ("manifest.json", {"a": "not drawn"}, "Report: o/report.html", 3),
+        ("manifest-1-of-2.json", {}, "Report: written by the shard that ends last", 0),
+    ],
+)
+def test_infer_reports_once_all_cases_are_there(stand_in, manifest, failures, said, code):
+    stand_in("infer", infer_result(manifest=Path("o") / manifest))
+    task = stand_in("report", ReportResult((Path("o/report.html"),), failures))
+
+    done = run("infer", "scans", "-m", "run", "-o", "o", "--report")
+
+    assert said in done.stdout
+    assert done.exit_code == code
+    assert hasattr(task, "args") == (manifest == "manifest.json")
+
+
 def test_infer_takes_the_images_of_a_case(stand_in):
     task = stand_in("infer", infer_result())
     words = ["--t1n", "a.nii", "--image", "CT=b.nii", "inference.tta=true", "--spacing", "1,1,5"]
@@ -515,7 +535,8 @@ def test_evaluate_of_every_case_says_nothing_of_missing_ones(stand_in):
 def test_demo_shows_its_steps_its_scores_and_its_picture(monkeypatch):
     def demo(output, on_step):
         on_step("volseg split x -o [y].json")
-        return DemoResult(output, output / "demo.png", output / "m", {"WT": 0.9, "TC": 0.8})
+        files = (output / "demo.png", output / "m", {"WT": 0.9, "TC": 0.8}, output / "r.html")
+        return DemoResult(output, *files)
 
     monkeypatch.setattr("volseg.tasks.demo.demo", demo)
 
@@ -525,6 +546,7 @@ def test_demo_shows_its_steps_its_scores_and_its_picture(monkeypatch):
     assert re.search(r"WT +┃ TC", output)
     assert re.search(r"0.900 +│ 0.800", output)
     assert "Picture: here/demo.png" in output
+    assert "Report: here/r.html" in output
     assert output.endswith("with your own scans:\n  volseg split FOLDER -o list.json\n")
 
 

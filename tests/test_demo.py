@@ -53,6 +53,15 @@ def test_the_longest_time_of_the_training_is_said_first(finished):
     assert steps[0] == f"# training takes at most 3 min 30 s (training.max_time in {config})"
 
 
+def test_a_report_shows_the_scored_cases(finished):
+    result, _ = finished
+
+    page = result.report.read_text(encoding="utf-8")
+    assert result.report == result.folder / "report.html"
+    assert "2 scored, 0 missing, 0 failed" in page
+    assert page.count('<img src="data:image/webp') == 2 * 4
+
+
 def test_network_learns_something(finished):
     result, _ = finished
 
@@ -82,6 +91,7 @@ def test_every_step_is_announced_as_the_command_that_does_it(finished):
         ["fit", f"{home}/config.yaml", *OVERRIDES, "-o", f"{home}/run"],
         ["infer", f"{home}/validation", "-m", str(result.model), "-o", f"{home}/predictions"],
         ["evaluate", f"{home}/predictions", f"{home}/validation", "-o", f"{home}/scores"],
+        ["report", f"{home}/scores", "-o", f"{home}/report.html"],
     ]
 
 

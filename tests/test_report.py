@@ -353,6 +353,23 @@ def test_a_broken_map_is_named_and_no_case_fails(folders, tmp_path):
     assert result.failures == {}
 
 
+def test_evaluate_reports_at_once_and_refuses_a_page_of_others_before_any_work(folders, tmp_path):
+    call = ["evaluate", folders / "predictions", folders / "scans", "-o", tmp_path, "--report"]
+    (tmp_path / "report.html").write_text("mine")
+
+    refused = CliRunner().invoke(cli.app, list(map(str, call)))
+    left = [path.name for path in tmp_path.iterdir()]
+    (tmp_path / "report.html").unlink()
+    done = CliRunner().invoke(cli.app, list(map(str, call)))
+
+    assert refused.exit_code == 2
+    assert "volseg did not write it" in refused.output
+    assert left == ["report.html"]
+    assert done.exit_code == 3  # a prediction is missing
+    assert f"Report: {tmp_path / 'report.html'}" in done.output
+    assert Page(tmp_path / "report.html").images
+
+
 def entry(case_id, pictures=()):
     return CaseEntry(case_id, "Dice", [Notes([f"note of {case_id}"])], lambda: pictures)
 

@@ -21,7 +21,8 @@ def demo(
     """Run all steps on synthetic scans, in minutes, without a GPU.
 
     Makes phantoms in BraTS layout, splits, trains, segments and scores them,
-    and prints the command of each step, which works on real scans too.
+    writes a report to open in a browser, and prints the command of each step,
+    which works on real scans too.
 
     Example:
       volseg demo -o demo
@@ -31,5 +32,6 @@ def demo(
     result = run_demo(output, on_step=say)
     print_table("Mean Dice", result.dice, [[number(dice, 3) for dice in result.dice.values()]])
     say(f"Picture: {result.picture}")
+    say(f"Report: {result.report}")
     of_your_own = line("volseg", "split", FOLDER, "-o", "list.json")
     next_steps({"begin with your own scans": [of_your_own]})

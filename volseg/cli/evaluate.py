@@ -10,6 +10,7 @@ import typer
 from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, fail_if_some_failed
 from volseg.cli.next_steps import RUN, line, next_steps
 from volseg.cli.options import DataRoot, Fold
+from volseg.cli.report_option import WithReport, check_report, write_and_name
 from volseg.cli.score_tables import print_protocol, print_statistics, text_of
 from volseg.cli.tables import print_table, say
 from volseg.words import cases_in_words
@@ -83,6 +84,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
             show_default="one a core, if there is enough work",
         ),
     ] = None,
+    report: WithReport = False,
     cases: Annotated[
         bool | None,
         typer.Option(
@@ -115,6 +117,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
     """
     from volseg.tasks.evaluate import evaluate as run_evaluate
 
+    check_report(output, asked=report)
     result = run_evaluate(
         *(predictions, reference, output, labels, reference_labels, fold, data_root),
         slices=slices,
@@ -122,7 +125,8 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
         workers=workers,
     )
     print_scores(result, cases=cases)
-    fail_if_some_failed(result.failures)
+    not_drawn = write_and_name(output, asked=report)
+    fail_if_some_failed([*result.failures, *not_drawn.items()])
     if result.missing:
         raise typer.Exit(EXIT_SOME_FAILED)
     compare = line("volseg", "compare", output, RUN, "-o", "comparison")

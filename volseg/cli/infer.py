@@ -22,8 +22,10 @@ from volseg.cli.options import (
     completed_inference_keys,
     sizes,
 )
+from volseg.cli.report_option import WithReport, check_report, write_and_name
 from volseg.cli.tables import say
 from volseg.errors import ConfigError
+from volseg.files.writing import MANIFEST_FILE
 
 if TYPE_CHECKING:
     from volseg.tasks.infer import InferResult
@@ -106,6 +108,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
             "--preview/--no-preview", help="A picture of each case, and contact sheets of all."
         ),
     ] = True,
+    report: WithReport = False,
     device: Annotated[
         str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
     ] = "auto",
@@ -178,6 +181,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
                 "--slurm shares the cases of a folder, but the files of a single case are given"
             )
         flags = {"--probabilities": probabilities, "--no-preview": not preview}
+        flags |= {"--report": report}
         flags |= {"--overwrite": overwrite}
         named = {"--device": device, "--labels": labels, "--shard": shard}
         named |= {"--patient-regex": patient_regex, "--label-name": label_name}
@@ -195,6 +199,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     from volseg.inference.options import InferOptions
     from volseg.tasks.infer import infer as run_infer
 
+    check_report(output, asked=report)
     signals.record_interrupts()
     options = InferOptions(
         probabilities=probabilities,
@@ -216,7 +221,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     if result.stopped:
         say("Stopped by a signal: the same command segments the remaining cases")
         raise typer.Exit(signals.exit_code())
-    if result.failures:
+    if _write_report(result, output, asked=report) or result.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
     _print_next(result, given, output, fold)
 
@@ -264,6 +269,14 @@ def _print_result(result: InferResult, output: Path) -> None:
         names = list(result.failures)
         more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
         say(f"Failed, for the reasons above and in the manifest: {', '.join(names[:_NAMES])}{more}")
+
+
+def _write_report(result: InferResult, output: Path, *, asked: bool) -> bool:
+    """Write the report if it is asked for; returns whether a case was not drawn."""
+    if asked and result.manifest.name != MANIFEST_FILE:
+        say("Report: written by the shard that ends last")
+        return False
+    return bool(write_and_name(output, asked=asked))
 
 
 def _override_words(tta: bool | None, overlap: float | None) -> list[str]:

@@ -57,12 +57,14 @@ class DemoResult:
         picture: Outlines of reference and prediction on the validation cases.
         model: The trained model.
         dice: Mean Dice over the validation cases, by region.
+        report: Page of scores and pictures of the validation cases.
     """
 
     folder: Path
     picture: Path
     model: Path
     dice: Mapping[str, float]
+    report: Path
 
 
 def demo(
@@ -88,6 +90,7 @@ def demo(
     from volseg.tasks.evaluate import evaluate
     from volseg.tasks.fit import fit
     from volseg.tasks.infer import infer
+    from volseg.tasks.report import report
     from volseg.tasks.split import split
 
     _make_folder(output)
@@ -111,9 +114,13 @@ def demo(
     on_step(_command("evaluate", predictions, validation, "-o", scores))
     dice = evaluate(predictions, validation, scores).table.means("dice")
 
+    page = output / "report.html"
+    on_step(_command("report", scores, "-o", page))
+    report(scores, page)
+
     picture = output / "demo.png"
     _draw(predictions, validation, picture)
-    return DemoResult(output, picture, model, dice)
+    return DemoResult(output, picture, model, dice, page)
 
 
 def _make_folder(output: Path) -> None:
