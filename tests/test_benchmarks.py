@@ -26,7 +26,7 @@ print(run([sys.executable, "-c", "import numpy"], Path(sys.argv[1])).peak_mb)
 """
 
 
-@pytest.mark.parametrize("name", ["preprocessing", "patches", "infer", "metrics"])
+@pytest.mark.parametrize("name", ["preprocessing", "patches", "infer", "metrics", "lesionwise"])
 def test_a_comparison_runs_and_prints_its_ratios(name, capsys):
     done = subprocess.run(
         [sys.executable, BENCHMARKS / f"{name}.py", "--small"],
