@@ -16,14 +16,13 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 from surface_distance import lookup_tables
 
 from volseg.images.boxes import bounding_box
+from volseg.metrics.border_distances import nearest_distances
 
 Side = npt.NDArray[np.bool_ | np.uint8]
 Codes = npt.NDArray[np.uint8]
-Points = npt.NDArray[np.intp]
 Spacing = tuple[float, float, float]
 Reals = npt.NDArray[np.float64]
 
@@ -55,21 +54,11 @@ def area_hd95_mm(
     area_of = _areas(spacing_mm)
     points = [np.argwhere(surface) for surface in surfaces]
     return max(
-        _percentile(_nearest_mm(here, there, spacing_mm), area_of[code[surface]])
+        _percentile(nearest_distances(here, there, spacing_mm), area_of[code[surface]])
         for code, surface, here, there in zip(
             codes, surfaces, points, reversed(points), strict=True
         )
     )
-
-
-def _nearest_mm(here: Points, there: Points, spacing_mm: Spacing) -> Reals:
-    """Distance from each point to the nearest point of the other side, in mm."""
-    steps = np.asarray(spacing_mm)
-    # A plain tree is built faster than a balanced tree, and its queries are as fast.
-    tree = cKDTree(there * steps, leafsize=32, balanced_tree=False, compact_nodes=False)
-    nearest = tree.query(here * steps)[1]
-    # From whole numbers of voxels equal distances come out equal, which their order needs.
-    return np.asarray(np.sqrt(np.square((here - there[nearest]) * steps).sum(axis=1)))
 
 
 def _percentile(distances: Reals, areas: Reals) -> float:
