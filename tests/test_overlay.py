@@ -282,6 +282,19 @@ def test_a_file_has_the_channel_in_its_name(case, tmp_path):
     assert np.array_equal(pixels(tmp_path / "file.png"), pixels(tmp_path / "folder.png"))
 
 
+def test_the_volumes_of_a_4d_file_are_its_channels(case, tmp_path):
+    files = [case / f"{CASE}_{name}.nii.gz" for name in ("t1", "t1ce")]
+    both = np.stack([np.asarray(nib.load(file).dataobj) for file in files], axis=-1)
+    nib.save(nib.Nifti1Image(both, nib.load(files[0]).affine), tmp_path / "both.nii.gz")
+    labels = case / f"{CASE}_seg.nii.gz"
+    second = replace(CLEAN, channels=("volume2",))
+
+    overlay(tmp_path / "both.nii.gz", labels, tmp_path / "4d.png", second)
+    overlay(case, case, tmp_path / "folder.png", replace(CLEAN, channels=("t1c",)))
+
+    assert np.array_equal(pixels(tmp_path / "4d.png"), pixels(tmp_path / "folder.png"))
+
+
 def test_an_image_in_colours_is_shown_in_one_of_them(tmp_path):
     write_images(tmp_path / "mine", ["a.png", "b.png"])
     mask = np.zeros((14, 18), np.uint8)

@@ -298,6 +298,8 @@ def _print_next(
     if result.example is not None:
         image, label_map = result.example
         steps["look at a result slice by slice"] = [line("itksnap", "-g", image, "-s", label_map)]
+        overlay = line("volseg", "overlay", image, label_map, "-o", "result.png")
+        steps["draw it for a paper or a slide"] = [overlay]
     if not _is_slice(scans):
         steps["score the results"] = [evaluate]
     next_steps(steps)

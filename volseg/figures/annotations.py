@@ -12,6 +12,8 @@ from volseg import DISCLAIMER
 
 #: Space for the heading, and for legend and disclaimer.
 TOP_INCHES, BOTTOM_INCHES = 0.55, 0.6
+# Width of an entry of the legend, at most.
+_ENTRY_INCHES = 0.85
 
 
 def draw_heading(figure: Figure, title: str) -> None:
@@ -33,7 +35,7 @@ def draw_legend(figure: Figure, colours: Mapping[str, str], styles: Collection[s
             handles=lines,
             loc="lower center",
             bbox_to_anchor=(0.5, 0.2 / figure.get_figheight()),
-            ncols=len(lines),
+            ncols=min(len(lines), int(figure.get_figwidth() / _ENTRY_INCHES)),
             fontsize=8,
             frameon=False,
             labelcolor="white",

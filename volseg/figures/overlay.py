@@ -15,7 +15,7 @@ from volseg.figures.looks import Look
 from volseg.figures.slice_panel import draw_filling, draw_image, draw_outlines, draw_sides
 
 _DPI = 300
-_ONLY_PANEL_INCHES, _PANEL_INCHES = 4.0, 2.5
+_ONLY_PANEL_INCHES, _PANEL_INCHES = 4.4, 2.5
 _TOP_INCHES, _NAME_INCHES = 0.35, 0.2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from volseg.finding.stacks import IMAGE, find_stacks
 from volseg.finding.wanted import Wanted
 from volseg.images.bitmap import read_bitmap
 from volseg.images.file_names import is_nifti, is_slice, stem
+from volseg.images.nifti_reading import read_header
 from volseg.images.slice_stack import is_grey
 
 _COLOURS = ("red", "green", "blue")
@@ -25,13 +27,13 @@ _COLOURS = ("red", "green", "blue")
 def find_case(path: Path) -> tuple[Case, Layout]:
     """The case of a folder, of a NIfTI file or of a 2D image, and the layout of its files.
 
-    A file is a case of its own. Its channels are those of its name, else `image`, or `red`, `green`
-    and `blue` for a 2D image with colours.
+    A file is a case of its own. Its channel is that of its name, else `image`. The channels of a 4D
+    file are `volume1`, `volume2` and so on; those of a coloured image `red`, `green` and `blue`.
 
     Raises:
         DataListError: If the folder does not hold exactly one case, or a file is missing, is no
             image or is a label map by its name.
-        ImageError: If a 2D image is damaged.
+        ImageError: If a file is damaged.
     """
     if path.is_dir():
         found = find_cases([path])
@@ -61,7 +63,11 @@ def _volume(path: Path) -> tuple[Case, Layout]:
     if LABEL in read.contents:
         raise _is_label_map(path)
     case_id = read.case or stem(path.name)
-    channels = read.contents if len(read.contents) == 1 else IMAGE
+    shape = read_header(path)[1].get_data_shape()
+    if math.prod(shape[3:]) > 1:
+        channels = tuple(f"volume{number}" for number in range(1, math.prod(shape[3:]) + 1))
+    else:
+        channels = read.contents if len(read.contents) == 1 else IMAGE
     return VolumeCase(case_id, patient_of(case_id), (path,), tuple(channels)), layout_of(case_id)
 
 
