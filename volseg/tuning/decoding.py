@@ -10,7 +10,7 @@ from typing import Any, Self
 from volseg.config import InferenceConfig
 
 #: Values that are tried, besides today's.
-THRESHOLDS = tuple(round(0.05 * n, 2) for n in range(2, 19))
+THRESHOLDS = (*(round(0.05 * n, 2) for n in range(2, 20)), 0.98)
 MIN_COMPONENTS_MM3 = (0.0, 10.0, 30.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 MIN_REGIONS_MM3 = (0.0, 25.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
