@@ -122,6 +122,24 @@ def test_the_section_has_a_table_and_a_chart_of_each_kind_of_size(results):
     assert products.rows[5][3:5] == ("25.0 x 15.0", "375.0")
 
 
+def test_a_region_that_is_gone_lies_at_zero(results, records):
+    gone = {**records["BraTS-GLI-00001-001"]}
+    gone["measures"] = {**gone["measures"], "ET": {"voxels": 0, "volume_ml": 0.0, "n_lesions": 0}}
+    folder = results()
+    content = json.loads((folder / "manifest.json").read_text())
+    content["cases"]["BraTS-GLI-00001-001"] = gone
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+    found = follow_patients(read_results(folder), NAMES)
+
+    (_, enhancing) = found.regions["BraTS-GLI-00001"]
+    assert [one.reached for one in enhancing.volumes] == ["baseline", "gone", "progression"]
+    volumes = follow_up_section(found).blocks[4]
+    assert [tick.text for tick in volumes.y_ticks] == ["0", "10", "100"]
+    _, of_enhancing = (line.points.split() for line in volumes.lines)
+    assert of_enhancing[1].split(",")[1] == str(volumes.bottom).removesuffix(".0")
+
+
 def test_a_table_gives_patients_and_dates(results, tmp_path):
     first, second, third = CROSSES
     folder = results({"scan-a": first, "scan-b": second, "scan-c": third})

@@ -160,8 +160,8 @@ def _notes(found: FollowUp) -> Iterator[str]:
         "mm."
     )
     yield (
-        "In the charts equal distances are equal factors; a region without a voxel lies at the "
-        "bottom."
+        "In the charts equal distances are equal factors, except down to 0 at the bottom, where "
+        "a region without a voxel is."
     )
     for patient, reason in found.timelines.unclear.items():
         yield f"Not followed: {patient}, as {reason}; {_REMEDY}."
@@ -253,6 +253,9 @@ def _chart(
     sizes = [size for points in curves.values() for _, size in points]
     axes = (charts.span_axis(places), charts.size_axis(sizes))
     chart = charts.curves(curves, axes, (titles[0], line.unit, titles[1]))
+    if 0 in sizes:
+        bottom, *others = chart.y_ticks
+        chart = replace(chart, y_ticks=[replace(bottom, text="0"), *others])
     if line.unit != EXAMINATION or len(places) > _MOST_LABELS:
         return chart
     ticks = [charts.Tick(axes[0].place(point.place), point.label) for point in line.points]
