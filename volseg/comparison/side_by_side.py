@@ -13,7 +13,7 @@ from volseg.comparison.cost import Cost
 from volseg.comparison.counted import counted_value, ranked_value
 from volseg.comparison.ranking import Ranking, rank_runs
 from volseg.comparison.scored_run import ScoredRun, SliceMeans, rated_scores
-from volseg.comparison.statistics import Pair, Statistics, compare_pairs, describe
+from volseg.comparison.statistics import Pair, Statistics, compare_pairs, describe_all
 from volseg.errors import DataListError
 from volseg.metrics.protocols import Protocol
 from volseg.metrics.scores import Score
@@ -108,14 +108,26 @@ class Comparison:
             score: Name of one of the `scores`.
             all_cases: Whether unscored cases and cases without the score count too; see `COUNTED`.
         """
+        key = (run.name, region, score, all_cases)
+        if key not in self._by_patient:
+            definition = next(one for one in self.scores if one.name == score)
+            self._by_patient[key] = self._means(run, region, definition, all_cases)
+        return self._by_patient[key]
+
+    @cached_property
+    def _by_patient(self) -> dict[tuple[str, str, str, bool], dict[str, float]]:
+        return {}
+
+    def _means(
+        self, run: ScoredRun, region: str, score: Score, all_cases: bool
+    ) -> dict[str, float]:
         cases = {**self.cases, **(self.unscored if all_cases else {})}
-        definition = next(one for one in self.scores if one.name == score)
         values: dict[str, list[float]] = {}
         for case, patient in sorted(cases.items(), key=lambda one: one[1]):
             value = (
-                counted_value(run, self.runs, case, region, definition)
+                counted_value(run, self.runs, case, region, score)
                 if all_cases
-                else run.cases[case][region][score]
+                else run.cases[case][region][score.name]
             )
             if value is not None:
                 values.setdefault(patient, []).append(value)
@@ -127,13 +139,16 @@ class Comparison:
 
     @cached_property
     def _statistics(self) -> dict[tuple[str, str, str], Statistics]:
-        return {
-            (run.name, region, score.name): describe(
-                list(self.by_patient(run, region, score.name).values())
-            )
+        places = [
+            (run, region, score.name)
             for run in self.runs
             for region in self.regions
             for score in self.scores
+        ]
+        found = describe_all([self.by_patient(*place) for place in places])
+        return {
+            (run.name, region, score): statistics
+            for (run, region, score), statistics in zip(places, found, strict=True)
         }
 
     def mean_of_all(self, run: ScoredRun, region: str, score: Score) -> float | None:

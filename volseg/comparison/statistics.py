@@ -6,12 +6,12 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import PermutationMethod, wilcoxon
 
-from volseg.metrics.statistics import mean_interval
+from volseg.metrics.statistics import Interval, mean_intervals
 
 #: Definition of the test, for the files that hold it.
 PAIRED_TEST = (
@@ -65,10 +65,25 @@ class Pair:
 
 def describe(values: Sequence[float]) -> Statistics:
     """Statistics of values, a value for each patient; see `INTERVAL`."""
+    (statistics,) = describe_all([dict(enumerate(values))])
+    return statistics
+
+
+def describe_all(rows: Sequence[Mapping[Any, float]]) -> list[Statistics]:
+    """Statistics of each row of values by patient; rows of the same patients share resamples."""
+    patients = list(dict.fromkeys(patient for row in rows for patient in row))
+    intervals = mean_intervals([[row.get(p) for p in patients] for row in rows], patients)
+    return [
+        _statistics(list(row.values()), interval)
+        for row, interval in zip(rows, intervals, strict=True)
+    ]
+
+
+def _statistics(values: Sequence[float], interval: Interval | None) -> Statistics:
     if not values:
         return Statistics(0, None, None)
-    interval = mean_interval(values) or (None, None)
-    return Statistics(len(values), float(np.mean(values)), float(np.median(values)), *interval)
+    ends = interval or (None, None)
+    return Statistics(len(values), float(np.mean(values)), float(np.median(values)), *ends)
 
 
 def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
