@@ -402,7 +402,7 @@ def test_evaluate_passes_both_label_schemes(stand_in):
 
     run("evaluate", "p", "r", "-o", "s", "--labels", "msd", "--reference-labels", "brats2021")
 
-    assert task.args == (Path("p"), Path("r"), Path("s"), "msd", "brats2021", None, None)
+    assert task.args == ([Path("p")], Path("r"), Path("s"), "msd", "brats2021", None, None)
 
 
 def test_one_fold_of_a_list_is_segmented_and_scored(stand_in):

@@ -149,7 +149,8 @@ def _warnings(results: Results) -> list[str]:
     """Doubts of the model and the scores, and results of several origins."""
     of_model = map(str, results.manifest.get("doubts", ()))
     of_scores = map(str, results.scores.get("doubts", ()))
-    cases = results.records.keys()
+    # Folders that were scored together, such as those of folds, have models of their own.
+    cases = results.records.keys() if len(results.predictions) == 1 else ()
     mixed = half_written(results.manifest, cases) or mixed_origins(results.manifest, cases)
     return [*dict.fromkeys([*of_model, *of_scores]), *([mixed] if mixed else [])]
 
