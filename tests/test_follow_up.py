@@ -210,6 +210,20 @@ def test_scores_of_other_tools_give_volumes_alone(tmp_path):
     assert kinds == ["Table", "Chart"]
 
 
+def test_a_patient_without_sizes_in_millimetres_is_named(results):
+    folder = results()
+    content = json.loads((folder / "manifest.json").read_text())
+    unsized = {"foreground": {"voxels": 9, "volume_ml": None, "n_lesions": 1}}
+    for record in content["cases"].values():
+        record |= {"volumes_ml": {}, "measures": unsized}
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+    found = follow_patients(read_results(folder), NAMES)
+
+    (of_patient,) = follow_up_section(found).blocks[2:]
+    assert of_patient.sentences == ["BraTS-GLI-00001: no size in ml or mm is known."]
+
+
 def test_a_table_of_another_program_is_not_replaced(results):
     folder = results()
     (folder / "follow_up.csv").write_text("mine\n")

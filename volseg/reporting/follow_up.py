@@ -140,7 +140,9 @@ def follow_up_section(found: FollowUp) -> Section:
     ]
     is_folded = len(found.timelines.found) > _FOLDED_ABOVE
     for line in found.timelines.found:
-        blocks += _patient_blocks(line, found.regions[line.patient_id], is_folded=is_folded)
+        of_patient = [*_patient_blocks(line, found.regions[line.patient_id], is_folded=is_folded)]
+        unknown = Notes([f"{line.patient_id}: no size in ml or mm is known."])
+        blocks += of_patient or [unknown]
     return Section("follow-up", "Follow-up", blocks)
 
 
