@@ -147,6 +147,7 @@ def test_the_wheel_holds_the_package_its_types_its_licence_and_nothing_else(whee
     package = {p.relative_to(ROOT / "volseg").as_posix() for p in ROOT.glob("volseg/**/*.py")}
 
     assert package | {"py.typed", "licenses/LICENSE", "METADATA"} <= set(wheel)
+    assert {f"reporting/templates/{name}" for name in ("page.html.j2", "report.css")} <= set(wheel)
     assert not [name for name in wheel if name.startswith(("test", "configs"))]
     assert wheel["licenses/LICENSE"].startswith("MIT License")
 

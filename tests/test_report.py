@@ -235,6 +235,27 @@ def test_folds_that_were_scored_together_are_reported_together(folders, tmp_path
     assert len(page.images) == 4 * 3
 
 
+def test_cases_of_a_data_list_are_found_below_its_data_root(folders, tmp_path):
+    case_id = "BraTS-GLI-00000-000"
+    files = {name: f"{case_id}/{case_id}-{name}.nii.gz" for name in (*CHANNELS, "seg")}
+    label = files.pop("seg")
+    case = {"case_id": case_id, "patient_id": case_id, "image": [*files.values()], "label": label}
+    listed = {"channels": list(files), "training": [{**case, "fold": 0}]}
+    (tmp_path / "list.json").write_text(
+        json.dumps({"volseg": 1, "name": "list", "data_root": None, **listed})
+    )
+    scans, scores = folders / "scans", tmp_path / "scores"
+    evaluate(
+        folders / "predictions",
+        tmp_path / "list.json",
+        scores,
+        reference_labels="brats2023",
+        data_root=scans,
+    )
+
+    assert Page(report(scores).pages[0]).images
+
+
 def test_without_files_the_numbers_remain_and_the_reason_is_given(folders, tmp_path):
     shutil.copytree(folders / "scores", tmp_path / "scores")
     content = json.loads((tmp_path / "scores" / "scores.json").read_text())

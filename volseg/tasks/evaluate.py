@@ -139,6 +139,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         **given.to_dict(),
         "prediction_labels": predicted.name,
         "reference": str(reference),
+        **({"data_root": str(data_root)} if data_root else {}),
         "reference_labels": sorted({scheme.name for scheme in schemes.values()}),
         "failures": dict(failures),
         "predictions_without_reference": list(without_reference),
