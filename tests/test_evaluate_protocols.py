@@ -173,7 +173,8 @@ def test_the_json_holds_title_summary_and_lesions_of_a_protocol(folders):
     assert "rachitsaluja" in official["title"]
     of_region = official["cases"]["a"]["WT"]
     assert [lesion["n_predicted"] for lesion in of_region["lesions"]] == [1, 0]
-    assert of_region["false_positives"][0]["volume_mm3"] == 8
+    assert of_region["false_positive_lesions"][0]["volume_mm3"] == 8
+    assert of_region["false_positives"] == 1
     assert of_region["lesion_dice"] == pytest.approx(1 / 3)
     summary = official["summary"]["WT"]
     assert summary["lesion_dice"]["mean"] == pytest.approx((1 / 3 + 1) / 2)

@@ -322,7 +322,7 @@ def lesion(volume_mm3, n_predicted=1):
 
 def test_lesions_that_were_missed_and_false_positives_are_said_to_be_so():
     false = [{"volume_mm3": float(n), "centre": [n, 0, 0]} for n in range(1, 13)]
-    found = {"lesions": [lesion(1500.0), lesion(60.0, 0)], "false_positives": false}
+    found = {"lesions": [lesion(1500.0), lesion(60.0, 0)], "false_positive_lesions": false}
     scores = {"protocols": {"brats2023-gli": {"cases": {"a": {"WT": found}}}}}
 
     (table,) = lesion_tables(scores, "a")

@@ -179,7 +179,7 @@ def _official_scores(
     return {
         "cases": {
             case_id: {
-                region: {name: _official_value(values, name) for name in names}
+                region: {name: values.get(name) for name in names}
                 for region, values in regions.items()
             }
             for case_id, regions in of_protocol["cases"].items()
@@ -191,12 +191,6 @@ def _official_scores(
         "regions": tuple(of_protocol["summary"]),
         "scores": tuple(score.name for score in rated_scores(protocol)),
     }
-
-
-def _official_value(values: Mapping[str, Any], name: str) -> float | None:
-    """Value of a score; false positives are listed in the file, and counted here."""
-    value = values.get(name)
-    return len(value) if isinstance(value, list) else value
 
 
 def _compared(summary: Mapping[str, Any]) -> tuple[str, ...]:

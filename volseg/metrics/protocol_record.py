@@ -63,7 +63,7 @@ class ProtocolRecord:
                     {**asdict(lesion), "nsd": {str(mm): x for mm, x in lesion.nsd.items()}}
                     for lesion in of.lesions
                 ],
-                "false_positives": [asdict(component) for component in of.false_positives],
+                "false_positive_lesions": [asdict(component) for component in of.false_positives],
             }
         return {
             "title": self.protocol.title,

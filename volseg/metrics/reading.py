@@ -59,7 +59,7 @@ class _Case(_Open):
 class _ProtocolRegion(_Open):
     __pydantic_extra__: dict[str, float | None]
     lesions: list[dict[str, Any]]
-    false_positives: list[dict[str, Any]]
+    false_positive_lesions: list[dict[str, Any]]
 
 
 class _Protocol(_Open):

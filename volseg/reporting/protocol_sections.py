@@ -108,8 +108,8 @@ def _lesion_rows(region: str, found: Mapping[str, Any]) -> Iterator[Sequence[str
             *(f"{lesion['dice']:.3f}", "-" if hd95 is None else f"{hd95:.2f}"),
             *(_voxel(lesion["centre"]), ", ".join(remarks)),
         )
-    false = found.get("false_positives")
-    false = sorted(false, key=lambda one: -one["volume_mm3"]) if isinstance(false, list) else []
+    false = found.get("false_positive_lesions", [])
+    false = sorted(false, key=lambda component: -component["volume_mm3"])
     for one in false[:_MOST_FALSE_POSITIVES]:
         volume, voxel = _ml(one["volume_mm3"]), _voxel(one["centre"])
         yield (region, "-", volume, "1", "0.000", "-", voxel, "false positive")
