@@ -5,8 +5,8 @@ from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filte
 
 from volseg.metrics import lesionwise_scores
 from volseg.metrics.border_distances import BorderDistances, border
+from volseg.metrics.nsd import surface_dice
 from volseg.metrics.surface import hausdorff_95
-from volseg.metrics.surface_voxels import surface_dice
 
 SPACINGS = ((1, 1, 1), (0.1, 0.2, 0.5), (0.2, 0.25, 3), (0.05, 0.05, 0.3), (0.3, 0.1, 0.7))
 

@@ -13,9 +13,9 @@ from volseg.cli import app
 from volseg.comparison.pooling import Folds
 from volseg.errors import ConfigError, DataListError
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
-from volseg.metrics.lesions import RegionScores
-from volseg.metrics.protocol_record import ProtocolRecord
-from volseg.metrics.protocols import get_protocol
+from volseg.metrics.official.protocols import get_protocol
+from volseg.metrics.official.record import ProtocolRecord
+from volseg.metrics.official.region_scores import RegionScores
 from volseg.metrics.record import ScoreRecord
 from volseg.tasks.compare import compare
 

@@ -11,7 +11,7 @@ from official_pairs import pair, spacing_of
 from volseg.errors import SchemeError
 from volseg.metrics import PROTOCOLS, ScoreTable, lesionwise_scores
 from volseg.metrics.border_distances import BorderDistances
-from volseg.metrics.protocol_record import ProtocolRecord
+from volseg.metrics.official.record import ProtocolRecord
 
 OFFICIAL = Path(__file__).parent / "official"
 TASKS = ("gli", "mets", "ped", "menrt", "menpre", "goat")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from volseg.config import InferenceConfig
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.metrics import region_overlaps
-from volseg.metrics.protocols import get_protocol
+from volseg.metrics.official.protocols import get_protocol
 from volseg.postprocess import decode
 from volseg.tuning.decoding import Decoding, OfRegion, cuts
 from volseg.tuning.forest import is_nested

@@ -13,7 +13,7 @@ from volseg.cases.layouts import LAYOUTS
 from volseg.cli.app import EXIT_CODES
 from volseg.config import NetworkConfig
 from volseg.labels import LABEL_SCHEMES, SCHEME_ALIASES
-from volseg.metrics.protocols import PROTOCOLS
+from volseg.metrics.official.protocols import PROTOCOLS
 from volseg.metrics.scores import RATED_SCORES, SCORES
 from volseg.networks import network_forms
 

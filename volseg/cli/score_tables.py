@@ -11,7 +11,7 @@ from volseg.cli.tables import number, print_table, say
 
 if TYPE_CHECKING:
     from volseg.metrics import Score, ScoreTable
-    from volseg.metrics.protocol_record import ProtocolRecord
+    from volseg.metrics.official.record import ProtocolRecord
     from volseg.tasks.fit import FitResult
 
 _STATISTICS = {"mean": "mean", "interval": "95 % interval", "median": "median", "std": "std"}

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.labels import LabelScheme, get_scheme
-from volseg.metrics.protocol import Protocol
+from volseg.metrics.official.protocol import Protocol
 
 _BACKGROUND = 0
 

@@ -14,10 +14,10 @@ from volseg.evaluation.pairs import CasePair
 from volseg.images.file_names import is_nifti
 from volseg.images.grid import Grid
 from volseg.images.nifti_reading import read_header_spacing_mm
-from volseg.metrics.lesions import RegionScores
-from volseg.metrics.lesionwise import lesionwise_scores
-from volseg.metrics.protocol import Protocol
-from volseg.metrics.protocols import OWN_SCORES, get_protocol
+from volseg.metrics.official.lesionwise import lesionwise_scores
+from volseg.metrics.official.protocol import Protocol
+from volseg.metrics.official.protocols import OWN_SCORES, get_protocol
+from volseg.metrics.official.region_scores import RegionScores
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from volseg.evaluation.official import OfficialScores, Reading, notes_on_protocol
 from volseg.evaluation.pairs import CasePair
 from volseg.evaluation.scoring import CaseScores
-from volseg.metrics.protocol import Protocol
-from volseg.metrics.protocol_record import ProtocolRecord
+from volseg.metrics.official.protocol import Protocol
+from volseg.metrics.official.record import ProtocolRecord
 from volseg.metrics.table import ScoreRow, ScoreTable
 
 

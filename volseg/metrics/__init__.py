@@ -4,11 +4,12 @@ Functions of two sides take the reference first.
 """
 
 from volseg.metrics.groups import GroupTable
-from volseg.metrics.lesions import FalsePositive, Lesion, RegionScores
-from volseg.metrics.lesionwise import lesionwise_scores
+from volseg.metrics.nsd import surface_dice
+from volseg.metrics.official.lesionwise import lesionwise_scores
+from volseg.metrics.official.protocol import Protocol, RegionRule
+from volseg.metrics.official.protocols import OWN_SCORES, PROTOCOLS, get_protocol
+from volseg.metrics.official.region_scores import FalsePositive, Lesion, RegionScores
 from volseg.metrics.overlap import Overlap, dice, iou, region_overlaps
-from volseg.metrics.protocol import Protocol, RegionRule
-from volseg.metrics.protocols import OWN_SCORES, PROTOCOLS, get_protocol
 from volseg.metrics.record import ScoreRecord
 from volseg.metrics.scores import (
     COUNTED_SCORES,
@@ -21,7 +22,6 @@ from volseg.metrics.scores import (
 )
 from volseg.metrics.slices import SliceRow, SliceTable, slice_rows
 from volseg.metrics.surface import HD95_PENALTY_MM, hausdorff_95
-from volseg.metrics.surface_voxels import surface_dice
 from volseg.metrics.table import ScoreRow, ScoreTable
 
 __all__ = [

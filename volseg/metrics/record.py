@@ -10,7 +10,7 @@ from typing import Any
 from volseg.files.writing import remove
 from volseg.metrics.doubts import doubts
 from volseg.metrics.groups import Groups, GroupTable
-from volseg.metrics.protocol_record import PROTOCOL_FILES, ProtocolRecord
+from volseg.metrics.official.record import PROTOCOL_FILES, ProtocolRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
 

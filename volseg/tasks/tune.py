@@ -13,7 +13,7 @@ from volseg.errors import DataListError, OutputError
 from volseg.files.ownership import check_names_folder, check_ours
 from volseg.files.paths import PathLike, paths_of
 from volseg.files.writing import make_folder, scratch_folder
-from volseg.metrics.protocols import OWN_SCORES
+from volseg.metrics.official.protocols import OWN_SCORES
 from volseg.tuning.cases import FEWEST_PATIENTS, TunedRun, find_runs
 from volseg.tuning.decoding import Decoding, cuts
 from volseg.tuning.gain import FOLDS, MOST_ALONE, Gain, measure_gain

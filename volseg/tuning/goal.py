@@ -8,7 +8,7 @@ from typing import Self
 
 from volseg.errors import ConfigError, DataListError
 from volseg.metrics import get_score
-from volseg.metrics.protocols import OWN_SCORES, get_protocol
+from volseg.metrics.official.protocols import OWN_SCORES, get_protocol
 from volseg.tuning.cases import TunedRun
 from volseg.tuning.scores import CaseScorer, dice_scorer, lesion_scorer, mask_scorer, score_of
 

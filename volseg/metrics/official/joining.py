@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.images.components import dilated
-from volseg.metrics.lesion_parts import Parts
+from volseg.metrics.official.parts import Parts
 
 Pair = tuple[int, int]
 

@@ -10,12 +10,12 @@ from functools import cached_property
 import numpy as np
 
 from volseg.images.boxes import union
-from volseg.metrics.lesion_parts import Parts
-from volseg.metrics.lesions import FalsePositive, Lesion
+from volseg.metrics.nsd import nsd
+from volseg.metrics.official.area_hd95 import area_hd95_mm
+from volseg.metrics.official.parts import Parts
+from volseg.metrics.official.program_2017 import Spacing, volume_mm3
+from volseg.metrics.official.region_scores import FalsePositive, Lesion
 from volseg.metrics.overlap import Mask
-from volseg.metrics.surface_elements import area_hd95_mm
-from volseg.metrics.surface_voxels import nsd
-from volseg.metrics.whole_regions import Spacing, volume_mm3
 
 
 @dataclass(frozen=True, eq=False)

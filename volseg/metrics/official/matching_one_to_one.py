@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from volseg.metrics.lesion_parts import Parts
+from volseg.metrics.official.parts import Parts
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from volseg.errors import ConfigError
-from volseg.metrics.brats_protocols import BRATS_2017_TO_2025
-from volseg.metrics.panoptic_scores import match_scores, size_scores
-from volseg.metrics.protocol import Protocol, RegionRule
+from volseg.metrics.official.protocol import Protocol, RegionRule
+from volseg.metrics.official.rules_until_2025 import BRATS_2017_TO_2025
+from volseg.metrics.official.scores_2026 import match_scores, size_scores
 from volseg.words import shown
 
 __all__ = ["OWN_SCORES", "PROTOCOLS", "Protocol", "RegionRule", "get_protocol"]

@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.images.boxes import bounding_box
-from volseg.metrics.lesion_matching import Matching
-from volseg.metrics.lesion_sides import Side
-from volseg.metrics.lesions import Lesion, RegionScores
+from volseg.metrics.nsd import nsd
+from volseg.metrics.official.area_hd95 import area_hd95_mm
+from volseg.metrics.official.matching_by_touch import Matching
+from volseg.metrics.official.program_2017 import Spacing, counted_scores, volume_mm3
+from volseg.metrics.official.protocol import Protocol
+from volseg.metrics.official.region_scores import Lesion, RegionScores
+from volseg.metrics.official.side import Side
 from volseg.metrics.overlap import Overlap
-from volseg.metrics.protocol import Protocol
-from volseg.metrics.surface_elements import area_hd95_mm
-from volseg.metrics.surface_voxels import nsd
-from volseg.metrics.whole_regions import Spacing, counted_scores, volume_mm3
 
 
 def score_lesions(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from volseg.files.writing import atomic_write
-from volseg.metrics.lesions import RegionScores
-from volseg.metrics.protocol import Protocol
-from volseg.metrics.protocols import PROTOCOLS
+from volseg.metrics.official.protocol import Protocol
+from volseg.metrics.official.protocols import PROTOCOLS
+from volseg.metrics.official.region_scores import RegionScores
 from volseg.metrics.table import ScoreTable
 
 LESION, FALSE_POSITIVE = "lesion", "false positive"

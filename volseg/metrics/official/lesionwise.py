@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from volseg.metrics.brats_lesions import score_lesions
-from volseg.metrics.lesions import RegionScores
-from volseg.metrics.panoptic import score_matches, score_sizes
-from volseg.metrics.protocol import Program, Protocol
-from volseg.metrics.protocols import get_protocol
-from volseg.metrics.whole_regions import Spacing, score_whole_regions
+from volseg.metrics.official.program_2017 import Spacing, score_whole_regions
+from volseg.metrics.official.program_2023 import score_lesions
+from volseg.metrics.official.program_2026 import score_matches, score_sizes
+from volseg.metrics.official.protocol import Program, Protocol
+from volseg.metrics.official.protocols import get_protocol
+from volseg.metrics.official.region_scores import RegionScores
 
 LabelMap = npt.NDArray[np.integer]
 Counting = Callable[[LabelMap, LabelMap, Spacing, Protocol], dict[str, RegionScores]]

@@ -23,13 +23,13 @@ import numpy.typing as npt
 from volseg.images.boxes import bounding_box, union
 from volseg.labels import get_scheme
 from volseg.metrics.border_distances import BorderDistances
-from volseg.metrics.lesion_parts import Parts
-from volseg.metrics.lesions import FalsePositive, Lesion, RegionScores
-from volseg.metrics.matching import Match, best_matches
+from volseg.metrics.official.matching_one_to_one import Match, best_matches
+from volseg.metrics.official.means_2026 import PENALTY, Values, of_matches, of_sizes
+from volseg.metrics.official.parts import Parts
+from volseg.metrics.official.program_2017 import Spacing, volume_mm3
+from volseg.metrics.official.protocol import Protocol
+from volseg.metrics.official.region_scores import FalsePositive, Lesion, RegionScores
 from volseg.metrics.overlap import Mask, Overlap
-from volseg.metrics.panoptic_means import PENALTY, Values, of_matches, of_sizes
-from volseg.metrics.protocol import Protocol
-from volseg.metrics.whole_regions import Spacing, volume_mm3
 
 LabelMap = npt.NDArray[np.integer]
 

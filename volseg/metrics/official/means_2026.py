@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from volseg.metrics.lesions import Lesion
+from volseg.metrics.official.region_scores import Lesion
 
 Values = Mapping[str, float | None]
 

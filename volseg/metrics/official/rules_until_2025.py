@@ -7,8 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from volseg.metrics.protocol import Protocol, RegionRule
-from volseg.metrics.protocol_scores import legacy_scores, lesion_scores
+from volseg.metrics.official.protocol import Protocol, RegionRule
+from volseg.metrics.official.scores_until_2025 import legacy_scores, lesion_scores
 
 Rules = Mapping[str, RegionRule]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from volseg.metrics.lesion_parts import Parts
+from volseg.metrics.official.joining import joined
+from volseg.metrics.official.parts import Parts
+from volseg.metrics.official.program_2017 import Spacing, volume_mm3
+from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.overlap import Mask
-from volseg.metrics.protocol import Protocol
-from volseg.metrics.touching import joined
-from volseg.metrics.whole_regions import Spacing, volume_mm3
 
 
 @dataclass(frozen=True, eq=False)

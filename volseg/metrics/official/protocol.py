@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from volseg.metrics.protocol_scores import TOLERANCES_MM
+from volseg.metrics.official.scores_until_2025 import TOLERANCES_MM
 from volseg.metrics.scores import Score
 
 #: How a program counts; `lesionwise_scores` has a function for each.
@@ -67,7 +67,7 @@ class Protocol:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Mapping proxies cannot be pickled, so a protocol is its name.
-        from volseg.metrics.protocols import get_protocol
+        from volseg.metrics.official.protocols import get_protocol
 
         return get_protocol, (self.name,)
 

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.images.boxes import bounding_box
-from volseg.metrics.lesions import RegionScores
+from volseg.metrics.official.protocol import Protocol
+from volseg.metrics.official.region_scores import RegionScores
 from volseg.metrics.overlap import Overlap
-from volseg.metrics.protocol import Protocol
 from volseg.metrics.surface import hausdorff_95
 
 Spacing = tuple[float, float, float]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from volseg.metrics.panoptic_means import FOUND_DICE, LARGE_MM3, PENALTY
+from volseg.metrics.official.means_2026 import FOUND_DICE, LARGE_MM3, PENALTY
 from volseg.metrics.scores import Score
 
 _MATCHED = "mean over the matched lesions; 0 without a match, none if both sides are empty"

@@ -1,0 +1,1 @@
+"""Official BraTS scoring programs: their rules, and their ways to count."""
