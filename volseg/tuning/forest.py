@@ -86,15 +86,13 @@ class Forest:
         """Dice of each region with these options; their thresholds are those of the masks."""
         kept: dict[int, npt.NDArray[np.bool_]] = {}
         for number in self.order:
-            of = self.regions[number]
-            alone = of.kept(options[number], self.voxel_mm3)
-            kept[number] = alone if of.parent is None else alone & kept[of.parent][of.around]
-        for number in self.order:
-            of, least = self.regions[number], options[number].min_region_mm3
+            of, of_region = self.regions[number], options[number]
+            here = of.kept(of_region, self.voxel_mm3)
             if of.parent is not None:
-                kept[number] = kept[number] & kept[of.parent][of.around]
-            if int(of.voxels @ kept[number]) * self.voxel_mm3 < least * NEARLY_1:
-                kept[number] = np.zeros_like(kept[number])
+                here &= kept[of.parent][of.around]
+            if int(of.voxels @ here) * self.voxel_mm3 < of_region.min_region_mm3 * NEARLY_1:
+                here = np.zeros_like(here)
+            kept[number] = here
         return [self._dice(number, kept[number]) for number in range(len(self.regions))]
 
     def _dice(self, number: int, kept: npt.NDArray[np.bool_]) -> float:
