@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from contourpy import contour_generator
+from matplotlib.backend_bases import GraphicsContextBase
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.colors import to_rgb
 from matplotlib.font_manager import FontProperties
@@ -17,17 +19,38 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from volseg.figures.case_view import Box, CaseView
+from volseg.figures.greys import as_greys
+from volseg.figures.looks import Look, filling
+from volseg.figures.palettes import palette_of, reduced
 from volseg.figures.slice_panel import flat_slice
 from volseg.files.picture_marks import PICTURE_SOFTWARE
 from volseg.files.writing import atomic_write
+from volseg.labels import Masks
 
+#: Column and row of a pixel, counted from the left and from the top; or numbers of both.
 Place = tuple[int, int]
+Pixels = npt.NDArray[np.uint8]
 
 # With this resolution, a point is a pixel.
 _DPI = 72
-_LINE_PIXELS, _WIDER_PIXELS = 1.4, 0.6
-_GREYS, _MIXES, _GROUNDS = 128, (0.3, 0.55, 0.8, 1.0), (0, 90, 180, 255)
-_COMPRESSION = 5
+# Where outlines coincide, an inner region lies on wider ones, and the prediction on the reference.
+_LINE_PIXELS, _WIDER_PIXELS, _DASHES = 1.4, 0.6, (3.0, 4.0)
+_GREYS, _COMPRESSION = 128, 5
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Part of the slices of a case, and the pixels of a picture that it fills.
+
+    Attributes:
+        box: Part of the case.
+        place: Upper left corner in the picture.
+        size: Columns and rows.
+    """
+
+    box: Box
+    place: Place
+    size: Place
 
 
 class Canvas:
@@ -45,30 +68,41 @@ class Canvas:
         self._pixels = np.asarray(self._renderer.buffer_rgba())
         self._pixels[...] = (0, 0, 0, 255)
 
+    @property
+    def pixels(self) -> Pixels:
+        """The picture (rows, columns, RGB), 0 to 255."""
+        return np.ascontiguousarray(self._pixels[..., :3])
+
     def slice(
-        self, view: CaseView, channel: str, index: int, box: Box, place: Place, size: Place
+        self, view: CaseView, channel: str, index: int, frame: Frame, look: Look | None = None
     ) -> None:
-        """Draw a slice of a view with 8-bit greys, and outlines of its predicted regions.
+        """Draw a slice with its regions: the reference dashed, the prediction solid.
 
         Args:
-            view: The case; see `GreyImages.view`.
+            view: The case.
             channel: Channel to show.
             index: Slice along the third axis.
-            box: Part of the slice to show.
-            place: Column and row of its upper left corner.
-            size: Its columns and rows.
+            frame: What to show, and where.
+            look: Look of the regions; words are not drawn.
         """
-        flat = np.ascontiguousarray(flat_slice(view.images[channel], index, box))
-        grey = Image.fromarray(flat).resize(size, Image.Resampling.BICUBIC)
-        self.image(np.asarray(grey)[..., None], place)
-        masks = view.prediction or {}
-        for number, (region, mask) in enumerate(masks.items(), start=1):
-            # Where outlines coincide, the inner one lies on a wider one.
-            width = _LINE_PIXELS + _WIDER_PIXELS * (len(masks) - number)
-            flat = flat_slice(mask, index, box)
-            self._outline(flat, (place, size), self.colours[region], width)
+        look = look or Look()
+        flat = flat_slice(view.images[channel], index, frame.box)
+        image = _enlarged(as_greys(flat, view.window(channel)), frame.size)[..., None]
+        if look.fill and view.filled:
+            flat_masks = _flat(view.filled, index, frame)
+            image = _covered(image, filling(flat_masks, self.colours, look.fill))
+        self.image(image, frame.place)
+        for masks, style in view.masks if look.outline else ():
+            for number, (region, mask) in enumerate(_flat(masks, index, frame).items(), start=1):
+                width = _LINE_PIXELS + _WIDER_PIXELS * (len(masks) - number)
+                gc = self._pen(self.colours[region])
+                gc.set_alpha(look.outline)
+                gc.set_linewidth(width + _WIDER_PIXELS * (style == "dashed"))
+                if style == "dashed":
+                    gc.set_dashes(0, _DASHES)
+                self._outline(mask, frame, gc)
 
-    def image(self, pixels: npt.NDArray[np.uint8], place: Place) -> None:
+    def image(self, pixels: Pixels, place: Place) -> None:
         """Put an image (rows, columns, 1 or 3) with its upper left corner at a place."""
         (left, top), (rows, columns) = place, pixels.shape[:2]
         self._pixels[top : top + rows, left : left + columns, :3] = pixels
@@ -90,10 +124,9 @@ class Canvas:
             colour: Their colour.
             share: Share of the width of the words that is left of the place.
         """
-        gc = self._renderer.new_gc()
-        gc.set_foreground(colour)
-        left = place[0] - round(share * self.width(words, pixels))
-        self._renderer.draw_text(gc, left, place[1], words, FontProperties(size=pixels), 0)
+        left = place[0] - round(share * self.width(words, pixels)) if share else place[0]
+        font = FontProperties(size=pixels)
+        self._renderer.draw_text(self._pen(colour), left, place[1], words, font, 0)
 
     def width(self, words: str, pixels: int) -> int:
         """Width of words, in pixels."""
@@ -106,21 +139,21 @@ class Canvas:
             words = words[: -2 if words.endswith("…") else -1] + "…"
         return words
 
-    def _outline(
-        self, mask: npt.NDArray[np.bool_], where: tuple[Place, Place], colour: str, width: float
-    ) -> None:
-        if not mask.any():
-            return
+    def _pen(self, colour: str) -> GraphicsContextBase:
         gc = self._renderer.new_gc()
         gc.set_foreground(colour)
-        gc.set_linewidth(width)
-        place, size = where
+        return gc
+
+    def _outline(self, mask: npt.NDArray[np.bool_], frame: Frame, gc: GraphicsContextBase) -> None:
+        if not mask.any():
+            return
+        (left, top), (columns, rows) = frame.place, frame.size
         # Padding closes outlines at the border; it moves the centre of the first voxel to 1.
         to_pixels = (
             Affine2D()
             .translate(-0.5, -0.5)
-            .scale(size[0] / mask.shape[1], -size[1] / mask.shape[0])
-            .translate(place[0], self.size[1] - place[1])
+            .scale(columns / mask.shape[1], -rows / mask.shape[0])
+            .translate(left, self.size[1] - top)
         )
         padded = np.pad(mask, 1).astype(np.float32)
         for line in contour_generator(z=padded).lines(0.5):
@@ -137,22 +170,32 @@ class Canvas:
             OutputError: If the file cannot be written, or volseg did not write the file in its
                 place.
         """
-        picture = Image.fromarray(np.ascontiguousarray(self._pixels[..., :3]))
-        reduced = picture.quantize(palette=self._palette(), dither=Image.Dither.NONE)
+        palette = palette_of(self.colours.values(), _GREYS)
+        picture = reduced(Image.fromarray(self.pixels), palette)
         texts = PngInfo()
         for keyword, text in {"Software": PICTURE_SOFTWARE, **(about or {})}.items():
             texts.add_text(keyword, text)
         with atomic_write(path) as temporary:
-            reduced.save(temporary, "PNG", pnginfo=texts, compress_level=_COMPRESSION)
+            picture.save(temporary, "PNG", pnginfo=texts, compress_level=_COMPRESSION)
 
-    def _palette(self) -> Image.Image:
-        """Image with a palette of greys, and of the colours of regions mixed with greys."""
-        entries = [(grey, grey, grey) for grey in np.linspace(0, 255, _GREYS)]
-        for colour in self.colours.values():
-            pure = np.array(to_rgb(colour)) * 255
-            entries += [
-                tuple(pure * mix + ground * (1 - mix)) for mix in _MIXES for ground in _GROUNDS
-            ]
-        image = Image.new("P", (1, 1))
-        image.putpalette(np.rint(entries[:256]).astype(np.uint8).tobytes())
-        return image
+
+def _flat(masks: Masks, index: int, frame: Frame) -> dict[str, npt.NDArray[np.bool_]]:
+    return {region: flat_slice(mask, index, frame.box) for region, mask in masks.items()}
+
+
+def _enlarged(flat: npt.NDArray[np.uint8], size: Place) -> Pixels:
+    picture = Image.fromarray(np.ascontiguousarray(flat))
+    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC))
+
+
+def _covered(image: Pixels, layer: npt.NDArray[np.float32]) -> Pixels:
+    """An image (rows, columns, 1) below a smaller layer (RGBA, 0 to 1), which is enlarged."""
+    layer = layer * 255
+    # Colours are enlarged as far as they show.
+    layer[..., :3] *= layer[..., 3:] / 255
+    rows, columns = image.shape[:2]
+    *colours, opacity = (
+        _enlarged(layer[..., part].astype(np.uint8), (columns, rows)) for part in range(4)
+    )
+    share = 1 - opacity[..., None] / np.float32(255)
+    return np.minimum(image * share + np.stack(colours, -1), 255).astype(np.uint8)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import GeometryError
+from volseg.figures.greys import Window, above_background, grey_window
 from volseg.figures.planes import PLANE_AXES, Plane, sides
 from volseg.images.boxes import bounding_box
 from volseg.labels import Masks
@@ -18,8 +19,6 @@ from volseg.labels import Masks
 Box = tuple[slice, slice, slice]
 
 _MARGIN_VOXELS = 2
-# Share of the 99.5th percentile that the noise around a head stays below.
-_NOISE = 0.08
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class CaseView:
             1 (see `slice_numbers`).
         is_oriented: Whether the files record the orientation; otherwise no sides are shown.
         plane: Plane of the slices; see `in_plane`.
+        windows: Intensities to show as black and white, by channel; by default see `grey_window`.
     """
 
     images: Mapping[str, npt.NDArray[Any]]
@@ -46,6 +46,7 @@ class CaseView:
     numbers: Mapping[Plane, Sequence[int]] = field(default_factory=dict)
     is_oriented: bool = True
     plane: Plane = "axial"
+    windows: Mapping[str, Window] = field(default_factory=dict)
 
     def in_plane(self, plane: Plane) -> CaseView:
         """The same case as a stack of axial, coronal or sagittal slices, without a copy of arrays.
@@ -101,6 +102,15 @@ class CaseView:
         return [(self.reference or {}, "dashed"), (self.prediction or {}, "solid")]
 
     @property
+    def regions(self) -> list[str]:
+        """Names of the regions of reference and prediction."""
+        return list(dict.fromkeys(region for masks, _ in self.masks for region in masks))
+
+    def window(self, channel: str) -> Window:
+        """Intensities of a channel to show as black and as white."""
+        return self.windows.get(channel) or grey_window(self.images[channel])
+
+    @property
     def filled(self) -> Masks | None:
         """Masks whose areas may be filled: of the prediction, else of the reference."""
         return self.prediction or self.reference or None
@@ -146,13 +156,6 @@ def box_around(content: npt.NDArray[np.bool_]) -> Box:
     """Smallest box around a mask (I, J, K), with a margin; all of it if the mask is empty."""
     i, j, k = bounding_box(content if content.any() else ~content, _MARGIN_VOXELS)
     return i, j, k
-
-
-def above_background(image: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Mask of the voxels of an image above the background, be it 0 or faint noise."""
-    # A normalised image has negative voxels, and its background is exactly 0.
-    limit = 0 if image.min() < 0 else _NOISE * float(np.percentile(image, 99.5))
-    return np.asarray(image > limit if limit else image != 0)
 
 
 def choose_slices(mask: npt.NDArray[np.bool_], count: int) -> list[int]:

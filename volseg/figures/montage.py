@@ -53,7 +53,7 @@ def gallery(views: Sequence[CaseView], title: str, slices: int = 1) -> Figure:
     ratio = max(view.height(box) for view, box, _ in rows)
     channels = list(views[0].images)
     figure, axes = _grid(len(rows), len(channels), ratio)
-    colours = region_colours(region for view in views for part, _ in view.masks for region in part)
+    colours = region_colours(region for view in views for region in view.regions)
     for channel, panel in zip(channels, axes[0], strict=True):
         above_name = _NAME_INCHES * _POINTS_PER_INCH
         panel.set_title(channel, color="white", fontsize=9, pad=above_name)

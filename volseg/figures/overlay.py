@@ -37,7 +37,7 @@ def overlay_figure(
     ratio = view.height(box)
     columns = len(channels) if len(channels) > 1 else _columns(len(indices), ratio)
     figure, panels = _grid(math.ceil(len(shown) / columns), columns, ratio, look)
-    colours = region_colours(region for masks, _ in view.masks for region in masks)
+    colours = region_colours(view.regions)
     for panel, (index, channel) in zip(panels, shown, strict=False):
         draw_image(panel, view, channel, index, box, smoothing="bicubic")
         _draw_regions(panel, view, (index, box), colours, look)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg import DISCLAIMER
-from volseg.figures.canvas import Canvas, Place
+from volseg.figures.canvas import Canvas, Frame, Place
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import region_colours
 from volseg.figures.planes import PLANE_AXES
@@ -141,7 +141,8 @@ def _draw(canvas: Canvas, panel: _Panel, place: Place, size: Place, scale: float
     canvas.write(words, (place[0] + size[0] // 2, place[1] + _WORDS), _WORDS, _PALE, 0.5)
     shape = panel.view.images[panel.channel].shape
     box = (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
-    canvas.slice(panel.view, panel.channel, panel.index, box, (left, top), (width, height))
+    frame = Frame(box, (left, top), (width, height))
+    canvas.slice(panel.view, panel.channel, panel.index, frame)
     middle, centre = top + height // 2 + _WORDS // 2, left + width // 2
     edges = {
         "left": (left - _SIDES // 2, middle),

@@ -153,7 +153,7 @@ def sample_grid(samples: Sequence[Sample], title: str) -> Figure:
     for number, column in enumerate(_COLUMNS):
         place = (number + 0.5) / 4, 1 - (top - 0.04) / total
         figure.text(*place, column, color="white", fontsize=9, ha="center", va="bottom")
-    colours = region_colours(region for s in samples for part, _ in s.view.masks for region in part)
+    colours = region_colours(region for s in samples for region in s.view.regions)
     y = total - top
     for sample, box, height in zip(samples, boxes, heights, strict=True):
         y -= height + _WORDS_INCHES

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.patheffects import withStroke
 
 from volseg.figures.case_view import Box, CaseView
+from volseg.figures.greys import as_greys
 from volseg.figures.looks import filling
 from volseg.labels import Masks
 
@@ -26,25 +27,13 @@ def flat_slice(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any
     return array[box[0], box[1], index][::-1, ::-1].T
 
 
-def grey_window(image: npt.NDArray[Any]) -> tuple[float, float]:
-    """Intensities to show as black and as white."""
-    values = image[image != 0].astype(np.float32)
-    if not values.size:
-        return 0.0, 1.0
-    low, high = np.percentile(values, [0.5, 99.7])
-    return float(low), float(max(high, low + 1e-6))
-
-
 def draw_image(
     panel: Any, view: CaseView, channel: str, index: int, box: Box, smoothing: str | None = None
 ) -> None:
     """Draw one slice of one channel, in grey; `smoothing` is an interpolation of `imshow`."""
-    image = view.images[channel]
-    low, high = grey_window(image)
-    flat = flat_slice(image, index, box).astype(np.float32)
-    # A normalised image has negative voxels, so its background, 0, would be grey.
-    shown = np.where(flat == 0, low, flat)
-    panel.imshow(*(shown, "gray"), vmin=low, vmax=high, aspect=view.aspect, interpolation=smoothing)
+    flat = flat_slice(view.images[channel], index, box)
+    shown = as_greys(flat, view.window(channel))
+    panel.imshow(*(shown, "gray"), vmin=0, vmax=255, aspect=view.aspect, interpolation=smoothing)
 
 
 def draw_filling(

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from matplotlib.colors import to_rgb
 from PIL import Image
 
+from volseg.figures.canvas import Pixels
 from volseg.figures.case_view import CaseView, box_around
 from volseg.figures.figure_files import exif_mark
 from volseg.figures.looks import Look
-from volseg.figures.slice_raster import Pixels, SliceRaster
+from volseg.figures.palettes import palette_of, reduced
+from volseg.figures.slice_raster import SliceRaster
 from volseg.files.picture_marks import PICTURE_SOFTWARE
 from volseg.files.writing import atomic_write
 
@@ -28,7 +30,7 @@ _LONGEST_SIDE = 320
 _MOST_PIXELS = {"webp": 14_000_000, "gif": 5_000_000}
 # Of WebP: the quality of its pictures, and the effort to make them small.
 _QUALITY, _METHOD = 70, 2
-_GREYS, _MIXES, _GROUNDS = 40, (0.35, 0.7, 1.0), (0, 80, 160, 255)
+_GREYS = 40
 
 
 def sweep(
@@ -82,6 +84,8 @@ def _animation(
     box = box_around(content)
     indices = np.flatnonzero(content.any(axis=(0, 1))).tolist() or [content.shape[2] // 2]
     size = _size(view.height(box), len(indices), kind)
+    # The same greys in all slices, found once.
+    view = replace(view, windows={channel: view.window(channel)})
     raster = SliceRaster(view, channel, box, size, look)
     frames = [raster.draw(index) for index in indices]
     milliseconds = round(1000 / frames_per_second)
@@ -119,11 +123,8 @@ def _webp(frames: Sequence[Pixels], milliseconds: int) -> bytes:
 
 
 def _gif(frames: Sequence[Pixels], colours: Iterable[str], milliseconds: int) -> bytes:
-    palette = _palette(colours)
-    first, *others = (
-        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-        for frame in frames
-    )
+    palette = palette_of(colours, _GREYS)
+    first, *others = (reduced(Image.fromarray(frame), palette) for frame in frames)
     written = io.BytesIO()
     first.save(
         *(written, "GIF"),
@@ -134,23 +135,3 @@ def _gif(frames: Sequence[Pixels], colours: Iterable[str], milliseconds: int) ->
         comment=PICTURE_SOFTWARE.encode(),
     )
     return written.getvalue()
-
-
-def _palette(colours: Iterable[str]) -> Image.Image:
-    """Image with a palette of greys and of the colours of regions, mixed with greys.
-
-    A palette found in the frames would lack the colours of thin lines.
-    """
-    greys = np.linspace(0, 255, _GREYS)
-    entries = [(grey, grey, grey) for grey in greys]
-    for colour in colours:
-        red_green_blue = np.array(to_rgb(colour)) * 255
-        entries += [
-            tuple(red_green_blue * mix + ground * (1 - mix))
-            for mix in _MIXES
-            for ground in _GROUNDS
-        ]
-    entries = entries[:256]
-    image = Image.new("P", (1, 1))
-    image.putpalette(np.rint(entries).astype(np.uint8).tobytes())
-    return image

@@ -26,7 +26,7 @@ def case_pictures(view: CaseView) -> list[Picture]:
     """Pictures of a case; what has no reference has no picture of errors."""
     shown = replace(_cropped(view), name="")
     outlined = _outlined(shown)
-    regions = " ".join(dict.fromkeys(name for masks, _ in shown.masks for name in masks))
+    regions = " ".join(shown.regions)
     planes = [shown.in_plane(plane) for plane in PLANE_AXES] if shown.is_oriented else [shown]
     found = []
     if shown.reference and shown.prediction:
