@@ -106,6 +106,8 @@ def test_the_manifest_tells_what_was_made_from_what(scans, model, output):
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     assert manifest["volseg"] == volseg.__version__
     assert "not for clinical use" in manifest["disclaimer"]
+    assert manifest["folder"] == str(output.absolute())
+    assert manifest["working_folder"] == str(Path.cwd())
     assert manifest["models"] == [
         {"path": str(model), "sha256": sha256, "volseg": volseg.__version__}
     ]

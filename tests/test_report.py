@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections import Counter
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from volseg import cli
 from volseg.errors import DataListError, OutputError
+from volseg.files.paths import places, recorded_path
 from volseg.metrics import get_score
 from volseg.reporting.content import CaseEntry, CaseLink, Notes, Picture, Report, Section, Table
 from volseg.reporting.pages import write_report
@@ -254,6 +256,64 @@ def test_cases_of_a_data_list_are_found_below_its_data_root(folders, tmp_path):
     )
 
     assert Page(report(scores).pages[0]).images
+
+
+def test_relative_paths_are_found_from_any_folder_and_after_the_tree_was_moved(
+    folders, tmp_path, monkeypatch
+):
+    tree = tmp_path / "tree"
+    for name in ("scans", "predictions"):
+        shutil.copytree(folders / name, tree / name)
+    monkeypatch.chdir(tree)
+    evaluate("predictions", "scans", "scores")
+
+    monkeypatch.chdir(tmp_path)
+    elsewhere = Page(report(tree / "scores", tmp_path / "a.html").pages[0])
+    tree.rename(tmp_path / "moved")
+    moved = Page(report("moved/scores", tmp_path / "b.html").pages[0])
+
+    for page in (elsewhere, moved):
+        assert "no case is drawn" not in page.text
+        assert len(page.images) == len(SHIFTS) * 4
+        assert "runs/a/model.safetensors" in page.text
+
+
+def test_a_path_that_is_there_is_taken_before_one_beside_the_moved_document(tmp_path):
+    for name in ("old/a", "new/a", "new/b"):
+        (tmp_path / name).mkdir(parents=True)
+    document = {"folder": str(tmp_path / "old" / "scores"), "working_folder": str(tmp_path)}
+
+    def find(name):
+        return recorded_path(name, document, tmp_path / "new" / "scores")
+
+    assert find("old/a") == tmp_path / "old" / "a"
+    assert find("old/b") == tmp_path / "new" / "b"
+    assert find("old/c") == tmp_path / "old" / "c"
+
+
+def test_images_of_results_are_found_from_any_folder_and_after_the_tree_was_moved(
+    folders, tmp_path, monkeypatch
+):
+    tree, (case_id, *_) = tmp_path / "tree", SHIFTS
+    for name in ("scans", "predictions"):
+        shutil.copytree(folders / name, tree / name)
+    manifest = tree / "predictions" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    files = {c: f"scans/{case_id}/{case_id}-{c}.nii.gz" for c in CHANNELS}
+    sources = [{"path": str(tree / name)} for name in files.values()]
+    for source in sources:
+        source |= {"bytes": 1, "time_ns": 1, "sha256": ""}
+    record = content["cases"][case_id] | {"inputs": files, "sources": sources}
+    monkeypatch.chdir(tree)
+    about = places(Path("predictions"))
+    manifest.write_text(json.dumps({**content, **about, "cases": {case_id: record}}))
+
+    monkeypatch.chdir(tmp_path)
+    elsewhere = report(tree / "predictions", tmp_path / "a.html")
+    tree.rename(tmp_path / "moved")
+    moved = report("moved/predictions", tmp_path / "b.html")
+
+    assert elsewhere.failures == moved.failures == {}
 
 
 def test_without_files_the_numbers_remain_and_the_reason_is_given(folders, tmp_path):

@@ -95,8 +95,9 @@ def results_in(folder):
 
 
 def told_by(folder):
-    """The text of manifest.json, but for seconds and the times of files."""
+    """The text of manifest.json, but for its folder, seconds and the times of files."""
     content = json.loads((folder / "manifest.json").read_text())
+    assert content.pop("folder") == str(folder)
     for record in content["cases"].values():
         del record["seconds"]
         for noted in (*record["files"], record["preview"]):

@@ -16,6 +16,7 @@ from volseg.cases.sources import fingerprint, relocated_sources
 from volseg.config import ExperimentConfig
 from volseg.errors import OutputError
 from volseg.figures.grey_images import GreyImages
+from volseg.files.paths import places
 from volseg.files.writing import MANIFEST_FILE, make_folder, remove_unfinished
 from volseg.finding.finding import Finding
 from volseg.inference.options import InferOptions
@@ -85,7 +86,9 @@ class ResultWriter:
         self.reusable = Reusable()
         # Names of the files that earlier runs wrote for each case.
         self.recorded: dict[str, set[str]] = {}
-        self.manifest = ManifestFile(output, self.shard, _about(predictor, options))
+        self.manifest = ManifestFile(
+            output, self.shard, {**_about(predictor, options), **places(output)}
+        )
         self.draws = options.preview and not self._hinders_previews()
         self.previews = PreviewWriter(output, {}, wanted=False, overwrite=False)
 

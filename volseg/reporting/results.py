@@ -9,6 +9,7 @@ from typing import Any
 
 from volseg.errors import DataListError
 from volseg.evaluation.records import read_records
+from volseg.files.paths import recorded_path
 from volseg.metrics.reading import read_summary
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.results.journal import FAILURES, RECORDS
@@ -68,7 +69,9 @@ def read_results(folder: Path) -> Results:
         scores = read_summary(folder / SUMMARY_FILE)
         recorded = scores.get("predictions", [])
         named = recorded if isinstance(recorded, list) else [recorded]
-        paths = tuple(Path(name) for name in named if isinstance(name, str))
+        paths = tuple(
+            recorded_path(name, scores, folder) for name in named if isinstance(name, str)
+        )
         return Results(folder, scores, _together([read_records(path) for path in paths]), paths)
     try:
         manifests = read_manifests(folder)

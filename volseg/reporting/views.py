@@ -20,6 +20,7 @@ from volseg.evaluation.samples import pair_view
 from volseg.evaluation.schemes import prediction_scheme, reference_schemes
 from volseg.figures.case_view import CaseView
 from volseg.figures.planes import slice_numbers
+from volseg.files.paths import recorded_path
 from volseg.finding.finding import Finding
 from volseg.labels import LabelScheme
 from volseg.model_header import read_model_header
@@ -52,7 +53,11 @@ def scored_pairs(results: Results, case_ids: Collection[str]) -> dict[str, CaseP
         )
     root = scores.get("data_root")
     predicted = _prediction_scheme(results)
-    references = find_references(Path(scores["reference"]), None, Path(root) if root else None)
+    references = find_references(
+        recorded_path(scores["reference"], scores, results.folder),
+        None,
+        recorded_path(root, scores, results.folder) if root else None,
+    )
     given = Predictions.read(results.predictions, references.found.cases)
     cases = [case for case in references.found.cases if case.case_id in set(case_ids)]
     if not cases:
@@ -85,7 +90,7 @@ def _scored_view(pair: CasePair | None, case_id: str) -> CaseView:
 def _result_view(results: Results, case_id: str) -> CaseView:
     """View of a result of `infer`, with the images that its record names."""
     record = results.records[case_id]
-    case = _recorded_case(case_id, record, results.manifest)
+    case = _recorded_case(case_id, record, results)
     scheme = prediction_scheme(results.folder, None)
     images = case.read_images(case.channels)
     label_map, grid = case.read_prediction(case.label_map_files(results.folder))
@@ -105,30 +110,36 @@ def _result_view(results: Results, case_id: str) -> CaseView:
     )
 
 
-def _recorded_case(case_id: str, record: Mapping[str, Any], manifest: Mapping[str, Any]) -> Case:
+def _recorded_case(case_id: str, record: Mapping[str, Any], results: Results) -> Case:
     """The case of a record: files by channel, or a file for each slice."""
     inputs = record.get("inputs", {})
     if not inputs:
         raise DataListError("its images are not recorded", case_id=case_id)
     patient = patient_of(case_id)
+    files = _recorded_images(record, results)
     if isinstance(inputs, dict):
-        files = tuple(dict.fromkeys(map(Path, inputs.values())))
         return VolumeCase(case_id, patient, files, tuple(inputs))
-    channels = record.get("channels") or _model_channels(manifest)
+    channels = record.get("channels") or _model_channels(results)
     sizes = record.get("spacing_mm")
     return SliceStackCase(
-        case_id,
-        patient,
-        tuple(map(Path, inputs)),
-        tuple(channels),
-        spacing_mm=tuple(sizes) if sizes else None,
+        case_id, patient, files, tuple(channels), spacing_mm=tuple(sizes) if sizes else None
     )
 
 
-def _model_channels(manifest: Mapping[str, Any]) -> list[str]:
+def _recorded_images(record: Mapping[str, Any], results: Results) -> tuple[Path, ...]:
+    """Images of a record, each once, also if they were moved together with the results."""
+    inputs = record["inputs"]
+    names = dict.fromkeys(inputs.values() if isinstance(inputs, dict) else inputs)
+    # Sources are absolute, while inputs are as the user gave them.
+    sources = [source["path"] for source in record.get("sources", ())] or names
+    return tuple(recorded_path(name, results.manifest, results.folder) for name in sources)
+
+
+def _model_channels(results: Results) -> list[str]:
     """Channels of 2D images, which only the model records."""
     try:
-        header = read_model_header(Path(manifest["models"][0]["path"])).content
+        model = results.manifest["models"][0]["path"]
+        header = read_model_header(recorded_path(model, results.manifest, results.folder)).content
     except (LookupError, VolsegError) as error:
         raise DataListError(f"the channels of its images are not known ({error})") from None
     channels: list[str] = header["channels"]

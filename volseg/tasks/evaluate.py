@@ -22,7 +22,7 @@ from volseg.evaluation.samples import draw_scored_samples
 from volseg.evaluation.schemes import reference_schemes
 from volseg.evaluation.scoring import CaseScores
 from volseg.files.documents import read_json
-from volseg.files.paths import PathLike
+from volseg.files.paths import PathLike, places, recorded_path
 from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
 from volseg.metrics.doubts import doubts
 from volseg.metrics.official.protocols import Protocol
@@ -144,6 +144,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         "failures": dict(failures),
         "predictions_without_reference": list(without_reference),
         "notes": notes,
+        **places(output),
     }
     replaced = _scores_replaced(output, paths)
     make_output(output, _FILES)
@@ -201,6 +202,7 @@ def _scores_replaced(output: Path, predictions: Sequence[Path]) -> list[str]:
     earlier = [path for path in (named if isinstance(named, list) else [named]) if path]
     if not earlier:
         return [f"replaced earlier scores in {output}"]
-    if [Path(str(path)).absolute() for path in earlier] == [p.absolute() for p in predictions]:
+    scored = [recorded_path(str(path), content, output).absolute() for path in earlier]
+    if scored == [path.absolute() for path in predictions]:
         return []
     return [f"replaced the scores of {', '.join(map(str, earlier))} in {output}"]
