@@ -9,7 +9,12 @@ from volseg.errors import OutputError
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import REGION_COLOURS, region_colours
 from volseg.figures.figure_files import figure_array, save_figure
+from volseg.figures.grey_images import GreyImages
+from volseg.figures.greys import as_greys, grey_window
 from volseg.figures.montage import gallery, montage
+from volseg.figures.panels import draw_sections
+from volseg.images.case_images import CaseImages
+from volseg.images.grid import Grid
 
 
 @pytest.fixture
@@ -216,3 +221,34 @@ def test_no_text_of_a_gallery_lies_on_another(brain, block):
     boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
     assert any("BraTS-GLI-90010-000, axial slice" in text.get_text() for text in texts)
     assert [one for n, one in enumerate(boxes) if any(map(one.overlaps, boxes[:n]))] == []
+
+
+@pytest.mark.parametrize("value", [1e-4, 7, 1000, 1e6])
+def test_an_image_of_equal_values_is_white_on_black(value):
+    image = np.zeros((4, 4, 4), np.float32)
+    image[1:3] = value
+
+    greys = as_greys(image, grey_window(image))
+
+    assert np.unique(greys[1:3]).tolist() == [255]
+    assert not greys[[0, 3]].any()
+
+
+def test_the_head_is_sought_in_every_slice_of_a_short_stack():
+    image = np.zeros((1, 200, 200, 2), np.float32)
+    image[0, 90:100, 90:100, 0] = 5
+    image[0, 20:180, 10:190, 1] = 5
+
+    greys = GreyImages.of(CaseImages(image, Grid((200, 200, 2), np.eye(4)), None, ()), ["t2f"])
+
+    assert np.count_nonzero(greys.greys["t2f"]) == np.count_nonzero(image)
+
+
+def test_in_rows_of_panels_the_reference_is_dashed_and_the_prediction_solid(brain, block):
+    def coloured(**masks):
+        picture = draw_sections([(CaseView({"t1n": brain, "t2f": brain}, **masks), 5)], {})
+        return pixels(picture.canvas.pixels[:-60], REGION_COLOURS["WT"]).sum()
+
+    solid, dashed = coloured(prediction={"WT": block}), coloured(reference={"WT": block})
+
+    assert 0.3 * solid < dashed < 0.9 * solid

@@ -34,7 +34,7 @@ Pixels = npt.NDArray[np.uint8]
 # With this resolution, a point is a pixel.
 _DPI = 72
 # Where outlines coincide, an inner region lies on wider ones, and the prediction on the reference.
-_LINE_PIXELS, _WIDER_PIXELS, _DASHES = 1.4, 0.6, (3.0, 4.0)
+_LINE_PIXELS, _WIDER_PIXELS, _DASHES = 1.4, 0.6, (4.5, 4.0)
 _GREYS, _COMPRESSION = 128, 5
 
 

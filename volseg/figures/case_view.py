@@ -126,12 +126,31 @@ class CaseView:
         return np.any([above_background(image) for image in self.images.values()], axis=0)
 
     @property
+    def target_masks(self) -> Masks:
+        """Masks that decide which slices are shown: of the reference, else of the prediction.
+
+        Empty if neither has a voxel.
+        """
+        found = (masks for masks, _ in self.masks if any(mask.any() for mask in masks.values()))
+        return next(found, {})
+
+    @property
     def target(self) -> npt.NDArray[np.bool_]:
-        """Mask of what slices should show: the reference, else the prediction, else the brain."""
-        for masks, _ in self.masks:
-            if any(mask.any() for mask in masks.values()):
-                return np.any(list(masks.values()), axis=0)
-        return self.brain
+        """Mask of what slices should show: the `target_masks` together, else the brain."""
+        masks = self.target_masks
+        return np.any(list(masks.values()), axis=0) if masks else self.brain
+
+    @property
+    def meaning_of_lines(self) -> str:
+        """What the outlines are of, as a sentence; empty if there are none.
+
+        >>> CaseView({}, prediction={"WT": np.array([True])}).meaning_of_lines
+        'Lines: prediction.'
+        """
+        if self.reference and self.prediction:
+            return "Dashed: reference, solid: prediction."
+        name = "reference" if self.reference else "prediction" if self.prediction else ""
+        return f"Lines: {name}." if name else ""
 
     @cached_property
     def content(self) -> npt.NDArray[np.bool_]:

@@ -55,8 +55,8 @@ class SliceRaster:
     @property
     def _notes(self) -> list[str]:
         """Rows of words below the name of the slice."""
-        both = all(masks for masks, _ in self.view.masks)
-        return [*(["dashed: reference, solid: prediction"] if both else []), DISCLAIMER]
+        both = self.view.reference and self.view.prediction
+        return [*([self.view.meaning_of_lines] if both else []), DISCLAIMER]
 
     def _row(self, number: int) -> Place:
         """Where the words of a row below the image begin."""

@@ -6,14 +6,15 @@ import io
 from dataclasses import replace
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
-from volseg.figures.case_view import CaseView
+from volseg.figures.canvas import Pixels
+from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.error_map import error_map
 from volseg.figures.figure_files import figure_array
-from volseg.figures.montage import gallery
+from volseg.figures.panels import draw_sections
 from volseg.figures.planes import PLANE_AXES
+from volseg.figures.preview import largest_sections
 from volseg.figures.samples import shown_channel
 from volseg.figures.sweep import sweep_bytes
 from volseg.reporting.content import Picture
@@ -25,33 +26,24 @@ _QUALITY = 82
 def case_pictures(view: CaseView) -> list[Picture]:
     """Pictures of a case; what has no reference has no picture of errors."""
     shown = replace(_cropped(view), name="")
-    outlined = _outlined(shown)
-    regions = " ".join(shown.regions)
-    planes = [shown.in_plane(plane) for plane in PLANE_AXES] if shown.is_oriented else [shown]
+    outlined, regions = _outlined(shown), " ".join(shown.regions)
     found = []
     if shown.reference and shown.prediction:
         found.append(
             _picture(
-                error_map(shown),
+                figure_array(error_map(shown)),
                 "Errors by region, each in the slice with most wrong voxels",
                 f"Voxels of {regions} that the prediction has wrongly, and that it misses",
             )
         )
-    name = "Three planes" if shown.is_oriented else "Slice"
-    found.append(
-        _picture(
-            gallery(planes, ""),
-            f"{name} through the largest section, in all channels",
-            f"{name} of {', '.join(shown.images)}, with {outlined} of {regions}",
-        )
-    )
-    found.append(
-        _picture(
-            gallery([shown], "", _ROWS),
-            "Montage",
-            f"Slices of {', '.join(shown.images)}, with {outlined} of {regions}",
-        )
-    )
+    name = "Three planes" if shown.is_oriented else "Slices"
+    spread = [(shown, index) for index in choose_slices(shown.target, _ROWS)]
+    for title, what, sections in (
+        (f"{name} through the largest section, in all channels", name, largest_sections(shown)),
+        ("Montage", "Slices", spread),
+    ):
+        description = f"{what} of {', '.join(shown.images)}, with {outlined} of {regions}"
+        found.append(_picture(draw_sections(sections, {}).canvas.pixels, title, description))
     return [*found, _animation(shown, outlined)]
 
 
@@ -90,9 +82,8 @@ def _cropped(view: CaseView) -> CaseView:
     )
 
 
-def _picture(figure: Figure, title: str, description: str) -> Picture:
-    array = figure_array(figure)
+def _picture(pixels: Pixels, title: str, description: str) -> Picture:
     written = io.BytesIO()
-    Image.fromarray(array).save(written, "WEBP", quality=_QUALITY, method=2)
-    height, width = array.shape[:2]
+    Image.fromarray(pixels).save(written, "WEBP", quality=_QUALITY, method=2)
+    height, width = pixels.shape[:2]
     return Picture(title, description, written.getvalue(), width, height)
