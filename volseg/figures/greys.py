@@ -52,7 +52,7 @@ def as_greys(image: npt.NDArray[Any], window: Window) -> Greys:
     scaled -= np.float32(low)
     scaled *= np.float32(255 / (high - low))
     np.clip(scaled, 0, 255, out=scaled)
-    grey = scaled.astype(np.uint8)
+    grey = np.rint(scaled, out=scaled).astype(np.uint8)
     # A normalised image has negative voxels, so its background would be grey.
     grey[image == 0] = 0
     return grey
