@@ -226,7 +226,7 @@ def test_a_prediction_of_the_whole_tumour_has_official_scores_of_it_alone(folder
     )
 
     assert {row["region"] for row in rows_of(folders[2] / f"scores_{GLI}.csv")} == {"WT"}
-    said = "not scored: TC, ET, which labels of predictions (lgg) do not tell from other tissue"
+    said = "not scored: TC, ET, which labels of predictions (lgg) do not separate from other tissue"
     assert f"{GLI}, brats2017: {said}" in result.notes
     assert said in result.record.protocols[0].notes
 

@@ -138,7 +138,7 @@ def test_without_a_gain_nothing_is_changed(runs, perfect, tmp_path):
     result = tune(runs, device="cpu")
 
     assert result.models == ()
-    assert result.tuned == result.today
+    assert result.tuned == result.initial
     assert result.gain.interval == (0, 0)
     assert contents(runs[0].parent) == before
     assert tune(runs, tmp_path / "new" / "tuned", device="cpu", tta=False).models == ()
@@ -169,7 +169,7 @@ def test_a_tuned_model_is_tuned_again_from_its_options_before(runs, miscalibrate
 
     again = tune(runs, device="cpu", tta=False)
 
-    assert again.today == first.today
+    assert again.initial == first.initial
     assert again.gain.mean == first.gain.mean
     assert load_model(runs[0]).tuning["before"]["threshold"] == 0.5
 

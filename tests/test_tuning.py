@@ -12,7 +12,7 @@ from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.metrics import region_overlaps
 from volseg.metrics.official.protocols import get_protocol
 from volseg.postprocess import decode
-from volseg.tuning.decoding import Decoding, OfRegion, cuts
+from volseg.tuning.decoding import Decoding, RegionOptions, cuts
 from volseg.tuning.forest import is_nested
 from volseg.tuning.gain import measure_gain
 from volseg.tuning.levels import CaseLevels, LevelStore
@@ -21,7 +21,7 @@ from volseg.tuning.search import Space, search
 
 WT = get_scheme("lgg")
 BRATS = get_scheme("brats2023")
-TODAY = Decoding(False, ("WT",), (OfRegion(0.5),))
+INITIAL = Decoding(False, ("WT",), (RegionOptions(0.5),))
 SPACE = Space((False,), (False,))
 SMALL = (1.0, 1.0, 1.5)
 
@@ -49,7 +49,7 @@ class Memory(LevelStore):
 
 
 options = st.builds(
-    OfRegion,
+    RegionOptions,
     threshold=st.sampled_from([0.3, 0.5, 0.8]),
     min_component_mm3=st.sampled_from([0.0, 3.0, 6.0]),
     largest_component=st.booleans(),
@@ -80,7 +80,9 @@ def test_dice_from_bytes_and_components_is_that_of_decoded_probabilities(name, s
 
 def test_regions_that_overlap_without_nesting_are_scored_by_their_voxels():
     scheme = LabelScheme("odd", {1: "a", 2: "b", 3: "c"}, {"X": (1, 2), "Y": (2, 3), "B": (2,)})
-    chosen = Decoding(False, ("X", "Y", "B"), (OfRegion(0.5, 4.0), OfRegion(0.4), OfRegion(0.5)))
+    chosen = Decoding(
+        False, ("X", "Y", "B"), (RegionOptions(0.5, 4.0), RegionOptions(0.4), RegionOptions(0.5))
+    )
     probabilities, reference = noise(scheme, 3)
     case = CaseLevels.of({False: probabilities}, reference, scheme, cuts(chosen), SMALL)
 
@@ -170,12 +172,14 @@ def unrelated(seed):
     return probabilities, random.random((1, 8, 8, 8)) < 0.5 + 0.2 * random.random()
 
 
-def filled(folder, cases, scheme=WT, today=TODAY):
+def filled(folder, cases, scheme=WT, initial=INITIAL):
     folder.mkdir(exist_ok=True)
     store = LevelStore(folder)
     for probabilities, reference in cases:
-        store.add(CaseLevels.of({False: probabilities}, reference, scheme, cuts(today), (1, 1, 1)))
-    return ScoreBook(store, dice_scorer(scheme, cuts(today)))
+        store.add(
+            CaseLevels.of({False: probabilities}, reference, scheme, cuts(initial), (1, 1, 1))
+        )
+    return ScoreBook(store, dice_scorer(scheme, cuts(initial)))
 
 
 def alone(n):
@@ -185,8 +189,8 @@ def alone(n):
 def test_a_threshold_that_the_training_shifted_is_found_with_its_gain(tmp_path):
     scores = filled(tmp_path, [shifted(seed) for seed in range(5)])
 
-    gain = measure_gain(scores, TODAY, ["WT"], list("abcde"), alone(5), SPACE)
-    found = search(scores, TODAY, np.arange(5), SPACE)
+    gain = measure_gain(scores, INITIAL, ["WT"], list("abcde"), alone(5), SPACE)
+    found = search(scores, INITIAL, np.arange(5), SPACE)
 
     assert found.options[0].threshold == pytest.approx(0.3)
     assert gain.is_real
@@ -199,7 +203,7 @@ def test_noise_has_no_gain(tmp_path):
     # What helps one case harms the next.
     scores = filled(tmp_path, [shifted(n, best=(0.35, 0.65)[n % 2]) for n in range(8)])
 
-    gain = measure_gain(scores, TODAY, ["WT"], list("abcdefgh"), alone(8), SPACE)
+    gain = measure_gain(scores, INITIAL, ["WT"], list("abcdefgh"), alone(8), SPACE)
 
     assert gain.interval[0] <= 0
     assert not gain.is_real
@@ -212,15 +216,15 @@ def test_what_is_chosen_for_a_case_never_depends_on_the_case(tmp_path):
     poisoned = filled(tmp_path / "poisoned", [*cases, *[poison] * 3])
 
     def measured(scores):
-        return measure_gain(scores, TODAY, ["WT"], list("abccc"), [[0], [1], [2, 3, 4]], SPACE)
+        return measure_gain(scores, INITIAL, ["WT"], list("abccc"), [[0], [1], [2, 3, 4]], SPACE)
 
     assert measured(poisoned).chosen[2] == measured(plain).chosen[2]
     # A search that looked at it would choose other options.
-    assert search(poisoned, TODAY, np.arange(5), SPACE) != measured(plain).chosen[2]
+    assert search(poisoned, INITIAL, np.arange(5), SPACE) != measured(plain).chosen[2]
 
 
 def test_specks_are_removed_and_few_voxels_of_a_region_take_the_label_around(tmp_path):
-    today = Decoding(False, ("WT", "TC", "ET"), (OfRegion(0.5),) * 3)
+    initial = Decoding(False, ("WT", "TC", "ET"), (RegionOptions(0.5),) * 3)
     cases = []
     for seed in range(4):
         random = np.random.default_rng(seed)
@@ -231,9 +235,9 @@ def test_specks_are_removed_and_few_voxels_of_a_region_take_the_label_around(tmp
         probabilities[0, 0, 0, :3] = 1
         probabilities[2][core & (random.random(core.shape) < 0.1)] = 1
         cases.append((probabilities, reference))
-    scores = filled(tmp_path, cases, BRATS, today)
+    scores = filled(tmp_path, cases, BRATS, initial)
 
-    found = search(scores, today, np.arange(4), Space((False, True, True), (False,)))
+    found = search(scores, initial, np.arange(4), Space((False, True, True), (False,)))
 
     assert scores([found]).min() == 1
     whole = found.options[0]
@@ -246,7 +250,7 @@ def test_options_stay_where_nothing_is_better(tmp_path):
         tmp_path, [(reference.astype(np.float32), reference), (probabilities, reference)]
     )
 
-    assert search(scores, TODAY, np.array([0]), SPACE) == TODAY
+    assert search(scores, INITIAL, np.array([0]), SPACE) == INITIAL
 
 
 def test_mirrored_copies_are_chosen_if_they_help(tmp_path):
@@ -254,27 +258,27 @@ def test_mirrored_copies_are_chosen_if_they_help(tmp_path):
     for seed in range(3):
         bad, reference = unrelated(seed)
         found = {False: bad, True: reference.astype(np.float32)}
-        store.add(CaseLevels.of(found, reference, WT, cuts(TODAY), (1, 1, 1)))
-    scores = ScoreBook(store, dice_scorer(WT, cuts(TODAY)))
+        store.add(CaseLevels.of(found, reference, WT, cuts(INITIAL), (1, 1, 1)))
+    scores = ScoreBook(store, dice_scorer(WT, cuts(INITIAL)))
 
-    assert search(scores, TODAY, np.arange(3), Space((False,), (False, True))).tta
-    assert not search(scores, TODAY, np.arange(3), SPACE).tta
+    assert search(scores, INITIAL, np.arange(3), Space((False,), (False, True))).tta
+    assert not search(scores, INITIAL, np.arange(3), SPACE).tta
 
 
 def test_lesions_of_a_protocol_are_scored_in_its_label_scheme():
     scheme = get_scheme("brats2021")
-    today = Decoding(False, ("WT", "TC", "ET"), (OfRegion(0.5),) * 3)
+    initial = Decoding(False, ("WT", "TC", "ET"), (RegionOptions(0.5),) * 3)
     tumour = ball(4) < 0
     probabilities = np.stack([tumour] * 3).astype(np.float32)
     reference = np.stack([tumour] * 3)
     probabilities[:, 0, 0, :3] = 1
-    case = CaseLevels.of({False: probabilities}, reference, scheme, cuts(today), (1, 1, 1))
+    case = CaseLevels.of({False: probabilities}, reference, scheme, cuts(initial), (1, 1, 1))
     score = lesion_scorer(scheme, get_protocol("brats2023-gli"))
-    without = today
+    without = initial
     for region in range(3):
         without = without.with_region(region, min_component_mm3=4.0)
 
-    found = mask_scorer(scheme, cuts(today), score)(Memory(case), 0, [today, without])
+    found = mask_scorer(scheme, cuts(initial), score)(Memory(case), 0, [initial, without])
 
     # One lesion, found, and one false lesion of three voxels.
     assert found.tolist() == [[0.5] * 3, [1.0] * 3]

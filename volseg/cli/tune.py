@@ -70,11 +70,12 @@ def tune(  # noqa: PLR0913, PLR0917  (an option each)
 
     Segments the validation cases and searches, by region, threshold, smallest
     component, largest component and smallest total volume for the best mean
-    Dice. The gain is honest: each patient is scored with options that were
-    chosen on the others. If its 95 % interval lies above 0, the options are
-    written into the model, and infer applies them; else nothing is changed.
+    Dice. The gain is that of held-out patients: each patient is scored with
+    options that were chosen on other patients. If its 95 % interval lies above
+    0, the options are written into the model, and infer applies them; otherwise
+    nothing is changed.
 
-    At least three patients are needed. Few patients rarely show a gain that is
+    At least three patients are needed, and with few patients a gain is rarely
     more than chance; the folds of a cross-validation can be pooled.
 
     Examples:
@@ -114,9 +115,9 @@ def _print_gain(result: TuneResult) -> None:
             f"may be chance ({figures})"
         )
         return
-    before, after = result.today.inference(), result.tuned.inference()
+    before, after = result.initial.inference(), result.tuned.inference()
     rows = [(name, shown(before[name]), shown(value)) for name, value in after.items()]
-    print_table("Options", ("inference.", "before", "now"), [r for r in rows if r[1] != r[2]])
+    print_table("Options", ("inference.", "before", "after"), [r for r in rows if r[1] != r[2]])
     say(f"Mean gain in {result.score} of {patients} held-out patients: {figures}")
     for model in result.models:
         say(f"Tuned model: {model}")

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 #: Folder of the runs that are trained for a comparison, within its output.
 RUNS_FOLDER = "runs"
-#: Folder of decoded cases, beside the runs of a folder.
+#: Folder of preprocessed cases, beside the runs of a folder.
 CACHE_FOLDER = "cache"
 
 
@@ -109,10 +109,10 @@ def plan_sources(
 
 
 def _shared_cache(paths: Sequence[Path], output: Path) -> Path | None:
-    """Existing cache of decoded cases, beside a given run or in the runs folder of `volseg fit`.
+    """Existing cache of preprocessed cases, beside a given run or in the folder `runs`.
 
     A comparison that already has its own cache keeps it. An entry holds one case with one
-    preprocessing, so a case that does not fit is decoded again.
+    preprocessing, so a case that does not fit is preprocessed again.
     """
     if (output / RUNS_FOLDER / CACHE_FOLDER).is_dir():
         return None
@@ -128,7 +128,7 @@ def _with_cache(source: Source, cache: Path | None) -> Source:
     config = source.config
     if cache is None or config is None or config.data.cache_dir is not None:
         return source
-    logger.info("%s: decoded cases are read from %s if they are there", source.name, cache)
+    logger.info("%s: preprocessed cases are read from %s if they are there", source.name, cache)
     data = config.data.model_copy(update={"cache_dir": str(cache)})
     return replace(source, config=config.model_copy(update={"data": data}))
 

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaseLabelMap:
-    """A label map of a case, of the expert or of a model.
+    """A label map of a case, reference or prediction.
 
     Attributes:
         path: The file, or the folder of several files.

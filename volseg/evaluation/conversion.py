@@ -1,8 +1,8 @@
 """Label maps in the label scheme of an official protocol, converted by the names of regions.
 
-Label 4 is enhancing tumour in one scheme and label 3 in another. The regions that hold a label say
-what it means: the tumour core without ET is label 1 in both, whatever its name. A region that a
-scheme cannot tell from other tissue, such as ET in a scheme with WT alone, is not scored.
+Enhancing tumour is label 4 in one scheme and label 3 in another. The regions that hold a label give
+its meaning: the label in TC but not in ET is 1 in both schemes, whatever its name. A region that a
+scheme does not separate from other tissue, such as ET in a scheme with WT alone, is not scored.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Conversion:
     Attributes:
         labels: Label of the protocol by label of the scheme; tissue in none of the shared regions
             becomes background.
-        regions: Regions of the protocol that the scheme tells apart, in the order of the protocol.
-        unknown: Its other regions.
+        regions: Regions of the protocol that the scheme separates, in the order of the protocol.
+        unknown: The other regions of the protocol.
     """
 
     labels: Mapping[int, int]
@@ -45,7 +45,7 @@ class Conversion:
         if dict(scheme.labels) == dict(target.labels):
             return cls({value: value for value in scheme.labels}, tuple(protocol.regions), ())
         shared = [region for region in target.regions if region in scheme.regions]
-        # Labels of the protocol that the shared regions cannot tell apart.
+        # Labels of the protocol that the shared regions do not separate.
         alike: _Alike = defaultdict(set)
         for value in (_BACKGROUND, *target.labels):
             alike[_holding(target, value, shared)].add(value)
@@ -78,7 +78,7 @@ def _holding(scheme: LabelScheme, value: int, regions: Sequence[str]) -> frozens
 
 
 def _is_known(protocol: Protocol, region: str, alike: _Alike) -> bool:
-    """Whether labels that are alike lie all in a region or all outside.
+    """Whether labels that the scheme does not separate lie all in a region or all outside.
 
     A tissue that joins its lesions must be known too, or be in no label map of the scheme.
     """

@@ -22,7 +22,7 @@ from volseg.metrics.official.region_scores import RegionScores
 
 @dataclass(frozen=True)
 class OfficialScores:
-    """Scores of one case under one protocol, or why there are none."""
+    """Scores of one case under one protocol, or the reason why there are none."""
 
     regions: Mapping[str, RegionScores] = field(default_factory=dict)
     failure: str | None = None
@@ -30,7 +30,7 @@ class OfficialScores:
 
 @dataclass(frozen=True)
 class Reading:
-    """How both label maps of a case are read under a protocol."""
+    """Conversions of both label maps of a case into the scheme of a protocol."""
 
     prediction: Conversion
     reference: Conversion
@@ -45,7 +45,7 @@ class Reading:
 
     @property
     def regions(self) -> tuple[str, ...]:
-        """Regions of the protocol that both sides tell apart."""
+        """Regions of the protocol that the schemes of both sides separate."""
         return tuple(r for r in self.prediction.regions if r in self.reference.regions)
 
 
@@ -106,7 +106,7 @@ def notes_on_protocol(pairs: Sequence[CasePair], protocol: Protocol) -> list[str
         if conversion.unknown:
             regions = ", ".join(conversion.unknown)
             notes.append(
-                f"not scored: {regions}, which labels of {where} do not tell from other tissue"
+                f"not scored: {regions}, which labels of {where} do not separate from other tissue"
             )
     return notes
 

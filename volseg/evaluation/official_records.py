@@ -20,7 +20,7 @@ def protocol_record(
     Args:
         protocol: The protocol.
         pairs: The cases.
-        scored: What was scored of each of them, in the same order.
+        scored: Scores of each case, in the same order.
     """
     found, rows, failures = {}, [], {}
     for pair, scores in zip(pairs, scored, strict=True):

@@ -82,8 +82,9 @@ def _of_scores(results: Results, chosen: Sequence[str]) -> _Parts:
 
 def _order_in_words(results: Results, shown: int, total: int) -> str:
     first = "the lowest mean Dice" if results.scores else "cases with notes"
-    which = f"{cases_in_words(shown)}" if shown == total else f"{shown} of {total} cases"
-    return f"{which}, {first} first. Outlines: dashed for the reference, solid for the prediction."
+    lines = "dashed: reference, solid: prediction" if results.scores else "prediction"
+    which = cases_in_words(shown) if shown == total else f"{shown} of {total} cases"
+    return f"{which}, {first} first. Outlines: {lines}."
 
 
 def _entry(results: Results, case_id: str, view_of: ViewOf) -> CaseEntry:

@@ -1,4 +1,4 @@
-"""Calibration in a report, where `infer --probabilities` left maps beside the label maps."""
+"""Calibration in a report, if `infer --probabilities` wrote probability maps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 #: Cases that are read, at most; maps of probabilities are large.
 MOST_CASES = 20
-#: Voxels around a region that count too.
+#: Voxels around a region that are counted too.
 MARGIN = 10
 
 

@@ -32,7 +32,7 @@ def lesion_tables(scores: Mapping[str, Any], case_id: str) -> list[Table]:
         rows = [row for region, of in regions.items() for row in _lesion_rows(region, of)]
         if rows:
             columns = (
-                *("region", "lesion", "volume (ml)", "predicted parts"),
+                *("region", "lesion", "volume (ml)", "predicted components"),
                 *("Dice", "HD95 (mm)", "voxel", "remark"),
             )
             caption = f"Lesions by {name}"
@@ -50,7 +50,7 @@ def _blocks(name: str, content: Mapping[str, Any]) -> Iterator[Block]:
             (score.heading, *(_mean(score, of.get(score.name, {})) for of in summary.values()))
             for score in scores
         ],
-        "In brackets: 95 % interval of the mean over patients.",
+        "In brackets: 95 % interval of the mean, by bootstrap over patients.",
     )
     values = {
         region: {

@@ -21,7 +21,7 @@ class Results:
     """Scores, or results without references.
 
     Attributes:
-        folder: Folder that the user gave.
+        folder: Folder given by the user.
         scores: Content of `scores.json`; empty if there are no scores.
         manifest: Content of the manifests of the predictions; empty if they have none.
         predictions: Folders of the predictions; empty if they are not recorded.

@@ -60,7 +60,7 @@ def _region_blocks(scores: Scores) -> Iterator[Block]:
             for region, of in summary.items()
             for kind, name in statistics.items()
         ],
-        "In brackets: 95 % interval of the mean over cases, where there are enough."
+        "In brackets: 95 % interval of the mean, by bootstrap over patients."
         if any("interval" in of.get("dice", {}) for of in summary.values())
         else "",
     )

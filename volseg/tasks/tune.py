@@ -35,15 +35,15 @@ class TuneResult:
     Attributes:
         gain: Scores of the held-out cases before and after.
         score: Name of the score, for readers.
-        today: Options of the models.
-        tuned: Options chosen on all cases; those of today if the gain may be chance.
+        initial: Options of the models.
+        tuned: Options chosen on all cases; the initial options if the gain may be chance.
         models: Model files with the tuned options; empty if nothing was changed.
         failures: Reason of each case that failed and was left out.
     """
 
     gain: Gain
     score: str
-    today: Decoding
+    initial: Decoding
     tuned: Decoding
     models: tuple[Path, ...]
     failures: Mapping[str, str]
@@ -64,7 +64,7 @@ def tune(  # noqa: PLR0913  (an option each)
 
     The gain is measured by a cross-validation inside these cases: options are chosen on the other
     patients and scored on those held out. If its 95 % interval does not lie above 0, no file is
-    changed. Else the options are written into the model file, whose weights stay the same.
+    changed. Otherwise the options are written into the model file, whose weights stay the same.
 
     Args:
         runs: Run folder or model file; several are the folds of one cross-validation, whose
@@ -93,9 +93,9 @@ def tune(  # noqa: PLR0913  (an option each)
         None if data_root is None else Path(data_root),
     )
     targets = _targets(found, None if output is None else Path(output))
-    today = found[0].today
-    goal = Goal.of(protocol, found, cuts(today))
-    ttas = (False, True) if tta else (today.tta,)
+    initial = found[0].initial
+    goal = Goal.of(protocol, found, cuts(initial))
+    ttas = (False, True) if tta else (initial.tta,)
     space = Space(goal.inner, ttas, is_joint=goal.is_quick)
     with scratch_folder(_first_existing(targets[0].parent), _CACHE) as folder:
         store = LevelStore(folder)
@@ -103,15 +103,15 @@ def tune(  # noqa: PLR0913  (an option each)
         _check_enough(segmented.patients, segmented.failures)
         scores = ScoreBook(store, goal.scorer)
         patients = segmented.patients
-        gain = measure_gain(scores, today, goal.regions, patients, _held_out(patients), space)
-        tuned = search(scores, today, np.arange(len(store)), space) if gain.is_real else today
+        gain = measure_gain(scores, initial, goal.regions, patients, _held_out(patients), space)
+        tuned = search(scores, initial, np.arange(len(store)), space) if gain.is_real else initial
     written: tuple[Path, ...] = ()
-    if tuned != today:
+    if tuned != initial:
         for run, target in zip(found, targets, strict=True):
             make_folder(target.parent, _REMEDY)
-            write_tuned(run.header, target, today, tuned, gain, goal.title)
+            write_tuned(run.header, target, initial, tuned, gain, goal.title)
         written = tuple(targets)
-    return TuneResult(gain, goal.title, today, tuned, written, segmented.failures)
+    return TuneResult(gain, goal.title, initial, tuned, written, segmented.failures)
 
 
 def _targets(runs: Sequence[TunedRun], output: Path | None) -> list[Path]:

@@ -1,1 +1,1 @@
-"""Search of the options of decoding that raise the scores of a model, and their honest gain."""
+"""Search of options of decoding with better scores, and their gain in held-out patients."""

@@ -36,7 +36,7 @@ class TunedRun:
     cases: tuple[Case, ...]
 
     @property
-    def today(self) -> Decoding:
+    def initial(self) -> Decoding:
         """Options of the model, without those of an earlier tuning.
 
         An earlier tuning may have chosen them on the same cases, which would hide the gain.
@@ -151,9 +151,9 @@ def _check_alike(headers: Sequence[ModelHeader]) -> None:
 
 def _check_same_options(runs: Sequence[TunedRun]) -> None:
     first = runs[0]
-    before = first.today.inference()
+    before = first.initial.inference()
     for other in runs[1:]:
-        for name, value in other.today.inference().items():
+        for name, value in other.initial.inference().items():
             if value != before[name]:
                 raise ModelError(
                     f"inference.{name} is {shown(value)} in {other.header.file}, but "

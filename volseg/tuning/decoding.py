@@ -9,14 +9,14 @@ from typing import Any, Self
 
 from volseg.config import InferenceConfig
 
-#: Values that are tried, besides today's.
+#: Values that are tried, besides the initial value.
 THRESHOLDS = (*(round(0.05 * n, 2) for n in range(2, 20)), 0.98)
 MIN_COMPONENTS_MM3 = (0.0, 10.0, 30.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 MIN_REGIONS_MM3 = (0.0, 25.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 
 
 @dataclass(frozen=True)
-class OfRegion:
+class RegionOptions:
     """Options of one region, with the meanings of `InferenceConfig`."""
 
     threshold: float
@@ -37,13 +37,13 @@ class Decoding:
 
     tta: bool
     regions: tuple[str, ...]
-    options: tuple[OfRegion, ...]
+    options: tuple[RegionOptions, ...]
 
     @classmethod
     def of(cls, config: InferenceConfig, regions: Sequence[str]) -> Self:
         """The options of a config."""
         options = tuple(
-            OfRegion(
+            RegionOptions(
                 config.threshold_of(region),
                 config.min_component_mm3.get(region, 0.0),
                 region in config.largest_component,
@@ -82,17 +82,17 @@ def _above_0(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value}
 
 
-def cuts(today: Decoding) -> tuple[float, ...]:
+def cuts(initial: Decoding) -> tuple[float, ...]:
     """All thresholds that the search may need, in increasing order."""
-    return tuple(sorted({*THRESHOLDS, *today.thresholds}))
+    return tuple(sorted({*THRESHOLDS, *initial.thresholds}))
 
 
-def joint_choices(current: Decoding, today: Decoding, region: int) -> list[Decoding]:
+def joint_choices(current: Decoding, initial: Decoding, region: int) -> list[Decoding]:
     """`current` with each threshold of a region and each choice of the components that it makes.
 
-    Values near those of today come first.
+    Values near the initial options come first.
     """
-    own = today.options[region]
+    own = initial.options[region]
     return [
         current.with_region(
             region, threshold=threshold, min_component_mm3=least, largest_component=only
@@ -110,8 +110,8 @@ def single_choices(
 ) -> Callable[[Decoding, Decoding, int], list[Decoding]]:
     """Function that gives `current` with each value of one option of a region."""
 
-    def choices(current: Decoding, today: Decoding, region: int) -> list[Decoding]:
-        own = getattr(today.options[region], option)
+    def choices(current: Decoding, initial: Decoding, region: int) -> list[Decoding]:
+        own = getattr(initial.options[region], option)
         kind = type(own)
         return [
             current.with_region(region, **{option: kind(value)}) for value in _near(values, own)

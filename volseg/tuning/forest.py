@@ -1,7 +1,7 @@
-"""Components of all regions of a case: what the options of components do, without any voxel.
+"""Components of all regions of a case, whose counts of voxels give the Dice of any options.
 
-A component of an inner region lies in one component of the region around it. So the counts of each
-component decide the Dice of every choice of components.
+A component of an inner region lies in one component of the region around it. So it is kept or
+removed with that component, and no voxel has to be looked at again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from volseg.labels import LabelScheme, Masks
 from volseg.metrics import Overlap
 from volseg.postprocess import NEARLY_1
-from volseg.tuning.decoding import OfRegion
+from volseg.tuning.decoding import RegionOptions
 
 Counts = npt.NDArray[np.int64]
 
@@ -27,11 +27,11 @@ class Components:
     """Components of a region.
 
     Attributes:
-        voxels: Voxels of each component.
-        found: Voxels of each component that the reference holds too.
-        around: Index of the component of the region around it that holds it.
-        parent: Index of the region around it, or None.
-        reference: Voxels of the reference.
+        voxels: Number of voxels of each component.
+        found: Number of voxels of each component that are in the reference.
+        around: Index of the component around each component, in the region `parent`.
+        parent: Index of the region around this region; None for an outer region.
+        reference: Number of voxels of the reference.
     """
 
     voxels: Counts
@@ -40,7 +40,7 @@ class Components:
     parent: int | None
     reference: int
 
-    def kept(self, options: OfRegion, voxel_mm3: float) -> npt.NDArray[np.bool_]:
+    def kept(self, options: RegionOptions, voxel_mm3: float) -> npt.NDArray[np.bool_]:
         """Whether each component stays, as `postprocess.decode` decides for this region alone."""
         least = options.min_component_mm3
         kept = np.ones(len(self.voxels), np.bool_)
@@ -58,7 +58,7 @@ class Forest:
         masks: Masks of all regions within a box, as a label map holds them.
         box: The box.
         reference: Reference masks (R, *), also outside the box.
-        scheme: Label scheme, which `is_nested`.
+        scheme: A label scheme that `is_nested`.
         voxel_mm3: Volume of a voxel.
     """
 
@@ -82,7 +82,7 @@ class Forest:
         # Outer regions first.
         self.order = sorted(range(len(names)), key=lambda n: -len(scheme.regions[names[n]]))
 
-    def dice(self, options: Sequence[OfRegion]) -> list[float]:
+    def dice(self, options: Sequence[RegionOptions]) -> list[float]:
         """Dice of each region with these options; their thresholds are those of the masks."""
         kept: dict[int, npt.NDArray[np.bool_]] = {}
         for number in self.order:

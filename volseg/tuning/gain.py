@@ -1,4 +1,4 @@
-"""The honest gain of tuned options: each case is scored with options chosen without its patient."""
+"""The gain of tuned options: each case is scored with options chosen on other patients."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Gain:
     Attributes:
         regions: Names of the regions.
         patients: Patient of each case.
-        before: Scores (cases, R) with today's options.
+        before: Scores (cases, R) with the initial options.
         after: Scores (cases, R), each with options chosen on other patients.
-        chosen: Options chosen without each fold of patients.
+        chosen: Options chosen without each fold of patients, in turn.
     """
 
     regions: tuple[str, ...]
@@ -82,7 +82,7 @@ class Gain:
 
 def measure_gain(
     scores: Scores,
-    today: Decoding,
+    initial: Decoding,
     regions: Sequence[str],
     patients: Sequence[str],
     held_out: Iterable[Sequence[int]],
@@ -92,19 +92,19 @@ def measure_gain(
 
     Args:
         scores: Scores of all cases.
-        today: Options of the model.
+        initial: Options of the model.
         regions: Names of the R scored regions.
         patients: Patient of each case.
         held_out: Indices of the cases of each fold; together they are all cases.
         space: The options to choose from.
     """
-    (before,) = scores([today])
+    (before,) = scores([initial])
     after, chosen = np.array(before), []
     folds = list(held_out)
     everything = np.arange(len(patients))
     for fold in track(folds, "searching without each fold", len(folds)):
         rest = np.setdiff1d(everything, fold)
-        found = search(scores, today, rest, space)
+        found = search(scores, initial, rest, space)
         after[fold] = scores([found])[0][fold]
         chosen.append(found)
     return Gain(tuple(regions), tuple(patients), before, after, tuple(chosen))

@@ -20,10 +20,10 @@ class Goal:
     Attributes:
         title: Name of the score for readers.
         regions: Names of the scored regions.
-        inner: Whether another region is around each region of the model.
+        inner: For each region of the model, whether it lies inside another region.
         cuts: Thresholds that the search may need.
         scorer: Scores of a case.
-        is_quick: Whether a score needs no voxel.
+        is_quick: Whether counts of voxels are enough for the score, as for Dice.
     """
 
     title: str
@@ -50,8 +50,8 @@ class Goal:
         protocol = get_protocol(name)
         if protocol.program == "panoptic":
             raise ConfigError(
-                f"the lesion-wise Dice of {name} is a mean over found lesions only, so it rises if "
-                "fewer are found",
+                f"the lesion-wise Dice of {name} is a mean over found lesions only, so it may rise "
+                "if fewer lesions are found",
                 remedy="tune for a protocol of 2023 to 2025, such as brats2025-gli",
             )
         for run in runs:

@@ -1,7 +1,7 @@
-"""Probabilities of a case on disk, kept exactly as far as the search can tell them apart.
+"""Probabilities of a case on disk: of each voxel the number of thresholds that it reaches.
 
-A probability becomes the number of thresholds that it reaches, a byte. Comparisons with these
-thresholds are then the same as with the float32 probability, in a sixth of the disk space.
+This byte gives the same comparisons with the thresholds as the float32 probability, in a sixth of
+the disk space.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class CaseLevels:
     """A case within a box; outside it no threshold is reached and the reference is background.
 
     Attributes:
-        levels: Number of thresholds that each probability reaches, (R, *), by whether it is a mean
-            over mirrored copies.
-        wins: For each pair of `rivals`, whether the second region is at least as probable,
-            (pairs, *), likewise.
+        levels: Number of thresholds that each probability reaches, (R, *): under True of means
+            over mirrored copies, under False without them.
+        wins: Whether the second region of each pair of `rivals` is at least as probable as the
+            first, (pairs, *), under the same keys.
         reference: Reference masks (R, *).
         voxel_mm3: Volume of a voxel.
         spacing_mm: Size of a voxel along the axes.
@@ -53,7 +53,7 @@ class CaseLevels:
         """Levels of probabilities (R, I, J, K) and reference masks (R, I, J, K).
 
         Args:
-            probabilities: By whether they are means over mirrored copies.
+            probabilities: Under True means over mirrored copies, under False without them.
             reference: Masks of the same shape.
             scheme: Label scheme of the R regions.
             cuts: Thresholds, in increasing order.

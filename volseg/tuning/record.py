@@ -1,4 +1,4 @@
-"""Tuned options in a model file, with the options before and the honest gain."""
+"""Tuned options in a model file, with the former options and the gain in held-out patients."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def write_tuned(
         target: File to write; may be the model file itself.
         before: Options before tuning.
         after: Tuned options.
-        gain: Their honest gain.
-        score: Name of the score of the gain.
+        gain: Gain of the tuned options.
+        score: Name of the tuned score.
 
     Raises:
         OutputError: If the file cannot be written.

@@ -25,7 +25,7 @@ from volseg.tuning.levels import CaseLevels, LevelStore
 Values = npt.NDArray[np.float64]
 #: Scores (n, R) of the case with an index in a store, for n options of decoding.
 CaseScorer = Callable[[LevelStore, int, Sequence[Decoding]], Values]
-#: Test-time augmentation and thresholds, which decide the components.
+#: Test-time augmentation and thresholds; they decide the components.
 Key = tuple[bool, tuple[float, ...]]
 #: Score of each region from its predicted and reference masks and the size of a voxel.
 MaskScorer = Callable[[Masks, Masks, tuple[float, ...]], dict[str, float]]

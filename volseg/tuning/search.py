@@ -20,7 +20,7 @@ from volseg.tuning.decoding import (
 #: Scores (n, cases, R) of n options of decoding.
 Scores = Callable[[Sequence[Decoding]], npt.NDArray[np.float64]]
 
-#: Options to choose from, given the best so far, those of today and the index of a region.
+#: Options to choose from, given the best so far, the initial options and the index of a region.
 Choices = Callable[[Decoding, Decoding, int], list[Decoding]]
 
 #: Options change only if they raise the mean score by this much, so that noise changes nothing.
@@ -40,10 +40,11 @@ class Space:
     """The options to choose from.
 
     Attributes:
-        inner: Whether another region is around each region, whose label its voxels can take.
+        inner: For each region, whether it lies inside another region, whose label its voxels can
+            take.
         ttas: Choices of test-time augmentation.
-        is_joint: Whether threshold and components of a region are chosen together. It finds more,
-            and takes too long for scores that need the voxels.
+        is_joint: Whether threshold and components of a region are chosen together. This finds
+            better options, but takes too long for scores that need the voxels.
     """
 
     inner: tuple[bool, ...]
@@ -60,12 +61,14 @@ class Space:
                 yield region, size
 
 
-def search(scores: Scores, today: Decoding, cases: npt.NDArray[np.intp], space: Space) -> Decoding:
-    """Options with the best mean score over regions and cases, near today's options.
+def search(
+    scores: Scores, initial: Decoding, cases: npt.NDArray[np.intp], space: Space
+) -> Decoding:
+    """Options with the best mean score over regions and cases, near the initial options.
 
     Args:
         scores: Scores of all cases.
-        today: Options of the model.
+        initial: Options of the model.
         cases: Indices of the cases to choose by; no other case has any effect.
         space: The options to choose from.
     """
@@ -73,9 +76,9 @@ def search(scores: Scores, today: Decoding, cases: npt.NDArray[np.intp], space: 
     def means(decodings: Sequence[Decoding]) -> npt.NDArray[np.float64]:
         return scores(decodings)[:, cases].mean(axis=(1, 2))
 
-    best, score = today, float(means([today])[0])
-    for tta in sorted(space.ttas, key=lambda tta: tta != today.tta):
-        found = _descend(means, replace(today, tta=tta), today, space)
+    best, score = initial, float(means([initial])[0])
+    for tta in sorted(space.ttas, key=lambda tta: tta != initial.tta):
+        found = _descend(means, replace(initial, tta=tta), initial, space)
         if (of_found := float(means([found])[0])) >= score + LEAST_GAIN:
             best, score = found, of_found
     return best
@@ -84,14 +87,14 @@ def search(scores: Scores, today: Decoding, cases: npt.NDArray[np.intp], space: 
 def _descend(
     means: Callable[[Sequence[Decoding]], npt.NDArray[np.float64]],
     start: Decoding,
-    today: Decoding,
+    initial: Decoding,
     space: Space,
 ) -> Decoding:
     current, score = start, float(means([start])[0])
     for _ in range(_MOST_ROUNDS):
         before = current
         for region, choices_of in space.steps():
-            choices = choices_of(current, today, region)
+            choices = choices_of(current, initial, region)
             found = means(choices)
             place = int(np.argmax(found))
             if found[place] >= score + LEAST_GAIN:

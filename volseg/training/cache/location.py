@@ -11,7 +11,7 @@ from volseg.errors import ConfigError
 
 
 def cache_folder(config: ExperimentConfig, run: Path) -> Path:
-    """Folder of decoded cases: `data.cache_dir`, else `cache` beside the run.
+    """Folder of preprocessed cases: `data.cache_dir`, else `cache` beside the run.
 
     Raises:
         ConfigError: If `data.cache_dir` names an environment variable that is not set.
