@@ -269,6 +269,10 @@ def test_a_case_of_one_slice_has_its_mask_beside_the_others(pairs):
     for kind in ("tumour_slices", "all_slices"):
         means = result.record.slices.summary()["foreground"][kind]
         assert (means["n"], means["dice"]) == (3, pytest.approx(2 / 3))
+        of_json = json.loads((pairs[2] / "scores.json").read_text())
+        low, high = of_json["slice_intervals"]["foreground"][kind]["dice"]
+        assert low <= means["dice"] <= high
+    assert "patients" in of_json["slice_definitions"]["interval"]
     assert result.record.by_group.rows == ()
 
 

@@ -25,6 +25,7 @@ from volseg.metrics import get_score
 from volseg.reporting.content import CaseEntry, CaseLink, Notes, Picture, Report, Section, Table
 from volseg.reporting.pages import write_report
 from volseg.reporting.protocol_sections import lesion_tables
+from volseg.reporting.score_sections import score_sections
 from volseg.tasks.evaluate import evaluate
 from volseg.tasks.report import report
 
@@ -314,6 +315,33 @@ def test_images_of_results_are_found_from_any_folder_and_after_the_tree_was_move
     moved = report("moved/predictions", tmp_path / "b.html")
 
     assert elsewhere.failures == moved.failures == {}
+
+
+def test_means_of_groups_and_slices_have_their_intervals():
+    means = {"dice": 0.5, "iou": 0.4, "precision": 0.6, "recall": 0.7}
+    scores = {
+        "summary": {"WT": {"dice": {"mean": 0.5}}},
+        "cases": {},
+        "group_scores": {
+            "site": {
+                "CS": {"WT": {"n": 3, "dice": {"mean": 0.5, "median": 0.4, "interval": [0.1, 0.9]}}}
+            }
+        },
+        "slices": {"WT": {"tumour_slices": {"n": 5, **means}, "all_slices": {"n": 9, **means}}},
+        "slice_intervals": {"WT": {"tumour_slices": {"dice": [0.2, 0.8]}, "all_slices": {}}},
+    }
+
+    tables = {
+        block.caption: block
+        for section in score_sections(scores)
+        for block in section.blocks
+        if isinstance(block, Table)
+    }
+
+    assert tables["site"].rows == [("CS", "WT", "3", "0", "0.500 [0.100, 0.900]", "0.400")]
+    of_slices = tables["Means over slices"]
+    assert [row[3] for row in of_slices.rows] == ["0.500 [0.200, 0.800]", "0.500"]
+    assert "bootstrap over patients" in of_slices.note
 
 
 def test_without_files_the_numbers_remain_and_the_reason_is_given(folders, tmp_path):

@@ -98,6 +98,33 @@ def test_slices_of_all_cases_are_pooled_so_that_a_large_case_weighs_more():
     assert summary["tumour_slices"]["dice"] == pytest.approx(1 / 4)
 
 
+def test_the_interval_of_a_mean_over_slices_draws_patients_with_all_their_slices():
+    counts = {
+        "a": [(1, 0, 0)],
+        "b": [(0, 0, 1), (0, 0, 0), (1, 0, 1)],
+        "c": [(3, 1, 0)],
+        "d": [(1, 2, 3)],
+    }
+    rows = [
+        SliceRow(case, "WT", number, Overlap(*of))
+        for case, slices in counts.items()
+        for number, of in enumerate(slices, start=1)
+    ]
+
+    found = SliceTable.of(rows).intervals({"a": "x", "b": "y", "c": "x", "d": "d"})["WT"]
+    alone = SliceTable.of(rows[:4]).intervals({})["WT"]
+
+    # Dice of the slices of x: 1, 6/7; of y: 0, 1 (empty on both sides), 2/3; of d: 2/7.
+    drawn = np.random.RandomState(0).randint(0, 3, (9999, 3))
+    for kind, sums, sizes in (
+        ("all_slices", [13 / 7, 5 / 3, 2 / 7], [2, 3, 1]),
+        ("tumour_slices", [13 / 7, 2 / 3, 2 / 7], [2, 2, 1]),
+    ):
+        means = np.array(sums)[drawn].sum(1) / np.array(sizes)[drawn].sum(1)
+        assert found[kind]["dice"] == pytest.approx(np.percentile(means, [2.5, 97.5]).tolist())
+    assert alone["all_slices"]["dice"] is None
+
+
 def test_without_a_slice_with_tumour_there_is_no_mean_over_such():
     empty = {"WT": np.zeros((2, 2, 3), dtype=bool)}
 

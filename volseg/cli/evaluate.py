@@ -196,18 +196,22 @@ def _print_slices(result: EvaluateResult) -> None:
         "tumour_slices": "with tumour in the reference",
         "all_slices": "all, empty in both counts as 1",
     }
+    slices = result.record.slices
+    intervals = slices.intervals(result.table.patients)
     rows = [
         (
             region if kind == "tumour_slices" else "",
             name,
             means[kind]["n"],
             *(score.text(means[kind][score.name]) for score in COUNTED_SCORES),
+            text_of(COUNTED_SCORES[0], intervals[region][kind][COUNTED_SCORES[0].name]),
         )
-        for region, means in result.record.slices.summary().items()
+        for region, means in slices.summary().items()
         for kind, name in kinds.items()
     ]
     if rows:
-        columns = ("region", "slices", "number", *(score.heading for score in COUNTED_SCORES))
+        headings = (score.heading for score in COUNTED_SCORES)
+        columns = ("region", "slices", "number", *headings, "95 % interval of Dice")
         print_table("By slice, means", columns, rows)
 
 

@@ -15,6 +15,7 @@ from volseg.metrics.scores import COUNTED_SCORES, Score, get_score
 _Score = Annotated[float, Field(ge=0, le=1)]
 _Number = Annotated[float, Field(ge=0)]
 _Count = Annotated[int, Field(ge=0)]
+_Interval = Annotated[list[_Number], Field(min_length=2, max_length=2)] | None
 
 
 class _Open(BaseModel):
@@ -76,6 +77,7 @@ class _Document(_Open):
     network: str | None = None
     losses: dict[str, float | None] | None = None
     slices: dict[str, dict[str, dict[str, _Number | None]]] | None = None
+    slice_intervals: dict[str, dict[str, dict[str, _Interval]]] | None = None
     missing_channels: dict[str, list[str]] | None = None
     group_scores: dict[str, dict[str, dict[str, _Group]]] | None = None
     missing: list[str] = []

@@ -85,5 +85,5 @@ class ScoreRecord:
             "group_scores": by_group.to_dict(),
             "protocols": {each.protocol.name: each.to_dict() for each in self.protocols},
         }
-        slices = self.slices.to_dict() if self.slices.rows else {}
+        slices = self.slices.to_dict(self.table.patients) if self.slices.rows else {}
         return {name: fact for name, fact in facts.items() if fact} | slices

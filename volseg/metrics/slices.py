@@ -16,11 +16,13 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from volseg.files.writing import atomic_write
 from volseg.labels import Masks
 from volseg.metrics.overlap import Mask, Overlap, check_masks, check_regions
-from volseg.metrics.scores import COUNTED_SCORES, RegionPair
+from volseg.metrics.scores import COUNTED_SCORES, RegionPair, Score
+from volseg.metrics.statistics import INTERVAL, mean_intervals
 
 #: Definitions of the numbers of a summary of slices, and of the score of a case for comparison.
 SLICE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
@@ -31,6 +33,7 @@ SLICE_DEFINITIONS: Mapping[str, str] = MappingProxyType(
         "reference; if the prediction is empty, every score is 0",
         "all_slices": "mean over all slices of all cases, also the empty slices: if reference and "
         "prediction are both empty, every score is 1; if only one of them is empty, 0",
+        "interval": f"{INTERVAL}; a patient is drawn with all slices",
         "n": "number of slices in the mean; slices of missing or failed cases are not included",
         "slice": "counted from 1 along the third axis",
     }
@@ -116,19 +119,41 @@ class SliceTable:
             `{region: {"tumour_slices": {"n", "dice", ...}, "all_slices": {...}}}`, with each of
             the `COUNTED_SCORES`; a mean over no slice is None.
         """
-        summary = {}
-        for region in self.regions:
-            overlaps = [row.overlap for row in self.rows if row.region == region]
-            with_tumour = [overlap for overlap in overlaps if overlap.reference_voxels]
-            summary[region] = {
-                "tumour_slices": _means(with_tumour),
-                "all_slices": _means(overlaps),
-            }
-        return summary
+        return {
+            region: {kind: _means(rows) for kind, rows in self._kinds(region).items()}
+            for region in self.regions
+        }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Entries of `scores.json` on slices: both means and their definitions."""
-        return {"slices": self.summary(), "slice_definitions": dict(SLICE_DEFINITIONS)}
+    def intervals(
+        self, patients: Mapping[str, str]
+    ) -> dict[str, dict[str, dict[str, list[float] | None]]]:
+        """95 % interval of each mean of `summary`, by region, kind and score.
+
+        Args:
+            patients: Patient by case id; each other case is a patient.
+
+        Returns:
+            `{region: {"tumour_slices": {"dice": [low, high], ...}, "all_slices": {...}}}`; None for
+            fewer than three patients.
+        """
+        return {
+            region: {kind: _intervals(rows, patients) for kind, rows in self._kinds(region).items()}
+            for region in self.regions
+        }
+
+    def _kinds(self, region: str) -> dict[str, list[SliceRow]]:
+        """Rows of a region that each mean is over."""
+        rows = [row for row in self.rows if row.region == region]
+        some = [row for row in rows if row.overlap.reference_voxels]
+        return {"tumour_slices": some, "all_slices": rows}
+
+    def to_dict(self, patients: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+        """Entries of `scores.json` on slices: both means, their intervals, and definitions."""
+        return {
+            "slices": self.summary(),
+            "slice_intervals": self.intervals(patients),
+            "slice_definitions": dict(SLICE_DEFINITIONS),
+        }
 
     def to_csv(self, path: Path) -> None:
         """Write a line for each case, region and slice; OutputError if writing fails."""
@@ -143,10 +168,24 @@ class SliceTable:
                 writer.writerow([row.case_id, row.region, row.slice, *scores, *counts])
 
 
-def _means(overlaps: Sequence[Overlap]) -> dict[str, Any]:
-    pairs = [RegionPair(overlap) for overlap in overlaps]
+def _values(rows: Sequence[SliceRow], score: Score) -> npt.NDArray[np.float64]:
+    return np.array([score.compute(RegionPair(row.overlap)) for row in rows], np.float64)
+
+
+def _means(rows: Sequence[SliceRow]) -> dict[str, Any]:
     means = {
-        score.name: float(np.mean([score.compute(pair) for pair in pairs])) if pairs else None
+        score.name: float(np.mean(_values(rows, score))) if rows else None
         for score in COUNTED_SCORES
     }
-    return {"n": len(overlaps), **means}
+    return {"n": len(rows), **means}
+
+
+def _intervals(
+    rows: Sequence[SliceRow], patients: Mapping[str, str]
+) -> dict[str, list[float] | None]:
+    of_slices = [patients.get(row.case_id, row.case_id) for row in rows]
+    found = mean_intervals([_values(rows, score).tolist() for score in COUNTED_SCORES], of_slices)
+    return {
+        score.name: list(interval) if interval else None
+        for score, interval in zip(COUNTED_SCORES, found, strict=True)
+    }

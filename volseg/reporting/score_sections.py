@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from volseg.metrics import COUNTED_SCORES, RATED_SCORES, get_score
+from volseg.metrics import COUNTED_SCORES, RATED_SCORES, Score, get_score
 from volseg.metrics.slices import SLICE_DEFINITIONS
 from volseg.reporting import charts
 from volseg.reporting.charts import Chart
@@ -17,6 +17,7 @@ _STATISTICS = {"mean": "mean", "median": "median", "std": "standard deviation"}
 _WITH_MISSING = {"mean_missing_as_worst": "mean, missing or failed as worst"}
 _SLICE_KINDS = {"tumour_slices": "with tumour in the reference", "all_slices": "all slices"}
 _FOLDED_ABOVE = 30
+_IN_BRACKETS = "In brackets: 95 % interval of the mean, by bootstrap over patients."
 
 
 def mean_dice(scores: Scores) -> dict[str, float]:
@@ -60,9 +61,7 @@ def _region_blocks(scores: Scores) -> Iterator[Block]:
             for region, of in summary.items()
             for kind, name in statistics.items()
         ],
-        "In brackets: 95 % interval of the mean, by bootstrap over patients."
-        if any("interval" in of.get("dice", {}) for of in summary.values())
-        else "",
+        _IN_BRACKETS if any("interval" in of.get("dice", {}) for of in summary.values()) else "",
     )
     yield _strip(scores, "dice")
     if any(_values(scores, "hd95_mm").values()):
@@ -72,7 +71,11 @@ def _region_blocks(scores: Scores) -> Iterator[Block]:
 def _with_interval(of_region: Mapping[str, Any], name: str, kind: str) -> str:
     score, found = get_score(name), of_region.get(name, {})
     interval = found.get("interval") if kind == "mean" else None
-    text = score.text(found.get(kind))
+    return _bracketed(score, found.get(kind), interval)
+
+
+def _bracketed(score: Score, mean: float | None, interval: Sequence[float] | None) -> str:
+    text = score.text(mean)
     return f"{text} [{score.text(interval[0])}, {score.text(interval[1])}]" if interval else text
 
 
@@ -131,19 +134,28 @@ def _group_tables(scores: Scores) -> Iterator[Block]:
             [
                 (
                     *(value, region, str(of["n"]), str(of.get("n_unscored", 0))),
-                    *(dice.text(of["dice"].get(kind)) for kind in ("mean", "median")),
+                    *(_with_interval(of, dice.name, kind) for kind in ("mean", "median")),
                 )
                 for value, regions in values.items()
                 for region, of in regions.items()
             ],
+            _IN_BRACKETS,
         )
 
 
 def _slice_tables(scores: Scores) -> Iterator[Block]:
+    intervals = scores.get("slice_intervals") or {}
     rows = [
         (
             *(region, name, str(round(means[kind]["n"] or 0))),
-            *(score.text(means[kind].get(score.name)) for score in COUNTED_SCORES),
+            *(
+                _bracketed(
+                    score,
+                    means[kind].get(score.name),
+                    intervals.get(region, {}).get(kind, {}).get(score.name),
+                )
+                for score in COUNTED_SCORES
+            ),
         )
         for region, means in (scores.get("slices") or {}).items()
         for kind, name in _SLICE_KINDS.items()
@@ -151,7 +163,7 @@ def _slice_tables(scores: Scores) -> Iterator[Block]:
     ]
     if rows:
         columns = ("region", "mean over", "slices", *(score.heading for score in COUNTED_SCORES))
-        yield Table("Means over slices", columns, rows)
+        yield Table("Means over slices", columns, rows, _IN_BRACKETS if intervals else "")
         yield Notes([f"{_SLICE_KINDS[kind]}: {SLICE_DEFINITIONS[kind]}." for kind in _SLICE_KINDS])
 
 
