@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -12,8 +13,8 @@ from volseg import DISCLAIMER
 
 #: Space for the heading, and for legend and disclaimer.
 TOP_INCHES, BOTTOM_INCHES = 0.55, 0.6
-# Width of an entry of the legend, at most.
-_ENTRY_INCHES = 0.85
+# Width of an entry of the legend: at least, of a letter, and of line and space.
+_ENTRY_INCHES, _LETTER_INCHES, _MARK_INCHES = 0.85, 0.06, 0.4
 
 
 def draw_heading(figure: Figure, title: str) -> None:
@@ -25,18 +26,31 @@ def draw_heading(figure: Figure, title: str) -> None:
 
 def draw_legend(figure: Figure, colours: Mapping[str, str], styles: Collection[str]) -> None:
     """Draw the legend of colours and line styles below the panels."""
-    lines = [Line2D([], [], color=colour, label=region) for region, colour in colours.items()]
+    lines: list[Artist] = [
+        Line2D([], [], color=colour, label=region) for region, colour in colours.items()
+    ]
     known: Mapping[Literal["dashed", "solid"], str] = {"dashed": "reference", "solid": "prediction"}
     for style, name in known.items():
         if style in styles:
             lines.append(Line2D([], [], color="white", linestyle=style, label=name))
     if lines:
-        figure.legend(
-            handles=lines,
-            loc="lower center",
-            bbox_to_anchor=(0.5, 0.2 / figure.get_figheight()),
-            ncols=min(len(lines), int(figure.get_figwidth() / _ENTRY_INCHES)),
-            fontsize=8,
-            frameon=False,
-            labelcolor="white",
-        )
+        place_legend(figure, lines)
+
+
+def place_legend(figure: Figure, entries: Sequence[Artist]) -> None:
+    """Draw a legend of labelled lines or patches below the panels, in as few rows as fit."""
+    widths = [
+        max(_ENTRY_INCHES, _LETTER_INCHES * len(str(entry.get_label())) + _MARK_INCHES)
+        for entry in entries
+    ]
+    space = figure.get_figwidth()
+    columns = len(entries) if sum(widths) <= space else max(1, int(space / max(widths)))
+    figure.legend(
+        handles=entries,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.2 / figure.get_figheight()),
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
+        labelcolor="white",
+    )

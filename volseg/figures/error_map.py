@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading
+from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading, place_legend
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import AGREED, ERROR_COLOURS, FALSE_NEGATIVE, FALSE_POSITIVE
 from volseg.figures.samples import shown_channel
@@ -58,7 +58,9 @@ def error_map(view: CaseView, title: str = "") -> Figure:
         name = f"{region}, {view.slice_name(index)}, {channel}"
         panel.set_title(name, color="white", fontsize=9, pad=4)
     draw_heading(figure, title)
-    _draw_legend(figure)
+    place_legend(
+        figure, [Patch(color=c, alpha=0.8, label=part) for part, c in ERROR_COLOURS.items()]
+    )
     return figure
 
 
@@ -70,17 +72,3 @@ def errors(view: CaseView, region: str) -> Masks:
         FALSE_POSITIVE: prediction & ~reference,
         FALSE_NEGATIVE: reference & ~prediction,
     }
-
-
-def _draw_legend(figure: Figure) -> None:
-    figure.legend(
-        handles=[
-            Patch(color=colour, alpha=0.8, label=part) for part, colour in ERROR_COLOURS.items()
-        ],
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.2 / figure.get_figheight()),
-        ncols=len(ERROR_COLOURS),
-        fontsize=8,
-        frameon=False,
-        labelcolor="white",
-    )

@@ -63,8 +63,6 @@ def read_results(folder: Path) -> Results:
     Raises:
         DataListError: If the folder has neither, or a file cannot be read.
     """
-    if folder.is_file():
-        folder = folder.parent
     if (folder / SUMMARY_FILE).is_file():
         scores = read_summary(folder / SUMMARY_FILE)
         recorded = scores.get("predictions", [])
