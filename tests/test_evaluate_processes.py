@@ -34,7 +34,7 @@ def test_a_process_that_is_killed_costs_its_case_alone():
     scored = score_cases([pair_of(kind, name) for name, kind in kinds.items()], 2)
 
     assert [scores.status for scores in scored] == ["scored", "failed", "scored"]
-    assert scored[1].failure.startswith("the process that scored the case was ended, as the system")
+    assert scored[1].failure.startswith("the process that scored the case was killed, as happens")
 
 
 def test_a_case_whose_process_was_killed_is_scored_again_alone(tmp_path):

@@ -105,7 +105,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     preview: Annotated[
         bool,
         typer.Option(
-            "--preview/--no-preview", help="A picture of each case, and contact sheets of all."
+            "--preview/--no-preview", help="Draw each case, and contact sheets of all cases."
         ),
     ] = True,
     report: WithReport = False,

@@ -105,7 +105,7 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
         typer.Option(
             metavar="NAME",
             help="Label scheme of LABELS.",
-            show_default="as recorded by volseg infer, or as names and values of the files say",
+            show_default="as recorded by volseg infer, or by names and values of the files",
         ),
     ] = None,
     reference_labels: Annotated[
@@ -114,7 +114,7 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
             "--reference-labels",
             metavar="NAME",
             help="Label scheme of the reference.",
-            show_default="likewise",
+            show_default="as for LABELS",
         ),
     ] = None,
 ) -> None:
@@ -124,7 +124,8 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
     patient's right is on the left of axial and coronal slices, whatever the
     orientation of the file. Scan and label maps must lie on the same grid.
 
-    An animation shows every slice with tissue, in at most about a megabyte.
+    An animation shows all slices with tissue; its file has about a megabyte at
+    most.
 
     Examples:
       volseg overlay scans/BraTS-GLI-00001-000 results -o tumour.png

@@ -10,9 +10,9 @@ from volseg.metrics.scores import Score
 
 #: Definition, for the files that hold tests and rankings.
 COUNTED = (
-    "a missing or failed case has the worst value of the score; a score that a scored case lacks, "
-    "but has in another run, is the best value where reference and prediction are empty, else the "
-    "worst"
+    "a missing or failed case has the worst value of the score; a score without a value in a "
+    "scored case, but with a value in another run, is the best value if reference and prediction "
+    "are empty, otherwise the worst"
 )
 
 

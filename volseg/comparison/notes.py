@@ -49,8 +49,8 @@ def _cases_without_scores(comparison: Comparison) -> Iterator[str]:
         if names[0] in comparison.unscored:
             yield (
                 f"Without scores: {', '.join(names)} ({reason}); not in the means and medians of "
-                "scored cases, but as the worst score in the pairs and in the means with missing "
-                "as worst, and last in the ranking."
+                "scored cases; the worst score in the pairs and in the means with missing as "
+                "worst; last in the ranking."
             )
         else:
             yield f"Left out: {', '.join(names)} ({reason})."

@@ -40,7 +40,7 @@ class Comparison:
         cases: Patient by case id, of the cases that all runs have scored.
         left_out: Why each other case is left out, by case id.
         unscored: Of the left out cases, those that all runs have and that are missing or failed in
-            some, with their patient. They count as the worst value where it is said so.
+            some, with their patient. They have the worst value where stated.
         costs: Cost by name of the run, of runs with a model file.
         machine: Device that the costs were measured on; empty without costs.
         same_loss: Whether all models were trained with the same loss, as far as known.

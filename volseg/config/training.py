@@ -217,8 +217,8 @@ class InferenceConfig(Section):
         Inference.NAMES_REGIONS,
     ] = Field(
         DEFAULT_THRESHOLD,
-        description="smallest probability of a voxel in a region; by region, regions without an "
-        f"entry have {DEFAULT_THRESHOLD}",
+        description="smallest probability of a voxel in a region: a number, or a number by region "
+        f"({DEFAULT_THRESHOLD} for regions without an entry)",
     )
     min_component_mm3: Annotated[
         Mapping[str, NonNegative], Inference.OF_FIRST_MODEL, Inference.NAMES_REGIONS

@@ -55,8 +55,8 @@ def read_case_label_map(
         case: The case.
         grid: Grid of its images.
         layout: Layout of its files.
-        asked: Name of the label scheme; None: that of the results of volseg, or the one that the
-            names and values of the files have.
+        asked: Name of the label scheme; None: that of the results of volseg, or the scheme that
+            follows from names and values of the files.
         option: Option that names the scheme, for errors.
 
     Raises:
@@ -160,7 +160,7 @@ def _results_folder(files: tuple[Path, ...]) -> Path | None:
 def _scheme_by_name(
     files: tuple[Path, ...], values: frozenset[int], case: Case, layout: Layout, option: str
 ) -> LabelScheme:
-    """The scheme that names and values of the files have."""
+    """The scheme that follows from names and values of the files."""
     if files != case.label:
         case = replace(case, labels=None)
         if is_nifti(files[0].name):

@@ -127,7 +127,7 @@ def official_scores(
     Args:
         pair: Case with its protocols.
         prediction: Label map (I, J, K), whose labels its scheme defines.
-        reference: Label map of the reference, likewise.
+        reference: Label map of the reference, with the labels of its scheme.
         grid: Grid of the prediction.
     """
     if not pair.case.has_size:

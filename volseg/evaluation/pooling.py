@@ -88,7 +88,7 @@ class Predictions:
                 if first is not folder.path:
                     raise DataListError(
                         f"the predictions of case {case_id} are in {first} and in {folder.path}, "
-                        "but folders that are scored together are of different cases",
+                        "but folders that are scored together must hold different cases",
                         remedy="remove one of them, or score each folder alone",
                         case_id=case_id,
                     )

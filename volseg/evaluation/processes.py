@@ -1,7 +1,7 @@
 """Scoring of many cases, in several processes where that is faster.
 
-Threads were measured and are not faster. The scores are those of one process, in the same order. A
-process that ends, such as for lack of memory, costs no more than the case that ended it.
+Threads were measured and are not faster. The scores are those of one process, in the same order. If
+a process is killed, as where memory runs out, only the case that it scored has failed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _WORTH_SECONDS = 4
 # Memory of a process, measured on BraTS cases.
 _BYTES_A_VOXEL, _BYTES_AT_REST = 50, 150e6
 _ENDED = ResourceError(
-    "the process that scored the case was ended, as the system does where memory runs out",
+    "the process that scored the case was killed, as happens where memory runs out",
     remedy="use a machine or a job with more memory, or check the files of the case",
 )
 
@@ -70,7 +70,7 @@ def score_cases(pairs: Sequence[CasePair], workers: int | None = None) -> list[C
 
 
 def _useful(pairs: Sequence[CasePair]) -> int:
-    """Number of processes that pays, judged by the first case whose size is known."""
+    """Number of processes that saves time, judged by the first case whose size is known."""
     voxels = next((size for size in map(_voxels, pairs) if size), 0)
     protocols = len(pairs[0].protocols) if pairs else 0
     work = len(pairs) * voxels * (1 + _OURS_PER_PROTOCOL * protocols)

@@ -63,7 +63,7 @@ def largest_diameters(
     longest diameter perpendicular to it in the same slice; response is judged by their product. [1]
     Diameters end at the outline halfway between voxels inside and outside, so a single voxel of
     1 mm measures 1 x 1 mm. They may cross a cavity, or a narrow gap between parts that `lesions`
-    takes for one; parts of a lesion that are apart in the slice are measured apart.
+    takes for one. Parts of a lesion with a wider gap in the slice are measured separately.
 
     Args:
         slices: Mask (K, I, J), slices first; at least one voxel.

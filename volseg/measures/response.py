@@ -62,8 +62,8 @@ class Change:
         value: The size; None if it is not known.
         from_baseline_percent: Change from the first time point; None at the first time point, or
             if the size was 0 there.
-        from_nadir_percent: Change from the smallest size before, likewise.
-        reached: What the size has reached; None if a size is not known.
+        from_nadir_percent: Change from the smallest size so far; None in the same cases.
+        reached: State or threshold that the size has reached; None if a size is not known.
     """
 
     value: float | None

@@ -1,6 +1,7 @@
 """Scores of a segmentation, without torch: overlap, surfaces, lesions, tables of many cases.
 
-Functions of two sides take the reference first.
+The functions of two masks or label maps (`dice`, `iou`, `hausdorff_95`, `surface_dice` and
+`lesionwise_scores`) take the reference first.
 """
 
 from volseg.metrics.groups import GroupTable

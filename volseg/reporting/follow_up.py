@@ -67,7 +67,7 @@ class FollowUp:
     """Timelines of patients, with the regions that all their cases have.
 
     Attributes:
-        timelines: Timelines, and what has none.
+        timelines: Time points of the patients, and the patients that cannot be followed.
         regions: Regions of each timeline, by patient.
     """
 
@@ -96,7 +96,7 @@ def follow_patients(results: Results, time_points: str | Path) -> FollowUp:
         raise DataListError(
             f"no patient has two or more cases in a clear order: {reasons[0]}"
             if reasons
-            else f"each of the {found.n_single} patients has one case, so there is no follow-up",
+            else "no patient has two or more cases, so there is no follow-up",
             remedy=_REMEDY,
         )
     measures = {case: _measures(results, case) for case in patients}
@@ -153,7 +153,7 @@ def _notes(found: FollowUp) -> Iterator[str]:
         "and FLAIR (WT); here the thresholds are shown for each region."
     )
     yield (
-        "The baseline is the first time point, the nadir the smallest size before. RANO 2.0 takes "
+        "The baseline is the first time point, the nadir the smallest size so far. RANO 2.0 takes "
         "as baseline the first scan after radiotherapy, or the last scan before a new treatment."
     )
     yield (
@@ -162,8 +162,8 @@ def _notes(found: FollowUp) -> Iterator[str]:
         "mm."
     )
     yield (
-        "In the charts equal distances are equal factors, except down to 0 at the bottom, where "
-        "a region without a voxel is."
+        "The vertical axes of the charts are logarithmic; a region without a voxel lies at the "
+        "bottom."
     )
     for patient, reason in found.timelines.unclear.items():
         yield f"Not followed: {patient}, as {reason}; {_REMEDY}."

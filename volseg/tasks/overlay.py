@@ -35,7 +35,7 @@ class OverlayOptions:
         reference: A second label map, outlined with dashes: a file, a folder of results or masks,
             or the folder of the case.
         labels: Name of the label scheme of the label map; None: that of the results of volseg, or
-            the one that names and values of the files have.
+            the scheme that follows from names and values of the files.
         reference_labels: Name of the label scheme of the reference, likewise.
         channels: Channels to show, side by side; empty: `t2f`, or else the first channel.
         plane: Plane of the slices, if the scan records the orientation.

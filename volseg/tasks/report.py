@@ -55,7 +55,7 @@ def report(
         output: First page; None: `report.html` in the folder. Further pages, of 10 cases each, lie
             beside it.
         cases: Number of cases with pictures, at most, the worst first; None: all.
-        follow_up: What gives the time points of patients: `names`, for the names of cases, or a
+        follow_up: Source of the time points of patients: `names`, for the names of cases, or a
             table with the columns case, patient, and date or time. The sizes of regions over time
             become a section, and `follow_up.csv` beside the first page. None: no follow-up.
 

@@ -1,8 +1,8 @@
 """Lesions joined by other tissue that they touch, as the BraTS programs of 2024 and 2025 do it.
 
-Enhancing tumour in pieces around one necrosis is one lesion for them. Their rule has quirks, which
-are kept, since figures under their name must be theirs: touching acts only from two touching pairs
-on, it is not carried on from piece to piece, and the joined pieces get the highest numbers.
+They count pieces of enhancing tumour around one necrosis as one lesion. The quirks of their rule
+are kept, so that scores under their names are those of the programs: parts are joined only if at
+least two pairs touch, joining is not transitive, and joined parts get the highest numbers.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def score_matches(
 def score_sizes(
     reference: LabelMap, prediction: LabelMap, spacing_mm: Spacing, protocol: Protocol
 ) -> dict[str, RegionScores]:
-    """Like `score_matches`, with large and small lesions apart, as for metastases."""
+    """Like `score_matches`, with scores of large and of small lesions, as for metastases."""
     return _scored(reference, prediction, spacing_mm, protocol, of_sizes)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Lesion:
-    """A lesion of the reference, and what the prediction found of it.
+    """A lesion of the reference, and its score.
 
     Attributes:
         volume_mm3: Its volume in mm3.
