@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -498,6 +499,24 @@ def test_hostile_names_are_text(tmp_path):
         assert "<script>alert(1)</script>" in page.text
         assert "\u202e" not in page.text
         assert r"\u202e" in page.text
+
+
+@pytest.mark.parametrize("earlier", [0, 21, 41])
+def test_an_interrupted_call_leaves_an_earlier_report_as_it_was_or_none(tmp_path, earlier):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    path = tmp_path / "pages" / "a.html"
+    if earlier:
+        written(path, [entry(f"old {number}") for number in range(earlier)])
+    before = {page.name: page.read_bytes() for page in path.parent.glob("*")}
+
+    cases = [entry(f"new {number}") for number in range(31)]
+    with pytest.raises(KeyboardInterrupt):
+        written(path, [replace(cases[0], draw=interrupt), *cases[1:]])
+
+    assert {page.name: page.read_bytes() for page in path.parent.iterdir()} == before
+    assert len(before) == -(-earlier // 10)
 
 
 def test_further_pages_are_linked_and_those_of_an_earlier_report_are_removed(tmp_path):

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from volseg import DISCLAIMER, __version__, memory
 from volseg.errors import OutputError, VolsegError
 from volseg.files.ownership import check_ours, is_ours
-from volseg.files.writing import atomic_write, make_folder, remove
+from volseg.files.writing import atomic_write, make_folder, remove, scratch_folder
 from volseg.progress import track
 from volseg.reporting.content import Block, CaseEntry, Picture, Report
 
@@ -82,8 +82,8 @@ def check_page(path: Path) -> None:
 def write_report(path: Path, report: Report) -> Written:
     """Draw the cases and write the pages; a case that cannot be drawn is named on its page.
 
-    The first page is written last, so an interrupted call leaves an earlier report as it was, or
-    none. Further pages of an earlier report that had more cases are removed.
+    The pages are put in their places once all are drawn, so an interrupted call leaves an earlier
+    report as it was, or none. Further pages of an earlier report that had more cases are removed.
 
     Raises:
         OutputError: If a page cannot be written, or volseg did not write the file there.
@@ -92,6 +92,18 @@ def write_report(path: Path, report: Report) -> Written:
     for page in paths:
         check_ours(page)
     make_folder(path.parent, _REMEDY)
+    with scratch_folder(path.parent, f"{path.stem}-pages") as drawn:
+        failures = _draw_pages(report, [drawn / page.name for page in paths])
+        # The first page, which links to the others, comes last.
+        for page in reversed(paths):
+            check_ours(page)
+            (drawn / page.name).replace(page)
+    _remove_further(path, len(paths))
+    return Written(tuple(paths), failures)
+
+
+def _draw_pages(report: Report, paths: Sequence[Path]) -> dict[str, str]:
+    """Write pages, the first last, as it names all cases that were not drawn; returns these."""
     write = _Writer(report, [page.name for page in paths])
     failures: dict[str, str] = {}
     numbered = [(number, report.cases[_part(number)]) for number in range(1, len(paths) + 1)]
@@ -103,9 +115,8 @@ def write_report(path: Path, report: Report) -> Written:
         with atomic_write(paths[number - 1]) as temporary:
             # Names of files that are not UTF-8 hold halves of characters.
             temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
-    _remove_further(path, len(paths))
     next(waiting, None)
-    return Written(tuple(paths), failures)
+    return failures
 
 
 def _part(number: int) -> slice:
