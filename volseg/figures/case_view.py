@@ -28,7 +28,8 @@ class CaseView:
     Attributes:
         images: Arrays (I, J, K) by channel, 0 outside the brain; in RAS for a view of axial slices.
         reference: Masks (I, J, K) by region, outlined with dashes; None or empty: not drawn.
-        prediction: Masks of the model by region, outlined with solid lines; None or empty likewise.
+        prediction: Masks of the model by region, outlined with solid lines; None or empty: not
+            drawn.
         name: Name of the case, shown in each of its rows.
         spacing_mm: Voxel size; only ratios matter.
         numbers: Numbers of the slices in the file, for each plane; by default they are counted from

@@ -1,4 +1,4 @@
-"""Map of the errors of a case: voxels that a prediction has wrongly, and that it misses."""
+"""Map of the errors of a case: false positive and false negative voxels of each region."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def draw_sections(
     regions, and says that it is for research only.
 
     Args:
-        sections: Slices of views that are cut to what is to be shown.
+        sections: Slices of views that are cut to the part to show.
         legend: Words of the legend by region, such as its volume.
         title: Heading.
         note: A line below the heading, such as a doubt about the model.
@@ -130,7 +130,7 @@ def _draw(canvas: Canvas, panel: Panel, place: Place, size: Place, scale: float)
 
 
 def _foot(canvas: Canvas, legend: Mapping[str, str], lines: str) -> None:
-    """Write the legend of the regions, what the lines mean, and the disclaimer."""
+    """Write the legend of the regions and lines, and the disclaimer."""
     height, x = canvas.size[1], _MARGIN
     row = height - _MARGIN - _WORDS - 4
     for region, colour in canvas.colours.items():

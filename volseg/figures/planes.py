@@ -13,12 +13,12 @@ from volseg.images.grid import Grid
 Plane = Literal["axial", "coronal", "sagittal"]
 
 #: For each plane, the RAS axes (0 to 2) of a slice across and up, then the axis between slices.
-#: Radiologists look at axial slices from the feet, at coronal ones from the front, and at sagittal
-#: ones from the patient's left.
+#: Radiologists look at axial slices from the feet, at coronal slices from the front, and at
+#: sagittal slices from the patient's left.
 PLANE_AXES: Mapping[Plane, tuple[int, int, int]] = MappingProxyType(
     {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
 )
-#: The sides of each RAS axis: its end first, which is drawn on the left or at the top.
+#: Letters of the sides of each RAS axis: drawn on the left or at the top, then opposite.
 _ENDS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 

@@ -24,7 +24,7 @@ _QUALITY = 82
 
 
 def case_pictures(view: CaseView) -> list[Picture]:
-    """Pictures of a case; what has no reference has no picture of errors."""
+    """Pictures of a case; without a reference, there is no picture of errors."""
     shown = replace(_cropped(view), name="")
     outlined, regions = _outlined(shown), " ".join(shown.regions)
     found = []
@@ -33,7 +33,7 @@ def case_pictures(view: CaseView) -> list[Picture]:
             _picture(
                 figure_array(error_map(shown)),
                 "Errors by region, each in the slice with most wrong voxels",
-                f"Voxels of {regions} that the prediction has wrongly, and that it misses",
+                f"False positive and false negative voxels of {regions}",
             )
         )
     name = "Three planes" if shown.is_oriented else "Slices"
