@@ -40,9 +40,10 @@ class CaseLabelMap:
     array: npt.NDArray[np.uint8]
     scheme: LabelScheme
 
-    def masks(self, grid: Grid) -> Masks:
-        """Mask of each region, in RAS, of a label map on this grid."""
-        return self.scheme.masks(grid.to_ras(self.array))
+    @property
+    def masks(self) -> Masks:
+        """Mask (I, J, K) of each region."""
+        return self.scheme.masks(self.array)
 
 
 def read_case_label_map(

@@ -6,16 +6,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from volseg.errors import DataListError
 from volseg.evaluation.pairs import CasePair
 from volseg.figures.case_view import CaseView
-from volseg.figures.planes import slice_numbers
+from volseg.figures.image_views import view_of_images
 from volseg.figures.samples import dice_by_case, draw_samples, shown_channel
 from volseg.files.writing import remove
-from volseg.labels import LabelScheme, Masks
 from volseg.metrics import ScoreTable
 
 logger = logging.getLogger(__name__)
@@ -57,22 +53,13 @@ def pair_view(pair: CasePair, channels: Sequence[str] = ()) -> CaseView:
         raise DataListError("the reference has no image", case_id=case.case_id)
     channels = list(channels) or [shown_channel(case.channels)]
     images = case.read_images(channels)
-    reference, grid = case.read_reference()
+    reference, _ = case.read_reference()
     prediction, _ = case.read_prediction(pair.prediction)
-
-    def masks(label_map: npt.NDArray[np.uint8], scheme: LabelScheme) -> Masks:
-        found = scheme.masks(grid.to_ras(label_map))
-        return {region: found[region] for region in pair.regions}
-
-    return CaseView(
-        {
-            channel: images.grid.to_ras(array)
-            for channel, array in zip(channels, images.array, strict=True)
-        },
-        masks(reference, pair.reference_labels),
-        masks(prediction, pair.predicted_labels),
-        case.case_id,
-        grid.ras.spacing_mm,
-        slice_numbers(grid.ras, grid),
-        case.is_oriented,
-    )
+    compared = [
+        {region: masks[region] for region in pair.regions}
+        for masks in (
+            pair.reference_labels.masks(reference),
+            pair.predicted_labels.masks(prediction),
+        )
+    ]
+    return view_of_images(case, images, channels, *compared)

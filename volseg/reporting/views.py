@@ -19,7 +19,7 @@ from volseg.evaluation.references import find_references
 from volseg.evaluation.samples import pair_view
 from volseg.evaluation.schemes import prediction_scheme, reference_schemes
 from volseg.figures.case_view import CaseView
-from volseg.figures.planes import slice_numbers
+from volseg.figures.image_views import view_of_images
 from volseg.files.paths import recorded_path
 from volseg.finding.finding import Finding
 from volseg.labels import LabelScheme
@@ -93,21 +93,14 @@ def _result_view(results: Results, case_id: str) -> CaseView:
     case = _recorded_case(case_id, record, results)
     scheme = prediction_scheme(results.folder, None)
     images = case.read_images(case.channels)
-    label_map, grid = case.read_prediction(case.label_map_files(results.folder))
+    label_map, _ = case.read_prediction(case.label_map_files(results.folder))
     if label_map.shape != images.array.shape[1:]:
-        raise DataListError("label map and images differ in shape", case_id=case_id)
-    return CaseView(
-        {
-            channel: images.grid.to_ras(array)
-            for channel, array in zip(case.channels, images.array, strict=True)
-        },
-        None,
-        scheme.masks(grid.to_ras(label_map)),
-        case_id,
-        grid.ras.spacing_mm,
-        slice_numbers(grid.ras, grid),
-        case.is_oriented,
-    )
+        raise DataListError(
+            f"its label map has shape {label_map.shape}, but its images {images.array.shape[1:]}",
+            remedy="segment it again",
+            case_id=case_id,
+        )
+    return view_of_images(case, images, case.channels, None, scheme.masks(label_map))
 
 
 def _recorded_case(case_id: str, record: Mapping[str, Any], results: Results) -> Case:

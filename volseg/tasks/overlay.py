@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,9 +13,10 @@ from volseg.errors import ConfigError
 from volseg.evaluation.case_label_map import read_case_label_map
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.figure_files import save_figure
+from volseg.figures.image_views import view_of_images
 from volseg.figures.looks import Look
 from volseg.figures.overlay import overlay_figure
-from volseg.figures.planes import Plane, slice_numbers
+from volseg.figures.planes import Plane
 from volseg.figures.samples import shown_channel
 from volseg.figures.sweep import FRAMES_PER_SECOND, sweep
 from volseg.files.ownership import check_no_inputs
@@ -157,21 +158,14 @@ def _view(case: Case, layout: Layout, given: Sequence[Path], options: OverlayOpt
     """View of the case in the wanted plane, with the label map and perhaps the reference."""
     channels = options.channels or (shown_channel(case.channels),)
     images = case.read_images(channels)
-    grid = images.grid
     schemes = ((options.labels, "--labels"), (options.reference_labels, "--reference-labels"))
     prediction, *reference = (
-        read_case_label_map(path, case, grid, layout, *scheme).masks(grid)
+        read_case_label_map(path, case, images.grid, layout, *scheme).masks
         for path, scheme in zip(given, schemes, strict=False)
     )
-    view = CaseView(
-        {name: grid.to_ras(array) for name, array in zip(channels, images.array, strict=True)},
-        reference[0] if reference else None,
-        prediction,
-        case.case_id if len(case.slices) != 1 else case.slices[0].stem,
-        grid.ras.spacing_mm,
-        slice_numbers(grid.ras, grid),
-        case.is_oriented,
-    )
+    view = view_of_images(case, images, channels, reference[0] if reference else None, prediction)
+    if len(case.slices) == 1:
+        view = replace(view, name=case.slices[0].stem)
     return view.in_plane(options.plane)
 
 
