@@ -48,6 +48,19 @@ def placed(
     return whole
 
 
+def grown(box: tuple[slice, ...], margins: Sequence[int]) -> tuple[slice, ...]:
+    """A box with a margin on both sides of each axis, from index 0 on.
+
+    Examples:
+        >>> grown((slice(2, 5), slice(2, 5)), (1, 3))
+        (slice(1, 6, None), slice(0, 8, None))
+    """
+    return tuple(
+        slice(max(side.start - margin, 0), side.stop + margin)
+        for side, margin in zip(box, margins, strict=True)
+    )
+
+
 def union(boxes: Iterable[tuple[slice, ...]]) -> tuple[slice, ...]:
     """Smallest box that holds all boxes.
 

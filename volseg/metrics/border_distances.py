@@ -1,9 +1,10 @@
-"""Distances between the borders of two masks."""
+"""Distances between points of a grid, and between the borders of two masks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,35 @@ from volseg.metrics.overlap import Mask
 
 Points = npt.NDArray[np.integer]
 Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class GridPoints:
+    """Points of a grid, among which the nearest to other points is searched.
+
+    Attributes:
+        indices: Indices (n, axes) of the points.
+        steps: Distance of neighbouring points along each axis.
+    """
+
+    indices: Points
+    steps: Sequence[float]
+
+    def __getitem__(self, chosen: slice | Points) -> GridPoints:
+        return GridPoints(self.indices[chosen], self.steps)
+
+    def distances_from(self, here: Points) -> Reals:
+        """Distance of each of other points (m, axes) to the nearest of these, like `steps`."""
+        size = np.asarray(self.steps, dtype=np.float64)
+        nearest = self._tree.query(here * size)[1]
+        # Whole numbers of voxels are exact: equal distances come out equal, one voxel as its size.
+        return np.asarray(np.sqrt(np.square((here - self.indices[nearest]) * size).sum(axis=1)))
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        # A plain tree is built faster than a balanced tree, and its queries are as fast.
+        points = self.indices * np.asarray(self.steps, dtype=np.float64)
+        return cKDTree(points, leafsize=32, balanced_tree=False, compact_nodes=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +59,13 @@ class BorderDistances:
     @classmethod
     def of(cls, one: Mask, other: Mask, steps: Sequence[float]) -> BorderDistances:
         """Distances of two masks of one shape that are not empty, in the unit of `steps`."""
-        here, there = (np.argwhere(border(mask)) for mask in (one, other))
-        return cls(nearest_distances(here, there, steps), nearest_distances(there, here, steps))
+        return cls.between(border(one), border(other), steps)
+
+    @classmethod
+    def between(cls, one: Mask, other: Mask, steps: Sequence[float]) -> BorderDistances:
+        """Distances of two masks of border voxels that are not empty."""
+        here, there = (GridPoints(np.argwhere(mask), steps) for mask in (one, other))
+        return cls(there.distances_from(here.indices), here.distances_from(there.indices))
 
     def percentile(self, percent: float) -> float:
         """Percentile of the distances of both masks together, with interpolation."""
@@ -38,11 +73,7 @@ class BorderDistances:
 
     def share_within(self, tolerance: float) -> float:
         """Share of the border within a tolerance of the other border, mean of both masks."""
-        return sum(self.shares_within(tolerance)) / 2
-
-    def shares_within(self, tolerance: float) -> tuple[float, float]:
-        """Share of the border of each mask within a tolerance of the other border."""
-        return float(np.mean(self.forth <= tolerance)), float(np.mean(self.back <= tolerance))
+        return sum(float(np.mean(side <= tolerance)) for side in (self.forth, self.back)) / 2
 
 
 def border(mask: Mask) -> Mask:
@@ -55,19 +86,3 @@ def border(mask: Mask) -> Mask:
             neighbour[axis] = slice(start, start + mask.shape[axis])
             inner &= padded[tuple(neighbour)]
     return mask & ~inner
-
-
-def nearest_distances(here: Points, there: Points, steps: Sequence[float]) -> Reals:
-    """Distance of each point to the nearest point of the other side, in the unit of `steps`.
-
-    Args:
-        here: Indices (n, axes) of points on the grid.
-        there: Indices of the points of the other side.
-        steps: Distance of neighbouring points along each axis.
-    """
-    size = np.asarray(steps, dtype=np.float64)
-    # A plain tree is built faster than a balanced tree, and its queries are as fast.
-    tree = cKDTree(there * size, leafsize=32, balanced_tree=False, compact_nodes=False)
-    nearest = tree.query(here * size)[1]
-    # Whole numbers of voxels are exact: equal distances come out equal, one voxel as its size.
-    return np.asarray(np.sqrt(np.square((here - there[nearest]) * size).sum(axis=1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -60,8 +61,10 @@ def surface_dice(
     found = reference.any(), prediction.any()
     if not all(found):
         return float(not any(found))
-    ((of_reference, of_prediction),) = _shares(reference, prediction, steps, [tolerance_mm])
-    return (of_reference + of_prediction) / 2
+    borders = border(reference), border(prediction)
+    ((of_reference, of_prediction),) = _within(borders, steps.tolist(), [tolerance_mm])
+    sizes = int(borders[0].sum()), int(borders[1].sum())
+    return (of_reference / sizes[0] + of_prediction / sizes[1]) / 2
 
 
 def nsd(
@@ -74,35 +77,59 @@ def nsd(
     found = reference.any(), prediction.any()
     if not (all(found) and tolerances_mm):
         return dict.fromkeys(tolerances_mm, float(not any(found)))
-    shares = _shares(reference, prediction, np.asarray(spacing_mm), tolerances_mm)
+    box = bounding_box(reference | prediction)
+    borders = border(reference[box]), border(prediction[box])
+    sizes = int(borders[0].sum()), int(borders[1].sum())
+    return border_nsd(borders, sizes, spacing_mm, tolerances_mm)
+
+
+def border_nsd(
+    borders: tuple[Mask, Mask],
+    sizes: tuple[int, int],
+    spacing_mm: Sequence[float],
+    tolerances_mm: Sequence[float],
+) -> dict[float, float]:
+    """NSD of two borders, as `nsd`.
+
+    Args:
+        borders: Border voxels of both sides, at least all that are within `reach` of the other.
+        sizes: Number of all border voxels of both sides, at least 1.
+        spacing_mm: Voxel size along the axes in mm.
+        tolerances_mm: Tolerances in ascending order.
+    """
     return {
-        tolerance: sum(both) / (2 + _EPSILON)
-        for tolerance, both in zip(tolerances_mm, shares, strict=True)
+        tolerance: sum(n / size for n, size in zip(counts, sizes, strict=True)) / (2 + _EPSILON)
+        for tolerance, counts in zip(
+            tolerances_mm, _within(borders, spacing_mm, tolerances_mm), strict=True
+        )
     }
 
 
-def _shares(
-    reference: Mask,
-    prediction: Mask,
-    steps: npt.NDArray[np.float64],
-    tolerances_mm: Sequence[float],
-) -> list[tuple[float, float]]:
-    """Shares of both surfaces within each tolerance; tolerances in ascending order."""
+def reach(spacing_mm: Sequence[float], tolerances_mm: Sequence[float]) -> list[int]:
+    """Voxels along each axis beyond which nothing is within the largest tolerance."""
     # Rounded up, as 1.0 // 0.2 is 4.
-    around = [int(np.ceil(tolerances_mm[-1] / step)) for step in steps]
-    box = bounding_box(reference | prediction)
+    return [math.ceil(max(tolerances_mm) / step) for step in spacing_mm]
+
+
+def _within(
+    borders: tuple[Mask, Mask], spacing_mm: Sequence[float], tolerances_mm: Sequence[float]
+) -> list[tuple[int, int]]:
+    """How many voxels of each border are within each tolerance of the other border."""
+    if not all(side.any() for side in borders):
+        return [(0, 0)] * len(tolerances_mm)
+    around = reach(spacing_mm, tolerances_mm)
     if max(around) > _REACH:
-        distances_mm = BorderDistances.of(reference[box], prediction[box], steps.tolist())
-        return [distances_mm.shares_within(tolerance) for tolerance in tolerances_mm]
-    sides = [
-        np.pad(border(side[box]), [(reach, reach) for reach in around])
-        for side in (reference, prediction)
-    ]
-    offsets = np.indices([2 * reach + 1 for reach in around]).reshape(len(around), -1).T - around
-    distances = np.sqrt(np.square(offsets * steps).sum(axis=1))
+        far = BorderDistances.between(*borders, spacing_mm)
+        return [
+            (int((far.forth <= each).sum()), int((far.back <= each).sum()))
+            for each in tolerances_mm
+        ]
+    sides = [np.pad(side, [(n, n) for n in around]) for side in borders]
+    offsets = np.indices([2 * n + 1 for n in around]).reshape(len(around), -1).T - around
+    distances = np.sqrt(np.square(offsets * spacing_mm).sum(axis=1))
     left = [np.flatnonzero(side) for side in sides]
     sizes = [voxels.size for voxels in left]
-    shares, within = [], -1.0
+    counts, within = [], -1.0
     for tolerance in tolerances_mm:
         chosen = (distances > within) & (distances <= tolerance)
         for step in (offsets[chosen] @ sides[0].strides).tolist():
@@ -110,7 +137,6 @@ def _shares(
                 voxels[~there.ravel()[voxels + step]]
                 for voxels, there in zip(left, reversed(sides), strict=True)
             ]
-        here, there = (1 - rest.size / size for rest, size in zip(left, sizes, strict=True))
-        shares.append((here, there))
+        counts.append((sizes[0] - left[0].size, sizes[1] - left[1].size))
         within = tolerance
-    return shares
+    return counts

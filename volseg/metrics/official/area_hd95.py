@@ -1,33 +1,25 @@
-"""HD95 over surface elements weighted by area, as BraTS scores lesions since 2023.
-
-The surface of a mask is that of DeepMind's surface-distance: each corner that eight voxels share is
-a surface element if some of them, but not all, are in the mask. Its area follows from which of them
-are, and its distance is that to the nearest surface element of the other mask. Beyond the border of
-the volume nothing is in a mask, so the border is a surface too.
-
-Source: Nikolov et al., "Clinically applicable segmentation of head and neck anatomy for
-radiotherapy", https://doi.org/10.2196/26151; areas: https://github.com/google-deepmind/surface-distance
-"""
+"""HD95 over surface elements weighted by area, as BraTS scores lesions since 2023."""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from surface_distance import lookup_tables
 
 from volseg.images.boxes import bounding_box
-from volseg.metrics.border_distances import nearest_distances
+from volseg.metrics.border_distances import Reals
+from volseg.metrics.official.surface_elements import Side, Spacing, SurfaceElements
 
-Side = npt.NDArray[np.bool_ | np.uint8]
-Codes = npt.NDArray[np.uint8]
-Spacing = tuple[float, float, float]
-Reals = npt.NDArray[np.float64]
+Surface = Sequence[SurfaceElements]
+Indices = npt.NDArray[np.integer]
 
-_ALL_EIGHT = 255
 _SHARE = 0.95
+# Shares are sums of areas; nearer to the share than this, the order of the sum decides.
+_DOUBT = 1e-9
+# Surface elements from which it pays to exclude those that are surely nearer or farther.
+_MANY = 10_000
 
 
 def area_hd95_mm(
@@ -46,19 +38,28 @@ def area_hd95_mm(
         penalty_mm: Value if exactly one mask is empty.
     """
     box = bounding_box(reference | prediction)
-    codes = [_codes(side[box].view(np.uint8)) for side in (reference, prediction)]
-    surfaces = [(code != 0) & (code != _ALL_EIGHT) for code in codes]
-    found = [surface.any() for surface in surfaces]
+    sides = [SurfaceElements.of(side[box], spacing_mm) for side in (reference, prediction)]
+    found = [side.areas.size > 0 for side in sides]
     if not all(found):
         return penalty_mm if any(found) else 0.0
-    area_of = _areas(spacing_mm)
-    points = [np.argwhere(surface) for surface in surfaces]
-    return max(
-        _percentile(nearest_distances(here, there, spacing_mm), area_of[code[surface]])
-        for code, surface, here, there in zip(
-            codes, surfaces, points, reversed(points), strict=True
-        )
-    )
+    return surface_hd95_mm(sides[:1], sides[1:])
+
+
+def surface_hd95_mm(reference: Surface, prediction: Surface) -> float:
+    """`area_hd95_mm` of two surfaces, each in one or several pieces."""
+    return max(_directed(reference, prediction), _directed(prediction, reference))
+
+
+def _directed(here: Surface, there: Surface) -> float:
+    corners = np.concatenate([piece.corners.indices for piece in here])
+    areas = np.concatenate([piece.areas for piece in here])
+    bounded = _bounded(corners, areas, there) if areas.size > _MANY else None
+    return _percentile(_distances(corners, there), areas) if bounded is None else bounded
+
+
+def _distances(corners: Indices, there: Surface) -> Reals:
+    distances: Reals = np.minimum.reduce([piece.corners.distances_from(corners) for piece in there])
+    return distances
 
 
 def _percentile(distances: Reals, areas: Reals) -> float:
@@ -69,18 +70,26 @@ def _percentile(distances: Reals, areas: Reals) -> float:
     return float(distances[order[min(rank, order.size - 1)]])
 
 
-def _codes(side: Codes) -> Codes:
-    """For each corner between voxels, which of its eight voxels are in a mask, as bits."""
-    padded = np.pad(side, 1)
-    codes = np.zeros([size - 1 for size in padded.shape], np.uint8)
-    for at, bit in np.ndenumerate(lookup_tables.ENCODE_NEIGHBOURHOOD_3D_KERNEL):
-        corner = tuple(
-            slice(start, start + size) for start, size in zip(at, codes.shape, strict=True)
-        )
-        codes += padded[corner] * np.uint8(bit)
-    return codes
+def _bounded(corners: Indices, areas: Reals, there: Surface) -> float | None:
+    """The same distance, searched only where it can be; None if the order of a sum decides it.
 
-
-@lru_cache(maxsize=16)
-def _areas(spacing_mm: Spacing) -> Reals:
-    return np.asarray(lookup_tables.create_table_neighbour_code_to_surface_area(spacing_mm))
+    A distance is at least that to the box around the other surface, and at most that and the
+    diagonal of the box. Around a small lesion this leaves a thin shell of a large component.
+    """
+    size = np.asarray(there[0].corners.steps)
+    low = np.min([piece.corners.indices.min(axis=0) for piece in there], axis=0)
+    high = np.max([piece.corners.indices.max(axis=0) for piece in there], axis=0)
+    beyond = np.maximum(np.maximum(low - corners, corners - high), 0) * size
+    least = np.sqrt(np.square(beyond).sum(axis=1))
+    most = least + np.linalg.norm((high - low) * size) + _DOUBT
+    width = size.max()
+    shares = np.cumsum(np.bincount((least / width).astype(np.intp), areas)) / areas.sum()
+    first, last = np.searchsorted(shares, (_SHARE - _DOUBT, _SHARE + _DOUBT)) * width
+    nearer = most < first
+    undecided = ~nearer & (least <= last + width + (most[0] - least[0]))
+    distances, undecided_areas = _distances(corners[undecided], there), areas[undecided]
+    order = np.argsort(distances)
+    shares = (areas[nearer].sum() + np.cumsum(undecided_areas[order])) / areas.sum()
+    if np.abs(shares - _SHARE).min() < _DOUBT:
+        return None
+    return float(distances[order[np.searchsorted(shares, _SHARE)]])

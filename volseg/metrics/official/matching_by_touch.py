@@ -9,13 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
-from volseg.images.boxes import union
-from volseg.metrics.nsd import nsd
-from volseg.metrics.official.area_hd95 import area_hd95_mm
+from volseg.images.boxes import grown
+from volseg.metrics.nsd import border_nsd, reach
+from volseg.metrics.official.area_hd95 import surface_hd95_mm
 from volseg.metrics.official.parts import Parts
 from volseg.metrics.official.program_2017 import Spacing, volume_mm3
 from volseg.metrics.official.region_scores import FalsePositive, Lesion
-from volseg.metrics.overlap import Mask
+from volseg.metrics.official.surface_elements import PartSurfaces
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +65,8 @@ class Matching:
         if shared:
             predicted = int(self.components.sizes[list(shared)].sum())
             dice = 2 * sum(shared.values()) / (size + predicted)
-            pair = self._masks(number, list(shared))
-            hd95_mm = area_hd95_mm(*pair, self.spacing_mm)
-            surface_dice = nsd(*pair, self.spacing_mm, self.tolerances_mm)
+            hd95_mm = self._hd95_mm(number, list(shared))
+            surface_dice = self._nsd(number, list(shared))
         return Lesion(
             volume_mm3=size_mm3,
             n_predicted=len(shared),
@@ -78,13 +77,34 @@ class Matching:
             centre=self.lesions.centre(number),
         )
 
-    def _masks(self, lesion: int, components: list[int]) -> tuple[Mask, Mask]:
-        """Masks of a lesion and of its components, in the box around them."""
-        boxes = [self.components.boxes[number - 1] for number in components]
-        box = union([self.lesions.boxes[lesion - 1], *boxes])
+    def _hd95_mm(self, lesion: int, components: list[int]) -> float:
+        expected, predicted = self._surfaces
+        return surface_hd95_mm(expected.of([lesion]), predicted.of(components))
+
+    @cached_property
+    def _surfaces(self) -> tuple[PartSurfaces, PartSurfaces]:
+        # Of all parts at once: many lesions may belong to one component, as large as the image.
+        return (
+            PartSurfaces(self.lesions.numbers, self.spacing_mm),
+            PartSurfaces(self.components.numbers, self.spacing_mm),
+        )
+
+    def _nsd(self, lesion: int, components: list[int]) -> dict[float, float]:
+        if not self.tolerances_mm:
+            return {}
+        around = reach(self.spacing_mm, self.tolerances_mm)
+        box = grown(self.lesions.boxes[lesion - 1], around)
         chosen = np.zeros(self.components.n + 1, bool)
         chosen[components] = True
-        return self.lesions.numbers[box] == lesion, chosen[self.components.numbers[box]]
+        near = (
+            self.lesions.border[box] & (self.lesions.numbers[box] == lesion),
+            self.components.border[box] & chosen[self.components.numbers[box]],
+        )
+        sizes = (
+            int(self.lesions.border_sizes[lesion]),
+            int(self.components.border_sizes[components].sum()),
+        )
+        return border_nsd(near, sizes, self.spacing_mm, self.tolerances_mm)
 
     def false_positives(self) -> tuple[FalsePositive, ...]:
         """Components that belong to no lesion, by number."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy.ndimage import find_objects
 
 from volseg.images.components import components, dilated
+from volseg.metrics.border_distances import border
 from volseg.metrics.overlap import Mask
 
 Box = tuple[slice, ...]
@@ -66,6 +67,16 @@ class Parts:
         """Voxels of each part by number; 0 at index 0, which is no part."""
         # Counting makes 8 bytes of each voxel, so only those inside are counted.
         return np.bincount(self.numbers[self.mask], minlength=self.n + 1)
+
+    @cached_property
+    def border(self) -> Mask:
+        """Border voxels of all parts. No part touches another, so they are those of each part."""
+        return border(self.mask)
+
+    @cached_property
+    def border_sizes(self) -> npt.NDArray[np.int64]:
+        """Border voxels of each part by number, like `sizes`."""
+        return np.bincount(self.numbers[self.border], minlength=self.n + 1)
 
     @cached_property
     def boxes(self) -> list[Box]:
