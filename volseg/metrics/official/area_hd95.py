@@ -79,17 +79,27 @@ def _bounded(corners: Indices, areas: Reals, there: Surface) -> float | None:
     size = np.asarray(there[0].corners.steps)
     low = np.min([piece.corners.indices.min(axis=0) for piece in there], axis=0)
     high = np.max([piece.corners.indices.max(axis=0) for piece in there], axis=0)
-    beyond = np.maximum(np.maximum(low - corners, corners - high), 0) * size
-    least = np.sqrt(np.square(beyond).sum(axis=1))
-    most = least + np.linalg.norm((high - low) * size) + _DOUBT
-    width = size.max()
-    shares = np.cumsum(np.bincount((least / width).astype(np.intp), areas)) / areas.sum()
+    least = _distances_from_box(corners, low, high, size)
+    diagonal = float(np.linalg.norm((high - low) * size)) + _DOUBT
+    width, area = float(size.max()), float(areas.sum())
+    shares = np.cumsum(np.bincount((least / width).astype(np.intp), areas)) / area
     first, last = np.searchsorted(shares, (_SHARE - _DOUBT, _SHARE + _DOUBT)) * width
-    nearer = most < first
-    undecided = ~nearer & (least <= last + width + (most[0] - least[0]))
-    distances, undecided_areas = _distances(corners[undecided], there), areas[undecided]
+    nearer = least < first - diagonal
+    undecided = np.flatnonzero(~nearer & (least <= last + width + diagonal))
+    distances = _distances(corners[undecided], there)
     order = np.argsort(distances)
-    shares = (areas[nearer].sum() + np.cumsum(undecided_areas[order])) / areas.sum()
+    shares = (areas[nearer].sum() + np.cumsum(areas[undecided[order]])) / area
     if np.abs(shares - _SHARE).min() < _DOUBT:
         return None
     return float(distances[order[np.searchsorted(shares, _SHARE)]])
+
+
+def _distances_from_box(corners: Indices, low: Indices, high: Indices, size: Reals) -> Reals:
+    """Distances of points from a box, from a table of squared distances along each axis."""
+    squared = np.zeros(len(corners))
+    for axis, step in enumerate(size):
+        at = corners[:, axis]
+        places = np.arange(at.max() + 1)
+        beyond = np.maximum(np.maximum(low[axis] - places, places - high[axis]), 0)
+        squared += np.square(beyond * step)[at]
+    return np.sqrt(squared, out=squared)
