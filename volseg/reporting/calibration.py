@@ -13,6 +13,7 @@ from volseg.images.nifti_reading import read_case
 from volseg.metrics.calibration import BINS, Reliability
 from volseg.progress import track
 from volseg.reporting import charts
+from volseg.reporting.axes import x_axis, y_axis
 from volseg.reporting.content import Block, Notes, Section, Table
 from volseg.reporting.results import Results
 from volseg.words import cases_in_words
@@ -68,7 +69,7 @@ def calibration_cases(results: Results) -> list[str]:
 
 
 def _blocks(found: Mapping[str, Reliability], used: int, total: int) -> Sequence[Block]:
-    axes = charts.x_axis((), is_share=True), charts.y_axis()
+    axes = x_axis((), is_share=True), y_axis()
     curves = {region: counts.curve for region, counts in found.items()}
     titles = ("Reliability; dashed: perfect", "predicted probability", "share in the reference")
     rows = [

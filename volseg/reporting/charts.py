@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from volseg.figures.colours import region_colours
+from volseg.reporting.axes import LEFT, PLOT_HEIGHT, RIGHT, TOP, WIDTH, Axis, Tick
 
-WIDTH = 420
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 10, 40
-_ROW, _PLOT_HEIGHT = 58, 230
+_BOTTOM, _ROW = 40, 58
 _RADIUS, _FEW = 3.2, 300
 _SHAPES = ("circle", "square", "triangle", "diamond")
 _CORNERS: Mapping[str, Sequence[tuple[float, float]]] = {
@@ -45,14 +43,6 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """A number or a name at an axis."""
-
-    place: float
-    text: str
-
-
-@dataclass(frozen=True)
 class Chart:
     """A chart of `WIDTH` times `height` units.
 
@@ -81,96 +71,14 @@ class Chart:
     legend: Sequence[tuple[str, Mark]] = ()
 
     width: int = WIDTH
-    left: int = _LEFT
-    right: int = WIDTH - _RIGHT
-    top: int = _TOP
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
 
     @property
     def bottom(self) -> float:
         """Place of the horizontal axis."""
         return self.height - _BOTTOM
-
-
-@dataclass(frozen=True)
-class Axis:
-    """Maps values to places.
-
-    Attributes:
-        low: Value at `start`.
-        high: Value at `end`.
-        start: Place of the lowest value.
-        end: Place of the highest value.
-        is_log: Whether equal distances are equal factors; values below `low` lie at `start`.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-    is_log: bool = False
-
-    def place(self, value: float) -> float:
-        """Place of a value.
-
-        >>> Axis(0.1, 1000, 0, 400, is_log=True).place(10)
-        200.0
-        """
-        if self.is_log:
-            share = math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
-        else:
-            share = (value - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 1)
-
-    @property
-    def ticks(self) -> list[Tick]:
-        """Ticks at round values."""
-        if self.is_log:
-            powers = range(math.ceil(math.log10(self.low)), math.floor(math.log10(self.high)) + 1)
-            values = [10.0**power for power in powers]
-        else:
-            step = _round_step((self.high - self.low) / 5)
-            values = [float(v) for v in np.arange(self.low, self.high + step / 2, step)]
-        return [Tick(self.place(value), f"{value:g}") for value in np.round(values, 9)]
-
-
-def _round_step(step: float) -> float:
-    power = 10.0 ** math.floor(math.log10(step))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999)
-
-
-def x_axis(values: Iterable[float], *, is_share: bool = False, is_log: bool = False) -> Axis:
-    """Horizontal axis for these values: 0 to 1 for shares, else from 0 or from a power of 10."""
-    known = [value for value in values if value > 0]
-    most = max(known, default=1.0)
-    if is_share:
-        return Axis(0, 1, _LEFT, WIDTH - _RIGHT)
-    if not is_log:
-        return Axis(0, _round_step(most), _LEFT, WIDTH - _RIGHT)
-    return Axis(*_powers_around(known), _LEFT, WIDTH - _RIGHT, is_log=True)
-
-
-def _powers_around(values: Sequence[float]) -> tuple[float, float]:
-    """Powers of 10 below and above positive values, of which there may be none."""
-    low = max(10.0 ** math.floor(math.log10(min(values, default=0.1))), 0.001)
-    return low, max(10.0 ** math.ceil(math.log10(max(values, default=1.0))), 10 * low)
-
-
-def span_axis(values: Sequence[float]) -> Axis:
-    """Horizontal axis from the lowest to the highest of these values, at round numbers."""
-    low, high = min(values), max(values)
-    step = _round_step((high - low or 1) / 5)
-    return Axis(math.floor(low / step) * step, math.ceil(high / step) * step, _LEFT, WIDTH - _RIGHT)
-
-
-def size_axis(values: Iterable[float]) -> Axis:
-    """Vertical axis for sizes, on which equal factors have equal distances; 0 is at the bottom."""
-    low, high = _powers_around([value for value in values if value > 0])
-    return Axis(low, high, _TOP + _PLOT_HEIGHT, _TOP, is_log=True)
-
-
-def y_axis(low: float = 0, high: float = 1) -> Axis:
-    """Vertical axis, with low values at the bottom."""
-    return Axis(low, high, _TOP + _PLOT_HEIGHT, _TOP)
 
 
 def path_of(shape: str, x: float, y: float, radius: float = _RADIUS) -> str:
@@ -222,7 +130,7 @@ def strip(
     of = looks(values)
     is_few = max((len(cases) for cases in values.values()), default=0) <= _FEW
     for number, (region, cases) in enumerate(values.items()):
-        middle = _TOP + _ROW * (number + 0.5)
+        middle = TOP + _ROW * (number + 0.5)
         ticks.append(Tick(middle, region))
         for (case, value), shift in zip(cases.items(), _spread(cases.values(), axis), strict=True):
             title = f"{case}: {value:.3g}" if is_few else ""
@@ -242,7 +150,7 @@ def strip(
     return Chart(
         titles[0],
         f"{titles[0]}, a point for each case. {'; '.join(middle_values)}.",
-        _TOP + _ROW * max(len(values), 1) + _BOTTOM,
+        TOP + _ROW * max(len(values), 1) + _BOTTOM,
         titles[1],
         x_ticks=axis.ticks,
         y_ticks=ticks,
@@ -293,7 +201,7 @@ def scatter(
     return Chart(
         heading,
         f"{heading}: {counted}.",
-        _TOP + _PLOT_HEIGHT + _BOTTOM,
+        TOP + PLOT_HEIGHT + _BOTTOM,
         x_label,
         y_label,
         x.ticks,
@@ -330,7 +238,7 @@ def curves(
     return Chart(
         heading,
         f"{heading}: {y_label} against {x_label} for {', '.join(points)}.",
-        _TOP + _PLOT_HEIGHT + _BOTTOM,
+        TOP + PLOT_HEIGHT + _BOTTOM,
         x_label,
         y_label,
         x.ticks,

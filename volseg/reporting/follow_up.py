@@ -30,6 +30,7 @@ from volseg.measures.response import (
     volume_changes,
 )
 from volseg.reporting import charts
+from volseg.reporting.axes import Tick, size_axis, span_axis
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
 from volseg.reporting.results import Results
 
@@ -253,14 +254,14 @@ def _chart(
         return None
     places = [point.place for point in line.points]
     sizes = [size for points in curves.values() for _, size in points]
-    axes = (charts.span_axis(places), charts.size_axis(sizes))
+    axes = (span_axis(places), size_axis(sizes))
     chart = charts.curves(curves, axes, (titles[0], line.unit, titles[1]))
     if 0 in sizes:
         bottom, *others = chart.y_ticks
         chart = replace(chart, y_ticks=[replace(bottom, text="0"), *others])
     if line.unit != EXAMINATION or len(places) > _MOST_LABELS:
         return chart
-    ticks = [charts.Tick(axes[0].place(point.place), point.label) for point in line.points]
+    ticks = [Tick(axes[0].place(point.place), point.label) for point in line.points]
     return replace(chart, x_ticks=ticks)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from volseg.errors import ConfigError
 from volseg.metrics import Score, get_protocol
 from volseg.reporting import charts
+from volseg.reporting.axes import x_axis
 from volseg.reporting.content import Block, Notes, Section, Table
 
 _LESION_DICE = "lesion_dice"
@@ -66,7 +67,7 @@ def _blocks(name: str, content: Mapping[str, Any]) -> Iterator[Block]:
             for region, of in summary.items()
         }
         titles = ("Lesion-wise Dice of each case; line: mean", "lesion-wise Dice")
-        yield charts.strip(values, charts.x_axis((), is_share=True), titles, means)
+        yield charts.strip(values, x_axis((), is_share=True), titles, means)
     unscored = {**dict.fromkeys(content.get("missing", ()), "missing"), **_failed(content)}
     notes = [*content.get("notes", ()), *(f"{case}: {why}" for case, why in unscored.items())]
     if notes:

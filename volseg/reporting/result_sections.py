@@ -8,6 +8,7 @@ from typing import Any
 from volseg.measures import RegionMeasures
 from volseg.measures.record import read_measures
 from volseg.reporting import charts
+from volseg.reporting.axes import x_axis
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
 from volseg.reporting.results import Results
 from volseg.words import cases_in_words
@@ -54,7 +55,7 @@ def _size_blocks(results: Results) -> Iterator[Block]:
     if not known:
         return
     what = "Predicted volume of each case" if is_sized else "Predicted voxels of each case"
-    axis = charts.x_axis(known, is_log=True)
+    axis = x_axis(known, is_log=True)
     yield charts.strip(sizes, axis, (what, f"volume in {unit}" if is_sized else unit))
     if 0 in known:
         yield Notes(["Regions without a predicted voxel lie at the left edge."])

@@ -8,6 +8,7 @@ from typing import Any
 from volseg.metrics import COUNTED_SCORES, RATED_SCORES, Score, get_score
 from volseg.metrics.slices import SLICE_DEFINITIONS
 from volseg.reporting import charts
+from volseg.reporting.axes import x_axis, y_axis
 from volseg.reporting.charts import Chart
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
 from volseg.words import cases_in_words
@@ -93,7 +94,7 @@ def _values(scores: Scores, name: str) -> dict[str, dict[str, float]]:
 
 def _strip(scores: Scores, name: str) -> Chart:
     score, values = get_score(name), _values(scores, name)
-    axis = charts.x_axis(
+    axis = x_axis(
         (value for cases in values.values() for value in cases.values()), is_share=score.best == 1
     )
     summary = {
@@ -118,7 +119,7 @@ def _volume_blocks(scores: Scores) -> Iterator[Block]:
     known = [x for cases in points.values() for x, _ in cases.values()]
     if not any(known):
         return
-    axes = charts.x_axis(known, is_log=True), charts.y_axis()
+    axes = x_axis(known, is_log=True), y_axis()
     titles = ("Dice and volume of the reference", "volume of the reference in ml", "Dice")
     yield charts.scatter(points, axes, titles)
     if 0 in known:
