@@ -14,7 +14,8 @@ from volseg.errors import DataListError, OutputError
 from volseg.images.grid import Grid
 from volseg.measures import measure
 from volseg.measures.record import as_record
-from volseg.reporting.follow_up import NAMES, follow_patients, follow_up_section
+from volseg.reporting.follow_up import NAMES, follow_patients
+from volseg.reporting.follow_up_section import follow_up_section
 from volseg.reporting.results import read_results
 from volseg.tasks.report import report
 

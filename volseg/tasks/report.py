@@ -14,9 +14,9 @@ from volseg.reporting.follow_up import (
     FOLLOW_UP_FILE,
     NAMES,
     follow_patients,
-    follow_up_section,
     write_follow_up,
 )
+from volseg.reporting.follow_up_section import follow_up_section
 from volseg.reporting.pages import check_page, write_report
 from volseg.reporting.results import read_results
 
