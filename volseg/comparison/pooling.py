@@ -17,7 +17,7 @@ from volseg.comparison.scored_run import (
     read_scores,
 )
 from volseg.errors import DataListError
-from volseg.metrics.official.protocols import Protocol
+from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.record import SUMMARY_FILE
 
 _FOLD = re.compile(r"fold\d+")

@@ -11,7 +11,8 @@ from volseg.cases.data_list import read_data_list
 from volseg.errors import DataListError, VolsegError
 from volseg.files.writing import DATA_LIST_FILE, MODEL_FILE
 from volseg.metrics.doubts import doubts
-from volseg.metrics.official.protocols import OWN_SCORES, Protocol
+from volseg.metrics.official.protocol import Protocol
+from volseg.metrics.official.protocols import OWN_SCORES
 from volseg.metrics.reading import read_summary, scores_of
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.metrics.scores import COUNTED_SCORES, Score, get_score

@@ -15,7 +15,7 @@ from volseg.comparison.ranking import Ranking, rank_runs
 from volseg.comparison.scored_run import ScoredRun, SliceMeans, rated_scores
 from volseg.comparison.statistics import Pair, Statistics, compare_pairs, describe_all
 from volseg.errors import DataListError
-from volseg.metrics.official.protocols import Protocol
+from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.scores import Score
 
 # Scores to rank by, as BraTS does, by the program of the protocol; None: our own scores. The

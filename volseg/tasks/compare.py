@@ -22,7 +22,8 @@ from volseg.errors import ConfigError, VolsegError
 from volseg.figures.figure_files import save_figure
 from volseg.files.paths import PathLike
 from volseg.files.writing import COMPARISON_FILE, check_outputs, make_output
-from volseg.metrics.official.protocols import OWN_SCORES, Protocol, get_protocol
+from volseg.metrics.official.protocol import Protocol
+from volseg.metrics.official.protocols import OWN_SCORES, get_protocol
 from volseg.model_file import load_model
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import is_finished

@@ -25,7 +25,7 @@ from volseg.files.documents import read_json
 from volseg.files.paths import PathLike, places, recorded_path
 from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
 from volseg.metrics.doubts import doubts
-from volseg.metrics.official.protocols import Protocol
+from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.official.record import PROTOCOL_FILES
 from volseg.metrics.record import CASES_FILE, SCORE_FILES, SUMMARY_FILE, ScoreRecord
 from volseg.metrics.slices import SliceTable

@@ -15,7 +15,7 @@ from volseg.images.boxes import placed
 from volseg.inference.ensemble import check_regions_of_scheme
 from volseg.labels import LabelScheme, Masks, get_scheme
 from volseg.metrics import lesionwise_scores, region_overlaps
-from volseg.metrics.official.protocols import Protocol
+from volseg.metrics.official.protocol import Protocol
 from volseg.postprocess import cleaned
 from volseg.ranks import cores
 from volseg.tuning.decoding import Decoding

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from volseg.images.boxes import bounding_box
 from volseg.metrics.border_distances import Reals
-from volseg.metrics.official.surface_elements import Side, Spacing, SurfaceElements
+from volseg.metrics.official.surface_elements import Side, SurfaceElements
+from volseg.metrics.official.voxels import Spacing
 
 Surface = Sequence[SurfaceElements]
 Indices = npt.NDArray[np.integer]

@@ -60,8 +60,9 @@ def _renumbered(present: list[int], pairs: set[Pair]) -> list[Pair]:
         for part, other in sorted(pairs):
             lowest.setdefault(part, other)
     rest = [part for part in present if part not in lowest]
-    groups = list(dict.fromkeys(lowest.values()))
-    numbered = list(enumerate(rest, start=1))
-    return numbered + [
-        (len(rest) + 1 + groups.index(other), part) for part, other in lowest.items()
+    groups = dict.fromkeys(lowest.values())
+    number_of = {other: number for number, other in enumerate(groups, start=len(rest) + 1)}
+    return [
+        *enumerate(rest, start=1),
+        *((number_of[other], part) for part, other in lowest.items()),
     ]

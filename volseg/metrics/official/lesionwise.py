@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from volseg.metrics.official.program_2017 import Spacing, score_whole_regions
+from volseg.metrics.official.program_2017 import score_whole_regions
 from volseg.metrics.official.program_2023 import score_lesions
 from volseg.metrics.official.program_2026 import score_matches, score_sizes
 from volseg.metrics.official.protocol import Program, Protocol
 from volseg.metrics.official.protocols import get_protocol
 from volseg.metrics.official.region_scores import RegionScores
+from volseg.metrics.official.voxels import LabelMap, Spacing
 
-LabelMap = npt.NDArray[np.integer]
 Counting = Callable[[LabelMap, LabelMap, Spacing, Protocol], dict[str, RegionScores]]
 
 

@@ -13,9 +13,9 @@ from volseg.images.boxes import grown
 from volseg.metrics.nsd import border_nsd, reach
 from volseg.metrics.official.area_hd95 import surface_hd95_mm
 from volseg.metrics.official.parts import Parts
-from volseg.metrics.official.program_2017 import Spacing, volume_mm3
 from volseg.metrics.official.region_scores import FalsePositive, Lesion
 from volseg.metrics.official.surface_elements import PartSurfaces
+from volseg.metrics.official.voxels import Spacing, volume_mm3
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from volseg.images.boxes import bounding_box
 from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.official.region_scores import RegionScores
+from volseg.metrics.official.voxels import LabelMap, Spacing, volume_mm3
 from volseg.metrics.overlap import Overlap
 from volseg.metrics.surface import hausdorff_95
 
-Spacing = tuple[float, float, float]
-
 
 def score_whole_regions(
-    reference: npt.NDArray[np.integer],
-    prediction: npt.NDArray[np.integer],
+    reference: LabelMap,
+    prediction: LabelMap,
     spacing_mm: Spacing,
     protocol: Protocol,
 ) -> dict[str, RegionScores]:
@@ -48,9 +46,3 @@ def counted_scores(overlap: Overlap, voxels: int) -> dict[str, float]:
         "sensitivity": overlap.recall,
         "specificity": (negative - overlap.fp) / negative if negative else 1.0,
     }
-
-
-def volume_mm3(voxels: int, spacing_mm: Spacing) -> float:
-    """Volume of a number of voxels in mm3, multiplied in the order of the programs."""
-    i, j, k = spacing_mm
-    return voxels * i * j * k

@@ -6,22 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from volseg.images.boxes import bounding_box
 from volseg.metrics.nsd import nsd
 from volseg.metrics.official.area_hd95 import area_hd95_mm
 from volseg.metrics.official.matching_by_touch import Matching
-from volseg.metrics.official.program_2017 import Spacing, counted_scores, volume_mm3
+from volseg.metrics.official.program_2017 import counted_scores
 from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.official.region_scores import Lesion, RegionScores
 from volseg.metrics.official.side import Side
+from volseg.metrics.official.voxels import LabelMap, Spacing, volume_mm3
 from volseg.metrics.overlap import Overlap
 
 
 def score_lesions(
-    reference: npt.NDArray[np.integer],
-    prediction: npt.NDArray[np.integer],
+    reference: LabelMap,
+    prediction: LabelMap,
     spacing_mm: Spacing,
     protocol: Protocol,
 ) -> dict[str, RegionScores]:

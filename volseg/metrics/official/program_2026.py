@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from volseg.images.boxes import bounding_box, union
 from volseg.labels import get_scheme
@@ -26,12 +25,10 @@ from volseg.metrics.border_distances import BorderDistances
 from volseg.metrics.official.matching_one_to_one import Match, best_matches
 from volseg.metrics.official.means_2026 import PENALTY, Values, of_matches, of_sizes
 from volseg.metrics.official.parts import Parts
-from volseg.metrics.official.program_2017 import Spacing, volume_mm3
 from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.official.region_scores import FalsePositive, Lesion, RegionScores
+from volseg.metrics.official.voxels import LabelMap, Spacing, volume_mm3
 from volseg.metrics.overlap import Mask, Overlap
-
-LabelMap = npt.NDArray[np.integer]
 
 _LEAST_DICE = 1e-6
 _TOLERANCE_VOXELS = 0.5

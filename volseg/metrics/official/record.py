@@ -12,11 +12,11 @@ from volseg.files.writing import atomic_write
 from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.official.protocols import PROTOCOLS
 from volseg.metrics.official.region_scores import RegionScores
+from volseg.metrics.official.scores_until_2025 import TOLERANCES_MM
 from volseg.metrics.table import ScoreTable
 
 LESION, FALSE_POSITIVE = "lesion", "false positive"
 
-_TOLERANCES_MM = (0.5, 1.0)
 _COLUMNS = "case_id", "region", "kind", "volume_mm3", "counts", "n_predicted", "dice", "hd95_mm"
 _PLACE = "i", "j", "k"
 _DIGITS = 5
@@ -100,7 +100,7 @@ def _nsd_columns(protocol: Protocol) -> Mapping[str, float | None]:
     """Columns of the surface Dice of lesions, with their tolerances; None: that of the voxels."""
     if any(score.name == "lesion_nsd" for score in protocol.scores):
         return {"nsd": None}
-    return {f"nsd_{mm}mm": mm for mm in _TOLERANCES_MM}
+    return {f"nsd_{mm}mm": mm for mm in TOLERANCES_MM}
 
 
 def _lesion_rows(

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from volseg.metrics.official.joining import joined
 from volseg.metrics.official.parts import Parts
-from volseg.metrics.official.program_2017 import Spacing, volume_mm3
 from volseg.metrics.official.protocol import Protocol
+from volseg.metrics.official.voxels import LabelMap, Spacing, volume_mm3
 from volseg.metrics.overlap import Mask
 
 
@@ -26,7 +25,7 @@ class Side:
         predicted: Whether this is the prediction.
     """
 
-    label_map: npt.NDArray[np.integer]
+    label_map: LabelMap
     corner: tuple[int, ...]
     spacing_mm: Spacing
     protocol: Protocol

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from surface_distance import lookup_tables
 
 from volseg.metrics.border_distances import GridPoints, Reals
+from volseg.metrics.official.voxels import Spacing
 
 Side = npt.NDArray[np.bool_ | np.uint8]
 Numbers = npt.NDArray[np.integer]
 Codes = npt.NDArray[np.uint8]
-Spacing = tuple[float, float, float]
 
 _ALL_EIGHT = 255
 
