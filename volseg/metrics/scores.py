@@ -176,7 +176,7 @@ SCORES: tuple[Score, ...] = (
     Score(
         "reference_volume_ml",
         "volume of the reference",
-        "volume of the reference in ml, likewise",
+        f"volume of the reference in ml; {_UNKNOWN_SIZE}",
         lambda pair: pair.volume_ml(pair.overlap.reference_voxels),
         unit="ml",
     ),

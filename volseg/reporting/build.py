@@ -82,7 +82,7 @@ def _of_scores(results: Results, chosen: Sequence[str]) -> _Parts:
 
 def _order_in_words(results: Results, shown: int, total: int) -> str:
     first = "the lowest mean Dice" if results.scores else "cases with notes"
-    lines = "dashed: reference, solid: prediction" if results.scores else "prediction"
+    lines = "reference dashed, prediction solid" if results.scores else "prediction"
     which = cases_in_words(shown) if shown == total else f"{shown} of {total} cases"
     return f"{which}, {first} first. Outlines: {lines}."
 

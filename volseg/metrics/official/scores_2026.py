@@ -92,7 +92,9 @@ _WHOLE = (
         "voxels",
     ),
     Score("volume_ml", "volume", "volume of the prediction in ml", unit="ml"),
-    Score("reference_volume_ml", "volume of the reference", "its volume in ml", unit="ml"),
+    Score(
+        "reference_volume_ml", "volume of the reference", "volume of the reference in ml", unit="ml"
+    ),
 )
 
 

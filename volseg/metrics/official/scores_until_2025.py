@@ -78,7 +78,9 @@ _COUNTS = (
 )
 _VOLUMES = (
     Score("volume_ml", "volume", "volume of the prediction in ml", unit="ml"),
-    Score("reference_volume_ml", "volume of the reference", "its volume in ml", unit="ml"),
+    Score(
+        "reference_volume_ml", "volume of the reference", "volume of the reference in ml", unit="ml"
+    ),
 )
 _LEGACY_NSD = tuple(
     _ratio(
