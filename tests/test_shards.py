@@ -254,7 +254,7 @@ def test_slices_are_shared_out_by_patient(tmp_path, output):
     assert [case.case_id for case in found.cases] == PATIENTS
     left_out = {one.path.name: one.sentence for one in found.skipped}
     assert left_out == {
-        "results": f"2 files, such as {PATIENTS[0]}: written by volseg",
+        "results": f"2 folders, such as {PATIENTS[0]}: written by volseg",
         "manifest-1-of-2.json": "written by volseg",
     }
     assert results_in(output) == results_in(tmp_path / "one")

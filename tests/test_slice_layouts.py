@@ -369,7 +369,7 @@ def test_what_volseg_wrote_among_the_scans_is_no_scan(tmp_path):
     assert set(by_id(finding)) == {EXAM, "c", "samples"}
     assert by_id(finding)["samples"].images == (tmp_path / "other" / "samples.png",)
     assert reasons(find_cases([tmp_path / "out"])) == {
-        "out": "2 files, such as a: written by volseg",
+        "out": "2 files and folders, such as a: written by volseg",
         "b.png": "written by volseg",
         "manifest.json": "written by volseg",
     }

@@ -20,6 +20,7 @@ class Skipped:
         reason: A clause without a full stop, which does not name the case.
         case_id: Id of the case that is left out, if any.
         files: Left-out files, if `path` is their folder.
+        what: What `files` are: files, folders, or both.
         lacks: Missing channels of the case, if they are the reason.
     """
 
@@ -28,6 +29,7 @@ class Skipped:
     case_id: str | None = None
     files: tuple[Path, ...] = ()
     lacks: tuple[str, ...] = ()
+    what: str = "files"
 
     @property
     def sentence(self) -> str:
@@ -36,7 +38,7 @@ class Skipped:
             return f"case {self.case_id}: {self.reason}"
         if self.files:
             first = self.files[0].relative_to(self.path)
-            return f"{len(self.files)} files, such as {first}: {self.reason}"
+            return f"{len(self.files)} {self.what}, such as {first}: {self.reason}"
         return self.reason
 
 

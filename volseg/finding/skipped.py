@@ -158,6 +158,16 @@ def summaries(strays: Sequence[tuple[str, Path]]) -> list[Skipped]:
         beside = len(folders[reason, ending, path.parent.parent]) > 1
         entries[reason, ending, path.parent.parent if beside else path.parent].append(path)
     return [
-        Skipped(paths[0], reason) if len(paths) == 1 else Skipped(home, reason, files=tuple(paths))
+        Skipped(paths[0], reason)
+        if len(paths) == 1
+        else Skipped(home, reason, files=tuple(paths), what=_files_or_folders(paths))
         for (reason, _, home), paths in entries.items()
     ]
+
+
+def _files_or_folders(paths: Sequence[Path]) -> str:
+    """What paths are, in the plural."""
+    of_folders = [path.is_dir() for path in paths]
+    if all(of_folders):
+        return "folders"
+    return "files and folders" if any(of_folders) else "files"
