@@ -291,6 +291,14 @@ def test_an_unknown_protocol_is_refused_with_the_nearest_names():
         get_protocol("x")
 
 
+@pytest.mark.parametrize("protocol", [None, ["brats2023-gli"], 5])
+def test_what_is_no_name_of_a_protocol_is_refused_in_words(protocol):
+    label_map = np.zeros((1, 1, 1), int)
+
+    with pytest.raises(ConfigError, match=r"protocol is .*, expected one name, such as 'brats20"):
+        lesionwise_scores(label_map, label_map, (1, 1, 1), protocol)
+
+
 @pytest.mark.parametrize(
     ("reference", "prediction", "spacing_mm", "message"),
     [
@@ -299,6 +307,10 @@ def test_an_unknown_protocol_is_refused_with_the_nearest_names():
         (np.zeros((2, 2, 2)), np.zeros((2, 2, 2), int), (1, 1, 1), "must hold integers"),
         (np.zeros((2, 2, 2), int), np.zeros((2, 2, 2), int), (1, 1), "three voxel sizes"),
         (np.zeros((2, 2, 2), int), np.zeros((2, 2, 2), int), (1, 1, 0), "three voxel sizes"),
+        (np.zeros((2, 2, 2), int), np.zeros((2, 2, 2), int), None, "three voxel sizes"),
+        (np.zeros((2, 2, 2), int), np.zeros((2, 2, 2), int), "1 1 1", "got '1 1 1'"),
+        ([[[0]]], np.zeros((1, 1, 1), int), (1, 1, 1), "must be NumPy arrays, got list"),
+        (np.zeros((1, 1, 1), int), None, (1, 1, 1), "must be NumPy arrays, got NoneType"),
     ],
 )
 def test_what_are_no_label_maps_is_refused(reference, prediction, spacing_mm, message):

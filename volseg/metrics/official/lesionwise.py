@@ -14,6 +14,7 @@ from volseg.metrics.official.protocol import Program, Protocol
 from volseg.metrics.official.protocols import get_protocol
 from volseg.metrics.official.region_scores import RegionScores
 from volseg.metrics.official.voxels import LabelMap, Spacing
+from volseg.words import shown
 
 Counting = Callable[[LabelMap, LabelMap, Spacing, Protocol], dict[str, RegionScores]]
 
@@ -40,11 +41,11 @@ def lesionwise_scores(
         ConfigError: If there is no protocol of this name.
         SchemeError: If a protocol of 2026 does not know a label; the programs before take it for
             background.
-        ValueError: If the label maps are not of one shape (I, J, K), hold no integers, or there
-            are not three finite sizes above 0.
+        ValueError: If the label maps are no arrays of integers or not of one shape (I, J, K), or
+            there are not three finite sizes above 0.
     """
-    rules = get_protocol(protocol) if isinstance(protocol, str) else protocol
-    spacing = np.asarray(spacing_mm, dtype=np.float32).astype(np.float64)
+    rules = protocol if isinstance(protocol, Protocol) else get_protocol(protocol)
+    spacing = _sizes(spacing_mm)
     _check(reference, prediction, spacing)
     i, j, k = spacing.tolist()
     return _PROGRAMS[rules.program](reference, prediction, (i, j, k), rules)
@@ -59,11 +60,21 @@ _PROGRAMS: Mapping[Program, Counting] = {
 }
 
 
+def _sizes(spacing_mm: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(spacing_mm, dtype=np.float32).astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"three voxel sizes in mm are needed, got {shown(spacing_mm)}") from None
+
+
 def _check(
     reference: LabelMap,
     prediction: LabelMap,
     spacing: npt.NDArray[np.float64],
 ) -> None:
+    for label_map in (reference, prediction):
+        if not isinstance(label_map, np.ndarray):
+            raise ValueError(f"label maps must be NumPy arrays, got {type(label_map).__name__}")
     if reference.ndim != 3 or reference.shape != prediction.shape:
         raise ValueError(
             f"label maps must have one shape (I, J, K), got {reference.shape} and "

@@ -18,6 +18,11 @@ OWN_SCORES = "volseg"
 
 def get_protocol(name: str) -> Protocol:
     """The protocol called `name`; ConfigError, with the nearest names, if there is none."""
+    if not isinstance(name, str):
+        raise ConfigError(
+            f"protocol is {shown(name)}, expected one name, such as 'brats2023-gli'",
+            remedy="compute the scores of each protocol alone",
+        )
     try:
         return PROTOCOLS[name]
     except KeyError:
