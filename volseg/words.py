@@ -81,10 +81,19 @@ def case_problems(reasons: Iterable[tuple[str, str]]) -> list[str]:
     ]
 
 
+def number_of(number: int, noun: str) -> str:
+    """A number with its noun, in singular or plural.
+
+    >>> number_of(1, "patient"), number_of(5, "patient")
+    ('1 patient', '5 patients')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def cases_in_words(number: int) -> str:
     """A number of cases.
 
     >>> cases_in_words(1), cases_in_words(2)
     ('1 case', '2 cases')
     """
-    return "1 case" if number == 1 else f"{number} cases"
+    return number_of(number, "case")

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from volseg import DISCLAIMER
-from volseg.comparison.notes import counted
 from volseg.comparison.side_by_side import Comparison
+from volseg.words import number_of
 
 #: Colours for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).
 RUN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999")
@@ -45,7 +45,7 @@ def _heading(comparison: Comparison) -> str:
     score = comparison.scores[0]
     some = comparison.statistics(comparison.runs[0], comparison.regions[0], score.name)
     interval = "" if some.low is None else " and its 95 % interval"
-    patients = counted(len(comparison.patients), "patient")
+    patients = number_of(len(comparison.patients), "patient")
     return f"{score.title} of {patients}; a line for each patient; black: mean{interval}"
 
 

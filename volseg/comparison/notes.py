@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from volseg.comparison.scored_run import ScoredRun
 from volseg.comparison.side_by_side import Comparison
 from volseg.comparison.statistics import smallest_p
+from volseg.words import number_of
 
 _FEW_PATIENTS = 6
 
@@ -15,11 +16,11 @@ def notes(comparison: Comparison) -> Iterator[str]:
     """Notes for the reader of the tables."""
     if protocol := comparison.protocol:
         yield f"Scores of protocol {protocol.name}: {protocol.title}."
-    patients = counted(len(comparison.patients), "patient")
-    cases = counted(len(comparison.cases), "case")
+    patients = number_of(len(comparison.patients), "patient")
+    cases = number_of(len(comparison.cases), "case")
     yield f"{patients} ({cases}), the same for every run."
     if comparison.pairs and (n := comparison.pairs[0].n) < _FEW_PATIENTS:
-        yield f"{counted(n, 'patient')}: p cannot fall below {smallest_p(n):g}."
+        yield f"{number_of(n, 'patient')}: p cannot fall below {smallest_p(n):g}."
     yield from _cases_without_scores(comparison)
     if others := comparison.other_references:
         more = f" and {len(others) - 1} more" if others[1:] else ""
@@ -33,15 +34,6 @@ def notes(comparison: Comparison) -> Iterator[str]:
         yield f"Without {', '.join(channels)}: {patient}; another channel stands in."
     if not comparison.same_loss:
         yield "The runs were trained with different losses, whose values are not comparable."
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, in singular or plural.
-
-    >>> counted(1, "patient"), counted(5, "patient")
-    ('1 patient', '5 patients')
-    """
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _cases_without_scores(comparison: Comparison) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from volseg import DISCLAIMER
-from volseg.comparison.counted import COUNTED
+from volseg.comparison.filled import FILLED
 from volseg.comparison.notes import notes
 from volseg.comparison.ranking import RANK_TEST, RANKING, Ranking
 from volseg.comparison.rows import (
@@ -94,7 +94,7 @@ def _pair_section(comparison: Comparison) -> Iterator[str]:
     yield from _section("Pairs", pair_columns(comparison), pair_rows(comparison))
     yield from ("", f"The difference is the mean over patients. p: {PAIRED_TEST}.")
     if comparison.protocol or comparison.unscored:
-        yield from ("", f"In pairs and ranking {COUNTED}. The pairs of all scores: pairs.csv.")
+        yield from ("", f"In pairs and ranking {FILLED}. The pairs of all scores: pairs.csv.")
 
 
 def _ranking_section(ranking: Ranking | None) -> Iterator[str]:

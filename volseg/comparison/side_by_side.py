@@ -10,7 +10,7 @@ import numpy as np
 
 from volseg.cases.identity import patient_of
 from volseg.comparison.cost import Cost
-from volseg.comparison.counted import counted_value, ranked_value
+from volseg.comparison.filled import filled_value, ranked_value
 from volseg.comparison.ranking import Ranking, rank_runs
 from volseg.comparison.scored_run import ScoredRun, SliceMeans, rated_scores
 from volseg.comparison.statistics import Pair, Statistics, compare_pairs, describe_all
@@ -106,7 +106,7 @@ class Comparison:
             run: A run of the comparison.
             region: Name of a region.
             score: Name of one of the `scores`.
-            all_cases: Whether unscored cases and cases without the score count too; see `COUNTED`.
+            all_cases: Whether unscored cases and cases without the score count too; see `FILLED`.
         """
         key = (run.name, region, score, all_cases)
         if key not in self._by_patient:
@@ -125,7 +125,7 @@ class Comparison:
         values: dict[str, list[float]] = {}
         for case, patient in sorted(cases.items(), key=lambda one: one[1]):
             value = (
-                counted_value(run, self.runs, case, region, score)
+                filled_value(run, self.runs, case, region, score)
                 if all_cases
                 else run.cases[case][region][score.name]
             )

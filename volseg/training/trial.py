@@ -24,7 +24,7 @@ from volseg.training.cache.cases import CachedCase, build_cache
 from volseg.training.datamodule import PatchDataset
 from volseg.training.hardware import on_cuda, resolve_precision, world_size
 from volseg.training.module import SegmentationModule, new_module
-from volseg.words import case_problems, cases_in_words
+from volseg.words import case_problems, cases_in_words, number_of
 
 _CASES = 2
 _STEPS = 3
@@ -136,7 +136,7 @@ def _estimate(
     validation = times * math.ceil(validated / world_size(options)) * each
     total = training + validation
     share = f", {validation / total:.0%} of it validation" if validated else ", without validation"
-    epochs = "1 epoch" if options.max_epochs == 1 else f"{options.max_epochs} epochs"
+    epochs = number_of(options.max_epochs, "epoch")
     words = f"about {clock(total)} for {epochs}{share}"
     if options.max_time is not None and total > options.max_time:
         words += f"; max_time ends the run after {clock(options.max_time)}"

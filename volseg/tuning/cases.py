@@ -15,7 +15,7 @@ from volseg.errors import DataListError, ModelError
 from volseg.files.writing import DATA_LIST_FILE, MODEL_FILE
 from volseg.model_header import ModelHeader, read_model_header
 from volseg.tuning.decoding import Decoding
-from volseg.words import shown
+from volseg.words import number_of, shown
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def _check_patients(runs: Iterable[TunedRun]) -> None:
                 )
             seen[key] = run.header.file.parent
     if len(seen) < FEWEST_PATIENTS:
-        patients = "1 patient" if len(seen) == 1 else f"{len(seen)} patients"
+        patients = number_of(len(seen), "patient")
         raise DataListError(
             f"the runs have {patients} to tune on, but at least {FEWEST_PATIENTS} are needed",
             remedy="give the runs of all folds of a cross-validation, or more cases with "

@@ -1,4 +1,4 @@
-"""Values of scores in tests and rankings, where each case of a run counts."""
+"""Values of scores in tests and rankings, where cases without scores are filled in."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from volseg.comparison.scored_run import ScoredRun
 from volseg.metrics.scores import Score
 
 #: Definition, for the files that hold tests and rankings.
-COUNTED = (
+FILLED = (
     "a missing or failed case has the worst value of the score; a score without a value in a "
     "scored case, but with a value in another run, is the best value if reference and prediction "
     "are empty, otherwise the worst"
 )
 
 
-def counted_value(
+def filled_value(
     run: ScoredRun, runs: Sequence[ScoredRun], case: str, region: str, score: Score
 ) -> float | None:
-    """Value of a score of a case in a run; see `COUNTED`.
+    """Value of a score of a case in a run; see `FILLED`.
 
     Args:
         run: One of `runs`.
@@ -45,10 +45,10 @@ def counted_value(
 def ranked_value(
     run: ScoredRun, runs: Sequence[ScoredRun], case: str, region: str, score: Score
 ) -> float:
-    """The `counted_value` for ranks: NaN, which is last, for a missing or failed case."""
+    """The `filled_value` for ranks: NaN, which is last, for a missing or failed case."""
     if case not in run.cases:
         return math.nan
-    value = counted_value(run, runs, case, region, score)
+    value = filled_value(run, runs, case, region, score)
     if value is not None:
         return value
     # Runs that all lack the score are equal.
