@@ -536,6 +536,21 @@ def test_further_pages_are_linked_and_those_of_an_earlier_report_are_removed(tmp
     assert Page(second).ids["case-11"] == 1
 
 
+def test_pages_of_another_report_are_neither_replaced_nor_removed(tmp_path):
+    other = tmp_path / "report-2.html"
+    written(other, [entry("other")])
+    before = other.read_bytes()
+
+    with pytest.raises(OutputError, match=r"report-2.html is the first page of another report"):
+        written(tmp_path / "report.html", [entry(f"case {n}") for n in range(11)])
+    written(tmp_path / "report.html", [entry("case")])
+    assert other.read_bytes() == before
+
+    written(tmp_path / "b.html", [entry(f"case {n}") for n in range(11)])
+    with pytest.raises(OutputError, match=r"b-2.html is page 2 of b.html and would be replaced"):
+        written(tmp_path / "b-2.html", [entry("case")])
+
+
 def test_a_link_of_a_table_leads_to_the_page_of_the_case(folders, tmp_path):
     table = Table("Table", ("case",), [(CaseLink("case 10"),), (CaseLink("other"),)])
     cases = [entry(f"case {n}") for n in range(11)]

@@ -157,6 +157,20 @@ def test_a_copy_leaves_the_models_as_they_are(runs, miscalibrated, tmp_path):
         find_and_write(runs, tmp_path)
 
 
+def test_another_model_is_never_replaced_and_an_earlier_copy_is(runs, miscalibrated, tmp_path):
+    other = tmp_path / "fold0.safetensors"
+    shutil.copy(runs[1] / "model.safetensors", other)
+    before = other.read_bytes()
+
+    with pytest.raises(OutputError, match="is another model and would be replaced"):
+        tune(runs, tmp_path, device="cpu", tta=False)
+    assert other.read_bytes() == before
+
+    other.unlink()
+    tune(runs, tmp_path, device="cpu", tta=False)
+    assert tune(runs, tmp_path, device="cpu", tta=False).models[0] == other
+
+
 def find_and_write(runs, tmp_path):
     list_of_all = tmp_path / "others.json"
     shutil.copy(runs[0] / "data_list.json", list_of_all)

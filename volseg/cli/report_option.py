@@ -19,7 +19,7 @@ WithReport = Annotated[
 def check_report(folder: Path, *, asked: bool) -> None:
     """Refuse, before any work, a folder whose report.html volseg did not write; OutputError."""
     if asked:
-        from volseg.reporting.pages import check_page
+        from volseg.reporting.page_files import check_page
         from volseg.tasks.report import REPORT_FILE
 
         check_page(folder / REPORT_FILE)

@@ -170,6 +170,19 @@ def scratch_folder(beside: Path, name: str) -> Iterator[Path]:
         remove()
 
 
+def move_into_place(written: Path, path: Path) -> None:
+    """Move a finished file, such as one in a `scratch_folder`, to its place.
+
+    Raises:
+        OutputError: If volseg did not write the file in that place, or it cannot be replaced.
+    """
+    check_ours(path)
+    try:
+        written.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
 def make_folder(folder: Path, remedy: str) -> None:
     """Make a folder and its missing parents.
 

@@ -16,20 +16,22 @@ import jinja2
 from markupsafe import Markup
 
 from volseg import DISCLAIMER, __version__, memory
-from volseg.errors import OutputError, VolsegError
-from volseg.files.ownership import check_ours, is_ours
-from volseg.files.writing import atomic_write, make_folder, remove, scratch_folder
+from volseg.errors import VolsegError
+from volseg.files.writing import atomic_write, make_folder, move_into_place, scratch_folder
 from volseg.progress import track
 from volseg.reporting.content import Block, CaseEntry, Picture, Report
+from volseg.reporting.page_files import (
+    CASES_PER_PAGE,
+    check_pages,
+    page_paths,
+    remove_further_pages,
+)
 
 logger = logging.getLogger(__name__)
 
-#: Cases with pictures on a page.
-CASES_PER_PAGE = 10
 #: Bytes of the pictures of a case, as they stand in the page.
 MOST_BYTES_PER_CASE = 2_000_000
 
-_ENDING = ".html"
 _REMEDY = "choose another with -o"
 
 
@@ -51,34 +53,6 @@ class Written:
     failures: Mapping[str, str]
 
 
-def page_paths(path: Path, cases: int) -> list[Path]:
-    """Paths of the pages of a report with pictures of this number of cases.
-
-    >>> [page.name for page in page_paths(Path("report.html"), 21)]
-    ['report.html', 'report-2.html', 'report-3.html']
-    """
-    count = max(1, -(-cases // CASES_PER_PAGE))
-    return [path, *(_further(path, number) for number in range(2, count + 1))]
-
-
-def _further(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.stem}-{number}{_ENDING}")
-
-
-def check_page(path: Path) -> None:
-    """Refuse, before any work, a path that a report cannot have.
-
-    Raises:
-        OutputError: If the name does not end in .html, or volseg did not write the file there.
-    """
-    if path.suffix != _ENDING or path.is_dir():
-        what = "is a folder" if path.is_dir() else f"does not end in {_ENDING}"
-        raise OutputError(
-            f"{path} {what}, but a report is one file", remedy="give -o report.html", path=path
-        )
-    check_ours(path)
-
-
 def write_report(path: Path, report: Report) -> Written:
     """Draw the cases and write the pages; a case that cannot be drawn is named on its page.
 
@@ -89,16 +63,15 @@ def write_report(path: Path, report: Report) -> Written:
         OutputError: If a page cannot be written, or volseg did not write the file there.
     """
     paths = page_paths(path, len(report.cases))
-    for page in paths:
-        check_ours(page)
+    check_pages(paths)
     make_folder(path.parent, _REMEDY)
     with scratch_folder(path.parent, f"{path.stem}-pages") as drawn:
         failures = _draw_pages(report, [drawn / page.name for page in paths])
         # The first page, which links to the others, comes last.
+        check_pages(paths)
         for page in reversed(paths):
-            check_ours(page)
-            (drawn / page.name).replace(page)
-    _remove_further(path, len(paths))
+            move_into_place(drawn / page.name, page)
+    remove_further_pages(path, len(paths))
     return Written(tuple(paths), failures)
 
 
@@ -129,14 +102,6 @@ def _cases_of(
     """Cases with their ranks, in the order in which pages are written."""
     for number, entries in reversed(numbered):
         yield from enumerate(entries, start=_part(number).start + 1)
-
-
-def _remove_further(path: Path, count: int) -> None:
-    for number in itertools.count(count + 1):
-        page = _further(path, number)
-        if not is_ours(page):
-            return
-        remove(page)
 
 
 def _drawn(entry: CaseEntry, rank: int) -> DrawnCase:

@@ -17,7 +17,8 @@ from volseg.reporting.follow_up import (
     write_follow_up,
 )
 from volseg.reporting.follow_up_section import follow_up_section
-from volseg.reporting.pages import check_page, write_report
+from volseg.reporting.page_files import check_page
+from volseg.reporting.pages import write_report
 from volseg.reporting.results import read_results
 
 #: Name of the page in a folder, and number of cases with pictures, by default.

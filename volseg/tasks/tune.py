@@ -12,8 +12,10 @@ import numpy as np
 from volseg.errors import DataListError, OutputError
 from volseg.files.ownership import check_names_folder, check_ours
 from volseg.files.paths import PathLike, paths_of
-from volseg.files.writing import make_folder, scratch_folder
+from volseg.files.writing import MODEL_FILE, make_folder, scratch_folder
 from volseg.metrics.official.protocols import OWN_SCORES
+from volseg.model_header import read_model_header
+from volseg.runs.folder import is_held
 from volseg.tuning.cases import FEWEST_PATIENTS, TunedRun, find_runs
 from volseg.tuning.decoding import Decoding, cuts
 from volseg.tuning.gain import FOLDS, MOST_ALONE, Gain, measure_gain
@@ -84,7 +86,8 @@ def tune(  # noqa: PLR0913  (an option each)
         LabelError: If the protocol scores a region that the model lacks.
         ModelError: If a model cannot be used.
         DataListError: If a case was trained on, or there are fewer than three patients.
-        OutputError: If the cache or a model file cannot be written.
+        OutputError: If the cache or a model file cannot be written, or another model would be
+            replaced.
     """
     found = find_runs(
         paths_of(runs),
@@ -136,7 +139,18 @@ def _targets(runs: Sequence[TunedRun], output: Path | None) -> list[Path]:
     for target in targets:
         check_ours(target)
         check_names_folder(target.parent, _REMEDY)
+        if target.exists() and not any(target.samefile(run.header.file) for run in runs):
+            _check_is_tuned_copy(target)
     return targets
+
+
+def _check_is_tuned_copy(model: Path) -> None:
+    """Raise OutputError for a model that is no copy which an earlier call wrote."""
+    of_run = model.name == MODEL_FILE and is_held(model.parent)
+    if of_run or not read_model_header(model).content.get("tuning"):
+        raise OutputError(
+            f"{model} is another model and would be replaced", remedy=_REMEDY, path=model
+        )
 
 
 def _first_existing(folder: Path) -> Path:
