@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-#: Colours for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008).
+#: Colours for colour-blind readers (Okabe and Ito, "Color Universal Design", 2008). They differ
+#: among the regions of each label scheme and of each protocol.
 REGION_COLOURS: Mapping[str, str] = MappingProxyType(
     {
         "WT": "#56B4E9",
@@ -13,6 +14,10 @@ REGION_COLOURS: Mapping[str, str] = MappingProxyType(
         "ET": "#D55E00",
         "RC": "#CC79A7",
         "CC": "#009E73",
+        "NETC": "#E69F00",
+        "NCR": "#E69F00",
+        "SNFH": "#0072B2",
+        "ED": "#0072B2",
         "GTV": "#E69F00",
         "foreground": "#E69F00",
     }

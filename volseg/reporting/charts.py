@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,19 @@ from volseg.reporting.axes import LEFT, PLOT_HEIGHT, RIGHT, TOP, WIDTH, Axis, Ti
 
 _BOTTOM, _ROW = 40, 58
 _RADIUS, _FEW = 3.2, 300
-_SHAPES = ("circle", "square", "triangle", "diamond")
 _CORNERS: Mapping[str, Sequence[tuple[float, float]]] = {
     "square": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
     "triangle": [(0, -1.2), (1.2, 0.9), (-1.2, 0.9)],
     "diamond": [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
+    "wedge": [(0, 1.2), (1.2, -0.9), (-1.2, -0.9)],
+    "hourglass": [(-1, -1.1), (1, -1.1), (-1, 1.1), (1, 1.1)],
+}
+_SHAPES = ("circle", *_CORNERS)
+# As the colours, shapes differ among the regions of each label scheme and of each protocol.
+_REGION_SHAPES: Mapping[str, str] = {
+    **{"WT": "circle", "TC": "square", "ET": "triangle", "RC": "hourglass", "CC": "hourglass"},
+    **{"NETC": "diamond", "NCR": "diamond", "SNFH": "wedge", "ED": "wedge"},
+    **{"GTV": "circle", "foreground": "circle"},
 }
 # Points of a strip that lie closer than this share of its length are stacked.
 _BINS = 60
@@ -95,11 +104,16 @@ def path_of(shape: str, x: float, y: float, radius: float = _RADIUS) -> str:
 
 
 def looks(regions: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and shape by region, so that colour is never the only difference."""
+    """Colour and shape by region, so that colour is never the only difference.
+
+    Both are those of the region's name; a name that is not known gets the next shape not in use.
+    """
     colours = region_colours(regions)
+    used = {_REGION_SHAPES[region] for region in colours if region in _REGION_SHAPES}
+    spare = itertools.cycle([shape for shape in _SHAPES if shape not in used] or _SHAPES)
     return {
-        region: (colour, _SHAPES[number % len(_SHAPES)])
-        for number, (region, colour) in enumerate(colours.items())
+        region: (colour, _REGION_SHAPES.get(region) or next(spare))
+        for region, colour in colours.items()
     }
 
 
