@@ -99,7 +99,22 @@ def test_a_region_that_is_gone_and_comes_back_has_progressed():
     assert found[2].from_baseline_percent == -80
 
 
-def test_sizes_below_ten_millimetres_reach_no_threshold():
+def test_a_region_measurable_at_baseline_may_respond_below_ten_millimetres():
+    shrunk = [cross(31, 31, 20), cross(9, 9, 20)]
+
+    (_, by_product), (_, by_volume) = product_changes(shrunk), volume_changes(shrunk)
+
+    assert [is_measurable(of) for of in shrunk] == [True, False]
+    assert by_product.reached == by_volume.reached == "partial response"
+    assert product_changes([*shrunk, cross(9, 9, 20)])[2].reached == "partial response"
+
+
+def test_progression_needs_a_measurable_region_and_response_a_measurable_baseline():
+    grown, small, least = cross(15, 15, 9), cross(9, 9, 9), cross(5, 5, 9)
+
+    assert product_changes([least, small])[1].reached == "not measurable"
+    assert product_changes([small, grown])[1].reached == "progression"
+    assert product_changes([small, least])[1].reached == "not measurable"
     assert reached([100, 0, 20], VOLUME, [True, False, False])[2] == "not measurable"
     assert reached([10, 2], VOLUME, [False, False]) == ["baseline", "not measurable"]
     assert reached([10, 50], VOLUME, [False, True]) == ["baseline", "progression"]

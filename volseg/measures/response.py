@@ -19,7 +19,8 @@ NO_DIAGNOSIS = (
 MEASURABLE_MM = 10.0
 
 #: What a size has reached: `gone` (the region is empty), a threshold of partial response or of
-#: progression, or neither; `not measurable` below `MEASURABLE_MM`, `not known` without diameters.
+#: progression, or neither; `not measurable` if a decrease from a region below `MEASURABLE_MM` or an
+#: increase to such a region does not count; `not known` without the diameters that decide this.
 Reached = Literal[
     "baseline", "gone", "partial response", "progression", "neither", "not measurable", "not known"
 ]
@@ -112,7 +113,8 @@ def changes(
     """Changes of a size over time points.
 
     A size has reached progression if it is measurable and above the nadir by the threshold, or if
-    it was 0 before; that comes before a decrease from baseline, which needs a measurable baseline.
+    it was 0 before; that comes before a decrease from baseline, which needs a measurable baseline
+    but may end below `MEASURABLE_MM`.
 
     Args:
         values: The size at each time point; the first is the baseline.

@@ -45,8 +45,12 @@ def _notes(found: FollowUp) -> Iterator[str]:
     )
     yield (
         "Diameters are of the lesion with the largest product, in an axial slice; RANO 2.0 adds "
-        f"the products of up to three lesions. Not measurable: a diameter below {MEASURABLE_MM:g} "
-        "mm."
+        "the products of up to three lesions."
+    )
+    yield (
+        f"A region is measurable if both diameters are at least {MEASURABLE_MM:g} mm. Progression "
+        "needs a region that is measurable at that time point; partial response needs a region "
+        "that was measurable at the baseline, and may end below that size."
     )
     yield (
         "The vertical axes of the charts are logarithmic; a region without a voxel lies at the "
