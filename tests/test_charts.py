@@ -13,9 +13,7 @@ from volseg.labels import LABEL_SCHEMES
 from volseg.metrics import PROTOCOLS
 from volseg.reporting.charts import looks
 
-REGION_SETS = {
-    name: tuple(of.regions) for name, of in (*PROTOCOLS.items(), *LABEL_SCHEMES.items())
-}
+REGION_SETS = {name: tuple(of.regions) for name, of in (*PROTOCOLS.items(), *LABEL_SCHEMES.items())}
 # Linear RGB as readers without one kind of cone see it (Machado et al., IEEE TVCG 15(6), 2009).
 SIGHTS = {
     "trichromacy": np.eye(3),
