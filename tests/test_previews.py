@@ -483,10 +483,10 @@ def test_a_lone_image_called_like_the_contact_sheet_keeps_its_mask(tmp_path, sli
 def test_a_contact_sheet_has_a_picture_for_each_case(tmp_path):
     drawn(tmp_path / "a.png")
     entries = [
-        SheetEntry("one", tmp_path / "a.png", "WT 1.2 ml"),
-        SheetEntry("none", None, ""),
-        SheetEntry("lost", tmp_path / "lost.png", ""),
-        SheetEntry("two", tmp_path / "a.png", "WT 1.2 ml"),
+        SheetEntry("one", tmp_path / "a.png", ["WT 1.20 ml", "t1n missing"]),
+        SheetEntry("none", None),
+        SheetEntry("lost", tmp_path / "lost.png"),
+        SheetEntry("two", tmp_path / "a.png", ["WT 1.20 ml"]),
     ]
 
     draw_sheet(tmp_path / "sheet.png", "Cases", entries, ["WT", "TC", "ET"])
@@ -509,6 +509,25 @@ def test_many_cases_are_on_several_sheets_and_old_sheets_go(tmp_path):
     overview.write_overview(tmp_path, {"case 1": record}, draws=True)
 
     assert sorted(p.name for p in tmp_path.glob("previews*")) == ["previews-3.png", "previews.png"]
+
+
+def test_a_contact_sheet_says_small_volumes_and_missing_channels(tmp_path, monkeypatch):
+    sheets = []
+    monkeypatch.setattr(overview, "draw_sheet", lambda *given: sheets.append(given))
+    mark = {"file": "a.png", "bytes": 1, "sha256": "x"}
+    volumes = {"WT": 20.104, "TC": 0.05, "ET": 0.003, "RC": 0.0}
+    records = {
+        "volumes": {"preview": mark, "volumes_ml": volumes, "missing_channels": ["t1n", "t1c"]},
+        "slices": {"preview": mark, "measures": as_record({"WT": RegionMeasures(12, None, 1)})},
+    }
+
+    overview.write_overview(tmp_path, records, draws=True)
+
+    ((_, _, entries, _),) = sheets
+    assert [entry.words for entry in entries] == [
+        ["WT 20.10 TC 0.05 ET <0.01 ml", "RC 0.00 ml", "t1n, t1c missing"],
+        ["WT 12 pixels"],
+    ]
 
 
 # Tables

@@ -90,6 +90,15 @@ def number_of(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
+def volume_in_ml(volume_ml: float) -> str:
+    """A volume with two decimals; a volume that these would make 0 is `<0.01`.
+
+    >>> volume_in_ml(20.104), volume_in_ml(0.003), volume_in_ml(0.0)
+    ('20.10', '<0.01', '0.00')
+    """
+    return "<0.01" if 0 < volume_ml < 0.005 else f"{volume_ml:.2f}"
+
+
 def cases_in_words(number: int) -> str:
     """A number of cases.
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from statistics import median
 from typing import TYPE_CHECKING
 
-from volseg.cli.tables import number, print_table
+from volseg.cli.tables import print_table
+from volseg.words import volume_in_ml
 
 if TYPE_CHECKING:
     from volseg.measures import RegionMeasures
@@ -46,7 +47,7 @@ def _print_cases(measures: CaseMeasures) -> None:
 def _sizes(of: RegionMeasures) -> tuple[str, ...]:
     across = of.diameter
     return (
-        number(of.volume_ml, 2),
+        "-" if of.volume_ml is None else volume_in_ml(of.volume_ml),
         _count(of.n_lesions),
         f"{across.longest_mm:.1f} x {across.perpendicular_mm:.1f}" if across else "-",
         str(across.slice_number) if across else "-",
@@ -74,13 +75,14 @@ def _print_summary(measures: CaseMeasures) -> None:
             of_region.setdefault(region, []).append(of)
     has_size = any(of.volume_ml is not None for each in of_region.values() for of in each)
     of_size: Of = (lambda of: of.volume_ml) if has_size else (lambda of: of.voxels)
-    unit, digits = ("ml", 2) if has_size else ("pixels", 0)
+    unit = "ml" if has_size else "pixels"
+    text: Callable[[float], str] = volume_in_ml if has_size else "{:.0f}".format
     rows = []
     for region, each in of_region.items():
         known = [size for of in each if (size := of_size(of)) is not None]
         found = [size for size in known if size]
-        span = f"{min(found):.{digits}f} to {max(found):.{digits}f}" if found else "-"
-        middle = number(median(found) if found else None, digits)
+        span = f"{text(min(found))} to {text(max(found))}" if found else "-"
+        middle = text(median(found)) if found else "-"
         rows.append((region, f"{len(found)} of {len(known)}", middle, span))
     columns = ("region", "found in cases", f"median of these ({unit})", f"range ({unit})")
     print_table("Predicted regions", columns, rows)

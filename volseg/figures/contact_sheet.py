@@ -32,12 +32,12 @@ class SheetEntry:
     Attributes:
         case_id: Name of the case.
         preview: Its preview; None if there is none.
-        words: A line below its name, such as its volumes.
+        words: Lines below its name, such as its volumes.
     """
 
     case_id: str
     preview: Path | None
-    words: str
+    words: Sequence[str] = ()
 
 
 def draw_sheet(
@@ -56,7 +56,8 @@ def draw_sheet(
     """
     columns = min(_COLUMNS, max(len(entries), 3))
     rows = math.ceil(len(entries) / columns)
-    top, cell = 2 * _MARGIN + _TITLE + _ROW, _PICTURE + 2 * _ROW + _MARGIN
+    lines = max((len(entry.words) for entry in entries), default=0)
+    top, cell = 2 * _MARGIN + _TITLE + _ROW, _PICTURE + (1 + lines) * _ROW + _MARGIN
     width = columns * _CELL + _MARGIN
     canvas = Canvas(width, top + rows * cell + _MARGIN + _ROW, region_colours(regions))
     inside = width - 2 * _MARGIN
@@ -84,8 +85,9 @@ def _draw(canvas: Canvas, entry: SheetEntry, place: tuple[int, int]) -> None:
         canvas.image(picture, (left + (_PICTURE - columns) // 2, top + (_PICTURE - rows) // 2))
     y = top + _PICTURE + _ROW
     canvas.write(canvas.fitting(entry.case_id, _NAME, _PICTURE), (left, y), _NAME)
-    words = canvas.fitting(entry.words, _WORDS, _PICTURE)
-    canvas.write(words, (left, y + _ROW), _WORDS, _PALE)
+    for number, words in enumerate(entry.words, start=1):
+        line = canvas.fitting(words, _WORDS, _PICTURE)
+        canvas.write(line, (left, y + number * _ROW), _WORDS, _PALE)
 
 
 def _thumbnail(preview: Path | None) -> npt.NDArray[np.uint8] | None:

@@ -14,7 +14,10 @@ from volseg.measures import RegionMeasures
 from volseg.measures.record import read_measures
 from volseg.measures.table import write_measures
 from volseg.results.companions import PREVIEW, VOLUMES_FILE, sheet_name, sheets_in
-from volseg.words import cases_in_words
+from volseg.words import cases_in_words, volume_in_ml
+
+# Sizes of regions in a line below a picture.
+_IN_LINE = 3
 
 
 def write_overview(output: Path, records: Mapping[str, Any], *, draws: bool) -> None:
@@ -39,7 +42,7 @@ def write_overview(output: Path, records: Mapping[str, Any], *, draws: bool) -> 
             remove(sheet)
     regions = list(dict.fromkeys(region for of in measures.values() for region in of))
     entries = [
-        SheetEntry(case_id, _preview(output, record), _in_words(measures[case_id]))
+        SheetEntry(case_id, _preview(output, record), _lines(record, measures[case_id]))
         for case_id, record in records.items()
     ]
     for page in range(1, pages + 1):
@@ -57,9 +60,15 @@ def _preview(output: Path, record: Mapping[str, Any]) -> Path | None:
     return output / mark["file"] if mark else None
 
 
-def _in_words(measures: Mapping[str, RegionMeasures]) -> str:
-    """Volumes or numbers of pixels, such as `WT 20.1 TC 3.0 ET 0.5 ml`."""
+def _lines(record: Mapping[str, Any], measures: Mapping[str, RegionMeasures]) -> list[str]:
+    """Volumes or numbers of pixels, such as `WT 20.10 TC 3.00 ET 0.50 ml`, and what is missing."""
     known = {region: of.volume_ml for region, of in measures.items() if of.volume_ml is not None}
-    if known:
-        return " ".join(f"{region} {ml:.1f}" for region, ml in known.items()) + " ml"
-    return " ".join(f"{region} {of.voxels}" for region, of in measures.items()) + " pixels"
+    sizes, unit = (
+        ([f"{region} {volume_in_ml(ml)}" for region, ml in known.items()], "ml")
+        if known
+        else ([f"{region} {of.voxels}" for region, of in measures.items()], "pixels")
+    )
+    parts = [" ".join(sizes[first : first + _IN_LINE]) for first in range(0, len(sizes), _IN_LINE)]
+    lines = [f"{part} {unit}" for part in parts]
+    missing = record.get("missing_channels")
+    return [*lines, f"{', '.join(missing)} missing"] if missing else lines

@@ -24,6 +24,7 @@ from volseg.images.nifti_writing import result_header, write_label_map, write_pr
 from volseg.images.slice_masks import mask_paths, write_masks
 from volseg.labels import LabelScheme
 from volseg.measures import RegionMeasures, measure
+from volseg.words import volume_in_ml
 
 
 class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
@@ -130,7 +131,10 @@ class Prediction:
 
     def _volumes(self) -> str:
         regions = self.volumes_ml or dict.fromkeys(self.probabilities)
-        said = {name: "found" if ml is None else f"{ml:.2f} ml" for name, ml in regions.items()}
+        said = {
+            name: "found" if ml is None else f"{volume_in_ml(ml)} ml"
+            for name, ml in regions.items()
+        }
         return ", ".join(
             f"{name} {what if name in self.found else 'not found'}" for name, what in said.items()
         )

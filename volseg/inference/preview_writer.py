@@ -18,6 +18,7 @@ from volseg.inference.prediction import Prediction
 from volseg.measures import RegionMeasures
 from volseg.results.companions import PREVIEW, preview_name
 from volseg.results.manifest_file import remove_written
+from volseg.words import volume_in_ml
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def _in_words(of: RegionMeasures, parts: str) -> str:
     """Size of a region in a few words, such as `20.1 ml, 2 lesions, 30 x 20 mm`."""
     if not of.voxels:
         return "not found"
-    size = f"{of.voxels} {parts}" if of.volume_ml is None else f"{of.volume_ml:.2f} ml"
+    size = f"{of.voxels} {parts}" if of.volume_ml is None else f"{volume_in_ml(of.volume_ml)} ml"
     lesions = "1 lesion" if of.n_lesions == 1 else f"{of.n_lesions} lesions"
     across = of.diameter
     diameters = across and f", {across.longest_mm:.0f} x {across.perpendicular_mm:.0f} mm"
