@@ -467,6 +467,17 @@ def test_a_case_whose_masks_are_called_previews_is_segmented_without_pictures(
     ]
 
 
+def test_the_preview_of_a_lone_slice_is_its_tile_of_the_contact_sheet(tmp_path, slice_model):
+    write_images(tmp_path / "slices", ["a.png", "b.png"])
+
+    run(tmp_path / "slices", slice_model, tmp_path / "output")
+
+    with Image.open(tmp_path / "output" / "previews" / "a.png") as tile:
+        assert max(tile.size) == 240
+        assert tile.info["volseg-thumbnail"] == f"0 0 {tile.width} {tile.height}"
+    assert (tmp_path / "output" / "previews.png").is_file()
+
+
 def test_a_lone_image_called_like_the_contact_sheet_keeps_its_mask(tmp_path, slice_model, caplog):
     write_images(tmp_path / "slices", ["previews.png", "b.png"])
 

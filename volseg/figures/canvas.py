@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,9 +136,12 @@ class Canvas:
 
     def fitting(self, words: str, pixels: int, width: int) -> str:
         """The words, or their beginning if they are wider than `width` pixels."""
-        while self.width(words, pixels) > width and len(words) > 1:
-            words = words[: -2 if words.endswith("…") else -1] + "…"
-        return words
+        if self.width(words, pixels) <= width:
+            return words
+        # Measuring is slow, so that the end is not moved letter by letter.
+        ends = range(1, len(words))
+        end = bisect_right(ends, width, key=lambda end: self.width(f"{words[:end]}…", pixels))
+        return f"{words[:end]}…"
 
     def _pen(self, colour: str) -> GraphicsContextBase:
         gc = self._renderer.new_gc()

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from volseg.figures.canvas import Canvas, Frame
 from volseg.figures.case_view import CaseView, choose_slices
+from volseg.figures.colours import region_colours
 from volseg.figures.panels import Section, draw_sections
 from volseg.figures.planes import PLANE_AXES
 from volseg.figures.samples import shown_channel
@@ -17,6 +19,8 @@ from volseg.figures.samples import shown_channel
 #: bottom in pixels.
 THUMBNAIL = "volseg-thumbnail"
 
+# Longest side of the tile of a lone slice, in pixels.
+_TILE = 240
 # Slices of a stack without orientation, at most.
 _SLICES = 3
 
@@ -36,6 +40,28 @@ def draw_preview(path: Path, view: CaseView, legend: Mapping[str, str], note: st
     drawn = draw_sections(largest_sections(view), legend, view.name, note)
     box = drawn.boxes[shown_channel(drawn.boxes)]
     drawn.canvas.save(path, {THUMBNAIL: " ".join(map(str, box))})
+
+
+def draw_tile(path: Path, view: CaseView) -> None:
+    """Draw a case of a single slice as a tile of the contact sheet, in one channel, without words.
+
+    The preview of a slice with words in all channels would take longer than its segmentation.
+
+    Args:
+        path: PNG file to write.
+        view: The case.
+
+    Raises:
+        OutputError: As in `draw_preview`.
+    """
+    channel = shown_channel(view.images)
+    i, j, _ = view.images[channel].shape
+    width_mm, height_mm = i * view.spacing_mm[0], j * view.spacing_mm[1]
+    scale = _TILE / max(width_mm, height_mm)
+    size = max(1, round(width_mm * scale)), max(1, round(height_mm * scale))
+    canvas = Canvas(*size, region_colours(view.regions))
+    canvas.slice(view, channel, 0, Frame((slice(i), slice(j), slice(1)), (0, 0), size))
+    canvas.save(path, {THUMBNAIL: f"0 0 {size[0]} {size[1]}"})
 
 
 def largest_sections(view: CaseView) -> list[Section]:

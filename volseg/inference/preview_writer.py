@@ -12,7 +12,7 @@ from volseg.cases.case import Case
 from volseg.cases.sources import fingerprint, has_fingerprint
 from volseg.figures.figure_files import optional_picture
 from volseg.figures.grey_images import GreyImages
-from volseg.figures.preview import draw_preview
+from volseg.figures.preview import draw_preview, draw_tile
 from volseg.files.writing import make_folder
 from volseg.inference.prediction import Prediction
 from volseg.measures import RegionMeasures
@@ -59,7 +59,10 @@ class PreviewWriter:
             with optional_picture(path):
                 make_folder(path.parent, "choose another with -o")
                 view = greys.view(prediction.label_map, prediction.scheme, case.case_id)
-                draw_preview(path, view, _legend(prediction), "; ".join(prediction.doubts))
+                if len(prediction.slices) == 1:
+                    draw_tile(path, view)
+                else:
+                    draw_preview(path, view, _legend(prediction), "; ".join(prediction.doubts))
                 return {"file": preview_name(case.case_id), **fingerprint(path)}
         self.remove(case)
         return None
