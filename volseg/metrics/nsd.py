@@ -92,7 +92,7 @@ def border_nsd(
     """NSD of two borders, as `nsd`.
 
     Args:
-        borders: Border voxels of both sides, at least all that are within `reach` of the other.
+        borders: Border voxels of both sides, at least all within `reach_voxels` of the other side.
         sizes: Number of all border voxels of both sides, at least 1.
         spacing_mm: Voxel size along the axes in mm.
         tolerances_mm: Tolerances in ascending order.
@@ -105,7 +105,7 @@ def border_nsd(
     }
 
 
-def reach(spacing_mm: Sequence[float], tolerances_mm: Sequence[float]) -> list[int]:
+def reach_voxels(spacing_mm: Sequence[float], tolerances_mm: Sequence[float]) -> list[int]:
     """Voxels along each axis beyond which nothing is within the largest tolerance."""
     # Rounded up, as 1.0 // 0.2 is 4.
     return [math.ceil(max(tolerances_mm) / step) for step in spacing_mm]
@@ -117,7 +117,7 @@ def _within(
     """How many voxels of each border are within each tolerance of the other border."""
     if not all(side.any() for side in borders):
         return [(0, 0)] * len(tolerances_mm)
-    around = reach(spacing_mm, tolerances_mm)
+    around = reach_voxels(spacing_mm, tolerances_mm)
     if max(around) > _REACH:
         far = BorderDistances.between(*borders, spacing_mm)
         return [

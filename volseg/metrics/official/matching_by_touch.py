@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from volseg.images.boxes import grown
-from volseg.metrics.nsd import border_nsd, reach
+from volseg.metrics.nsd import border_nsd, reach_voxels
 from volseg.metrics.official.area_hd95 import surface_hd95_mm
 from volseg.metrics.official.parts import Parts
 from volseg.metrics.official.region_scores import FalsePositive, Lesion
@@ -20,7 +20,7 @@ from volseg.metrics.official.voxels import Spacing, volume_mm3
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """Lesions and predicted components of one region.
+    """Lesions and predicted components of one region, matched by touch.
 
     A component belongs to each lesion whose dilation it touches, and counts whole for each of them.
 
@@ -92,7 +92,7 @@ class Matching:
     def _nsd(self, lesion: int, components: list[int]) -> dict[float, float]:
         if not self.tolerances_mm:
             return {}
-        around = reach(self.spacing_mm, self.tolerances_mm)
+        around = reach_voxels(self.spacing_mm, self.tolerances_mm)
         box = grown(self.lesions.boxes[lesion - 1], around)
         chosen = np.zeros(self.components.n + 1, bool)
         chosen[components] = True
