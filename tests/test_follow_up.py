@@ -15,7 +15,7 @@ from volseg.images.grid import Grid
 from volseg.measures import measure
 from volseg.measures.record import as_record
 from volseg.reporting.follow_up import NAMES, follow_patients
-from volseg.reporting.follow_up_section import follow_up_section
+from volseg.reporting.follow_up_section import _percent, follow_up_section
 from volseg.reporting.results import read_results
 from volseg.tasks.report import report
 
@@ -70,7 +70,7 @@ def test_volumes_and_products_over_time_are_those_counted_by_hand(results):
 
     found = report(folder, cases=0, follow_up=NAMES)
 
-    assert found.follow_up == folder / "follow_up.csv"
+    assert found.follow_up == folder / "report_follow_up.csv"
     rows = [row for row in rows_of(found.follow_up) if row["region"] == "ET"]
     assert [row["time_point"] for row in rows] == ["000", "001", "002"]
     assert [float(row["volume_ml"]) for row in rows] == [2.04, 0.62, 1.17]
@@ -149,7 +149,7 @@ def test_a_table_gives_patients_and_dates(results, tmp_path):
 
     found = report(folder, tmp_path / "page.html", 0, table)
 
-    assert found.follow_up == tmp_path / "follow_up.csv"
+    assert found.follow_up == tmp_path / "page_follow_up.csv"
     rows = [row for row in rows_of(found.follow_up) if row["region"] == "ET"]
     assert [(r["patient_id"], r["case_id"], r["place"], r["unit"]) for r in rows] == [
         ("P1", "scan-a", "0", "days"),
@@ -223,17 +223,21 @@ def test_a_patient_without_sizes_in_millimetres_is_named(results):
 
     found = follow_patients(read_results(folder), NAMES)
 
-    (of_patient,) = follow_up_section(found).blocks[2:]
-    assert of_patient.sentences == ["BraTS-GLI-00001: no size in ml or mm is known."]
+    _, notes = follow_up_section(found).blocks
+    unsized = "Without sizes over time, as no size in ml or mm is known: BraTS-GLI-00001."
+    assert unsized in notes.sentences
+    assert report(folder, cases=0, follow_up=NAMES).remarks == (unsized,)
 
 
 def test_a_table_of_another_program_is_not_replaced(results):
     folder = results()
-    (folder / "follow_up.csv").write_text("mine\n")
+    (folder / "report_follow_up.csv").write_text("mine\n")
 
-    with pytest.raises(OutputError, match=r"follow_up\.csv is there already and volseg did not"):
+    with pytest.raises(
+        OutputError, match=r"report_follow_up\.csv is there already and volseg did not"
+    ):
         report(folder, cases=0, follow_up=NAMES)
-    (folder / "follow_up.csv").unlink()
+    (folder / "report_follow_up.csv").unlink()
     report(folder, cases=0, follow_up=NAMES)
     assert report(folder, cases=0, follow_up=NAMES).follow_up.is_file()
 
@@ -246,4 +250,51 @@ def test_the_command_names_the_table(results):
     )
 
     assert result.exit_code == 0, result.output
-    assert f"Follow-up: {folder / 'follow_up.csv'}" in result.stdout.replace("\n", "")
+    assert f"Follow-up: {folder / 'report_follow_up.csv'}" in result.stdout.replace("\n", "")
+
+
+def test_rows_of_the_table_that_match_no_case_are_named(results, tmp_path):
+    first, second, third = CROSSES
+    folder = results({"scan-a": first, "scan-b": second, "scan-c": third})
+    table = tmp_path / "visits.csv"
+    table.write_text(
+        "case,patient,date\nscan-c,P1,2024-03-01\nscan-a,P1,2024-01-01\nscan-x,P1,2024-05-01\n"
+    )
+
+    result = CliRunner().invoke(
+        cli.app, ["report", str(folder), "--cases", "0", "--follow-up", str(table)]
+    )
+
+    assert result.exit_code == 0, result.output
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for sentence in ("In the table, but not in the results: scan-x.", "Not in the table: scan-b."):
+        assert sentence in page
+        assert sentence in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("rest", "shown"),
+    [
+        (0.0, "-100 %"),
+        (0.049 / 28.285, "-99.8 %"),
+        (0.0004, "-99.96 %"),
+        (0.02, "-98 %"),
+        (1.2, "+20 %"),
+    ],
+)
+def test_only_a_region_that_is_gone_has_changed_by_all_of_it(rest, shown):
+    assert _percent(100 * (rest - 1)) == shown
+
+
+def test_two_pages_in_a_folder_have_tables_of_their_own(results):
+    folder = results()
+
+    tables = [
+        report(folder, folder / name, 0, NAMES).follow_up
+        for name in ("report.html", "v2.html", "v2.html")
+    ]
+
+    assert [table.name for table in tables] == [
+        "report_follow_up.csv",
+        *["v2_follow_up.csv"] * 2,
+    ]

@@ -64,12 +64,14 @@ class Timelines:
         unclear: Why the order of the cases of a patient is not clear, by patient.
         n_single: Number of patients with one case.
         left_out: Cases of the results that the table does not name.
+        unmatched: Cases of the table that are not in the results.
     """
 
     found: tuple[Timeline, ...]
     unclear: Mapping[str, str]
     n_single: int = 0
     left_out: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
 
 
 def timelines_by_name(patients: Mapping[str, str]) -> Timelines:
@@ -127,7 +129,8 @@ def timelines_by_table(path: Path, patients: Mapping[str, str]) -> Timelines:
         else:
             unclear[patient] = f"{path} has two of the cases {', '.join(cases)} at one time"
     left_out = tuple(case for case in patients if case not in rows)
-    return Timelines(tuple(found), unclear, _n_single(groups), left_out)
+    unmatched = tuple(case for case in table if case not in patients)
+    return Timelines(tuple(found), unclear, _n_single(groups), left_out, unmatched)
 
 
 def patients_of(case_ids: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:

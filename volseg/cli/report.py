@@ -61,4 +61,6 @@ def report(
         say(f"Report: {page}")
     if result.follow_up:
         say(f"Follow-up: {result.follow_up}")
+    for remark in result.remarks:
+        say(remark)
     fail_if_some_failed(result.failures)

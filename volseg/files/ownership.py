@@ -29,6 +29,8 @@ PICTURES = {
     "worst.png": "scores.json",
     "comparison.png": "comparison.md",
 }
+#: End of the name of a table on follow-up, after the name of its page.
+FOLLOW_UP_ENDING = "_follow_up.csv"
 
 # First and last bytes of text files.
 _TEXTS = {
@@ -42,7 +44,7 @@ _TEXTS = {
     "ranking.csv": (b"place,run,final_rank,", b""),
     "ranking_pairs.csv": (b"ahead,behind,n_patients,", b""),
     "case_ranks.csv": (b"case_id,patient_id,run,rank,", b""),
-    "follow_up.csv": (b"patient_id,case_id,time_point,place,", b""),
+    FOLLOW_UP_ENDING: (b"patient_id,case_id,time_point,place,", b""),
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
     "volumes.csv": (b"case_id,region,volume_ml,voxels,lesions,", b""),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
@@ -136,7 +138,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _reader_of(path: Path) -> Callable[[Path], bool]:
     """The function that recognises whether the file at `path` is ours."""
-    if path.name in _TEXTS:
+    if _text_name(path) in _TEXTS:
         return _is_text
     if _OF_PROTOCOL.fullmatch(path.name):
         return _is_protocol_table
@@ -157,8 +159,13 @@ def _reader_of(path: Path) -> Callable[[Path], bool]:
     return readers.get(path.suffix.lower(), lambda _: False)
 
 
+def _text_name(path: Path) -> str:
+    """Name by which the texts know a file: that of a table on follow-up begins as its page's."""
+    return FOLLOW_UP_ENDING if path.name.endswith(FOLLOW_UP_ENDING) else path.name
+
+
 def _is_text(path: Path) -> bool:
-    return _lies_between(path, *_TEXTS[path.name])
+    return _lies_between(path, *_TEXTS[_text_name(path)])
 
 
 def _is_page(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Follow-up: sizes of each patient's regions over time, and their table `follow_up.csv`."""
+"""Follow-up: sizes of each patient's regions over time, and their table beside the page."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from volseg.cases.time_points import (
     timelines_by_table,
 )
 from volseg.errors import DataListError
+from volseg.files.ownership import FOLLOW_UP_ENDING
 from volseg.files.writing import atomic_write
 from volseg.measures import RegionMeasures
 from volseg.measures.record import read_measures
@@ -26,8 +27,6 @@ from volseg.measures.response import (
 )
 from volseg.reporting.results import Results
 
-#: File beside the report.
-FOLLOW_UP_FILE = "follow_up.csv"
 #: Word for time points by the names of cases, in place of a table.
 NAMES = "names"
 
@@ -93,6 +92,37 @@ def follow_patients(results: Results, time_points: str | Path) -> FollowUp:
         found,
         {line.patient_id: list(_regions(line, measures)) for line in found.found},
     )
+
+
+def follow_up_path(page: Path) -> Path:
+    """Path of the table of a page, so that pages in one folder have tables of their own.
+
+    >>> follow_up_path(Path("report.html")).name
+    'report_follow_up.csv'
+    """
+    return page.with_name(f"{page.stem}{FOLLOW_UP_ENDING}")
+
+
+def follow_up_remarks(found: FollowUp) -> list[str]:
+    """Patients that are not followed, and what the table and the results do not share."""
+    lines = found.timelines
+    remarks = [
+        f"Not followed: {patient}, as {reason}; {REMEDY}."
+        for patient, reason in lines.unclear.items()
+    ]
+    if lines.unmatched:
+        remarks.append(f"In the table, but not in the results: {', '.join(lines.unmatched)}.")
+    if lines.left_out:
+        remarks.append(f"Not in the table: {', '.join(lines.left_out)}.")
+    if unsized := [patient for patient, of in found.regions.items() if not any(map(_is_sized, of))]:
+        remarks.append(
+            f"Without sizes over time, as no size in ml or mm is known: {', '.join(unsized)}."
+        )
+    return remarks
+
+
+def _is_sized(of: RegionFollowUp) -> bool:
+    return any(one.value is not None for one in (*of.volumes, *of.products))
 
 
 def _measures(results: Results, case: str) -> Mapping[str, RegionMeasures]:

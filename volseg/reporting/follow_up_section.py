@@ -10,7 +10,7 @@ from volseg.measures.response import MEASURABLE_MM, NO_DIAGNOSIS, PRODUCT, RULE,
 from volseg.reporting import charts
 from volseg.reporting.axes import Tick, size_axis, span_axis
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
-from volseg.reporting.follow_up import REMEDY, FollowUp, RegionFollowUp
+from volseg.reporting.follow_up import FollowUp, RegionFollowUp, follow_up_remarks
 
 _FOLDED_ABOVE = 3
 # Names of examinations below a chart.
@@ -27,9 +27,7 @@ def follow_up_section(found: FollowUp) -> Section:
     ]
     is_folded = len(found.timelines.found) > _FOLDED_ABOVE
     for line in found.timelines.found:
-        of_patient = [*_patient_blocks(line, found.regions[line.patient_id], is_folded=is_folded)]
-        unknown = Notes([f"{line.patient_id}: no size in ml or mm is known."])
-        blocks += of_patient or [unknown]
+        blocks += _patient_blocks(line, found.regions[line.patient_id], is_folded=is_folded)
     return Section("follow-up", "Follow-up", blocks)
 
 
@@ -56,12 +54,9 @@ def _notes(found: FollowUp) -> Iterator[str]:
         "The vertical axes of the charts are logarithmic; a region without a voxel lies at the "
         "bottom."
     )
-    for patient, reason in found.timelines.unclear.items():
-        yield f"Not followed: {patient}, as {reason}; {REMEDY}."
+    yield from follow_up_remarks(found)
     if found.timelines.n_single:
         yield f"Patients with a single time point: {found.timelines.n_single}."
-    if others := found.timelines.left_out:
-        yield f"Not in the table: {', '.join(others)}."
 
 
 def _patient_blocks(
@@ -114,7 +109,13 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.0f} %"
+    """Change in percent, with the digits that tell a small rest from a region that is gone."""
+    if value is None:
+        return "-"
+    digits = 0
+    while value > -100 and round(value, digits) <= -100:
+        digits += 1
+    return f"{value:+.{digits}f} %"
 
 
 def _chart(

@@ -11,9 +11,10 @@ from volseg.files.ownership import check_ours
 from volseg.files.paths import PathLike
 from volseg.reporting.build import build_report
 from volseg.reporting.follow_up import (
-    FOLLOW_UP_FILE,
     NAMES,
     follow_patients,
+    follow_up_path,
+    follow_up_remarks,
     write_follow_up,
 )
 from volseg.reporting.follow_up_section import follow_up_section
@@ -33,11 +34,13 @@ class ReportResult:
         pages: The pages; the first holds the numbers and links to the others.
         failures: Reason of each case that could not be drawn.
         follow_up: Table of the sizes of regions over time; None without follow-up.
+        remarks: What the follow-up leaves out, and why.
     """
 
     pages: tuple[Path, ...]
     failures: Mapping[str, str]
     follow_up: Path | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def report(
@@ -58,7 +61,7 @@ def report(
         cases: Number of cases with pictures, at most, the worst first; None: all.
         follow_up: Source of the time points of patients: `names`, for the names of cases, or a
             table with the columns case, patient, and date or time. The sizes of regions over time
-            become a section, and `follow_up.csv` beside the first page. None: no follow-up.
+            become a section, and `report_follow_up.csv` beside `report.html`. None: no follow-up.
 
     Raises:
         DataListError: If the folder holds neither scores nor results, or no patient can be
@@ -79,11 +82,12 @@ def report(
     if follow_up is None:
         written = write_report(path, build_report(content, cases))
         return ReportResult(written.pages, written.failures)
-    table = path.with_name(FOLLOW_UP_FILE)
+    table = follow_up_path(path)
     check_ours(table)
     found = follow_patients(content, NAMES if str(follow_up) == NAMES else Path(follow_up))
     built = build_report(content, cases)
     built = replace(built, sections=[follow_up_section(found), *built.sections])
     written = write_report(path, built)
     write_follow_up(table, found)
-    return ReportResult(written.pages, written.failures, table)
+    remarks = tuple(follow_up_remarks(found))
+    return ReportResult(written.pages, written.failures, table, remarks)
