@@ -19,6 +19,7 @@ from volseg.comparison.scored_run import (
 from volseg.errors import DataListError
 from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.record import SUMMARY_FILE
+from volseg.results.trained_cases import TRAINED_CASES
 
 _FOLD = re.compile(r"fold\d+")
 
@@ -69,6 +70,7 @@ def read_folds(folds: Folds, protocol: Protocol | None = None) -> ScoredRun:
         "network": runs[0].network,
         "slices": _pooled_slices([run.slices for run in runs]),
         "protocols": _pooled_protocol(list(summaries.values()), protocol),
+        TRAINED_CASES: _pooled_training(list(summaries.values())),
     }
     return replace(
         parse(merged, folds.runs[0], folds.name, protocol),
@@ -84,6 +86,15 @@ def _united(parts: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[st
         name: {case: value for part in parts for case, value in (part.get(name) or {}).items()}
         for name in names
     }
+
+
+def _pooled_training(summaries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Cases of all parts by the run that was trained on them."""
+    found: dict[str, list[str]] = {}
+    for summary in summaries:
+        for run, case_ids in (summary.get(TRAINED_CASES) or {}).items():
+            found.setdefault(run, []).extend(case_ids)
+    return found
 
 
 def _pooled_protocol(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from volseg.metrics.reading import read_summary, scores_of
 from volseg.metrics.record import SUMMARY_FILE
 from volseg.metrics.scores import COUNTED_SCORES, Score, get_score
 from volseg.metrics.table import ScoreRow, ScoreTable
+from volseg.results.trained_cases import TRAINED_CASES, doubts_of_training
 from volseg.runs.checkpoint_files import find_checkpoints
 from volseg.runs.description import is_finished
 
@@ -130,7 +131,7 @@ def parse(
         missing_channels=dict(summary.get("missing_channels") or {}),
         patients=_patients(summary, folder),
         ended=has_ended(folder),
-        doubts=_doubts(summary),
+        doubts=(*_doubts(summary), *_doubts_of_training(summary)),
         reference_voxels={
             (case_id, region): voxels
             for case_id, case in summary["cases"].items()
@@ -225,6 +226,11 @@ def _doubts(summary: Mapping[str, Any]) -> tuple[str, ...]:
         if values["dice"] is not None and all(isinstance(values.get(size), int) for size in sizes)
     ]
     return doubts(ScoreTable.of(rows))
+
+
+def _doubts_of_training(summary: Mapping[str, Any]) -> Iterator[str]:
+    scored = [name for name, case in summary["cases"].items() if case["status"] == "scored"]
+    return doubts_of_training(summary.get(TRAINED_CASES) or {}, scored)
 
 
 def _patients(summary: Mapping[str, Any], folder: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from volseg.evaluation.records import (
 )
 from volseg.evaluation.schemes import prediction_scheme
 from volseg.labels import LabelScheme
+from volseg.results.trained_cases import TRAINED_CASES, recorded_training
 from volseg.words import cases_in_words
 
 
@@ -112,6 +113,15 @@ class Predictions:
             found |= missing_channels(folder.manifest, {case.case_id for case in cases})
         return found
 
+    @property
+    def trained_cases(self) -> dict[str, list[str]]:
+        """Cases by run folder, of the cases that the model of a run was trained on."""
+        found: dict[str, list[str]] = {}
+        for folder in self.folders:
+            for run, case_ids in recorded_training(folder.manifest, folder.there).items():
+                found.setdefault(run, []).extend(case_ids)
+        return found
+
     def notes(self) -> Iterator[str]:
         """Notes on the folders, and on predictions of other images or of several models."""
         if len(self.folders) > 1:
@@ -124,13 +134,14 @@ class Predictions:
     def to_dict(self) -> dict[str, Any]:
         """Entries of `scores.json`: the folder, or the folders with their cases and models."""
         paths = [str(folder.path) for folder in self.folders]
+        trained = {TRAINED_CASES: found} if (found := self.trained_cases) else {}
         if len(paths) == 1:
-            return {"predictions": paths[0]}
+            return {"predictions": paths[0], **trained}
         pooled = {
             path: {"cases": sorted(folder.found), "models": _models(folder)}
             for path, folder in zip(paths, self.folders, strict=True)
         }
-        return {"predictions": paths, "pooled": pooled}
+        return {"predictions": paths, "pooled": pooled, **trained}
 
     def _shares(self) -> Iterator[tuple[PredictionFolder, list[Case]]]:
         """Each folder with its cases, and with the cases that are in no folder."""

@@ -45,6 +45,7 @@ from volseg.results.manifest_file import (
     without,
 )
 from volseg.results.reuse import REPLACING, Recipe, Reusable, choose_reusable
+from volseg.results.trained_cases import TRAINED_BY
 from volseg.words import reason
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class ResultWriter:
         predictor: The models.
         options: Options of the output.
         finding: All cases, including those of other shards.
+        trained_by: Run folders by case id, of the cases that a model was trained on.
 
     Raises:
         OutputError: If the folder holds a manifest that volseg did not write or that cannot be
@@ -69,9 +71,14 @@ class ResultWriter:
     """
 
     def __init__(
-        self, output: Path, predictor: Predictor, options: InferOptions, finding: Finding
+        self,
+        output: Path,
+        predictor: Predictor,
+        options: InferOptions,
+        finding: Finding,
+        trained_by: Mapping[str, Sequence[str]],
     ) -> None:
-        self.output, self.finding = output, finding
+        self.output, self.finding, self.trained_by = output, finding, trained_by
         self.shard = Shard.parse(options.shard)
         self.case_ids = [case.case_id for case in finding.cases]
         self.recipe = Recipe(
@@ -267,6 +274,8 @@ class ResultWriter:
             "missing_channels": list(prediction.missing),
             "notes": list(prediction.notes),
         }
+        if runs := self.trained_by.get(case.case_id):
+            record[TRAINED_BY] = list(runs)
         if mark := self.previews.replace(case, prediction, greys):
             record[PREVIEW] = mark
         if self.overwrite:

@@ -82,6 +82,7 @@ class _Document(_Open):
     group_scores: dict[str, dict[str, dict[str, _Group]]] | None = None
     missing: list[str] = []
     failed: list[str] = []
+    trained_cases: dict[str, list[str]] = {}
     patients: dict[str, str] | None = None
     protocols: dict[str, _Protocol] | None = None
 

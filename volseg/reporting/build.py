@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,12 @@ from volseg.reporting.score_sections import (
     worst_first,
 )
 from volseg.reporting.views import ViewOf, result_views, scored_pairs, scored_views
+from volseg.results.trained_cases import (
+    TRAINED_CASES,
+    doubts_of_training,
+    recorded_training,
+    training_in_words,
+)
 from volseg.words import cases_in_words, grouped
 
 _SHOWN_DIGITS = 12
@@ -149,11 +155,19 @@ def _labels(scores: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
 def _warnings(results: Results) -> list[str]:
     """Doubts of the model and the scores, and results of several origins."""
     of_model = map(str, results.manifest.get("doubts", ()))
-    of_scores = map(str, results.scores.get("doubts", ()))
+    of_scores = [*map(str, results.scores.get("doubts", ())), *_trained(results)]
     # Folders that were scored together, such as those of folds, have models of their own.
     cases = results.records.keys() if len(results.predictions) == 1 else ()
     mixed = half_written(results.manifest, cases) or mixed_origins(results.manifest, cases)
     return [*dict.fromkeys([*of_model, *of_scores]), *([mixed] if mixed else [])]
+
+
+def _trained(results: Results) -> Iterator[str]:
+    """Sentences on cases whose patients a model was trained on."""
+    if results.scores:
+        trained = results.scores.get(TRAINED_CASES, {})
+        return doubts_of_training(trained, results.case_ids)
+    return training_in_words(recorded_training(results.manifest, results.records), results.case_ids)
 
 
 def _left_out(results: Results) -> list[Section]:

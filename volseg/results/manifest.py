@@ -170,6 +170,7 @@ class _Record(_Loose):
     models: list[str] = []
     settings: dict[str, Any] = {}
     missing_channels: list[str] = []
+    trained_by: list[str] = []
     volumes_ml: dict[str, float] = {}
     measures: dict[str, _Measures] = {}
     preview: _File | None = None

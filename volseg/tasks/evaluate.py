@@ -30,6 +30,7 @@ from volseg.metrics.official.record import PROTOCOL_FILES
 from volseg.metrics.record import CASES_FILE, SCORE_FILES, SUMMARY_FILE, ScoreRecord
 from volseg.metrics.slices import SliceTable
 from volseg.metrics.table import ScoreTable
+from volseg.results.trained_cases import doubts_of_training
 from volseg.runs.folder import is_held
 
 _FILES = (*SCORE_FILES, *PROTOCOL_FILES, SAMPLES_FILE)
@@ -152,7 +153,8 @@ def evaluate(  # noqa: PLR0913  (an option each)
     if draw_scored_samples(output / SAMPLES_FILE, record.table, pairs):
         files = (*files, SAMPLES_FILE)
     failures += official_failures(scored)
-    notes += [*replaced, *doubts(record.table)]
+    trained = doubts_of_training(given.trained_cases, record.table.cases("scored"))
+    notes += [*replaced, *trained, *doubts(record.table)]
     return EvaluateResult(record, output, tuple(failures), without_reference, tuple(notes), files)
 
 

@@ -22,6 +22,8 @@ from volseg.results.companions import VOLUMES_FILE, sheets_in
 from volseg.results.journal import RECORDS
 from volseg.results.locations import check_result_files
 from volseg.results.manifest import Shard, read_manifest
+from volseg.results.trained_cases import by_run, training_in_words
+from volseg.runs.trained_cases import runs_trained_on
 from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
@@ -104,7 +106,9 @@ def infer(
     finding = predictor.find(scans, options)
     folder = scans if isinstance(scans, Path) else None
     check_result_files(finding.cases, output, predictor.regions, shard, folder)
-    writer = ResultWriter(output, predictor, options, finding)
+    used = [(model.path, model.config.data.fold) for model in predictor.models]
+    trained_by = runs_trained_on(finding.cases, used)
+    writer = ResultWriter(output, predictor, options, finding, trained_by)
     if shard.number == 1:
         for skipped in finding.skipped:
             logger.warning("left out: %s: %s", skipped.path, skipped.sentence)
@@ -114,6 +118,9 @@ def infer(
     if not mine:
         found = cases_in_words(len(finding.cases))
         logger.info("shard %s has no case: found only %s", shard, found)
+    trained = by_run({c.case_id: trained_by[c.case_id] for c in mine if c.case_id in trained_by})
+    for sentence in training_in_words(trained, [case.case_id for case in mine]):
+        logger.warning("%s", sentence)
     kept = tuple(case.case_id for case in mine if case.case_id in there)
     if kept:
         how = (

@@ -14,6 +14,7 @@ from volseg.config import ExperimentConfig
 from volseg.errors import DataListError, ModelError
 from volseg.files.writing import DATA_LIST_FILE, MODEL_FILE
 from volseg.model_header import ModelHeader, read_model_header
+from volseg.runs.trained_cases import list_of_run
 from volseg.tuning.decoding import Decoding
 from volseg.words import number_of, shown
 
@@ -92,11 +93,10 @@ def _folds_in(run: Path) -> list[Path]:
 def _cases(
     header: ModelHeader, data_list: Path | None, fold: int | None, data_root: Path | None
 ) -> tuple[Case, ...]:
-    own_list = header.file.parent / DATA_LIST_FILE
     trained_on: tuple[Case, ...] = ()
     own_fold = header.config.data.fold
-    if own_list.is_file():
-        listed = read_data_list(own_list, data_root if data_list is None else None)
+    listed = list_of_run(header.file, data_root if data_list is None else None)
+    if listed is not None:
         trained_on, validation = listed.split(own_fold)
         if data_list is None:
             if fold not in {None, own_fold}:
@@ -106,7 +106,7 @@ def _cases(
         raise DataListError(
             f"{header.file.parent} has no {DATA_LIST_FILE}, so its validation cases are not known",
             remedy="name cases with label maps that it was not trained on: --data-list LIST",
-            path=own_list,
+            path=header.file.parent / DATA_LIST_FILE,
         )
     else:
         logger.warning(
