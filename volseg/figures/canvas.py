@@ -6,10 +6,11 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from contourpy import contour_generator
+from contourpy import LineType, contour_generator
 from matplotlib.backend_bases import GraphicsContextBase
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.colors import to_rgb
@@ -160,8 +161,10 @@ class Canvas:
             .translate(left, self.size[1] - top)
         )
         padded = np.pad(mask, 1).astype(np.float32)
-        for line in contour_generator(z=padded).lines(0.5):
-            self._renderer.draw_path(gc, Line(np.asarray(line)), to_pixels)
+        generator = contour_generator(z=padded, line_type=LineType.ChunkCombinedCode)
+        # Of the only chunk, the points of all lines, and what is drawn to each.
+        (points,), (codes,) = cast(Any, generator.lines(0.5))
+        self._renderer.draw_path(gc, Line(points, codes), to_pixels)
 
     def save(self, path: Path, about: Mapping[str, str] | None = None) -> None:
         """Write the picture as a PNG of 256 colours, whole or not at all.
