@@ -162,12 +162,12 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     Examples:
       volseg infer scans -m runs/brats_unet -o results
       volseg infer scans/BraTS-GLI-00001-000 -m model.safetensors -o results --tta
-      volseg infer --t1n a.nii --t1c b.nii --t2w c.nii --t2f d.nii -m model.safetensors -o results
+      volseg infer --t1n a.nii --t1c b.nii --t2w c.nii --t2f d.nii -m runs/a -o out
       volseg infer flair.nii.gz -m flair.safetensors -o results
       volseg infer scans -m fold0.safetensors -m fold1.safetensors -o results
       volseg infer scans -m model.safetensors -o results --shard 2/8
-      volseg infer scans -m model.safetensors -o results --slurm shards=8,partition=gpu
-      volseg infer scans 'inference.window_size=[96,96,96]' -m model.safetensors -o results
+      volseg infer scans -m runs/brats_unet -o results --slurm shards=8
+      volseg infer scans inference.overlap=0.25 -m runs/brats_unet -o results
     """
     named_images = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
     files = _images({name: file for name, file in named_images.items() if file}, images or ())

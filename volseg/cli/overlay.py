@@ -69,7 +69,9 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
             show_default="one slice",
         ),
     ] = None,
-    plane: Annotated[_Plane, typer.Option(help="Plane of the slices.")] = _Plane.AXIAL,
+    plane: Annotated[
+        _Plane, typer.Option(metavar="PLANE", help="axial, coronal or sagittal.")
+    ] = _Plane.AXIAL,
     channels: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,8 +81,12 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
             show_default="t2f, or else the first",
         ),
     ] = None,
-    outline: Annotated[float, typer.Option(min=0, max=1, help="Opacity of outlines.")] = 1.0,
-    fill: Annotated[float, typer.Option(min=0, max=1, help="Opacity of filled areas.")] = 0.0,
+    outline: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Opacity of outlines.")
+    ] = 1.0,
+    fill: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Opacity of filled areas.")
+    ] = 0.0,
     text: Annotated[
         bool,
         typer.Option(
@@ -129,9 +135,10 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
 
     Examples:
       volseg overlay scans/BraTS-GLI-00001-000 results -o tumour.png
-      volseg overlay t1c.nii.gz seg.nii.gz --labels brats2023 --fill 0.4 --no-text -o figure.pdf
-      volseg overlay scans/P7 results --channel t1c --channel t2f --montage 3 -o P7.png
-      volseg overlay scans/P7 results --reference scans/P7 --plane coronal -o P7.webp
+      volseg overlay t1c.nii.gz seg.nii.gz --labels brats2023 -o figure.pdf
+      volseg overlay scans/P7 results --channel t1c --montage 3 -o P7.png
+      volseg overlay scans/P7 results --fill 0.4 --no-text -o P7.pdf
+      volseg overlay scans/P7 results --reference scans/P7 -o P7.webp
     """
     from volseg.tasks.overlay import OverlayOptions
     from volseg.tasks.overlay import overlay as run_overlay
