@@ -162,7 +162,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     Examples:
       volseg infer scans -m runs/brats_unet -o results
       volseg infer scans/BraTS-GLI-00001-000 -m model.safetensors -o results --tta
-      volseg infer --t1n a.nii --t1c b.nii --t2w c.nii --t2f d.nii -m runs/a -o out
+      volseg infer --t1n a.nii --t1c b.nii --t2w c.nii --t2f d.nii -m run -o out
       volseg infer flair.nii.gz -m flair.safetensors -o results
       volseg infer scans -m fold0.safetensors -m fold1.safetensors -o results
       volseg infer scans -m model.safetensors -o results --shard 2/8
