@@ -379,6 +379,35 @@ def test_an_edited_picture_stays_where_its_case_is_segmented_again(
     assert "preview" not in read_manifest(output)["cases"][NAMES[0]]
 
 
+@pytest.mark.parametrize("preview", [True, False])
+def test_overwriting_all_results_keeps_a_file_that_is_no_picture_of_volseg(
+    scans, model, options, output, caplog, preview
+):
+    mine = output / "previews" / f"{NAMES[0]}.png"
+    mine.write_text("drawn-on")
+
+    run(scans, model, output, overwrite=True, preview=preview, **options)
+
+    assert mine.read_text() == "drawn-on"
+    is_said = "is there already and volseg did not write it" in caplog.text
+    assert is_said == preview
+    assert (output / "previews" / f"{NAMES[1]}.png").exists() == preview
+
+
+def test_a_failed_case_removes_no_file_that_is_no_picture_of_volseg(
+    scans, model, options, output, tmp_path
+):
+    scans = Path(shutil.copytree(scans, tmp_path / "scans"))
+    mine = output / "previews" / f"{NAMES[0]}.png"
+    mine.write_text("drawn-on")
+    next((scans / NAMES[0]).iterdir()).write_bytes(b"damaged")
+
+    result = run(scans, model, output, overwrite=True, **options)
+
+    assert list(result.failures) == [NAMES[0]]
+    assert mine.read_text() == "drawn-on"
+
+
 def test_an_error_in_drawing_fails_no_case_and_is_said(
     scans, model, options, tmp_path, monkeypatch, caplog
 ):

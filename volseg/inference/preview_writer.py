@@ -13,11 +13,10 @@ from volseg.cases.sources import fingerprint, has_fingerprint
 from volseg.figures.figure_files import optional_picture
 from volseg.figures.grey_images import GreyImages
 from volseg.figures.preview import draw_preview, draw_tile
-from volseg.files.writing import make_folder
+from volseg.files.writing import make_folder, remove
 from volseg.inference.prediction import Prediction
 from volseg.measures import RegionMeasures
 from volseg.results.companions import PREVIEW, preview_name
-from volseg.results.manifest_file import remove_written
 from volseg.words import volume_in_ml
 
 logger = logging.getLogger(__name__)
@@ -27,7 +26,7 @@ class PreviewWriter:
     """Draws previews, and removes those of replaced results.
 
     A picture that was edited after volseg drew it is neither replaced nor removed, unless all
-    results are overwritten.
+    results are overwritten. A file that is no picture of volseg stays in any case.
 
     Args:
         output: Folder of the results.
@@ -70,7 +69,7 @@ class PreviewWriter:
     def remove(self, case: Case) -> None:
         """Remove the preview of an older result, unless it was edited."""
         if case.case_id in self._marks and not self._is_edited(case):
-            remove_written(self.output / preview_name(case.case_id), "a picture of an old result")
+            remove(self.output / preview_name(case.case_id))
 
     def _is_edited(self, case: Case) -> bool:
         mark = self._marks.get(case.case_id)
