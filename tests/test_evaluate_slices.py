@@ -478,3 +478,30 @@ def test_of_stacks_those_of_known_voxel_size_have_official_scores(tmp_path):
     assert (scored.status, failed.status) == ("scored", "failed")
     assert scored["reference_volume_ml"] == pytest.approx(16 * 5 / 1000)
     assert result.table.cases("scored") == ("a", "b")
+
+
+def draw_previews(folder):
+    for name in ("previews/a.png", "previews/b.png", "previews.png", "previews-2.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (3, 2)).save(folder / name)
+
+
+def test_previews_and_contact_sheets_of_infer_are_no_predictions(lgg):
+    draw_previews(lgg[0])
+
+    assert evaluate(*lgg).without_reference == ()
+
+    (lgg[0] / "manifest.json").unlink()
+    # Without a manifest `infer` did not write them.
+    found = evaluate(*lgg, **LGG).without_reference
+    assert found == ("previews", "previews-2")
+
+
+def test_masks_of_a_case_called_previews_are_its_prediction(lgg):
+    cases = tuple(stack(lgg[1].parent / "scans" / name, name) for name in ("a", "previews"))
+    write_data_list(lgg[1], DataList("x", ("t1n", "t2f", "t1c"), cases), lgg[1].parent)
+    write_slices(lgg[0] / "previews", REFERENCE, names("previews"))
+
+    result = evaluate(*lgg)
+
+    assert (score(result, "previews")["dice"], result.without_reference) == (1, ("b",))

@@ -11,6 +11,8 @@ from pathlib import Path
 from volseg.cases.case import Case
 from volseg.errors import DataListError
 from volseg.evaluation.label_files import VolumeFile, slice_files, slice_of, volume_files
+from volseg.results.companions import case_in_place_of_previews, is_companion
+from volseg.results.manifest import is_manifest
 
 _NAMES_SHOWN = 3
 
@@ -55,7 +57,7 @@ def find_predictions(
             found[case_id] = _volume_or_masks(volume, of_slices) if volume else of_slices
     if not found:
         by_slice = "<case_id>/<image file>, <image file> for a case of one slice, or "
-        names = unmatched or [path.name for path in slice_files(predictions)]
+        names = unmatched or [path.name for path in _mask_files(predictions, stacks)]
         raise DataListError(
             f"no file in {predictions} is named after a case of the reference: found "
             f"{_some(names) or 'no .nii.gz'}, expected {_some([c.case_id for c in cases])}",
@@ -97,7 +99,7 @@ def _find_masks(
 ) -> tuple[dict[str, Prediction], tuple[str, ...]]:
     """Predictions of stacks as 2D masks, and the names of masks of other stacks."""
     folders: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for path in slice_files(predictions):
+    for path in _mask_files(predictions, stacks):
         folders[path.parent][slice_of(path.name)].append(path)
     loose = folders.pop(predictions, {})
     names = Counter(slice_of(c.images[0].name) for c in stacks if len(c.images) == 1)
@@ -121,6 +123,19 @@ def _find_masks(
     known |= set(names)
     unmatched |= {name for name in loose if not _belongs_to(known, name)} - known
     return found, tuple(sorted(unmatched))
+
+
+def _mask_files(predictions: Path, stacks: Sequence[Case]) -> list[Path]:
+    """2D images below a folder, without the previews and contact sheets of `infer`."""
+    files = slice_files(predictions)
+    # `infer` draws no pictures where a case has their name.
+    if case_in_place_of_previews(stacks, predictions) or not _is_of_infer(predictions):
+        return files
+    return [path for path in files if not is_companion(path.relative_to(predictions).parts[0])]
+
+
+def _is_of_infer(predictions: Path) -> bool:
+    return any(is_manifest(path.name) for path in predictions.iterdir())
 
 
 def _masks_of(case: Case, home: Path, masks: _Masks) -> Prediction:
