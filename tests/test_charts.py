@@ -11,7 +11,8 @@ from matplotlib.colors import to_rgb
 from volseg.figures.colours import REGION_COLOURS
 from volseg.labels import LABEL_SCHEMES
 from volseg.metrics import PROTOCOLS
-from volseg.reporting.charts import looks
+from volseg.reporting.axes import size_axis, x_axis
+from volseg.reporting.charts import curves, looks, scatter
 
 REGION_SETS = {name: tuple(of.regions) for name, of in (*PROTOCOLS.items(), *LABEL_SCHEMES.items())}
 # Linear RGB as readers without one kind of cone see it (Machado et al., IEEE TVCG 15(6), 2009).
@@ -58,3 +59,32 @@ def test_a_region_that_is_not_known_gets_a_shape_not_in_use():
         "TC": ("#F0E442", "square"),
         "bleeding": ("#009E73", "diamond"),
     }
+
+
+def texts(axis):
+    return [tick.text for tick in axis.ticks]
+
+
+def test_a_logarithmic_axis_has_ticks_at_round_values_around_the_sizes():
+    assert texts(size_axis([43.0, 135.0])) == ["20", "50", "100", "200"]
+    assert texts(size_axis([30.0, 30.0])) == ["20", "50", "100", "200"]
+    assert texts(size_axis([0.049, 140.8])) == ["0.01", "0.1", "1", "10", "100", "1000"]
+    assert texts(size_axis([])) == ["1", "2", "5", "10"]
+
+
+def test_zero_has_a_tick_of_its_own_below_a_marked_break():
+    x, y = x_axis([0.0, 0.5, 20.0], is_log=True), size_axis([0.0, 3.0, 20.0])
+
+    assert texts(x) == ["0", "0.5", "1", "2", "5", "10", "20"]
+    assert x.place(0) == x.start < x.break_place < x.place(0.5) < x.place(20) == x.end
+    assert y.place(0) == y.start > y.break_place > y.place(2)
+    drawn = scatter({"WT": {"a": (0.0, 3.0)}}, (x, y), ("", "", ""))
+    assert len(drawn.breaks) == 4
+    unbroken = curves({"WT": [(1, 3)]}, (x_axis([1]), size_axis([3.0])), ("", "", ""))
+    assert not unbroken.breaks
+
+
+def test_a_linear_axis_ends_at_the_first_round_value_after_the_largest():
+    assert texts(x_axis([373.13, 8.0])) == ["0", "100", "200", "300", "400"]
+    assert texts(x_axis([161.8])) == ["0", "50", "100", "150", "200"]
+    assert texts(x_axis([100.0])) == ["0", "20", "40", "60", "80", "100"]

@@ -136,7 +136,7 @@ def test_a_region_that_is_gone_lies_at_zero(results, records):
     (_, enhancing) = found.regions["BraTS-GLI-00001"]
     assert [one.reached for one in enhancing.volumes] == ["baseline", "gone", "progression"]
     volumes = follow_up_section(found).blocks[4]
-    assert [tick.text for tick in volumes.y_ticks] == ["0", "10", "100"]
+    assert [tick.text for tick in volumes.y_ticks] == ["0", "1", "2", "5", "10", "20", "50", "100"]
     _, of_enhancing = (line.points.split() for line in volumes.lines)
     assert of_enhancing[1].split(",")[1] == str(volumes.bottom).removesuffix(".0")
 

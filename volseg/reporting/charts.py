@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from volseg.figures.colours import region_colours
-from volseg.reporting.axes import LEFT, PLOT_HEIGHT, RIGHT, TOP, WIDTH, Axis, Tick
+from volseg.reporting.axes import LEFT, PLOT_HEIGHT, RIGHT, TOP, WIDTH, Axis, Tick, apart
 
 _BOTTOM, _ROW = 40, 58
 _RADIUS, _FEW = 3.2, 300
@@ -65,6 +65,7 @@ class Chart:
         y_ticks: Ticks of the vertical axis.
         marks: Points, drawn below the lines.
         lines: Lines.
+        breaks: Marks where an axis is broken.
         legend: Names with the mark of each.
     """
 
@@ -77,6 +78,7 @@ class Chart:
     y_ticks: Sequence[Tick] = ()
     marks: Sequence[Mark] = ()
     lines: Sequence[Line] = ()
+    breaks: Sequence[Line] = ()
     legend: Sequence[tuple[str, Mark]] = ()
 
     width: int = WIDTH
@@ -161,16 +163,33 @@ def strip(
         for region, cases in values.items()
         if cases
     ]
+    bottom = TOP + _ROW * max(len(values), 1)
     return Chart(
         titles[0],
         f"{titles[0]}, a point for each case. {'; '.join(middle_values)}.",
-        TOP + _ROW * max(len(values), 1) + _BOTTOM,
+        bottom + _BOTTOM,
         titles[1],
-        x_ticks=axis.ticks,
+        x_ticks=apart(axis.ticks),
+        breaks=_breaks(axis, None, bottom),
         y_ticks=ticks,
         marks=marks,
         lines=lines,
     )
+
+
+def _breaks(x: Axis, y: Axis | None, bottom: float) -> list[Line]:
+    """Two slashes across each axis that has a break, `bottom` being the place of the lower."""
+    at_x = [(x.break_place, bottom)] if x.break_place is not None else []
+    at_y = [(LEFT, y.break_place)] if y and y.break_place is not None else []
+    return [
+        Line(f"{a + shift - 2:g},{b + 5:g} {a + shift + 2:g},{b - 5:g}", width=1.2)
+        for a, b in at_x
+        for shift in (-2, 2)
+    ] + [
+        Line(f"{a - 5:g},{b + shift + 2:g} {a + 5:g},{b + shift - 2:g}", width=1.2)
+        for a, b in at_y
+        for shift in (-2, 2)
+    ]
 
 
 def _stroke(x1: float, y1: float, x2: float, y2: float, half: float) -> Line:
@@ -218,9 +237,10 @@ def scatter(
         TOP + PLOT_HEIGHT + _BOTTOM,
         x_label,
         y_label,
-        x.ticks,
+        apart(x.ticks),
         y.ticks,
         marks,
+        breaks=_breaks(x, y, TOP + PLOT_HEIGHT),
         legend=_legend(of),
     )
 
@@ -255,7 +275,7 @@ def curves(
         TOP + PLOT_HEIGHT + _BOTTOM,
         x_label,
         y_label,
-        x.ticks,
+        apart(x.ticks),
         y.ticks,
         [
             _mark(of[region], x.place(a), y.place(b))
@@ -263,5 +283,6 @@ def curves(
             for a, b in places
         ],
         lines,
+        _breaks(x, y, TOP + PLOT_HEIGHT),
         _legend(of),
     )

@@ -8,15 +8,13 @@ from dataclasses import replace
 from volseg.cases.time_points import EXAMINATION, Timeline
 from volseg.measures.response import MEASURABLE_MM, NO_DIAGNOSIS, PRODUCT, RULE, VOLUME, Change
 from volseg.reporting import charts
-from volseg.reporting.axes import Tick, size_axis, span_axis
+from volseg.reporting.axes import Tick, apart, size_axis, span_axis
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
 from volseg.reporting.follow_up import FollowUp, RegionFollowUp, follow_up_remarks
 
 _FOLDED_ABOVE = 3
 # Names of examinations below a chart.
 _MOST_LABELS = 5
-# Units of volumes and products in charts, and factors from ml and mm2.
-_CHART_UNITS = (("ml", 1.0), ("cm2", 0.01))
 
 
 def follow_up_section(found: FollowUp) -> Section:
@@ -51,8 +49,8 @@ def _notes(found: FollowUp) -> Iterator[str]:
         "that was measurable at the baseline, and may end below that size."
     )
     yield (
-        "The vertical axes of the charts are logarithmic; a region without a voxel lies at the "
-        "bottom."
+        "The vertical axes of the charts are logarithmic; a region without a voxel lies at 0, "
+        "below the break."
     )
     yield from follow_up_remarks(found)
     if found.timelines.n_single:
@@ -78,9 +76,9 @@ def _patient_blocks(
         ]
         caption = f"{line.patient_id}: {title.lower()}"
         yield Table(caption, columns, rows, is_folded=is_folded)
-    for (_, title, changes), (unit, factor) in zip(kinds, _CHART_UNITS, strict=True):
-        titles = (f"{line.patient_id}: {title.lower()}", f"{title.lower()} ({unit}), logarithmic")
-        if chart := _chart(line, titles, changes, factor):
+    for (_, title, changes), of_size in zip(kinds, (VOLUME, PRODUCT), strict=True):
+        name = f"{title.lower()} ({of_size.unit}), logarithmic"
+        if chart := _chart(line, (f"{line.patient_id}: {title.lower()}", name), changes):
             yield chart
 
 
@@ -122,7 +120,6 @@ def _chart(
     line: Timeline,
     titles: tuple[str, str],
     changes: Sequence[tuple[str, Sequence[Change]]],
-    factor: float,
 ) -> charts.Chart | None:
     """Curves of the regions with at least one known size.
 
@@ -130,11 +127,10 @@ def _chart(
         line: Time points.
         titles: Heading of the chart and name of the vertical axis.
         changes: Sizes over time, by region.
-        factor: Factor from the unit of the sizes to that of the chart.
     """
     curves = {
         region: [
-            (point.place, factor * one.value)
+            (point.place, one.value)
             for point, one in zip(line.points, of, strict=True)
             if one.value is not None
         ]
@@ -147,10 +143,7 @@ def _chart(
     sizes = [size for points in curves.values() for _, size in points]
     axes = (span_axis(places), size_axis(sizes))
     chart = charts.curves(curves, axes, (titles[0], line.unit, titles[1]))
-    if 0 in sizes:
-        bottom, *others = chart.y_ticks
-        chart = replace(chart, y_ticks=[replace(bottom, text="0"), *others])
     if line.unit != EXAMINATION or len(places) > _MOST_LABELS:
         return chart
     ticks = [Tick(axes[0].place(point.place), point.label) for point in line.points]
-    return replace(chart, x_ticks=ticks)
+    return replace(chart, x_ticks=apart(ticks))

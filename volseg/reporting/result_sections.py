@@ -58,7 +58,7 @@ def _size_blocks(results: Results) -> Iterator[Block]:
     axis = x_axis(known, is_log=True)
     yield charts.strip(sizes, axis, (what, f"volume in {unit}" if is_sized else unit))
     if 0 in known:
-        yield Notes(["Regions without a predicted voxel lie at the left edge."])
+        yield Notes(["Regions without a predicted voxel lie at 0."])
     rows: list[Row] = [
         (CaseLink(case_id), *(_text(sizes[r].get(case_id), 3 * is_sized) for r in regions))
         for case_id in doubtful_first(results)

@@ -123,7 +123,7 @@ def _volume_blocks(scores: Scores) -> Iterator[Block]:
     titles = ("Dice and volume of the reference", "volume of the reference in ml", "Dice")
     yield charts.scatter(points, axes, titles)
     if 0 in known:
-        yield Notes(["Regions without a voxel in the reference lie at the left edge."])
+        yield Notes(["Regions without a voxel in the reference lie at 0."])
 
 
 def _group_tables(scores: Scores) -> Iterator[Block]:
