@@ -6,13 +6,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 from volseg.errors import OutputError
+from volseg.figures.canvas import Canvas, Frame
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import REGION_COLOURS, region_colours
+from volseg.figures.error_map import error_map
 from volseg.figures.figure_files import figure_array, save_figure
 from volseg.figures.grey_images import GreyImages
 from volseg.figures.greys import as_greys, grey_window
+from volseg.figures.looks import Look
 from volseg.figures.montage import gallery, montage
+from volseg.figures.overlay import overlay_figure
 from volseg.figures.panels import draw_sections
+from volseg.figures.samples import Sample, sample_grid
 from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
 
@@ -221,6 +226,40 @@ def test_no_text_of_a_gallery_lies_on_another(brain, block):
     boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
     assert any("BraTS-GLI-90010-000, axial slice" in text.get_text() for text in texts)
     assert [one for n, one in enumerate(boxes) if any(map(one.overlaps, boxes[:n]))] == []
+
+
+@pytest.mark.parametrize("name", ["gallery", "samples", "overlay", "errors"])
+def test_letters_of_the_sides_stand_outside_the_image(brain, block, name):
+    view = CaseView({"t2f": brain}, {"WT": block}, {"WT": block}, "case", (1.0, 2.0, 1.0))
+    figure = {
+        "gallery": lambda: gallery([view], "one case"),
+        "samples": lambda: sample_grid([Sample("only", view, {"WT": 1.0})], "one case"),
+        "overlay": lambda: overlay_figure(view, ["t2f"], [5], Look()),
+        "errors": lambda: error_map(view, "one case"),
+    }[name]()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+
+    for panel in figure.axes:
+        letters = {t.get_text(): t for t in panel.texts if t.get_text() in set("RLAP")}
+        image = panel.images[0].get_window_extent(canvas.get_renderer())
+        boxes = {of: t.get_window_extent(canvas.get_renderer()) for of, t in letters.items()}
+        assert boxes["R"].x1 <= image.x0 < image.x1 <= boxes["L"].x0
+        assert boxes["P"].y1 <= image.y0 < image.y1 <= boxes["A"].y0
+        assert boxes["R"].x0 >= 0
+        assert boxes["L"].x1 <= figure.bbox.x1
+        assert image.height / image.width == pytest.approx(view.height(view.box(5)), rel=0.1)
+
+
+def test_letters_of_the_sides_leave_the_pixels_of_a_slice_alone(brain):
+    canvas = Canvas(100, 120, {})
+    frame = Frame((slice(0, 20),) * 3, (30, 30), (40, 60))
+
+    canvas.sides(CaseView({"t2f": brain}), frame, 12)
+
+    assert not canvas.pixels[30:90, 30:70].any()
+    around = (np.s_[30:90, :30], np.s_[30:90, 70:], np.s_[:30], np.s_[90:])
+    assert all((canvas.pixels[part] > 150).any() for part in around)
 
 
 @pytest.mark.parametrize("value", [1e-4, 7, 1000, 1e6])

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,6 +163,29 @@ def test_a_channel_that_another_replaces_is_not_shown(tmp_path):
     view = drawn(tmp_path / "a.png", missing=("t1c",))
 
     assert list(view.images) == ["t1n", "t2w", "t2f"]
+
+
+def test_a_preview_says_which_channels_are_missing_and_what_is_in_doubt(tmp_path, monkeypatch):
+    notes = []
+
+    def draw(path, _view, _legend, note):
+        notes.append(note)
+        path.write_bytes(b"picture")
+
+    monkeypatch.setattr(preview_writer, "draw_preview", draw)
+    prediction = SimpleNamespace(
+        missing=("t1n", "t1c"),
+        doubts=["fills 90% of the tissue"],
+        measures={},
+        slices=(),
+        label_map=None,
+        scheme=None,
+    )
+    writer = preview_writer.PreviewWriter(tmp_path, {}, wanted=True, overwrite=False)
+
+    writer.replace(SimpleNamespace(case_id="a"), prediction, SimpleNamespace(view=lambda *_: None))
+
+    assert notes == ["t1n, t1c missing; doubt: fills 90% of the tissue"]
 
 
 def test_regions_beyond_the_head_are_shown_too():

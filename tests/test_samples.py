@@ -157,7 +157,7 @@ def test_sides_are_named_where_the_files_say_how_the_patient_lies(is_oriented):
     figure = sample_grid([Sample("best", shown, {"WT": 0.5})], "")
 
     letters = [[text.get_text() for text in panel.texts] for panel in figure.axes]
-    assert letters == [["R", "L", "A", "P"] if is_oriented else [], [], [], []]
+    assert letters == [["R", "L", "A", "P"] if is_oriented else []] * 4
     (row,) = (text.get_text() for text in figure.texts if "best" in text.get_text())
     assert ("axial" in row) == is_oriented
 

@@ -38,6 +38,8 @@ _DPI = 72
 # Where outlines coincide, an inner region lies on wider ones, and the prediction on the reference.
 _LINE_PIXELS, _WIDER_PIXELS, _DASHES = 1.4, 0.6, (4.5, 4.0)
 _GREYS, _COMPRESSION = 128, 5
+# Pixels between a slice and the letters of the sides.
+_GAP = 4
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,20 @@ class Canvas:
         """Put an image (rows, columns, 1 or 3) with its upper left corner at a place."""
         (left, top), (rows, columns) = place, pixels.shape[:2]
         self._pixels[top : top + rows, left : left + columns, :3] = pixels
+
+    def sides(self, view: CaseView, frame: Frame, pixels: int) -> None:
+        """Write the letters of the patient's sides outside the frame of a slice, if known."""
+        (left, top), (columns, rows) = frame.place, frame.size
+        centre, middle = left + columns // 2, top + rows // 2 + pixels // 3
+        places = {
+            "left": ((left - _GAP, middle), 1.0),
+            "right": ((left + columns + _GAP, middle), 0.0),
+            "top": ((centre, top - _GAP), 0.5),
+            "bottom": ((centre, top + rows + pixels), 0.5),
+        }
+        for edge, letter in view.sides.items():
+            place, share = places[edge]
+            self.write(letter, place, pixels, share=share)
 
     def line(self, place: Place, columns: int, colour: str) -> None:
         """Draw a horizontal line from a place."""

@@ -11,7 +11,7 @@ from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading, 
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import AGREED, ERROR_COLOURS, FALSE_NEGATIVE, FALSE_POSITIVE
 from volseg.figures.samples import shown_channel
-from volseg.figures.slice_panel import draw_area, draw_image, draw_sides
+from volseg.figures.slice_panel import draw_area, draw_image, draw_sides, panel_inches
 from volseg.labels import Masks
 
 _PANEL_INCHES = 2.9
@@ -39,7 +39,7 @@ def error_map(view: CaseView, title: str = "") -> Figure:
         raise ValueError("errors need masks of reference and prediction")
     channel, box = shown_channel(view.images), view.box()
     regions = [region for region in view.reference if region in view.prediction]
-    height = _PANEL_INCHES * min(view.height(box), 2.0)
+    height = min(panel_inches(view, box, _PANEL_INCHES), 2 * _PANEL_INCHES)
     above = _NAME_INCHES + (TOP_INCHES if title else 0)
     total = height + above + BOTTOM_INCHES
     width = max(len(regions) * _PANEL_INCHES, _LEGEND_INCHES)

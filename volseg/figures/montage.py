@@ -11,10 +11,16 @@ from matplotlib.figure import Figure
 from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading, draw_legend
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.colours import region_colours
-from volseg.figures.slice_panel import draw_image, draw_outlines, draw_sides
+from volseg.figures.slice_panel import (
+    SIDES_INCHES,
+    draw_image,
+    draw_outlines,
+    draw_sides,
+    panel_inches,
+)
 from volseg.labels import Masks
 
-_PANEL_INCHES = 2.2
+_PANEL_INCHES = 2.2 + 2 * SIDES_INCHES
 # Space above each row for the names of case and slice.
 _NAME_INCHES = 0.2
 _POINTS_PER_INCH = 72
@@ -50,9 +56,9 @@ def gallery(views: Sequence[CaseView], title: str, slices: int = 1) -> Figure:
     rows = [
         (view, view.box(), index) for view in views for index in choose_slices(view.target, slices)
     ]
-    ratio = max(view.height(box) for view, box, _ in rows)
+    height = max(panel_inches(view, box, _PANEL_INCHES) for view, box, _ in rows)
     channels = list(views[0].images)
-    figure, axes = _grid(len(rows), len(channels), ratio)
+    figure, axes = _grid(len(rows), len(channels), height)
     colours = region_colours(region for view in views for region in view.regions)
     for channel, panel in zip(channels, axes[0], strict=True):
         above_name = _NAME_INCHES * _POINTS_PER_INCH
@@ -62,14 +68,14 @@ def gallery(views: Sequence[CaseView], title: str, slices: int = 1) -> Figure:
             draw_image(panel, view, channel, index, box)
             for masks, style in view.masks:
                 draw_outlines(panel, masks, index, box, colours, style)
+            draw_sides(panel, view)
         _name_row(panels[0], view, index)
     draw_heading(figure, title)
     draw_legend(figure, colours, {style for view in views for masks, style in view.masks if masks})
     return figure
 
 
-def _grid(rows: int, columns: int, ratio: float) -> tuple[Figure, Any]:
-    panel_height = _PANEL_INCHES * ratio
+def _grid(rows: int, columns: int, panel_height: float) -> tuple[Figure, Any]:
     height = rows * (panel_height + _NAME_INCHES) + TOP_INCHES + BOTTOM_INCHES
     width = max(columns * _PANEL_INCHES, _LEGEND_INCHES)
     figure = Figure(figsize=(width, height), dpi=100, facecolor="black")
@@ -91,4 +97,3 @@ def _name_row(panel: Any, view: CaseView, index: int) -> None:
     small = {"color": "#BBBBBB", "fontsize": 7, "transform": panel.transAxes}
     names = ", ".join(name for name in (view.name, view.slice_name(index)) if name)
     panel.text(0.02, 1.0, names, va="bottom", **small)
-    draw_sides(panel, view)

@@ -12,10 +12,16 @@ from volseg.figures.annotations import BOTTOM_INCHES, draw_heading, draw_legend
 from volseg.figures.case_view import CaseView
 from volseg.figures.colours import region_colours
 from volseg.figures.looks import Look
-from volseg.figures.slice_panel import draw_filling, draw_image, draw_outlines, draw_sides
+from volseg.figures.slice_panel import (
+    draw_filling,
+    draw_image,
+    draw_outlines,
+    draw_sides,
+    panel_inches,
+)
 
 _DPI = 300
-_ONLY_PANEL_INCHES, _PANEL_INCHES = 4.4, 2.5
+_ONLY_PANEL_INCHES, _PANEL_INCHES = 4.8, 2.8
 _TOP_INCHES, _NAME_INCHES = 0.35, 0.2
 
 
@@ -34,9 +40,10 @@ def overlay_figure(
     """
     shown = [(index, channel) for index in indices for channel in channels]
     box = view.box(indices[0] if len(indices) == 1 else None)
-    ratio = view.height(box)
-    columns = len(channels) if len(channels) > 1 else _columns(len(indices), ratio)
-    figure, panels = _grid(math.ceil(len(shown) / columns), columns, ratio, look)
+    columns = len(channels) if len(channels) > 1 else _columns(len(indices), view.height(box))
+    width = _PANEL_INCHES if len(shown) > 1 else _ONLY_PANEL_INCHES
+    size = width, panel_inches(view, box, width, lettered=look.words)
+    figure, panels = _grid(math.ceil(len(shown) / columns), columns, size, look)
     colours = region_colours(view.regions)
     for panel, (index, channel) in zip(panels, shown, strict=False):
         draw_image(panel, view, channel, index, box, smoothing="bicubic")
@@ -71,13 +78,14 @@ def _columns(panels: int, ratio: float) -> int:
     return math.ceil(panels / rows)
 
 
-def _grid(rows: int, columns: int, ratio: float, look: Look) -> tuple[Figure, list[Any]]:
-    side = _PANEL_INCHES if rows * columns > 1 else _ONLY_PANEL_INCHES
+def _grid(
+    rows: int, columns: int, size: tuple[float, float], look: Look
+) -> tuple[Figure, list[Any]]:
     name, top, bottom = (
         (_NAME_INCHES, _TOP_INCHES, BOTTOM_INCHES) if look.words else (0.0, 0.0, 0.0)
     )
-    height = rows * (side * ratio + name) + top + bottom
-    figure = Figure(figsize=(columns * side, height), dpi=_DPI, facecolor="black")
+    height = rows * (size[1] + name) + top + bottom
+    figure = Figure(figsize=(columns * size[0], height), dpi=_DPI, facecolor="black")
     panels = figure.subplots(
         rows,
         columns,
@@ -88,7 +96,7 @@ def _grid(rows: int, columns: int, ratio: float, look: Look) -> tuple[Figure, li
             "top": 1 - (top + name) / height,
             "bottom": bottom / height,
             "wspace": 0.0,
-            "hspace": name / (side * ratio),
+            "hspace": name / size[1],
         },
     )
     for panel in panels.flat:

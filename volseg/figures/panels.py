@@ -13,11 +13,11 @@ from volseg.figures.colours import region_colours
 #: A slice: the case in the plane of the slice, and the index along the third axis.
 Section = tuple[CaseView, int]
 
-# Sizes in pixels. Panels have a margin for the letters of the sides.
+# Sizes in pixels. Panels have margins for the letters of the sides: across, and above and below.
 _WIDTH, _LEAST_WIDTH, _WIDEST_PANEL = 1240, 520, 420
-_MARGIN, _SIDES = 12, 16
+_MARGIN, _ACROSS, _SIDES = 12, 26, 16
 _TITLE, _WORDS, _NOTE = 17, 13, 11
-_PALE, _WARNING = "#BBBBBB", "#F0E442"
+_PALE = "#BBBBBB"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def draw_sections(
     view, rows = sections[0][0], _rows(sections)
     count = max(map(len, rows))
     cell = min(_WIDEST_PANEL, (_WIDTH - 2 * _MARGIN) // count)
-    scale = (cell - 2 * _SIDES) / max(panel.size_mm[0] for row in rows for panel in row)
+    scale = (cell - 2 * _ACROSS) / max(panel.size_mm[0] for row in rows for panel in row)
     heights = [round(max(panel.size_mm[1] for panel in row) * scale) for row in rows]
     top = 2 * _MARGIN + (_TITLE if title else 0) + (_NOTE + _MARGIN if note else 0)
     bottom = 2 * (_MARGIN + _WORDS)
@@ -103,7 +103,7 @@ def _head(canvas: Canvas, title: str, note: str) -> None:
     canvas.write(canvas.fitting(title, _TITLE, width), (_MARGIN, _MARGIN + _TITLE), _TITLE)
     if note:
         place = (_MARGIN, 2 * _MARGIN + _TITLE + _NOTE)
-        canvas.write(canvas.fitting(note, _NOTE, width), place, _NOTE, _WARNING)
+        canvas.write(canvas.fitting(note, _NOTE, width), place, _NOTE)
 
 
 def _draw(canvas: Canvas, panel: Panel, place: Place, size: Place, scale: float) -> list[int]:
@@ -117,15 +117,7 @@ def _draw(canvas: Canvas, panel: Panel, place: Place, size: Place, scale: float)
     box = (slice(0, shape[0]), slice(0, shape[1]), slice(0, shape[2]))
     frame = Frame(box, (left, top), (width, height))
     canvas.slice(panel.view, panel.channel, panel.index, frame)
-    middle, centre = top + height // 2 + _WORDS // 2, left + width // 2
-    edges = {
-        "left": (left - _SIDES // 2, middle),
-        "right": (left + width + _SIDES // 2, middle),
-        "top": (centre, top - 3),
-        "bottom": (centre, top + height + _WORDS),
-    }
-    for edge, letter in panel.view.sides.items():
-        canvas.write(letter, edges[edge], _WORDS, "white", 0.5)
+    canvas.sides(panel.view, frame, _WORDS)
     return [left - _SIDES, top - _SIDES, left + width + _SIDES, top + height + _SIDES]
 
 

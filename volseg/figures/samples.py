@@ -14,7 +14,7 @@ from volseg.figures.annotations import BOTTOM_INCHES, TOP_INCHES, draw_heading, 
 from volseg.figures.case_view import Box, CaseView, choose_slices
 from volseg.figures.colours import region_colours
 from volseg.figures.figure_files import optional_picture, save_figure
-from volseg.figures.slice_panel import draw_image, draw_outlines, draw_sides
+from volseg.figures.slice_panel import draw_image, draw_outlines, draw_sides, panel_inches
 from volseg.files.writing import remove
 from volseg.metrics import ScoreTable
 
@@ -143,7 +143,7 @@ def sample_grid(samples: Sequence[Sample], title: str) -> Figure:
     """
     boxes = [sample.view.box(sample.index) for sample in samples]
     heights = [
-        _PANEL_INCHES * min(sample.view.height(box), 2.0)
+        min(panel_inches(sample.view, box, _PANEL_INCHES), 2 * _PANEL_INCHES)
         for sample, box in zip(samples, boxes, strict=True)
     ]
     top = TOP_INCHES + 0.1
@@ -175,8 +175,7 @@ def _draw_row(
         draw_image(panel, view, sample.channel, index, box)
         for style, masks in outlines.items():
             draw_outlines(panel, masks, index, box, colours, style)
-        if not outlines:
-            draw_sides(panel, view)
+        draw_sides(panel, view)
     scores = ", ".join(f"{region} {dice:.3f}" for region, dice in sample.dice.items())
     line = (
         f"{sample.rank}: {view.name}, Dice {scores}{sample.note_on_empty_masks}; "

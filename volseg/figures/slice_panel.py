@@ -8,23 +8,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.colors import to_rgba
-from matplotlib.patheffects import withStroke
 
 from volseg.figures.case_view import Box, CaseView
 from volseg.figures.greys import as_greys
 from volseg.figures.looks import filling
 from volseg.labels import Masks
 
-# Places of the letters of the patient's sides in the panel.
-_EDGES = {"left": (0.02, 0.5), "right": (0.98, 0.5), "top": (0.5, 0.98), "bottom": (0.5, 0.02)}
-_ALIGNED = {0.02: ("left", "bottom"), 0.5: ("center", "center"), 0.98: ("right", "top")}
-# Letters stay readable on bright tissue.
-_HALO = withStroke(linewidth=1.5, foreground="black")
+#: Space on each side of an image for the letters of the patient's sides.
+SIDES_INCHES = 0.24
 
 
 def flat_slice(array: npt.NDArray[Any], index: int, box: Box) -> npt.NDArray[Any]:
     """One slice, with high indices at the left and at the top; see `CaseView.sides`."""
     return array[box[0], box[1], index][::-1, ::-1].T
+
+
+def panel_inches(view: CaseView, box: Box, width: float, *, lettered: bool = True) -> float:
+    """Height of a panel of this width for a slice of the box.
+
+    Args:
+        view: The case.
+        box: Part of the case to show.
+        width: Width of the panel, in inches.
+        lettered: Whether there is space for `draw_sides`.
+    """
+    edges = 2 * SIDES_INCHES if lettered and view.sides else 0.0
+    return (width - edges) * view.height(box) + edges
 
 
 def draw_image(
@@ -88,15 +97,27 @@ def draw_area(
 
 
 def draw_sides(panel: Any, view: CaseView) -> None:
-    """Draw the letters of the patient's sides, such as R, L, A (front) and P (back), if known."""
+    """Draw the letters of the patient's sides, such as R, L, A (front) and P (back), if known.
+
+    They stand outside the image, which becomes smaller within its panel; see `panel_inches`. The
+    slice must have been drawn before.
+    """
+    if not view.sides:
+        return
+    (left, right), (bottom, top) = panel.get_xlim(), panel.get_ylim()
+    place, (width, height) = panel.get_position(original=True), panel.figure.get_size_inches()
+    space = [place.width * width - 2 * SIDES_INCHES, place.height * height - 2 * SIDES_INCHES]
+    aspect = panel.get_aspect()
+    inches = min(space[0] / (right - left), space[1] / ((bottom - top) * aspect))
+    across, up = SIDES_INCHES / inches, SIDES_INCHES / inches / aspect
+    centre, middle = (left + right) / 2, (top + bottom) / 2
+    places = {
+        "left": (left - 0.4 * across, middle),
+        "right": (right + 0.4 * across, middle),
+        "top": (centre, top - 0.4 * up),
+        "bottom": (centre, bottom + 0.4 * up),
+    }
     for edge, letter in view.sides.items():
-        across, up = _EDGES[edge]
-        panel.text(
-            *(across, up, letter),
-            color="white",
-            fontsize=9,
-            path_effects=[_HALO],
-            ha=_ALIGNED[across][0],
-            va=_ALIGNED[up][1],
-            transform=panel.transAxes,
-        )
+        panel.text(*places[edge], letter, color="white", fontsize=9, ha="center", va="center")
+    panel.set_xlim(left - across, right + across)
+    panel.set_ylim(bottom + up, top - up)

@@ -61,7 +61,7 @@ class PreviewWriter:
                 if len(prediction.slices) == 1:
                     draw_tile(path, view)
                 else:
-                    draw_preview(path, view, _legend(prediction), "; ".join(prediction.doubts))
+                    draw_preview(path, view, _legend(prediction), _note(prediction))
                 return {"file": preview_name(case.case_id), **fingerprint(path)}
         self.remove(case)
         return None
@@ -78,6 +78,12 @@ class PreviewWriter:
         with contextlib.suppress(OSError):
             return not has_fingerprint(self.output / preview_name(case.case_id), mark)
         return False
+
+
+def _note(prediction: Prediction) -> str:
+    """A line on missing channels and on doubts; empty if there are none."""
+    missing = [f"{', '.join(prediction.missing)} missing"] if prediction.missing else []
+    return "; ".join([*missing, *(f"doubt: {doubt}" for doubt in prediction.doubts)])
 
 
 def _legend(prediction: Prediction) -> dict[str, str]:
