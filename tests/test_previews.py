@@ -253,6 +253,22 @@ def test_the_table_says_what_the_label_maps_hold(made, scans, model, options):
     assert int(rows[0]["lesions"]) == expected.measures["WT"].n_lesions
 
 
+def test_the_manifest_records_measures_without_rounding_and_the_table_rounds_them(
+    made, scans, model, options
+):
+    expected = Predictor(model, device="cpu", **options).predict(scans / NAMES[0])
+
+    record = read_manifest(made)["cases"][NAMES[0]]
+
+    assert read_measures(record) == expected.measures
+    assert record["volumes_ml"] == expected.volumes_ml
+    row = rows_of(made / "volumes.csv")[0]
+    product = record["measures"]["WT"]["diameter"]["product_mm2"]
+    assert product == expected.measures["WT"].diameter.product_mm2
+    assert float(row["product_mm2"]) == round(product, 2)
+    assert float(row["volume_ml"]) == round(record["volumes_ml"]["WT"], 6)
+
+
 def test_the_manifest_records_measures_and_previews(made):
     record = read_manifest(made)["cases"][NAMES[0]]
 

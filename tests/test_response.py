@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from volseg.images.grid import Grid
 from volseg.measures import Diameters, RegionMeasures, measure
+from volseg.measures.record import as_record, read_measures
 from volseg.measures.response import (
     PRODUCT,
     VOLUME,
+    Change,
     changes,
     is_measurable,
     product_changes,
@@ -135,6 +139,19 @@ def test_a_time_point_without_a_size_is_passed_over():
     assert (found[1].value, found[1].reached) == (None, None)
     assert (found[2].from_nadir_percent, found[2].reached) == (50, "progression")
     assert reached([None, 5], VOLUME) == [None, None]
+
+
+def test_a_region_of_a_few_fine_voxels_is_not_gone_after_it_was_recorded():
+    before, small = cross(15, 15, 9), RegionMeasures(voxels=3, volume_ml=3 * 0.00004, n_lesions=1)
+    small = replace(small, diameter=Diameters(0.5, 0.3, 1))
+
+    read = read_measures({"measures": as_record({"ET": small})})["ET"]
+
+    assert read == small
+    assert volume_changes([before, read])[1].from_baseline_percent > -100
+    assert volume_changes([before, read])[1].reached == "partial response"
+    rounded = replace(read, volume_ml=0.0)  # as older versions recorded it
+    assert volume_changes([before, rounded])[1] == Change(None)
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ class ResultWriter:
             "settings": self.recipe.settings,
             "resolved": self.recipe.resolved,
             "seconds": round(seconds, 2),
-            "volumes_ml": {name: round(ml, 3) for name, ml in prediction.volumes_ml.items()},
+            "volumes_ml": dict(prediction.volumes_ml),
             "measures": as_record(prediction.measures),
             "missing_channels": list(prediction.missing),
             "notes": list(prediction.notes),

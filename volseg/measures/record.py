@@ -9,13 +9,9 @@ from typing import Any
 from volseg.measures.diameters import Diameters
 from volseg.measures.region import RegionMeasures, Section
 
-# Digits after the point: thousandths of a ml, hundredths of a mm.
-_DIGITS = {"volume_ml": 3}
-_OTHERS = 2
-
 
 def as_record(measures: Mapping[str, RegionMeasures]) -> dict[str, Any]:
-    """Measures by region as plain data for JSON, rounded."""
+    """Measures by region as plain data for JSON."""
     return {region: _plain(of) for region, of in measures.items()}
 
 
@@ -23,18 +19,7 @@ def _plain(of: RegionMeasures) -> dict[str, Any]:
     content = asdict(of)
     if of.diameter:
         content["diameter"]["product_mm2"] = of.diameter.product_mm2
-    return _rounded(content)
-
-
-def _rounded(content: Mapping[str, Any]) -> dict[str, Any]:
-    rounded: dict[str, Any] = {}
-    for name, value in content.items():
-        if isinstance(value, dict):
-            rounded[name] = _rounded(value)
-        else:
-            is_whole = value is None or isinstance(value, int)
-            rounded[name] = value if is_whole else round(value, _DIGITS.get(name, _OTHERS))
-    return rounded
+    return content
 
 
 def read_measures(record: Mapping[str, Any]) -> dict[str, RegionMeasures]:

@@ -76,8 +76,13 @@ class Change:
 def volume_changes(measures: Sequence[RegionMeasures]) -> list[Change]:
     """Changes of the volume of a region over its time points."""
     return changes(
-        [of.volume_ml for of in measures], [is_measurable(of) for of in measures], VOLUME
+        [_volume_ml(of) for of in measures], [is_measurable(of) for of in measures], VOLUME
     )
+
+
+def _volume_ml(of: RegionMeasures) -> float | None:
+    """The volume; None if a record that is rounded has 0 ml for a region that is there."""
+    return None if of.voxels and of.volume_ml == 0 else of.volume_ml
 
 
 def product_changes(measures: Sequence[RegionMeasures]) -> list[Change]:
@@ -94,7 +99,7 @@ def product_mm2(of: RegionMeasures) -> float | None:
     """Product of the largest diameters: 0 for an empty region, None if it is not known."""
     if of.diameter is not None:
         return of.diameter.product_mm2
-    return 0.0 if of.volume_ml == 0 else None
+    return 0.0 if _volume_ml(of) == 0 else None
 
 
 def is_measurable(of: RegionMeasures) -> bool | None:
@@ -103,7 +108,7 @@ def is_measurable(of: RegionMeasures) -> bool | None:
     A region without a voxel is not measurable.
     """
     if of.diameter is None:
-        return False if of.volume_ml == 0 else None
+        return False if _volume_ml(of) == 0 else None
     return min(of.diameter.longest_mm, of.diameter.perpendicular_mm) >= MEASURABLE_MM
 
 

@@ -27,9 +27,12 @@ COLUMNS = (
     "largest_area_slice",
 )
 
+# Digits after the point; volumes have more, so that a voxel of a fine grid is not 0 ml.
+_ML_DIGITS, _MM_DIGITS = 6, 2
+
 
 def write_measures(path: Path, measures: CaseMeasures) -> None:
-    """Write the measures of cases; a value that is not known or not defined is left empty.
+    """Write the measures of cases, rounded; a value that is not known or not defined is left empty.
 
     Raises:
         OutputError: If the file cannot be written, or volseg did not write the file in its place.
@@ -46,7 +49,7 @@ def _rows(measures: CaseMeasures) -> Iterator[tuple[object, ...]]:
             yield (
                 case_id,
                 region,
-                of.volume_ml,
+                _rounded(of.volume_ml, _ML_DIGITS),
                 of.voxels,
                 of.n_lesions,
                 *_diameter(of),
@@ -58,10 +61,16 @@ def _diameter(of: RegionMeasures) -> tuple[object, ...]:
     found = of.diameter
     if found is None:
         return (None,) * 4
-    product_mm2 = round(found.product_mm2, 2)
-    return found.longest_mm, found.perpendicular_mm, product_mm2, found.slice_number
+    sizes = (found.longest_mm, found.perpendicular_mm, found.product_mm2)
+    return (*(round(size, _MM_DIGITS) for size in sizes), found.slice_number)
 
 
 def _area(of: RegionMeasures) -> tuple[object, ...]:
     found = of.section
-    return (None,) * 3 if found is None else (found.pixels, found.area_mm2, found.slice_number)
+    if found is None:
+        return (None,) * 3
+    return found.pixels, _rounded(found.area_mm2, _MM_DIGITS), found.slice_number
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
