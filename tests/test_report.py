@@ -25,7 +25,7 @@ from volseg.files.paths import places, recorded_path
 from volseg.metrics import get_score
 from volseg.reporting.content import CaseEntry, CaseLink, Notes, Picture, Report, Section, Table
 from volseg.reporting.pages import write_report
-from volseg.reporting.protocol_sections import lesion_tables
+from volseg.reporting.protocol_sections import lesion_tables, protocol_sections
 from volseg.reporting.score_sections import score_sections
 from volseg.tasks.evaluate import evaluate
 from volseg.tasks.report import report
@@ -343,6 +343,39 @@ def test_means_of_groups_and_slices_have_their_intervals():
     of_slices = tables["Means over slices"]
     assert [row[3] for row in of_slices.rows] == ["0.500 [0.200, 0.800]", "0.500"]
     assert "bootstrap over patients" in of_slices.note
+
+
+def test_cases_without_a_region_in_both_masks_and_the_numbers_behind_means_are_said():
+    def case(reference, prediction, dice):
+        of = {"dice": dice, "reference_voxels": reference, "prediction_voxels": prediction}
+        return {"status": "scored", "regions": {"ET": of}}
+
+    counts = {"n_cases": 3, "n_empty_reference": 2, "n_empty_prediction": 1}
+    scores = {
+        "summary": {"ET": {**counts, "dice": {"mean": 0.5}}},
+        "cases": {"a": case(0, 0, 1.0), "b": case(5, 5, 0.4), "c": case(0, 2, 0.0)},
+    }
+
+    blocks = score_sections(scores)[0].blocks
+
+    counted = next(b for b in blocks if isinstance(b, Table) and b.caption == "Number of cases")
+    assert counted.rows == [("ET", "3", "2", "1", "0", "0")]
+    (said,) = [sentence for b in blocks if isinstance(b, Notes) for sentence in b.sentences]
+    assert said == (
+        "1 of 3 cases have no ET in reference and prediction and count as 1; the mean Dice of the "
+        "others is 0.200."
+    )
+
+
+def test_a_mean_of_an_official_score_over_fewer_cases_has_their_number():
+    of_score = {"mean": 0.5, "median": 0.5, "std": None}
+    summary = {"ET": {"n_cases": 4, "lesion_dice": {**of_score, "n": 3}, "lesion_f1": of_score}}
+    protocol = {"title": "t", "summary": summary, "cases": {}}
+
+    section = protocol_sections({"protocols": {"brats2026-gli": protocol}})[0]
+
+    means = {row[0]: row[1] for row in section.blocks[0].rows}
+    assert sorted(means.values()) == ["0.500", "0.500, n = 3"]
 
 
 def test_without_files_the_numbers_remain_and_the_reason_is_given(folders, tmp_path):

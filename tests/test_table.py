@@ -1,13 +1,15 @@
 import csv
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
 from score_rows import scored_row
 
+from volseg.cli.score_tables import print_statistics
 from volseg.errors import OutputError
-from volseg.metrics import EMPTY_MASK_POLICY, Overlap, RegionPair, ScoreRow, ScoreTable
+from volseg.metrics import EMPTY_MASK_POLICY, Overlap, RegionPair, ScoreRow, ScoreTable, get_score
 
 #: Dice 1, 0.5 and 0; the last two have an empty reference or prediction.
 ROWS = (
@@ -203,10 +205,11 @@ def test_the_json_explains_itself(tmp_path):
 
 
 def test_every_score_and_count_of_the_summary_is_defined():
-    table = ScoreTable.of(ROWS).to_dict()
+    table = ScoreTable.of([*ROWS, scored_row("d", "ET", Overlap(tp=0, fp=0, fn=3), None)]).to_dict()
 
     defined = {name for names in table["definitions"] for name in names.split(", ")}
     used = set(table["summary"]["ET"]) | set(table["summary"]["ET"]["dice"])
+    used |= set(table["summary"]["ET"]["volume_ml"])
     assert used == defined
 
 
@@ -224,3 +227,14 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
 def test_an_unwritable_place_is_named(tmp_path):
     with pytest.raises(OutputError, match=r"scores\.csv"):
         ScoreTable.of(ROWS).to_csv(tmp_path / "absent" / "scores.csv")
+
+
+def test_the_number_behind_a_mean_is_given_where_some_cases_have_no_value(capsys):
+    rows = [*ROWS, scored_row("d", "ET", Overlap(tp=0, fp=0, fn=3), None)]
+
+    summary = ScoreTable.of(rows).summary()
+    print_statistics("T", summary, (get_score("dice"), get_score("hd95_mm")), with_missing=False)
+
+    assert (summary["ET"]["hd95_mm"]["n"], "n" in summary["ET"]["dice"]) == (3, False)
+    (counted,) = [line for line in capsys.readouterr().out.splitlines() if "in the mean" in line]
+    assert re.findall(r"\d+", counted) == ["4", "3"]

@@ -26,6 +26,8 @@ def print_statistics(
 ) -> None:
     """Print the mean of each score by region, its interval, the median and the deviation.
 
+    Where a score has no value in some scored cases, the number of cases in each mean is printed.
+
     Args:
         title: Heading.
         summary: `ScoreTable.summary` of the scores.
@@ -41,6 +43,11 @@ def print_statistics(
         )
         for region, of_region in summary.items()
         for statistic, name in statistics.items()
+    ]
+    rows += [
+        (region, "cases in the mean", *(of[score.name].get("n", of["n_cases"]) for score in scores))
+        for region, of in summary.items()
+        if any("n" in of[score.name] for score in scores)
     ]
     print_table(title, ("region", "", *(score.heading for score in scores)), rows)
 

@@ -28,6 +28,13 @@ def doubts(table: ScoreTable) -> tuple[str, ...]:
     )
 
 
+def empty_pairs_in_words(region: str, n_empty: int, n_cases: int) -> str:
+    """Clause on the cases that count as 1, as the region is in neither mask."""
+    return (
+        f"{n_empty} of {n_cases} cases have no {region} in reference and prediction and count as 1"
+    )
+
+
 def _none_found(region: str, rows: Sequence[ScoreRow], with_region: Sequence[ScoreRow]) -> str:
     n = len(with_region)
     if not any(row["prediction_voxels"] for row in rows):
@@ -44,10 +51,7 @@ def _none_found(region: str, rows: Sequence[ScoreRow], with_region: Sequence[Sco
 def _sentences(region: str, rows: Sequence[ScoreRow]) -> Iterator[str]:
     with_region = [row for row in rows if row["reference_voxels"]]
     empty = [row for row in rows if not (row["reference_voxels"] or row["prediction_voxels"])]
-    count_as_one = (
-        f"{len(empty)} of {len(rows)} cases have no {region} in reference and prediction and count "
-        "as 1"
-    )
+    count_as_one = empty_pairs_in_words(region, len(empty), len(rows))
     if rows and not with_region:
         yield (
             f"{region} is in no reference of {len(rows)} cases; its scores only count the cases "

@@ -28,7 +28,8 @@ Status = Literal["scored", "missing", "failed"]
 # Definitions of the numbers of a summary.
 _STATISTICS: Mapping[str, str] = MappingProxyType(
     {
-        "mean, median": "over the scored cases",
+        "mean, median": "over the scored cases that have a value of the score",
+        "n": "scored cases that have a value of the score, where others have none",
         "interval": f"{INTERVAL}; a patient with several cases is drawn with all of them",
         "std": "sample standard deviation (n - 1) over the scored cases",
         "mean_missing_as_worst": "mean over all cases, with the worst value of the score for each "
@@ -141,7 +142,8 @@ class ScoreTable:
         Returns:
             `{region: {"n_cases": ..., "dice": {"mean", "median", "std", "interval",
             "mean_missing_as_worst"}, ...}}`; None without values, for the standard deviation of a
-            single case, and for the interval of fewer than three patients.
+            single case, and for the interval of fewer than three patients; `n` only where some
+            scored cases have no value.
         """
         return {region: self._summary_of(region) for region in self.regions}
 
@@ -230,6 +232,8 @@ def _statistics(score: Score, scored: Sequence[ScoreRow], unscored: int) -> dict
         "median": float(np.median(values)) if values else None,
         "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
     }
+    if 0 < len(values) < len(scored):
+        statistics["n"] = len(values)
     if score.worst is not None:
         # If no scored case has this score, as voxel sizes are unknown, missing cases have none too.
         filled = values + [score.worst] * (unscored if values or not scored else 0)

@@ -47,11 +47,9 @@ def _blocks(name: str, content: Mapping[str, Any]) -> Iterator[Block]:
     yield Table(
         str(content.get("title", name)),
         ("mean over cases", *summary),
-        [
-            (score.heading, *(_mean(score, of.get(score.name, {})) for of in summary.values()))
-            for score in scores
-        ],
-        "In brackets: 95 % interval of the mean, by bootstrap over patients.",
+        [(score.heading, *(_mean(score, of) for of in summary.values())) for score in scores],
+        "In brackets: 95 % interval of the mean, by bootstrap over patients. n: number of cases in "
+        "the mean, where some scored cases have no value.",
     )
     values = {
         region: {
@@ -92,11 +90,16 @@ def _scores(name: str, summary: Mapping[str, Any]) -> Iterable[Score]:
         return []
 
 
-def _mean(score: Score, statistics: Mapping[str, Any]) -> str:
+def _mean(score: Score, of_region: Mapping[str, Any]) -> str:
+    statistics = of_region.get(score.name, {})
     # A mean of counts has decimals.
     text = replace(score, digits=score.digits or 2).text
     interval, mean = statistics.get("interval"), text(statistics.get("mean"))
-    return f"{mean} [{text(interval[0])}, {text(interval[1])}]" if interval else mean
+    known, n = (
+        f"{mean} [{text(interval[0])}, {text(interval[1])}]" if interval else mean,
+        statistics.get("n"),
+    )
+    return known if n in {None, of_region.get("n_cases")} else f"{known}, n = {n}"
 
 
 def _lesion_rows(region: str, found: Mapping[str, Any]) -> Iterator[Sequence[str]]:

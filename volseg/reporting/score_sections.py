@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from volseg.metrics import COUNTED_SCORES, RATED_SCORES, Score, get_score
+from volseg.metrics.doubts import empty_pairs_in_words
 from volseg.metrics.slices import SLICE_DEFINITIONS
 from volseg.reporting import charts
 from volseg.reporting.axes import x_axis, y_axis
@@ -17,6 +19,14 @@ Scores = Mapping[str, Any]
 _STATISTICS = {"mean": "mean", "median": "median", "std": "standard deviation"}
 _WITH_MISSING = {"mean_missing_as_worst": "mean, missing or failed as worst"}
 _SLICE_KINDS = {"tumour_slices": "with tumour in the reference", "all_slices": "all slices"}
+#: Columns of numbers of cases, with their names in a summary.
+_COUNTS = {
+    "scored": "n_cases",
+    "empty reference": "n_empty_reference",
+    "empty prediction": "n_empty_prediction",
+    "missing": "n_missing",
+    "failed": "n_failed",
+}
 _FOLDED_ABOVE = 30
 _IN_BRACKETS = "In brackets: 95 % interval of the mean, by bootstrap over patients."
 
@@ -64,9 +74,35 @@ def _region_blocks(scores: Scores) -> Iterator[Block]:
         ],
         _IN_BRACKETS if any("interval" in of.get("dice", {}) for of in summary.values()) else "",
     )
+    if all("n_cases" in of for of in summary.values()):
+        yield Table(
+            "Number of cases",
+            ("region", *_COUNTS),
+            [
+                (region, *(str(of.get(name, 0)) for name in _COUNTS.values()))
+                for region, of in summary.items()
+            ],
+        )
+    if lifted := [*_lifted(scores)]:
+        yield Notes(lifted)
     yield _strip(scores, "dice")
     if any(_values(scores, "hd95_mm").values()):
         yield _strip(scores, "hd95_mm")
+
+
+def _lifted(scores: Scores) -> Iterator[str]:
+    """Sentences on means that include cases without the region in both masks."""
+    for region in scores["summary"]:
+        values = [of for case in scores["cases"].values() if (of := case["regions"].get(region))]
+        scored = [of for of in values if of.get("dice") is not None]
+        others = [
+            of["dice"] for of in scored if of.get("reference_voxels") or of.get("prediction_voxels")
+        ]
+        is_known = all(of.get("reference_voxels") is not None for of in scored)
+        if is_known and len(others) < len(scored):
+            clause = empty_pairs_in_words(region, len(scored) - len(others), len(scored))
+            rest = f"; the mean Dice of the others is {fmean(others):.3f}" if others else ""
+            yield f"{clause}{rest}."
 
 
 def _with_interval(of_region: Mapping[str, Any], name: str, kind: str) -> str:
