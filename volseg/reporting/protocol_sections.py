@@ -61,7 +61,7 @@ def _blocks(name: str, content: Mapping[str, Any]) -> Iterator[Block]:
     }
     if any(values.values()):
         means = {
-            region: (of[_LESION_DICE].get("mean"), of[_LESION_DICE].get("interval"))
+            region: (of.get(_LESION_DICE, {}).get("mean"), of.get(_LESION_DICE, {}).get("interval"))
             for region, of in summary.items()
         }
         titles = ("Lesion-wise Dice of each case; line: mean", "lesion-wise Dice")

@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from volseg.errors import ConfigError
 from volseg.files.documents import check_regular, parse_json, validated
@@ -124,6 +124,12 @@ def is_manifest(name: str) -> bool:
     return manifest == MANIFEST_FILE or _shard_of(manifest) is not None
 
 
+# Voxels, ml, mm2 or mm: no scan has so many, and charts of such numbers do not overflow.
+_LARGEST = 10**12
+_Size = Annotated[float, Field(ge=0, le=_LARGEST)]
+_Count = Annotated[int, Field(ge=0, le=_LARGEST)]
+
+
 class _Loose(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -142,23 +148,27 @@ class _File(_Loose):
 
 
 class _Section(_Loose):
-    pixels: int
-    area_mm2: float | None
-    slice_number: int
+    pixels: _Count
+    area_mm2: _Size | None
+    slice_number: _Count
 
 
 class _Diameters(_Loose):
-    longest_mm: float
-    perpendicular_mm: float
-    slice_number: int
+    longest_mm: _Size
+    perpendicular_mm: _Size
+    slice_number: _Count
 
 
 class _Measures(_Loose):
-    voxels: int | None = None
-    volume_ml: float | None = None
-    n_lesions: int | None = None
+    voxels: _Count | None = None
+    volume_ml: _Size | None = None
+    n_lesions: _Count | None = None
     section: _Section | None = None
     diameter: _Diameters | None = None
+
+
+class _Settings(_Loose):
+    overrides: list[str] = []
 
 
 class _Record(_Loose):
@@ -168,12 +178,24 @@ class _Record(_Loose):
     probabilities: list[str] = []
     files: list[_File] = []
     models: list[str] = []
-    settings: dict[str, Any] = {}
+    settings: _Settings = _Settings()
+    resolved: list[dict[str, Any]] = []
+    notes: list[str] = []
     missing_channels: list[str] = []
     trained_by: list[str] = []
-    volumes_ml: dict[str, float] = {}
+    volumes_ml: dict[str, _Size] = {}
     measures: dict[str, _Measures] = {}
     preview: _File | None = None
+
+
+class _Skipped(_Loose):
+    path: str = ""
+    reason: str = ""
+
+
+class _Model(_Loose):
+    path: str = ""
+    sha256: str = ""
 
 
 class _Content(_Loose):
@@ -182,8 +204,9 @@ class _Content(_Loose):
     cases: dict[str, _Record] = {}
     failures: dict[str, str] = {}
     unfinished: dict[str, str | list[str]] = {}
-    skipped: list[dict[str, Any]] = []
-    models: list[dict[str, Any]] = []
+    skipped: list[_Skipped] = []
+    models: list[_Model] = []
+    doubts: list[str] = []
 
 
 def recorded_names(content: Mapping[str, Any], case_id: str) -> set[str]:
