@@ -139,6 +139,10 @@ def test_two_cases_at_one_time_have_no_order(tmp_path):
         ("case,date\na,2024-02-30\n", "case a has the date '2024-02-30', expected a date such"),
         ("case,time\na,soon\n", "case a has the time 'soon', expected a number"),
         ("case,time\na,inf\n", "case a has the time 'inf', expected a number"),
+        (
+            "case,time\na,-1e308\nb,1e308\n",
+            r"case a has the time '-1e308', expected a number from -1e\+15 to 1e\+15; correct it",
+        ),
         ("case,time\na,1\na,2\n", "has two rows of case a; keep one"),
         ("case,time\nz,1\n", "no case of .* is in the results: the table has z; name the cases"),
         ("", "has the columns none"),

@@ -16,6 +16,8 @@ from volseg.files.documents import read_rows
 DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)(?!\d)")
 
 _CASE, _PATIENT, _DATE, _TIME = ("case", "case_id"), ("patient", "patient_id"), ("date",), ("time",)
+# Up to this time, differences of whole numbers are exact.
+_MOST_TIME = 1e15
 _REMEDY = "give a CSV file with the columns case, patient, and date or time"
 
 
@@ -104,9 +106,10 @@ def _at_time(path: Path, case: str, patient: str, text: str) -> TimeRow:
         time = float(text)
     except ValueError:
         time = math.nan
-    if not math.isfinite(time):
+    if not abs(time) <= _MOST_TIME:
+        limits = "" if math.isnan(time) else f" from {-_MOST_TIME:g} to {_MOST_TIME:g}"
         raise DataListError(
-            f"table {path}: case {case} has the time {text!r}, expected a number",
+            f"table {path}: case {case} has the time {text!r}, expected a number{limits}",
             remedy="correct it",
         )
     return TimeRow(patient, time, text, is_date=False)
