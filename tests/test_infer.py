@@ -955,7 +955,8 @@ def test_a_journal_whose_last_line_was_cut_is_read_up_to_there(scans, model, out
 
 def test_what_a_killed_process_was_writing_goes(patients, slice_model, output):
     run(patients, slice_model, output)
-    for name in ("manifest.json", f"{PATIENTS[0]}_WT.nii.gz", "notes.txt"):
+    companions = ("volumes.csv", "previews.png", "previews-2.png")
+    for name in ("manifest.json", f"{PATIENTS[0]}_WT.nii.gz", "notes.txt", *companions):
         (output / f".volseg-0123abcd-{name}").touch()
     write_images(output / f".volseg-0123abcd-{PATIENTS[0]}", [f"{PATIENTS[0]}_1.tif"])
 

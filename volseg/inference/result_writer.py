@@ -31,6 +31,7 @@ from volseg.results.companions import (
     PREVIEWS,
     case_in_place_of_previews,
     check_companions,
+    is_companion,
     preview_name,
 )
 from volseg.results.journal import FAILURES, RECORDS, UNFINISHED
@@ -184,7 +185,8 @@ class ResultWriter:
         """Remove unfinished files that a killed process left of these results."""
         # The set of names of thousands of results is built only if there is an unfinished file.
         remove_unfinished(
-            self.output, lambda name: name.removesuffix("-old") in self._written_names
+            self.output,
+            lambda name: is_companion(name) or name.removesuffix("-old") in self._written_names,
         )
         pictures = {Path(preview_name(case_id)).name for case_id in self.recorded}
         remove_unfinished(self.output / PREVIEWS, pictures.__contains__)
