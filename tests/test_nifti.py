@@ -145,7 +145,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: path.write_text("<!DOCTYPE html>" * 40),
         "is not a NIfTI file: it begins with b'<!DOCTYP'; download it again or convert",
     ),
-    "empty": (lambda path: path.write_bytes(b""), "is not a NIfTI file: it begins with b''"),
+    "empty": (lambda path: path.write_bytes(b""), "is empty; download it again"),
     "header cut": (lambda path: path.write_bytes(b"\x5c\x01\0\0" + bytes(99)), "is not a NIfTI"),
     "magic": (lambda path: save_raw(path, magic=b"xyz"), "invalid NIfTI header.*magic"),
     "type": (lambda path: save_raw(path, datatype=999), "invalid NIfTI header.*999"),
@@ -375,6 +375,20 @@ def test_a_label_map_is_uint8_whatever_the_type_of_its_file(tmp_path):
         assert label_map.dtype == np.uint8
         assert np.array_equal(label_map, labels)
         assert grid.shape == SHAPE
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 6, 2), (4, 5)])
+def test_a_label_map_of_other_than_three_axes_has_a_remedy_for_label_maps(tmp_path, shape):
+    path = tmp_path / "a.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones(shape, np.uint8), np.eye(4)), path)
+
+    with pytest.raises(ImageError) as error:
+        read_label_map(path)
+
+    assert str(error.value) == (
+        f"{path} has shape {shape}, but one volume of 3 axes is expected; "
+        "give one 3D label map of the case"
+    )
 
 
 def test_a_scaled_label_map_is_rounded(tmp_path):

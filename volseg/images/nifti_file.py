@@ -17,6 +17,7 @@ from volseg.images.grid import Grid
 from volseg.images.nifti_geometry import check_spacing, grid_of
 from volseg.images.nifti_header import (
     HEADER_BYTES,
+    REMEDY_OF_AXES,
     first_byte,
     header_of,
     read_raw_header,
@@ -115,14 +116,17 @@ class NiftiFile:
         return values
 
 
-def inspect_nifti(path: Path, where: str, volumes: int) -> NiftiFile:
+def inspect_nifti(path: Path, where: str, volumes: int, remedy: str = REMEDY_OF_AXES) -> NiftiFile:
     """The header of a file that must hold `volumes` volumes; `where` is its name in errors.
+
+    Args:
+        remedy: What helps if the file holds something else.
 
     Raises:
         ImageError: If the file is missing, damaged, not NIfTI or holds something else.
     """
     header = read_raw_header(path, where)
-    shape, dtype = stored_form(header, where, volumes)
+    shape, dtype = stored_form(header, where, volumes, remedy)
     i, j, k = shape[:3]
     with opened(path, where) as stream:
         is_packed = isinstance(stream, igzip.IGzipFile)

@@ -40,13 +40,20 @@ def header_of(content: bytes, where: str) -> Any:
                     remedy="convert the image again",
                 ) from None
             return header
+    found = f"is not a NIfTI file: it begins with {content[:8]!r}" if content else "is empty"
     raise ImageError(
-        f"{where} is not a NIfTI file: it begins with {content[:8]!r}",
+        f"{where} {found}",
         remedy="download it again or convert the image to NIfTI",
     )
 
 
-def stored_form(header: Any, where: str, volumes: int) -> tuple[tuple[int, ...], np.dtype[Any]]:
+#: What helps where images have the wrong number of axes.
+REMEDY_OF_AXES = "give one 3D image for each channel, or one 4D image of all channels"
+
+
+def stored_form(
+    header: Any, where: str, volumes: int, remedy: str = REMEDY_OF_AXES
+) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type of the voxels of a file that must hold `volumes` volumes of numbers."""
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     found = [size for size in shape[3:] if size != 1] or [1]
@@ -54,7 +61,7 @@ def stored_form(header: Any, where: str, volumes: int) -> tuple[tuple[int, ...],
         needed = f"{volumes} volumes of 3 axes" if volumes > 1 else "one volume of 3 axes"
         raise ImageError(
             f"{where} has shape {shape}, but {needed} is expected",
-            remedy="give one 3D image for each channel, or one 4D image of all channels",
+            remedy=remedy,
         )
     if dtype.kind not in "iuf":
         raise ImageError(

@@ -109,7 +109,7 @@ def read_label_map(path: Path) -> tuple[npt.NDArray[np.uint8], Grid]:
         ImageError: If the file is missing, damaged or not a 3D NIfTI.
         LabelError: If the file holds other values than integers from 0 to 255.
     """
-    file = inspect_nifti(path, str(path), volumes=1)
+    file = inspect_nifti(path, str(path), volumes=1, remedy="give one 3D label map of the case")
     values = file.values(file.read()[0]).transpose(2, 1, 0)
     if values.dtype == np.uint8:
         return values, file.grid

@@ -100,8 +100,9 @@ def schemes_of(groups: Iterable[Group], remedy: str) -> dict[str, str]:
             continue
         seen = _union(group.values.values())
         fitting = ", ".join(schemes_fitting(seen)) or "no label scheme"
+        hold = "holds" if len(group.values) == 1 else "hold"
         unclear.append(
-            f"{cases_in_words(len(group.values))} with {group.source} hold the values "
+            f"{cases_in_words(len(group.values))} with {group.source} {hold} the values "
             f"{values_in_words([seen])}, which fit {fitting}"
         )
     if unclear:
