@@ -130,7 +130,7 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
     patient's right is on the left of axial and coronal slices, whatever the
     orientation of the file. Scan and label maps must lie on the same grid.
 
-    An animation shows all slices with tissue; its file has about a megabyte at
+    An animation shows all slices with tissue; its file has a megabyte at
     most.
 
     Examples:

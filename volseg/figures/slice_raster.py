@@ -11,10 +11,10 @@ from volseg.figures.case_view import Box, CaseView
 from volseg.figures.colours import region_colours
 from volseg.figures.looks import Look
 
-_TEXT_PIXELS, _NOTE_PIXELS, _ROW_PIXELS = 10, 8, 13
-_MARGIN_PIXELS = 3
-# Width of the longest row of words.
-_WORDS_PIXELS = 172
+_TEXT_PIXELS, _NOTE_PIXELS, _ROW_PIXELS = 12, 11, 16
+_MARGIN_PIXELS = 4
+# Space on each side of an image for the letters of the patient's sides.
+_EDGE_PIXELS = 18
 _PALE = "#BBBBBB"
 
 
@@ -39,12 +39,12 @@ class SliceRaster:
     def draw(self, index: int) -> Pixels:
         """RGB array (rows, columns, 3) of a slice, by its index along the third axis."""
         canvas = self._new_canvas()
-        frame = Frame(self.box, (self._left, 0), self.size)
+        frame = Frame(self.box, (self._left, self._edge), self.size)
         canvas.slice(self.view, self.channel, index, frame, self.look)
         if self.look.words:
-            canvas.image(self._words, (0, self.size[1]))
+            canvas.image(self._words, (0, self._bottom))
             canvas.write(self.view.slice_name(index), self._row(1), _TEXT_PIXELS)
-            self._write_sides(canvas)
+            canvas.sides(self.view, frame, _TEXT_PIXELS)
         return canvas.pixels
 
     @cached_property
@@ -60,27 +60,35 @@ class SliceRaster:
 
     def _row(self, number: int) -> Place:
         """Where the words of a row below the image begin."""
-        return _MARGIN_PIXELS, self.size[1] + number * _ROW_PIXELS - _MARGIN_PIXELS
+        return _MARGIN_PIXELS, self._bottom + number * _ROW_PIXELS - _MARGIN_PIXELS
 
     def _new_canvas(self) -> Canvas:
         words = (1 + len(self._notes)) * _ROW_PIXELS + 1 if self.look.words else 0
-        return Canvas(self.size[0] + 2 * self._left, self.size[1] + words, self.colours)
+        return Canvas(self.size[0] + 2 * self._left, self._bottom + words, self.colours)
 
     @property
+    def _edge(self) -> int:
+        return _EDGE_PIXELS if self.look.words and self.view.sides else 0
+
+    @property
+    def _bottom(self) -> int:
+        """First row of the words below the image."""
+        return self.size[1] + 2 * self._edge
+
+    @cached_property
     def _left(self) -> int:
         """Width of the margins on both sides, which a narrow image needs for the words below it."""
-        return max(0, (_WORDS_PIXELS - self.size[0] + 1) // 2) if self.look.words else 0
-
-    def _write_sides(self, canvas: Canvas) -> None:
-        columns, rows = canvas.size[0], self.size[1]
-        edges = {
-            "left": (_MARGIN_PIXELS, rows // 2),
-            "right": (columns - _MARGIN_PIXELS - 7, rows // 2),
-            "top": (columns // 2, _ROW_PIXELS),
-            "bottom": (columns // 2, rows - _MARGIN_PIXELS),
-        }
-        for edge, letter in self.view.sides.items():
-            canvas.write(letter, edges[edge], _TEXT_PIXELS)
+        if not self.look.words:
+            return 0
+        canvas = Canvas(1, 1, {})
+        # The number of a slice has up to two digits more than that of the first.
+        first_row = [f"{self.view.slice_name(0)}00", *self.colours]
+        widest = max(
+            sum(canvas.width(words, _TEXT_PIXELS) + 2 * _MARGIN_PIXELS for words in first_row),
+            *(canvas.width(note, _NOTE_PIXELS) + 2 * _MARGIN_PIXELS for note in self._notes),
+        )
+        spare = widest - self.size[0]
+        return max(self._edge, (spare + 1) // 2)
 
     @cached_property
     def _words(self) -> Pixels:
@@ -92,4 +100,4 @@ class SliceRaster:
             canvas.write(region, (right, row), _TEXT_PIXELS, colour)
         for number, words in enumerate(self._notes, start=2):
             canvas.write(words, self._row(number), _NOTE_PIXELS, _PALE)
-        return canvas.pixels[self.size[1] :]
+        return canvas.pixels[self._bottom :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,12 +25,14 @@ from volseg.files.writing import atomic_write
 Format = Literal["webp", "gif"]
 FRAMES_PER_SECOND = 12.0
 
-_LONGEST_SIDE = 320
-# Pixels of all frames together, so that a file has at most about a megabyte.
-_MOST_PIXELS = {"webp": 14_000_000, "gif": 5_000_000}
-# Of WebP: the quality of its pictures, and the effort to make them small.
-_QUALITY, _METHOD = 70, 2
-_GREYS = 40
+_LONGEST_SIDE = 512
+_MOST_BYTES = 1_000_000
+# Pixels of all frames together: as many as the first settings below mostly fit into a file.
+_MOST_PIXELS = {"webp": 32_000_000, "gif": 4_500_000}
+# Of WebP: the qualities of its pictures, best first, and the effort to make them small.
+_QUALITIES, _METHOD = (70, 50, 30, 15), 2
+# Of GIF: the numbers of greys, best first.
+_GREYS = (40, 24, 14, 8)
 
 
 def sweep(
@@ -69,7 +71,8 @@ def sweep_bytes(
     look: Look | None = None,
     frames_per_second: float = FRAMES_PER_SECOND,
 ) -> bytes:
-    """Content of the file that `sweep` writes, of at most about a megabyte.
+    """Content of the file that `sweep` writes, of a megabyte at most if its settings
+    allow; the last of these are rough.
 
     The frames show the box around brain and masks, from the first slice to the last along the third
     axis, such as from the lowest; they are as large as the number of slices allows.
@@ -80,25 +83,31 @@ def sweep_bytes(
 def _animation(
     view: CaseView, channel: str, kind: Format, look: Look, frames_per_second: float
 ) -> tuple[bytes, list[int]]:
-    content = view.content
-    box = box_around(content)
-    indices = np.flatnonzero(content.any(axis=(0, 1))).tolist() or [content.shape[2] // 2]
+    shown = view.content
+    box = box_around(shown)
+    indices = np.flatnonzero(shown.any(axis=(0, 1))).tolist() or [shown.shape[2] // 2]
     size = _size(view.height(box), len(indices), kind)
     # The same greys in all slices, found once.
     view = replace(view, windows={channel: view.window(channel)})
     raster = SliceRaster(view, channel, box, size, look)
     frames = [raster.draw(index) for index in indices]
     milliseconds = round(1000 / frames_per_second)
-    if kind == "gif":
-        return _gif(frames, raster.colours.values(), milliseconds), indices
-    return _webp(frames, milliseconds), indices
+    content = b""
+    for quality, greys in zip(_QUALITIES, _GREYS, strict=True):
+        if kind == "gif":
+            content = _gif(frames, palette_of(raster.colours.values(), greys), milliseconds)
+        else:
+            content = _webp(frames, quality, milliseconds)
+        if len(content) <= _MOST_BYTES:
+            break
+    return content, indices
 
 
 def _size(height: float, frames: int, kind: Format) -> tuple[int, int]:
     """Columns and rows of frames with this ratio of height to width.
 
     >>> _size(2.0, 100, "webp")
-    (160, 320)
+    (256, 512)
     """
     most = math.sqrt(_MOST_PIXELS[kind] / frames * max(height, 1 / height))
     longest = min(_LONGEST_SIDE, most)
@@ -106,7 +115,7 @@ def _size(height: float, frames: int, kind: Format) -> tuple[int, int]:
     return max(1, round(columns)), max(1, round(columns * height))
 
 
-def _webp(frames: Sequence[Pixels], milliseconds: int) -> bytes:
+def _webp(frames: Sequence[Pixels], quality: int, milliseconds: int) -> bytes:
     first, *others = map(Image.fromarray, frames)
     written = io.BytesIO()
     first.save(
@@ -116,14 +125,13 @@ def _webp(frames: Sequence[Pixels], milliseconds: int) -> bytes:
         duration=milliseconds,
         loop=0,
         exif=exif_mark(),
-        quality=_QUALITY,
+        quality=quality,
         method=_METHOD,
     )
     return written.getvalue()
 
 
-def _gif(frames: Sequence[Pixels], colours: Iterable[str], milliseconds: int) -> bytes:
-    palette = palette_of(colours, _GREYS)
+def _gif(frames: Sequence[Pixels], palette: Image.Image, milliseconds: int) -> bytes:
     first, *others = (reduced(Image.fromarray(frame), palette) for frame in frames)
     written = io.BytesIO()
     first.save(
