@@ -1067,6 +1067,19 @@ def test_the_command_prints_the_table_the_tests_and_the_notes(run, tmp_path):
     )
 
 
+def test_scores_without_a_run_have_no_table_of_runs_and_no_model_to_segment_with(run, tmp_path):
+    one, two = run("one", FIVE), run("two", dict.fromkeys("abcde", 4))
+
+    result = command(one, two, "-o", tmp_path / "out")
+
+    assert result.exit_code == 0, result.output
+    assert "ms a" not in result.stdout
+    assert "Next" not in result.stdout
+    report = (tmp_path / "out" / "comparison.md").read_text()
+    assert "## Runs" not in report
+    assert "loss:" not in report
+
+
 def test_words_with_an_equals_sign_are_options_unless_they_are_folders(monkeypatch, run, tmp_path):
     odd, two = run("rate=1", FIVE), run("two", FIVE)
     seen = []

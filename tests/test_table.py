@@ -238,3 +238,14 @@ def test_the_number_behind_a_mean_is_given_where_some_cases_have_no_value(capsys
     assert (summary["ET"]["hd95_mm"]["n"], "n" in summary["ET"]["dice"]) == (3, False)
     (counted,) = [line for line in capsys.readouterr().out.splitlines() if "in the mean" in line]
     assert re.findall(r"\d+", counted) == ["4", "3"]
+
+
+def test_an_interval_of_too_few_patients_has_the_reason(capsys):
+    print_statistics(
+        "T", ScoreTable.of(ROWS[:2]).summary(), (get_score("dice"),), with_missing=False
+    )
+    print_statistics("T", ScoreTable.of(ROWS).summary(), (get_score("dice"),), with_missing=False)
+
+    first, second = [s for s in capsys.readouterr().out.splitlines() if "95 % interval" in s]
+    assert "(fewer than 3 patients)" in first
+    assert "fewer" not in second

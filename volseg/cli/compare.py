@@ -68,6 +68,8 @@ def compare(
     result = run_compare(given, output, overrides, protocol)
     print_comparison(result)
     fail_if_some_failed(result.failures, "run")
+    if not any(run.model for run in result.comparison.runs):
+        return
     segment = line("volseg", "infer", SCANS, "-m", RUN, "-o", "results")
     next_steps({"segment scans with the best run": [segment]})
 
@@ -90,7 +92,8 @@ def print_comparison(result: CompareResult) -> None:
     for region in comparison.regions:
         rows = score_rows(comparison, region, few=True)
         print_table(region, score_columns(comparison, few=True), rows, lines=True)
-    print_table("Runs", run_columns(comparison), run_rows(comparison), lines=True)
+    if known := run_rows(comparison):
+        print_table("Runs", run_columns(comparison), known, lines=True)
     if comparison.pairs:
         print_table("Pairs", pair_columns(comparison), pair_rows(comparison))
     if ranking := comparison.ranking:

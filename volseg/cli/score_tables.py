@@ -38,7 +38,7 @@ def print_statistics(
     rows = [
         (
             region if statistic == "mean" else "",
-            name,
+            _interval_or_why_none(of_region, scores) if statistic == "interval" else name,
             *(text_of(score, of_region[score.name].get(statistic)) for score in scores),
         )
         for region, of_region in summary.items()
@@ -50,6 +50,14 @@ def print_statistics(
         if any("n" in of[score.name] for score in scores)
     ]
     print_table(title, ("region", "", *(score.heading for score in scores)), rows)
+
+
+def _interval_or_why_none(of_region: Mapping[str, Any], scores: Sequence[Score]) -> str:
+    """Name of the row of intervals; the row is empty if there are too few patients."""
+    found = [of_region[score.name] for score in scores]
+    known = [of for of in found if of["mean"] is not None]
+    is_empty = known and all(of.get("interval") is None for of in known)
+    return _STATISTICS["interval"] + (" (fewer than 3 patients)" if is_empty else "")
 
 
 def print_kept_model(result: FitResult) -> None:

@@ -50,7 +50,8 @@ def report_lines(comparison: Comparison) -> Iterator[str]:
     yield from ("", f"![{comparison.scores[0].title} of each patient]({PICTURE})")
     for region in comparison.regions:
         yield from _score_section(comparison, region)
-    yield from _section("Runs", run_columns(comparison), run_rows(comparison, "<br>"))
+    if rows := run_rows(comparison, "<br>"):
+        yield from _section("Runs", run_columns(comparison), rows)
     yield ""
     yield from (f"- {meaning}" for meaning in _meanings(comparison))
     yield from _pair_section(comparison)
@@ -75,7 +76,8 @@ def _meanings(comparison: Comparison) -> Iterator[str]:
     yield f"{INTERVAL}."
     if comparison.protocol:
         yield from (f"{s.heading}: {s.definition}." for s in comparison.scores)
-    yield "loss: mean loss of the validation cases."
+    if any(comparison.loss(run) is not None for run in comparison.runs):
+        yield "loss: mean loss of the validation cases."
     for unit, size in dict.fromkeys((c.unit, c.size) for c in comparison.costs.values()):
         yield f"a {unit} is {size}; multiply-adds count convolutions and matrix products."
     if comparison.costs:

@@ -57,14 +57,18 @@ def run_columns(comparison: Comparison) -> Row:
 
 
 def run_rows(comparison: Comparison, line_break: str = "\n") -> list[Row]:
-    """Network, loss and cost of each run; columns as in `run_columns`."""
-    return [
+    """Network, loss and cost of each run; columns as in `run_columns`.
+
+    There is no row if nothing is known of any run, as of scores of other tools.
+    """
+    rows = [
         (
             *(run.name, run.network or "-", _number(comparison.loss(run), 4)),
             *_cost_cells(comparison.costs.get(run.name), line_break),
         )
         for run in comparison.runs
     ]
+    return rows if any({*row[1:]} != {"-"} for row in rows) else []
 
 
 def ranking_columns(ranking: Ranking) -> Row:
