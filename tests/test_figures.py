@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from volseg.errors import OutputError
 from volseg.figures.canvas import Canvas, Frame
@@ -291,3 +292,18 @@ def test_in_rows_of_panels_the_reference_is_dashed_and_the_prediction_solid(brai
     solid, dashed = coloured(prediction={"WT": block}), coloured(reference={"WT": block})
 
     assert 0.3 * solid < dashed < 0.9 * solid
+
+
+def test_characters_that_the_font_lacks_are_boxes_without_a_warning(tmp_path):
+    # Warnings are errors.
+    canvas = Canvas(200, 40, {"WT": "red"})
+    canvas.write("病人 1", (5, 30), 12)
+    figure = Figure()
+    figure.text(0, 0.5, "病人 1")
+
+    for ending in ("png", "svg", "pdf", "jpg"):
+        save_figure(figure, tmp_path / f"a.{ending}")
+
+    assert canvas.pixels.any()
+    assert canvas.width("病人 1", 12) > canvas.width(" 1", 12)
+    assert (figure_array(figure) == 0).any()

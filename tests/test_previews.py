@@ -448,6 +448,22 @@ def test_a_failed_case_removes_no_file_that_is_no_picture_of_volseg(
     assert mine.read_text() == "drawn-on"
 
 
+def test_a_kept_case_without_its_picture_is_named_with_the_way_to_get_it(
+    scans, model, options, output, caplog
+):
+    caplog.set_level("INFO")
+    run(scans, model, output, **options)
+    assert "without a picture" not in caplog.text
+    (output / "previews" / f"{NAMES[0]}.png").unlink()
+
+    run(scans, model, output, preview=False, **options)
+    assert "without a picture" not in caplog.text
+    run(scans, model, output, **options)
+
+    assert f"1 case kept without a picture, such as {NAMES[0]}: pictures are drawn" in caplog.text
+    assert "with --overwrite" in caplog.text
+
+
 def test_an_error_in_drawing_fails_no_case_and_is_said(
     scans, model, options, tmp_path, monkeypatch, caplog
 ):

@@ -21,6 +21,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from volseg.figures.case_view import Box, CaseView
+from volseg.figures.figure_files import placeholders
 from volseg.figures.greys import as_greys
 from volseg.figures.looks import Look, filling
 from volseg.figures.palettes import palette_of, reduced
@@ -130,6 +131,7 @@ class Canvas:
         rows = slice(place[1] - 1, place[1] + 1)
         self._pixels[rows, place[0] : place[0] + columns, :3] = np.array(to_rgb(colour)) * 255
 
+    @placeholders()
     def write(
         self, words: str, place: Place, pixels: int, colour: str = "white", share: float = 0.0
     ) -> None:
@@ -146,6 +148,7 @@ class Canvas:
         font = FontProperties(size=pixels)
         self._renderer.draw_text(self._pen(colour), left, place[1], words, font, 0)
 
+    @placeholders()
     def width(self, words: str, pixels: int) -> int:
         """Width of words, in pixels."""
         font = FontProperties(size=pixels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ logger = logging.getLogger(__name__)
 _JPEG_QUALITY = 92
 
 
+@contextlib.contextmanager
+def placeholders() -> Iterator[None]:
+    """No warning of characters that the font lacks, such as Chinese: a box stands for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
+        yield
+
+
+@placeholders()
 def figure_array(figure: Figure) -> npt.NDArray[np.uint8]:
     """RGB array (H, W, 3) of the drawn figure, 0 to 255."""
     canvas = FigureCanvasAgg(figure)
@@ -29,6 +39,7 @@ def figure_array(figure: Figure) -> npt.NDArray[np.uint8]:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
+@placeholders()
 def save_figure(figure: Figure, path: Path) -> None:
     """Write the figure, whole or not at all; the format follows the name: .png, .jpg, .svg, .pdf.
 

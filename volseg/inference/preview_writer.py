@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,12 @@ class PreviewWriter:
                 return {"file": preview_name(case.case_id), **fingerprint(path)}
         self.remove(case)
         return None
+
+    def missing(self, case_ids: Iterable[str]) -> list[str]:
+        """Cases of older results whose wanted picture is not there."""
+        if not self.wanted:
+            return []
+        return [name for name in case_ids if not (self.output / preview_name(name)).is_file()]
 
     def remove(self, case: Case) -> None:
         """Remove the preview of an older result, unless it was edited."""

@@ -123,12 +123,7 @@ def infer(
         logger.warning("%s", sentence)
     kept = tuple(case.case_id for case in mine if case.case_id in there)
     if kept:
-        how = (
-            "segmented again before the run was stopped"
-            if options.overwrite
-            else "segmented before"
-        )
-        logger.info("%s kept: %s", cases_in_words(len(kept)), how)
+        _log_kept(kept, writer.previews.missing(kept), overwrite=options.overwrite)
     refused = dict(writer.reusable.refused)
     for case_id, why in refused.items():
         logger.error("%s failed: %s", case_id, why)
@@ -165,6 +160,18 @@ def infer(
         },
         pictures=tuple(sorted(sheets_in(output))) if writer.draws else (),
     )
+
+
+def _log_kept(kept: Sequence[str], without_picture: Sequence[str], *, overwrite: bool) -> None:
+    how = "segmented again before the run was stopped" if overwrite else "segmented before"
+    logger.info("%s kept: %s", cases_in_words(len(kept)), how)
+    if without_picture:
+        logger.info(
+            "%s kept without a picture, such as %s: pictures are drawn when cases are segmented "
+            "again, with --overwrite",
+            cases_in_words(len(without_picture)),
+            without_picture[0],
+        )
 
 
 def _write_overview(output: Path, *, draws: bool, has_news: bool) -> None:
