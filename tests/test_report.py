@@ -673,3 +673,35 @@ def test_a_browser_loads_every_picture(scored, tmp_path):
 
     widths = re.search(r"<title>(.*?)</title>", done.stdout)[1].split()
     assert widths == [image["width"] for image in scored.images]
+
+
+def test_headings_stand_like_their_cells(tmp_path):
+    table = Table(
+        "t", ("region", "state", "n", "why"), [("WT", "gone", "3", "x" * 30), ("TC", "-", "4", "")]
+    )
+    content = Report("r", {}, [], [Section("s", "s", [table])], [], "")
+
+    write_report(tmp_path / "r.html", content)
+
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    row = '<th scope="row" class="words">TC</th><td class="words">-</td><td class="number">4</td>'
+    assert re.findall(r'<th scope="col" class="([a-z ]+)">', page) == [
+        *("words", "words", "number", "words long"),
+    ]
+    assert row in page
+
+
+def test_deviations_that_are_zero_in_all_cases_are_left_out():
+    of_region = {"lesion_dice": {"mean": 0.5}, "missed_lesions": {"mean": 0.0}}
+    flat, spread = {"lesion_dice_std": {"mean": 0.0}}, {"lesion_dice_std": {"mean": 0.2}}
+
+    def headings(*more):
+        summary = {f"R{n}": of_region | one for n, one in enumerate(more)}
+        scores = {"protocols": {"brats2026-gli": {"summary": summary, "cases": {}}}}
+        (section,) = protocol_sections(scores)
+        return [row[0] for row in section.blocks[0].rows], section.blocks[0].note
+
+    names, note = headings(flat, flat)
+    assert names == ["lesion-wise Dice", "missed lesions"]
+    assert "Deviations that are 0 in all cases are left out." in note
+    assert len(headings(flat, spread)[0]) == 3

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 #: Width of a chart, and its edges and the height of its plot, in units of its box.
-WIDTH, LEFT, RIGHT, TOP, PLOT_HEIGHT = 420, 52, 396, 10, 230
+WIDTH, LEFT, RIGHT, TOP, PLOT_HEIGHT = 420, 60, 396, 10, 230
 # Share of a logarithmic axis below the break, where 0 lies; width of a letter.
 _ZERO_SHARE, _LETTER = 0.1, 7
 

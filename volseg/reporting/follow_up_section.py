@@ -67,8 +67,8 @@ def _patient_blocks(
     for number, (heading, title, changes) in enumerate(kinds):
         if not any(one.value is not None for _, of in changes for one in of):
             continue
-        columns = [_heading(line), "case", "region", *(("diameters (mm)",) if number else ())]
-        columns += [heading, "from baseline", "from nadir", "reached"]
+        columns = [_heading(line), "region", heading, "from baseline", "from nadir", "reached"]
+        columns += [*(("diameters (mm)",) if number else ()), "case"]
         rows = [
             _row(line, place, of, changes[index][1][place], is_product=bool(number))
             for place in range(len(line.points))
@@ -77,7 +77,7 @@ def _patient_blocks(
         caption = f"{line.patient_id}: {title.lower()}"
         yield Table(caption, columns, rows, is_folded=is_folded)
     for (_, title, changes), of_size in zip(kinds, (VOLUME, PRODUCT), strict=True):
-        name = f"{title.lower()} ({of_size.unit}), logarithmic"
+        name = f"{title.split()[0].lower()} ({of_size.unit}), logarithmic"
         if chart := _chart(line, (f"{line.patient_id}: {title.lower()}", name), changes):
             yield chart
 
@@ -93,12 +93,13 @@ def _row(
     across = of.measures[place].diameter
     sides = f"{across.longest_mm:.1f} x {across.perpendicular_mm:.1f}" if across else "-"
     return (
-        *(point.label, CaseLink(point.case_id), of.region),
-        *((sides,) if is_product else ()),
+        *(point.label, of.region),
         _number(change.value, 1 if is_product else 3),
         _percent(change.from_baseline_percent),
         _percent(change.from_nadir_percent),
         change.reached or "-",
+        *((sides,) if is_product else ()),
+        CaseLink(point.case_id),
     )
 
 

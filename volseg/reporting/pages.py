@@ -19,7 +19,7 @@ from volseg import DISCLAIMER, __version__, memory
 from volseg.errors import VolsegError
 from volseg.files.writing import atomic_write, make_folder, move_into_place, scratch_folder
 from volseg.progress import track
-from volseg.reporting.content import Block, CaseEntry, Picture, Report
+from volseg.reporting.content import Block, CaseEntry, Picture, Report, Table
 from volseg.reporting.page_files import (
     CASES_PER_PAGE,
     check_pages,
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 #: Bytes of the pictures of a case, as they stand in the page.
 MOST_BYTES_PER_CASE = 2_000_000
+# Cells of words with more letters than this may take several lines.
+_LONG = 24
 
 _REMEDY = "choose another with -o"
 
@@ -133,7 +135,7 @@ class _Writer:
             finalize=visible,
             undefined=jinja2.StrictUndefined,
         )
-        environment.filters |= {"by_kind": _by_kind, "is_words": _is_words}
+        environment.filters |= {"by_kind": _by_kind, "looks": _column_looks}
         css, _, _ = environment.loader.get_source(environment, "report.css")  # type: ignore[union-attr]
         self.template = environment.get_template("page.html.j2")
         self.always = {
@@ -191,6 +193,16 @@ def _by_kind(blocks: Sequence[Block]) -> list[tuple[str, list[Block]]]:
     return [(kind, list(group)) for kind, group in groups]
 
 
+def _column_looks(table: Table) -> list[str]:
+    """CSS classes of the columns: words stand at the left, long words may take several lines."""
+    found = []
+    for number in range(len(table.columns)):
+        cells = [str(row[number]) for row in table.rows]
+        is_long = any(len(cell) > _LONG and _is_words(cell) for cell in cells)
+        is_left = not number or any(map(_is_words, cells))
+        found.append("words long" if is_long else "words" if is_left else "number")
+    return found
+
+
 def _is_words(text: str) -> bool:
-    """Whether a cell is text, which stands at the left of its column, and not a number."""
-    return re.search(r"[^\W\d]{3}", text) is not None
+    return re.search(r"[^\W\d]{2}", text) is not None

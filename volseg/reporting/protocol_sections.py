@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,12 +44,14 @@ def lesion_tables(scores: Mapping[str, Any], case_id: str) -> list[Table]:
 def _blocks(name: str, content: Mapping[str, Any]) -> Iterator[Block]:
     summary = content["summary"]
     scores = _scores(name, summary)
+    shown = [score for score in scores if not _is_idle(score, summary)]
     yield Table(
         str(content.get("title", name)),
         ("mean over cases", *summary),
-        [(score.heading, *(_mean(score, of) for of in summary.values())) for score in scores],
+        [(score.heading, *(_mean(score, of) for of in summary.values())) for score in shown],
         "In brackets: 95 % interval of the mean, by bootstrap over patients. n: number of cases in "
-        "the mean, where some scored cases have no value.",
+        "the mean, where some scored cases have no value."
+        + (" Deviations that are 0 in all cases are left out." if len(shown) < len(scores) else ""),
     )
     values = {
         region: {
@@ -76,12 +78,18 @@ def _blocks(name: str, content: Mapping[str, Any]) -> Iterator[Block]:
         yield Table(caption, ("name", "meaning"), rows, is_folded=True)
 
 
+def _is_idle(score: Score, summary: Mapping[str, Any]) -> bool:
+    """Whether a score is a deviation between lesions that is 0 or unknown in all cases."""
+    is_deviation = "_std" in score.name
+    return is_deviation and not any(of.get(score.name, {}).get("mean") for of in summary.values())
+
+
 def _failed(content: Mapping[str, Any]) -> dict[str, str]:
     failed = content.get("failed", {})
     return dict(failed) if isinstance(failed, Mapping) else dict.fromkeys(failed, "failed")
 
 
-def _scores(name: str, summary: Mapping[str, Any]) -> Iterable[Score]:
+def _scores(name: str, summary: Mapping[str, Any]) -> list[Score]:
     """Scores of a protocol that the summary holds; none of a protocol of a later version."""
     held = {score for of_region in summary.values() for score in of_region}
     try:
