@@ -12,7 +12,7 @@ from volseg.figures.canvas import Pixels
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.error_map import error_map
 from volseg.figures.figure_files import figure_array
-from volseg.figures.panels import draw_sections
+from volseg.figures.panels import Section, draw_sections
 from volseg.figures.planes import PLANE_AXES
 from volseg.figures.preview import largest_sections
 from volseg.figures.samples import shown_channel
@@ -26,6 +26,8 @@ _QUALITY = 82
 def case_pictures(view: CaseView) -> list[Picture]:
     """Pictures of a case; without a reference, there is no picture of errors."""
     shown = replace(_cropped(view), name="")
+    # Known before slices are cut, so that all have the same greys.
+    shown = replace(shown, windows={name: shown.window(name) for name in shown.images})
     outlined, regions = _outlined(shown), " ".join(shown.regions)
     found = []
     if shown.reference and shown.prediction:
@@ -43,7 +45,8 @@ def case_pictures(view: CaseView) -> list[Picture]:
         ("Montage", "Slices", spread),
     ):
         description = f"{what} of {', '.join(shown.images)}, with {outlined} of {regions}"
-        found.append(_picture(draw_sections(sections, {}).canvas.pixels, title, description))
+        tight = [_without_rows_of_air(*section) for section in sections]
+        found.append(_picture(draw_sections(tight, {}).canvas.pixels, title, description))
     return [*found, _animation(shown, outlined)]
 
 
@@ -80,6 +83,18 @@ def _cropped(view: CaseView) -> CaseView:
         prediction=view.prediction and {r: mask[box] for r, mask in view.prediction.items()},
         numbers=numbers,
     )
+
+
+def _without_rows_of_air(view: CaseView, index: int) -> Section:
+    """The section without the air above and below its slice, which leaves gaps between rows."""
+    rows = (slice(None), view.box(index)[1])
+    found = replace(
+        view,
+        images={name: image[rows] for name, image in view.images.items()},
+        reference=view.reference and {r: mask[rows] for r, mask in view.reference.items()},
+        prediction=view.prediction and {r: mask[rows] for r, mask in view.prediction.items()},
+    )
+    return found, index
 
 
 def _picture(pixels: Pixels, title: str, description: str) -> Picture:
