@@ -142,6 +142,27 @@ def test_inner_regions_show_within_outer_ones_when_filled(case, tmp_path):
     assert areas["WT"] > 1.5 * areas["TC"] > 1.5 * 1.5 * areas["ET"]
 
 
+@pytest.mark.parametrize("words", [["WT,TC"], ["WT", "--region", "TC"]])
+def test_only_the_named_regions_are_drawn(case, tmp_path, words):
+    told = CliRunner().invoke(
+        app,
+        ["overlay", str(case), str(case), "-o", str(tmp_path / "a.png"), "--no-text"]
+        + ["--fill", "1", "--region", *words],
+    )
+
+    assert told.exit_code == 0, told.output
+    assert place(tmp_path / "a.png", "WT")[2] > place(tmp_path / "a.png", "TC")[2]
+    hue = np.abs(pixels(tmp_path / "a.png") / 255 - to_rgb(REGION_COLOURS["ET"])).max(axis=2)
+    assert not (hue < 0.12).any()
+
+
+def test_a_region_that_no_label_map_defines_is_refused(case, tmp_path):
+    with pytest.raises(ConfigError, match="region is XX, but the label maps define WT, TC, ET"):
+        overlay(case, case, tmp_path / "a.png", replace(CLEAN, regions=("WT", "XX")))
+
+    assert not (tmp_path / "a.png").exists()
+
+
 def test_text_is_left_out_of_a_clean_picture(case, tmp_path):
     overlay(case, case, tmp_path / "clean.png", CLEAN)
     overlay(case, case, tmp_path / "text.png")

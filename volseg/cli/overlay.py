@@ -81,6 +81,15 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
             show_default="t2f, or else the first",
         ),
     ] = None,
+    regions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--region",
+            metavar="NAMES",
+            help="Regions to draw, such as WT,TC; repeatable.",
+            show_default="all",
+        ),
+    ] = None,
     outline: Annotated[
         float, typer.Option(min=0, max=1, metavar="SHARE", help="Opacity of outlines.")
     ] = 1.0,
@@ -152,6 +161,7 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
             labels=labels,
             reference_labels=reference_labels,
             channels=tuple(channels or ()),
+            regions=tuple(name.strip() for names in regions or () for name in names.split(",")),
             plane=plane.value,
             slice=number,
             montage=montage,

@@ -23,6 +23,7 @@ from volseg.files.ownership import check_no_inputs
 from volseg.files.paths import PathLike
 from volseg.files.writing import make_output
 from volseg.finding.one_case import find_case
+from volseg.labels import Masks
 
 #: Endings of pictures, and of animations through the slices.
 PICTURES, ANIMATIONS = (".png", ".jpg", ".jpeg", ".svg", ".pdf"), (".webp", ".gif")
@@ -39,6 +40,7 @@ class OverlayOptions:
             the scheme that follows from names and values of the files.
         reference_labels: Name of the label scheme of the reference, likewise.
         channels: Channels to show, side by side; empty: `t2f`, or else the first channel.
+        regions: Regions to draw; empty: all.
         plane: Plane of the slices, if the scan records the orientation.
         slice: Number of the slice, counted from 1 in the file; None: the slice with the largest
             area.
@@ -53,6 +55,7 @@ class OverlayOptions:
     labels: str | None = None
     reference_labels: str | None = None
     channels: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
     plane: Plane = "axial"
     slice: int | None = None
     montage: int | None = None
@@ -90,7 +93,7 @@ def overlay(
         options: What the picture shows; None: all defaults.
 
     Raises:
-        ConfigError: If options contradict each other or the scan.
+        ConfigError: If options contradict each other, the scan or the label maps.
         DataListError: If the scan is not one case, or has no such label map.
         GeometryError: If scan and label map lie on different grids, or slices of unknown
             orientation have no such plane.
@@ -166,7 +169,23 @@ def _view(case: Case, layout: Layout, given: Sequence[Path], options: OverlayOpt
     view = view_of_images(case, images, channels, reference[0] if reference else None, prediction)
     if len(case.slices) == 1:
         view = replace(view, name=case.slices[0].stem)
-    return view.in_plane(options.plane)
+    return _of_regions(view, options.regions).in_plane(options.plane)
+
+
+def _of_regions(view: CaseView, regions: Sequence[str]) -> CaseView:
+    """The view with these regions alone, or with all regions if none is given."""
+    if not regions:
+        return view
+    if unknown := [region for region in regions if region not in view.regions]:
+        raise ConfigError(
+            f"region is {', '.join(unknown)}, but the label maps define {', '.join(view.regions)}",
+            remedy="choose among them",
+        )
+
+    def chosen(masks: Masks | None) -> Masks | None:
+        return masks and {region: mask for region, mask in masks.items() if region in regions}
+
+    return replace(view, reference=chosen(view.reference), prediction=chosen(view.prediction))
 
 
 def _indices(view: CaseView, options: OverlayOptions) -> list[int]:
