@@ -114,11 +114,11 @@ def test_the_section_has_a_table_and_a_chart_of_each_kind_of_size(results):
     assert [type(block).__name__ for block in blocks] == ["Table", "Table", "Chart", "Chart"]
     volumes, products = blocks[:2]
     assert list(volumes.columns) == [
-        *("examination", "region", "volume (ml)"),
-        *("from baseline", "from nadir", "reached", "case"),
+        *("time point", "region", "volume (ml)", "reached"),
+        *("from baseline", "from nadir", "case"),
     ]
     assert [str(cell) for cell in volumes.rows[3]] == [
-        *("001", "ET", "0.620", "-70 %", "-70 %", "partial response", "BraTS-GLI-00001-001")
+        *("001", "ET", "0.620", "partial response", "-70 %", "-70 %", "BraTS-GLI-00001-001")
     ]
     assert (products.rows[5][2], products.rows[5][6]) == ("375.0", "25.0 x 15.0")
 

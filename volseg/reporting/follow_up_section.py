@@ -67,7 +67,8 @@ def _patient_blocks(
     for number, (heading, title, changes) in enumerate(kinds):
         if not any(one.value is not None for _, of in changes for one in of):
             continue
-        columns = [_heading(line), "region", heading, "from baseline", "from nadir", "reached"]
+        # What matters most comes first, as a phone shows the first columns.
+        columns = ["time point", "region", heading, "reached", "from baseline", "from nadir"]
         columns += [*(("diameters (mm)",) if number else ()), "case"]
         rows = [
             _row(line, place, of, changes[index][1][place], is_product=bool(number))
@@ -82,10 +83,6 @@ def _patient_blocks(
             yield chart
 
 
-def _heading(line: Timeline) -> str:
-    return line.unit if line.unit == EXAMINATION else "time point"
-
-
 def _row(
     line: Timeline, place: int, of: RegionFollowUp, change: Change, *, is_product: bool
 ) -> Row:
@@ -95,9 +92,9 @@ def _row(
     return (
         *(point.label, of.region),
         _number(change.value, 1 if is_product else 3),
+        change.reached or "-",
         _percent(change.from_baseline_percent),
         _percent(change.from_nadir_percent),
-        change.reached or "-",
         *((sides,) if is_product else ()),
         CaseLink(point.case_id),
     )
