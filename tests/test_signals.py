@@ -182,7 +182,8 @@ def test_ctrl_c_is_noted_once_there_is_something_to_save():
     assert signals.received() == signal.SIGINT
 
 
-def test_ctrl_c_takes_what_was_begun_along(tmp_path):
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", -15)])
+def test_a_signal_that_ends_a_command_removes_what_was_begun(tmp_path, name, code):
     script = """
 import signal, sys
 from pathlib import Path
@@ -191,9 +192,9 @@ from volseg.files.writing import atomic_write
 signals.exit_at_once()
 with atomic_write(Path(sys.argv[1])) as temporary:
     temporary.touch()
-    signal.raise_signal(signal.SIGINT)
+    signal.raise_signal(signal.Signals[sys.argv[2]])
 """
-    assert run(script, tmp_path / "list.json").returncode == 130
+    assert run(script, tmp_path / "list.json", name).returncode == code
     assert list(tmp_path.iterdir()) == []
 
 

@@ -67,9 +67,12 @@ def exit_at_once() -> None:
     """Let Ctrl-C end this process at once from now on, with one line and no traceback.
 
     For commands that have nothing to save yet. A KeyboardInterrupt inside an import becomes another
-    error, and Python ignores it where it cannot raise.
+    error, and Python ignores it where it cannot raise. SIGTERM, unless it is recorded, still ends
+    the process by the signal, but as Ctrl-C it first removes unfinished results.
     """
     signal.signal(signal.SIGINT, _exit)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
 
 
 def record_interrupts() -> None:
@@ -149,10 +152,20 @@ def _record(number: int, _: FrameType | None) -> None:
         _print(_state.note)
 
 
-def _exit(*_: object) -> None:
+def _terminate(*_: object) -> None:
+    _remove_unfinished()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+
+
+def _remove_unfinished() -> None:
     for remove in list(_state.unfinished):
         with contextlib.suppress(Exception):
             remove()
+
+
+def _exit(*_: object) -> None:
+    _remove_unfinished()
     _print("Error: interrupted\n")
     os._exit(EXIT_INTERRUPTED)
 
