@@ -378,6 +378,15 @@ def test_a_mean_of_an_official_score_over_fewer_cases_has_their_number():
     assert sorted(means.values()) == ["0.500", "0.500, n = 3"]
 
 
+def test_regions_of_a_protocol_are_shown_from_the_whole_tumour_inwards():
+    summary = {region: {"n_cases": 4} for region in ("ET", "RC", "TC", "WT")}
+    protocol = {"title": "t", "summary": summary, "cases": {}}
+
+    section = protocol_sections({"protocols": {"brats2026-gli": protocol}})[0]
+
+    assert section.blocks[0].columns == ("mean over cases", "WT", "TC", "ET", "RC")
+
+
 def test_without_files_the_numbers_remain_and_the_reason_is_given(folders, tmp_path):
     shutil.copytree(folders / "scores", tmp_path / "scores")
     content = json.loads((tmp_path / "scores" / "scores.json").read_text())

@@ -249,3 +249,12 @@ def test_an_interval_of_too_few_patients_has_the_reason(capsys):
     first, second = [s for s in capsys.readouterr().out.splitlines() if "95 % interval" in s]
     assert "(fewer than 3 patients)" in first
     assert "fewer" not in second
+
+
+def test_regions_are_printed_from_the_whole_tumour_inwards(capsys):
+    rows = [scored_row("a", region, Overlap(tp=4, fp=0, fn=0)) for region in ("ET", "TC", "WT")]
+
+    print_statistics("T", ScoreTable.of(rows).summary(), (get_score("dice"),), with_missing=False)
+
+    printed = capsys.readouterr().out
+    assert sorted(("ET", "TC", "WT"), key=printed.index) == ["WT", "TC", "ET"]

@@ -255,6 +255,15 @@ def test_cases_that_were_trained_on_are_refused(runs):
     assert [len(run.cases) for run in find_runs(runs)] == [2, 2]
 
 
+def test_a_run_whose_scans_are_elsewhere_names_the_data_root(runs, cohort):
+    listed = json.loads((runs[0] / "data_list.json").read_text())
+    (runs[0] / "data_list.json").write_text(json.dumps(listed | {"data_root": "../moved"}))
+
+    with pytest.raises(DataListError, match=r"no scan of the 2 cases of .*fold0 is there.*--data-"):
+        find_runs(runs)
+    assert len(find_runs(runs, data_root=cohort / "scans")) == 2
+
+
 def test_a_model_alone_is_tuned_on_a_data_list_with_a_warning(runs, tmp_path, caplog):
     others = shutil.copy(runs[0] / "data_list.json", tmp_path / "others.json")
     model = shutil.copy(runs[0] / "model.safetensors", tmp_path / "model.safetensors")

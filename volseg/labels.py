@@ -238,3 +238,13 @@ def schemes_fitting(values: Iterable[int]) -> list[str]:
     """Names of the schemes that define all `values`, as a suggestion to the user."""
     found = {int(value) for value in values} - {0}
     return [name for name, scheme in LABEL_SCHEMES.items() if found <= set(scheme.labels)]
+
+
+def in_shown_order(regions: Iterable[str]) -> list[str]:
+    """Regions in the order of tables: WT, TC, ET, then the others in their order.
+
+    >>> in_shown_order(["ET", "RC", "TC", "WT"])
+    ['WT', 'TC', 'ET', 'RC']
+    """
+    first = ("WT", "TC", "ET")
+    return sorted(regions, key=lambda name: first.index(name) if name in first else len(first))

@@ -87,9 +87,10 @@ def print_comparison(result: CompareResult) -> None:
         score_columns,
         score_rows,
     )
+    from volseg.labels import in_shown_order
 
     comparison = result.comparison
-    for region in comparison.regions:
+    for region in in_shown_order(comparison.regions):
         rows = score_rows(comparison, region, few=True)
         print_table(region, score_columns(comparison, few=True), rows, lines=True)
     if known := run_rows(comparison):

@@ -34,7 +34,10 @@ def print_statistics(
         scores: A column each.
         with_missing: Whether to print the mean with missing and failed cases as worst too.
     """
+    from volseg.labels import in_shown_order
+
     statistics = _STATISTICS | (_WITH_MISSING if with_missing else {})
+    summary = {region: summary[region] for region in in_shown_order(summary)}
     rows = [
         (
             region if statistic == "mean" else "",
@@ -89,7 +92,10 @@ def print_kept_model(result: FitResult) -> None:
 
 def print_protocol(record: ProtocolRecord) -> None:
     """Print the statistics of a protocol by region, and the numbers of lesions and of cases."""
-    table, name, summary = record.table, record.protocol.name, record.table.summary()
+    from volseg.labels import in_shown_order
+
+    table, name, found = record.table, record.protocol.name, record.table.summary()
+    summary = {region: found[region] for region in in_shown_order(found)}
     with_missing = bool(table.cases("missing") or table.cases("failed"))
     rated = [score for score in table.scores if score.better and score.digits]
     of_lesions = [score for score in rated if score.name.startswith(_LESIONS)]

@@ -23,6 +23,7 @@ from volseg.comparison.rows import (
 from volseg.comparison.side_by_side import Comparison
 from volseg.comparison.statistics import PAIRED_TEST
 from volseg.files.writing import atomic_write
+from volseg.labels import in_shown_order
 from volseg.metrics.slices import SLICE_DEFINITIONS
 from volseg.metrics.statistics import INTERVAL
 
@@ -48,7 +49,7 @@ def report_lines(comparison: Comparison) -> Iterator[str]:
     yield from (f"- {note}" for note in notes(comparison))
     yield from (f"- Failed: {name}: {reason}" for name, reason in comparison.failures)
     yield from ("", f"![{comparison.scores[0].title} of each patient]({PICTURE})")
-    for region in comparison.regions:
+    for region in in_shown_order(comparison.regions):
         yield from _score_section(comparison, region)
     if rows := run_rows(comparison, "<br>"):
         yield from _section("Runs", run_columns(comparison), rows)

@@ -10,6 +10,7 @@ from volseg.comparison.cost import Cost
 from volseg.comparison.ranking import Ranking
 from volseg.comparison.scored_run import ScoredRun
 from volseg.comparison.side_by_side import Comparison
+from volseg.labels import in_shown_order
 from volseg.metrics.scores import Score
 
 _DIGITS_OF_COUNTS = 2
@@ -99,6 +100,7 @@ def pair_rows(comparison: Comparison) -> list[Row]:
     """Tests of pairs on the scores of the ranking; columns as in `pair_columns`."""
     titles = {score.name: score.heading for score in comparison.ranked_scores}
     is_official = comparison.protocol is not None
+    order = in_shown_order(comparison.regions)
     return [
         (
             pair.region,
@@ -107,7 +109,7 @@ def pair_rows(comparison: Comparison) -> list[Row]:
             *((comparison.better(pair) or "-",) if is_official else ()),
             *(_p(pair.p), _p(pair.p_holm), str(pair.n)),
         )
-        for pair in comparison.pairs
+        for pair in sorted(comparison.pairs, key=lambda pair: order.index(pair.region))
         if pair.score in titles
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from volseg.errors import ConfigError
+from volseg.labels import in_shown_order
 from volseg.metrics import Score, get_protocol
 from volseg.reporting import charts
 from volseg.reporting.axes import x_axis
@@ -30,7 +31,11 @@ def lesion_tables(scores: Mapping[str, Any], case_id: str) -> list[Table]:
     tables = []
     for name, content in scores.get("protocols", {}).items():
         regions = content["cases"].get(case_id, {})
-        rows = [row for region, of in regions.items() for row in _lesion_rows(region, of)]
+        rows = [
+            row
+            for region in in_shown_order(regions)
+            for row in _lesion_rows(region, regions[region])
+        ]
         if rows:
             columns = (
                 *("region", "lesion", "volume (ml)", "predicted components"),
@@ -42,7 +47,7 @@ def lesion_tables(scores: Mapping[str, Any], case_id: str) -> list[Table]:
 
 
 def _blocks(name: str, content: Mapping[str, Any]) -> Iterator[Block]:
-    summary = content["summary"]
+    summary = {region: content["summary"][region] for region in in_shown_order(content["summary"])}
     scores = _scores(name, summary)
     shown = [score for score in scores if not _is_idle(score, summary)]
     yield Table(

@@ -129,6 +129,14 @@ def _checked(
             f"{header.file.parent} has no case with a label map that it was not trained on",
             remedy="train with data.fold set, or give other cases with --data-list LIST",
         )
+    if not any(path.exists() for case in cases for path in case.images):
+        raise DataListError(
+            f"no scan of the {len(cases)} cases of {header.file.parent} is there, such as "
+            f"{cases[0].images[0]}",
+            remedy="if the run or the scans were moved, name the folder that the paths of the data "
+            "list start from: --data-root FOLDER",
+            path=cases[0].images[0],
+        )
     for leak in leaks(trained_on, cases):
         raise DataListError(
             f"{header.file.parent} was trained on these cases: {leak.problem}",
