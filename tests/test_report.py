@@ -23,9 +23,11 @@ from volseg import cli
 from volseg.errors import DataListError, OutputError
 from volseg.files.paths import places, recorded_path
 from volseg.metrics import get_score
+from volseg.reporting.build import build_report
 from volseg.reporting.content import CaseEntry, CaseLink, Notes, Picture, Report, Section, Table
 from volseg.reporting.pages import write_report
 from volseg.reporting.protocol_sections import lesion_tables, protocol_sections
+from volseg.reporting.results import Results
 from volseg.reporting.score_sections import score_sections
 from volseg.tasks.evaluate import evaluate
 from volseg.tasks.report import report
@@ -530,6 +532,23 @@ def written(path, cases, **parts):
     table = Table("Table", ("case", "note"), [("<b>bold</b>", "<i>")])
     sections = [Section("first", "First", [table])]
     return write_report(path, Report(f"of {HOSTILE}", {}, [HOSTILE], sections, cases, "order"))
+
+
+def test_notes_of_protocols_stand_in_their_sections_alone(tmp_path):
+    protocol = {"notes": ["RC is not scored"], "summary": {}, "cases": {}}
+    notes = ["brats2023-gli, brats2017: RC is not scored", "brats2017: x", "RC: not scored"]
+    scores = {
+        "summary": {},
+        "cases": {},
+        "notes": notes,
+        "protocols": {"brats2023-gli": protocol, "brats2017": protocol},
+    }
+
+    sections = build_report(Results(tmp_path, scores), 0).sections
+
+    said = {section.anchor: section.blocks for section in sections}
+    assert said["notes"] == [Notes(notes[1:])]
+    assert Notes(["RC is not scored"]) in said["protocol-1"]
 
 
 def test_hostile_names_are_text(tmp_path):

@@ -190,7 +190,12 @@ def _left_out(results: Results) -> list[Section]:
 
 
 def _notes(results: Results) -> list[Section]:
-    protocols = results.scores.get("protocols", {}).values()
-    elsewhere = {note for protocol in protocols for note in protocol.get("notes", ())}
-    notes = [str(note) for note in results.scores.get("notes", ()) if note not in elsewhere]
+    protocols = results.scores.get("protocols", {})
+    notes = [note for note in results.scores.get("notes", ()) if not _is_of(protocols, note)]
     return [Section("notes", "Notes", [Notes(notes)])] if notes else []
+
+
+def _is_of(protocols: Mapping[str, Any], note: str) -> bool:
+    """Whether a note, after names of protocols, is one of the notes of these protocols."""
+    names, _, text = note.partition(": ")
+    return all(text in protocols.get(name, {}).get("notes", ()) for name in names.split(", "))
