@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,17 @@ def test_where_no_process_starts_this_one_scores(monkeypatch, caplog):
 
     assert scores.status == "scored"
     assert "one after another: no process starts (Cannot allocate memory)" in caplog.text
+
+
+def test_where_a_process_is_killed_while_it_starts_the_reason_is_given(monkeypatch, caplog):
+    def killed(*_, **__):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(processes.ProcessPoolExecutor, "submit", killed)
+
+    score_cases([pair_of(SyntheticCase, name) for name in "ab"], 2)
+
+    assert "one after another: one of 2 processes was killed while it started" in caplog.text
 
 
 @pytest.mark.parametrize(

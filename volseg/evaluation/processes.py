@@ -65,7 +65,7 @@ def score_cases(pairs: Sequence[CasePair], workers: int | None = None) -> list[C
             scored = dict(track(_in_processes(pairs, processes), "scoring", len(pairs)))
             return [scored[number] for number in range(len(pairs))]
         except _NoProcessError as error:
-            logger.warning("cases are scored one after another: no process starts (%s)", error)
+            logger.warning("cases are scored one after another: %s", error)
     return [score_case(pair) for pair in track(pairs, "scoring", len(pairs))]
 
 
@@ -157,8 +157,13 @@ def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
             with signals.blocked([signal.SIGINT]):
                 ready = pool.submit(os.getpid)
             ready.result()
-        except (BrokenProcessPool, OSError) as error:
-            raise _NoProcessError(error) from None
+        except BrokenProcessPool:
+            raise _NoProcessError(
+                f"one of {processes} processes was killed while it started, as happens where "
+                "memory runs out"
+            ) from None
+        except OSError as error:
+            raise _NoProcessError(f"no process starts ({error})") from None
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
