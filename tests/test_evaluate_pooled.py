@@ -90,7 +90,7 @@ def test_a_case_in_two_folders_is_refused_even_if_both_are_equal(folds):
     write(folds[0][1] / "b.nii.gz", 4)
 
     message = (
-        r"the predictions of case b are in .*results_0 and in .*results_1, but folders that are "
+        r"^the predictions of case b are in .*results_0 and in .*results_1, but folders that are "
         r"scored together must hold different cases; remove one of them"
     )
     with pytest.raises(DataListError, match=message):

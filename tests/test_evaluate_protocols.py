@@ -1,6 +1,7 @@
 """Official scores of `evaluate`: conversion of labels, what is refused, and the files."""
 
 import csv
+import errno
 import json
 
 import nibabel as nib
@@ -10,11 +11,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from volseg.cli import app
-from volseg.errors import ConfigError, LabelError
+from volseg.errors import ConfigError, LabelError, OutputError
 from volseg.evaluation.conversion import Conversion
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.metrics import PROTOCOLS, get_protocol
 from volseg.metrics.reading import read_summary
+from volseg.metrics.table import ScoreTable
 from volseg.tasks.evaluate import evaluate
 
 GLI = "brats2023-gli"
@@ -324,3 +326,46 @@ def test_a_damaged_entry_of_a_protocol_is_refused(folders):
 
     with pytest.raises(Exception, match="is not as volseg writes it"):
         read_summary(path)
+
+
+def test_files_of_earlier_scores_that_are_removed_are_named(folders):
+    first = evaluate(*folders, **BOTH, protocols=[GLI])
+    again = evaluate(*folders, **BOTH)
+
+    removed = [note for note in again.notes if note.startswith("removed ")]
+    assert len(removed) == 1
+    assert f"scores_{GLI}.csv" in removed[0]
+    assert f"lesions_{GLI}.csv of earlier scores in {folders[2]}" in removed[0]
+    assert not any("removed" in note for note in first.notes)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_scores_that_cannot_be_written_leave_all_files_as_they_were(folders, monkeypatch, is_first):
+    if not is_first:
+        evaluate(*folders, **BOTH)
+        write(folders[0] / "b.nii.gz", cubes(3))
+    before = {path.name: path.read_bytes() for path in folders[2].glob("*")}
+
+    def full(*_):
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr(ScoreTable, "to_json", full)
+    with pytest.raises(OutputError, match=r"(?i)file too large"):
+        evaluate(*folders, **BOTH)
+
+    assert {path.name: path.read_bytes() for path in folders[2].iterdir()} == before
+
+
+def test_a_file_named_after_a_missing_case_and_more_is_named(folders):
+    (folders[0] / "b.nii.gz").rename(folders[0] / "b_pred.nii.gz")
+
+    result = evaluate(*folders, **BOTH)
+
+    assert result.missing == ("b",)
+    assert any(f"{folders[0]} holds b_pred.nii.gz, but no" in note for note in result.notes)
+
+
+def test_files_named_after_a_case_with_a_prediction_are_not_named(folders):
+    write(folders[0] / "b_WT.nii.gz", cubes(2))
+
+    assert not any("b_WT" in note for note in evaluate(*folders, **BOTH).notes)

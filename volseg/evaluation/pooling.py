@@ -9,7 +9,7 @@ from typing import Any
 
 from volseg.cases.case import Case
 from volseg.errors import DataListError, LabelError, OutputError
-from volseg.evaluation.predictions import Prediction, find_predictions
+from volseg.evaluation.predictions import Prediction, find_predictions, other_files, some
 from volseg.evaluation.records import (
     half_written,
     missing_channels,
@@ -91,7 +91,6 @@ class Predictions:
                         f"the predictions of case {case_id} are in {first} and in {folder.path}, "
                         "but folders that are scored together must hold different cases",
                         remedy="remove one of them, or score each folder alone",
-                        case_id=case_id,
                     )
         return cls(folders, tuple(cases))
 
@@ -130,6 +129,12 @@ class Predictions:
         for folder, cases in self._shares():
             yield from notes_on_origin(folder.manifest, cases)
             yield from note_on_mixture(folder.manifest, folder.there)
+            missing = [case.case_id for case in cases if case.case_id not in self.found]
+            if missing and (others := other_files(folder.path, missing)):
+                yield (
+                    f"{folder.path} holds {some(others)}, but no prediction of the case in the "
+                    "name; a prediction is named <case_id>.nii.gz"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Entries of `scores.json`: the folder, or the folders with their cases and models."""

@@ -60,10 +60,16 @@ def find_predictions(
         names = unmatched or [path.name for path in _mask_files(predictions, stacks)]
         raise DataListError(
             f"no file in {predictions} is named after a case of the reference: found "
-            f"{_some(names) or 'no .nii.gz'}, expected {_some([c.case_id for c in cases])}",
+            f"{some(names) or 'no .nii.gz'}, expected {some([c.case_id for c in cases])}",
             remedy=f"name predictions {by_slice if stacks else ''}<case_id>.nii.gz",
         )
     return found, unmatched
+
+
+def other_files(predictions: Path, case_ids: Collection[str]) -> list[str]:
+    """Names of NIfTI files named after one of these cases and more, such as `<case_id>_pred`."""
+    files = volume_files(predictions)
+    return [file.path.name for file in files if _belongs_to(case_ids, file.case_id)]
 
 
 def _volume_or_masks(volume: Prediction, of_slices: Prediction) -> Prediction:
@@ -150,7 +156,7 @@ def _masks_of(case: Case, home: Path, masks: _Masks) -> Prediction:
     ]
     if absent:
         have = "has" if len(absent) == 1 else "have"
-        problem = f"{_some(absent)} {have} no prediction in {home}; segment the case again"
+        problem = f"{some(absent)} {have} no prediction in {home}; segment the case again"
         return Prediction(problem=problem)
     return Prediction(tuple(paths[0] for paths in of_slices))
 
@@ -160,6 +166,7 @@ def _belongs_to(names: Collection[str], name: str) -> bool:
     return any(name[: cut.start()] in names for cut in re.finditer("[-_]", name))
 
 
-def _some(names: Collection[str]) -> str:
+def some(names: Collection[str]) -> str:
+    """The first few names, and the number of all names if there are more."""
     shown = ", ".join(list(names)[:_NAMES_SHOWN])
     return f"{shown}, ... ({len(names)})" if len(names) > _NAMES_SHOWN else shown

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from volseg.files.writing import remove
+from volseg.files.ownership import check_ours
+from volseg.files.writing import move_into_place, remove, scratch_folder
 from volseg.metrics.doubts import doubts
 from volseg.metrics.groups import Groups, GroupTable
 from volseg.metrics.official.record import PROTOCOL_FILES, ProtocolRecord
@@ -46,8 +47,10 @@ class ScoreRecord:
     def write(self, folder: Path, about: Mapping[str, Any]) -> tuple[str, ...]:
         """Write `scores.csv`, `scores.json` and, if they apply, the files beside them.
 
-        These are `slices.csv`, `groups.csv` and the `protocol_files`. A file of an earlier call
-        that no longer applies is removed, so that nobody takes it for a file of this call.
+        These are `slices.csv`, `groups.csv` and the `protocol_files`. The files are put in their
+        places once all are written, so a call that fails leaves the files of an earlier call as
+        they were, or none. A file of an earlier call that no longer applies is removed, so that
+        nobody takes it for a file of this call.
 
         Args:
             folder: An existing folder.
@@ -59,21 +62,27 @@ class ScoreRecord:
         Raises:
             OutputError: If a file cannot be written.
         """
+        with scratch_folder(folder, "scores") as finished:
+            written = self._write_all(finished, about)
+            for name in written:
+                check_ours(folder / name)
+            for name in written:
+                move_into_place(finished / name, folder / name)
+        for name in {SLICES_FILE, GROUPS_FILE, *PROTOCOL_FILES}.difference(written):
+            remove(folder / name)
+        return written
+
+    def _write_all(self, folder: Path, about: Mapping[str, Any]) -> tuple[str, ...]:
+        """Write all files into an empty folder and return their names."""
         self.table.to_csv(folder / CASES_FILE)
         by_group = self.by_group
+        self.table.to_json(folder / SUMMARY_FILE, {**about, **self._facts(by_group)})
         written = [CASES_FILE, SUMMARY_FILE]
         for part, name in ((self.slices, SLICES_FILE), (by_group, GROUPS_FILE)):
             if part.rows:
                 part.to_csv(folder / name)
                 written.append(name)
-            else:
-                remove(folder / name)
-        of_protocols = [name for each in self.protocols for name in each.write(folder)]
-        for name in set(PROTOCOL_FILES).difference(of_protocols):
-            remove(folder / name)
-        written += of_protocols
-        self.table.to_json(folder / SUMMARY_FILE, {**about, **self._facts(by_group)})
-        return tuple(written)
+        return (*written, *(name for each in self.protocols for name in each.write(folder)))
 
     def _facts(self, by_group: GroupTable) -> dict[str, Any]:
         facts: dict[str, Any] = {

@@ -149,12 +149,13 @@ def evaluate(  # noqa: PLR0913  (an option each)
     }
     replaced = _scores_replaced(output, paths)
     make_output(output, _FILES)
+    earlier = [name for name in _FILES if (output / name).exists()]
     files = record.write(output, about)
     if draw_scored_samples(output / SAMPLES_FILE, record.table, pairs):
         files = (*files, SAMPLES_FILE)
     failures += official_failures(scored)
     trained = doubts_of_training(given.trained_cases, record.table.cases("scored"))
-    notes += [*replaced, *trained, *doubts(record.table)]
+    notes += [*replaced, *_removed(output, earlier), *trained, *doubts(record.table)]
     return EvaluateResult(record, output, tuple(failures), without_reference, tuple(notes), files)
 
 
@@ -190,6 +191,12 @@ def _check_output(output: Path) -> None:
 
 def _several(predictions: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:
     return [predictions] if isinstance(predictions, str | os.PathLike) else predictions
+
+
+def _removed(output: Path, earlier: Sequence[str]) -> list[str]:
+    """A note on files of earlier scores that do not apply to these and were removed."""
+    gone = [name for name in earlier if not (output / name).exists()]
+    return [f"removed {', '.join(gone)} of earlier scores in {output}"] if gone else []
 
 
 def _scores_replaced(output: Path, predictions: Sequence[Path]) -> list[str]:
