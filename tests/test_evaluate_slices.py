@@ -14,6 +14,7 @@ from volseg.cli import app
 from volseg.errors import DataListError, LabelError
 from volseg.images.slice_masks import read_stack_label_map, write_masks
 from volseg.tasks.evaluate import evaluate
+from volseg.tasks.report import report
 
 LGG = {"labels": "lgg", "reference_labels": "lgg"}
 #: Volumes (I, J, K) of 6 x 5 pixels and 3 slices, the last without tumour in the reference.
@@ -331,6 +332,26 @@ def test_the_reference_may_be_a_folder_of_masks_alone(lgg, tmp_path):
     for folder in ("scans", "reference"):
         result = evaluate(lgg[0], tmp_path / folder, lgg[2], **LGG)
         assert result.table == with_list
+
+
+def test_previews_in_a_folder_of_masks_are_no_reference(lgg):
+    draw_previews(lgg[0])
+
+    result = evaluate(lgg[0], lgg[0], lgg[2], **LGG)
+
+    assert result.table.cases("scored") == ("a", "b")
+    assert not result.missing
+    assert not result.failures
+
+
+def test_a_report_on_masks_alone_draws_no_case_and_says_why(lgg, tmp_path):
+    evaluate(lgg[0], lgg[0], lgg[2], **LGG)
+
+    result = report(lgg[2], tmp_path / "report.html")
+
+    assert not result.failures
+    assert not (lgg[2] / "samples.png").exists()
+    assert "the reference has label maps but no images" in result.pages[0].read_text()
 
 
 def test_masks_side_by_side_are_cases_of_one_slice(pairs, tmp_path):

@@ -57,7 +57,7 @@ def find_predictions(
             found[case_id] = _volume_or_masks(volume, of_slices) if volume else of_slices
     if not found:
         by_slice = "<case_id>/<image file>, <image file> for a case of one slice, or "
-        names = unmatched or [path.name for path in _mask_files(predictions, stacks)]
+        names = unmatched or [path.name for path in mask_files(predictions, stacks)]
         raise DataListError(
             f"no file in {predictions} is named after a case of the reference: found "
             f"{some(names) or 'no .nii.gz'}, expected {some([c.case_id for c in cases])}",
@@ -105,7 +105,7 @@ def _find_masks(
 ) -> tuple[dict[str, Prediction], tuple[str, ...]]:
     """Predictions of stacks as 2D masks, and the names of masks of other stacks."""
     folders: dict[Path, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for path in _mask_files(predictions, stacks):
+    for path in mask_files(predictions, stacks):
         folders[path.parent][slice_of(path.name)].append(path)
     loose = folders.pop(predictions, {})
     names = Counter(slice_of(c.images[0].name) for c in stacks if len(c.images) == 1)
@@ -131,7 +131,7 @@ def _find_masks(
     return found, tuple(sorted(unmatched))
 
 
-def _mask_files(predictions: Path, stacks: Sequence[Case]) -> list[Path]:
+def mask_files(predictions: Path, stacks: Sequence[Case] = ()) -> list[Path]:
     """2D images below a folder, without the previews and contact sheets of `infer`."""
     files = slice_files(predictions)
     # `infer` draws no pictures where a case has their name.

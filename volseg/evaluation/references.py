@@ -16,7 +16,8 @@ from volseg.cases.layouts import DATA_LIST, layout_of
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cases.volume_case import VolumeCase
 from volseg.errors import DataListError
-from volseg.evaluation.label_files import slice_files, slice_of, volume_files
+from volseg.evaluation.label_files import slice_of, volume_files
+from volseg.evaluation.predictions import mask_files
 from volseg.finding.finding import Finding
 from volseg.finding.folders import check_list_is_not_needed, find_cases
 from volseg.images.file_names import is_nifti, is_slice
@@ -113,7 +114,7 @@ def _stacks_of_masks(folder: Path) -> list[SliceStackCase]:
 
     Each folder of masks is a case, and each mask directly in `folder`.
     """
-    paths = slice_files(folder)
+    paths = mask_files(folder)
     # If some files are named as masks, the other files are images.
     masks = [path for path in paths if slice_of(path.name) != path.stem] or paths
     stacks: dict[str, dict[Path, list[Path]]] = defaultdict(lambda: defaultdict(list))

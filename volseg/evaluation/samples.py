@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from volseg.cases.channels import LABEL
 from volseg.errors import DataListError
 from volseg.evaluation.pairs import CasePair
 from volseg.figures.case_view import CaseView
@@ -29,7 +30,7 @@ def draw_scored_samples(path: Path, table: ScoreTable, pairs: Iterable[CasePair]
         Whether the picture was written.
     """
     of_case = {pair.case.case_id: pair for pair in pairs}
-    if not any(pair.case.images for pair in of_case.values()):
+    if not any(has_images(pair) for pair in of_case.values()):
         remove(path)  # an older picture shows other cases
         logger.info("samples are not drawn: the reference has label maps but no images")
         return False
@@ -42,6 +43,11 @@ def draw_scored_samples(path: Path, table: ScoreTable, pairs: Iterable[CasePair]
     return path.is_file()
 
 
+def has_images(pair: CasePair) -> bool:
+    """Whether there is an image to draw on; masks may stand in for the images of 2D slices."""
+    return bool(pair.case.images) and pair.case.channels != (LABEL,)
+
+
 def pair_view(pair: CasePair, channels: Sequence[str] = ()) -> CaseView:
     """View of a case, read from its files, with these channels or else with `shown_channel`.
 
@@ -49,7 +55,7 @@ def pair_view(pair: CasePair, channels: Sequence[str] = ()) -> CaseView:
         VolsegError: If a file cannot be read, or the case has no image.
     """
     case = pair.case
-    if not case.images:
+    if not has_images(pair):
         raise DataListError("the reference has no image", case_id=case.case_id)
     channels = list(channels) or [shown_channel(case.channels)]
     images = case.read_images(channels)

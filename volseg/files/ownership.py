@@ -17,7 +17,7 @@ import yaml
 
 from volseg.errors import OutputError, VolsegError
 from volseg.files.documents import MOST_BYTES_YAML, open_regular, parse_yaml, read_bytes, read_json
-from volseg.files.picture_marks import MARKED, PICTURE_SOFTWARE, has_mark
+from volseg.files.picture_marks import MARKED, has_mark
 
 #: Ending of the name of our TensorBoard logs, which distinguishes them from those of other
 #: programs.
@@ -66,7 +66,7 @@ _PAGE = (b"<!doctype html>\n<!-- Written by volseg ", b"</html>\n")
 _DIGEST, _CASES = "sha256", ("training", "testing")
 _JOB = "job_id"
 _MODEL = re.compile(rb'.{8}\{"__metadata__":\{"volseg":', re.DOTALL)
-_DRAWN = re.compile(rb"\x89PNG.{,64}tEXtSoftware\x00(volseg|Matplotlib)", re.DOTALL)
+_DRAWN = re.compile(rb"\x89PNG.{,64}tEXtSoftware\x00volseg", re.DOTALL)
 _CHECKPOINT = re.compile(r"step-\d{8,}\.ckpt")
 _SECTIONS = {"labels", "data", "network", "training", "inference"}
 _FILE_ENDINGS = re.compile(
@@ -257,10 +257,4 @@ def _is_model(path: Path) -> bool:
 
 def _is_picture(path: Path) -> bool:
     with open_regular(path) as file:
-        drawn = _DRAWN.match(file.read(200))
-    if drawn is None:
-        return False
-    # Older versions did not name themselves.
-    beside = PICTURES.get(path.name)
-    is_named = drawn[1].decode() == PICTURE_SOFTWARE
-    return is_named or (beside is not None and is_ours(path.with_name(beside)))
+        return _DRAWN.match(file.read(200)) is not None

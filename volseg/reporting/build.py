@@ -10,6 +10,7 @@ from typing import Any
 from volseg.errors import VolsegError
 from volseg.evaluation.pairs import CasePair
 from volseg.evaluation.records import half_written, mixed_origins
+from volseg.evaluation.samples import has_images
 from volseg.reporting.calibration import calibration_cases, calibration_section
 from volseg.reporting.content import Block, CaseEntry, Notes, Picture, Report, Section, Table
 from volseg.reporting.pictures import case_pictures
@@ -79,6 +80,8 @@ def _of_scores(results: Results, chosen: Sequence[str]) -> _Parts:
             pairs = scored_pairs(results, {*chosen, *with_maps})
     except VolsegError as error:
         problems.append(f"no case is drawn: {error}")
+    if pairs and not any(map(has_images, pairs.values())):
+        problems.append("no case is drawn: the reference has label maps but no images")
     views = {} if problems else scored_views(pairs, chosen)
     known = {case_id: pairs[case_id] for case_id in with_maps if case_id in pairs}
     calibration = calibration_section(results, known)
