@@ -66,7 +66,11 @@ def letters_near_the_marker(view):
     assert rows.size
     place = columns.mean() / inside.shape[1], 1 - rows.mean() / inside.shape[0]
     texts = [text for text in panel.texts if len(text.get_text()) == 1]
-    apart = {t.get_text(): np.hypot(*np.subtract(place, t.get_position())) for t in texts}
+    to_share = panel.transData - panel.transAxes
+    apart = {
+        text.get_text(): np.hypot(*np.subtract(place, to_share.transform(text.get_position())))
+        for text in texts
+    }
     pairs = ("RL", "AP", "SI")
     return {min(pair, key=apart.get) for pair in pairs if set(pair) <= set(apart)}
 

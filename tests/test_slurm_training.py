@@ -290,7 +290,9 @@ def test_a_sharded_infer(study, one_process):
     assert len(maps) == 5
     for name in maps:
         assert (shared / name).read_bytes() == (whole / name).read_bytes()
-    assert {path.name for path in shared.iterdir()} == {*maps, "manifest.json", "slurm"}
+    names = {path.name for path in whole.iterdir()}
+    assert {"manifest.json", "volumes.csv", "previews.png", "previews"} < names
+    assert {path.name for path in shared.iterdir()} == {*names, "slurm"}
     ours, expected = (json.loads((of / "manifest.json").read_text()) for of in (shared, whole))
     assert set(ours["cases"]) == set(expected["cases"])
 

@@ -35,7 +35,7 @@ def outline(mask: npt.NDArray[np.bool_]) -> Points:
     sides between pixels inside and outside. The centre of the first pixel is (0, 0).
 
     >>> outline(np.array([[True]])).tolist()[0]
-    [[0.0, 0.5], [0.5, 0.0]]
+    [[-0.5, 0.0], [0.0, -0.5]]
     """
     padded = np.pad(mask, 1).astype(np.uint8)
     cases = padded[:-1, :-1] + 2 * padded[:-1, 1:] + 4 * padded[1:, 1:] + 8 * padded[1:, :-1]
