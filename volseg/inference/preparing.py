@@ -109,18 +109,20 @@ def prepare_case(
         header=first.header,
         notes=tuple(dict.fromkeys([*of_images, *of_values, *of_size, *notes])),
         missing=tuple(name for name in channels if name in absent),
-        greys=_greys(read) if greys else None,
+        greys=_greys(case.case_id, read) if greys else None,
     )
 
 
-def _greys(read: Mapping[tuple[tuple[str, ...], str | None], CaseImages]) -> GreyImages | None:
+def _greys(
+    case_id: str, read: Mapping[tuple[tuple[str, ...], str | None], CaseImages]
+) -> GreyImages | None:
     """Greys of the images that were read with most channels; None if that fails."""
     (channels, _), images = max(read.items(), key=lambda found: len(found[0][0]))
     # No case may fail because of a picture.
     try:
         return GreyImages.of(images, channels)
     except Exception as error:
-        logger.warning("the images cannot be drawn: %s", error)
+        logger.warning("%s: the images cannot be drawn: %s", case_id, error)
         return None
 
 
