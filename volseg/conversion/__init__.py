@@ -1,0 +1,1 @@
+"""Raw scans of a hospital to cases of channels: DICOM, other image files, pseudonyms."""
