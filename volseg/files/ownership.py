@@ -29,6 +29,8 @@ PICTURES = {
     "worst.png": "scores.json",
     "comparison.png": "comparison.md",
 }
+#: Folder of the records and pictures of `prepare`, beside the folders of the prepared cases.
+PREPARATION_FOLDER = "preparation"
 #: End of the name of a table on follow-up, after the name of its page.
 FOLLOW_UP_ENDING = "_follow_up.csv"
 
@@ -61,6 +63,8 @@ _DOCUMENTS = {
     "scores.json": {"cases", "summary"},
     "environment.json": {"versions"},
 }
+# Keys of a record of `prepare`.
+_RECORD = {"volseg", "preparation", "case_id", "sources", "channels"}
 # First and last bytes of the pages of `report`, which may have any name.
 _PAGE = (b"<!doctype html>\n<!-- Written by volseg ", b"</html>\n")
 _DIGEST, _CASES = "sha256", ("training", "testing")
@@ -149,7 +153,7 @@ def _reader_of(path: Path) -> Callable[[Path], bool]:
     if is_checkpoint(path.name):
         return Path.is_file
     readers = {
-        ".json": is_data_list,
+        ".json": _is_record if path.parent.name == PREPARATION_FOLDER else is_data_list,
         ".yaml": _is_config,
         ".safetensors": _is_model,
         ".png": _is_picture,
@@ -237,6 +241,14 @@ def _is_document(path: Path) -> bool:
     versions = content.get("versions")
     of_versions: Any = versions.get("volseg") if isinstance(versions, dict) else None
     return isinstance(content.get("volseg", of_versions), str | int)
+
+
+def _is_record(path: Path) -> bool:
+    """Whether it is the record of a prepared case, of the case that its name says."""
+    content = read_json(path, OutputError)
+    return (
+        isinstance(content, dict) and content.keys() >= _RECORD and content["case_id"] == path.stem
+    )
 
 
 def _is_config(path: Path) -> bool:

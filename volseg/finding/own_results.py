@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from volseg.files.ownership import PICTURES, is_ours
+from volseg.files.ownership import PICTURES, PREPARATION_FOLDER, is_ours
 from volseg.results.companions import is_companion
 from volseg.results.journal import UNFINISHED
 from volseg.results.manifest import is_manifest, read_manifests, recorded_names, unite
@@ -22,7 +22,20 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
     manifests = set(filter(is_manifest, files))
     companions = set(filter(is_companion, files)) if manifests else set()
     written |= {name for name in companions if is_ours(folder / name)}
+    if _is_of_records(folder / PREPARATION_FOLDER):
+        written.add(PREPARATION_FOLDER)
     return written | (_results(folder, manifests) if manifests else set())
+
+
+def _is_of_records(folder: Path) -> bool:
+    """Whether a folder holds nothing but records and pictures of `prepare`."""
+    try:
+        visible = [path for path in folder.iterdir() if path.name[0] != "."]
+    except OSError:
+        return False
+    records = [path for path in visible if path.suffix == ".json"]
+    others = {path.suffix for path in visible} - {".json", ".png"}
+    return bool(records) and not others and is_ours(min(records))
 
 
 def _results(folder: Path, manifests: set[str]) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,24 @@ def result_header(voxels: npt.NDArray[Any], header: Any) -> Any:
     new["scl_slope"], new["scl_inter"] = 1, 0
     new["vox_offset"] = new.single_vox_offset
     return new
+
+
+def geometry_of(header: Any) -> dict[str, float | tuple[float, ...]]:
+    """Fields of a header that hold its grid, as plain numbers that keep every bit.
+
+    Numbers that are not finite become 0: a field that holds the grid has none.
+    """
+    found = {}
+    for field in _GEOMETRY:
+        values = np.nan_to_num(np.asarray(header[field], np.float64), posinf=0, neginf=0)
+        found[field] = float(values) if values.ndim == 0 else tuple(values.tolist())
+    return found
+
+
+def set_geometry(header: Any, geometry: Mapping[str, float | tuple[float, ...]]) -> None:
+    """Set the fields of `geometry_of` in a header of the same version of NIfTI."""
+    for field in _GEOMETRY:
+        header[field] = geometry[field]
 
 
 def _write(path: Path, voxels: npt.NDArray[Any], header: Any, dtype: np.dtype[Any]) -> None:

@@ -1,0 +1,1 @@
+"""Raw scans made ready for a network: registration, brain mask, one grid; and label maps back."""
