@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from volseg.config.marks import Resume
+from volseg.config.marks import Idle, Resume
 from volseg.config.preprocessing import PreprocessingConfig, PreprocessingOptions
 from volseg.config.section import (
     NonNegative,
@@ -42,6 +42,11 @@ class DataConfig(PreprocessingOptions):
         description="share of patches centred on a voxel of a random region; in 2D, share of "
         "slices chosen to show a region",
     )
+    channel_dropout: Probability = Field(
+        0.0,
+        description="share of training patches in which a random choice of channels, never all, is "
+        "missing (0); above 0, the model also segments cases without some channels",
+    )
     workers: Annotated[NonNegativeInt | None, Resume.FREE] = Field(
         None, le=256, description="loader processes; null: one less than the cores, 8 at most"
     )
@@ -56,6 +61,36 @@ class DataConfig(PreprocessingOptions):
         """The options that determine how a case is preprocessed."""
         options = {name: getattr(self, name) for name in PreprocessingOptions.model_fields}
         return PreprocessingConfig(**options, spatial_dims=len(self.patch_size))
+
+    @property
+    def channels_optional(self) -> bool:
+        """Whether a case may lack channels, which are then 0; at least one is always needed."""
+        return self.channel_dropout > 0
+
+    @property
+    def required_channels(self) -> tuple[str, ...] | None:
+        """Channels that no case may lack; None: all."""
+        if self.channels_optional:
+            return ()
+        return None if self.fill_missing is None else (self.fill_missing,)
+
+    @model_validator(mode="after")
+    def _droppable(self) -> DataConfig:
+        if not self.channel_dropout:
+            return self
+        found = f"channel_dropout is {self.channel_dropout:g}, but"
+        if len(self.channels) == 1:
+            raise ValueError(
+                f"{found} {self.channels[0]} is the only channel, and a case needs one; "
+                "set channel_dropout to 0"
+            )
+        if self.fill_missing is not None:
+            raise ValueError(
+                f"{found} fill_missing is {self.fill_missing!r}, so that a missing channel is a "
+                "copy and not 0; set one of the two, and augmentation.channel_dropout to train "
+                "with copies"
+            )
+        return self
 
 
 class AugmentationConfig(Section):
@@ -109,8 +144,15 @@ class AugmentationConfig(Section):
     )
     gamma: Probability = Field(0.15, description="probability of a gamma curve")
     gamma_range: tuple[Positive, Positive] = Field((0.7, 1.5), description="range of the exponent")
-    channel_dropout: Probability = Field(
+    channel_dropout: Annotated[
+        Probability,
+        Idle(
+            lambda config: config.data.channel_dropout > 0,
+            "has no effect, as data.channel_dropout={data.channel_dropout:g} drops channels",
+        ),
+    ] = Field(
         0.0,
         description="probability of replacing each channel by zeros, or by the channel of "
-        "data.fill_missing; at least one channel is kept",
+        "data.fill_missing; at least one channel is kept. It makes no channel optional: see "
+        "data.channel_dropout",
     )

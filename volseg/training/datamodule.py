@@ -54,6 +54,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor]]):
             config.spatial_dims,
             None if fill is None else config.data.channels.index(fill),
             config.data.spacing_mm[: config.spatial_dims],
+            config.data.channel_dropout,
         )
         # A slice is a patch with a thickness of one voxel.
         self.patch_size = (*config.data.patch_size, 1)[:3]

@@ -35,6 +35,7 @@ def augmentation(
     spatial_dims: int,
     fill: int | None = None,
     spacing_mm: Sequence[float] | None = None,
+    subset: float = 0.0,
 ) -> Compose:
     """Random changes of a training patch; changes with probability 0 are left out.
 
@@ -46,6 +47,8 @@ def augmentation(
         spatial_dims: 2 or 3.
         fill: Number of the channel that replaces a dropped channel; None: zeros.
         spacing_mm: Spacing of a patch along each axis; None: the same along all.
+        subset: Probability that only a random subset of the channels is kept, in place of
+            `config.channel_dropout`; see `RandomSubset`.
 
     Returns:
         Transform of `{"image": (C, *), "mask": (R, *), "tissue": (1, *)}`, which stay unchanged.
@@ -66,7 +69,7 @@ def augmentation(
             c.low_resolution, partial(_coarsen, zooms=c.low_resolution_range, lengths=lengths)
         ),
         RandomChange(c.gamma, partial(_gamma, exponents=c.gamma_range)),
-        RandomDropout(c.channel_dropout, fill),
+        RandomSubset(subset) if subset else RandomDropout(c.channel_dropout, fill),
     ]
     chosen = [[step for step in steps if step.prob] for steps in (spatial, intensity)]
     return Compose([*chosen[0], WithinTissue(chosen[1])])
@@ -131,6 +134,24 @@ class RandomDropout(RandomizableTransform):
             kept[self.R.randint(len(image))] |= not kept.any()
         for number in np.flatnonzero(~kept):
             image[number] = 0 if self.fill is None else image[self.fill]
+        return data
+
+
+class RandomSubset(RandomizableTransform):
+    """Keeps, with a probability, a random subset of the channels; the others become 0, in place.
+
+    Each subset other than none and all is as likely as any other.
+    """
+
+    def __call__(self, data: Sample) -> Sample:
+        self.randomize(None)
+        if self._do_transform:
+            image = data["image"]
+            # Bit c of the number is set if channel c is kept.
+            kept = int(self.R.randint(1, 2 ** len(image) - 1))
+            for number, channel in enumerate(image):
+                if not kept >> number & 1:
+                    channel.zero_()
         return data
 
 
