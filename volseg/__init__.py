@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from volseg.errors import LabelError as LabelError
     from volseg.errors import ModelError as ModelError
     from volseg.errors import OutputError as OutputError
+    from volseg.errors import RegistrationError as RegistrationError
     from volseg.errors import ResourceError as ResourceError
     from volseg.errors import TrainingError as TrainingError
     from volseg.errors import VolsegError as VolsegError
@@ -104,6 +105,7 @@ _MODULES = {
     "DataListError": "volseg.errors",
     "ImageError": "volseg.errors",
     "GeometryError": "volseg.errors",
+    "RegistrationError": "volseg.errors",
     "LabelError": "volseg.errors",
     "ModelError": "volseg.errors",
     "CheckpointError": "volseg.errors",

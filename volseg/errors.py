@@ -6,6 +6,7 @@
     │   └── NoCaseError   a folder or a data list without a usable case
     ├── ImageError        an image or label file that cannot be read
     ├── GeometryError     images of one case that do not share a grid
+    ├── RegistrationError images that cannot be brought into one place
     ├── LabelError        label values outside the label scheme
     │   └── SchemeError   integers that another label scheme may define
     ├── ModelError        a model file, or weights for an encoder
@@ -120,6 +121,10 @@ class ImageError(VolsegError):
 
 class GeometryError(VolsegError):
     """Images of one case do not lie on one grid."""
+
+
+class RegistrationError(VolsegError):
+    """Two images of a head cannot be registered, or their registration cannot be trusted."""
 
 
 class LabelError(VolsegError):
