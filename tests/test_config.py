@@ -92,6 +92,8 @@ OTHER_OPTIONS = {
     "background": 0.1,
     "intensity": "unit",
     "intensity_range": (0.0, 255.0),
+    "windows": {"t1c": (0.0, 80.0)},
+    "clip_percentiles": {"t1n": (1.0, 99.0)},
     "fill_missing": "t2f",
     "spatial_dims": 2,
 }
@@ -111,12 +113,42 @@ def test_every_option_of_preprocessing_has_a_say_in_its_digest(monkeypatch):
     assert plain.digest not in digests
 
 
+def test_options_that_came_later_leave_the_digests_of_other_configs_as_they_were():
+    # Of caches, runs and ensembles that were made before there were windows.
+    assert PreprocessingConfig().digest == (
+        "823df1bada4ba3de3215d51b29e4e0d2a75737783de01c1a8c26573f8b2e1ace"
+    )
+    of_8_bit = PreprocessingConfig(channels=("ct",), intensity="unit", intensity_range=(0, 255))
+    assert of_8_bit.digest == "ee039ce6ee2989baf42ff49c9db17f0f8d81665218b388be2b4daa4f6a87d4cc"
+
+
+def test_windows_and_percentiles_are_of_channels_that_there_are():
+    assert config(data={"channels": ["ct", "adc"], "windows": {"ct": [-20, 100]}})
+    for data, said in (
+        ({"windows": {"ct": [-20, 100]}}, "windows names 'ct', but the channels are ['t1n',"),
+        ({"windows": {"t1n": [5, 5]}}, "windows of t1n is [5.0, 5.0]; give the smaller value"),
+        ({"clip_percentiles": {"t1n": [0, 101]}}, "less than or equal to 100, got 101"),
+        (
+            {"windows": {"t1n": [0, 9]}, "clip_percentiles": {"t1n": [0, 99]}},
+            "windows and clip_percentiles both name ['t1n']; give each channel one of them",
+        ),
+        (
+            {"windows": {"t1n": [0, 9]}, "intensity": "unit", "intensity_range": [0, 9]},
+            "intensity_range is for all channels, and windows are for some",
+        ),
+    ):
+        (mistake,) = mistakes(data=data)
+        assert said in mistake
+
+
 def test_what_decides_a_preprocessed_case_is_written_in_section_data():
-    section = {name: value for name, value in OTHER_OPTIONS.items() if name != "spatial_dims"}
+    # A range for all channels and windows for some contradict each other.
+    options = OTHER_OPTIONS | {"windows": {}}
+    section = {name: value for name, value in options.items() if name != "spatial_dims"}
     other = config(data={**section, "patch_size": [32, 32]})
 
     assert config().preprocessing == PreprocessingConfig()
-    assert other.preprocessing == PreprocessingConfig(**OTHER_OPTIONS)
+    assert other.preprocessing == PreprocessingConfig(**options)
     # How patches are cut is no matter of the cases that they are cut from.
     assert config(data={"fold": 1, "batch_size": 9}).preprocessing == PreprocessingConfig()
 

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from volseg.config.section import Section, Share, Spacing
+from volseg.config.section import Float, Section, Share, Spacing
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
 
 # Increase it when the same options give other numbers than before.
 _VERSION = 2
+# Options that came later. Unset, they are no part of the digest, so that it stays what it was.
+_LATER = ("windows", "clip_percentiles")
+
+Percent = Annotated[Float, Field(ge=0, le=100)]
 
 
 class PreprocessingOptions(Section):
@@ -47,6 +52,17 @@ class PreprocessingOptions(Section):
         description="for unit, the grey values that become 0 and 1 in all channels of all cases; "
         "null: background and largest value of each channel of a case",
     )
+    windows: Mapping[str, tuple[Float, Float]] = Field(
+        default_factory=dict,
+        description="for channels of absolute grey values, such as CT: the values that others are "
+        "clipped to, by channel; what is at or below the lower value and reaches the border is "
+        "background; with intensity unit they become 0 and 1",
+    )
+    clip_percentiles: Mapping[str, tuple[Percent, Percent]] = Field(
+        default_factory=dict,
+        description="percentiles of the tissue of a case that grey values are clipped to, by "
+        "channel",
+    )
     fill_missing: str | None = Field(
         None,
         description="channel that stands in for a missing one; null: a missing channel is an error",
@@ -68,7 +84,28 @@ class PreprocessingOptions(Section):
                 f"fill_missing is {self.fill_missing!r}, but the channels are "
                 f"{list(self.channels)}; choose one of them"
             )
+        if problems := list(self._misfits_of_ranges()):
+            raise ValueError("\n".join(problems))
         return self
+
+    def _misfits_of_ranges(self) -> Iterator[str]:
+        """Sentences on ranges by channel that cannot be."""
+        for option in _LATER:
+            for channel, (low, high) in getattr(self, option).items():
+                if channel not in self.channels:
+                    yield (
+                        f"{option} names {channel!r}, but the channels are {list(self.channels)}; "
+                        "choose one of them"
+                    )
+                if low >= high:
+                    yield f"{option} of {channel} is {[low, high]}; give the smaller value first"
+        if both := sorted(set(self.windows) & set(self.clip_percentiles)):
+            yield f"windows and clip_percentiles both name {both}; give each channel one of them"
+        if self.windows and self.intensity_range is not None:
+            yield (
+                "intensity_range is for all channels, and windows are for some; give windows for "
+                "all, or leave one of the options out"
+            )
 
 
 class PreprocessingConfig(PreprocessingOptions):
@@ -82,5 +119,9 @@ class PreprocessingConfig(PreprocessingOptions):
     @property
     def digest(self) -> str:
         """Hash of every option and of the version of the code: 64 hexadecimal digits."""
-        content = {"version": _VERSION, "options": self.model_dump(mode="json")}
+        unset = {name for name in _LATER if not getattr(self, name)}
+        content = {"version": _VERSION, "options": self.model_dump(mode="json", exclude=unset)}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)  # a mapping has no hash

@@ -144,11 +144,11 @@ def tissue_of(channel: Volume, background: Background) -> Mask:
     is_one = background.low == background.high and background.around is None
     if is_one and background.value in (0, channel.min(), channel.max()):
         return np.asarray(~near)
-    return ~_outside(near)
+    return ~outside(near)
 
 
-def _outside(near: Mask) -> Mask:
-    """The part of a mask that is connected to the border of the volume."""
+def outside(near: Mask) -> Mask:
+    """The part of a mask (I, J, K) that is connected to the border of the volume."""
     parts = cc3d.connected_components(near, connectivity=6)
     outside = np.zeros(int(parts.max()) + 1, np.bool_)
     outside[np.unique(_border(parts))] = True
@@ -200,7 +200,7 @@ def _inner_value(channel: Volume, sample: Volume, first: float) -> float | None:
     filled = channel == value
     if np.count_nonzero(face & filled) < _FACE * np.count_nonzero(face):
         return None
-    held = np.count_nonzero(_outside(~within | filled) & filled)
+    held = np.count_nonzero(outside(~within | filled) & filled)
     return value if held > np.count_nonzero(filled) / 2 else None
 
 

@@ -6,7 +6,7 @@ change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from volseg.images.background import (
 )
 from volseg.ranks import in_threads
 from volseg.transforms.intensity import check_range, far_outside
+from volseg.transforms.windowing import clipped_to_percentiles, in_window
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,15 @@ class Channel:
         tissue: Mask of tissue; None: voxels that are not 0.
         within: Mask of tissue in any channel, if `data.background` defines tissue; else None.
         notes: Findings and changes, a clause each.
+        span: Values that become 0 and 1, if intensities are brought to that range and the channel
+            has a window; else None.
     """
 
     values: Volume
     tissue: Mask | None = None
     within: Mask | None = None
     notes: Sequence[str] = ()
+    span: tuple[float, float] | None = None
 
     def mask(self) -> Mask:
         """Mask of the tissue of this channel, (I, J, K)."""
@@ -51,25 +55,50 @@ class Channel:
         if self.within is not None:
             within = self.within[box]
             values, tissue = values * within, None if tissue is None else tissue & within
-        return Channel(values, tissue)
+        return Channel(values, tissue, span=self.span)
 
 
-def cleaned(array: Volume, options: PreprocessingConfig) -> list[Channel]:
-    """The channels of a scan (C, I, J, K), each with a background of 0."""
+def cleaned(
+    array: Volume, options: PreprocessingConfig, missing: Container[str] = ()
+) -> list[Channel]:
+    """The channels of a scan (C, I, J, K), each with a background of 0.
 
-    def clean(volume: Volume, name: str) -> tuple[Channel, float]:
-        return _cleaned(volume, name, options)
+    Args:
+        array: The channels.
+        options: Their names and the ranges of their grey values.
+        missing: Channels that hold the values of `options.fill_missing`.
 
-    found = in_threads(clean, array, options.channels)
+    Raises:
+        ImageError: If grey values do not lie in the range that the options state.
+    """
+    # A channel that stands in for others brings its range along.
+    held = [options.fill_missing if c in missing else c for c in options.channels]
+
+    def clean(volume: Volume, name: str, held: str) -> tuple[Channel, float | None]:
+        if held in options.windows:
+            return _windowed(volume, name, options.windows[held]), None
+        channel, limit = _cleaned(volume, name, options)
+        if held in options.clip_percentiles:
+            tissue = channel.mask()
+            values = clipped_to_percentiles(channel.values, tissue, options.clip_percentiles[held])
+            channel = replace(channel, values=values, tissue=tissue)
+        return channel, limit
+
+    found = in_threads(clean, array, options.channels, held)
     channels = [channel for channel, _ in found]
     if not options.background:
         return channels
     within = np.zeros(array.shape[1:], np.bool_)
     for channel, limit in found:
-        within |= channel.values > limit
+        within |= channel.mask() if limit is None else channel.values > limit
     if not within.any():
         within = ~within
     return [replace(channel, within=within) for channel in channels]
+
+
+def _windowed(volume: Volume, name: str, window: tuple[float, float]) -> Channel:
+    values, tissue = in_window(volume, window, name)
+    return Channel(values, tissue, span=(0.0, window[1] - window[0]))
 
 
 def _cleaned(volume: Volume, name: str, options: PreprocessingConfig) -> tuple[Channel, float]:

@@ -63,8 +63,9 @@ def preprocess(
     """Crop to the brain, turn to RAS, resample, normalise.
 
     Background is the value that fills the border of a channel or, with `options.background`, all
-    voxels that are at most that share of the 99.5th percentile in all channels. It becomes 0; all
-    other voxels are tissue. The mask of tissue is found before resampling and resampled like the
+    voxels that are at most that share of the 99.5th percentile in all channels, or with
+    `options.windows` what is below a window around the head. It becomes 0; all other voxels are
+    tissue. The mask of tissue is found before resampling and resampled like the
     grey values: a new voxel is tissue if at least half of it is tissue or, if intensities are not
     standardised, if any part is. The crop is the box of the tissue of all channels, with a margin
     of one voxel if values are interpolated. Axes are only exchanged and mirrored, so an oblique
@@ -80,12 +81,13 @@ def preprocess(
             rounded.
 
     Raises:
-        ImageError: If grey values lie outside `options.intensity_range`.
+        ImageError: If grey values lie outside `options.intensity_range`, or hardly any lie in a
+            window of `options.windows`.
         ResourceError: If memory is too small for the case at the wanted spacing.
     """
     wanted = options.spacing_mm, options.spatial_dims
     keeps = bool((images.grid.spacing_ratios(*wanted) == 1).all())
-    channels = cleaned(images.array, options)
+    channels = cleaned(images.array, options, images.missing)
     box, gap = _box(channels, margin=0 if keeps else 1)
     crop = images.grid.crop(box)
     ras, image_grid = crop.ras, crop.resampled(*wanted)
@@ -110,7 +112,7 @@ def preprocess(
         if is_scored:
             standardise(values, tissue)
         else:
-            to_unit_range(values, tissue, options.intensity_range)
+            to_unit_range(values, tissue, channel.span or options.intensity_range)
         if values is not target:
             target[...] = values
         return tissue
@@ -200,6 +202,8 @@ def _notes(
         known = [replace(one, notes=[n for n in one.notes if n != UNCERTAIN]) for one in channels]
         return joined_notes(options.channels, known)
     notes = joined_notes(options.channels, channels)
+    if set(options.windows) == set(options.channels):
+        return notes  # windows define tissue, with or without a skull
     share = tissue_ml / (math.prod(images.grid.shape) * images.grid.voxel_ml)
     if too_large := unstripped_note(tissue_ml):
         notes.append(too_large)
