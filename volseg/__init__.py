@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from volseg.cases.volume_case import VolumeCase as VolumeCase
     from volseg.config.experiment import ExperimentConfig as ExperimentConfig
     from volseg.config.experiment import load_config as load_config
+    from volseg.errors import BrainMaskError as BrainMaskError
     from volseg.errors import CheckpointError as CheckpointError
     from volseg.errors import ConfigError as ConfigError
     from volseg.errors import DataListError as DataListError
@@ -105,6 +106,7 @@ _MODULES = {
     "DataListError": "volseg.errors",
     "ImageError": "volseg.errors",
     "GeometryError": "volseg.errors",
+    "BrainMaskError": "volseg.errors",
     "RegistrationError": "volseg.errors",
     "LabelError": "volseg.errors",
     "ModelError": "volseg.errors",

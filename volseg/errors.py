@@ -7,6 +7,7 @@
     ├── ImageError        an image or label file that cannot be read
     ├── GeometryError     images of one case that do not share a grid
     ├── RegistrationError images that cannot be brought into one place
+    ├── BrainMaskError    a mask that cannot be a brain, or a method that finds none
     ├── LabelError        label values outside the label scheme
     │   └── SchemeError   integers that another label scheme may define
     ├── ModelError        a model file, or weights for an encoder
@@ -125,6 +126,10 @@ class GeometryError(VolsegError):
 
 class RegistrationError(VolsegError):
     """Two images of a head cannot be registered, or their registration cannot be trusted."""
+
+
+class BrainMaskError(VolsegError):
+    """The brain in the images of a case is not found, or what is found cannot be a brain."""
 
 
 class LabelError(VolsegError):

@@ -1,0 +1,1 @@
+"""Which voxels of a head are brain: skull-stripping, by several methods."""
