@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def test_where_no_process_starts_this_one_scores(monkeypatch, caplog):
     def refused(*_, **__):
         raise OSError("Cannot allocate memory")
 
-    monkeypatch.setattr(processes.ProcessPoolExecutor, "submit", refused)
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", refused)
 
     (scores, _) = score_cases([pair_of(SyntheticCase, name) for name in "ab"], 2)
 
@@ -94,7 +95,7 @@ def test_where_a_process_is_killed_while_it_starts_the_reason_is_given(monkeypat
     def killed(*_, **__):
         raise BrokenProcessPool
 
-    monkeypatch.setattr(processes.ProcessPoolExecutor, "submit", killed)
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", killed)
 
     score_cases([pair_of(SyntheticCase, name) for name in "ab"], 2)
 

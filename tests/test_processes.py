@@ -1,0 +1,39 @@
+"""Work in other processes: each item in its own, and a killed process named."""
+
+import os
+import signal
+
+from volseg.processes import ProcessKilledError, each_alone
+
+
+def doubled(number):
+    """Twice a number; 3 ends its process as the system does where memory runs out."""
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * number
+
+
+def threads_and_process(_):
+    return os.environ["OMP_NUM_THREADS"], os.getpid()
+
+
+def test_a_process_that_is_killed_costs_its_item_alone():
+    results = dict(each_alone(doubled, [1, 3, 5], workers=2))
+
+    assert (results[0], results[2]) == (2, 10)
+    assert isinstance(results[1], ProcessKilledError)
+
+
+def test_each_item_has_a_process_of_its_own_with_the_given_threads():
+    found = [result for _, result in each_alone(threads_and_process, "ab", 1, threads=3)]
+
+    assert [threads for threads, _ in found] == ["3", "3"]
+    assert len({os.getpid(), *(process for _, process in found)}) == 3
+
+
+def test_after_a_stop_no_item_begins():
+    answers = iter([False, True, True])
+
+    results = list(each_alone(doubled, [1, 2, 4], workers=1, stop=lambda: next(answers)))
+
+    assert results == [(0, 2)]
