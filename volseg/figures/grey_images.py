@@ -45,9 +45,7 @@ class GreyImages:
     def of(cls, images: CaseImages, channels: Sequence[str]) -> GreyImages:
         """Greys of the channels of `images`, in order; without those that another replaces."""
         upright = {
-            name: images.grid.to_ras(channel)
-            for name, channel in zip(channels, images.array, strict=True)
-            if name not in images.missing
+            name: images.grid.to_ras(channel) for name, channel in images.own(channels).items()
         }
         samples = [sampled(image) for image in upright.values()]
         head = np.any([above_background(sample) for sample in samples], axis=0)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from volseg.cases.filling import lacking_in_words
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.figures.grey_images import GreyImages
 from volseg.images.case_images import CaseImages
@@ -15,6 +16,9 @@ from volseg.images.grid import Grid
 from volseg.transforms import Preprocessed, preprocess
 
 logger = logging.getLogger(__name__)
+
+# Channels, channel that replaces missing ones, and whether channels may be missing.
+_Source = tuple[tuple[str, ...], str | None, bool]
 
 
 class Readable(Protocol):
@@ -36,7 +40,9 @@ class Readable(Protocol):
     def slices(self) -> tuple[Path, ...]:
         """Image of each slice along K, if slices have files; else empty."""
 
-    def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
+    def read_images(
+        self, channels: Sequence[str], fill: str | None = None, *, optional: bool = False
+    ) -> CaseImages:
         """Images of the channels, in this order; see `Case.read_images`."""
 
 
@@ -50,7 +56,7 @@ class PreparedCase:
         grid: Grid of the files.
         header: NIfTI header of the first image.
         notes: Assumptions and oddities of the images.
-        missing: Missing channels; another channel stands in for them.
+        missing: Missing channels; zeros or another channel stand in for them.
         greys: The images for pictures, if they are wanted.
     """
 
@@ -87,12 +93,16 @@ def prepare_case(
         ImageError: If an image cannot be read or holds unusable values.
         GeometryError: If the images do not lie on one grid.
     """
-    read: dict[tuple[tuple[str, ...], str | None], CaseImages] = {}
+    read: dict[_Source, CaseImages] = {}
     prepared: dict[PreprocessingConfig, Preprocessed] = {}
     for options in dict.fromkeys(config.preprocessing for config in configs):
-        source = options.channels, options.fill_missing
+        optional = all(c.data.channels_optional for c in configs if c.preprocessing == options)
+        source = options.channels, options.fill_missing, optional
         if source not in read:
-            read[source] = case.read_images(*source)
+            read[source] = images = case.read_images(*source[:2], optional=optional)
+            if images.missing:
+                lacks = lacking_in_words(images.missing, options.fill_missing)
+                logger.info("%s: %s", case.case_id, lacks)
         prepared[options] = preprocess(read[source], options)
     first, *_ = read.values()
     of_values = dict.fromkeys(note for image in prepared.values() for note in image.notes)
@@ -113,11 +123,9 @@ def prepare_case(
     )
 
 
-def _greys(
-    case_id: str, read: Mapping[tuple[tuple[str, ...], str | None], CaseImages]
-) -> GreyImages | None:
+def _greys(case_id: str, read: Mapping[_Source, CaseImages]) -> GreyImages | None:
     """Greys of the images that were read with most channels; None if that fails."""
-    (channels, _), images = max(read.items(), key=lambda found: len(found[0][0]))
+    (channels, *_), images = max(read.items(), key=lambda found: len(found[0][0]))
     # No case may fail because of a picture.
     try:
         return GreyImages.of(images, channels)
