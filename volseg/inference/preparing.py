@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,6 +80,7 @@ def prepare_case(
     notes: Sequence[str] = (),
     *,
     greys: bool = False,
+    logs: bool = True,
 ) -> PreparedCase:
     """Read and preprocess one case for models with these configs.
 
@@ -88,6 +89,7 @@ def prepare_case(
         configs: Config of each model.
         notes: Notes that hold for every case.
         greys: Whether to keep the images for pictures, a few MB.
+        logs: Whether to log missing channels and unusual grey values.
 
     Raises:
         ImageError: If an image cannot be read or holds unusable values.
@@ -99,15 +101,12 @@ def prepare_case(
         optional = all(c.data.channels_optional for c in configs if c.preprocessing == options)
         source = options.channels, options.fill_missing, optional
         if source not in read:
-            read[source] = images = case.read_images(*source[:2], optional=optional)
-            if images.missing:
-                lacks = lacking_in_words(images.missing, options.fill_missing)
-                logger.info("%s: %s", case.case_id, lacks)
+            read[source] = case.read_images(*source[:2], optional=optional)
         prepared[options] = preprocess(read[source], options)
     first, *_ = read.values()
     of_values = dict.fromkeys(note for image in prepared.values() for note in image.notes)
-    for note in of_values:
-        logger.warning("%s: %s", case.case_id, note)
+    if logs:
+        _log(case.case_id, read, of_values)
     of_images = [note for images in read.values() for note in images.notes]
     of_size = [] if case.has_size else _notes_without_size(configs[0])
     absent = {name for images in read.values() for name in images.missing}
@@ -121,6 +120,14 @@ def prepare_case(
         missing=tuple(name for name in channels if name in absent),
         greys=_greys(case.case_id, read) if greys else None,
     )
+
+
+def _log(case_id: str, read: Mapping[_Source, CaseImages], notes: Iterable[str]) -> None:
+    for (_, fill, _), images in read.items():
+        if images.missing:
+            logger.info("%s: %s", case_id, lacking_in_words(images.missing, fill))
+    for note in notes:
+        logger.warning("%s: %s", case_id, note)
 
 
 def _greys(case_id: str, read: Mapping[_Source, CaseImages]) -> GreyImages | None:
