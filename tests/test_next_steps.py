@@ -38,6 +38,8 @@ def test_a_line_is_read_by_a_shell_as_the_words_that_it_was_made_of():
     [
         (VolumeCase, BRATS, "brats2023", "configs/brats_unet.yaml", ["labels=brats2023"]),
         (VolumeCase, ("t1c", "t2f"), None, "configs/brats_unet.yaml", ["data.channels=[t1c,t2f]"]),
+        (VolumeCase, ("ct",), None, "configs/ct_unet.yaml", []),
+        (VolumeCase, ("t2f",), "brats2021", "configs/flair_unet.yaml", ["labels=brats2021"]),
         (SliceStackCase, ("t1n", "t2f", "t1c"), "lgg", "configs/lgg_unet.yaml", ["labels=lgg"]),
         *(
             (SliceStackCase, (of_one,), "binary", "configs/png3064_unet.yaml", [*BINARY, channels])
@@ -58,7 +60,7 @@ def test_after_split_a_shipped_config_can_be_tried_and_trained_as_it_is_printed(
     assert shlex.split(check) == ["volseg", "check", config, "data.data_list=my list.json", *others]
     assert shlex.split(fit)[1:] == ["fit", *shlex.split(check)[2:]]
     assert load_config(config, shlex.split(check)[3:]).data.channels == channels
-    if kind is VolumeCase:
+    if config == "configs/brats_unet.yaml":
         assert purpose == "Then, to train on a GPU:"
         assert on_cpus[0] == "Then, to train without a GPU instead:"
         assert on_cpus[1] == fit.replace("brats_unet", "brats_laptop")

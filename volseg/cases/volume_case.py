@@ -67,8 +67,10 @@ class VolumeCase(Case):
 
     def grey_value_notes(self) -> list[tuple[tuple[str, ...], str]]:
         from volseg.images.background import (
+            CT_WITHOUT_WINDOW,
             background_note,
             background_of,
+            is_ct,
             subsampled,
             unstripped_note,
         )
@@ -77,6 +79,9 @@ class VolumeCase(Case):
         about: dict[str, list[str]] = {}
         share = 0.0
         for name, channel in zip(self.channels, images.array, strict=True):
+            if is_ct(channel):  # usually shows the skull, too
+                about.setdefault(CT_WITHOUT_WINDOW, []).append(name)
+                continue
             background = background_of(channel)
             about.setdefault(background_note(background), []).append(name)
             share = max(share, float(1 - background.holds(subsampled(channel)).mean()))

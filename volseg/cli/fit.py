@@ -124,7 +124,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _Scans:
-    """A folder of scans to train on, its run, the overrides, and the label scheme in them.
+    """A folder of scans to train on, its run, the overrides, and label scheme and channels in them.
 
     Without a CUDA GPU the config is `for_cpus`; a job may get a GPU that this machine lacks.
     """
@@ -133,6 +133,7 @@ class _Scans:
     run: Path
     overrides: Sequence[str]
     labels: str | Mapping[str, Any] | None
+    channels: tuple[str, ...] | None
     for_cpus: bool
 
 
@@ -161,7 +162,9 @@ def _given_of_scans(
             check_cluster(run)
     has_labels = any(word.startswith("labels=") for word in overrides)
     labels = experiment.to_dict()["labels"] if has_labels else None
-    return _Scans(scans, run, overrides, labels, for_cpus)
+    has_channels = any(word.startswith("data.channels=") for word in overrides)
+    channels = experiment.data.channels if has_channels else None
+    return _Scans(scans, run, overrides, labels, channels, for_cpus)
 
 
 def _has_cuda() -> bool:
@@ -176,7 +179,11 @@ def _config_of_scans(scans: _Scans) -> tuple[Path, int]:
     from volseg.tasks.fit_folder import split_and_configure
 
     config, found = split_and_configure(
-        scans.folder, scans.run, scans.labels, for_cpus=scans.for_cpus
+        scans.folder,
+        scans.run,
+        scans.labels,
+        channels=scans.channels,
+        for_cpus=scans.for_cpus,
     )
     if found is None:
         return config, 0
@@ -195,7 +202,9 @@ def _dry_run_of_scans(scans: _Scans, folds: str | None, slurm: list[str]) -> Non
     from volseg.tasks.fit_folder import split_and_configure
 
     with TemporaryDirectory() as folder:
-        config, _ = split_and_configure(scans.folder, scans.run, scans.labels, Path(folder))
+        config, _ = split_and_configure(
+            scans.folder, scans.run, scans.labels, Path(folder), channels=scans.channels
+        )
         experiment = load_config(config, scans.overrides)
         _submit_fit(experiment, scans.run, folds, slurm, resume=False, dry_run=True)
 

@@ -10,6 +10,7 @@ import typer
 
 from volseg.cli.app import USE, command
 from volseg.cli.tables import say
+from volseg.errors import ConfigError
 
 # Slices named in the line of what is shown, at most.
 _NAMED = 9
@@ -81,6 +82,14 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
             show_default="t2f, or else the first",
         ),
     ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Grey values that become black and white.",
+            show_default="percentiles of each channel; for CT 0,80",
+        ),
+    ] = None,
     regions: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,6 +155,7 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
       volseg overlay scans/BraTS-GLI-00001-000 results -o tumour.png
       volseg overlay t1c.nii.gz seg.nii.gz --labels brats2023 -o figure.pdf
       volseg overlay scans/P7 results --channel t1c --montage 3 -o P7.png
+      volseg overlay ct.nii.gz lesion.nii.gz --window 0,80 -o ct.png
       volseg overlay scans/P7 results --fill 0.4 --no-text -o P7.pdf
       volseg overlay scans/P7 results --reference scans/P7 -o P7.webp
     """
@@ -161,6 +171,7 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
             labels=labels,
             reference_labels=reference_labels,
             channels=tuple(channels or ()),
+            window=_window(window),
             regions=tuple(name.strip() for names in regions or () for name in names.split(",")),
             plane=plane.value,
             slice=number,
@@ -174,3 +185,13 @@ def overlay(  # noqa: PLR0913, PLR0917  (typer makes an option of each)
     shown = result.slices if len(result.slices) <= _NAMED else (f"{len(result.slices)} slices",)
     say(f"Shown: {', '.join(shown)} ({result.chosen_by})")
     say(f"Picture: {result.path}")
+
+
+def _window(given: str | None) -> tuple[float, float] | None:
+    try:
+        low, high = map(float, given.split(",")) if given else (None, None)
+    except ValueError:
+        raise ConfigError(
+            f"--window is {given!r}", remedy="give two grey values, such as 0,80"
+        ) from None
+    return None if low is None or high is None else (low, high)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from volseg.tasks.split import SplitResult
 
 
+_OF_ONE_CHANNEL = {"ct": "configs/ct_unet.yaml", "t2f": "configs/flair_unet.yaml"}
 _FOR_VOLUMES, _FOR_CPUS = "configs/brats_unet.yaml", "configs/brats_laptop.yaml"
 
 
@@ -122,6 +123,9 @@ def _config_for(data_list: DataList) -> tuple[str, tuple[str, ...]]:
     from volseg.config import CHANNELS
 
     if not any(case.slices for case in data_list.training):
+        first, *others = data_list.channels
+        if first in _OF_ONE_CHANNEL and not others:
+            return _OF_ONE_CHANNEL[first], data_list.channels
         return _FOR_VOLUMES, CHANNELS
     if LGG.channels and set(LGG.channels) <= set(data_list.channels):
         return "configs/lgg_unet.yaml", LGG.channels

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.cases.case import Case
+from volseg.cases.channels import channel_of
 from volseg.cases.sources import changed_since, is_of_others
 from volseg.results.journal import RECORDS, UNFINISHED
 from volseg.results.manifest import read_manifest
@@ -61,6 +62,18 @@ def note_on_mixture(manifest: Mapping[str, Any], case_ids: Collection[str]) -> I
             f"the means include predictions of several models or options: {how}; unless each fold "
             "has its own model, let volseg infer --overwrite finish"
         )
+
+
+def recorded_channels(predictions: Iterable[Path]) -> tuple[str, ...]:
+    """Our names of the channels of the volumes that folders of predictions record."""
+    records = [
+        record
+        for folder in predictions
+        for record in read_records(folder).get(RECORDS, {}).values()
+    ]
+    inputs = [record.get("inputs", {}) for record in records]
+    names = (name for of_case in inputs if isinstance(of_case, dict) for name in of_case)
+    return tuple(dict.fromkeys(map(channel_of, names)))
 
 
 def missing_channels(

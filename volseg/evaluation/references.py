@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from volseg.errors import DataListError
 from volseg.evaluation.label_files import slice_of, volume_files
 from volseg.evaluation.predictions import mask_files
 from volseg.finding.finding import Finding
-from volseg.finding.folders import check_list_is_not_needed, find_cases
+from volseg.finding.folders import check_list_is_not_needed, find_any_images
 from volseg.images.file_names import is_nifti, is_slice
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,16 @@ class References:
     is_list: bool = False
 
 
-def find_references(reference: Path, fold: int | None, data_root: Path | None) -> References:
+def find_references(
+    reference: Path, fold: int | None, data_root: Path | None, channels: Sequence[str] = ()
+) -> References:
     """Labelled cases of a data list, of a folder of cases or of a folder of label maps.
+
+    Args:
+        reference: The data list or the folder.
+        fold: Fold of the data list to use; None: all cases.
+        data_root: Folder that the paths of a data list start from; None: from the list.
+        channels: Channels of the predictions; in a folder, their images are looked for.
 
     Raises:
         DataListError: If there is no labelled case.
@@ -70,7 +78,7 @@ def find_references(reference: Path, fold: int | None, data_root: Path | None) -
             raise DataListError(
                 f"{reference} does not exist", remedy="give a data list or a folder"
             )
-        references = _labelled_in_folder(reference)
+        references = _labelled_in_folder(reference, channels)
     if not references.found.cases:
         raise DataListError(
             f"{reference} has no case with a label map", remedy="give cases with label maps"
@@ -78,9 +86,9 @@ def find_references(reference: Path, fold: int | None, data_root: Path | None) -
     return references
 
 
-def _labelled_in_folder(folder: Path) -> References:
+def _labelled_in_folder(folder: Path, channels: Sequence[str]) -> References:
     try:
-        found = find_cases([folder])
+        found = find_any_images(folder, channels)
     except DataListError:
         found = Finding.of((), (), {})
     cases = [case for case in found.cases if case.label]

@@ -61,11 +61,11 @@ def pair_view(pair: CasePair, channels: Sequence[str] = ()) -> CaseView:
     images = case.read_images(channels)
     reference, _ = case.read_reference()
     prediction, _ = case.read_prediction(pair.prediction)
-    compared = [
+    expected, found = (
         {region: masks[region] for region in pair.regions}
         for masks in (
             pair.reference_labels.masks(reference),
             pair.predicted_labels.masks(prediction),
         )
-    ]
-    return view_of_images(case, images, channels, *compared)
+    )
+    return view_of_images(case, images, channels, expected, found)

@@ -26,7 +26,8 @@ class CaseView:
     """A case to draw, as a stack of slices along the third axis.
 
     Attributes:
-        images: Arrays (I, J, K) by channel, 0 outside the brain; in RAS for a view of axial slices.
+        images: Arrays (I, J, K) by channel, as it is named in pictures, 0 outside the brain; in RAS
+            for a view of axial slices.
         reference: Masks (I, J, K) by region, outlined with dashes; None or empty: not drawn.
         prediction: Masks of the model by region, outlined with solid lines; None or empty: not
             drawn.

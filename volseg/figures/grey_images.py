@@ -11,9 +11,11 @@ import numpy.typing as npt
 from volseg.figures.case_view import Box, CaseView
 from volseg.figures.greys import (
     Greys,
+    Window,
     above_background,
     as_greys,
     grey_window,
+    in_windows,
     sample_steps,
     sampled,
 )
@@ -42,17 +44,31 @@ class GreyImages:
     is_oriented: bool = True
 
     @classmethod
-    def of(cls, images: CaseImages, channels: Sequence[str]) -> GreyImages:
-        """Greys of the channels of `images`, in order; without those that another replaces."""
+    def of(
+        cls,
+        images: CaseImages,
+        channels: Sequence[str],
+        windows: Mapping[str, Window] | None = None,
+    ) -> GreyImages:
+        """Greys of the channels of `images`, in order; without those that another replaces.
+
+        Args:
+            images: The images.
+            channels: Their names.
+            windows: Windows of channels of absolute grey values; see `in_windows`.
+        """
         upright = {
-            name: images.grid.to_ras(channel) for name, channel in images.own(channels).items()
+            name: images.grid.to_ras(channel)
+            for name, channel in zip(channels, images.array, strict=True)
+            if name not in images.missing
         }
+        upright, found = in_windows(upright, windows or {})
         samples = [sampled(image) for image in upright.values()]
         head = np.any([above_background(sample) for sample in samples], axis=0)
         box = _box(bounding_box(head), next(iter(upright.values())))
         cut = [image[box] for image in upright.values()]
-        windows = map(grey_window, upright.values())
-        greys = dict(zip(upright, in_threads(as_greys, cut, windows), strict=True))
+        shown = [found.get(name) or grey_window(image) for name, image in upright.items()]
+        greys = dict(zip(upright, in_threads(as_greys, cut, shown), strict=True))
         return cls(greys, box, images.grid, is_oriented=not images.slices)
 
     def view(self, label_map: npt.NDArray[np.uint8], scheme: LabelScheme, name: str) -> CaseView:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from volseg.images.background import is_ct
 
 #: Intensities that become black and white.
 Window = tuple[float, float]
@@ -17,6 +20,8 @@ _BLACK, _WHITE = 0.5, 99.7
 _LEAST_RANGE = 1e-3
 # Share of the 99.5th percentile that the noise around a head stays below.
 _NOISE = 0.08
+# Window of a brain in CT, in Hounsfield units.
+_BRAIN = (0.0, 80.0)
 # Fewest samples along an axis of a large image; they are enough for percentiles.
 _SAMPLES = 64
 
@@ -43,6 +48,36 @@ def grey_window(image: npt.NDArray[Any]) -> Window:
         return 0.0, 1.0
     low, high = map(float, np.percentile(values, [_BLACK, _WHITE]))
     return min(low, high - _LEAST_RANGE * max(abs(high), _LEAST_RANGE)), high
+
+
+def in_windows(
+    images: Mapping[str, npt.NDArray[Any]], stated: Mapping[str, Window]
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Window]]:
+    """Images by channel, of which those of absolute grey values are clipped to their window.
+
+    Args:
+        images: Arrays by channel.
+        stated: Windows of channels; CT without a window is shown in that of the brain.
+
+    Returns:
+        The images, and the windows of the clipped images. A clipped image has 0 where the window
+        begins, which is background in pictures, and is named after channel and window.
+
+    >>> images, windows = in_windows({"ct": np.array([-1000, 40, 900])}, {"ct": (-20, 100)})
+    >>> images["ct, -20 to 100"].tolist(), windows
+    ([0.0, 60.0, 120.0], {'ct, -20 to 100': (0.0, 120)})
+    """
+    shown, windows = {}, {}
+    for channel, image in images.items():
+        window = stated.get(channel) or (_BRAIN if is_ct(image) else None)
+        if window is None:
+            shown[channel] = image
+            continue
+        low, high = window
+        name = f"{channel}, {low:g} to {high:g}"
+        shown[name] = np.clip(image, low, high).astype(np.float32) - np.float32(low)
+        windows[name] = (0.0, high - low)
+    return shown, windows
 
 
 def as_greys(image: npt.NDArray[Any], window: Window) -> Greys:

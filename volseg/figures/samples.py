@@ -73,7 +73,9 @@ class Sample:
 def shown_channel(channels: Iterable[str]) -> str:
     """Channel to show: t2f, which shows the whole tumour best, or else the first channel."""
     names = list(channels)
-    return next((name for name in names if channel_of(name) == _SHOWN_FIRST), names[0])
+    # A window follows the name of its channel.
+    shown = (name for name in names if channel_of(name.partition(",")[0]) == _SHOWN_FIRST)
+    return next(shown, names[0])
 
 
 def dice_by_case(table: ScoreTable) -> dict[str, dict[str, float]]:

@@ -132,6 +132,21 @@ def find_cases(
     return _find(paths_of(folders), Wanted.of(channels, required, patient_regex, naming))
 
 
+def find_any_images(folder: Path, channels: Sequence[str] = ()) -> Finding:
+    """Find cases to look at, of which any of `channels` is enough if BraTS does not have them all.
+
+    Args:
+        folder: Folder in any layout that `find_cases` knows.
+        channels: Our names of channels; none, or those of BraTS: as in `find_cases`.
+
+    Raises:
+        DataListError: As in `find_cases`.
+    """
+    if set(channels) <= set(CHANNELS):
+        return find_cases([folder])
+    return find_cases([folder], channels, required=())
+
+
 def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
     found: list[Found] = []
     named: set[str] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from volseg.cases.identity import patient_of
 from volseg.cases.layouts import Layout, layout_of
 from volseg.cases.volume_case import VolumeCase
 from volseg.errors import DataListError
-from volseg.finding.folders import find_cases
+from volseg.finding.folders import find_any_images
 from volseg.finding.name_reading import read_name
 from volseg.finding.stacks import IMAGE, find_stacks
 from volseg.finding.wanted import Wanted
@@ -24,11 +25,15 @@ from volseg.images.slice_stack import is_grey
 _COLOURS = ("red", "green", "blue")
 
 
-def find_case(path: Path) -> tuple[Case, Layout]:
+def find_case(path: Path, channels: Sequence[str] = ()) -> tuple[Case, Layout]:
     """The case of a folder, of a NIfTI file or of a 2D image, and the layout of its files.
 
     A file is a case of its own. Its channel is that of its name, else `image`. The channels of a 4D
     file are `volume1`, `volume2` and so on; those of a coloured image `red`, `green` and `blue`.
+
+    Args:
+        path: The folder or file.
+        channels: Our names of the channels to look for; none: those of BraTS.
 
     Raises:
         DataListError: If the folder does not hold exactly one case, or a file is missing, is no
@@ -36,7 +41,7 @@ def find_case(path: Path) -> tuple[Case, Layout]:
         ImageError: If a file is damaged.
     """
     if path.is_dir():
-        found = find_cases([path])
+        found = find_any_images(path, channels)
         if len(found.cases) == 1:
             return found.cases[0], found.layout_of[found.cases[0].case_id]
         names = ", ".join(case.case_id for case in found.cases[:3])
@@ -48,7 +53,7 @@ def find_case(path: Path) -> tuple[Case, Layout]:
     if not path.exists():
         raise DataListError(f"{path} does not exist", remedy="give a scan", path=path)
     if is_nifti(path.name):
-        return _volume(path)
+        return _volume(path, channels)
     if is_slice(path.name):
         return _slice(path)
     raise DataListError(
@@ -58,17 +63,17 @@ def find_case(path: Path) -> tuple[Case, Layout]:
     )
 
 
-def _volume(path: Path) -> tuple[Case, Layout]:
-    read = read_name(path.name, ())
+def _volume(path: Path, channels: Sequence[str]) -> tuple[Case, Layout]:
+    read = read_name(path.name, channels)
     if LABEL in read.contents:
         raise _is_label_map(path)
     case_id = read.case or stem(path.name)
     shape = read_header(path)[1].get_data_shape()
     if math.prod(shape[3:]) > 1:
-        channels = tuple(f"volume{number}" for number in range(1, math.prod(shape[3:]) + 1))
+        held = tuple(f"volume{number}" for number in range(1, math.prod(shape[3:]) + 1))
     else:
-        channels = read.contents if len(read.contents) == 1 else IMAGE
-    return VolumeCase(case_id, patient_of(case_id), (path,), tuple(channels)), layout_of(case_id)
+        held = read.contents if len(read.contents) == 1 else IMAGE
+    return VolumeCase(case_id, patient_of(case_id), (path,), tuple(held)), layout_of(case_id)
 
 
 def _slice(path: Path) -> tuple[Case, Layout]:

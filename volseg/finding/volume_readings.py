@@ -21,8 +21,9 @@ from volseg.images.file_names import stem
 
 NUMBERED = "a numbered channel, but no dataset.json says which"
 
+_OF_BIDS = ("anat", "dwi", "perf", "pet", "ct", "swi")
 #: Names of folders for a kind of file, not for a case.
-KINDS = frozenset(("anat", "nifti", "nii", "images", "image", "imgs", "img"))
+KINDS = frozenset((*_OF_BIDS, "nifti", "nii", "images", "image", "imgs", "img"))
 
 
 def read_volumes(

@@ -49,6 +49,13 @@ UNCERTAIN = (
     "strip the skull, or train with data.background"
 )
 
+# Air in Hounsfield units, and its least share of a CT; phase images hold less of these values.
+_AIR, _OF_CT = (-1100, -900), 0.05
+CT_WITHOUT_WINDOW = (
+    "much of it is -1000, as air in CT; state the window of tissue in data.windows, such as "
+    "{ct: [0, 80]} for a brain"
+)
+
 
 @dataclass(frozen=True)
 class Background:
@@ -114,6 +121,13 @@ def unstripped_note(tissue_ml: float) -> str:
         f"tissue measures {tissue_ml:.0f} ml, but a brain at most {LARGEST_BRAIN_ML} ml: the skull "
         "does not seem to be stripped; strip it, unless the model was trained with it"
     )
+
+
+def is_ct(volume: Volume) -> bool:
+    """Whether much of an image has the value of air in Hounsfield units."""
+    sample = subsampled(volume)
+    low, high = _AIR
+    return bool(np.count_nonzero((sample >= low) & (sample <= high)) >= _OF_CT * sample.size)
 
 
 def background_of(channel: Volume) -> Background:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from volseg.cases.filling import lacking_in_words
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.figures.grey_images import GreyImages
 from volseg.images.case_images import CaseImages
@@ -16,9 +15,6 @@ from volseg.images.grid import Grid
 from volseg.transforms import Preprocessed, preprocess
 
 logger = logging.getLogger(__name__)
-
-# Channels, channel that replaces missing ones, and whether channels may be missing.
-_Source = tuple[tuple[str, ...], str | None, bool]
 
 
 class Readable(Protocol):
@@ -40,9 +36,7 @@ class Readable(Protocol):
     def slices(self) -> tuple[Path, ...]:
         """Image of each slice along K, if slices have files; else empty."""
 
-    def read_images(
-        self, channels: Sequence[str], fill: str | None = None, *, optional: bool = False
-    ) -> CaseImages:
+    def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
         """Images of the channels, in this order; see `Case.read_images`."""
 
 
@@ -56,7 +50,7 @@ class PreparedCase:
         grid: Grid of the files.
         header: NIfTI header of the first image.
         notes: Assumptions and oddities of the images.
-        missing: Missing channels; zeros or another channel stand in for them.
+        missing: Missing channels; another channel stands in for them.
         greys: The images for pictures, if they are wanted.
     """
 
@@ -80,7 +74,6 @@ def prepare_case(
     notes: Sequence[str] = (),
     *,
     greys: bool = False,
-    logs: bool = True,
 ) -> PreparedCase:
     """Read and preprocess one case for models with these configs.
 
@@ -89,24 +82,22 @@ def prepare_case(
         configs: Config of each model.
         notes: Notes that hold for every case.
         greys: Whether to keep the images for pictures, a few MB.
-        logs: Whether to log missing channels and unusual grey values.
 
     Raises:
         ImageError: If an image cannot be read or holds unusable values.
         GeometryError: If the images do not lie on one grid.
     """
-    read: dict[_Source, CaseImages] = {}
+    read: dict[tuple[tuple[str, ...], str | None], CaseImages] = {}
     prepared: dict[PreprocessingConfig, Preprocessed] = {}
     for options in dict.fromkeys(config.preprocessing for config in configs):
-        optional = all(c.data.channels_optional for c in configs if c.preprocessing == options)
-        source = options.channels, options.fill_missing, optional
+        source = options.channels, options.fill_missing
         if source not in read:
-            read[source] = case.read_images(*source[:2], optional=optional)
+            read[source] = case.read_images(*source)
         prepared[options] = preprocess(read[source], options)
     first, *_ = read.values()
     of_values = dict.fromkeys(note for image in prepared.values() for note in image.notes)
-    if logs:
-        _log(case.case_id, read, of_values)
+    for note in of_values:
+        logger.warning("%s: %s", case.case_id, note)
     of_images = [note for images in read.values() for note in images.notes]
     of_size = [] if case.has_size else _notes_without_size(configs[0])
     absent = {name for images in read.values() for name in images.missing}
@@ -118,24 +109,20 @@ def prepare_case(
         header=first.header,
         notes=tuple(dict.fromkeys([*of_images, *of_values, *of_size, *notes])),
         missing=tuple(name for name in channels if name in absent),
-        greys=_greys(case.case_id, read) if greys else None,
+        greys=_greys(case.case_id, read, configs[0].data.windows) if greys else None,
     )
 
 
-def _log(case_id: str, read: Mapping[_Source, CaseImages], notes: Iterable[str]) -> None:
-    for (_, fill, _), images in read.items():
-        if images.missing:
-            logger.info("%s: %s", case_id, lacking_in_words(images.missing, fill))
-    for note in notes:
-        logger.warning("%s: %s", case_id, note)
-
-
-def _greys(case_id: str, read: Mapping[_Source, CaseImages]) -> GreyImages | None:
+def _greys(
+    case_id: str,
+    read: Mapping[tuple[tuple[str, ...], str | None], CaseImages],
+    windows: Mapping[str, tuple[float, float]],
+) -> GreyImages | None:
     """Greys of the images that were read with most channels; None if that fails."""
-    (channels, *_), images = max(read.items(), key=lambda found: len(found[0][0]))
+    (channels, _), images = max(read.items(), key=lambda found: len(found[0][0]))
     # No case may fail because of a picture.
     try:
-        return GreyImages.of(images, channels)
+        return GreyImages.of(images, channels, windows)
     except Exception as error:
         logger.warning("%s: the images cannot be drawn: %s", case_id, error)
         return None

@@ -15,6 +15,7 @@ from volseg.cases.volume_case import VolumeCase
 from volseg.errors import DataListError, LabelError, VolsegError
 from volseg.evaluation.pairs import CasePair, pair_up
 from volseg.evaluation.pooling import Predictions, common_scheme
+from volseg.evaluation.records import recorded_channels
 from volseg.evaluation.references import find_references
 from volseg.evaluation.samples import pair_view
 from volseg.evaluation.schemes import prediction_scheme, reference_schemes
@@ -57,6 +58,7 @@ def scored_pairs(results: Results, case_ids: Collection[str]) -> dict[str, CaseP
         recorded_path(scores["reference"], scores, results.folder),
         None,
         recorded_path(root, scores, results.folder) if root else None,
+        recorded_channels(results.predictions),
     )
     given = Predictions.read(results.predictions, references.found.cases)
     cases = [case for case in references.found.cases if case.case_id in set(case_ids)]

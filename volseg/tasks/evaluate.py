@@ -17,6 +17,7 @@ from volseg.evaluation.official_records import (
 from volseg.evaluation.pairs import CasePair, notes_on_pairs, pair_up
 from volseg.evaluation.pooling import Predictions, common_scheme
 from volseg.evaluation.processes import score_cases
+from volseg.evaluation.records import recorded_channels
 from volseg.evaluation.references import find_references
 from volseg.evaluation.samples import draw_scored_samples
 from volseg.evaluation.schemes import reference_schemes
@@ -119,7 +120,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
     official = protocols_of(protocols)
     _check_output(output)
     predicted = common_scheme(paths, labels)
-    references = find_references(reference, fold, data_root)
+    references = find_references(reference, fold, data_root, recorded_channels(paths))
     cases = references.found.cases
     given = Predictions.read(paths, cases)
     without_reference = tuple(n for n in given.unmatched if n not in references.not_selected)

@@ -88,6 +88,7 @@ def split_and_configure(
     labels: str | Mapping[str, Any] | None = None,
     folder: Path | None = None,
     *,
+    channels: Sequence[str] | None = None,
     for_cpus: bool = False,
 ) -> tuple[Path, SplitResult | None]:
     """Write a data list of a folder of scans and a config for it, both beside the run.
@@ -98,6 +99,7 @@ def split_and_configure(
         labels: Label scheme of all label maps, by name or written out; None: found from names and
             values of the files.
         folder: Another folder for the list and the config, such as a temporary folder.
+        channels: Channels to look for; None: those of BraTS, and for 2D slices of their layout.
         for_cpus: Whether the config is for volumes without a CUDA GPU.
 
     Returns:
@@ -124,7 +126,7 @@ def split_and_configure(
         )
     name = FROM_CONFIG if isinstance(labels, Mapping) else labels
     options = SplitOptions(fewer_folds=True)
-    found = split([scans], data_list, _FOLDS, name, options=options)
+    found = split([scans], data_list, _FOLDS, name, channels=channels, options=options)
     written = labels if isinstance(labels, Mapping) else None
     _write(config, default_config(found.data_list, data_list, written, for_cpus=for_cpus))
     return config, found

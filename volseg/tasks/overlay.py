@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import get_args
 
 from volseg.cases.case import Case
+from volseg.cases.channels import channel_of
 from volseg.cases.layouts import Layout
 from volseg.errors import ConfigError
 from volseg.evaluation.case_label_map import read_case_label_map
+from volseg.evaluation.records import recorded_channels
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.figure_files import save_figure
 from volseg.figures.image_views import view_of_images
@@ -40,6 +42,8 @@ class OverlayOptions:
             the scheme that follows from names and values of the files.
         reference_labels: Name of the label scheme of the reference, likewise.
         channels: Channels to show, side by side; empty: `t2f`, or else the first channel.
+        window: Grey values that become black and white in all shown channels; None: percentiles
+            of each channel, and for CT the window of the brain.
         regions: Regions to draw; empty: all.
         plane: Plane of the slices, if the scan records the orientation.
         slice: Number of the slice, counted from 1 in the file; None: the slice with the largest
@@ -55,6 +59,7 @@ class OverlayOptions:
     labels: str | None = None
     reference_labels: str | None = None
     channels: tuple[str, ...] = ()
+    window: tuple[float, float] | None = None
     regions: tuple[str, ...] = ()
     plane: Plane = "axial"
     slice: int | None = None
@@ -104,7 +109,8 @@ def overlay(
     """
     options, output = options or OverlayOptions(), Path(output)
     _check(options, output)
-    case, layout = find_case(Path(scan))
+    asked = options.channels or recorded_channels([Path(labels)])
+    case, layout = find_case(Path(scan), tuple(map(channel_of, asked)))
     given = [Path(labels), *([Path(options.reference)] if options.reference else [])]
     check_no_inputs([output], [*case.images, *case.label, *given])
     make_output(output.parent, [output.name])
@@ -140,6 +146,11 @@ def _check(options: OverlayOptions, output: Path) -> None:
         raise ConfigError(
             "outline and fill are both 0, so no region would show", remedy="raise one of them"
         )
+    if options.window and not options.window[0] < options.window[1]:
+        raise ConfigError(
+            f"window is {options.window[0]:g} to {options.window[1]:g}",
+            remedy="give the smaller value first",
+        )
     if problem := _contradiction(options, moves=ending in ANIMATIONS):
         raise ConfigError(f"{output.name} {problem}", remedy="leave one of them out")
 
@@ -166,7 +177,9 @@ def _view(case: Case, layout: Layout, given: Sequence[Path], options: OverlayOpt
         read_case_label_map(path, case, images.grid, layout, *scheme).masks
         for path, scheme in zip(given, schemes, strict=False)
     )
-    view = view_of_images(case, images, channels, reference[0] if reference else None, prediction)
+    windows = dict.fromkeys(channels, options.window) if options.window else None
+    drawn = (reference[0] if reference else None, prediction)
+    view = view_of_images(case, images, channels, *drawn, windows)
     if len(case.slices) == 1:
         view = replace(view, name=case.slices[0].stem)
     return _of_regions(view, options.regions).in_plane(options.plane)

@@ -104,9 +104,7 @@ def _masks(
 def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple[str, ...]]:
     """The preprocessed images and the missing channels; the original images are freed."""
     options = config.preprocessing
-    images = case.read_images(
-        options.channels, options.fill_missing, optional=config.data.channels_optional
-    )
+    images = case.read_images(options.channels, options.fill_missing)
     return preprocess(images, options), images.missing
 
 

@@ -1,1 +1,0 @@
-"""Scores of a model on subsets of the channels of its cases."""
