@@ -172,7 +172,8 @@ def test_cases_with_the_same_problem_share_a_row(config):
 
     first = content["training"][1]["case_id"]
     assert problems == (
-        f"3 cases, such as {first}: no t1c, but only t1n t2w t2f; add the missing image",
+        f"3 cases, such as {first}: no t1c, but only t1n t2w t2f; add the missing image, "
+        "or train with data.channel_dropout",
     )
 
 

@@ -349,7 +349,7 @@ def test_missing_channels_are_named_with_their_patient(run, tmp_path):
 
     result = compare([first, second], tmp_path / "out")
 
-    assert "Without t1c, t1n: a; another channel stands in." in lines_of(result)
+    assert "Without t1c, t1n: a; zeros or another channel stand in." in lines_of(result)
     rows = rows_of(result.output / "patients.csv")
     assert {r["missing_channels"] for r in rows if r["patient_id"] == "a"} == {"t1c t1n"}
     assert {r["missing_channels"] for r in rows if r["patient_id"] != "a"} == {""}

@@ -83,6 +83,7 @@ def save_model(
         "volseg": volseg.__version__,
         "disclaimer": volseg.DISCLAIMER,
         "channels": list(config.data.channels),
+        "channels_optional": config.data.channels_optional,
         "labels": describe_scheme(config.labels),
         "spacing_mm": list(config.data.spacing_mm),
         "scores": dict(scores),

@@ -64,6 +64,7 @@ class _Schema(BaseModel):
     scores: dict[str, Any]
     config: dict[str, Any]
     shared: dict[str, str]
+    channels_optional: bool | None = None
     weights_sha256: str | None = None
     tuning: _Tuning | None = None
 
@@ -76,7 +77,8 @@ class ModelHeader:
         file: The model file.
         content: `format`, `volseg` (version), `disclaimer`, `channels`, `labels` (scheme written
             out), `spacing_mm`, `scores`, `config`, `shared` (names of one tensor); `weights_sha256`
-            unless an earlier volseg wrote it, and `tuning` if `volseg tune` changed the config.
+            unless an earlier volseg wrote it, `channels_optional` if cases may lack channels, and
+            `tuning` if `volseg tune` changed the config.
         config: The config.
         tensors: Shape and type of each tensor in the file; types as in safetensors, such as `F32`.
     """
@@ -286,11 +288,15 @@ def _no_header(file: Path, why: str) -> ModelError:
 
 def _check_agreement(file: Path, content: Mapping[str, Any], config: ExperimentConfig) -> None:
     """Raise ModelError if the config contradicts other entries of the header."""
-    stated = {
+    stated: dict[str, tuple[Any, str, Any]] = {
         "labels": (_in_order(content["labels"]), "labels", describe_scheme(config.labels)),
         "channels": (content["channels"], "data.channels", list(config.data.channels)),
         "spacing_mm": (content["spacing_mm"], "data.spacing_mm", list(config.data.spacing_mm)),
     }
+    # Models of earlier versions do not state it.
+    if (optional := content.get("channels_optional")) is not None:
+        wanted = config.data.channels_optional
+        stated["channels_optional"] = (optional, "data.channel_dropout > 0", wanted)
     for name, (found, option, wanted) in stated.items():
         if found != (_in_order(wanted) if isinstance(wanted, dict) else wanted):
             raise ModelError(

@@ -90,34 +90,44 @@ class Case(ABC):
         """The case with a given size of a voxel, if its files do not record it."""
         return self
 
-    def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
+    def read_images(
+        self, channels: Sequence[str], fill: str | None = None, *, optional: bool = False
+    ) -> CaseImages:
         """Read the images.
 
         Args:
             channels: Channels to read, in this order.
-            fill: Channel that replaces missing channels; None: a missing channel is an error. A
-                channel equal to `fill` in every voxel counts as missing too, since some data sets
-                are filled in this way.
+            fill: Channel that replaces missing channels; None: see `optional`. A channel equal to
+                `fill` in every voxel counts as missing too, since some data sets are filled in this
+                way.
+            optional: Whether channels may be missing, but not all; else that is an error.
 
         Returns:
-            The images (C, I, J, K); `missing` names the channels that `fill` replaces.
+            The images (C, I, J, K); `missing` names the channels that `fill` replaces or that are
+            left out.
 
         Raises:
             ImageError: If a channel is missing, or its file is missing, damaged, of another kind,
                 holds NaN or infinite voxels, or is constant.
             GeometryError: If the files do not lie on one grid.
         """
-        from volseg.cases.filling import filled
+        from volseg.cases.filling import filled, present_channels
 
-        present = self._present(channels, fill)
+        present = present_channels(self.channels, channels, fill, optional=optional)
         with of_case(self.case_id):
             images = self._read_images(present)
-        return images if fill is None else filled(images, present, channels, fill)
+        return filled(images, present, channels, fill)
 
-    def read_grid(self, channels: Sequence[str], fill: str | None = None) -> Grid:
+    def read_grid(
+        self, channels: Sequence[str], fill: str | None = None, *, optional: bool = False
+    ) -> Grid:
         """Grid that `read_images` would return; raises its errors that the headers show."""
+        from volseg.cases.filling import present_channels
+
         with of_case(self.case_id):
-            return self._read_grid(self._present(channels, fill))
+            return self._read_grid(
+                present_channels(self.channels, channels, fill, optional=optional)
+            )
 
     def read_reference(self) -> tuple[npt.NDArray[np.uint8], Grid]:
         """Label map (I, J, K) of the case, and its grid.
@@ -241,10 +251,6 @@ class Case(ABC):
             channels: Channels of the images.
             has_spacing: Whether the list holds the size of a voxel.
         """
-
-    def _present(self, channels: Sequence[str], fill: str | None) -> list[str]:
-        """Channels to read: all; with `fill`, only `fill` and those that the case has."""
-        return [name for name in channels if fill is None or name in (fill, *self.channels)]
 
     @abstractmethod
     def _read_images(self, channels: Sequence[str]) -> CaseImages:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, fail_if_some_failed
-from volseg.cli.next_steps import RUN, line, next_steps
+from volseg.cli.next_steps import RUN, SCANS, line, next_steps
 from volseg.cli.options import DataRoot, Fold
 from volseg.cli.report_option import WithReport, check_report, write_and_name
 from volseg.cli.score_tables import print_protocol, print_statistics, text_of
 from volseg.cli.tables import print_table, say
+from volseg.errors import ConfigError
 from volseg.words import cases_in_words
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
         typer.Argument(
             metavar="PREDICTIONS",
             help="Folder of label maps or masks, as infer writes; several folders of different "
-            "cases, such as those of folds, are scored together.",
+            "cases, such as those of folds, are scored together. With --channels, a model.",
         ),
     ],
     reference: Annotated[
@@ -84,6 +86,24 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
             show_default="one a core, if there is enough work",
         ),
     ] = None,
+    channels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--channels",
+            metavar="A,B,...",
+            help="Score a model on cases reduced to these channels; repeat it, or give all for "
+            "every subset of the channels.",
+            show_default=False,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="With --channels: auto, cpu, cuda, cuda:1 or mps.",
+            show_default="auto",
+        ),
+    ] = None,
     report: WithReport = False,
     cases: Annotated[
         bool | None,
@@ -108,15 +128,34 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
     --protocol adds the scores of an official BraTS program, with its rules for
     lesions; label maps are converted into the label scheme of the program.
 
+    --channels scores a model instead of label maps: each case of REFERENCE is
+    segmented as if it had only the named channels. channels.csv and
+    channels.json hold the Dice of each subset.
+
     Examples:
       volseg evaluate results data/validation -o scores
       volseg evaluate results brats2021.json -o scores --labels brats2023
       volseg evaluate results lgg.json --fold 0 -o scores
       volseg evaluate results brats2021.json -o scores --protocol brats2023-gli
       volseg evaluate results_0 results_1 results_2 lgg.json -o scores
+      volseg evaluate runs/brats_unet list.json --fold 0 --channels all -o scores
+      volseg evaluate model.safetensors scans --channels t1c,t2f --channels t1c -o scores
     """
+    if channels:
+        others: dict[str, object] = {"--labels": labels, "--slices": slices, "--protocol": protocol}
+        others |= {"--workers": workers, "--report": report, "--cases": cases}
+        _check_alone("--channels", others)
+        _evaluate_channels(
+            *(predictions, reference, output, channels, reference_labels, fold, data_root),
+            device or "auto",
+        )
+        return
     from volseg.tasks.evaluate import evaluate as run_evaluate
 
+    if device:
+        raise ConfigError(
+            "--device is for --channels, as label maps are scored on the CPU", remedy="leave it out"
+        )
     check_report(output, asked=report)
     result = run_evaluate(
         *(predictions, reference, output, labels, reference_labels, fold, data_root),
@@ -131,6 +170,44 @@ def evaluate(  # noqa: PLR0913, PLR0917  (an option each)
         raise typer.Exit(EXIT_SOME_FAILED)
     compare = line("volseg", "compare", output, RUN, "-o", "comparison")
     next_steps({"compare with other runs": [compare]})
+
+
+def _check_alone(option: str, others: Mapping[str, object]) -> None:
+    """Refuse, with ConfigError, options that have no effect beside `option`."""
+    given = [name for name, value in others.items() if value not in (None, False)]
+    if given:
+        raise ConfigError(
+            f"{', '.join(given)} has no effect with {option}, which scores Dice alone",
+            remedy="leave it out" if len(given) == 1 else "leave them out",
+        )
+
+
+def _evaluate_channels(  # noqa: PLR0913, PLR0917  (an option each)
+    models: list[Path],
+    data: Path,
+    output: Path,
+    channels: list[str],
+    reference_labels: str | None,
+    fold: int | None,
+    data_root: Path | None,
+    device: str,
+) -> None:
+    from volseg.cli.channel_tables import print_channels
+    from volseg.tasks.evaluate_channels import DOCUMENT_FILE, TABLE_FILE, evaluate_channels
+
+    result = evaluate_channels(
+        models, data, output, channels, reference_labels, fold, data_root, device=device
+    )
+    print_channels(result)
+    say(f"Written to {output}: {TABLE_FILE}, {DOCUMENT_FILE}")
+    fail_if_some_failed(result.failures)
+    if result.takes_missing:
+        of_models = [word for model in models for word in ("-m", model)]
+        infer = line("volseg", "infer", SCANS, *of_models, "-o", "results")
+        next_steps({"segment cases without some channels": [infer]})
+    else:
+        fit = line("volseg", "fit", "CONFIG", "data.channel_dropout=0.5")
+        next_steps({"train for cases without some channels": [fit]})
 
 
 def print_scores(result: EvaluateResult, *, cases: bool | None = None) -> None:

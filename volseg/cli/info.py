@@ -90,7 +90,8 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
         "path": facts["path"],
         "network": facts["network"],
         "labels": f"{facts['labels']}, regions {' '.join(facts['regions'])}",
-        "channels": f"{' '.join(facts['channels'])} at {sides} mm",
+        "channels": f"{' '.join(facts['channels'])} at {sides} mm"
+        + (", of which a case may lack any but one" if facts["channels_optional"] else ""),
         "patch": f"{' x '.join(map(str, facts['patch_size']))} voxels",
     }
     for name in ("job", "state", "doubts", "tuning", "runs"):

@@ -31,7 +31,7 @@ def notes(comparison: Comparison) -> Iterator[str]:
     for run in comparison.runs:
         yield from _notes_on_run(comparison, run)
     for patient, channels in comparison.missing_channels.items():
-        yield f"Without {', '.join(channels)}: {patient}; another channel stands in."
+        yield f"Without {', '.join(channels)}: {patient}; zeros or another channel stand in."
     if not comparison.same_loss:
         yield "The runs were trained with different losses, whose values are not comparable."
 

@@ -42,7 +42,7 @@ class ScoredRun:
         regions: Names of the regions, in order.
         losses: Validation loss by case id; empty if not known.
         slices: Means over slices by region, as in `SliceTable.summary`; empty without slices.
-        missing_channels: Missing channels by case id; another channel stands in for them.
+        missing_channels: Missing channels by case id; zeros or another channel stand in.
         patients: Patient of each case in the data list of the run; empty without data list.
         ended: False if the training was stopped or is still running, as far as known.
         doubts: Notes on scores that mislead, such as of a region that is in no prediction.

@@ -89,7 +89,7 @@ class Comparison:
 
     @property
     def missing_channels(self) -> dict[str, tuple[str, ...]]:
-        """Missing channels by patient, in any run; another channel stands in for them."""
+        """Missing channels by patient, in any run; zeros or another channel stand in."""
         found: dict[str, set[str]] = {}
         for run in self.runs:
             for case, channels in run.missing_channels.items():

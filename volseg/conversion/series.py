@@ -86,6 +86,7 @@ class Facts:
         body_part: Part of the body.
         acquired: Time of day at which the acquisition began.
         burned_in: Whether the pixels hold annotations that identify the patient.
+        volumes: Number of volumes of this contrast in the series: more than 1 if it is dynamic.
         is_label: Whether the voxels are labels, not intensities.
     """
 
@@ -113,6 +114,7 @@ class Facts:
     body_part: str | None = None
     acquired: datetime.time | None = None
     burned_in: bool | None = None
+    volumes: int = 1
     is_label: bool = False
 
 

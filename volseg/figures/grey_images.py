@@ -58,9 +58,7 @@ class GreyImages:
             windows: Windows of channels of absolute grey values; see `in_windows`.
         """
         upright = {
-            name: images.grid.to_ras(channel)
-            for name, channel in zip(channels, images.array, strict=True)
-            if name not in images.missing
+            name: images.grid.to_ras(channel) for name, channel in images.own(channels).items()
         }
         upright, found = in_windows(upright, windows or {})
         samples = [sampled(image) for image in upright.values()]

@@ -48,6 +48,7 @@ _TEXTS = {
     "case_ranks.csv": (b"case_id,patient_id,run,rank,", b""),
     FOLLOW_UP_ENDING: (b"patient_id,case_id,time_point,place,", b""),
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
+    "channels.csv": (b"channels,region,cases,dice,", b""),
     "volumes.csv": (b"case_id,region,volume_ml,voxels,lesions,", b""),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
 }
@@ -62,6 +63,7 @@ _OF_PROTOCOL = re.compile(r"(scores|lesions)_brats[0-9a-z-]+\.csv")
 _DOCUMENTS = {
     "scores.json": {"cases", "summary"},
     "environment.json": {"versions"},
+    "channels.json": {"subsets"},
 }
 # Keys of a record of `prepare`.
 _RECORD = {"volseg", "preparation", "case_id", "sources", "channels"}

@@ -14,6 +14,10 @@ from volseg.finding.label_names import read_label
 from volseg.finding.name_words import Reading, Words, agent_anywhere
 from volseg.images.file_names import stem
 
+# BraTS 2012 to 2015, before the number of the file: VSD.Brain.XX.O.MR_T1c.54514.
+_VSD = re.compile(
+    r"VSD\.Brain[^.]*\.[^.]*\.[^.]*\.(?:MR_)?(?P<word>T1c?|T2|Flair|OT)(?:\.\d+)?", re.IGNORECASE
+)
 _NUMBERED = re.compile(r"(?P<case>.+)_(?P<number>\d{4})")
 
 
@@ -31,13 +35,15 @@ def read_name(name: str, channels: Collection[str]) -> Reading:
     >>> read = read_name("BraTS-GLI-00002-000-t1c.nii.gz", ())
     >>> read.case, read.contents
     ('BraTS-GLI-00002-000', ('t1c',))
+    >>> read_name("VSD.Brain.XX.O.MR_T1c.54514.nii", ()).contents
+    ('t1c',)
     >>> read_name("sub-01_ses-2_ce-gadolinium_T1w.nii", ()).contents
     ('t1c',)
     """
     whole = stem(name)
     if case := misnamed_label_map(whole):
         return Reading(case, (LABEL,))
-    if reading := read_bids(whole, channels):
+    if reading := _read_vsd(whole) or read_bids(whole, channels):
         return reading
     words = Words(whole)
     if not words.texts:
@@ -48,6 +54,15 @@ def read_name(name: str, channels: Collection[str]) -> Reading:
     if channel in map(channel_of, (*CHANNEL_NAMES, *channels)):
         return Reading(words.before(len(words.texts) - 1), (channel,))
     return Reading(whole)
+
+
+def _read_vsd(whole: str) -> Reading | None:
+    """Reading of a name of BraTS 2012 to 2015, in which OT is the label map."""
+    match = _VSD.fullmatch(whole)
+    if match is None:
+        return None
+    word = match["word"]
+    return Reading("", (LABEL if word.upper() == "OT" else channel_of(word),))
 
 
 def read_folder(name: str, read: Reading) -> Reading:

@@ -88,7 +88,7 @@ def read_form(path: Path, where: str) -> Form:
         ImageError: If the file is missing, is not an image of these formats, or holds several pages
             or other channels (such as CMYK).
     """
-    with _opened(path, where) as image:
+    with opened_bitmap(path, where) as image:
         return _form(image, where)
 
 
@@ -98,7 +98,7 @@ def read_bitmap(path: Path, where: str) -> tuple[Form, npt.NDArray[Any]]:
     Values are as stored; palette images give colours. Arguments and errors as in `read_form`; a
     damaged or truncated file is an ImageError too.
     """
-    with _opened(path, where) as image:
+    with opened_bitmap(path, where) as image:
         form, raw, suspect = _form(image, where), raw_mode(image), _is_changed(image)
         require(8 * math.prod(image.size) * form.bands[0], where)
         before = _orientation(image)
@@ -144,7 +144,8 @@ def write_bitmap(path: Path, values: npt.NDArray[np.uint8]) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, where: str) -> Iterator[Image.Image]:
+def opened_bitmap(path: Path, where: str) -> Iterator[Image.Image]:
+    """An image whose pixels are not decoded yet; whatever its decoder raises is an ImageError."""
     # Odd tags do not matter. Not inside catch_warnings, which is not thread-safe.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:

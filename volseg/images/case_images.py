@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,12 @@ class CaseImages:
     """The images of one case.
 
     Attributes:
-        array: (C, I, J, K); integers as in the files, or float32.
+        array: (C, I, J, K), channels in the wanted order, without those of `missing` that nothing
+            replaces; integers as in the files, or float32.
         grid: Grid of all channels.
         header: Unchanged NIfTI header of the first channel; results are written on its grid.
         notes: Small differences between grids, and assumptions where headers are incomplete.
-        missing: Missing channels that another channel replaces.
+        missing: Missing channels; another channel replaces all of them, or `array` lacks them.
         slices: File of each slice of a stack, along K; results may be written in the same form.
     """
 
@@ -32,6 +34,13 @@ class CaseImages:
     notes: tuple[str, ...]
     missing: tuple[str, ...] = ()
     slices: tuple[Path, ...] = ()
+
+    def own(self, channels: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        """Image (I, J, K) of each channel that the case has itself, of the wanted `channels`."""
+        held = [name for name in channels if name not in self.missing]
+        there = channels if len(self.array) == len(channels) else held
+        named = dict(zip(there, self.array, strict=True))
+        return {name: named[name] for name in held}
 
 
 def check_values(volume: npt.NDArray[Any], where: str) -> None:

@@ -157,7 +157,7 @@ def _sources(
     if missing:
         raise ImageError(
             f"no {' '.join(missing)}, but only {' '.join(file_channels)}",
-            remedy="add the missing image",
+            remedy="add the missing image, or train with data.channel_dropout",
         )
     numbers = [file_channels.index(channel) for channel in channels]
     return [(images[0], n) if len(images) == 1 else (images[n], 0) for n in numbers]

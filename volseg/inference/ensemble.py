@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from volseg.config import ExperimentConfig
 from volseg.config.marks import Inference, marked
 from volseg.errors import LabelError, ModelError
+from volseg.finding.wanted import missing_channels
 from volseg.labels import LabelScheme
 from volseg.model_file import Model
 from volseg.words import shown
@@ -62,6 +63,32 @@ def slow_options(models: Sequence[Model]) -> list[str]:
         f"the windows overlap so far that they take {most:.0f} times as long as at an overlap "
         "of 0.5"
     ] * (most >= _SLOW)
+
+
+def missing_for(models: Sequence[Model], held: Collection[str]) -> list[str]:
+    """Channels that any of the models needs and a case with the channels `held` lacks."""
+    lacks = dict.fromkeys(
+        name
+        for model in models
+        for name in missing_channels(held, model.config.data.channels, needed_by(model))
+    )
+    return list(lacks)
+
+
+def needed_by(model: Model) -> tuple[str, ...]:
+    """Channels that no case for a model may lack; none if each of them may be missing."""
+    data = model.config.data
+    return data.channels if data.required_channels is None else data.required_channels
+
+
+def remedy_for_missing(models: Sequence[Model]) -> str:
+    """What helps if a case lacks channels that the models need."""
+    strict = [str(model.path) for model in models if not model.config.data.channels_optional]
+    if 0 < len(strict) < len(models):
+        return (
+            f"leave out {', '.join(strict)}, trained without data.channel_dropout unlike the others"
+        )
+    return "use a model that needs fewer channels, such as one trained with data.channel_dropout"
 
 
 def check_same_regions(models: Sequence[Model]) -> None:

@@ -158,6 +158,12 @@ def _channel_of_one(
             path=path,
         )
     channel = _named_channel(path, known, naming)
+    if channel is None and not required:
+        raise DataListError(
+            f"{path} may hold {' or '.join(known)}: its name holds no channel",
+            remedy=f"name it, such as --image {known[0]}=FILE",
+            path=path,
+        )
     if channel is None and len(required) > 1:
         raise DataListError(
             f"{path} is one image, but the model needs channels {' '.join(required)}",

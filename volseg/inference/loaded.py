@@ -15,7 +15,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.utils.enums import MetaKeys, SpaceKeys
 
 from volseg.cases.channels import channel_among
-from volseg.cases.filling import filled
+from volseg.cases.filling import filled, present_channels
 from volseg.errors import DataListError, GeometryError, ImageError, of_case
 from volseg.images.case_images import CaseImages, check_values
 from volseg.images.grid import Grid, check_same_grid, ras_from_lps
@@ -56,16 +56,18 @@ class LoadedCase:
         """Channels of the case."""
         return tuple(self.volumes)
 
-    def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
+    def read_images(
+        self, channels: Sequence[str], fill: str | None = None, *, optional: bool = False
+    ) -> CaseImages:
         """The images, as from `Case.read_images`; ImageError for unusable values."""
-        present = [name for name in channels if fill is None or name in (fill, *self.channels)]
+        present = present_channels(self.channels, channels, fill, optional=optional)
         for name in present:
             with of_case(self.case_id):
                 check_values(self.volumes[name], name)
         array = np.stack([self.volumes[name] for name in present])
         array = array.astype(np.float32) if array.dtype.kind == "f" else array
         images = CaseImages(array, self.grid, self.header, self.notes)
-        return images if fill is None else filled(images, present, channels, fill)
+        return filled(images, present, channels, fill)
 
 
 def is_in_memory(images: object) -> bool:

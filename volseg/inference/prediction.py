@@ -77,7 +77,7 @@ class Prediction:
         header: NIfTI header of the first image; results are written on its grid.
         notes: Assumptions and oddities of the images, such as small differences of grids.
         doubts: Reasons, in the models' own scores, why the result may be unusable.
-        missing: Missing channels; another channel stands in for them.
+        missing: Missing channels; zeros or another channel stand in for them.
         inputs: Files of the images, which no result replaces; empty for images in memory.
         slices: Image of each slice along K for a stack of slices; else empty.
     """

@@ -24,7 +24,10 @@ from volseg.inference.ensemble import (
     check_regions_of_scheme,
     check_same_regions,
     doubts_of,
+    missing_for,
+    needed_by,
     overridden,
+    remedy_for_missing,
     slow_options,
 )
 from volseg.inference.inputs import (
@@ -98,11 +101,9 @@ class Predictor:
         self.channels = tuple(
             dict.fromkeys(name for model in self.models for name in model.config.data.channels)
         )
-        needs = [
-            (data.fill_missing,) if data.fill_missing else data.channels
-            for data in (model.config.data for model in self.models)
-        ]
-        self.required = tuple(name for name in self.channels if any(name in n for n in needs))
+        self.required = tuple(
+            name for name in self.channels if any(name in needed_by(m) for m in self.models)
+        )
         self.doubts = tuple(doubts_of(self.models))
         # Notes for every case.
         refused = (refused_precision(model.config, self.device.type) for model in self.models)
@@ -181,9 +182,9 @@ class Predictor:
         except NoCaseError as error:
             if not error.lacks:
                 raise
-            needs = f"the model needs channels {' '.join(self.required)}"
-            problem = f"{error.problem} ({needs})"
-            raise NoCaseError(problem, error.lacks, error.remedy, error.path) from None
+            problem = f"{error.problem} ({self._needs})"
+            remedy = error.remedy or remedy_for_missing(self.models)
+            raise NoCaseError(problem, error.lacks, remedy, error.path) from None
 
     def _case_of_files(
         self, scans: PathLike | Sequence[PathLike] | Mapping[str, PathLike], naming: Naming | None
@@ -214,13 +215,16 @@ class Predictor:
         return prepare_case(case, configs, self.notes, greys=greys)
 
     def _check_channels(self, case: Case | LoadedCase) -> None:
-        missing = [name for name in self.required if name not in case.channels]
-        if missing:
+        if missing := missing_for(self.models, case.channels):
             raise DataListError(
-                f"the model needs channels {' '.join(self.required)}, but case {case.case_id} has "
-                f"{' '.join(case.channels)}",
-                remedy=f"add {' '.join(missing)} or use a model that needs fewer channels",
+                f"{self._needs}, but case {case.case_id} has {' '.join(case.channels)}",
+                remedy=f"add {' '.join(missing)} or {remedy_for_missing(self.models)}",
             )
+
+    @property
+    def _needs(self) -> str:
+        needed = " ".join(self.required) or f"{' or '.join(self.channels)}, any of them"
+        return f"the model needs channels {needed}"
 
     def predict_prepared(self, case: PreparedCase) -> Prediction:
         """Segment a case that `prepare` has read."""

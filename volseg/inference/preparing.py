@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from volseg.cases.filling import lacking_in_words
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.figures.grey_images import GreyImages
 from volseg.images.case_images import CaseImages
@@ -15,6 +16,9 @@ from volseg.images.grid import Grid
 from volseg.transforms import Preprocessed, preprocess
 
 logger = logging.getLogger(__name__)
+
+# Channels, channel that replaces missing ones, and whether channels may be missing.
+_Source = tuple[tuple[str, ...], str | None, bool]
 
 
 class Readable(Protocol):
@@ -36,7 +40,9 @@ class Readable(Protocol):
     def slices(self) -> tuple[Path, ...]:
         """Image of each slice along K, if slices have files; else empty."""
 
-    def read_images(self, channels: Sequence[str], fill: str | None = None) -> CaseImages:
+    def read_images(
+        self, channels: Sequence[str], fill: str | None = None, *, optional: bool = False
+    ) -> CaseImages:
         """Images of the channels, in this order; see `Case.read_images`."""
 
 
@@ -50,7 +56,7 @@ class PreparedCase:
         grid: Grid of the files.
         header: NIfTI header of the first image.
         notes: Assumptions and oddities of the images.
-        missing: Missing channels; another channel stands in for them.
+        missing: Missing channels; zeros or another channel stand in for them.
         greys: The images for pictures, if they are wanted.
     """
 
@@ -74,6 +80,7 @@ def prepare_case(
     notes: Sequence[str] = (),
     *,
     greys: bool = False,
+    logs: bool = True,
 ) -> PreparedCase:
     """Read and preprocess one case for models with these configs.
 
@@ -82,22 +89,24 @@ def prepare_case(
         configs: Config of each model.
         notes: Notes that hold for every case.
         greys: Whether to keep the images for pictures, a few MB.
+        logs: Whether to log missing channels and unusual grey values.
 
     Raises:
         ImageError: If an image cannot be read or holds unusable values.
         GeometryError: If the images do not lie on one grid.
     """
-    read: dict[tuple[tuple[str, ...], str | None], CaseImages] = {}
+    read: dict[_Source, CaseImages] = {}
     prepared: dict[PreprocessingConfig, Preprocessed] = {}
     for options in dict.fromkeys(config.preprocessing for config in configs):
-        source = options.channels, options.fill_missing
+        optional = all(c.data.channels_optional for c in configs if c.preprocessing == options)
+        source = options.channels, options.fill_missing, optional
         if source not in read:
-            read[source] = case.read_images(*source)
+            read[source] = case.read_images(*source[:2], optional=optional)
         prepared[options] = preprocess(read[source], options)
     first, *_ = read.values()
     of_values = dict.fromkeys(note for image in prepared.values() for note in image.notes)
-    for note in of_values:
-        logger.warning("%s: %s", case.case_id, note)
+    if logs:
+        _log(case.case_id, read, of_values)
     of_images = [note for images in read.values() for note in images.notes]
     of_size = [] if case.has_size else _notes_without_size(configs[0])
     absent = {name for images in read.values() for name in images.missing}
@@ -113,13 +122,21 @@ def prepare_case(
     )
 
 
+def _log(case_id: str, read: Mapping[_Source, CaseImages], notes: Iterable[str]) -> None:
+    for (_, fill, _), images in read.items():
+        if images.missing:
+            logger.info("%s: %s", case_id, lacking_in_words(images.missing, fill))
+    for note in notes:
+        logger.warning("%s: %s", case_id, note)
+
+
 def _greys(
     case_id: str,
-    read: Mapping[tuple[tuple[str, ...], str | None], CaseImages],
+    read: Mapping[_Source, CaseImages],
     windows: Mapping[str, tuple[float, float]],
 ) -> GreyImages | None:
     """Greys of the images that were read with most channels; None if that fails."""
-    (channels, _), images = max(read.items(), key=lambda found: len(found[0][0]))
+    (channels, *_), images = max(read.items(), key=lambda found: len(found[0][0]))
     # No case may fail because of a picture.
     try:
         return GreyImages.of(images, channels, windows)

@@ -259,9 +259,6 @@ class ResultWriter:
         case.write_label_map(
             self.output, prediction.label_map, prediction.header, binary=prediction.binary
         )
-        if prediction.missing:
-            missing = ", ".join(prediction.missing)
-            logger.info("%s: %s missing, so another channel stands in", case.case_id, missing)
         record = {
             **_inputs(case, sources),
             "output": output,

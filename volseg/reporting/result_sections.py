@@ -33,7 +33,7 @@ def doubtful_first(results: Results) -> list[str]:
 def case_notes(record: Mapping[str, Any]) -> list[str]:
     """Notes of a record, and its missing channels."""
     missing = record.get("missing_channels", [])
-    lacking = [f"without {', '.join(missing)}: another channel stands in"] if missing else []
+    lacking = [f"without {', '.join(missing)}"] if missing else []
     return [*lacking, *map(str, record.get("notes", []))]
 
 

@@ -18,6 +18,7 @@ def config_summary(config: ExperimentConfig) -> dict[str, Any]:
         "labels": config.labels.name,
         "regions": list(config.labels.regions),
         "channels": list(config.data.channels),
+        "channels_optional": config.data.channels_optional,
         "spacing_mm": list(config.data.spacing_mm),
         "patch_size": list(config.data.patch_size),
         "window_size": list(config.window_size),

@@ -120,7 +120,11 @@ def _problem(checked: Callable[[], object]) -> Iterator[str]:
 def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str, Sequence[str]]:
     """Grid of a case in words, the problem of its channels and headers (or ''), and notes."""
     try:
-        grid = case.read_grid(config.data.channels, config.data.fill_missing)
+        grid = case.read_grid(
+            config.data.channels,
+            config.data.fill_missing,
+            optional=config.data.channels_optional,
+        )
         notes = list(grid.notes)
         if case.label:
             reference = case.read_reference_grid()

@@ -11,6 +11,7 @@ from volseg.cases.case import Case
 from volseg.errors import DataListError
 from volseg.files.paths import PathLike
 from volseg.files.writing import MANIFEST_FILE
+from volseg.inference.ensemble import remedy_for_missing
 from volseg.inference.folder import segment_cases
 from volseg.inference.options import InferOptions
 from volseg.inference.overview import write_overview
@@ -112,6 +113,11 @@ def infer(
     if shard.number == 1:
         for skipped in finding.skipped:
             logger.warning("left out: %s: %s", skipped.path, skipped.sentence)
+        if number := sum(bool(skipped.lacks) for skipped in finding.skipped):
+            remedy = remedy_for_missing(predictor.models)
+            logger.warning(
+                "to segment %s without some channels, %s", cases_in_words(number), remedy
+            )
     there = writer.begin()
     logger.info("writing label scheme %s", predictor.scheme)
     mine = shard.share(finding.cases)

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 import pytorch_lightning as pl
 
 from volseg.cases.case import Case
+from volseg.cases.filling import lacking_in_words
 from volseg.config import ExperimentConfig, idle_options
 from volseg.training.cache.cases import CachedCase
 from volseg.training.datamodule import VolumeDataModule
 from volseg.training.module import SegmentationModule
-from volseg.training.outcome import lacking
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def missing_channel_lines(
     """
     sides = {"training": training, "validation": validation}
     lines = [
-        f"{case.case.case_id} ({side}): {lacking(case.missing, config.data.fill_missing)}"
+        f"{case.case.case_id} ({side}): {lacking_in_words(case.missing, config.data.fill_missing)}"
         for side, cases in sides.items()
         for case in cases
         if case.missing
@@ -44,7 +44,8 @@ def missing_channel_lines(
     if len(lines) > _CASES_SHOWN:
         more = len(lines) - _CASES_SHOWN
         lines[_CASES_SHOWN:] = [f"and {more} more cases that lack channels"]
-    return lines, None if config.augmentation.channel_dropout else _unprepared(training)
+    is_prepared = config.data.channels_optional or config.augmentation.channel_dropout
+    return lines, None if is_prepared else _unprepared(training)
 
 
 def regions_missing(config: ExperimentConfig, held: Sequence[Sequence[bool]]) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from volseg.cases.filling import lacking_in_words
 from volseg.config import ExperimentConfig
 from volseg.errors import DataListError
 from volseg.figures.figure_files import optional_picture
@@ -74,13 +75,13 @@ def score_lines(document: Mapping[str, Any], fill: str | None) -> list[str]:
 
     Args:
         document: Scores as returned by `read_scores`.
-        fill: Channel that stands in for missing channels.
+        fill: Channel that stands in for missing channels; None: zeros stand in.
     """
     cases: Mapping[str, Any] = document["cases"]
     missing = document.get("missing_channels", {})
     lines = [
         _scores(name, {region: of["dice"] for region, of in case["regions"].items()})
-        + (f" ({lacking(missing[name], fill)})" if name in missing else "")
+        + (f" ({lacking_in_words(missing[name], fill)})" if name in missing else "")
         for name, case in cases.items()
     ]
     if len(cases) > _CASES_SHOWN:
@@ -106,12 +107,3 @@ def _group_lines(groups: Mapping[str, Any]) -> list[str]:
 def _scores(name: str, dice: Mapping[str, float | None]) -> str:
     scores = (f"{region} {value:.3f}" for region, value in dice.items() if value is not None)
     return f"{name}: Dice {', '.join(scores) or '-'}"
-
-
-def lacking(channels: Iterable[str], fill: str | None) -> str:
-    """The missing channels of a case, in words.
-
-    >>> lacking(["t1n", "t1c"], "t2f")
-    't1n, t1c missing: t2f stands in'
-    """
-    return f"{', '.join(channels)} missing: {fill} stands in"

@@ -71,7 +71,8 @@ def preprocess(
     of one voxel if values are interpolated. Axes are only exchanged and mirrored, so an oblique
     image stays oblique. An axis whose spacing differs from the wanted one by more than 1 % is
     interpolated linearly, after averaging when it becomes coarser. Finally, grey values of tissue
-    are normalised by `options.intensity`.
+    are normalised by `options.intensity`. A channel that the case lacks and no other channel
+    replaces becomes 0.
 
     Args:
         images: The case.
@@ -85,6 +86,8 @@ def preprocess(
             window of `options.windows`.
         ResourceError: If memory is too small for the case at the wanted spacing.
     """
+    if images.missing and options.fill_missing is None:
+        return _without_missing(images, options, dtype)
     wanted = options.spacing_mm, options.spatial_dims
     keeps = bool((images.grid.spacing_ratios(*wanted) == 1).all())
     channels = cleaned(images.array, options, images.missing)
@@ -126,6 +129,18 @@ def preprocess(
             "missing slices; look at the scan"
         )
     return replace(done, notes=tuple(notes))
+
+
+def _without_missing(
+    images: CaseImages, options: PreprocessingConfig, dtype: npt.DTypeLike
+) -> Preprocessed:
+    """Preprocess the channels that the case has; the others become 0."""
+    names = [name for name in options.channels if name not in images.missing]
+    held = options.model_copy(update={"channels": tuple(names)})
+    done = preprocess(replace(images, missing=()), held, dtype)
+    image = np.zeros((len(options.channels), *done.image.shape[1:]), done.image.dtype)
+    image[[options.channels.index(name) for name in names]] = done.image
+    return replace(done, image=image)
 
 
 def _require_memory(

@@ -90,4 +90,10 @@ def _proposal(
         return run_command(method, volumes)
     if (stripped := stripped_brain(volumes, most_ml)) is not None:
         return stripped
-    raise BrainMaskError("the skull is not stripped", remedy="give a command with --strip")
+    # Only this method needs torch.
+    from volseg.preparation.brain_mask.hd_bet import hd_bet_brain
+    from volseg.preparation.brain_mask.hd_bet_weights import REMEDY, weights_file
+
+    if weights_file() is not None:
+        return hd_bet_brain(volumes)
+    raise BrainMaskError("the skull is not stripped", remedy=REMEDY)

@@ -104,7 +104,9 @@ def _masks(
 def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple[str, ...]]:
     """The preprocessed images and the missing channels; the original images are freed."""
     options = config.preprocessing
-    images = case.read_images(options.channels, options.fill_missing)
+    images = case.read_images(
+        options.channels, options.fill_missing, optional=config.data.channels_optional
+    )
     return preprocess(images, options), images.missing
 
 

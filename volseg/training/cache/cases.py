@@ -63,7 +63,7 @@ class CachedCase:
         entry: Folder of the arrays.
         image_grid: Grid of `image` and `bits`.
         scan_grid: Grid of the source files.
-        missing: Missing channels; another channel stands in for them.
+        missing: Missing channels; zeros or another channel stand in for them.
         notes: Unusual grey values, and how preprocessing treated them.
         axis: Axis along which the planes of `image` are stored.
         bits_at: First voxel of the stored part of `bits`, the box of all regions.
@@ -274,6 +274,9 @@ def _entry_name(case: Case, config: ExperimentConfig) -> str:
         "labels": dict(scheme.labels),
         "sources": stats,
     }
+    if config.data.channels_optional and set(config.data.channels) - set(case.channels):
+        # A run that needs all channels must not find the entry of a case that lacks some.
+        depends_on["channels_optional"] = True
     return f"{case.case_id}-{_sha256(depends_on)[:20]}"
 
 

@@ -1,0 +1,198 @@
+"""DICOM series against dcm2niix: voxels and their places; transfer syntaxes, scaling, mosaics."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from dicom_files import SYNTAXES, Header, write_mosaic, write_multi_frame, write_series
+from hospital import write_hospital
+from scipy.spatial.transform import Rotation
+
+from volseg.conversion.dicom.finding import find_dicom_series
+
+# The files of these tests follow the standard, so a warning is one of volseg's mistakes.
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = Rotation.from_euler("xyz", [10, 20, 5], degrees=True).as_matrix() @ np.diag(
+    [-1.5, -1.25, 3]
+)
+OBLIQUE[:3, 3] = 40, 30, -20
+
+
+def voxels(dtype=np.uint16, shape=(12, 10, 7), seed=0):
+    return np.random.default_rng(seed).integers(0, 1000, shape).astype(dtype)
+
+
+def only(folder):
+    """The one series of a folder in which nothing is left out or broken."""
+    finding = find_dicom_series(folder)
+    assert (finding.left_out, finding.broken) == ((), ())
+    (series,) = finding.series
+    return series
+
+
+def by_dcm2niix(source, out):
+    """Volumes (I, J, K) in RAS order with their affines, as dcm2niix converts them."""
+    out.mkdir()
+    command = ["dcm2niix", "-b", "n", "-z", "n", "-f", "%s_%e_%p", "-o", out, source]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    found = []
+    for path in sorted(out.glob("*.nii")):
+        image = nib.as_closest_canonical(nib.load(path))
+        data = np.asanyarray(image.dataobj)
+        volumes = np.moveaxis(data, 3, 0) if data.ndim == 4 else [data]
+        found += [(volume, image.affine) for volume in volumes]
+    return found
+
+
+def in_ras(series):
+    grid = series.grid
+    return grid.to_ras(series.read()), grid.ras.affine
+
+
+def assert_as_dcm2niix(source, out):
+    finding = find_dicom_series(source)
+    theirs = by_dcm2niix(source, out)
+
+    assert len(finding.series) == len(theirs) > 0
+    for series, (volume, affine) in zip(finding.series, theirs, strict=True):
+        mine, my_affine = in_ras(series)
+        np.testing.assert_array_equal(mine, volume)
+        np.testing.assert_allclose(my_affine, affine, atol=1e-3)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_each_transfer_syntax_gives_the_voxels_and_the_places_of_dcm2niix(tmp_path, syntax):
+    array = voxels()
+    write_series(tmp_path / "in", array, OBLIQUE, syntax=syntax)
+
+    series = only(tmp_path / "in")
+
+    np.testing.assert_array_equal(series.read(), array)
+    np.testing.assert_allclose(series.grid.affine, OBLIQUE, atol=1e-6)
+    assert_as_dcm2niix(tmp_path / "in", tmp_path / "out")
+
+
+def test_implicit_little_endian_without_preamble_is_read(tmp_path):
+    array = voxels()
+    write_series(tmp_path / "in", array, OBLIQUE, syntax="implicit", preamble=False)
+
+    np.testing.assert_array_equal(only(tmp_path / "in").read(), array)
+    assert_as_dcm2niix(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "shuffled"])
+def test_the_order_of_slices_follows_positions_not_instance_numbers(tmp_path, order):
+    array = voxels()
+    numbers = {
+        "ascending": range(7),
+        "descending": range(7)[::-1],
+        "shuffled": [3, 0, 6, 1, 5, 2, 4],
+    }
+    write_series(
+        tmp_path / "in",
+        array,
+        OBLIQUE,
+        each=lambda k: {"InstanceNumber": numbers[order][k] + 1, "SliceLocation": "0"},
+    )
+
+    np.testing.assert_array_equal(only(tmp_path / "in").read(), array)
+    assert_as_dcm2niix(tmp_path / "in", tmp_path / "out")
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_an_enhanced_file_is_a_volume(tmp_path, modality):
+    array = voxels()
+    (tmp_path / "in").mkdir()
+    write_multi_frame(tmp_path / "in" / "IM1", [array], OBLIQUE, Header(modality=modality))
+
+    np.testing.assert_array_equal(only(tmp_path / "in").read(), array)
+    assert_as_dcm2niix(tmp_path / "in", tmp_path / "out")
+
+
+def test_temporal_positions_of_an_enhanced_file_are_volumes_of_their_own(tmp_path):
+    volumes = [voxels(seed=1), voxels(seed=2)]
+    write_multi_frame(tmp_path / "in" / "IM1", volumes, OBLIQUE)
+
+    finding = find_dicom_series(tmp_path / "in")
+
+    assert [s.name for s in finding.series] == [
+        "series 1, time point 1 of 2",
+        "series 1, time point 2 of 2",
+    ]
+    assert [s.facts.volumes for s in finding.series] == [2, 2]
+    assert_as_dcm2niix(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_mosaic_is_cut_into_its_slices(tmp_path):
+    array = voxels()
+    write_mosaic(tmp_path / "in" / "IM1", array, OBLIQUE)
+
+    np.testing.assert_array_equal(only(tmp_path / "in").read(), array)
+    assert_as_dcm2niix(tmp_path / "in", tmp_path / "out")
+
+
+def test_a_hospital_folder_is_sorted_into_patients_studies_and_series(tmp_path):
+    write_hospital(tmp_path)
+
+    finding = find_dicom_series(tmp_path)
+
+    assert finding.broken == ()
+    assert [(s.patient.id, str(s.study.date)) for s in finding.series] == (
+        [("ID-A", "2020-03-04")] * 4 + [("ID-A", "2020-06-09")] * 4 + [("ID-B", "2021-01-02")] * 4
+    )
+    assert len({series.study.key for series in finding.series}) == 3
+    assert {entry.name: entry.reason for entry in finding.left_out} == {
+        "README.txt": "not a DICOM file",
+        "viewer.exe": "not a DICOM file",
+        "DICOMDIR": "a list of files (DICOMDIR), which is not needed",
+        "A/ST0001/copy of 004": "30 files are copies of others",
+        "A/ST0001/090/report.dcm": "a PDF document",
+        "A/ST0001/091/screen.dcm": "a screenshot or another secondary capture",
+        "A/ST0001/001: series 1, localizer": "a localiser",
+        "A/ST0001/020: series 20, t1_mprage_tra_MPR": "a reformatted series (MPR in Image Type)",
+        "A/ST0001/021: series 21, ep2d_diff_ADC": "a map of diffusion (ADC in Image Type)",
+        "A/ST0001/022: series 22, t1_SUB": "a subtraction (SUBTRACT in Image Type)",
+    }
+
+
+def test_a_series_can_be_read_in_another_process(tmp_path):
+    array = voxels()
+    write_series(tmp_path, array, OBLIQUE)
+
+    series = pickle.loads(pickle.dumps(only(tmp_path)))
+
+    np.testing.assert_array_equal(series.read(), array)
+
+
+@pytest.fixture
+def real():
+    data = Path(os.environ.get("VOLSEG_REAL_DATA", "../shared/data")) / "dicom" / "SAG-anon"
+    if not data.is_dir():
+        pytest.skip("real scans are neither in VOLSEG_REAL_DATA nor in ../shared/data")
+    return data
+
+
+def test_a_real_oblique_series_lies_where_dcm2niix_puts_it(real, tmp_path):
+    series = only(real)
+
+    assert series.grid.shape == (256, 256, 60)
+    assert series.facts.inversion_ms == pytest.approx(900, abs=300)
+    assert_as_dcm2niix(real, tmp_path / "out")
+
+
+def test_a_missing_slice_of_a_real_series_is_refused(real, tmp_path):
+    paths = sorted(real.iterdir())
+    for path in paths[:20] + paths[21:40]:
+        shutil.copy(path, tmp_path)
+
+    (broken,) = find_dicom_series(tmp_path).broken
+
+    assert broken.sentence.startswith("lacks 1 slice: between ")
+    assert broken.sentence.endswith("lie 1.8 mm, elsewhere 0.9 mm; export the whole series again")

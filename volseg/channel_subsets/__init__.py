@@ -1,0 +1,1 @@
+"""Scores of a model on subsets of the channels of its cases."""

@@ -1,0 +1,1 @@
+"""Image files other than DICOM: MetaImage, NRRD, Analyze, NIfTI, and stacks of 2D images."""
