@@ -23,6 +23,7 @@ from volseg.config import (
     PreprocessingConfig,
     idle_options,
     load_config,
+    write_config,
 )
 from volseg.errors import ConfigError, DataListError, ModelError
 from volseg.finding.folders import find_cases
@@ -31,8 +32,10 @@ from volseg.inference.predictor import Predictor
 from volseg.model_header import read_model_header, write_changed_header
 from volseg.reporting.result_sections import case_notes
 from volseg.results.manifest import read_manifest
+from volseg.tasks.check import check
 from volseg.tasks.infer import infer
 from volseg.tasks.info import info
+from volseg.tasks.split import DEFAULTS, SplitOptions, split
 from volseg.training.announcements import missing_channel_lines
 from volseg.training.cache.cases import build_cache
 from volseg.training.datamodule import PatchDataset
@@ -171,10 +174,10 @@ def models(tmp_path_factory) -> dict[str, Path]:
 
 def write_label_maps(scans: Path) -> None:
     """A label map of brats2023 for each case of a folder."""
-    for folder in scans.iterdir():
+    for number, folder in enumerate(sorted(scans.iterdir())):
         image = nib.load(folder / f"{folder.name}_t1.nii.gz")
         labels = np.zeros(image.shape, np.uint8)
-        labels[6:12, 7:13, 5:9] = 2
+        labels[6 - number : 12, 7:13, 5:9] = 2
         labels[7:10, 8:11, 6:8] = 1
         labels[8, 9, 6:8] = 3
         nib.save(nib.Nifti1Image(labels, image.affine), folder / f"{folder.name}_seg.nii.gz")
@@ -364,3 +367,36 @@ def test_a_run_trains_on_incomplete_cases_and_another_leaves_them_out(small, sca
     lines, warning = missing_channel_lines(with_dropout[0], [], small)
     assert lines == ["BraTS2021_00002 (training): t1c, t2w missing: zeros stand in"]
     assert warning is None
+
+
+def test_split_lists_incomplete_cases_if_asked_to(scans, tmp_path):
+    write_label_maps(scans)
+    options = SplitOptions(fewer_folds=True, incomplete=True)
+    with pytest.raises(DataListError, match="1 case left out"):
+        split([scans], tmp_path / "l.json", labels="brats2023", options=DEFAULTS)
+
+    result = split([scans], tmp_path / "list.json", labels="brats2023", options=options)
+
+    listed = read_data_list(tmp_path / "list.json")
+    assert [case.channels for case in listed.training] == [CHANNELS, ("t1n", "t2f")]
+    assert not result.finding.lost
+    assert (
+        "1 case without some channels, such as BraTS2021_00002 without t1c, t2w: train with "
+        "data.channel_dropout, or fit leaves them out" in result.notes
+    )
+
+
+def test_check_takes_incomplete_cases_for_a_training_with_dropout(small, scans, tmp_path):
+    write_label_maps(scans)
+    path = tmp_path / "list.json"
+    options = SplitOptions(fewer_folds=True, incomplete=True)
+    split([scans], path, labels="brats2023", options=options)
+    config = with_data(small, data_list=str(path), fold=None, patch_size=[16, 16, 16])
+
+    for name, share in (("taken", 0.5), ("refused", 0.0)):
+        write_config(tmp_path / f"{name}.yaml", with_data(config, channel_dropout=share))
+
+    taken, refused = (check(tmp_path / f"{name}.yaml") for name in ("taken", "refused"))
+
+    assert not taken.problems
+    assert "no t1c t2w, but only t1n t2f" in refused.problems[0]

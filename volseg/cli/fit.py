@@ -126,7 +126,8 @@ def fit(
 class _Scans:
     """A folder of scans to train on, its run, the overrides, and label scheme and channels in them.
 
-    Without a CUDA GPU the config is `for_cpus`; a job may get a GPU that this machine lacks.
+    Without a CUDA GPU the config is `for_cpus`; a job may get a GPU that this machine lacks. With
+    `incomplete`, cases may lack channels.
     """
 
     folder: Path
@@ -135,6 +136,7 @@ class _Scans:
     labels: str | Mapping[str, Any] | None
     channels: tuple[str, ...] | None
     for_cpus: bool
+    incomplete: bool
 
 
 def _given_of_scans(
@@ -164,7 +166,8 @@ def _given_of_scans(
     labels = experiment.to_dict()["labels"] if has_labels else None
     has_channels = any(word.startswith("data.channels=") for word in overrides)
     channels = experiment.data.channels if has_channels else None
-    return _Scans(scans, run, overrides, labels, channels, for_cpus)
+    incomplete = experiment.data.channels_optional
+    return _Scans(scans, run, overrides, labels, channels, for_cpus, incomplete)
 
 
 def _has_cuda() -> bool:
@@ -184,6 +187,7 @@ def _config_of_scans(scans: _Scans) -> tuple[Path, int]:
         scans.labels,
         channels=scans.channels,
         for_cpus=scans.for_cpus,
+        incomplete=scans.incomplete,
     )
     if found is None:
         return config, 0
@@ -203,7 +207,12 @@ def _dry_run_of_scans(scans: _Scans, folds: str | None, slurm: list[str]) -> Non
 
     with TemporaryDirectory() as folder:
         config, _ = split_and_configure(
-            scans.folder, scans.run, scans.labels, Path(folder), channels=scans.channels
+            scans.folder,
+            scans.run,
+            scans.labels,
+            Path(folder),
+            channels=scans.channels,
+            incomplete=scans.incomplete,
         )
         experiment = load_config(config, scans.overrides)
         _submit_fit(experiment, scans.run, folds, slurm, resume=False, dry_run=True)

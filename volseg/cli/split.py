@@ -45,7 +45,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Channels that every case must have.",
+            help="Channels that every case must have; with --incomplete, one of them.",
             show_default="t1n,t1c,t2w,t2f; for 2D slices, from their layout",
         ),
     ] = None,
@@ -77,6 +77,13 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
     ] = None,
     names: Names = None,
     label_name: LabelName = None,
+    incomplete: Annotated[
+        bool,
+        typer.Option(
+            "--incomplete",
+            help="Also list cases without some channels, to train with data.channel_dropout.",
+        ),
+    ] = False,
 ) -> None:
     """Find cases in folders and assign them to folds by patient.
 
@@ -105,6 +112,7 @@ def split(  # noqa: PLR0913, PLR0917  (an option each)
         validation=_words(validate) or (),
         names=tuple(names or ()),
         label_name=label_name,
+        incomplete=incomplete,
     )
     result = run_split(folders, output, folds, labels, seed, _words(channels), options)
     print_split(result)

@@ -90,6 +90,7 @@ def split_and_configure(
     *,
     channels: Sequence[str] | None = None,
     for_cpus: bool = False,
+    incomplete: bool = False,
 ) -> tuple[Path, SplitResult | None]:
     """Write a data list of a folder of scans and a config for it, both beside the run.
 
@@ -101,6 +102,7 @@ def split_and_configure(
         folder: Another folder for the list and the config, such as a temporary folder.
         channels: Channels to look for; None: those of BraTS, and for 2D slices of their layout.
         for_cpus: Whether the config is for volumes without a CUDA GPU.
+        incomplete: Whether cases may lack channels.
 
     Returns:
         The config, and the result of `split`; None instead of the result on ranks above 0.
@@ -125,7 +127,7 @@ def split_and_configure(
             remedy=f"resume it with: {resume_command(run)}, or choose another -o",
         )
     name = FROM_CONFIG if isinstance(labels, Mapping) else labels
-    options = SplitOptions(fewer_folds=True)
+    options = SplitOptions(fewer_folds=True, incomplete=incomplete)
     found = split([scans], data_list, _FOLDS, name, channels=channels, options=options)
     written = labels if isinstance(labels, Mapping) else None
     _write(config, default_config(found.data_list, data_list, written, for_cpus=for_cpus))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +48,7 @@ class SplitOptions:
         names: `CHANNEL=GLOB` of channels whose file names volseg does not know.
         label_name: Ending of the names of label maps, if volseg does not know it.
         fewer_folds: Whether fewer patients than folds get a fold each, at least two folds.
+        incomplete: Whether cases are listed that lack channels, for `data.channel_dropout`.
     """
 
     patient_regex: str | None = None
@@ -58,6 +59,7 @@ class SplitOptions:
     names: tuple[str, ...] = ()
     label_name: str | None = None
     fewer_folds: bool = False
+    incomplete: bool = False
 
 
 DEFAULTS = SplitOptions()
@@ -123,7 +125,8 @@ def split(
     _check_options(options)
     _check_output(output, folders, options)
     naming = Naming.parse(options.names, options.label_name)
-    found = find_cases(folders, channels, None, options.patient_regex, naming)
+    required = () if options.incomplete else None
+    found = find_cases(folders, channels, required, options.patient_regex, naming)
     spacing = None if options.spacing_mm is None else checked_spacing(options.spacing_mm)
     cohort = (
         Cohort(found)
@@ -143,6 +146,7 @@ def split(
     training = _in_folds(cohort, folds, seed, options)
     cases = (*training, *cohort.unlabelled)
     data_list = DataList(output.stem, _channels(cases, channels), training, cohort.unlabelled)
+    notes += _incomplete(cases, channels)
     with atomic_write(output) as temporary:
         write_data_list(temporary, data_list, _root(folders))
     table = options.table or table_beside(found.cases, folders)
@@ -234,6 +238,22 @@ def _channels(cases: Iterable[Case], wanted: Sequence[str] | None) -> tuple[str,
     """Channels of all cases if they are the same, else the wanted channels."""
     held = {case.channels for case in cases}
     return held.pop() if len(held) == 1 else tuple(wanted or CHANNELS)
+
+
+def _incomplete(cases: Iterable[Case], wanted: Sequence[str] | None) -> Iterator[str]:
+    """A note if cases lack channels."""
+    asked = wanted or CHANNELS
+    lacking = {
+        case.case_id: missing
+        for case in cases
+        if not case.slices and (missing := [name for name in asked if name not in case.channels])
+    }
+    if lacking:
+        case_id, missing = next(iter(lacking.items()))
+        yield (
+            f"{cases_in_words(len(lacking))} without some channels, such as {case_id} without "
+            f"{', '.join(missing)}: train with data.channel_dropout, or fit leaves them out"
+        )
 
 
 def _root(folders: Sequence[Path]) -> Path:
