@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from experiments import write_small_config
+from PIL import Image
 from tiny_models import write_model
-from tiny_scans import write_case
+from tiny_scans import write_case, write_images
 
 from volseg.cases.data_list import read_data_list
 from volseg.cli.info import in_short
@@ -400,3 +401,29 @@ def test_check_takes_incomplete_cases_for_a_training_with_dropout(small, scans, 
 
     assert not taken.problems
     assert "no t1c t2w, but only t1n t2f" in refused.problems[0]
+
+
+def test_a_copy_in_place_of_a_missing_channel_is_noted(scans, models, caplog):
+    folder = scans / "BraTS2021_00001"
+    shutil.copy(folder / f"{folder.name}_flair.nii.gz", folder / f"{folder.name}_t2.nii.gz")
+    note = "t2w and t2f are equal in every voxel: if one stands in for a missing channel"
+
+    prediction = Predictor(models["any"]).predict(folder)
+
+    assert any(said.startswith(note) for said in prediction.notes)
+    assert any(note in message for message in caplog.messages)
+    assert not any(note in said for said in Predictor(models["all"]).predict(folder).notes)
+
+
+def test_slices_without_some_channels_are_images_with_fewer_named_channels(tmp_path):
+    data = {"data_list": "l", "channels": ["t1n", "t2f", "t1c"], "patch_size": [16, 16]}
+    model = write_model(
+        tmp_path / "m.safetensors", labels="lgg", data=data | {"channel_dropout": 0.5}
+    )
+    write_images(tmp_path, ["a.png"])
+    Image.open(tmp_path / "a.png").convert("L").save(tmp_path / "a.png")
+
+    prediction = Predictor(model).predict({"t2f": tmp_path / "a.png"})
+
+    assert prediction.missing == ("t1n", "t1c")
+    assert "t1n, t1c missing: zeros stand in" in prediction.notes

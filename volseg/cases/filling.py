@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from volseg.images.case_images import CaseImages
 
@@ -73,6 +76,20 @@ def lacking_in_words(channels: Iterable[str], fill: str | None) -> str:
     """
     stand_in = "zeros stand" if fill is None else f"{fill} stands"
     return f"{', '.join(channels)} missing: {stand_in} in"
+
+
+def copies_in_words(channels: Mapping[str, npt.NDArray[Any]]) -> list[str]:
+    """A sentence for each two channels (I, J, K) with equal voxels: one may replace a missing one.
+
+    >>> copies_in_words({"t1n": np.ones(2), "t2f": np.ones(2), "t1c": np.zeros(2)})
+    ['t1n and t2f are equal in every voxel: if one stands in for a missing channel, leave it out']
+    """
+    return [
+        f"{first} and {second} are equal in every voxel: if one stands in for a missing channel, "
+        "leave it out"
+        for first, second in itertools.combinations(channels, 2)
+        if np.array_equal(channels[first], channels[second])
+    ]
 
 
 def _named(images: CaseImages, missing: tuple[str, ...], fill: str | None) -> CaseImages:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from volseg.cases.filling import lacking_in_words
+from volseg.cases.filling import copies_in_words, lacking_in_words
 from volseg.config import ExperimentConfig, PreprocessingConfig
 from volseg.figures.grey_images import GreyImages
 from volseg.images.case_images import CaseImages
@@ -105,19 +105,21 @@ def prepare_case(
         prepared[options] = preprocess(read[source], options)
     first, *_ = read.values()
     of_values = dict.fromkeys(note for image in prepared.values() for note in image.notes)
+    for (channels, _, optional), images in read.items():
+        of_values |= dict.fromkeys(copies_in_words(images.own(channels)) if optional else ())
     if logs:
         _log(case.case_id, read, of_values)
     of_images = [note for images in read.values() for note in images.notes]
     of_size = [] if case.has_size else _notes_without_size(configs[0])
     absent = {name for images in read.values() for name in images.missing}
-    channels = dict.fromkeys(name for config in configs for name in config.data.channels)
+    names = dict.fromkeys(name for config in configs for name in config.data.channels)
     return PreparedCase(
         case=case,
         images=prepared,
         grid=first.grid,
         header=first.header,
         notes=tuple(dict.fromkeys([*of_images, *of_values, *of_size, *notes])),
-        missing=tuple(name for name in channels if name in absent),
+        missing=tuple(name for name in names if name in absent),
         greys=_greys(case.case_id, read, configs[0].data.windows) if greys else None,
     )
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from volseg.cases.case import Case
+from volseg.cases.filling import copies_in_words
 from volseg.config import ExperimentConfig
 from volseg.images.boxes import bounding_box
 from volseg.images.grid import Grid, check_same_grid
@@ -107,7 +109,11 @@ def _prepared(case: Case, config: ExperimentConfig) -> tuple[Preprocessed, tuple
     images = case.read_images(
         options.channels, options.fill_missing, optional=config.data.channels_optional
     )
-    return preprocess(images, options), images.missing
+    done = preprocess(images, options)
+    if config.data.channels_optional:
+        copies = copies_in_words(images.own(options.channels))
+        done = replace(done, notes=(*done.notes, *copies))
+    return done, images.missing
 
 
 def _reference(
