@@ -1,0 +1,59 @@
+"""Foreground of an image: the brain of a stripped image, else the head without the air."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from volseg.images.background import LARGEST_BRAIN_ML, background_of, tissue_of
+from volseg.preparation.itk import array_of, image_of, simpleitk
+from volseg.preparation.volume import Volume
+
+# Share of the voxels that an exact background fills; noise around a head repeats no value so often.
+_EXACT = 0.2
+# The border of a head is found on voxels of about this size.
+_COARSE_MM = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Foreground:
+    """What an image shows, apart from its background.
+
+    Attributes:
+        mask: (I, J, K), without holes in slices.
+        is_stripped: Whether it is a brain without a skull.
+    """
+
+    mask: npt.NDArray[np.bool_]
+    is_stripped: bool
+
+
+def foreground_of(volume: Volume) -> Foreground:
+    """Foreground of an image whose values vary."""
+    values, grid = volume
+    background = background_of(values)
+    held = background.holds(values)
+    is_exact = np.count_nonzero(held) > _EXACT * held.size
+    mask = tissue_of(values, background) if is_exact else _brighter(volume)
+    is_small = np.count_nonzero(mask) * grid.voxel_ml <= LARGEST_BRAIN_ML
+    filled = np.asarray(ndimage.binary_fill_holes(mask), np.bool_)
+    return Foreground(filled, bool(is_exact and is_small))
+
+
+def _brighter(volume: Volume) -> npt.NDArray[np.bool_]:
+    """Mask of what is brighter than air by Otsu's threshold of a coarse copy."""
+    sitk = simpleitk()
+    image = image_of(volume)
+    coarse = sitk.BinShrink(image, shrink_factors(volume, _COARSE_MM))
+    low, high = np.percentile(array_of(coarse), [0.5, 99.5])
+    threshold = sitk.OtsuThresholdImageFilter()
+    threshold.Execute(sitk.Clamp(coarse, lowerBound=float(low), upperBound=float(high)))
+    return np.asarray(volume.values > threshold.GetThreshold())
+
+
+def shrink_factors(volume: Volume, mm: float) -> list[int]:
+    """Voxels along each axis that make a voxel of about `mm`."""
+    return [max(1, round(mm / spacing)) for spacing in volume.grid.spacing_mm]
