@@ -191,7 +191,7 @@ def why_no_cases(read: Mapping[Path, Reading], naming: Naming) -> str:
 
 def _fits(glob: str, path: PurePath) -> bool:
     """Whether a glob fits a file, with or without its ending."""
-    pattern = _compiled(glob)
+    pattern = compiled_glob(glob)
     names = (path.with_name(stem(path.name)), path)
     return any(pattern.fullmatch(p.as_posix() if "/" in glob else p.name) for p in names)
 
@@ -200,7 +200,8 @@ def _letters(glob: str) -> int:
     return len(re.sub(r"[*?]", "", glob))
 
 
-def _compiled(glob: str) -> re.Pattern[str]:
+def compiled_glob(glob: str) -> re.Pattern[str]:
+    """Regular expression of a glob, in which only `*` and `?` are special."""
     parts = (
         ".*" if sign == "*" else "." if sign == "?" else re.escape(sign)
         for sign in re.split(r"([*?])", glob)
@@ -212,7 +213,7 @@ def _case(name: str, glob: str) -> str:
     """Rest of a name: the text before the match of the glob, else the text after it."""
     core = glob.strip("*")
     match = re.fullmatch(
-        f"(?P<before>.*?)(?:{_compiled(core).pattern})(?P<after>.*)", name, re.IGNORECASE
+        f"(?P<before>.*?)(?:{compiled_glob(core).pattern})(?P<after>.*)", name, re.IGNORECASE
     )
     if match is None:
         return ""
