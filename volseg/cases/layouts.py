@@ -166,6 +166,13 @@ WITH_T1CE = Layout(
     schemes=("brats2023", "brats2021"),
     patients="doubtful",
 )
+#: Pseudonyms of `convert`: any name, the number of the patient, the time point.
+CONVERTED = Layout(
+    "volseg convert",
+    "PAT-00001-000/PAT-00001-000-{t1n,t1c,t2w,t2f,seg}.nii.gz",
+    "PAT-00001",
+    _ignoring_case(r"(?P<patient>[a-z][a-z0-9]*(?:-[a-z0-9]+){0,2}-\d{5,})-\d{3,}"),
+)
 BIDS = Layout(
     "BIDS",
     "sub-01/ses-1/anat/sub-01_ses-1_{T1w,ce-gadolinium_T1w,T2w,FLAIR,dseg}.nii.gz",
@@ -260,6 +267,7 @@ LAYOUTS: tuple[Layout, ...] = (
         releases=(Release("TCGA", _ignoring_case(r"TCGA[-_].+")),),
     ),
     MU_GLIOMA_POST,
+    CONVERTED,
     WITH_T1CE,
     BIDS,
     OTHER,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from volseg.cases.channels import channel_of
-from volseg.conversion.series import Series
+from volseg.conversion.series import Series, SourceFinding
 from volseg.errors import ConfigError
 from volseg.finding.naming import compiled_glob
 
@@ -53,14 +53,19 @@ class ByHand:
         globs = [compiled_glob(pattern) for pattern in self.patterns[channel]]
         return [one for one in series if any(_fits(glob, one) for glob in globs)]
 
-    def unused(self, series: Sequence[Series]) -> list[str]:
-        """Patterns, as words of `--channel`, that fit no series at all."""
-        return [
-            f"{channel}={pattern}"
-            for channel, patterns in self.patterns.items()
-            for pattern in patterns
-            if not any(_fits(compiled_glob(pattern), one) for one in series)
-        ]
+    def check_used(self, finding: SourceFinding) -> None:
+        """Raise ConfigError for a pattern that fits no series at all."""
+        for channel, patterns in self.patterns.items():
+            for pattern in patterns:
+                glob = compiled_glob(pattern)
+                if any(_fits(glob, one) for one in finding.series):
+                    continue
+                out = next((one for one in finding.left_out if glob.fullmatch(one.name)), None)
+                why = f", but {out.name}, which is left out: {out.reason}" if out else ""
+                raise ConfigError(
+                    f"--channel {channel}={pattern} fits no series that can be converted{why}",
+                    remedy="give a description or a series number of the table of --dry-run",
+                )
 
 
 def _check(word: str, channel: str, pattern: str) -> None:

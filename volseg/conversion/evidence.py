@@ -55,18 +55,27 @@ class Evidence:
 def evidence_of(series: Series) -> Evidence:
     """Evidence for the channel of a series, without a look at the other series."""
     facts = series.facts
-    if facts.burned_in:
-        return Evidence(left_out="its pixels hold annotations, perhaps the patient's name")
+    if reason := _no_channel(facts):
+        return Evidence(left_out=reason)
     if series.kind == "image":
         return _of_image(series)
-    if facts.modality and facts.modality not in _MODALITIES:
-        return Evidence(left_out=f"modality {facts.modality}, not MR or CT")
     said = _said(facts)
     if said.left_out:
         return Evidence(left_out=said.left_out)
     if facts.modality in _BY_MODALITY:
         return _of_modality(facts, said)
     return _of_contrast(facts, said)
+
+
+def _no_channel(facts: Facts) -> str:
+    """Why a series is no channel, whatever its contrast; "" if it may be one."""
+    if facts.burned_in:
+        return "its pixels hold annotations, perhaps the patient's name"
+    if facts.volumes > 1:
+        return "one of several volumes of a dynamic series"
+    if facts.modality and facts.modality not in _MODALITIES:
+        return f"modality {facts.modality}, not MR, CT or PT"
+    return ""
 
 
 def _said(facts: Facts) -> SaidWords:
@@ -79,7 +88,8 @@ def _said(facts: Facts) -> SaidWords:
         return replace(protocol, agent=described.agent or protocol.agent)
     if described.left_out or described.agent or described.kind != protocol.kind:
         return described
-    return replace(described, agent=protocol.agent, words=(*described.words, *protocol.words))
+    words = tuple(dict.fromkeys((*described.words, *protocol.words)))
+    return replace(described, agent=protocol.agent, words=words)
 
 
 def _of_image(series: Series) -> Evidence:

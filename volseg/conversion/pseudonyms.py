@@ -1,81 +1,19 @@
-"""Table of pseudonyms: which patient and examination of a source each case is.
+"""Pseudonyms: names of cases that say nothing of the patient but the order of examinations.
 
-It identifies patients, so it lies apart from the cases, only its owner may read it, and it holds
-all that the cases and their record leave out. Names of cases never change: a later conversion
-reads the table again and extends it.
+Names never change: a later conversion reads the table of pseudonyms again and extends it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import datetime
-import hashlib
-import io
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from volseg.conversion.pseudonym_table import Entry, PseudonymTable
 from volseg.conversion.series import Patient, Study
-from volseg.errors import DataListError, OutputError
-from volseg.files.documents import read_rows
-from volseg.files.writing import atomic_write
 
-#: End of the name of the table, after the name of the folder of cases.
-ENDING = ".pseudonyms.csv"
-#: Name of the patients, if the user gives none.
-DEFAULT_PREFIX = "PAT"
-
-_CHECKED = ("case_id", "patient_key", "study_key", "shift_days")
-_COLUMNS = (
-    *("case_id", "patient_key", "study_key", "patient_id", "patient_name", "birth_date"),
-    *("study_date", "study_time", "shift_days", "source", "files", "check"),
-)
-_CASE = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5,})-(?P<point>\d{3,})")
 _MOST_DAYS = 3650
-_RESTORE = "restore the table from a copy, or convert into a new folder with a new table"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A case and whose it is.
-
-    Attributes:
-        case_id: Name of the case.
-        patient_key: Key of the patient in the source.
-        study_key: Key of the examination in the source.
-        facts: Other cells of the row: id, name, birth date, source, and columns of the user.
-        date: Day of the examination; None if the source has none.
-        time: Time of day, as text that sorts; "" if not known.
-        shift_days: Days by which `--shift-dates` moves the dates of the patient.
-        files: Digest of the source files when the case was written; "" before.
-    """
-
-    case_id: str
-    patient_key: str
-    study_key: str
-    facts: Mapping[str, str] = field(default_factory=dict, hash=False)
-    date: datetime.date | None = None
-    time: str = ""
-    shift_days: int = 0
-    files: str = ""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Patient and examination."""
-        return self.patient_key, self.study_key
-
-    @property
-    def shifted_date(self) -> datetime.date | None:
-        """The date, moved as all dates of the patient are."""
-        return None if self.date is None else self.date - datetime.timedelta(days=self.shift_days)
-
-    @property
-    def when(self) -> tuple[bool, datetime.date, str]:
-        """Sort key of the time; an examination without date comes last."""
-        return self.date is None, self.date or datetime.date.max, self.time
 
 
 @dataclass(frozen=True)
@@ -117,114 +55,26 @@ class Named:
     unordered: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class PseudonymTable:
-    """The entries of a table, in its order."""
+def named(table: PseudonymTable, examinations: Iterable[Examination]) -> Named:
+    """Names of examinations: those of the table, and new ones for new examinations.
 
-    path: Path
-    entries: tuple[Entry, ...] = ()
-    prefix: str = DEFAULT_PREFIX
-
-    @classmethod
-    def read(cls, path: Path, prefix: str | None = None) -> PseudonymTable:
-        """The table in a file, or an empty one if there is no file.
-
-        Args:
-            path: CSV file; cells may be separated by semicolons or tabs, as spreadsheets do.
-            prefix: Name of new patients; None: as in the table.
-
-        Raises:
-            DataListError: If the file is no such table, a row was changed, or its patients have
-                another prefix.
-            OutputError: If the path is a link.
-        """
-        if path.is_symlink():
-            raise OutputError(f"{path} is a link", remedy="give the table itself", path=path)
-        entries = _read(path) if path.exists() else ()
-        matches = [match for entry in entries if (match := _CASE.fullmatch(entry.case_id))]
-        known = next((match["prefix"] for match in matches), None)
-        if known is not None and prefix not in {None, known}:
-            raise DataListError(
-                f"table {path} names patients {known}, but --prefix is {prefix}",
-                remedy="leave --prefix out, or convert into a new folder with a new table",
-                path=path,
-            )
-        return cls(path, entries, known or prefix or DEFAULT_PREFIX)
-
-    def named(self, examinations: Iterable[Examination]) -> Named:
-        """Names of examinations: those of the table, and new ones for new examinations.
-
-        New patients get the next free numbers in random order, since the order of their names or
-        dates would say who they are. New examinations of a patient get time points in the order of
-        their dates, and none if one of them is earlier than an examination that has a name.
-        """
-        case_ids = {entry.key: entry.case_id for entry in self.entries}
-        new: dict[str, list[Examination]] = {}
-        for one in examinations:
-            if one.key not in case_ids:
-                new.setdefault(one.key[0], []).append(one)
-        naming = _Naming(self.entries, self.prefix)
-        patients = list(new)
-        secrets.SystemRandom().shuffle(patients)
-        for patient in patients:
-            naming.add(patient, new[patient])
-        table = replace(self, entries=tuple(naming.entries))
-        case_ids = {entry.key: entry.case_id for entry in naming.entries}
-        return Named(table, case_ids, naming.refused, tuple(naming.unordered))
-
-    def with_files(self, digests: Mapping[str, str]) -> PseudonymTable:
-        """The table with digests of source files by case."""
-        entries = (replace(e, files=digests.get(e.case_id, e.files)) for e in self.entries)
-        return replace(self, entries=tuple(entries))
-
-    def write(self) -> None:
-        """Write the table, readable by its owner only.
-
-        Raises:
-            OutputError: If it cannot be written.
-        """
-        extra = [name for entry in self.entries for name in entry.facts if name not in _COLUMNS]
-        columns = (*_COLUMNS, *dict.fromkeys(extra))
-        text = io.StringIO(newline="")
-        rows = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        rows.writeheader()
-        rows.writerows(_row(entry) for entry in self.entries)
-        with atomic_write(self.path, known=True) as temporary:
-            temporary.touch(mode=0o600)
-            temporary.chmod(0o600)
-            temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-
-
-@contextlib.contextmanager
-def only_conversion(table: Path) -> Iterator[None]:
-    """Refuse a second conversion with the same table while the block runs.
-
-    Raises:
-        OutputError: If another conversion uses the table, or its folder cannot be written.
+    New patients get the next free numbers in random order, since the order of their names or
+    dates would say who they are. New examinations of a patient get time points in the order of
+    their dates, and none if one of them is earlier than an examination that has a name.
     """
-    from filelock import FileLock, Timeout
-
-    lock = table.with_name(f".{table.name}.lock")
-    try:
-        held = FileLock(lock, timeout=0, mode=0o600)
-        held.acquire()
-    except Timeout:
-        raise OutputError(
-            f"another volseg convert uses {table}", remedy="wait until it has finished", path=table
-        ) from None
-    except OSError as error:
-        raise OutputError(
-            f"{table} cannot be locked ({error.strerror})",
-            remedy="give a table in a folder that you may write to with --pseudonyms",
-            path=table,
-        ) from None
-    try:
-        yield
-    finally:
-        # Removed while it is held, so that nobody can hold a removed file.
-        with contextlib.suppress(OSError):
-            lock.unlink()
-        held.release()
+    case_ids = {entry.key: entry.case_id for entry in table.entries}
+    new: dict[str, list[Examination]] = {}
+    for one in examinations:
+        if one.key not in case_ids:
+            new.setdefault(one.key[0], []).append(one)
+    naming = _Naming(table.entries, table.prefix)
+    patients = list(new)
+    secrets.SystemRandom().shuffle(patients)
+    for patient in patients:
+        naming.add(patient, new[patient])
+    extended = replace(table, entries=tuple(naming.entries))
+    case_ids = {entry.key: entry.case_id for entry in naming.entries}
+    return Named(extended, case_ids, naming.refused, tuple(naming.unordered))
 
 
 class _Naming:
@@ -234,7 +84,7 @@ class _Naming:
         self.entries, self.prefix = list(entries), prefix
         self.refused: dict[tuple[str, str], str] = {}
         self.unordered: list[str] = []
-        numbers = [int(match["number"]) for e in entries if (match := _CASE.fullmatch(e.case_id))]
+        numbers = [int(match["number"]) for e in entries if (match := e.pseudonym)]
         self.next = max(numbers, default=0) + 1
 
     def add(self, patient: str, examinations: Sequence[Examination]) -> None:
@@ -259,7 +109,7 @@ class _Naming:
     def _with_names(
         self, known: Sequence[Entry], new: Sequence[Entry], kept: Mapping[tuple[str, str], str]
     ) -> list[Entry]:
-        matches = [match for e in known if (match := _CASE.fullmatch(e.case_id))]
+        matches = [match for e in known if (match := e.pseudonym)]
         if matches:
             start = f"{matches[0]['prefix']}-{matches[0]['number']}"
         else:
@@ -270,7 +120,7 @@ class _Naming:
             case_id = kept[entry.key]
             if not case_id:
                 case_id, point = f"{start}-{point:03d}", point + 1
-            named.append(replace(entry, case_id=case_id))
+            named.append(replace(entry, case_id=case_id, is_kept=bool(kept[entry.key])))
         if not matches and any(not kept[entry.key] for entry in new):
             self.next += 1
         return named
@@ -298,81 +148,3 @@ def _entry(one: Examination, shift: int) -> Entry:
 def _plain(text: str) -> str:
     """A text that a table can hold, equal for equal texts."""
     return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
-
-
-def _row(entry: Entry) -> dict[str, str]:
-    row = {
-        **entry.facts,
-        "case_id": entry.case_id,
-        "patient_key": entry.patient_key,
-        "study_key": entry.study_key,
-        "study_date": str(entry.date or ""),
-        "study_time": entry.time,
-        "shift_days": str(entry.shift_days),
-        "files": entry.files,
-    }
-    return {**row, "check": _check(row)}
-
-
-def _check(row: Mapping[str, str]) -> str:
-    """Digest of the cells that must not change, such as ids that a spreadsheet makes numbers."""
-    cells = "\x1f".join(row[name] for name in _CHECKED)
-    return "c" + hashlib.sha256(cells.encode()).hexdigest()[:12]
-
-
-def _read(path: Path) -> tuple[Entry, ...]:
-    lines = read_rows(
-        path, DataListError, f"table {path}", "give a table of volseg convert", ",;\t"
-    )
-    header = [name.strip() for name in lines[0]] if lines else []
-    missing = [name for name in _COLUMNS if name not in header]
-    if missing or len(set(header)) < len(header):
-        raise DataListError(
-            f"table {path} is no table of pseudonyms: it lacks {', '.join(missing) or 'nothing'}, "
-            f"and has the columns {', '.join(header)[:200] or 'none'}",
-            remedy="give another file with --pseudonyms, or restore the table",
-            path=path,
-        )
-    rows = [_cells(path, number, header, line) for number, line in enumerate(lines[1:], start=2)]
-    entries = tuple(_checked(path, number, row) for number, row in enumerate(rows, start=2))
-    for name, keys in (("case", [e.case_id for e in entries]), ("study", [e.key for e in entries])):
-        if len(set(keys)) < len(keys):
-            raise DataListError(
-                f"table {path} has two rows of one {name}", remedy=_RESTORE, path=path
-            )
-    return entries
-
-
-def _cells(path: Path, number: int, header: Sequence[str], line: Sequence[str]) -> dict[str, str]:
-    if len(line) > len(header):
-        raise DataListError(
-            f"row {number} of table {path} has {len(line)} cells, but the header {len(header)}",
-            remedy=_RESTORE,
-            path=path,
-        )
-    return dict(zip(header, [*line, *[""] * (len(header) - len(line))], strict=True))
-
-
-def _checked(path: Path, number: int, row: Mapping[str, str]) -> Entry:
-    where = f"row {number} of table {path}"
-    if row["check"] != _check(row):
-        raise DataListError(
-            f"{where} ({row['case_id'] or 'no case'}) was changed by another program in one of "
-            f"{', '.join(_CHECKED)}, so its patient would not be recognised",
-            remedy=_RESTORE,
-            path=path,
-        )
-    try:
-        date = datetime.date.fromisoformat(row["study_date"]) if row["study_date"] else None
-    except ValueError:
-        raise DataListError(
-            f"{where} has the study_date {row['study_date']!r}, expected a date such as 2024-03-01",
-            remedy="correct it",
-            path=path,
-        ) from None
-    ours = {*_CHECKED, "study_date", "study_time", "files", "check"}
-    facts = {name: cell for name, cell in row.items() if name not in ours}
-    return Entry(
-        *(row["case_id"], row["patient_key"], row["study_key"], facts, date, row["study_time"]),
-        *(int(row["shift_days"]), row["files"]),
-    )

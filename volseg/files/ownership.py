@@ -29,6 +29,8 @@ PICTURES = {
     "worst.png": "scores.json",
     "comparison.png": "comparison.md",
 }
+#: Record of `convert`, and its table of time points with shifted dates.
+CONVERSION_FILE, TIME_POINTS_FILE = "conversion.json", "time_points.csv"
 #: Folder of the records and pictures of `prepare`, beside the folders of the prepared cases.
 PREPARATION_FOLDER = "preparation"
 #: End of the name of a table on follow-up, after the name of its page.
@@ -49,6 +51,7 @@ _TEXTS = {
     FOLLOW_UP_ENDING: (b"patient_id,case_id,time_point,place,", b""),
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
     "channels.csv": (b"channels,region,cases,dice,", b""),
+    TIME_POINTS_FILE: (b"case,patient,date,shifted\n", b""),
     "volumes.csv": (b"case_id,region,volume_ml,voxels,lesions,", b""),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
 }
@@ -64,6 +67,7 @@ _DOCUMENTS = {
     "scores.json": {"cases", "summary"},
     "environment.json": {"versions"},
     "channels.json": {"subsets"},
+    CONVERSION_FILE: {"cases"},
 }
 # Keys of a record of `prepare`.
 _RECORD = {"volseg", "preparation", "case_id", "sources", "channels"}

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from volseg.files.ownership import PICTURES, PREPARATION_FOLDER, is_ours
+from volseg.files.ownership import (
+    CONVERSION_FILE,
+    PICTURES,
+    PREPARATION_FOLDER,
+    TIME_POINTS_FILE,
+    is_ours,
+)
 from volseg.results.companions import is_companion
 from volseg.results.journal import UNFINISHED
 from volseg.results.manifest import is_manifest, read_manifests, recorded_names, unite
@@ -21,6 +27,7 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
     written = {picture for picture, beside in PICTURES.items() if {picture, beside} <= set(files)}
     manifests = set(filter(is_manifest, files))
     companions = set(filter(is_companion, files)) if manifests else set()
+    companions |= {CONVERSION_FILE, TIME_POINTS_FILE} & set(files)
     written |= {name for name in companions if is_ours(folder / name)}
     if _is_of_records(folder / PREPARATION_FOLDER):
         written.add(PREPARATION_FOLDER)

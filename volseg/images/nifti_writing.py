@@ -12,6 +12,7 @@ import numpy.typing as npt
 from isal import igzip
 
 from volseg.files.writing import atomic_write
+from volseg.images.grid import Grid
 
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -36,6 +37,30 @@ def write_label_map(path: Path, label_map: npt.NDArray[np.uint8], header: Any) -
 def write_probabilities(path: Path, probabilities: npt.NDArray[np.float32], header: Any) -> None:
     """Write the probabilities (I, J, K) of a region as float32; see `write_label_map`."""
     _write(path, probabilities, header, np.dtype("<f4"))
+
+
+def write_image(path: Path, voxels: npt.NDArray[Any], header: Any) -> None:
+    """Write the grey values (I, J, K) of a channel in their own type; see `write_label_map`."""
+    _write(path, voxels, header, voxels.dtype)
+
+
+def header_on(grid: Grid, code: int) -> Any:
+    """A header whose grid is `grid`, rounded to float32.
+
+    Args:
+        grid: Shape and affine.
+        code: Code of NIfTI for the world: 1 for that of the scanner, 2 for that of another image,
+            4 for MNI 152.
+    """
+    kind: Any = nib.Nifti1Header
+    header = kind()
+    header.set_data_shape(grid.shape)
+    header.set_zooms(grid.spacing_mm)
+    header.set_xyzt_units("mm")
+    header.set_sform(grid.affine, code)
+    # A qform cannot be sheared.
+    header.set_qform(grid.affine, code if grid.steps_mm.ndim == 1 else 0, strip_shears=True)
+    return header
 
 
 def result_header(voxels: npt.NDArray[Any], header: Any) -> Any:

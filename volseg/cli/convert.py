@@ -1,0 +1,201 @@
+"""Command `convert`, and the table of what it will write."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from volseg.cli.app import PREPARE, command, fail_if_some_failed
+from volseg.cli.next_steps import line, next_steps
+from volseg.cli.tables import print_table, say
+from volseg.words import cases_in_words, grouped, number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from volseg.conversion.channels import Chosen
+    from volseg.conversion.plan import Plan, PlannedCase
+    from volseg.tasks.convert import ConvertResult
+
+# A longer table of cases is not read, but scrolled past; `--dry-run` shows it.
+_MOST_CASES = 20
+_FOUR = ("t1n", "t1c", "t2w", "t2f")
+
+
+@command(PREPARE)
+def convert(  # noqa: PLR0913, PLR0917  (an option each)
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder with DICOM, MHA, NRRD, Analyze or NIfTI files, TIFF or PNG stacks, in any "
+            "order and depth.",
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FOLDER", help="Folder of the cases.")
+    ],
+    channels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--channel",
+            metavar="CHANNEL=PATTERN",
+            help="Series of a channel, by description, protocol, series number or path, such as "
+            "t1c='*mprage*KM*' or adc=12; repeat it for other channels, or for other patterns of a "
+            "channel. Where no pattern fits a series, the evidence decides.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the table of all cases and write nothing.")
+    ] = False,
+    shift_dates: Annotated[
+        bool,
+        typer.Option(
+            "--shift-dates",
+            help="Write time_points.csv for `report --follow-up`: dates moved by a random number "
+            "of days for each patient.",
+        ),
+    ] = False,
+    pseudonyms: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Table of patients and pseudonyms; it is read again and extended.",
+            show_default="FOLDER.pseudonyms.csv, beside FOLDER",
+        ),
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Begin of the names of cases.", show_default="as before, or PAT"
+        ),
+    ] = None,
+    keep_names: Annotated[
+        bool,
+        typer.Option(
+            "--keep-names", help="Keep the names of cases, of files that are not DICOM only."
+        ),
+    ] = False,
+) -> None:
+    """Convert DICOM and other scans to cases of NIfTI, without names of patients.
+
+    The table of series shows which of them become which channel and by which
+    evidence; what is not clear is refused, with the option that decides it.
+    Names, ids and dates stay in the table of pseudonyms, which only its owner
+    may read. A second call keeps what is there and converts what is new. If a
+    series, a channel or a case has a fault, the others are converted and the
+    exit code is 3.
+
+    Examples:
+      volseg convert hospital -o cases --dry-run
+      volseg convert hospital -o cases
+      volseg convert hospital -o cases --channel t1c='*mprage*KM*' --shift-dates
+    """
+    from volseg.tasks.convert import ConvertOptions
+    from volseg.tasks.convert import convert as run_convert
+
+    options = ConvertOptions(
+        tuple(channels or ()), dry_run, shift_dates, pseudonyms, prefix, keep_names
+    )
+    result = run_convert(source, output, options, lambda plan: print_plan(plan, complete=dry_run))
+    _print_outcome(result)
+    fail_if_some_failed(result.failures, "item")
+
+
+def print_plan(plan: Plan, *, complete: bool) -> None:
+    """Print which series become which channel, what is left out, and what a case lacks.
+
+    Args:
+        plan: The plan.
+        complete: Whether each case of many is printed, instead of one of each kind.
+    """
+    columns = ("case", "channel", "series", "voxels", "mm", "evidence")
+    if complete or len(plan.cases) <= _MOST_CASES:
+        print_table("Series", columns, [row for case in plan.cases for row in _rows(case)])
+    else:
+        print_table("Series", columns, _rows_of_kinds(plan.cases))
+    if plan.left_out:
+        rows = grouped([(one.name, one.reason) for one in plan.left_out], "item")
+        print_table("Left out", ("series or file", "reason"), rows)
+    for note in (*_assumptions(plan.cases), *plan.notes, *_lacking(plan.cases)):
+        say(note)
+
+
+def _rows(case: PlannedCase) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        (case.case_id if number == 0 else "", channel, chosen.series.name, *_facts(chosen))
+        for number, (channel, chosen) in enumerate(case.assignment.channels.items())
+    ]
+    return rows + [("", one.channel, "", "", "", "refused") for one in case.assignment.refused]
+
+
+def _facts(chosen: Chosen) -> tuple[str, str, str]:
+    """Size, spacing and evidence of a series."""
+    grid = chosen.series.grid
+    voxels = " x ".join(map(str, grid.shape))
+    spacing = " x ".join(f"{size:.3g}" for size in grid.spacing_mm)
+    return voxels, spacing, "; ".join(chosen.reasons)
+
+
+def _rows_of_kinds(cases: Iterable[PlannedCase]) -> list[tuple[str, ...]]:
+    """A row for all series of a channel with the same description."""
+    kinds: dict[tuple[str, str], list[tuple[str, Chosen]]] = defaultdict(list)
+    for case in cases:
+        for channel, chosen in case.assignment.channels.items():
+            description = chosen.series.facts.description or "without description"
+            kinds[channel, description].append((case.case_id, chosen))
+    order = sorted(kinds.items(), key=lambda item: (item[0][0], -len(item[1])))
+    return [
+        (f"{number_of(len(of), 'case')}, such as {of[0][0]}", channel, text, *_facts(of[0][1]))
+        for (channel, text), of in order
+    ]
+
+
+def _assumptions(cases: Iterable[PlannedCase]) -> list[str]:
+    """Notes of the readers of files, with the number of cases."""
+    notes = [
+        (f"{case.case_id} {channel}", note)
+        for case in cases
+        for channel, chosen in case.assignment.channels.items()
+        for note in chosen.series.notes
+    ]
+    return [f"{names}: {note}" for names, note in grouped(notes, "item")]
+
+
+def _lacking(cases: Iterable[PlannedCase]) -> list[str]:
+    """Channels of BraTS that cases with any of them lack."""
+    lacking = []
+    for case in cases:
+        has = set(case.assignment.channels)
+        if has & set(_FOUR) and (lacks := [name for name in _FOUR if name not in has]):
+            lacking.append((case.case_id, f"without {', '.join(lacks)}"))
+    return [f"{names}: {lacks}" for names, lacks in grouped(lacking)]
+
+
+def _print_outcome(result: ConvertResult) -> None:
+    outcome = result.outcome
+    if outcome is None:
+        say(
+            f"{cases_in_words(len(result.plan.cases))} would be written to {result.folder}; new "
+            "patients get random numbers, so names may differ then"
+        )
+        return
+    done = {"written": outcome.written, "rewritten": outcome.rewritten, "kept": outcome.kept}
+    parts = [f"{cases_in_words(len(cases))} {what}" for what, cases in done.items() if cases]
+    say(f"{', '.join(parts) or 'no case written'}: {result.folder}")
+    if not any(done.values()):
+        return
+    say(f"Patients and pseudonyms: {result.table} (keep it apart from the cases)")
+    if result.time_points:
+        say(f"Shifted dates: {result.time_points}")
+    next_steps(
+        {
+            "register and strip the skull": [
+                line("volseg", "prepare", result.folder, "-o", "prepared")
+            ]
+        }
+    )

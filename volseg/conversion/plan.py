@@ -1,0 +1,167 @@
+"""What a conversion will write: cases with their channels, and what is left out or refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from volseg.cases.identity import unfit_name
+from volseg.conversion.by_hand import ByHand
+from volseg.conversion.channels import Assignment, assign
+from volseg.conversion.pseudonym_table import PseudonymTable
+from volseg.conversion.pseudonyms import Examination, named
+from volseg.conversion.series import LeftOut, Series, SourceFinding
+from volseg.errors import ConfigError
+from volseg.finding.name_reading import read_name
+from volseg.words import number_of
+
+
+@dataclass(frozen=True)
+class PlannedCase:
+    """A case that will be written.
+
+    Attributes:
+        case_id: Its name.
+        assignment: Its series by channel.
+        sources: Digest of names, sizes and times of the source files.
+    """
+
+    case_id: str
+    assignment: Assignment
+    sources: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cases of a source.
+
+    Attributes:
+        cases: In the order of their names.
+        table: The table of pseudonyms with all of them.
+        left_out: Series and files that are no channel, with reasons.
+        failures: Names and reasons of series and channels with faults.
+        notes: Assumptions for the user.
+    """
+
+    cases: tuple[PlannedCase, ...]
+    table: PseudonymTable
+    left_out: tuple[LeftOut, ...] = ()
+    failures: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Planning:
+    """A plan that is being made."""
+
+    left_out: list[LeftOut] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def make_plan(
+    finding: SourceFinding, by_hand: ByHand, table: PseudonymTable, *, keep_names: bool = False
+) -> Plan:
+    """Plan the conversion of the series of a source.
+
+    Args:
+        finding: What the source holds.
+        by_hand: Channels by hand.
+        table: Pseudonyms of earlier conversions.
+        keep_names: Whether cases of image files keep their names.
+
+    Raises:
+        ConfigError: If a pattern by hand fits no series, or two cases would keep one name.
+    """
+    by_hand.check_used(finding)
+    planning = _Planning(list(finding.left_out), [(b.name, b.sentence) for b in finding.broken])
+    studies = _studies(finding.series)
+    assigned = {}
+    for key, series in studies.items():
+        assignment = assign(series, by_hand)
+        planning.left_out += assignment.left_out
+        if assignment.channels or assignment.refused:
+            assigned[key] = assignment
+    examinations = {key: _examination(studies[key], keep_names=keep_names) for key in assigned}
+    found = named(table, [one for key, one in examinations.items() if assigned[key].channels])
+    cases = []
+    for key, assignment in assigned.items():
+        case_id = found.case_ids.get(examinations[key].key)
+        place = case_id or examinations[key].source
+        planning.failures += [(place, refused.sentence) for refused in assignment.refused]
+        if reason := found.refused.get(examinations[key].key):
+            planning.failures.append((place, reason))
+        elif case_id:
+            cases.append(PlannedCase(case_id, assignment, _digest(assignment)))
+    cases.sort(key=lambda case: case.case_id)
+    _check_names(cases)
+    planning.notes += _notes(cases, found.unordered)
+    return Plan(
+        tuple(cases),
+        found.table,
+        tuple(planning.left_out),
+        tuple(planning.failures),
+        tuple(planning.notes),
+    )
+
+
+def _studies(series: Sequence[Series]) -> dict[tuple[str, str], list[Series]]:
+    studies: dict[tuple[str, str], list[Series]] = {}
+    for one in series:
+        studies.setdefault((one.patient.key, one.study.key), []).append(one)
+    return studies
+
+
+def _examination(series: Sequence[Series], *, keep_names: bool) -> Examination:
+    first = series[0]
+    name = _kept_name(series) if keep_names and first.kind == "image" else ""
+    return Examination(first.patient, first.study, str(first.files[0].absolute().parent), name)
+
+
+def _kept_name(series: Sequence[Series]) -> str:
+    """Name of a case by its files, if they agree, else by its folder.
+
+    Raises:
+        ConfigError: If a case cannot have the name.
+    """
+    cases = {read_name(one.files[0].name, ()).case for one in series}
+    agreed = len(cases) == 1 and cases != {""}
+    name = cases.pop() if agreed else Path(series[0].study.key).name
+    if why := unfit_name(name):
+        raise ConfigError(
+            f"the name {name!r} of a case {why}", remedy="rename it, or leave --keep-names out"
+        )
+    return name
+
+
+def _check_names(cases: Sequence[PlannedCase]) -> None:
+    names = [case.case_id.casefold() for case in cases]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"two cases would keep the name {twice}", remedy="leave --keep-names out")
+
+
+def _notes(cases: Sequence[PlannedCase], unordered: Sequence[str]) -> list[str]:
+    notes = [
+        f"{case_id}: examinations without a date follow the order of their names in the source"
+        for case_id in unordered
+    ]
+    for channel in dict.fromkeys(name for c in cases for name in c.assignment.by_evidence):
+        of_cases = [case for case in cases if channel in case.assignment.by_evidence]
+        notes.append(
+            f"--channel {channel} fits no series of {number_of(len(of_cases), 'case')}, such as "
+            f"{of_cases[0].case_id}, where the evidence decides"
+        )
+    return notes
+
+
+def _digest(assignment: Assignment) -> str:
+    digest = hashlib.sha256()
+    for channel, chosen in assignment.channels.items():
+        for path in chosen.series.files:
+            found = path.stat()
+            digest.update(f"{channel} {path.absolute()} ".encode("utf-8", "surrogateescape"))
+            digest.update(f"{found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:32]
