@@ -127,7 +127,7 @@ def values(tmp_path_factory):
         *(finding, case, stack, predictor.predict(case), case.read_images(["t1c"])),
         *(volseg.DataList("list", case.channels, (case,)), predictor.models[0].config),
         *(case.read_images(["t1c"]).grid, volseg.get_scheme("lgg"), volseg.InferOptions()),
-        *(volseg.SplitOptions(), volseg.OverlayOptions()),
+        *(volseg.SplitOptions(), volseg.OverlayOptions(), volseg.ConvertOptions()),
         *(volseg.RegionDice(["WT"]), volseg.RegionIoU(["WT"])),
         volseg.LesionwiseScore("brats2023-gli"),
         *(volseg.LoadCased(["image"]), volseg.PreprocessCased(["image"])),

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from volseg.region_metrics import RegionIoU as RegionIoU
     from volseg.tasks.check import check as check
     from volseg.tasks.compare import compare as compare
+    from volseg.tasks.convert import ConvertOptions as ConvertOptions
+    from volseg.tasks.convert import convert as convert
     from volseg.tasks.evaluate import evaluate as evaluate
     from volseg.tasks.fit import fit as fit
     from volseg.tasks.infer import infer as infer
@@ -74,6 +76,7 @@ _MODULES = {
     "evaluate": "volseg.tasks.evaluate",
     "split": "volseg.tasks.split",
     "check": "volseg.tasks.check",
+    "convert": "volseg.tasks.convert",
     "compare": "volseg.tasks.compare",
     "tune": "volseg.tasks.tune",
     "overlay": "volseg.tasks.overlay",
@@ -81,6 +84,7 @@ _MODULES = {
     "Prediction": "volseg.inference.prediction",
     "InferOptions": "volseg.inference.options",
     "SplitOptions": "volseg.tasks.split",
+    "ConvertOptions": "volseg.tasks.convert",
     "OverlayOptions": "volseg.tasks.overlay",
     "load_config": "volseg.config.experiment",
     "ExperimentConfig": "volseg.config.experiment",

@@ -11,7 +11,7 @@ import typer
 from volseg.cli.app import PREPARE, command, fail_if_some_failed
 from volseg.cli.next_steps import line, next_steps
 from volseg.cli.tables import print_table, say
-from volseg.words import cases_in_words, grouped, number_of
+from volseg.words import cases_in_words, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # A longer table of cases is not read, but scrolled past; `--dry-run` shows it.
 _MOST_CASES = 20
+_FEW = 3
 _FOUR = ("t1n", "t1c", "t2w", "t2f")
 
 
@@ -119,7 +120,7 @@ def print_plan(plan: Plan, *, complete: bool) -> None:
     else:
         print_table("Series", columns, _rows_of_kinds(plan.cases))
     if plan.left_out:
-        rows = grouped([(one.name, one.reason) for one in plan.left_out], "item")
+        rows = _few([(one.name, one.reason) for one in plan.left_out])
         print_table("Left out", ("series or file", "reason"), rows)
     for note in (*_assumptions(plan.cases), *plan.notes, *_lacking(plan.cases)):
         say(note)
@@ -163,7 +164,7 @@ def _assumptions(cases: Iterable[PlannedCase]) -> list[str]:
         for channel, chosen in case.assignment.channels.items()
         for note in chosen.series.notes
     ]
-    return [f"{names}: {note}" for names, note in grouped(notes, "item")]
+    return [f"{names}: {note}" for names, note in _few(notes)]
 
 
 def _lacking(cases: Iterable[PlannedCase]) -> list[str]:
@@ -173,7 +174,20 @@ def _lacking(cases: Iterable[PlannedCase]) -> list[str]:
         has = set(case.assignment.channels)
         if has & set(_FOUR) and (lacks := [name for name in _FOUR if name not in has]):
             lacking.append((case.case_id, f"without {', '.join(lacks)}"))
-    return [f"{names}: {lacks}" for names, lacks in grouped(lacking)]
+    return [f"{names}: {lacks}" for names, lacks in _few(lacking)]
+
+
+def _few(reasons: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Names and reasons; of more than three names with one reason, the first and their number."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, reason in reasons:
+        names[reason].append(name)
+    rows = []
+    for reason, found in names.items():
+        more = len(found) - 1 if len(found) > _FEW else 0
+        listed = f"{found[0]} and {more} more" if more else ", ".join(found)
+        rows.append((listed, reason))
+    return rows
 
 
 def _print_outcome(result: ConvertResult) -> None:

@@ -172,7 +172,7 @@ class _Assigning:
         self.channels[channel] = Chosen(*best, better)
         for one in series:
             if one is not best[0]:
-                reason = f"fits {channel}, but {best[0].name} {better}"
+                reason = f"fits {channel}, but another series {better}"
                 self.left_out.append(LeftOut(one.name, reason, one.patient.key))
 
     def _doubt(self, one: Series, evidence: Evidence) -> None:

@@ -54,7 +54,8 @@ _NONE = frozenset((
 _WITH = frozenset(("with", "mit", "avec", "con", "met", "med", "com"))
 _LEFT_OUT: Mapping[str, str] = {
     "diffusion": "dwi dw diff diffusion diffusie diffusione difusion dti adc fa trace tracew colfa "
-    "resolve ivim dki ep2d b1000 b800",
+    "resolve ivim dki b1000 b800",
+    "echo-planar imaging": "ep2d epi",
     "susceptibility or T2*": "swi swan swip venbold hemo haemo heme qsm susceptibility gre",
     "perfusion": "perf perfusion perfusie pwi dsc dce asl pcasl pasl cbf cbv rcbf rcbv relcbf "
     "relcbv mtt rmtt tmax ttp ktrans twist",
@@ -78,6 +79,8 @@ _LEFT_OUT: Mapping[str, str] = {
 # fmt: on
 _KINDS = {word: kind for kind, words in _BY_KIND.items() for word in words.split()}
 _REASONS = {word: reason for reason, words in _LEFT_OUT.items() for word in words.split()}
+# Words of a technique, which others make more precise.
+_WEAK = frozenset(("ep2d", "ep", "epi", "gre"))
 _TIME = re.compile(r"(?:op|surg|resec|treat|tx|rt|radi|chemo|therap)\w*")
 
 
@@ -185,9 +188,11 @@ def _is_of_agent(words: list[str], n: int) -> bool:
 
 
 def _left_out(words: list[str], kinds: set[str]) -> str:
-    found = [word for word in words if word in _REASONS]
+    cores = [re.sub(r"(?<=.)[23]d$", "", word) for word in words]
+    found = [word for word in (*cores, *words) if word in _REASONS]
     # A gradient echo is no T2*, unless it is called T2; T1 is measured with gradient echoes too.
     found = [word for word in found if word != "gre" or kinds == {"T2"}]
     if kinds == {"T2"} and not {"ffe", "fl2d", "flash"}.isdisjoint(words):
         return _REASONS["gre"]
+    found.sort(key=_WEAK.__contains__)
     return _REASONS[found[0]] if found else ""

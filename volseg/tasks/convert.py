@@ -30,6 +30,7 @@ from volseg.words import cut, number_of
 
 logger = logging.getLogger(__name__)
 
+_NO_SCAN = "neither DICOM nor another image file"
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}(?:-[A-Za-z0-9]{1,20}){0,2}")
 
 
@@ -147,10 +148,10 @@ def find_series(source: Path) -> SourceFinding:
     top = source.absolute()
     known = {path for one in images.series for path in one.files}
     known |= {top / name for name in _names(images)}
-    others = tuple(
-        one for one in dicom.left_out if one.reason != NO_DICOM or top / one.name not in known
-    )
-    return replace(dicom, left_out=others) + images
+    others = [one for one in dicom.left_out if one.reason != NO_DICOM]
+    strange = (one for one in dicom.left_out if one.reason == NO_DICOM)
+    others += [replace(one, reason=_NO_SCAN) for one in strange if top / one.name not in known]
+    return replace(dicom, left_out=tuple(others)) + images
 
 
 def _names(finding: SourceFinding) -> list[str]:
