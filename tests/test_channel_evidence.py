@@ -123,8 +123,10 @@ def test_what_is_no_channel_is_left_out_with_a_word(description, reason):
 
 @pytest.mark.parametrize(
     ("tag", "agent"),
-    [("Gadovist 7.5 ml", "given"), ("NONE", "none"), ("NO", "none"), ("no contrast", "none")]
-    + [("", None), (None, None), (" - ", None), ("Dotarem", "given")],
+    [
+        *(("Gadovist 7.5 ml", "given"), ("Dotarem", "given"), ("NONE", "none"), ("NO", "none")),
+        *(("no contrast", "none"), ("", None), (None, None), (" - ", None)),
+    ],
 )
 def test_scanners_write_many_words_into_the_tag_of_the_agent(tag, agent):
     assert agent_in_tag(tag) == agent

@@ -189,12 +189,12 @@ def test_what_is_left_out_is_named_with_its_reason(tmp_path):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("T1.mha", "a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK"),
-        ("T1.NRRD", "a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK"),
+        ("T1.mha", "a scan, but not NIfTI; convert it with volseg convert"),
+        ("T1.NRRD", "a scan, but not NIfTI; convert it with volseg convert"),
         ("T1.mgz", "a scan, but not NIfTI; convert it to .nii.gz, such as with nibabel"),
-        ("1.dcm", "DICOM; convert it to NIfTI, such as with dcm2niix"),
-        ("1.IMA", "DICOM; convert it to NIfTI, such as with dcm2niix"),
-        ("1.3.12.2.1107.5.2", "DICOM; convert it to NIfTI, such as with dcm2niix"),
+        ("1.dcm", "DICOM; convert it with volseg convert"),
+        ("1.IMA", "DICOM; convert it with volseg convert"),
+        ("1.3.12.2.1107.5.2", "DICOM; convert it with volseg convert"),
         ("scans.tar.gz", "packed; unpack it, or pack images as .nii.gz"),
         ("README.md", "not .nii or .nii.gz, nor a 2D image"),
     ],

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import yaml
+from hospital import write_study
 from pages import DOCS, DOCUMENTS, PAGES, README, ROOT, blocks, commands_in, name_of, parse, text_of
 from tiny_models import write_model
 from tiny_scans import write_case
@@ -129,11 +130,12 @@ def test_the_readme_is_short():
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """The current folder, with what the snippets name: a run, a case of new scans."""
+    """The current folder, with what the snippets name: a run, new scans, a hospital's folder."""
     (tmp_path / "runs" / "unet").mkdir(parents=True)
     write_model(tmp_path / "runs" / "unet" / "model.safetensors")
     write_case(tmp_path / "new_scans", "BraTS2021_01476")
     make_cohort(tmp_path / "scans", cases=1, shape=(32, 36, 24))
+    write_study(tmp_path / "hospital", "A", "first", "20200304")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -12,9 +12,13 @@ from volseg.errors import ConfigError
 # Description of each command, and its names in other programs.
 _COMMANDS = {
     "demo": ("runs all steps on synthetic scans", "example quickstart try tutorial"),
+    "convert": (
+        "writes DICOM and other scans as cases of NIfTI, without names of patients",
+        "anonymise anonymize dcm2niix dicom import nifti pseudonymise pseudonymize",
+    ),
     "split": (
         "finds the cases of a folder and assigns them to folds",
-        "convert data dataset datalist find folds prepare scan",
+        "data dataset datalist find folds prepare scan",
     ),
     "check": (
         "tries an experiment: its config, headers, labels and a few steps",

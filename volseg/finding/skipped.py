@@ -13,13 +13,14 @@ from volseg.finding.name_reading import unknown_channel
 from volseg.images.file_names import is_nifti
 
 NO_IMAGE = "not .nii or .nii.gz, nor a 2D image"
-_DICOM = "DICOM; convert it to NIfTI, such as with dcm2niix"
-_OTHER_FORMAT = "a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK"
+_DICOM = "DICOM; convert it with volseg convert"
+_OTHER_FORMAT = "a scan, but not NIfTI; convert it with volseg convert"
 _MRI_FORMAT = "a scan, but not NIfTI; convert it to .nii.gz, such as with nibabel"
 _PACKED = "packed; unpack it, or pack images as .nii.gz"
 _FORMATS = {
     **dict.fromkeys((".dcm", ".dicom", ".ima"), _DICOM),
-    **dict.fromkeys((".mha", ".mhd", ".nrrd", ".nhdr", ".vtk", ".hdr", ".img"), _OTHER_FORMAT),
+    **dict.fromkeys((".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img"), _OTHER_FORMAT),
+    ".vtk": "a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK",
     **dict.fromkeys((".mgz", ".mgh", ".mnc", ".par"), _MRI_FORMAT),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"), _PACKED),
 }
@@ -54,7 +55,7 @@ def no_image(name: str) -> str:
     """Reason to leave out a file that is neither NIfTI nor a 2D image; for scans with a remedy.
 
     >>> no_image("P7_T1.nrrd")
-    'a scan, but not NIfTI; convert it to .nii.gz, such as with SimpleITK'
+    'a scan, but not NIfTI; convert it with volseg convert'
     """
     ending = PurePath(name).suffix.lower()
     if name.lower().endswith(".tar.gz"):
