@@ -13,7 +13,7 @@ from volseg.conversion.plan import PlannedCase
 from volseg.conversion.pseudonym_table import PseudonymTable
 from volseg.conversion.record import CaseRecord, read_record, write_record
 from volseg.conversion.writing import digest_of, write_case
-from volseg.errors import OutputError, ResourceError, VolsegError
+from volseg.errors import ImageError, OutputError, ResourceError, VolsegError
 from volseg.files.writing import move_into_place, scratch_folder
 from volseg.processes import (
     NoProcessError,
@@ -25,6 +25,7 @@ from volseg.processes import (
 )
 from volseg.progress import track
 from volseg.ranks import cores
+from volseg.words import reason
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +148,10 @@ def _written(task: _Task) -> CaseRecord | VolsegError:
         return write_case(task.folder, task.case.case_id, assignment.channels, refused)
     except VolsegError as error:
         return error
+    except OSError as error:
+        return ImageError(
+            f"its files cannot be read ({reason(error)})", remedy="check the source and its disk"
+        )
 
 
 def _is_kept(output: Path, case: PlannedCase, records: dict[str, CaseRecord], sources: str) -> bool:

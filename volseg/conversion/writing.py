@@ -15,7 +15,7 @@ from volseg.conversion.channels import Chosen
 from volseg.conversion.record import CaseRecord, FileRecord, harmless_notes
 from volseg.errors import GeometryError, LabelError
 from volseg.files.documents import open_regular
-from volseg.files.writing import make_folder
+from volseg.files.writing import cannot_write, make_folder
 from volseg.images.nifti_writing import header_on, write_image
 from volseg.words import shown
 
@@ -59,12 +59,16 @@ def _write(path: Path, chosen: Chosen, *, is_label: bool) -> FileRecord:
             remedy="export the series again",
         )
     stored = _label_map(voxels, series.name) if is_label else as_stored(voxels)
-    write_image(path, stored, header_on(series.grid, _SCANNER))
     grid = series.grid
+    write_image(path, stored, header_on(grid, _SCANNER))
+    try:
+        size, digest = path.stat().st_size, digest_of(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
     return FileRecord(
         file=path.name,
-        bytes=path.stat().st_size,
-        sha256=digest_of(path),
+        bytes=size,
+        sha256=digest,
         shape=list(grid.shape),
         spacing_mm=[round(size, 6) for size in grid.spacing_mm],
         orientation=grid.orientation,
