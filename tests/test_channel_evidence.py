@@ -12,6 +12,7 @@ from volseg.conversion.by_hand import ByHand
 from volseg.conversion.channels import assign
 from volseg.conversion.evidence import evidence_of
 from volseg.conversion.evidence_words import agent_in_tag, read_words
+from volseg.conversion.record import harmless_notes
 from volseg.conversion.series import Facts, Patient, Series, Study
 from volseg.errors import ConfigError
 from volseg.images.grid import Grid
@@ -394,3 +395,9 @@ def test_two_label_maps_of_a_case_are_refused_and_one_is_taken():
 
     assert channels_of(one[0]) == {"label map": 1}
     assert "are label maps" in refusals(*one)["label map"]
+
+
+def test_a_note_with_words_of_the_source_does_not_reach_the_record():
+    notes = ("gantry tilt of 12 degrees resampled away", "slices of T1 KM Meier are unordered")
+
+    assert harmless_notes(series("t1 KM Meier", 4, notes=notes)) == [notes[0]]
