@@ -816,8 +816,14 @@ def test_every_shipped_list_knows_its_patients_and_is_described(path, tmp_path):
 def test_the_real_scans_are_found(real_data):
     finding = find_cases([real_data])
 
-    assert finding.layouts == {"BraTS 2017 to 2022": 7, "BraTS-GLI": 2, "BraTS-MET": 1}
+    assert finding.layouts == {
+        "BraTS 2017 to 2022": 7,
+        "BraTS-GLI": 2,
+        "BraTS-MET": 1,
+        "TCGA": 1,
+    }
     by_id = {case.case_id: case for case in finding.cases}
+    assert by_id["TCGA-FG-6692"].channels == ("t1n", "t1c", "t2w", "t2f")
     assert by_id["Brats18_2013_21_1"].patient_id == "Brats18_2013_21"
     assert [path.name for path in by_id["BraTS-MET-00110-000"].images] == [
         "t1.nii.gz",

@@ -543,6 +543,37 @@ def test_files_called_by_protocol_are_one_case_called_by_the_folder(
     ]
 
 
+IN_FOLDER = ("FLAIR_AX_TCGA-9_IR_5_fla", "T2_AX_TCGA-9_tse2d_t2", "T1_AX_TCGA-9_SE_10_t1")
+
+
+@pytest.mark.parametrize("find", [find_cases, find_scans])
+def test_files_whose_names_all_hold_the_name_of_their_folder_are_one_case(tmp_path, find):
+    touch(tmp_path, *(f"scans/TCGA-9/{name}" for name in IN_FOLDER))
+    channels = ("t1n", "t2w", "t2f")
+
+    finding = find(tmp_path if find is find_scans else [tmp_path], channels)
+
+    (case,) = finding.cases
+    assert (case.case_id, case.channels) == ("TCGA-9", channels)
+    (note,) = finding.notes
+    assert "are taken as one case: each name holds TCGA-9, and each is of another" in note
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        IN_FOLDER[:2],  # perhaps of two examinations
+        (*IN_FOLDER, "T1_COR_TCGA-9_SE_10_t1"),  # two files of a channel
+        (*IN_FOLDER[:2], "T1_AX_TCGA-99_SE_10_t1"),  # of another patient
+    ],
+)
+def test_other_files_in_a_folder_are_not_one_case(tmp_path, names):
+    touch(tmp_path, *(f"TCGA-9/{name}" for name in names))
+
+    with pytest.raises(DataListError, match="files were read as"):
+        find_cases([tmp_path], ["t1n", "t2w", "t2f"])
+
+
 def test_what_is_left_of_names_is_no_case_without_a_number(tmp_path):
     touch(tmp_path, *cohort("scans/MRHR_{MPRAGE_GD,MPRAGE,T2_tse,dark-fluid}"))
 

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from volseg.tasks.infer import infer as infer
     from volseg.tasks.overlay import OverlayOptions as OverlayOptions
     from volseg.tasks.overlay import overlay as overlay
+    from volseg.tasks.prepare import PrepareOptions as PrepareOptions
+    from volseg.tasks.prepare import prepare as prepare
     from volseg.tasks.report import report as report
     from volseg.tasks.split import SplitOptions as SplitOptions
     from volseg.tasks.split import split as split
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
 #: Module of each public name; a test compares it with the imports above for type checkers.
 _MODULES = {
     "fit": "volseg.tasks.fit",
+    "prepare": "volseg.tasks.prepare",
     "infer": "volseg.tasks.infer",
     "report": "volseg.tasks.report",
     "evaluate": "volseg.tasks.evaluate",
@@ -83,6 +86,7 @@ _MODULES = {
     "Predictor": "volseg.inference.predictor",
     "Prediction": "volseg.inference.prediction",
     "InferOptions": "volseg.inference.options",
+    "PrepareOptions": "volseg.tasks.prepare",
     "SplitOptions": "volseg.tasks.split",
     "ConvertOptions": "volseg.tasks.convert",
     "OverlayOptions": "volseg.tasks.overlay",

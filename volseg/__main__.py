@@ -4,7 +4,7 @@ import signal
 import sys
 
 # Commands that save their work after a signal and resume when called again.
-_STOPPABLE = {"fit", "infer", "compare"}
+_STOPPABLE = {"fit", "infer", "compare", "prepare"}
 _NOTE = "\nstopping as soon as all is saved; Ctrl-C again ends at once\n"
 
 

@@ -95,6 +95,12 @@ def available() -> int | None:
     return min((room for room in found if room is not None), default=None)
 
 
+def peak() -> int | None:
+    """Most bytes of memory that this process has had at once; None if the system does not say."""
+    kilobytes = _pairs(Path("/proc/self/status")).get("VmHWM")
+    return None if kilobytes is None else 1024 * kilobytes
+
+
 def _of_machine() -> int | None:
     """Memory that is available without swapping, and the free swap space."""
     facts = _pairs(Path("/proc/meminfo"))

@@ -17,6 +17,9 @@ from volseg.finding.name_words import Reading
 from volseg.images.file_names import stem
 from volseg.words import cut
 
+# Files in a folder that are one case because their names hold its name.
+_LEAST_FILES = 3
+
 
 @dataclass(frozen=True)
 class Naming:
@@ -144,6 +147,20 @@ def of_one_case(read: Mapping[Path, Reading]) -> dict[Path, Reading]:
     if agreed or of_several_patients(cases):
         return {}
     return {path: Reading("", one.contents) for path, one in read.items()}
+
+
+def of_named_folder(read: Mapping[Path, Reading], folder: str) -> dict[Path, Reading]:
+    """Readings as in `of_one_case`, if each name holds the name of the folder; or empty.
+
+    Archives name each series after the patient and the protocol, whose words differ. Two files may
+    also be of two examinations, so at least three are needed, each of another channel.
+    """
+    cases = {one.case.casefold() for one in read.values()}
+    whole = re.compile(rf"(?<![a-z0-9]){re.escape(folder)}(?![a-z0-9])", re.IGNORECASE)
+    images = [path for path, one in read.items() if one.contents != (LABEL,)]
+    if len(images) < _LEAST_FILES or len(cases) < 2 or not re.search(r"\d", folder):
+        return {}
+    return of_one_case(read) if all(whole.search(path.name) for path in read) else {}
 
 
 def of_several_patients(cases: Iterable[str]) -> bool:

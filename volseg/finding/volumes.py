@@ -12,7 +12,7 @@ from volseg.cases.channels import LABEL
 from volseg.finding.finding import Skipped
 from volseg.finding.name_reading import read_name
 from volseg.finding.name_words import Reading
-from volseg.finding.naming import Naming, of_one_case, why_no_cases
+from volseg.finding.naming import Naming, of_named_folder, of_one_case, why_no_cases
 from volseg.finding.volume_readings import KINDS, read_volumes, why_unread
 
 LONE_LABEL = "label map without images"
@@ -103,6 +103,8 @@ def group_volumes(
     homes = {folder: _home(folder, top, below) for folder in {path.parent for path in known}}
     if naming is not None:
         known = _with_names_given(known, homes, naming, found)
+    else:
+        known = _with_names_of_folders(known, homes, found)
     for path, reading in known.items():
         home = homes[path.parent]
         case_id = reading.case or home.name
@@ -117,12 +119,9 @@ def _with_names_given(
     known: Mapping[Path, Reading], homes: Mapping[Path, Path], naming: Naming, found: Volumes
 ) -> dict[Path, Reading]:
     """Readings in which files that the user names, and files beside them, form cases."""
-    beside: dict[Path, dict[Path, Reading]] = defaultdict(dict)
-    for path, reading in known.items():
-        beside[homes[path.parent]][path] = reading
     kept: dict[Path, Reading] = {}
     called: dict[Path, int] = {}
-    for home, read in beside.items():
+    for home, read in _beside(known, homes).items():
         named = any(one.contents[0] in naming.globs for one in read.values())
         of_folder = of_one_case(read) if named else {}
         if named and (problem := why_no_cases(read, naming)):
@@ -137,6 +136,31 @@ def _with_names_given(
         where = f"{number} files of {home}" + f" and of {len(called) - 1} more" * (len(called) > 1)
         found.notes.append(f"by --name, {where} are taken as one case, named after its folder")
     return kept
+
+
+def _with_names_of_folders(
+    known: Mapping[Path, Reading], homes: Mapping[Path, Path], found: Volumes
+) -> dict[Path, Reading]:
+    """Readings in which files whose names all hold the name of their folder form one case."""
+    kept: dict[Path, Reading] = {}
+    for home, read in _beside(known, homes).items():
+        of_folder = of_named_folder(read, home.name)
+        if of_folder:
+            found.notes.append(
+                f"{len(of_folder)} files of {home} are taken as one case: each name holds "
+                f"{home.name}, and each is of another channel"
+            )
+        kept |= {**read, **of_folder}
+    return kept
+
+
+def _beside(
+    known: Mapping[Path, Reading], homes: Mapping[Path, Path]
+) -> dict[Path, dict[Path, Reading]]:
+    beside: dict[Path, dict[Path, Reading]] = defaultdict(dict)
+    for path, reading in known.items():
+        beside[homes[path.parent]][path] = reading
+    return beside
 
 
 def _contents_below(read: Mapping[Path, Reading], top: Path) -> dict[Path, set[str]]:

@@ -98,6 +98,7 @@ class PreparedChannel(_Part):
         native: Grid of that file.
         matrix: World coordinates (RAS, mm) of the prepared grid to those of the native grid.
         alignment: How it came to the reference channel.
+        moved_mm: How far registration moved it, on average over the head.
         quality: Figures of that, by name.
         file: The written file; its path is relative to the folder of prepared cases.
     """
@@ -106,6 +107,7 @@ class PreparedChannel(_Part):
     native: RecordedGrid
     matrix: _Matrix
     alignment: Alignment
+    moved_mm: float = 0.0
     quality: Mapping[str, float]
     file: FileMark
 
@@ -155,7 +157,9 @@ class PreparationRecord(_Part):
         preparation: Version of this form.
         case_id: The case.
         options: Options that decide the result.
-        sources: Files of the images and of the label map.
+        sources: Files of the images, in the order of the case.
+        label_source: File of the label map, if the case has one.
+        labels: Its label scheme, if the source names it.
         reference: Channel that the others were moved to; label maps return to its grid first.
         space: Name of the channel or atlas that the case lies on.
         atlas_sha256: Digest of the atlas, if there is one.
@@ -174,6 +178,8 @@ class PreparationRecord(_Part):
     case_id: str
     options: Mapping[str, Any]
     sources: tuple[FileMark, ...]
+    label_source: FileMark | None = None
+    labels: str | None = None
     reference: str
     space: str
     atlas_sha256: str | None = None

@@ -1,0 +1,52 @@
+"""Values outside the brain become 0, and no value inside it stays 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]
+
+_INTEGERS: tuple[type[np.signedinteger[Any]], ...] = (np.int16, np.int32)
+
+
+def masked(
+    values: npt.NDArray[Any], brain: Mask, known: Mask | None = None, *, lift: bool = True
+) -> npt.NDArray[Any]:
+    """Values within the brain, and exactly 0 elsewhere.
+
+    Zero is the background of stripped scans (see `images.background`), so a voxel of the brain that
+    is 0, such as water in CT, gets the smallest positive value: 1 in integers, else a millionth of
+    the largest value.
+
+    Args:
+        values: (I, J, K).
+        brain: Mask.
+        known: Voxels of the brain that the channel covers; the others are 0. None: all.
+        lift: Whether zeros inside the brain get that value; not where the source was stripped,
+            since its zeros are its background.
+    """
+    inside = brain if known is None else brain & known
+    result = np.where(inside, values, values.dtype.type(0))
+    if not lift:
+        return result
+    least = 1 if result.dtype.kind in "iu" else max(float(np.abs(result).max()) * 1e-6, 1e-30)
+    result[inside & (result == 0)] = least
+    return result
+
+
+def in_type_of(values: npt.NDArray[Any], source: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Values rounded to integers if the source holds integers, in a type that programs know.
+
+    An error of half a unit at most is that of the source itself.
+    """
+    if source.kind not in "iu":
+        return values.astype(np.float32, copy=False)
+    rounded = np.rint(values) if values.dtype.kind == "f" else values
+    low, high = int(rounded.min()), int(rounded.max())
+    for kind in _INTEGERS:
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return rounded.astype(kind)
+    return values.astype(np.float32)

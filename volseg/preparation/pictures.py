@@ -1,0 +1,131 @@
+"""Picture of a prepared case: whether channels fit the reference, and what was taken for brain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from volseg.figures.case_view import CaseView
+from volseg.figures.figure_files import optional_picture
+from volseg.figures.greys import as_greys, grey_window
+from volseg.figures.panels import Section, draw_sections
+from volseg.figures.planes import PLANE_AXES, slice_numbers
+from volseg.images.boxes import bounding_box
+from volseg.preparation.grids import Mask
+from volseg.preparation.record import PreparationRecord
+
+# Smoothing before the outlines of the reference are found, in mm.
+_SMOOTH_MM = 1.5
+# Voxels around the head that are shown.
+_MARGIN = 4
+_INFORMATION = ("mutual_information", "mutual_information_before")
+
+
+@dataclass(frozen=True)
+class _View(CaseView):
+    """A view whose lines are explained by their names."""
+
+    shows_face: bool = False
+
+    @property
+    def meaning_of_lines(self) -> str:
+        warning = " A face may be recognised in this picture: treat it as the scans are."
+        return f"Lines are the same in all channels.{warning * self.shows_face}"
+
+
+def draw_case(
+    path: Path,
+    record: PreparationRecord,
+    heads: Mapping[str, npt.NDArray[Any]],
+    outlines: Mapping[str, Mask],
+) -> None:
+    """Draw each channel in three planes, with the same outlines in all.
+
+    Anatomy of the reference channel that does not follow the anatomy of another channel shows a
+    failed registration. An error is logged.
+
+    Args:
+        path: PNG file to write.
+        record: Record of the case.
+        heads: Channels (I, J, K) on the prepared grid, with what is outside the brain.
+        outlines: Masks on that grid by name, the brain first.
+    """
+    with optional_picture(path):
+        reference = record.reference
+        anatomy = _anatomy(heads[reference], outlines.get("brain"), record)
+        masks = {**outlines, f"anatomy of {reference}": anatomy}
+        view = _view(record, heads, masks)
+        legend = {} if record.mask is None else {"brain": _brain_in_words(record)}
+        drawn = draw_sections(_sections(view), legend, record.case_id, _figures(record))
+        drawn.canvas.save(path)
+
+
+def _sections(view: CaseView) -> list[Section]:
+    """A slice of each plane, through the centre of the brain or else of the head."""
+    mask = next(iter(view.prediction.values())) if view.prediction else view.content
+    whole = mask if mask.any() else view.content
+    centre = [round(float(place)) for place in ndimage.center_of_mass(whole)]
+    return [(view.in_plane(plane), centre[axes[2]]) for plane, axes in PLANE_AXES.items()]
+
+
+def _view(
+    record: PreparationRecord, heads: Mapping[str, npt.NDArray[Any]], masks: Mapping[str, Mask]
+) -> _View:
+    grid = record.grid.grid
+    upright = {name: grid.to_ras(head) for name, head in heads.items()}
+    shown = {name: as_greys(head, grey_window(head)) for name, head in upright.items()}
+    content = np.any([grey > 16 for grey in shown.values()], axis=0)
+    i, j, k = bounding_box(content if content.any() else ~content, _MARGIN)
+    box = (i, j, k)
+    names = {name: _name(name, record) for name in shown}
+    return _View(
+        {names[name]: grey[box] for name, grey in shown.items()},
+        prediction={name: grid.to_ras(mask)[box] for name, mask in masks.items()},
+        name=record.case_id,
+        spacing_mm=grid.ras.spacing_mm,
+        numbers=slice_numbers(grid.ras.crop(box), grid),
+        windows=dict.fromkeys(names.values(), (0.0, 255.0)),
+        shows_face=record.mask is None or record.mask.method != "already stripped",
+    )
+
+
+def _anatomy(
+    head: npt.NDArray[Any], brain: Mask | None, record: PreparationRecord
+) -> npt.NDArray[np.bool_]:
+    """Bright half of the brain in the reference channel, whose border is drawn."""
+    sigmas = [_SMOOTH_MM / mm for mm in record.grid.grid.spacing_mm]
+    smooth = ndimage.gaussian_filter(head.astype(np.float32), sigmas)
+    inside = smooth > 0.1 * np.percentile(smooth, 99) if brain is None else brain
+    if not inside.any():
+        return np.zeros(head.shape, np.bool_)
+    return np.asarray(inside & (smooth > np.median(smooth[inside])))
+
+
+def _name(channel: str, record: PreparationRecord) -> str:
+    one = record.channels[channel]
+    if one.alignment == "registered":
+        return f"{channel}, moved by {one.moved_mm:.1f} mm"
+    return f"{channel}, {one.alignment}"
+
+
+def _brain_in_words(record: PreparationRecord) -> str:
+    assert record.mask is not None
+    return f"{record.mask.volume_ml:.0f} ml, {record.mask.method}"
+
+
+def _figures(record: PreparationRecord) -> str:
+    """Figures of the registrations, such as `Mutual information with t1c: t2f 0.31 to 0.49`."""
+    found = []
+    for name, one in record.channels.items():
+        here, before = (one.quality.get(key) for key in _INFORMATION)
+        if here is not None:
+            found.append(
+                f"{name} {here:.2f}" if before is None else f"{name} {before:.2f} to {here:.2f}"
+            )
+    return f"Mutual information with {record.reference}: {', '.join(found)}" if found else ""
