@@ -24,7 +24,6 @@ from volseg.preparation.record import PreparationRecord
 _SMOOTH_MM = 1.5
 # Voxels around the head that are shown.
 _MARGIN = 4
-_INFORMATION = ("mutual_information", "mutual_information_before")
 
 
 @dataclass(frozen=True)
@@ -120,12 +119,13 @@ def _brain_in_words(record: PreparationRecord) -> str:
 
 
 def _figures(record: PreparationRecord) -> str:
-    """Figures of the registrations, such as `Mutual information with t1c: t2f 0.31 to 0.49`."""
-    found = []
-    for name, one in record.channels.items():
-        here, before = (one.quality.get(key) for key in _INFORMATION)
-        if here is not None:
-            found.append(
-                f"{name} {here:.2f}" if before is None else f"{name} {before:.2f} to {here:.2f}"
-            )
-    return f"Mutual information with {record.reference}: {', '.join(found)}" if found else ""
+    """Figures of the registrations, such as `Mutual information with t1c: t2f 1.03 to 1.21`."""
+    found = [
+        f"{name} {before:.2f} to {one.quality['after']:.2f}"
+        if (before := one.quality["before"]) < one.quality["after"]
+        else f"{name} {before:.2f}"
+        for name, one in record.channels.items()
+        if one.quality
+    ]
+    words = f"Normalised mutual information with {record.reference}, from 1 to 2: "
+    return words + ", ".join(found) if found else ""

@@ -18,9 +18,10 @@ from volseg.preparation.bias import without_bias
 from volseg.preparation.brain_mask.finding import find_mask
 from volseg.preparation.brain_mask.mask import BrainMask
 from volseg.preparation.grids import Mask, in_float32, on_grid
+from volseg.preparation.optimising import Kind
 from volseg.preparation.options import MNI, read_atlas
 from volseg.preparation.record import Step, matrix_rows
-from volseg.preparation.registration import Kind, register
+from volseg.preparation.registration import register
 from volseg.preparation.resampling import covered
 from volseg.preparation.sources import Source
 from volseg.preparation.volume import Volume
@@ -101,7 +102,7 @@ def in_place(channels: Mapping[str, Source], reference: str, log: Log) -> dict[s
     still = channels[reference].volume
     for name, source in channels.items():
         if name == reference:
-            places[name] = Aligned(np.eye(4), "reference", {}, 0.0, 0.0)
+            places[name] = Aligned(np.eye(4), "reference", {})
             continue
         with log.step(f"registration of {name} to {reference}") as step:
             place = places[name] = aligned(name, source.volume, still)
@@ -154,12 +155,9 @@ def space_of_atlas(
     is_stripped = atlas.mask is not None
     values = np.where(brain.mask, reference.values, 0) if is_stripped else reference.values
     with log.step(f"{kind} registration to {atlas.name}") as step:
-        found = register(Volume(values, reference.grid), atlas.volume, kind)
-        step["quality"] = {
-            "mutual_information_before": found.quality.before,
-            "mutual_information": found.quality.after,
-            "overlap": found.quality.overlap,
-        }
+        moving = Volume(values, reference.grid)
+        found = register(moving, atlas.volume, kind, same_head=False)
+        step["quality"] = found.quality.figures()
         step["outcome"] = f"{kind}, moved by {moved_mm(found.matrix, atlas.volume):.1f} mm"
         step["matrix"] = matrix_rows(found.matrix)
     log.note(*(f"{atlas.name}: {note}" for note in found.notes))
