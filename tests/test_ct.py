@@ -109,9 +109,7 @@ def test_a_head_in_a_window_needs_no_note_about_its_skull_or_its_air(ct):
 def test_split_names_the_option_for_ct_and_the_config_for_it(ct):
     _, said = ct
 
-    assert (
-        "ct: much of it is -1000, as air in CT; state the window of tissue in data.windows" in said
-    )
+    assert "ct: air is -1000, as in CT: state the window of tissue in data.windows, such as" in said
     assert "skull" not in said
     assert "volseg check configs/ct_unet.yaml data.data_list=" in said
     assert "data.channels" not in said

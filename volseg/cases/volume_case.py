@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from volseg.cases.case import Case
+from volseg.cases.channels import channel_of
 from volseg.errors import of_case
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class VolumeCase(Case):
         about: dict[str, list[str]] = {}
         share = 0.0
         for name, channel in zip(self.channels, images.array, strict=True):
-            if is_ct(channel):  # usually shows the skull, too
+            if channel_of(name) == "ct" and is_ct(channel):  # its skull is no surprise
                 about.setdefault(CT_WITHOUT_WINDOW, []).append(name)
                 continue
             background = background_of(channel)

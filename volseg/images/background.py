@@ -52,8 +52,8 @@ UNCERTAIN = (
 # Air in Hounsfield units, and its least share of a CT; phase images hold less of these values.
 _AIR, _OF_CT = (-1100, -900), 0.05
 CT_WITHOUT_WINDOW = (
-    "much of it is -1000, as air in CT; state the window of tissue in data.windows, such as "
-    "{ct: [0, 80]} for a brain"
+    "air is -1000, as in CT: state the window of tissue in data.windows, such as {ct: [0, 80]} "
+    "for a brain"
 )
 
 

@@ -13,14 +13,12 @@ import numpy as np
 
 from volseg.config import PreprocessingConfig
 from volseg.images.background import (
-    CT_WITHOUT_WINDOW,
     UNCERTAIN,
     Background,
     Mask,
     Volume,
     background_note,
     background_of,
-    is_ct,
     tissue_of,
 )
 from volseg.ranks import in_threads
@@ -113,8 +111,6 @@ def _cleaned(volume: Volume, name: str, options: PreprocessingConfig) -> tuple[C
         channel = _with_background_0(volume, background, options)
     elif not (background.is_certain or stated):
         channel = Channel(volume, notes=(UNCERTAIN,))
-    if channel.notes and is_ct(volume):
-        channel = replace(channel, notes=(*channel.notes, CT_WITHOUT_WINDOW))
     channel = _without_far_voxels(channel)
     if options.intensity_range is not None:
         odd = check_range(channel.values, channel.mask(), options.intensity_range, name)
