@@ -26,8 +26,10 @@ from volseg.phantoms.cohort import make_cohort
 from volseg.preparation import case_files
 from volseg.preparation.alignment import aligned, quality_in_place
 from volseg.preparation.case import prepare_case
+from volseg.preparation.masking import in_type_of, masked, without_rim
 from volseg.preparation.options import StepOptions, reference_of
 from volseg.preparation.record import read_record, record_path
+from volseg.preparation.resampling import resample
 from volseg.preparation.volume import Volume
 from volseg.processes import ProcessKilledError
 from volseg.tasks import prepare as task
@@ -171,6 +173,31 @@ def test_a_label_map_on_the_grid_of_no_channel_is_refused(scans, home):
     assert not (home / CASE).exists()
 
 
+def test_a_label_map_that_two_moved_channels_could_claim_is_refused(scans, home):
+    for name, shift in (("t1n", 9), ("t2w", -9)):
+        # The header of both says the same, but the anatomy in them lies apart.
+        path = scans / CASE / f"{CASE}-{name}.nii.gz"
+        image = nib.load(path)
+        rolled = np.roll(np.asarray(image.dataobj), shift // 3, axis=1)
+        nib.save(nib.Nifti1Image(rolled, rigid(0, (0, 0, 7)) @ image.affine), path)
+    move(scans / CASE / f"{CASE}-seg.nii.gz", rigid(0, (0, 0, 7)))
+
+    with pytest.raises(GeometryError, match="t1n and t2w, which registration moved differently"):
+        prepare_case(case_of(scans), SAME, home)
+
+
+def test_interpolation_makes_a_stripped_brain_no_larger(cohort):
+    image = case_of(cohort).read_images(["t1c"])
+    volume = Volume(image.array[0], image.grid)
+    apart = rigid(3, (1.7, 0.9, 2.1))
+
+    values = without_rim(volume, volume.grid, apart)
+
+    before, after = np.count_nonzero(volume.values), np.count_nonzero(values)
+    assert after == pytest.approx(before, rel=0.01)
+    assert np.count_nonzero(resample(volume, volume.grid, apart)) > 1.05 * before
+
+
 def test_zero_inside_the_brain_is_no_background(tmp_path, home):
     values = np.full((8, 8, 8), -1000, np.int16)
     values[2:6, 2:6, 2:6] = 40
@@ -185,8 +212,6 @@ def test_zero_inside_the_brain_is_no_background(tmp_path, home):
 
 
 def case_masked(values, brain):
-    from volseg.preparation.masking import in_type_of, masked
-
     return masked(in_type_of(values, values.dtype), brain)
 
 

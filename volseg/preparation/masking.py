@@ -1,4 +1,4 @@
-"""Values outside the brain become 0, and no value inside it stays 0."""
+"""Values outside the brain become 0, and no value inside it becomes 0."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from volseg.images.background import LARGEST_BRAIN_ML
+from volseg.images.grid import Affine, Grid
+from volseg.preparation.brain_mask.stripped import stripped_brain
+from volseg.preparation.grids import on_grid
+from volseg.preparation.volume import Volume
 
 Mask = npt.NDArray[np.bool_]
 
@@ -35,6 +41,25 @@ def masked(
     least = 1 if result.dtype.kind in "iu" else max(float(np.abs(result).max()) * 1e-6, 1e-30)
     result[inside & (result == 0)] = least
     return result
+
+
+def without_rim(volume: Volume, onto: Grid, matrix: Affine) -> npt.NDArray[Any]:
+    """A channel on another grid; a stripped one without the rim of its interpolated border.
+
+    Interpolation between brain and background would make each brain larger by a rim of low values.
+    Voxels of which the brain fills less than half stay background.
+
+    Args:
+        volume: The channel.
+        onto: Grid of the result.
+        matrix: (4, 4) from the world of `onto` to that of the channel (RAS, mm).
+    """
+    values = on_grid(volume, onto, matrix)
+    stripped = stripped_brain({"channel": volume}, LARGEST_BRAIN_ML)
+    if stripped is None:
+        return values
+    brain = on_grid(Volume(stripped.mask, volume.grid), onto, matrix, "label")
+    return np.where(brain, values, values.dtype.type(0))
 
 
 def in_type_of(values: npt.NDArray[Any], source: np.dtype[Any]) -> npt.NDArray[Any]:

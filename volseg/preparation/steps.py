@@ -13,11 +13,12 @@ import numpy as np
 
 from volseg.errors import RegistrationError
 from volseg.images.grid import Affine, Grid
-from volseg.preparation.alignment import Aligned, aligned, moved_mm
+from volseg.preparation.alignment import Aligned, aligned
 from volseg.preparation.bias import without_bias
 from volseg.preparation.brain_mask.finding import find_mask
 from volseg.preparation.brain_mask.mask import BrainMask
-from volseg.preparation.grids import Mask, in_float32, on_grid
+from volseg.preparation.grids import Mask, in_float32
+from volseg.preparation.masking import without_rim
 from volseg.preparation.optimising import Kind
 from volseg.preparation.options import MNI, read_atlas
 from volseg.preparation.record import Step, matrix_rows
@@ -122,7 +123,7 @@ def brain_of(
     """The brain, and the channels that it was found in, on a grid in the world of the reference."""
     with log.step("resampling for the brain mask") as step:
         volumes = {
-            name: Volume(on_grid(source.volume, grid, places[name].matrix), grid)
+            name: Volume(without_rim(source.volume, grid, places[name].matrix), grid)
             for name, source in channels.items()
         }
         step["outcome"] = f"{' x '.join(map(str, grid.shape))} voxels"
@@ -158,7 +159,8 @@ def space_of_atlas(
         moving = Volume(values, reference.grid)
         found = register(moving, atlas.volume, kind, same_head=False)
         step["quality"] = found.quality.figures()
-        step["outcome"] = f"{kind}, moved by {moved_mm(found.matrix, atlas.volume):.1f} mm"
+        before, after = found.quality.before, found.quality.after
+        step["outcome"] = f"mutual information {before:.3f} to {after:.3f}"
         step["matrix"] = matrix_rows(found.matrix)
     log.note(*(f"{atlas.name}: {note}" for note in found.notes))
     grid = in_float32(atlas.volume.grid)
