@@ -302,7 +302,7 @@ def test_a_head_in_noisy_air_is_noted():
     assert done.notes == (
         "t1n: no value fills the border of the scan, so every voxel that is not 0 is taken for "
         "tissue; strip the "
-        "skull, or train with data.background",
+        "skull with volseg prepare, or train with data.background",
     )
 
 
@@ -313,7 +313,7 @@ def test_tissue_larger_than_a_brain_is_noted():
 
     assert litres > 2.5
     assert note.startswith(f"tissue measures {litres * 1000:.0f} ml, but a brain at most 2500 ml")
-    assert "strip it" in note
+    assert "strip it with volseg prepare, unless" in note
 
 
 def test_tissue_that_fills_the_scan_is_noted():

@@ -133,16 +133,16 @@ def find_cases(
 
 
 def find_any_images(folder: Path, channels: Sequence[str] = ()) -> Finding:
-    """Find cases to look at, of which any of `channels` is enough if BraTS does not have them all.
+    """Find cases to look at, for which any of `channels` is enough.
 
     Args:
         folder: Folder in any layout that `find_cases` knows.
-        channels: Our names of channels; none, or those of BraTS: as in `find_cases`.
+        channels: Our names of channels; none: all four of BraTS, as in `find_cases`.
 
     Raises:
         DataListError: As in `find_cases`.
     """
-    if set(channels) <= set(CHANNELS):
+    if not channels:
         return find_cases([folder])
     return find_cases([folder], channels, required=())
 

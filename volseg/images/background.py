@@ -46,7 +46,7 @@ _SECOND, _ALMOST, _FACE, _FLAT = 0.05, 0.1, 0.75, 0.2
 LARGEST_BRAIN_ML = 2500
 UNCERTAIN = (
     "no value fills the border of the scan, so every voxel that is not 0 is taken for tissue; "
-    "strip the skull, or train with data.background"
+    "strip the skull with volseg prepare, or train with data.background"
 )
 
 # Air in Hounsfield units, and its least share of a CT; phase images hold less of these values.
@@ -119,7 +119,8 @@ def unstripped_note(tissue_ml: float) -> str:
         return ""
     return (
         f"tissue measures {tissue_ml:.0f} ml, but a brain at most {LARGEST_BRAIN_ML} ml: the skull "
-        "does not seem to be stripped; strip it, unless the model was trained with it"
+        "does not seem to be stripped; strip it with volseg prepare, unless the model was trained "
+        "with it"
     )
 
 

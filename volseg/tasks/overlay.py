@@ -10,6 +10,7 @@ from typing import get_args
 from volseg.cases.case import Case
 from volseg.cases.channels import channel_of
 from volseg.cases.layouts import Layout
+from volseg.config import CHANNELS
 from volseg.errors import ConfigError
 from volseg.evaluation.case_label_map import read_case_label_map
 from volseg.evaluation.records import recorded_channels
@@ -109,8 +110,7 @@ def overlay(
     """
     options, output = options or OverlayOptions(), Path(output)
     _check(options, output)
-    asked = options.channels or recorded_channels([Path(labels)])
-    case, layout = find_case(Path(scan), tuple(map(channel_of, asked)))
+    case, layout = find_case(Path(scan), _looked_for(Path(labels), options.channels))
     given = [Path(labels), *([Path(options.reference)] if options.reference else [])]
     check_no_inputs([output], [*case.images, *case.label, *given])
     make_output(output.parent, [output.name])
@@ -125,6 +125,12 @@ def overlay(
         indices, chosen_by = _indices(view, options), _chosen_by(view, options)
         save_figure(overlay_figure(view, channels, indices, look), output)
     return OverlayResult(output, tuple(map(view.slice_name, indices)), chosen_by)
+
+
+def _looked_for(labels: Path, asked: Sequence[str]) -> tuple[str, ...]:
+    """Channels of the scan: as results record them, and as asked for; empty for those of BraTS."""
+    recorded, named = recorded_channels([labels]), tuple(map(channel_of, asked))
+    return tuple(dict.fromkeys((*recorded, *named))) if recorded or set(named) - {*CHANNELS} else ()
 
 
 def _check(options: OverlayOptions, output: Path) -> None:
