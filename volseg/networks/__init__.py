@@ -33,7 +33,7 @@ def build_network(
 
     Args:
         config: The section `network` of a config.
-        in_channels: Number of MRI channels.
+        in_channels: Number of channels of the input.
         out_channels: Number of regions.
         patch_size: Voxels of a patch; its length is the number of spatial dimensions, 2 or 3.
 

@@ -82,7 +82,7 @@ def build_encoder(
 
     Args:
         name: Name of a ResNet or EfficientNet, such as `resnet18` or `efficientnet-b0`.
-        in_channels: Number of MRI channels.
+        in_channels: Number of channels of the input.
         spatial_dims: 2 or 3.
         output_stride: 8, 16 or 32. Later stages are dilated instead of strided: same weights and
             same values at the positions of strided features, but on a denser grid.

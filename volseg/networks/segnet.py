@@ -25,7 +25,7 @@ class SegNet(nn.Module):
 
     Args:
         spatial_dims: 2 or 3.
-        in_channels: Number of MRI channels.
+        in_channels: Number of channels of the input.
         out_channels: Number of regions.
         widths: Features of each level, finest first; each level ends in a pooling by two.
         convolutions: Convolutions of each level, in the encoder and in the decoder.
