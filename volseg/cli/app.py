@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -38,9 +39,16 @@ EXIT_CODES: Mapping[int, str] = {
 
 
 class _Command(TyperCommand):
-    """Command that suggests an option for an option that does not exist."""
+    """Command that suggests an option for an option that does not exist.
+
+    Some of its options may stand without a value; see `without_value`.
+    """
+
+    #: Value by option that may stand without a value, at the end or before another option.
+    without_value: Mapping[str, str] = {}
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        args = list(self._completed(args))
         words = list(args)  # typer empties it
         try:
             return super().parse_args(ctx, args)
@@ -49,6 +57,12 @@ class _Command(TyperCommand):
             if hasattr(error, "possibilities") and (better := unknown_option(self, words)):
                 raise better from None
             raise
+
+    def _completed(self, words: list[str]) -> Iterator[str]:
+        for word, after in itertools.zip_longest(words, words[1:], fillvalue="-"):
+            yield word
+            if word in self.without_value and after.startswith("-"):
+                yield self.without_value[word]
 
 
 class _Commands(TyperGroup):
@@ -106,9 +120,17 @@ START, PREPARE = "Start here", "Prepare your data"
 TRAIN, USE = "Train and score", "Use a trained model"
 
 
-def command(panel: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add a function to the commands, in a panel of the help."""
-    return app.command(rich_help_panel=panel, cls=_Command)
+def command(
+    panel: str, without_value: Mapping[str, str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add a function to the commands, in a panel of the help.
+
+    Args:
+        panel: Name of the panel.
+        without_value: Value by option that may stand without a value.
+    """
+    kind = type("Command", (_Command,), {"without_value": without_value or {}})
+    return app.command(rich_help_panel=panel, cls=kind)
 
 
 def _show_version(asked: bool) -> None:

@@ -41,7 +41,7 @@ Channel = Annotated[
 ]
 
 
-@command(USE)
+@command(USE, without_value={"--native": "reference"})
 def infer(  # noqa: PLR0913, PLR0917  (an option each)
     models: Annotated[
         list[Path],
@@ -135,6 +135,15 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
             show_default="every case",
         ),
     ] = None,
+    native: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[CHANNEL|all]",
+            help="Also write label maps on the original grid of a channel, of cases of volseg "
+            "prepare; without a name, of the channel that the others were registered to.",
+            show_default=False,
+        ),
+    ] = None,
     slurm: Slurm = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -167,6 +176,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
       volseg infer scans -m fold0.safetensors -m fold1.safetensors -o results
       volseg infer scans -m model.safetensors -o results --shard 2/8
       volseg infer scans -m runs/brats_unet -o results --slurm shards=8
+      volseg infer prepared -m runs/brats_unet -o results --native all
       volseg infer scans inference.overlap=0.25 -m runs/brats_unet -o results
     """
     named_images = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
@@ -185,7 +195,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         flags |= {"--overwrite": overwrite}
         named = {"--device": device, "--labels": labels, "--shard": shard}
         named |= {"--patient-regex": patient_regex, "--label-name": label_name}
-        named |= {"--spacing": spacing}
+        named |= {"--spacing": spacing, "--native": native}
         words += as_words(flags, named)
         words += [f"--name={name}" for name in names or ()]
         from volseg.config import read_slurm
@@ -215,6 +225,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         label_name=label_name,
         spacing_mm=sizes(spacing),
         shard=shard,
+        native=native,
     )
     result = run_infer(given, models, output, options, stop=lambda: signals.received() is not None)
     _print_result(result, output)
@@ -264,6 +275,8 @@ def _print_result(result: InferResult, output: Path) -> None:
     done = cases_in_words(len(result.done)) if result.done or not result.kept else "no new case"
     failed = f", {len(result.failures)} failed" if result.failures else ""
     say(f"{done} segmented{failed}; results and {result.manifest.name} are in {output}")
+    if result.native is not None and not result.stopped:
+        say(f"Label maps on the original grids are in {result.native}")
     if result.failures and not result.stopped:
         # Each failure was logged with its reason.
         names = list(result.failures)

@@ -14,6 +14,7 @@ from volseg.metrics.reading import read_summary
 from volseg.results.companions import PREVIEWS, sheets_in
 from volseg.results.journal import UNFINISHED
 from volseg.results.manifest import check_content, read_manifests, unite
+from volseg.results.native_files import NATIVE
 
 
 def results_summary(path: Path) -> dict[str, Any]:
@@ -66,6 +67,12 @@ def _measures(content: Mapping[str, Any]) -> dict[str, Any]:
     return measures if any(measures.values()) else {}
 
 
+def _native(content: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Channels on whose original grids there are label maps, by case."""
+    records = content.get("cases", {})
+    return {case_id: list(one[NATIVE]) for case_id, one in records.items() if one.get(NATIVE)}
+
+
 def _pictures(folder: Path) -> dict[str, Any]:
     """Contact sheets in a folder of results, and the folder of the previews."""
     found = [
@@ -85,6 +92,7 @@ def _results(content: Mapping[str, Any]) -> dict[str, Any]:
         "cases": len(content.get("cases", {})),
         "failures": content.get("failures", {}),
         **({"measures": measures} if (measures := _measures(content)) else {}),
+        **({"native": native} if (native := _native(content)) else {}),
         "labels": labels.get("name") if isinstance(labels, dict) else labels,
         "models": [model.get("path") for model in content.get("models", ())],
         **({"doubts": content["doubts"]} if content.get("doubts") else {}),

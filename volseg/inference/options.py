@@ -31,6 +31,9 @@ class InferOptions:
         spacing_mm: Size of a voxel of 2D slices along columns, rows and slices; None: unknown.
         shard: `K/N`: only share K of N of the cases; other processes may segment the other shares
             at the same time, into the same folder. None: every case.
+        native: Channels on whose original grids label maps are written too, of cases that `prepare`
+            wrote: names with commas, `reference` (the channel that the others were registered to)
+            or `all`. None: none.
     """
 
     probabilities: bool = False
@@ -46,6 +49,7 @@ class InferOptions:
     label_name: str | None = None
     spacing_mm: tuple[float, ...] | None = None
     shard: str | None = None
+    native: str | None = None
 
 
 def inference_options(words: Sequence[str], named: Mapping[str, Any]) -> dict[str, Any]:

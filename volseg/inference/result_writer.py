@@ -45,6 +45,7 @@ from volseg.results.manifest_file import (
     remove_written,
     without,
 )
+from volseg.results.native_files import remove_native_files
 from volseg.results.reuse import REPLACING, Recipe, Reusable, choose_reusable
 from volseg.results.trained_cases import TRAINED_BY
 from volseg.words import reason
@@ -88,12 +89,13 @@ class ResultWriter:
             resolved=[_resolved(model.config) for model in predictor.models],
             labels=describe_scheme(predictor.scheme),
         )
-        self.regions = predictor.regions
+        self.regions, self.scheme = predictor.regions, predictor.scheme
         self.probabilities, self.overwrite = options.probabilities, options.overwrite
         self.earlier = read_earlier_manifests(output)
         self.reusable = Reusable()
         # Names of the files that earlier runs wrote for each case.
         self.recorded: dict[str, set[str]] = {}
+        self._known: Mapping[str, Any] = {}
         self.manifest = ManifestFile(
             output, self.shard, {**_about(predictor, options), **places(output)}
         )
@@ -127,6 +129,7 @@ class ResultWriter:
         """
         known = unite(self.earlier)
         records, mine = known.get(RECORDS, {}), self.shard.share(self.case_ids)
+        self._known = records
         self.recorded = {case_id: recorded_names(known, case_id) for case_id in mine}
         check_companions(self.output, mine, known, previews=self.draws)
         self.previews = PreviewWriter(
@@ -220,6 +223,7 @@ class ResultWriter:
             for path in [*case.label_map_files(self.output), *self._recorded_maps(case)]:
                 remove_written(path, "an old result of a case that failed now")
             self.previews.remove(case)
+            self._remove_native(case)
             if (folder := case.result_folder(self.output)) != self.output:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
@@ -253,6 +257,7 @@ class ResultWriter:
         for path in self._recorded_maps(case):
             if path.name not in new:
                 remove_written(path, "a map of an old result")
+        self._remove_native(case)
         maps = []
         if self.probabilities:
             maps = prediction.save_probabilities(self.output, overwrite=True)
@@ -280,6 +285,10 @@ class ResultWriter:
         if self.overwrite:
             record[REPLACING] = self.recipe.replacing
         self.manifest.add(RECORDS, case.case_id, record)
+
+    def _remove_native(self, case: Case) -> None:
+        record = self._known.get(case.case_id, {})
+        remove_native_files(self.output, record, overwrite=self.overwrite)
 
     def _map_files(self, case: Case, regions: Sequence[str]) -> list[Path]:
         return [case.probability_file(self.output, region) for region in regions]

@@ -147,6 +147,11 @@ class _File(_Loose):
     sha256: str
 
 
+class _Native(_Loose):
+    file: str
+    volumes_ml: dict[str, float] = {}
+
+
 class _Section(_Loose):
     pixels: _Count
     area_mm2: _Size | None
@@ -186,6 +191,7 @@ class _Record(_Loose):
     volumes_ml: dict[str, _Size] = {}
     measures: dict[str, _Measures] = {}
     preview: _File | None = None
+    native: dict[str, _Native] = {}
 
 
 class _Skipped(_Loose):
@@ -212,12 +218,13 @@ class _Content(_Loose):
 def recorded_names(content: Mapping[str, Any], case_id: str) -> set[str]:
     """Names of the files and folders that a manifest records for a case.
 
-    They are in the folder of the manifest, but a preview is in a folder of its own.
+    They are in the folder of the manifest; previews and native label maps are in folders there.
     """
     record = content.get(journal.RECORDS, {}).get(case_id, {})
     unfinished = content.get(journal.UNFINISHED, {}).get(case_id, [])
     names = {unfinished} if isinstance(unfinished, str) else set(unfinished)
     names |= {*record.get("probabilities", ())}
+    names |= {mark["file"] for mark in record.get("native", {}).values()}
     names |= {preview["file"]} if (preview := record.get("preview")) else set()
     return names | {record["output"]} if "output" in record else names
 

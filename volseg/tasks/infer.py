@@ -11,8 +11,9 @@ from volseg.cases.case import Case
 from volseg.errors import DataListError
 from volseg.files.paths import PathLike
 from volseg.files.writing import MANIFEST_FILE
+from volseg.finding.finding import Finding
 from volseg.inference.ensemble import remedy_for_missing
-from volseg.inference.folder import segment_cases
+from volseg.inference.folder import Outcome, segment_cases
 from volseg.inference.options import InferOptions
 from volseg.inference.overview import write_overview
 from volseg.inference.predictor import Predictor
@@ -20,11 +21,13 @@ from volseg.inference.result_writer import ResultWriter
 from volseg.measures.record import read_measures
 from volseg.measures.table import CaseMeasures
 from volseg.results.companions import VOLUMES_FILE, sheets_in
-from volseg.results.journal import RECORDS
+from volseg.results.journal import FAILURES, RECORDS
 from volseg.results.locations import check_result_files
 from volseg.results.manifest import Shard, read_manifest
+from volseg.results.native_files import NATIVE
 from volseg.results.trained_cases import by_run, training_in_words
 from volseg.runs.trained_cases import runs_trained_on
+from volseg.tasks.native_maps import check_room, plan_native, write_native_maps
 from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
@@ -47,6 +50,7 @@ class InferResult:
         example: An image and its label map, as an example to view.
         measures: Volume, lesions and diameters of each region, by case id.
         pictures: Contact sheets of all cases in the folder.
+        native: Folder of the label maps on original grids, if they were asked for.
     """
 
     done: tuple[str, ...]
@@ -59,6 +63,7 @@ class InferResult:
     example: tuple[Path, Path] | None = None
     measures: CaseMeasures = field(default_factory=dict)
     pictures: tuple[Path, ...] = ()
+    native: Path | None = None
 
 
 def infer(
@@ -74,6 +79,9 @@ def infer(
     named like the image, in the folder `<case>`, or beside the manifest if the case is one slice.
     Beside the results lie `volumes.csv` and, unless `options.preview` is False, a picture of each
     case in the folder `previews` and the contact sheets `previews.png`, `previews-2.png`, ...
+    With `options.native`, the label maps also lie on the original grids of cases that `prepare`
+    wrote, in the folder `native`; `volumes.csv`, pictures and probabilities are of the prepared
+    grid.
 
     Existing results are kept unless `options.overwrite`. A result is written completely or not at
     all, so a stopped run can be called again. The sources of existing results are compared; see
@@ -109,18 +117,14 @@ def infer(
     check_result_files(finding.cases, output, predictor.regions, shard, folder)
     used = [(model.path, model.config.data.fold) for model in predictor.models]
     trained_by = runs_trained_on(finding.cases, used)
+    mine = shard.share(finding.cases)
+    plan = plan_native(mine, options.native)
     writer = ResultWriter(output, predictor, options, finding, trained_by)
+    check_room(plan, writer)
     if shard.number == 1:
-        for skipped in finding.skipped:
-            logger.warning("left out: %s: %s", skipped.path, skipped.sentence)
-        if number := sum(bool(skipped.lacks) for skipped in finding.skipped):
-            remedy = remedy_for_missing(predictor.models)
-            logger.warning(
-                "to segment %s without some channels, %s", cases_in_words(number), remedy
-            )
+        _log_left_out(finding, predictor)
     there = writer.begin()
     logger.info("writing label scheme %s", predictor.scheme)
-    mine = shard.share(finding.cases)
     if not mine:
         found = cases_in_words(len(finding.cases))
         logger.info("shard %s has no case: found only %s", shard, found)
@@ -130,33 +134,31 @@ def infer(
     kept = tuple(case.case_id for case in mine if case.case_id in there)
     if kept:
         _log_kept(kept, writer.previews.missing(kept), overwrite=options.overwrite)
-    refused = dict(writer.reusable.refused)
+    refused = {**writer.reusable.refused, **plan.refused}
     for case_id, why in refused.items():
         logger.error("%s failed: %s", case_id, why)
     waiting = [case for case in mine if case.case_id not in {*there, *refused}]
     with writer.manifest.writing():
+        for case_id, why in plan.refused.items():
+            writer.manifest.add(FAILURES, case_id, why)
         outcome = segment_cases(waiting, predictor, writer, stop)
+        if not outcome.stopped:
+            segmented = [case for case in mine if case.case_id in {*outcome.done, *kept}]
+            no_way_back, outcome.stopped = write_native_maps(segmented, plan, writer, stop)
+            outcome.failures |= no_way_back
     lost: dict[str, str] = finding.lost if shard.number == 1 else {}
     path = writer.manifest.path if outcome.stopped else writer.finish()
     # While other shards are not finished, the last of them writes the overview.
     if not outcome.stopped and path.name == MANIFEST_FILE:
         _write_overview(output, draws=writer.draws, has_news=bool(outcome.done))
     records = writer.manifest.content[RECORDS]
-    empty = tuple(r for r in predictor.scheme.regions if outcome.done and r not in outcome.found)
-    if empty:
-        logger.warning(
-            "no voxel of %s is in the label maps of %s: if the images should show it, the "
-            "model does not suit them, or they were prepared differently from its training images",
-            ", ".join(empty),
-            cases_in_words(len(outcome.done)),
-        )
     return InferResult(
         done=tuple(outcome.done),
         kept=kept,
         failures=lost | refused | outcome.failures,
         manifest=path,
         stopped=outcome.stopped,
-        empty=empty,
+        empty=_empty_regions(predictor, outcome),
         has_references=any(case.label for case in mine),
         example=_example(mine, {*outcome.done, *kept}, output),
         measures={
@@ -165,7 +167,29 @@ def infer(
             if case_id in {*outcome.done, *kept} and case_id in records
         },
         pictures=tuple(sorted(sheets_in(output))) if writer.draws else (),
+        native=output / NATIVE if plan.channels else None,
     )
+
+
+def _log_left_out(finding: Finding, predictor: Predictor) -> None:
+    for skipped in finding.skipped:
+        logger.warning("left out: %s: %s", skipped.path, skipped.sentence)
+    if number := sum(bool(skipped.lacks) for skipped in finding.skipped):
+        remedy = remedy_for_missing(predictor.models)
+        logger.warning("to segment %s without some channels, %s", cases_in_words(number), remedy)
+
+
+def _empty_regions(predictor: Predictor, outcome: Outcome) -> tuple[str, ...]:
+    """Regions without a voxel in any label map of this run; logs a warning."""
+    empty = tuple(r for r in predictor.scheme.regions if outcome.done and r not in outcome.found)
+    if empty:
+        logger.warning(
+            "no voxel of %s is in the label maps of %s: if the images should show it, the "
+            "model does not suit them, or they were prepared differently from its training images",
+            ", ".join(empty),
+            cases_in_words(len(outcome.done)),
+        )
+    return empty
 
 
 def _log_kept(kept: Sequence[str], without_picture: Sequence[str], *, overwrite: bool) -> None:
