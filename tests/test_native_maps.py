@@ -1,0 +1,418 @@
+"""`infer --native`: label maps on original grids, recorded, owned, resumed, refused in words."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+from tiny_models import OF_SLICES, tiny_config, write_model
+from tiny_scans import PATIENTS, SUFFIXES, write_case, write_images
+from typer.testing import CliRunner
+
+from volseg.cases.sources import fingerprint
+from volseg.cli import app
+from volseg.errors import DataListError, OutputError
+from volseg.finding.own_results import written_by_volseg
+from volseg.images.grid import Grid
+from volseg.images.nifti_reading import read_header, read_label_map
+from volseg.inference.options import InferOptions
+from volseg.model_file import load_model, save_model
+from volseg.preparation.native import to_native
+from volseg.preparation.record import (
+    FileMark,
+    PreparationRecord,
+    PreparedChannel,
+    RecordedGrid,
+    matrix_rows,
+    record_path,
+    write_record,
+)
+from volseg.results.manifest import read_manifest
+from volseg.tasks.infer import infer
+from volseg.tasks.info import info
+
+NAMES = ["BraTS2021_00001", "BraTS2021_00002"]
+# Logit by which the output of an untrained network lies below one half.
+LOGIT_OF_A_HUNDREDTH = 4.6
+# Native space lies 30 mm to the right of prepared space.
+MOVED = np.eye(4) + np.outer([1, 0, 0, 0], [0, 0, 0, 30.0])
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model that finds about half of all voxels, so that no label map is empty."""
+    path = write_model(tmp_path_factory.mktemp("model") / "model.safetensors")
+    network = load_model(path).network
+    weights = network.state_dict()
+    for name in [name for name, value in weights.items() if value.shape == (3,)]:
+        weights[name] += LOGIT_OF_A_HUNDREDTH
+    save_model(path, weights, tiny_config(), {})
+    return path
+
+
+def native_grids(grid):
+    """The voxels of a grid in RAS for t1n, thick oblique slices for t2f, its own for the others."""
+    turned = Grid(grid.ras.shape, MOVED @ grid.ras.affine)
+    angle = np.deg2rad(10)
+    thick = np.diag([0.7, 0.7, 4, 1])
+    thick[:2, :2] = 0.7 * np.array(
+        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    )
+    thick[:3, 3] = (-3.3, -2.1, 0.7)
+    oblique = Grid((40, 44, 5), MOVED @ thick)
+    own = Grid(grid.shape, MOVED @ grid.affine)
+    return {"t1n": turned, "t2f": oblique, "t1c": own, "t2w": own}
+
+
+def header_on(grid):
+    header = nib.Nifti1Image(np.zeros(grid.shape, np.uint8), grid.affine).header
+    header.set_qform(grid.affine, 1)
+    header.set_sform(grid.affine, 2)
+    return header
+
+
+def recorded(grid):
+    header = header_on(grid)
+    return RecordedGrid.of(Grid(grid.shape, np.asarray(header.get_sform(), float)), header)
+
+
+def prepare_by_hand(folder, case_id, **changes):
+    """A case as `prepare` leaves it, whose channels lay on the grids of `native_grids`."""
+    home = write_case(folder, case_id)
+    paths = {channel: home / f"{case_id}_{suffix}.nii.gz" for channel, suffix in SUFFIXES.items()}
+    grid, header = read_header(paths["t1c"])
+    channels = {
+        channel: PreparedChannel(
+            source=f"/gone/{case_id}/{channel}.nii.gz",
+            native=recorded(native),
+            matrix=matrix_rows(MOVED),
+            alignment="reference" if channel == "t1c" else "registered",
+            quality={},
+            file=FileMark(
+                path=str(paths[channel].relative_to(folder)), **fingerprint(paths[channel])
+            ),
+        )
+        for channel, native in native_grids(grid).items()
+    }
+    record = PreparationRecord(
+        volseg="0",
+        case_id=case_id,
+        options={},
+        sources=(),
+        reference="t1c",
+        space="t1c",
+        grid=RecordedGrid.of(grid, header),
+        channels=channels,
+        steps=(),
+        seconds=1.0,
+    )
+    (folder / "preparation").mkdir(exist_ok=True)
+    write_record(folder, record.model_copy(update=changes))
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    for name in NAMES:
+        prepare_by_hand(tmp_path / "prepared", name)
+    return tmp_path / "prepared"
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "output"
+
+
+def run(scans, model, output, native="reference", stop=lambda: False, **options):
+    return infer(scans, model, output, InferOptions(native=native, preview=False, **options), stop)
+
+
+def native_names(output):
+    return sorted(path.name for path in (output / "native").iterdir())
+
+
+def test_a_label_map_lies_on_the_grid_of_the_reference_channel(prepared, model, output):
+    result = run(prepared, model, output)
+
+    assert (len(result.done), result.failures) == (2, {})
+    assert native_names(output) == [f"{name}-t1c.nii.gz" for name in NAMES]
+    there = read_label_map(output / "native" / f"{NAMES[0]}-t1c.nii.gz")
+    on_prepared = read_label_map(output / f"{NAMES[0]}.nii.gz")[0]
+    # Only the origin of the two grids differs, by the transform.
+    assert on_prepared.any()
+    assert np.array_equal(there[0], on_prepared)
+
+
+def test_the_grid_is_the_original_one_to_the_last_bit(prepared, model, output):
+    run(prepared, model, output, "all")
+
+    grid = read_header(next((prepared / NAMES[0]).iterdir()))[0]
+    for channel, native in native_grids(grid).items():
+        header = nib.load(output / "native" / f"{NAMES[0]}-{channel}.nii.gz").header
+        wanted = header_on(native)
+        assert header.get_data_shape() == native.shape
+        for code in ("qform", "sform"):
+            found = getattr(header, f"get_{code}")(coded=True)
+            expected = getattr(wanted, f"get_{code}")(coded=True)
+            assert (np.array_equal(found[0], expected[0]), found[1]) == (True, expected[1])
+
+
+def test_turned_and_oblique_grids_get_the_same_tissue(prepared, model, output):
+    run(prepared, model, output, "all")
+
+    label_map, grid = read_label_map(output / f"{NAMES[0]}.nii.gz")
+    turned, _ = read_label_map(output / "native" / f"{NAMES[0]}-t1n.nii.gz")
+    thick, native = read_label_map(output / "native" / f"{NAMES[0]}-t2f.nii.gz")
+
+    assert np.array_equal(turned, grid.to_ras(label_map))
+    assert np.array_equal(thick, to_native(label_map, grid, native, MOVED))
+
+
+def test_the_manifest_records_native_label_maps_and_their_volumes(prepared, model, output):
+    run(prepared, model, output)
+
+    record = read_manifest(output)["cases"][NAMES[0]]
+    mark = record["native"]["t1c"]
+
+    assert mark["file"] == f"native/{NAMES[0]}-t1c.nii.gz"
+    assert fingerprint(output / mark["file"])["sha256"] == mark["sha256"]
+    assert mark["volumes_ml"] == pytest.approx(record["volumes_ml"], abs=1e-4)
+    assert info(output / "manifest.json")["native"] == {name: ["t1c"] for name in NAMES}
+
+
+def test_native_label_maps_are_no_scans(prepared, model, output):
+    run(prepared, model, output)
+
+    assert "native" in written_by_volseg(output, [path.name for path in output.iterdir()])
+
+
+def test_native_label_maps_are_made_from_finished_results(prepared, model, output, monkeypatch):
+    run(prepared, model, output, None)
+    monkeypatch.setattr("volseg.tasks.infer.segment_cases", no_network(output))
+
+    result = run(prepared, model, output)
+
+    assert (result.kept, len(native_names(output))) == (tuple(NAMES), 2)
+
+
+def no_network(output):
+    from volseg.inference.folder import Outcome
+
+    def none(cases, *_):
+        assert not cases
+        return Outcome()
+
+    return none
+
+
+def test_a_second_run_writes_nothing_again(prepared, model, output):
+    run(prepared, model, output, "all")
+    before = {path: path.stat().st_mtime_ns for path in (output / "native").iterdir()}
+
+    run(prepared, model, output, "all")
+
+    assert {path: path.stat().st_mtime_ns for path in (output / "native").iterdir()} == before
+
+
+def test_a_lost_label_map_is_written_again_alone(prepared, model, output):
+    run(prepared, model, output, "t1c,t2f")
+    lost, *kept = (output / "native" / name for name in native_names(output))
+    before = [path.stat().st_mtime_ns for path in kept]
+    lost.unlink()
+
+    run(prepared, model, output, "t1c,t2f")
+
+    assert lost.is_file()
+    assert [path.stat().st_mtime_ns for path in kept] == before
+
+
+def test_a_stopped_run_is_resumed(prepared, model, output):
+    calls = []
+
+    def after_the_first_native_map():
+        calls.append(1)
+        # Two cases are segmented, then one native label map is written.
+        return len(calls) > 3
+
+    stopped = run(prepared, model, output, stop=after_the_first_native_map)
+    assert stopped.stopped
+    assert len(native_names(output)) == 1
+
+    assert not run(prepared, model, output).stopped
+    assert len(native_names(output)) == 2
+
+
+def test_a_killed_process_leaves_no_file_without_an_owner(prepared, model, output, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("volseg.tasks.native_maps.write_label_map", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(prepared, model, output)
+    monkeypatch.undo()
+    half = output / "native" / f"{NAMES[0]}-t1c.nii.gz"
+    half.write_bytes(b"half")
+
+    run(prepared, model, output)
+
+    assert read_label_map(half)[0].shape == (20, 22, 18)
+
+
+def test_shards_share_the_native_label_maps(prepared, model, output):
+    run(prepared, model, output, shard="1/2")
+    assert len(native_names(output)) == 1
+
+    run(prepared, model, output, shard="2/2")
+
+    assert len(native_names(output)) == 2
+    assert all("native" in record for record in read_manifest(output)["cases"].values())
+
+
+def test_changed_images_get_new_native_label_maps(prepared, model, output):
+    run(prepared, model, output, "all")
+    shutil.rmtree(prepared / NAMES[0])
+    prepare_by_hand(prepared, NAMES[0])
+    image = next((prepared / NAMES[0]).glob("*_t1ce.nii.gz"))
+    turned = nib.load(image)
+    nib.save(nib.Nifti1Image(np.asarray(turned.dataobj)[::-1], turned.affine), image)
+    record = json.loads(record_path(prepared, NAMES[0]).read_text())
+    record["channels"]["t1c"]["file"] |= fingerprint(image)
+    record_path(prepared, NAMES[0]).write_text(json.dumps(record))
+
+    result = run(prepared, model, output)
+
+    assert result.done == (NAMES[0],)
+    # Of the other channels, only those of the unchanged case are left.
+    assert len(native_names(output)) == 5
+
+
+def test_another_preparation_of_the_same_images_counts(prepared, model, output):
+    run(prepared, model, output)
+    path = record_path(prepared, NAMES[0])
+    record = json.loads(path.read_text())
+    record["channels"]["t1c"]["matrix"][0][3] = 33.0
+    path.write_text(json.dumps(record))
+
+    run(prepared, model, output)
+
+    there, _ = read_label_map(output / "native" / f"{NAMES[0]}-t1c.nii.gz")
+    assert not np.array_equal(there, read_label_map(output / f"{NAMES[0]}.nii.gz")[0])
+
+
+def test_a_case_that_volseg_did_not_prepare_is_refused_and_the_others_are_done(
+    prepared, model, output
+):
+    write_case(prepared, "BraTS2021_00003")
+
+    result = run(prepared, model, output)
+
+    assert result.done == tuple(NAMES)
+    assert result.failures == {
+        "BraTS2021_00003": "volseg prepare did not write its images, so their original grids are "
+        "not known; prepare the case with volseg prepare, or leave --native out"
+    }
+    assert set(read_manifest(output)["failures"]) == {"BraTS2021_00003"}
+
+
+def test_nothing_begins_if_no_case_was_prepared(tmp_path, model, output):
+    write_case(tmp_path / "scans")
+
+    with pytest.raises(DataListError, match="case BraTS2021_00001: volseg prepare did not write"):
+        run(tmp_path / "scans", model, output)
+    assert not output.exists()
+
+
+def test_a_channel_that_no_case_has_is_named(prepared, model, output):
+    with pytest.raises(DataListError, match="has no channel ct, but t1n, t2f, t1c, t2w; give one"):
+        run(prepared, model, output, "ct")
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        ({"channels": {"t1c": {"matrix": np.diag([9, 1, 1, 1.0]).tolist()}}}, "changes volumes by"),
+        ({"channels": {"t1c": {"matrix": np.diag([-1, 1, 1, 1.0]).tolist()}}}, "changes volumes"),
+        ({"grid": {"shape": [9, 9, 9]}}, "its label map has shape (20, 22, 18), but its record"),
+    ],
+)
+def test_a_record_that_does_not_fit_is_refused(prepared, model, output, edit, sentence):
+    path = record_path(prepared, NAMES[0])
+    record = json.loads(path.read_text())
+    if "grid" in edit:
+        record["grid"] |= edit["grid"]
+    else:
+        record["channels"]["t1c"] |= edit["channels"]["t1c"]
+    path.write_text(json.dumps(record))
+
+    result = run(prepared, model, output)
+
+    assert list(result.failures) == [NAMES[0]]
+    assert sentence in result.failures[NAMES[0]]
+    assert native_names(output) == [f"{NAMES[1]}-t1c.nii.gz"]
+
+
+def test_a_record_of_other_files_is_refused(prepared, model, output):
+    other = record_path(prepared, NAMES[1]).read_text()
+    record_path(prepared, NAMES[0]).write_text(other)
+
+    result = run(prepared, model, output)
+
+    assert "is not among the files that" in result.failures[NAMES[0]]
+
+
+def test_files_of_others_are_not_replaced(prepared, model, output):
+    path = output / "native" / f"{NAMES[0]}-t1c.nii.gz"
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+
+    with pytest.raises(OutputError, match="native is there already, but no manifest lists"):
+        run(prepared, model, output)
+    assert path.read_text() == "mine"
+
+
+def test_a_file_of_others_among_native_label_maps_is_not_replaced(prepared, model, output):
+    run(prepared, model, output)
+    path = output / "native" / f"{NAMES[0]}-t2f.nii.gz"
+    path.write_text("mine")
+
+    with pytest.raises(
+        OutputError, match=r"t2f\.nii\.gz is there already, but no manifest lists it"
+    ):
+        run(prepared, model, output, "all")
+    assert path.read_text() == "mine"
+
+
+def test_an_edited_native_label_map_stays_until_it_is_overwritten(prepared, model, output):
+    run(prepared, model, output)
+    path = output / "native" / f"{NAMES[0]}-t1c.nii.gz"
+    written = path.read_bytes()
+    path.write_text("corrected by hand")
+
+    result = run(prepared, model, output)
+    assert "was edited or damaged after volseg wrote it" in result.failures[NAMES[0]]
+    assert path.read_text() == "corrected by hand"
+
+    run(prepared, model, output, overwrite=True)
+    assert path.read_bytes() == written
+
+
+def test_the_command_takes_native_with_and_without_a_channel(prepared, model, output):
+    words = ["infer", str(prepared), "-m", str(model), "-o", str(output), "--no-preview"]
+
+    first = CliRunner().invoke(app, [*words, "--native"])
+    assert first.exit_code == 0, first.output
+    assert "Label maps on the original grids are in" in first.output
+    second = CliRunner().invoke(app, [*words[:2], "--native", "all", *words[2:]])
+    assert second.exit_code == 0, second.output
+
+    assert len(native_names(output)) == 8
+
+
+def test_slices_have_no_way_back(tmp_path, model, output):
+    write_images(tmp_path / "scans" / PATIENTS[0], [f"{PATIENTS[0]}_{k}.tif" for k in (1, 2)])
+    slices = write_model(tmp_path / "model.safetensors", **OF_SLICES)
+
+    with pytest.raises(DataListError, match="volseg prepare did not write its images"):
+        run(tmp_path / "scans", slices, output)
