@@ -112,24 +112,18 @@ def test_channels_that_moved_between_sequences_are_brought_back(done):
         assert np.allclose(found, heads[0].moved_mm["t2f"], atol=1.5)
 
 
-def test_converted_series_lie_where_the_scanner_wrote_them(done):
+def test_label_maps_lie_on_the_grids_of_the_original_series(done):
     folder, heads, _ = done
 
     for case_id in (FIRST, SECOND):
         for channel in CHANNELS:
             scan = nib.load(folder / "cases" / case_id / f"{case_id}-{channel}.nii.gz")
+            labels = nib.load(folder / "results" / "native" / f"{case_id}-{channel}.nii.gz")
+            assert labels.shape == scan.shape
+            np.testing.assert_array_equal(labels.affine, scan.affine)
             written = heads[0].grids[channel]
-            assert _same_place(scan, nib.Nifti1Image(np.zeros(written.shape), written.affine))
-
-
-def test_results_lie_on_the_grid_of_the_prepared_case(done):
-    folder, _, _ = done
-
-    for case_id in (FIRST, SECOND):
-        result = nib.load(folder / "results" / f"{case_id}.nii.gz")
-        prepared = nib.load(folder / "prepared" / case_id / f"{case_id}-t1c.nii.gz")
-        assert result.shape == prepared.shape
-        np.testing.assert_array_equal(result.affine, prepared.affine)
+            scanned = nib.Nifti1Image(np.zeros(written.shape, np.uint8), written.affine)
+            assert _same_place(labels, scanned)
 
 
 def test_the_pictures_and_the_report_of_the_page_are_there(done):
@@ -146,7 +140,7 @@ def test_the_pictures_and_the_report_of_the_page_are_there(done):
 REAL = {"t1c": "_t1c.nii.gz", "t2f": "_fla.nii.gz"}
 
 
-def test_a_real_head_goes_from_dicom_to_a_label_map(real_data, tmp_path, monkeypatch):
+def test_a_real_head_goes_from_dicom_to_label_maps_on_its_grids(real_data, tmp_path, monkeypatch):
     source = real_data / "raw_unregistered"
     if not source.is_dir():
         pytest.skip(f"no raw scans in {real_data}")
@@ -166,9 +160,9 @@ def test_a_real_head_goes_from_dicom_to_a_label_map(real_data, tmp_path, monkeyp
     for command in COMMANDS[1:4]:
         run(command)
 
-    assert Path(f"results/{FIRST}.nii.gz").is_file()
     for channel, original in originals.items():
-        assert _same_place(nib.load(f"cases/{FIRST}/{FIRST}-{channel}.nii.gz"), original)
+        labels = nib.load(f"results/native/{FIRST}-{channel}.nii.gz")
+        assert _same_place(labels, original)
 
 
 def _inner(volume):
