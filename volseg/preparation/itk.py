@@ -14,7 +14,7 @@ from volseg.preparation.volume import Volume
 
 
 def simpleitk() -> ModuleType:
-    """The module SimpleITK, 50 MB, which only some commands need."""
+    """The module SimpleITK, 50 MB, which only some commands need, with one thread."""
     try:
         import SimpleITK
     except ImportError:
@@ -22,6 +22,8 @@ def simpleitk() -> ModuleType:
             "SimpleITK is not installed, but registration and bias correction need it",
             remedy="pip install simpleitk",
         ) from None
+    # The metric has threads of its own, which add up in another order each time.
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # type: ignore[no-untyped-call]
     return SimpleITK
 
 

@@ -1,8 +1,8 @@
 """Rigid or affine registration of two images of a head, of any contrast, grid and orientation.
 
 SimpleITK maximises Mattes mutual information from coarse to fine [1]. Many starts are scored on
-coarse images, and the best are refined. One thread a case and fixed seeds: equal images give the
-same matrix up to rounding, also beside other cases.
+coarse images, and the best are refined. One thread a case and fixed seeds: equal images give an
+equal matrix, also beside other cases.
 
 [1] Mattes et al., "PET-CT image registration in the chest using free-form deformations",
     IEEE Trans Med Imaging 22(1), 2003. https://doi.org/10.1109/TMI.2003.809072
