@@ -41,18 +41,22 @@ def copied_files(files: Iterable[DicomFile]) -> Copies:
         if file.sop_uid:
             by_uid[file.series_uid, file.sop_uid].append(file)
     copies: list[Path] = []
-    contradictions: list[tuple[Path, str]] = []
+    contradictions: dict[Path, str] = {}
     for first, *others in by_uid.values():
         for other in others:
             if _is_copy(first, other):
                 copies.append(other.path)
-                continue
-            sentence = (
-                f"has the SOP Instance UID of {first.path.name}, but another content; remove one "
-                "of the two files"
-            )
-            contradictions += [(path, sentence) for path in (first.path, other.path)]
-    return Copies(tuple(copies), tuple(dict.fromkeys(contradictions)))
+            elif first.frames:
+                contradictions[first.path] = _contradiction(other)
+                contradictions[other.path] = _contradiction(first)
+    return Copies(tuple(copies), tuple(contradictions.items()))
+
+
+def _contradiction(other: DicomFile) -> str:
+    return (
+        f"has the SOP Instance UID of {other.path.name}, but another content; remove one of the "
+        "two files"
+    )
 
 
 def _is_copy(file: DicomFile, other: DicomFile) -> bool:

@@ -187,7 +187,7 @@ def _check_gaps(ordered: Sequence[Frame], steps: Vectors, usual: float) -> None:
     lost = [round(float(steps[k]) / usual) - 1 for k in gaps]
     k = gaps[0]
     between = f"between {place_of(ordered[k])} and {place_of(ordered[k + 1])}"
-    if len(gaps) > len(steps) / 4:
+    if 1 < len(gaps) > len(steps) / 4:
         raise GeometryError(
             f"has slices at distances from {steps.min():.2f} to {steps.max():.2f} mm",
             remedy="convert a series with slices at one distance: reconstruct or export it again",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from volseg.conversion.dicom.frames import Frame, Stored
 from volseg.conversion.dicom.geometry import Layout
-from volseg.conversion.dicom.header import REMEDY
+from volseg.conversion.dicom.header import REMEDY, quiet
 from volseg.conversion.dicom.tilt import straightened
 from volseg.errors import ImageError
 from volseg.files.documents import check_regular
+from volseg.memory import require
 from volseg.words import reason
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 Voxels = npt.NDArray[Any]
 
 _BITS = (8, 16, 32)
-# Integers that float32 holds exactly.
-_EXACT = 2**24
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ def check_pixels(stored: Stored) -> None:
         ImageError: If not.
     """
     name = stored.path.name
+    if stored.bits is None:
+        raise ImageError(f"{name} holds no pixels", remedy=REMEDY)
     if stored.bits not in _BITS:
         raise ImageError(f"{name} has pixels of {stored.bits} bits, not 8, 16 or 32", remedy=REMEDY)
     if stored.has_lut:
@@ -108,121 +109,118 @@ def read_voxels(name: str, frames: Sequence[Frame]) -> Voxels:
     Raises:
         ImageError: If a file is missing, damaged or cannot be decoded.
     """
-    first = frames[0]
-    shape = (first.columns or 0, first.rows or 0, len(frames))
+    shape = (frames[0].columns or 0, frames[0].rows or 0, len(frames))
+    require(math.prod(shape) * 4, f"{name} of {' x '.join(map(str, shape))} voxels")
     scaled = any((frame.slope, frame.intercept) != (1, 0) for frame in frames)
     whole = all(float(x).is_integer() for f in frames for x in (f.slope, f.intercept))
     voxels: Voxels | None = None
     padded: Voxels | None = None
-    for k, frame, pixels in _slices(name, frames):
-        if pixels.shape != (shape[1], shape[0]):
-            raise ImageError(
-                f"{name}: {frame.stored.path.name} holds {pixels.shape[1]} x {pixels.shape[0]} "
-                f"pixels, but its header says {shape[0]} x {shape[1]}",
-                remedy=REMEDY,
-            )
-        if voxels is None:
-            kind: Any = pixels.dtype
-            if scaled:
-                kind = np.int64 if whole else np.float32
-            # K outermost in memory: slices are written whole.
-            voxels = np.empty(shape[::-1], kind).transpose(2, 1, 0)
-        is_padding = _is_padding(pixels, frame.stored)
-        if is_padding is not None and is_padding.any():
-            padded = np.zeros(shape, bool) if padded is None else padded
-            padded[:, :, k] = is_padding.T
-        voxels[:, :, k] = _scaled(_upright(pixels, frame), frame, scaled, whole).T
+    with quiet():
+        for k, frame, pixels in _slices(name, frames, shape[1::-1]):
+            plane = _scaled(pixels, frame, whole=whole) if scaled else pixels
+            if voxels is None:
+                # K outermost in memory: slices are written whole.
+                voxels = np.empty(shape[::-1], plane.dtype).transpose(2, 1, 0)
+            if not np.can_cast(plane.dtype, voxels.dtype):
+                voxels = voxels.astype(_holding(voxels[:, :, :k], plane), order="K")
+            voxels[:, :, k] = plane.T
+            if (outside := _padding(pixels, frame.stored)) is not None:
+                padded = np.zeros(shape, bool) if padded is None else padded
+                padded[:, :, k] = outside.T
     assert voxels is not None
-    if padded is not None:
-        voxels[padded] = _of_padding(voxels, padded, first)
-    return _smallest(voxels) if voxels.dtype == np.int64 else voxels
-
-
-def _scaled(pixels: Voxels, frame: Frame, scaled: bool, whole: bool) -> Voxels:
-    if not scaled:
-        return pixels
-    kind = np.int64 if whole else np.float64
-    return pixels.astype(kind) * kind(frame.slope) + kind(frame.intercept)
-
-
-def _upright(pixels: Voxels, frame: Frame) -> Voxels:
-    """Pixels whose largest value is the brightest; Hounsfield units need no change."""
-    if not is_inverted(frame):
-        return pixels
-    bits = frame.stored.bits_stored or frame.stored.bits or 0
-    low = -(2 ** (bits - 1)) if frame.stored.signed else 0
-    return (2 * low + 2**bits - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
-
-
-def is_inverted(frame: Frame) -> bool:
-    """Whether large values are dark, and no unit fixes their meaning."""
-    return frame.stored.photometric == "MONOCHROME1" and frame.facts.modality != "CT"
-
-
-def _is_padding(pixels: Voxels, stored: Stored) -> npt.NDArray[np.bool_] | None:
-    if stored.padding is None:
-        return None
-    ends = sorted((stored.padding, stored.padding_limit or stored.padding))
-    if stored.padding_limit is None:
-        return pixels == stored.padding
-    return (pixels >= ends[0]) & (pixels <= ends[1])
-
-
-def _of_padding(voxels: Voxels, padded: npt.NDArray[np.bool_], frame: Frame) -> float:
-    """Value of voxels outside the scanned field: the lowest of CT, no signal elsewhere."""
-    if padded.all():
-        return 0
-    return voxels[~padded].min() if frame.facts.modality == "CT" else 0
-
-
-def _smallest(voxels: Voxels) -> Voxels:
-    """Integers as int16 or uint16 if these hold them, else as int32 or wider."""
-    low, high = voxels.min(), voxels.max()
-    for kind in (np.int16, np.uint16, np.int32):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return voxels.astype(kind)
+    if is_inverted(frames[0]):
+        voxels = voxels.max() - (voxels - voxels.min())
+    if padded is not None and not padded.all():
+        # Outside the scanned field is air in CT, and no signal elsewhere.
+        is_ct = frames[0].facts.modality == "CT"
+        voxels[padded] = voxels[~padded].min() if is_ct else 0
     return voxels
 
 
-def _slices(name: str, frames: Sequence[Frame]) -> Any:
+def _scaled(pixels: Voxels, frame: Frame, *, whole: bool) -> Voxels:
+    """Pixels with slope and intercept: the first integer type that holds them, or float32."""
+    exact = np.int64 if whole else np.float64
+    values = pixels.astype(exact) * exact(frame.slope) + exact(frame.intercept)
+    return values.astype(_holding(values) if whole else np.float32)
+
+
+def _holding(*several: Voxels) -> type[np.generic]:
+    """The first of int16, uint16, int32 and int64 that holds all values of integer arrays."""
+    filled = [values for values in several if values.size]
+    low = min(int(values.min()) for values in filled)
+    high = max(int(values.max()) for values in filled)
+    for kind in (np.int16, np.uint16, np.int32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return kind
+    return np.int64
+
+
+def is_inverted(frame: Frame) -> bool:
+    """Whether large values are dark, and no unit fixes their meaning as in CT and PET."""
+    return frame.stored.photometric == "MONOCHROME1" and frame.facts.modality == "MR"
+
+
+def _padding(pixels: Voxels, stored: Stored) -> npt.NDArray[np.bool_] | None:
+    """Mask of padding; None if there is none."""
+    if stored.padding is None:
+        return None
+    limit = stored.padding if stored.padding_limit is None else stored.padding_limit
+    low, high = sorted((stored.padding, limit))
+    found = (pixels >= low) & (pixels <= high)
+    return found if found.any() else None
+
+
+def _slices(
+    name: str, frames: Sequence[Frame], shape: tuple[int, ...]
+) -> Iterator[tuple[int, Frame, Voxels]]:
     """Number, frame and pixels (rows, columns) of each slice; a file is opened once."""
     by_file: dict[Path, list[tuple[int, Frame]]] = {}
     for k, frame in enumerate(frames):
         by_file.setdefault(frame.stored.path, []).append((k, frame))
     for path, members in by_file.items():
-        for (k, frame), pixels in zip(members, _pixels(name, path, members), strict=True):
-            yield k, frame, _tile(pixels, frame)
+        for (k, frame), image in zip(members, _images(name, path, members), strict=True):
+            pixels = _tile(image, frame)
+            if pixels.shape != shape:
+                raise ImageError(
+                    f"{name}: {path.name} holds pixels of shape {pixels.shape}, but its header "
+                    f"says {shape}",
+                    remedy=REMEDY,
+                    path=path,
+                )
+            yield k, frame, pixels
 
 
-def _tile(pixels: Voxels, frame: Frame) -> Voxels:
+def _tile(image: Voxels, frame: Frame) -> Voxels:
     if frame.tile is None:
-        return pixels
+        return image
     down, right = divmod(frame.tile.number, frame.tile.side)
     rows, columns = frame.rows or 0, frame.columns or 0
-    return pixels[down * rows : (down + 1) * rows, right * columns : (right + 1) * columns]
+    return image[down * rows : (down + 1) * rows, right * columns : (right + 1) * columns]
 
 
-def _pixels(name: str, path: Path, members: Sequence[tuple[int, Frame]]) -> Any:
+def _images(name: str, path: Path, members: Sequence[tuple[int, Frame]]) -> Iterator[Voxels]:
+    """Decoded pixels of a file for each of its frames, in the byte order of the machine."""
     from pydicom.pixels.utils import iter_pixels
 
+    indices = [frame.index for _, frame in members]
     try:
         check_regular(path)
-        with warnings.catch_warnings():
-            # Of padding behind the pixels, and of codestreams that contradict the header in ways
-            # that pydicom corrects.
-            warnings.simplefilter("ignore")
-            ds = _dataset(path, members[0][1].stored)
-            indices = [frame.index for _, frame in members]
-            if members[0][1].tile is not None:
-                (whole,) = iter_pixels(ds, indices=[0])
-                return [whole] * len(members)
-            return list(iter_pixels(ds, indices=indices))
+        ds = _dataset(path, members[0][1].stored)
+        if members[0][1].tile is not None:
+            (mosaic,) = iter_pixels(ds, indices=indices[:1])
+            yield from [_native(mosaic)] * len(members)
+        else:
+            yield from map(_native, iter_pixels(ds, indices=indices))
     except Exception as error:  # decoding a damaged file ends in almost any exception
         raise ImageError(
             f"{name}: the pixels of {path.name} cannot be read ({reason(error)})",
             remedy="copy or export it again",
             path=path,
         ) from error
+
+
+def _native(pixels: Voxels) -> Voxels:
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
 def _dataset(path: Path, stored: Stored) -> Dataset:

@@ -62,7 +62,7 @@ def no_scan(sop_class: str, *, is_list: bool = False) -> str:
     if is_list:
         return _NO_IMAGE[DICOMDIR]
     if not sop_class:
-        return "holds no SOP Class UID, so it is no image"
+        return "does not say what it holds (no SOP Class UID)"
     known = _NO_IMAGE.get(sop_class)
     if known is None and sop_class.startswith(_STORAGE + "7."):
         return _NO_IMAGE[_STORAGE + "7"]
