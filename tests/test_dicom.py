@@ -227,8 +227,8 @@ def test_the_tilt_of_a_gantry_is_resampled_away(tmp_path, tilt_deg):
     assert series.notes == (f"gantry tilt of {abs(tilt_deg)}.0 degrees resampled away",)
     assert found.shape == series.grid.shape
     assert found.dtype == np.int16
-    # dcm2niix writes the sheared volume too. Its grid is the same, but its own resampling lies up to
-    # a voxel aside; slices that lean the other way it takes for unequal distances.
+    # dcm2niix writes the sheared volume too. Its grid is the same, but its own resampling lies up
+    # to a voxel aside; slices that lean the other way it takes for unequal distances.
     if tilt_deg > 0:
         volume, straight = by_dcm2niix(tmp_path / "in", tmp_path / "out")[-1]
         assert volume.shape == series.grid.ras.shape

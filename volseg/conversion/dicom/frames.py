@@ -17,6 +17,7 @@ from volseg.conversion.dicom.mosaic import Tile, tiling_of
 from volseg.conversion.dicom.scans import is_scan
 from volseg.conversion.series import Facts, Patient, Study
 from volseg.errors import ImageError
+from volseg.words import reason
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -147,26 +148,49 @@ def read_file(path: Path) -> DicomFile:
         NoDicomError: If the file is not DICOM.
         ImageError: If it cannot be read, is damaged or contradicts itself.
     """
-    with quiet():
-        ds, bytes_left = read_header(path)
-        top = Values(flat(ds))
-        sop_class = top.text("SOPClassUID") or ""
-        frames = tuple(_frames(ds, path, top, bytes_left)) if is_scan(sop_class) else ()
-        return DicomFile(
-            path,
-            sop_class,
-            top.text("SOPInstanceUID") or "",
-            top.text("SeriesInstanceUID") or "",
-            _person(top),
-            top.text("IssuerOfPatientID"),
-            Study(
-                top.text("StudyInstanceUID") or "",
-                top.date("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"),
-                top.time("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime"),
-                top.text("StudyDescription"),
-            ),
-            frames,
-        )
+    try:
+        with quiet():
+            return _file(path)
+    except ImageError:
+        raise
+    except Exception as error:  # parsing of a damaged file ends in almost any exception
+        raise ImageError(f"is damaged ({reason(error)})", remedy=REMEDY, path=path) from error
+
+
+def _file(path: Path) -> DicomFile:
+    ds, bytes_left = read_header(path)
+    top = Values(flat(ds))
+    sop_class = top.text("SOPClassUID") or _class_before(ds, path)
+    study = Study(
+        top.text("StudyInstanceUID") or "",
+        top.date("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"),
+        top.time("StudyTime", "SeriesTime", "AcquisitionTime", "ContentTime"),
+        top.text("StudyDescription"),
+    )
+    return DicomFile(
+        path=path,
+        sop_class=sop_class,
+        sop_uid=top.text("SOPInstanceUID") or "",
+        series_uid=top.text("SeriesInstanceUID") or "",
+        person=_person(top),
+        issuer=top.text("IssuerOfPatientID"),
+        study=study,
+        frames=tuple(_frames(ds, path, top, bytes_left)) if is_scan(sop_class) else (),
+    )
+
+
+def _class_before(ds: Dataset, path: Path) -> str:
+    """SOP Class UID of a file that has it before the data set only, as a DICOMDIR has.
+
+    Raises:
+        ImageError: If the data set lacks it, as that of a file cut off within its header.
+    """
+    if not getattr(ds, "preamble", None) or path.name.upper() == "DICOMDIR":
+        return ""
+    sop_class = str(getattr(ds.file_meta, "MediaStorageSOPClassUID", ""))
+    if not sop_class or is_scan(sop_class):
+        raise ImageError("is cut off or damaged: it has no SOP Class UID", remedy=REMEDY, path=path)
+    return sop_class
 
 
 def _person(top: Values) -> Patient:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,10 @@ from volseg.words import reason
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.uid import UID
 
+# A slice that was copied badly must not go unnoticed at an end of a series.
+_SUFFIXES = (".dcm", ".dicom", ".ima")
 REMEDY = "export it again, or remove it"
 # Private elements: Siemens CSA header, number of tiles and b-value; b-values of GE and Philips.
 _PRIVATE = (0x00290010, 0x00291010, 0x0019100A, 0x0019100C, 0x00431039, 0x20011003)
@@ -47,14 +51,19 @@ class NoDicomError(ImageError):
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Ignore the warnings of pydicom.
+    """Ignore the warnings of pydicom, and keep them out of the log.
 
     Hospital files break rules of the standard in elements that do not matter here; what matters is
-    checked where it is used.
+    checked where it is used. The warnings quote values, which may identify a patient.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("pydicom")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = disabled
 
 
 def read_header(path: Path) -> tuple[Dataset, int]:
@@ -65,32 +74,30 @@ def read_header(path: Path) -> tuple[Dataset, int]:
 
     Raises:
         NoDicomError: If the file is not DICOM.
-        ImageError: If it cannot be read or is damaged.
+        ImageError: If it cannot be read.
+        Exception: Almost any, if it is damaged; some only when an element is used.
     """
     try:
         with open_regular(path) as file:
-            return _read(file)
+            return _read(file, path)
     except OSError as error:
         raise ImageError(f"cannot be read ({reason(error)})", remedy=REMEDY, path=path) from error
 
 
-def _read(file: BinaryIO) -> tuple[Dataset, int]:
+def _read(file: BinaryIO, path: Path) -> tuple[Dataset, int]:
     from pydicom import dcmread
 
     start = file.read(132)
+    if not start.strip(b"\0") and path.suffix.lower() in _SUFFIXES:
+        raise ImageError("is empty, though named as a DICOM file", remedy=REMEDY, path=path)
     if start[128:] != b"DICM" and not _starts_like_dicom(start):
         raise NoDicomError("not a DICOM file")
     size = file.seek(0, 2)
     file.seek(0)
-    try:
-        tags: list[Any] = [*_KEYWORDS, *_PRIVATE]
-        ds = dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
-        left = size - file.tell()
-    except OSError:
-        raise
-    except Exception as error:  # parsing a damaged file ends in almost any exception
-        raise ImageError(f"is damaged ({reason(error)})", remedy=REMEDY) from error
-    return ds, left
+    tags: list[Any] = [*_KEYWORDS, *_PRIVATE]
+    ds = dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
+    implicit, _ = ds.original_encoding
+    return ds, size - file.tell() - (8 if implicit else 12)  # tag and length of the pixels
 
 
 def _starts_like_dicom(start: bytes) -> bool:
@@ -114,6 +121,14 @@ def syntax_of(ds: Dataset) -> str:
     if implicit:
         return str(uid.ImplicitVRLittleEndian)
     return str(uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian)
+
+
+def known_uid(uid: str) -> UID:
+    """A UID of a file, which may be damaged, with what the standard says of it."""
+    from pydicom.uid import UID
+
+    with quiet():
+        return UID(uid)
 
 
 class Values:
@@ -204,9 +219,8 @@ def flat(ds: Dataset, *, nested: bool = False) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for element in _elements(ds):
-        if element.VR != "SQ":
-            found[element.keyword] = element.value
-        elif nested and element.value:
+        found[element.keyword] = element.value
+        if nested and element.VR == "SQ" and element.value:
             found |= flat(element.value[0], nested=True)
     return found
 

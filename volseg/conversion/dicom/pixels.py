@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from volseg.conversion.dicom.frames import Frame, Stored
 from volseg.conversion.dicom.geometry import Layout
-from volseg.conversion.dicom.header import REMEDY, quiet
+from volseg.conversion.dicom.header import REMEDY, known_uid, quiet
 from volseg.conversion.dicom.tilt import straightened
 from volseg.errors import ImageError
 from volseg.files.documents import check_regular
@@ -62,10 +62,9 @@ def check_pixels(stored: Stored) -> None:
             remedy="export it with slope and intercept",
         )
     if not _is_decodable(stored.syntax):
-        from pydicom.uid import UID
-
+        syntax = known_uid(stored.syntax).name
         raise ImageError(
-            f"{name} is compressed as {UID(stored.syntax).name}, which cannot be decoded here",
+            f"{name} is compressed as {syntax}, which cannot be decoded here",
             remedy="export it uncompressed (Explicit VR Little Endian)",
         )
 
@@ -76,10 +75,8 @@ def check_length(frame: Frame) -> None:
     Raises:
         ImageError: If not.
     """
-    from pydicom.uid import UID
-
     stored = frame.stored
-    known = UID(stored.syntax)
+    known = known_uid(stored.syntax)
     if known.is_encapsulated or known.is_deflated:
         return
     side = frame.tile.side if frame.tile else 1
@@ -226,11 +223,10 @@ def _native(pixels: Voxels) -> Voxels:
 def _dataset(path: Path, stored: Stored) -> Dataset:
     from pydicom import dcmread
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import UID
 
     ds = dcmread(path, force=True)
     if "TransferSyntaxUID" not in getattr(ds, "file_meta", {}):
         meta = getattr(ds, "file_meta", None) or FileMetaDataset()
-        meta.TransferSyntaxUID = UID(stored.syntax)
+        meta.TransferSyntaxUID = known_uid(stored.syntax)
         ds.file_meta = meta
     return ds

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from volseg.conversion.dicom.header import known_uid
 from volseg.conversion.series import Facts
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -57,8 +58,6 @@ def is_scan(sop_class: str) -> bool:
 
 def no_scan(sop_class: str, *, is_list: bool = False) -> str:
     """Why a file of another SOP class is left out; `is_list` if its name is DICOMDIR."""
-    from pydicom.uid import UID
-
     if is_list:
         return _NO_IMAGE[DICOMDIR]
     if not sop_class:
@@ -66,7 +65,7 @@ def no_scan(sop_class: str, *, is_list: bool = False) -> str:
     known = _NO_IMAGE.get(sop_class)
     if known is None and sop_class.startswith(_STORAGE + "7."):
         return _NO_IMAGE[_STORAGE + "7"]
-    name = UID(sop_class).name.removesuffix(" Storage")
+    name = known_uid(sop_class).name.removesuffix(" Storage")
     return known or f"no MR, CT or PET, but {name}"
 
 
