@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from dicom_files import Header, write_series
 from hospital import SIEMENS, write_hospital, write_study
 from typer.testing import CliRunner
 
@@ -24,6 +25,7 @@ from volseg.conversion import writing
 from volseg.conversion.record import read_record
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.finding.folders import find_cases
+from volseg.tasks.convert import find_series
 
 FOUR = ["t1c", "t1n", "t2f", "t2w"]
 
@@ -361,10 +363,80 @@ def test_options_are_checked_before_anything_is_written(
 
 
 def test_a_pattern_that_fits_a_series_that_was_left_out_says_why(hospital, tmp_path):
-    options = volseg.ConvertOptions(channels=("adc=*ADC",), dry_run=True)
+    options = volseg.ConvertOptions(channels=("adc=*localizer",), dry_run=True)
 
-    with pytest.raises(ConfigError, match=r"series 21, ep2d_diff_ADC, which is left out: a map"):
+    with pytest.raises(ConfigError, match=r"series 1, localizer, which is left out: a localiser"):
         volseg.convert(hospital, tmp_path / "cases", options)
+
+
+def test_a_map_is_a_channel_by_hand_only(hospital, tmp_path):
+    options = volseg.ConvertOptions(dry_run=True)
+    by_hand = volseg.ConvertOptions(channels=("adc=*ADC", "t1n=*mprage_*iso"), dry_run=True)
+
+    without = volseg.convert(hospital, tmp_path / "cases", options).plan
+    plan = volseg.convert(hospital, tmp_path / "cases", by_hand).plan
+
+    reasons = {entry.name: entry.reason for entry in without.left_out}
+    name = "A/ST0001/021: series 21, ep2d_diff_ADC"
+    assert reasons[name] == "a map of diffusion (ADC in Image Type)"
+    assert {"adc"} == {
+        channel
+        for case in plan.cases
+        for channel in case.assignment.channels
+        if channel not in FOUR
+    }
+    assert name not in {entry.name for entry in plan.left_out}
+
+
+def test_a_pattern_of_a_scan_does_not_take_its_reformatted_copy(hospital, tmp_path):
+    options = volseg.ConvertOptions(channels=("t1n=*mprage*sag_p2_iso", "t1n=*_MPR"), dry_run=True)
+
+    plan = volseg.convert(hospital, tmp_path / "cases", options).plan
+
+    chosen = {case.assignment.channels["t1n"].series.facts.description for case in plan.cases}
+    assert "t1_mprage_tra_MPR" not in chosen
+    assert plan.failures == ()
+
+
+def test_maps_alone_are_no_source(tmp_path):
+    tags = {"ImageType": ["DERIVED", "PRIMARY", "ADC"], "SeriesDescription": "ADC"}
+    write_series(tmp_path / "source", np.zeros((4, 4, 4), np.uint16), np.eye(4), Header(tags=tags))
+
+    with pytest.raises(DataListError, match="can be converted: a map of diffusion"):
+        volseg.convert(tmp_path / "source", tmp_path / "cases")
+
+
+def test_a_map_with_a_fault_is_left_out_with_the_fault(tmp_path):
+    write_study(tmp_path / "source", "A", "first", "20200304")
+    tags = {"ImageType": ["DERIVED", "PRIMARY", "ADC"], "SeriesDescription": "ADC"}
+    header = Header(patient="A", series="30", tags=tags)
+    write_series(tmp_path / "source" / "030", np.zeros((4, 4, 1), np.uint16), np.eye(4), header)
+
+    done = run(tmp_path / "source", "-o", tmp_path / "cases")
+
+    assert done.exit_code == 0
+    plan = volseg.convert(tmp_path / "source", tmp_path / "cases").plan
+    assert [entry.reason for entry in plan.left_out] == [
+        "a map of diffusion (ADC in Image Type): holds a single slice, which is no volume; export "
+        "the whole series again"
+    ]
+
+
+def test_a_file_that_vanishes_after_its_header_was_read_is_a_fault_of_its_case(
+    tmp_path, monkeypatch
+):
+    written = write_study(tmp_path / "source" / "a", "A", "first", "20200304")
+    write_study(tmp_path / "source" / "b", "B", "first", "20200304")
+    finding = find_series(tmp_path / "source")
+    vanished = written["t2w"][3]
+    vanished.unlink()
+    monkeypatch.setattr("volseg.tasks.convert.find_series", lambda source: finding)
+
+    done = run(tmp_path / "source", "-o", tmp_path / "cases")
+
+    assert done.exit_code == 3
+    assert "cannot be read (No such file" in " ".join(done.stdout.split())
+    assert "1 case written" in done.stdout
 
 
 def test_a_source_without_scans_is_refused(tmp_path):

@@ -247,7 +247,8 @@ def test_a_hospital_folder_is_sorted_into_patients_studies_and_series(tmp_path):
     finding = find_dicom_series(tmp_path)
 
     assert finding.broken == ()
-    assert [(s.patient.id, str(s.study.date)) for s in finding.series] == (
+    scans = [series for series in finding.series if not series.facts.by_hand_only]
+    assert [(s.patient.id, str(s.study.date)) for s in scans] == (
         [("ID-A", "2020-03-04")] * 4 + [("ID-A", "2020-06-09")] * 4 + [("ID-B", "2021-01-02")] * 4
     )
     assert len({series.study.key for series in finding.series}) == 3
@@ -259,6 +260,8 @@ def test_a_hospital_folder_is_sorted_into_patients_studies_and_series(tmp_path):
         "A/ST0001/090/report.dcm": "a PDF document",
         "A/ST0001/091/screen.dcm": "a screenshot or another secondary capture",
         "A/ST0001/001: series 1, localizer": "a localiser",
+    }
+    assert {s.name: s.facts.by_hand_only for s in finding.series if s.facts.by_hand_only} == {
         "A/ST0001/020: series 20, t1_mprage_tra_MPR": "a reformatted series (MPR in Image Type)",
         "A/ST0001/021: series 21, ep2d_diff_ADC": "a map of diffusion (ADC in Image Type)",
         "A/ST0001/022: series 22, t1_SUB": "a subtraction (SUBTRACT in Image Type)",

@@ -49,9 +49,10 @@ class ByHand:
         return cls(patterns)
 
     def fitting(self, channel: str, series: Iterable[Series]) -> list[Series]:
-        """Series that a pattern of the channel fits."""
+        """Series that a pattern of the channel fits; maps and the like if no scan fits it."""
         globs = [compiled_glob(pattern) for pattern in self.patterns[channel]]
-        return [one for one in series if any(_fits(glob, one) for glob in globs)]
+        found = [one for one in series if any(_fits(glob, one) for glob in globs)]
+        return [one for one in found if not one.facts.by_hand_only] or found
 
     def check_used(self, finding: SourceFinding) -> None:
         """Raise ConfigError for a pattern that fits no series at all."""

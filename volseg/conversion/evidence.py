@@ -69,6 +69,8 @@ def evidence_of(series: Series) -> Evidence:
 
 def _no_channel(facts: Facts) -> str:
     """Why a series is no channel, whatever its contrast; "" if it may be one."""
+    if facts.by_hand_only:
+        return facts.by_hand_only
     if facts.burned_in:
         return "its pixels hold annotations, perhaps the patient's name"
     if facts.volumes > 1:

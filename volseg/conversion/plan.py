@@ -15,7 +15,7 @@ from volseg.conversion.pseudonyms import Examination, named
 from volseg.conversion.series import LeftOut, Series, SourceFinding
 from volseg.errors import ConfigError
 from volseg.finding.name_reading import read_name
-from volseg.words import number_of
+from volseg.words import number_of, reason
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def make_plan(
         case_id = found.case_ids.get(examinations[key].key)
         place = case_id or examinations[key].source
         planning.failures += [(place, refused.sentence) for refused in assignment.refused]
-        if reason := found.refused.get(examinations[key].key):
-            planning.failures.append((place, reason))
+        if why := found.refused.get(examinations[key].key):
+            planning.failures.append((place, why))
         elif case_id:
             cases.append(PlannedCase(case_id, assignment, _digest(assignment)))
     cases.sort(key=lambda case: case.case_id)
@@ -157,11 +157,19 @@ def _notes(cases: Sequence[PlannedCase], unordered: Sequence[str]) -> list[str]:
     return notes
 
 
+def _state(path: Path) -> str:
+    """Size and time of a file; of one that is gone, the reading of its case says it."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        return reason(error)
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
 def _digest(assignment: Assignment) -> str:
     digest = hashlib.sha256()
     for channel, chosen in assignment.channels.items():
         for path in chosen.series.files:
-            found = path.stat()
             digest.update(f"{channel} {path.absolute()} ".encode("utf-8", "surrogateescape"))
-            digest.update(f"{found.st_size} {found.st_mtime_ns}\n".encode())
+            digest.update(f"{_state(path)}\n".encode())
     return digest.hexdigest()[:32]

@@ -88,6 +88,8 @@ class Facts:
         burned_in: Whether the pixels hold annotations that identify the patient.
         volumes: Number of volumes of this contrast in the series: more than 1 if it is dynamic.
         is_label: Whether the voxels are labels, not intensities.
+        by_hand_only: Why it is a channel only if chosen by hand, such as a map of diffusion; empty
+            otherwise.
     """
 
     modality: str | None = None
@@ -116,6 +118,7 @@ class Facts:
     burned_in: bool | None = None
     volumes: int = 1
     is_label: bool = False
+    by_hand_only: str = ""
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ def convert(
     _check(source, output, table_path, options)
     by_hand = ByHand.parse(options.channels)
     finding = find_series(source)
-    if not finding.series and not finding.broken:
+    usable = [one for one in finding.series if by_hand.patterns or not one.facts.by_hand_only]
+    if not usable and not finding.broken:
         raise _nothing(source, finding)
     with contextlib.ExitStack() as stack:
         if not options.dry_run:
@@ -214,6 +215,7 @@ def _check_known(output: Path, table: PseudonymTable) -> None:
 
 def _nothing(source: Path, finding: SourceFinding) -> DataListError:
     reasons = dict.fromkeys(one.reason for one in finding.left_out)
+    reasons |= dict.fromkeys(one.facts.by_hand_only for one in finding.series)
     found = f": {cut(', '.join(reasons), 300)}" if reasons else ""
     return DataListError(
         f"{source} holds no series that can be converted{found}",

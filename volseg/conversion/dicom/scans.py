@@ -70,15 +70,18 @@ def no_scan(sop_class: str, *, is_list: bool = False) -> str:
 
 
 def no_channel(facts: Facts, samples: int, photometric: str | None) -> str | None:
-    """Why slices with these facts are no channel; None if they may be a channel."""
+    """Why slices with these facts are no channel, even by hand; None if they may be a channel."""
     if samples > 1 or photometric in ("RGB", "PALETTE COLOR"):
         return "a colour image"
-    if is_localiser(facts):
-        return "a localiser"
+    return "a localiser" if is_localiser(facts) else None
+
+
+def derivation(facts: Facts) -> str:
+    """What Image Type says a series is derived as: a channel only by hand; "" if it is a scan."""
     for value in facts.image_type[2:]:
         if value in _DERIVATION_OF:
             return f"{_DERIVATION_OF[value]} ({value} in Image Type)"
-    return None
+    return ""
 
 
 def is_localiser(facts: Facts) -> bool:
@@ -95,6 +98,6 @@ def are_planes_of_localiser(counts: Sequence[int]) -> bool:
 
 def derived_note(facts: Facts) -> str | None:
     """A note on DERIVED in Image Type that names no derivation."""
-    if "DERIVED" in facts.image_type[:1]:
+    if "DERIVED" in facts.image_type[:1] and not derivation(facts):
         return "Image Type is DERIVED, but names no derivation: taken for a scan"
     return None

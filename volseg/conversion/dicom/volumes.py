@@ -12,6 +12,7 @@ from volseg.conversion.dicom.people import note_on_key
 from volseg.conversion.dicom.pixels import Reading, check_length, check_pixels, is_inverted
 from volseg.conversion.dicom.scans import (
     are_planes_of_localiser,
+    derivation,
     derived_note,
     no_channel,
 )
@@ -73,7 +74,7 @@ def _of_part(group: SeriesFiles, part: Part) -> SourceFinding:
         check_one_grid(part.frames)
         parts = time_points(part)
     except VolsegError as error:
-        return SourceFinding(broken=(_broken(group, name, error),))
+        return _unusable(group, name, first, error)
     finding = SourceFinding()
     for volume in parts:
         finding += _of_volume(group, volume)
@@ -90,8 +91,13 @@ def _named(group: SeriesFiles, part: Part) -> str:
     return f"{group.name}, {part.label}" if part.label else group.name
 
 
-def _broken(group: SeriesFiles, name: str, error: VolsegError) -> Broken:
-    return Broken(name, error.without_case, group.patient.key, group.study.key)
+def _unusable(group: SeriesFiles, name: str, frame: Frame, error: VolsegError) -> SourceFinding:
+    """A scan with a fault is broken; a map or the like, which few need, is left out."""
+    if kind := derivation(frame.facts):
+        reason = f"{kind}: {error.without_case}"
+        return SourceFinding(left_out=(LeftOut(name, reason, group.patient.key),))
+    broken = Broken(name, error.without_case, group.patient.key, group.study.key)
+    return SourceFinding(broken=(broken,))
 
 
 def _of_volume(group: SeriesFiles, part: Part) -> SourceFinding:
@@ -103,9 +109,10 @@ def _of_volume(group: SeriesFiles, part: Part) -> SourceFinding:
             check_length(frame)
         found = layout(part.frames)
     except VolsegError as error:
-        return SourceFinding(broken=(_broken(group, name, error),))
+        return _unusable(group, name, part.frames[0], error)
     grid = straight_grid(found.grid.shape, found.affine) if found.tilt_deg else found.grid
-    facts = replace(part.frames[0].facts, volumes=part.numbers)
+    facts = part.frames[0].facts
+    facts = replace(facts, volumes=part.numbers, by_hand_only=derivation(facts))
     series = Series(
         name=name,
         files=tuple(dict.fromkeys(frame.stored.path for frame in found.frames)),
@@ -128,6 +135,8 @@ def _notes(group: SeriesFiles, part: Part) -> Iterator[str]:
     first = part.frames[0]
     yield from filter(None, [note_on_key(group.patient), derived_note(first.facts)])
     yield from part.notes
+    if first.facts.burned_in:
+        yield "Burned In Annotation is YES: its pixels may show the patient's name"
     if first.stored.lossy:
         yield "was once compressed with loss"
     if is_inverted(first):
