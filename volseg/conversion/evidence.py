@@ -102,6 +102,8 @@ def _of_image(series: Series) -> Evidence:
         (channel,) = read.contents
         return Evidence(read.contents, (f"file name says {channel}",), is_named=True)
     said = read_words(name)
+    if read.problem and not said.left_out:
+        said = replace(said, left_out=read.problem)
     if said.left_out:
         return Evidence(left_out=said.left_out)
     if series.facts.modality in _BY_MODALITY:

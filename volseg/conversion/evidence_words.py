@@ -8,12 +8,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from volseg.finding.name_words import AGENT_WORDS, Words, agent
+from volseg.finding.name_words import AGENT_WORDS, NEGATION, Words, agent
 
 #: What is known of a contrast agent: given, none, contradicting words, or no word.
 Agent = Literal["given", "none", "both"] | None
 
 _SHORTHAND = (
+    # Chinese and Japanese: enhanced, after and before contrast, plain, water suppressed.
+    (r"\u589e[\u5f3a\u5f37]|\u5f37\u5316|\u9020\u5f71\u5f8c", " gd "),
+    (r"\u5e73[\u626b\u6383]|\u9020\u5f71\u524d|\u5358\u7d14", " nativ "),
+    (r"\u538b\u6c34|\u58d3\u6c34|\u9ed1\u6c34", " flair "),
+    (r"\u5f25\u6563|\u64f4\u6563|\u62e1\u6563", " dwi "),
+    (r"\bgado\w+", " gado "),
+    (r"\bnon?[-_ ]?con\b", " noncon "),
+    (r"\bvoor (?=contrast|gado|gd\b)", " pre "),
+    (r"\b(?:po|p\.?) ?k\.? ?l\b\.?", " kontrast "),
     (r"\bw/wo?\b|\bw\+wo\b|\bw ?& ?wo?\b", " with without "),
     (r"\bw/o\b|\bs/c\b", " without "),
     (r"\bw/(?=\w)|\bc/c\b", " with "),
@@ -23,8 +32,10 @@ _SHORTHAND = (
     (r"\bt2 ?(?:\*|-?star)", " t2 gre "),
     (r"\+ ?(?=(?:c|ce|gd|gad|gado|km|contrast)\b)", " +"),
     (r"dark[-_ ]?fluid", " flair "),
-    (r"\bfat[-_ ]?(?:sat|suppress)\w*", " fs "),
+    (r"\b(?:fat|fett|fet|graisse)[-_ ]?(?:sat|suppr|unterdr)\w*", " fs "),
+    (r"\b(?:out[-_ ]?(?:of[-_ ]?)?|opp(?:osed)?[-_ ]?)phase\b", " opp "),
     (r"\bdouble[-_ ]inversion\b", " dir "),
+    (r"\b(?:mp2rage.*)\bt1 images?\b", " t1map "),
     (r"\bfield[-_ ]?map\w*|\bgre_field\w*", " fieldmap "),
     (r"\bproton[-_ ]?density\b", " pd "),
 )
@@ -44,7 +55,8 @@ _BY_KIND: Mapping[str, str] = {
 _GIVEN = frozenset((
     "kontrast", "kontrastmittel", "contraste", "contrasto", "contrastmiddel", "kontrastem", "mdc",
     "gadovist", "gadavist", "dotarem", "clariscan", "magnevist", "multihance", "prohance",
-    "omniscan", "gadoterate", "gadobutrol", "injection", "inj", "injected", "injecte", "nach",
+    "omniscan", "gadoterate", "gadobutrol", "poscontraste", "postkontrast", "ivc", "enh",
+    "injection", "inj", "injected", "injecte", "nach",
     "apres", "dopo", "despues", "depois", "efter", "gadolinio", "civ",
 ))
 _NONE = frozenset((
@@ -58,7 +70,7 @@ _LEFT_OUT: Mapping[str, str] = {
     "echo-planar imaging": "ep2d epi",
     "susceptibility or T2*": "swi swan swip venbold hemo haemo heme qsm susceptibility gre",
     "perfusion": "perf perfusion perfusie pwi dsc dce asl pcasl pasl cbf cbv rcbf rcbv relcbf "
-    "relcbv mtt rmtt tmax ttp ktrans twist",
+    "relcbv mtt rmtt tmax ttp ktrans twist dyn dynamic permeability",
     "spectroscopy": "mrs mrsi spectro spectroscopy spektroskopie spectroscopie espectroscopia csi "
     "svs",
     "angiography": "tof mra mrv angio angiography angiographie angiografia venography venographie "
@@ -70,17 +82,29 @@ _LEFT_OUT: Mapping[str, str] = {
     "balanced steady state": "fiesta ciss trufi truefisp bffe btfe",
     "short inversion time (STIR)": "stir",
     "double inversion": "dir",
-    "quantitative map": "map mapping rho t1map t2map magic symri inv1 inv2",
-    "subtraction or projection": "sub subtr subtraction subtraktion mip minip mpr curved",
+    "quantitative map": "map mapping rho t1map t2map magic symri syntac synthetic inv1 inv2",
+    "subtraction or projection": "sub subs subtr subtraction subtracted substraction subtraktion "
+    "subtraktie soustraction soustr sustraccion sottrazione subtracao mip minip mpr curved",
+    "a processed series": "reformat reformats reformatted fused fusion overlay segmentation",
     "no volume of a scan": "screenshot screensave capture report dose",
     "another part of the body": "spine cspine tspine lspine hws bws lws cervical thoracic lumbar "
-    "wirbelsaule neck orbit orbita orbits orbital iac pituitary sella hypophyse hypofyse cavum",
+    "wirbelsaule wirbelsaeule rachis colonne columna abdomen pelvis liver leber prostate prostata "
+    "breast mamma knee knie shoulder schulter hip hufte huefte ankle wrist cardiac neck "
+    "hals orbit orbita orbits orbital iac pituitary sella hypophyse hypofyse cavum",
 }
-# fmt: on
 _KINDS = {word: kind for kind, words in _BY_KIND.items() for word in words.split()}
 _REASONS = {word: reason for reason, words in _LEFT_OUT.items() for word in words.split()}
 # Words of a technique, which others make more precise.
 _WEAK = frozenset(("ep2d", "ep", "epi", "gre"))
+# What "no", "without" and their like deny, other than a contrast agent.
+_OTHERS = frozenset((
+    "fs", "fat", "sat", "fett", "grasa", "graisse", "spair", "spir", "stir", "motion", "mt", "mtc",
+    "mtr", "gap", "flow", "filter", "angulation", "gating", "sense", "asset", "grappa", "asir",
+))
+# fmt: on
+_DIXON = frozenset(("dixon", "mdixon", "flex", "ideal", "lava", "qdixon"))
+# One image was moved to the grid of another: FLAIR to T1.
+_BETWEEN = frozenset(("to", "in", "on", "reg", "registered", "coreg", "coregistered"))
 _TIME = re.compile(r"(?:op|surg|resec|treat|tx|rt|radi|chemo|therap)\w*")
 
 
@@ -116,7 +140,7 @@ def read_words(text: str) -> SaidWords:
     said, agent_words = _agent(words)
     kind_words = [word for word in words if word in _KINDS]
     return SaidWords(
-        _one_kind(kinds),
+        "several" if len(kinds) > 1 and not _BETWEEN.isdisjoint(words) else _one_kind(kinds),
         said,
         _left_out(words, kinds),
         not {"fs", "fatsat", "spir", "spair"}.isdisjoint(words),
@@ -180,6 +204,8 @@ def _agent(words: list[str]) -> tuple[Agent, list[str]]:
 def _is_of_agent(words: list[str], n: int) -> bool:
     word, after = words[n], words[n + 1] if n + 1 < len(words) else ""
     before = words[n - 1] if n else ""
+    if after in _OTHERS and word in _NONE | NEGATION:  # T1 POST no FS
+        return False
     if word in {"post", "pre", "nach", "vor", "after", "before"}:
         return not _TIME.fullmatch(after)
     if word in {"+", "c", "n"}:  # T1 + C, T1 C+, but not T1 + FS
@@ -188,6 +214,8 @@ def _is_of_agent(words: list[str], n: int) -> bool:
 
 
 def _left_out(words: list[str], kinds: set[str]) -> str:
+    if reason := _of_dixon(words):
+        return reason
     cores = [re.sub(r"(?<=.)[23]d$", "", word) for word in words]
     found = [word for word in (*cores, *words) if word in _REASONS]
     # A gradient echo is no T2*, unless it is called T2; T1 is measured with gradient echoes too.
@@ -196,3 +224,11 @@ def _left_out(words: list[str], kinds: set[str]) -> str:
         return _REASONS["gre"]
     found.sort(key=_WEAK.__contains__)
     return _REASONS[found[0]] if found else ""
+
+
+def _of_dixon(words: list[str]) -> str:
+    """What an image of the Dixon method is, unless water or in phase; "" for other images."""
+    ours = {*words}
+    if "opp" in ours or (_DIXON & ours and {"op", "out"} & ours):
+        return "opposed phase of Dixon"
+    return "fat image of Dixon" if _DIXON & ours and {"f", "fat"} & ours else ""

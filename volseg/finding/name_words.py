@@ -34,9 +34,9 @@ _NATIVE = frozenset((
     "-km", "-cm", "c-", "ce-", "gd-", "gad-", "gado-", "contrast-", "km-", "cm-",
 ))
 # fmt: on
-_NEGATION = frozenset(("no", "non", "without", "wo", "before"))
+NEGATION = frozenset(("no", "non", "without", "wo", "before"))
 _AROUND = frozenset(("with", "agent"))
-AGENT_WORDS = _AFTER_CONTRAST | _NATIVE | _NEGATION | _AROUND
+AGENT_WORDS = _AFTER_CONTRAST | _NATIVE | NEGATION | _AROUND
 # These mean an agent anywhere in the name; "post" does, unless a time or a number follows.
 _ANYWHERE = _AFTER_CONTRAST - {"c", "cm", "km", "+", "post", "enhanced"}
 _NO_TIME_AFTER = re.compile(r"[a-z]\w*")
@@ -99,7 +99,7 @@ def agent(words: Iterable[str]) -> str | None:
     words = set(words)
     if {"pre", "post"} <= words:
         return ""
-    if not words.isdisjoint(_NATIVE | _NEGATION):
+    if not words.isdisjoint(_NATIVE | NEGATION):
         return "t1n"
     return "t1c" if not words.isdisjoint(_AFTER_CONTRAST) else None
 
@@ -112,7 +112,7 @@ def words_in(word: str) -> list[str]:
 
 def agent_anywhere(words: Sequence[str]) -> str | None:
     """Result of `agent` for words that mean an agent anywhere in a name, not only beside T1."""
-    found = [word for word in words if word in _ANYWHERE | _NATIVE | _NEGATION]
+    found = [word for word in words if word in _ANYWHERE | _NATIVE | NEGATION]
     for word, after in itertools.pairwise(words):
         if word == "post" and _NO_TIME_AFTER.fullmatch(after) and not _AFTER_TIME.fullmatch(after):
             found.append(word)
