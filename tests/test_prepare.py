@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -291,6 +292,20 @@ def test_what_changed_is_prepared_again(scans, tmp_path, in_this_process):
 
     assert list(prepare(scans, tmp_path / "out", OPTIONS).done) == [OTHER]
     assert prepare(scans, tmp_path / "out", OPTIONS).kept == (CASE, OTHER)
+
+
+def test_files_that_are_another_channel_now_are_prepared_again(scans, tmp_path, in_this_process):
+    shutil.rmtree(scans / OTHER)
+    for name in ("t1n", "t2w", "t2f"):
+        (scans / CASE / f"{CASE}-{name}.nii.gz").unlink()
+    file = scans / CASE / f"{CASE}-t1c.nii.gz"
+    file.rename(file.with_name("scan.nii.gz"))
+    as_channel = [replace(OPTIONS, names=(f"{name}=*scan*",)) for name in ("t1c", "t1n")]
+
+    prepare(scans, tmp_path / "out", as_channel[0])
+    result = prepare(scans, tmp_path / "out", as_channel[1])
+
+    assert (list(result.done[CASE].channels), result.kept) == (["t1n"], ())
 
 
 def test_other_options_prepare_again_and_cases_of_other_options_are_named(

@@ -29,7 +29,7 @@ from volseg.preparation.brain_mask.mask import BrainMask
 from volseg.preparation.case_files import CaseFiles
 from volseg.preparation.grids import Mask, brain_box, on_grid, straight_grid
 from volseg.preparation.label_maps import LabelMap, outside_note, read_label_map
-from volseg.preparation.masking import in_type_of, masked
+from volseg.preparation.masking import background_value, in_type_of, masked
 from volseg.preparation.options import SPACING_MM, StepOptions, digest_of, reference_of
 from volseg.preparation.pictures import draw_case
 from volseg.preparation.record import (
@@ -187,15 +187,16 @@ def _in_space(found: _Found, space: Space, log: Log) -> Prepared:
     heads, images = {}, {}
     with log.step("resampling and mask") as step:
         for name, source in found.channels.items():
+            background = background_value(source.volume.values)
             if name in found.volumes:
                 values = found.volumes[name].values[box]
             else:
-                values = on_grid(source.volume, grid, worlds[name])
+                values = on_grid(source.volume, grid, worlds[name], outside=background)
             heads[name] = images[name] = in_type_of(values, source.volume.values.dtype)
             if found.is_stripped:
                 known = known_in(name, source, worlds[name], grid, mask, log)
-                lift = found.brain.method != _ALREADY
-                images[name] = masked(heads[name], mask, known, lift=lift)
+                own = background if found.brain.method == _ALREADY else None
+                images[name] = masked(heads[name], mask, known, own)
         step["outcome"] = f"{' x '.join(map(str, grid.shape))} voxels"
     outlines = {"brain": mask} if found.is_stripped else {}
     return Prepared(

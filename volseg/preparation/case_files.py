@@ -118,7 +118,9 @@ class CaseFiles:
                 path=self.folder,
             )
         is_complete = all((self.home / mark.path).is_file() for mark in record.files)
-        is_same = found in {"same", "moved"} and _has_label(record, case)
+        # The same files may be other channels now, by --channels or --name.
+        is_same = found in {"same", "moved"} and tuple(record.channels) == case.channels
+        is_same = is_same and _has_label(record, case)
         return record if is_complete and is_same and record.options == options else None
 
     def file_names(self, channels: Mapping[str, object]) -> dict[str, str]:

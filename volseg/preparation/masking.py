@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from volseg.images.background import LARGEST_BRAIN_ML
+from volseg.images.background import LARGEST_BRAIN_ML, background_of, is_ct
 from volseg.images.grid import Affine, Grid
 from volseg.preparation.brain_mask.stripped import stripped_brain
 from volseg.preparation.grids import on_grid
@@ -15,11 +15,16 @@ from volseg.preparation.volume import Volume
 
 Mask = npt.NDArray[np.bool_]
 
+# Air in CT, in Hounsfield units.
+_AIR_HU = -1000.0
 _INTEGERS: tuple[type[np.signedinteger[Any]], ...] = (np.int16, np.int32)
 
 
 def masked(
-    values: npt.NDArray[Any], brain: Mask, known: Mask | None = None, *, lift: bool = True
+    values: npt.NDArray[Any],
+    brain: Mask,
+    known: Mask | None = None,
+    background: float | None = None,
 ) -> npt.NDArray[Any]:
     """Values within the brain, and exactly 0 elsewhere.
 
@@ -31,13 +36,12 @@ def masked(
         values: (I, J, K).
         brain: Mask.
         known: Voxels of the brain that the channel covers; the others are 0. None: all.
-        lift: Whether zeros inside the brain get that value; not where the source was stripped,
-            since its zeros are its background.
+        background: Background of a source that was stripped, which becomes 0 in the brain too.
     """
     inside = brain if known is None else brain & known
+    if background is not None:
+        inside = inside & (values != background)
     result = np.where(inside, values, values.dtype.type(0))
-    if not lift:
-        return result
     least = 1 if result.dtype.kind in "iu" else max(float(np.abs(result).max()) * 1e-6, 1e-30)
     result[inside & (result == 0)] = least
     return result
@@ -45,6 +49,8 @@ def masked(
 
 def without_rim(volume: Volume, onto: Grid, matrix: Affine) -> npt.NDArray[Any]:
     """A channel on another grid; a stripped one without the rim of its interpolated border.
+
+    Outside its field of view, it continues with its background.
 
     Interpolation between brain and background would make each brain larger by a rim of low values.
     Voxels of which the brain fills less than half stay background.
@@ -54,12 +60,21 @@ def without_rim(volume: Volume, onto: Grid, matrix: Affine) -> npt.NDArray[Any]:
         onto: Grid of the result.
         matrix: (4, 4) from the world of `onto` to that of the channel (RAS, mm).
     """
-    values = on_grid(volume, onto, matrix)
+    background = background_value(volume.values)
+    values = on_grid(volume, onto, matrix, outside=background)
     stripped = stripped_brain({"channel": volume}, LARGEST_BRAIN_ML)
     if stripped is None:
         return values
     brain = on_grid(Volume(stripped.mask, volume.grid), onto, matrix, "label")
-    return np.where(brain, values, values.dtype.type(0))
+    return np.where(brain, values, values.dtype.type(background))
+
+
+def background_value(values: npt.NDArray[Any]) -> float:
+    """The value of a channel (I, J, K) where there is nothing: air in CT, mostly 0 in MRI."""
+    background = background_of(values)
+    if background.is_certain:
+        return background.value
+    return _AIR_HU if is_ct(values) else 0.0
 
 
 def in_type_of(values: npt.NDArray[Any], source: np.dtype[Any]) -> npt.NDArray[Any]:
