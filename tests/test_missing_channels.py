@@ -223,6 +223,19 @@ def test_what_training_drops_is_what_infer_gives_for_a_missing_channel(scans):
     np.testing.assert_array_equal(dropped, missing)
 
 
+def test_a_channel_that_a_training_case_lacks_stays_0_when_grey_values_change():
+    image = torch.rand(4, 8, 8, 8) + 1
+    image[[1, 2]] = 0
+    changes = PLAIN | dict.fromkeys(("noise", "intensity_shift", "gamma", "contrast"), 1.0)
+    change = augmentation(AugmentationConfig(**changes), 3, subset=0.5)
+    given = {"image": image, "mask": image > 0, "tissue": torch.ones(1, 8, 8, 8)}
+
+    kept = Counter(kept_of(change.set_random_state(seed)(given)["image"]) for seed in range(100))
+
+    # One of the channels that it has stays, or both.
+    assert kept.keys() == {(0,), (3,), (0, 3)}
+
+
 @pytest.mark.parametrize("intensity", [{"intensity": "unit", "intensity_range": (-100, 500)}])
 def test_zero_is_zero_also_where_grey_values_have_a_stated_range(scans, intensity):
     _, part = find_cases([scans], required=[]).cases

@@ -72,11 +72,24 @@ def augmentation(
         RandomSubset(subset) if subset else RandomDropout(c.channel_dropout, fill),
     ]
     chosen = [[step for step in steps if step.prob] for steps in (spatial, intensity)]
-    return Compose([*chosen[0], WithinTissue(chosen[1])])
+    return Compose([*chosen[0], WithinTissue(chosen[1], is_optional=bool(subset))])
+
+
+# Key for whether the case has each channel, while its grey values change.
+_PRESENT = "present"
 
 
 class WithinTissue(Compose):
-    """Changes a copy of the image, then sets its background to 0 again."""
+    """Changes a copy of the image, then sets its background to 0 again.
+
+    Args:
+        transforms: The changes.
+        is_optional: Whether a channel of zeros is one that the case lacks, which stays 0.
+    """
+
+    def __init__(self, transforms: list[Any], *, is_optional: bool = False) -> None:
+        super().__init__(transforms)
+        self.is_optional = is_optional
 
     # MONAI's Compose names this argument differently from its Transform.
     def __call__(self, input_: Sample, *args: Any, **kwargs: Any) -> Sample:  # type: ignore[override]
@@ -84,9 +97,11 @@ class WithinTissue(Compose):
         if not self.transforms:
             return {**input_, "image": image}
         factor = _tissue(input_, image).float()
-        output: Sample = super().__call__({**input_, "image": image}, *args, **kwargs)
-        for channel in output["image"]:
-            channel.mul_(factor)
+        present = [not self.is_optional or bool(channel.any()) for channel in image]
+        given: dict[str, Any] = {**input_, "image": image, _PRESENT: present}
+        output: dict[str, Any] = super().__call__(given, *args, **kwargs)
+        for channel, is_present in zip(output["image"], output.pop(_PRESENT), strict=True):
+            channel.mul_(factor if is_present else 0.0)
         return output
 
 
@@ -140,15 +155,19 @@ class RandomDropout(RandomizableTransform):
 class RandomSubset(RandomizableTransform):
     """Keeps, with a probability, a random subset of the channels; the others become 0, in place.
 
-    Each subset other than none and all is as likely as any other.
+    Each subset other than none and all is as likely as any other. Of a case that lacks channels,
+    which are 0, at least one that it has is kept.
     """
 
     def __call__(self, data: Sample) -> Sample:
         self.randomize(None)
         if self._do_transform:
             image = data["image"]
-            # Bit c of the number is set if channel c is kept.
+            # Bit c of the numbers is set if channel c is there, or kept.
+            there = sum(1 << number for number, present in enumerate(data[_PRESENT]) if present)
             kept = int(self.R.randint(1, 2 ** len(image) - 1))
+            while there and not kept & there:
+                kept = int(self.R.randint(1, 2 ** len(image) - 1))
             for number, channel in enumerate(image):
                 if not kept >> number & 1:
                     channel.zero_()
