@@ -248,7 +248,7 @@ def test_a_killed_process_leaves_no_file_without_an_owner(prepared, model, outpu
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("volseg.tasks.native_maps.write_label_map", killed)
+    monkeypatch.setattr("volseg.native_maps.write_label_map", killed)
     with pytest.raises(KeyboardInterrupt):
         run(prepared, model, output)
     monkeypatch.undo()

@@ -20,6 +20,7 @@ from volseg.inference.predictor import Predictor
 from volseg.inference.result_writer import ResultWriter
 from volseg.measures.record import read_measures
 from volseg.measures.table import CaseMeasures
+from volseg.native_maps import check_room, plan_native, write_native_maps
 from volseg.results.companions import VOLUMES_FILE, sheets_in
 from volseg.results.journal import FAILURES, RECORDS
 from volseg.results.locations import check_result_files
@@ -27,7 +28,6 @@ from volseg.results.manifest import Shard, read_manifest
 from volseg.results.native_files import NATIVE
 from volseg.results.trained_cases import by_run, training_in_words
 from volseg.runs.trained_cases import runs_trained_on
-from volseg.tasks.native_maps import check_room, plan_native, write_native_maps
 from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
