@@ -44,7 +44,7 @@ def strip(patch, brain_of):
     def here(function, items, workers, threads, stop):
         yield from ((number, function(item)) for number, item in enumerate(items))
 
-    patch.setattr("volseg.tasks.prepare.each_alone", here)
+    patch.setattr("volseg.preparation.cases.each_alone", here)
     patch.setattr("volseg.preparation.brain_mask.hd_bet_weights.weights_file", Path)
     patch.setattr(
         "volseg.preparation.brain_mask.hd_bet.hd_bet_brain",

@@ -24,7 +24,7 @@ from volseg.errors import (
 from volseg.files.documents import read_json
 from volseg.images.nifti_reading import read_header, read_label_map
 from volseg.phantoms.cohort import make_cohort
-from volseg.preparation import case_files
+from volseg.preparation import case_files, cases
 from volseg.preparation.alignment import aligned, quality_in_place
 from volseg.preparation.case import prepare_case
 from volseg.preparation.masking import in_type_of, masked, without_rim
@@ -33,7 +33,6 @@ from volseg.preparation.record import read_record, record_path
 from volseg.preparation.resampling import resample
 from volseg.preparation.volume import Volume
 from volseg.processes import ProcessKilledError
-from volseg.tasks import prepare as task
 
 MM = 4.0
 SAME = StepOptions(spacing_mm=(MM, MM, MM))
@@ -70,7 +69,7 @@ def in_this_process(monkeypatch):
             if not stop():
                 yield number, function(item)
 
-    monkeypatch.setattr(task, "each_alone", here)
+    monkeypatch.setattr(cases, "each_alone", here)
 
 
 def case_of(scans, case_id=CASE):
@@ -387,7 +386,7 @@ def test_a_brain_of_an_impossible_size_is_refused(scans, tmp_path, in_this_proce
 
 
 def test_a_case_whose_process_was_killed_is_named(scans, tmp_path, monkeypatch):
-    monkeypatch.setattr(task, "each_alone", lambda *_: iter([(1, ProcessKilledError())]))
+    monkeypatch.setattr(cases, "each_alone", lambda *_: iter([(1, ProcessKilledError())]))
 
     result = prepare(scans, tmp_path / "out", OPTIONS)
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from volseg import memory
-from volseg.cases.case import Case
 from volseg.config import CHANNELS
-from volseg.errors import DataListError, OutputError, ResourceError, VolsegError, of_case
+from volseg.errors import DataListError, OutputError
 from volseg.files.ownership import PREPARATION_FOLDER
 from volseg.files.paths import PathLike
 from volseg.files.writing import make_folder, remove_unfinished
@@ -20,24 +16,15 @@ from volseg.finding.finding import Finding
 from volseg.finding.folders import find_scans
 from volseg.finding.naming import Naming
 from volseg.preparation.brain_mask.finding import check_method
-from volseg.preparation.case import prepare_case
 from volseg.preparation.case_files import CaseFiles, others_of
+from volseg.preparation.cases import prepare_cases
 from volseg.preparation.options import StepOptions, read_atlas
 from volseg.preparation.record import PreparationRecord
-from volseg.processes import NoProcessError, ProcessKilledError, each_alone
-from volseg.progress import track
-from volseg.ranks import cores
 from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
 
 _CHOOSE = "choose another with -o"
-# Memory of a process, measured with its libraries, and bytes for each voxel of a channel at 1 mm.
-_BYTES_AT_REST, _BYTES_A_VOXEL = 1.2e9, 30
-_KILLED = ResourceError(
-    "the process that prepared the case was killed, as happens where memory runs out",
-    remedy="use a machine or a job with more memory, or fewer cases at once with --workers",
-)
 
 
 @dataclass(frozen=True)
@@ -152,7 +139,9 @@ def prepare(
     _make_folders(home, finding)
     _warn_of_others(home, finding, recorded)
     waiting = [case for case in finding.cases if case.case_id not in {*kept}]
-    done, failures = _in_processes(waiting, steps, home, options, stop)
+    done, failures = prepare_cases(
+        waiting, steps, home, options.workers, stop, pictures=options.pictures
+    )
     left = len(waiting) - len(done) - len(failures)
     return PrepareResult(home, done, tuple(kept), finding.lost | failures, stopped=left > 0)
 
@@ -200,94 +189,3 @@ def _warn_of_others(home: Path, finding: Finding, recorded: Mapping[str, object]
             home,
             others[0],
         )
-
-
-@dataclass(frozen=True)
-class _Failed:
-    """A case that was not prepared, with the reason."""
-
-    reason: str
-
-
-def _in_processes(
-    cases: Sequence[Case],
-    steps: StepOptions,
-    home: Path,
-    options: PrepareOptions,
-    stop: Callable[[], bool],
-) -> tuple[dict[str, PreparationRecord], dict[str, str]]:
-    """Records and failures by case id; each case in a process of its own."""
-    done: dict[str, PreparationRecord] = {}
-    failures: dict[str, str] = {}
-    if not cases:
-        return done, failures
-    workers = options.workers or _useful(cases)
-    # One case alone may use all cores, where a method has a use for them.
-    threads = max(1, cores() // workers)
-    work = partial(_prepared, steps=steps, home=home, pictures=options.pictures)
-    try:
-        results = each_alone(work, cases, workers, threads, stop)
-        for number, result in track(results, "preparing", len(cases)):
-            case_id = cases[number].case_id
-            if isinstance(result, ProcessKilledError) and stop():
-                continue
-            if isinstance(result, PreparationRecord):
-                done[case_id] = result
-                logger.info("%s: %s", case_id, in_words(result))
-                continue
-            failures[case_id] = (
-                result.reason if isinstance(result, _Failed) else _KILLED.without_case
-            )
-            logger.error("%s failed: %s", case_id, failures[case_id])
-    except NoProcessError as error:
-        raise ResourceError(str(error), remedy="use a machine or a job with more memory") from None
-    return done, failures
-
-
-def _useful(cases: Sequence[Case]) -> int:
-    """Cases at once: one a core, as far as memory allows for the largest of the first."""
-    voxels = max((_voxels(case) for case in cases[:8]), default=0)
-    room = memory.available()
-    most = math.inf if room is None else room / (_BYTES_AT_REST + voxels * _BYTES_A_VOXEL)
-    return int(max(1, min(cores(), len(cases), most)))
-
-
-def _voxels(case: Case) -> float:
-    """Voxels of all channels of a case in their files, or at 1 mm if these are more."""
-    try:
-        grids = [case.read_grid([name]) for name in case.channels]
-    except VolsegError:
-        return 0.0
-    return sum(math.prod(grid.shape) * max(1.0, grid.voxel_ml * 1000) for grid in grids)
-
-
-def _prepared(
-    case: Case, steps: StepOptions, home: Path, pictures: bool
-) -> PreparationRecord | _Failed:
-    """The record of a case, or the reason why it failed; OutputError ends the run."""
-    try:
-        with of_case(case.case_id), memory.in_words():
-            return prepare_case(case, steps, home, picture=pictures)
-    except OutputError:
-        raise
-    except VolsegError as error:
-        return _Failed(error.without_case)
-    # A long run must not end at one unusual case; the traceback is in the log.
-    except Exception as error:
-        logger.exception("%s failed unexpectedly", case.case_id)
-        return _Failed(f"unexpected {type(error).__name__}: {error}")
-
-
-def in_words(record: PreparationRecord) -> str:
-    """What became of a case, in a line.
-
-    Such as `34 s, 0.52 GB; t1c reference; t2f moved by 2.1 mm; brain 1402 ml by HD-BET`.
-    """
-    size = record.peak_memory_bytes
-    parts = [f"{record.seconds:.0f} s" + (f", {memory.size_in_words(size)}" if size else "")]
-    for name, channel in record.channels.items():
-        moved = f"moved by {channel.moved_mm:.1f} mm"
-        parts.append(f"{name} {moved if channel.alignment == 'registered' else channel.alignment}")
-    if record.mask is not None:
-        parts.append(f"brain {record.mask.volume_ml:.0f} ml, {record.mask.method}")
-    return "; ".join(parts)
