@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from volseg.cases.case import Case
 from volseg.cases.sources import fingerprint, has_fingerprint, relation
 from volseg.errors import DataListError, OutputError
 from volseg.files.ownership import PREPARATION_FOLDER, check_ours
-from volseg.files.writing import cannot_write, remove, scratch_folder
+from volseg.files.writing import move_into_place, remove, scratch_folder
 from volseg.finding.name_reading import read_name
 from volseg.images.nifti_writing import write_image
 from volseg.preparation.record import (
@@ -162,22 +161,17 @@ class CaseFiles:
             marks = {name: self._mark(written, names[name]) for name in arrays}
             label = marks.pop(_LABEL, None)
             record = complete(marks, label)
-            with _words_of(self.folder):
-                self._remove_old()
-                # The record first: files without a record would be taken for those of others.
-                write_record(self.home, record)
-                written.rename(self.folder)
+            self.check_ours()
+            remove(self.picture)
+            if self.folder.is_dir():
+                move_into_place(self.folder, scratch / f"{self.case_id} before")
+            # The record first: files without a record would be taken for those of others.
+            write_record(self.home, record)
+            move_into_place(written, self.folder)
         return record
 
     def _mark(self, folder: Path, name: str) -> FileMark:
         return FileMark(path=f"{self.case_id}/{name}", **fingerprint(folder / name))
-
-    def _remove_old(self) -> None:
-        """Remove what an earlier run wrote, and nothing else."""
-        self.check_ours()
-        remove(self.picture)
-        if self.folder.is_dir():
-            shutil.rmtree(self.folder)
 
 
 def others_of(home: Path, now: Collection[str], options: Mapping[str, Any]) -> list[str]:
@@ -191,14 +185,6 @@ def others_of(home: Path, now: Collection[str], options: Mapping[str, Any]) -> l
             if record.options != options:
                 found.append(record.case_id)
     return found
-
-
-@contextlib.contextmanager
-def _words_of(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise cannot_write(path, error) from None
 
 
 def _is_as_written(path: Path, mark: FileMark) -> bool:
