@@ -16,6 +16,7 @@ import pydicom
 import pytest
 from dicom_files import Header, write_series
 from hospital import SIEMENS, write_hospital, write_study
+from PIL import Image
 from typer.testing import CliRunner
 
 import volseg
@@ -71,7 +72,7 @@ def test_a_hospital_becomes_cases_of_four_channels_that_finding_reads(converted)
     found = find_cases([converted.folder])
 
     assert len(found.cases) == 3
-    assert {entry.reason for entry in found.skipped} == {"written by volseg"}
+    assert found.skipped == ()
     assert {case.channels for case in found.cases} == {("t1n", "t1c", "t2w", "t2f")}
     assert sorted({case.patient_id for case in found.cases}) == ["PAT-00001", "PAT-00002"]
     assert found.layouts == {"volseg convert": 3}
@@ -346,6 +347,8 @@ def test_moved_sources_give_the_same_case_without_writing_it_again(one_study, tm
         (["-o", "cases", "--pseudonyms", "cases/table.csv"], "would lie among the cases"),
         (["-o", "cases", "--prefix", "BraTS-GLI"], "no name of a public data set"),
         (["-o", "cases", "--prefix", "a_b"], "expected letters, digits"),
+        (["-o", "cases", "--spacing", "1,1"], "--spacing is 1,1, expected three numbers"),
+        (["-o", "cases", "--orientation", "LRS"], "--orientation is 'LRS', expected one letter"),
         (["-o", "cases", "--channel", "t1c=*nothing*"], "fits no series that can be converted"),
         (["-o", "cases.nii.gz"], "named like a file"),
     ],
@@ -475,6 +478,41 @@ def test_image_files_are_named_by_their_names_and_label_maps_travel(tmp_path):
     written = np.asarray(nib.load(seg).dataobj)
     assert (written.dtype, written.max(), (written == 4).sum()) == (np.uint8, 4, 8)
     assert b"SECRET" not in gzip.decompress(case.images[0].read_bytes())
+
+
+def write_slices(folder):
+    folder.mkdir(parents=True)
+    for k in range(6):
+        Image.fromarray(np.full((5, 4), 20 * k, np.uint8)).save(folder / f"{k:03}.png")
+
+
+def test_slices_without_geometry_become_a_case_once_it_is_given(tmp_path):
+    write_slices(tmp_path / "source/P7/t1c")
+    words = [tmp_path / "source", "-o", tmp_path / "cases"]
+
+    refused = run(*words)
+    done = run(*words, "--spacing", "0.5,0.6,3", "--orientation", "RAS")
+
+    assert refused.exit_code == 3
+    assert "such as --spacing 0.5,0.5,3" in " ".join(refused.output.split())
+    assert (done.exit_code, "voxels of 0.5,0.6,3 mm, as given" in done.output) == (0, True)
+    image = nib.load(tmp_path / "cases/PAT-00001-000/PAT-00001-000-t1c.nii.gz")
+    assert image.shape == (4, 5, 6)
+    assert np.allclose(image.affine, np.diag([0.5, 0.6, 3, 1]))
+
+
+def test_another_geometry_converts_the_case_again(tmp_path):
+    write_slices(tmp_path / "source/P7/t1c")
+    results = [
+        volseg.convert(
+            tmp_path / "source", tmp_path / "cases", volseg.ConvertOptions(spacing_mm=(1, 1, mm))
+        )
+        for mm in (2, 2, 3)
+    ]
+
+    assert [len(result.outcome.kept) for result in results] == [0, 1, 0]
+    image = nib.load(tmp_path / "cases/PAT-00001-000/PAT-00001-000-t1c.nii.gz")
+    assert np.allclose(image.header.get_zooms(), (1, 1, 3))
 
 
 def test_names_of_image_files_are_kept_on_request(tmp_path):

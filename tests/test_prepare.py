@@ -490,7 +490,7 @@ def test_the_command_ends_with_the_next_steps(scans, tmp_path, in_this_process):
     )
 
     assert result.exit_code == 0
-    assert f"volseg infer {tmp_path / 'out'} -m MODEL -o results" in result.stdout
+    assert f"volseg infer {tmp_path / 'out'} -m MODEL -o results --native" in result.stdout
     record = read_json(record_path(tmp_path / "out", CASE), VolsegError)
     assert json.dumps(record)
     assert record["options"]["spacing_mm"] == [4.0, 4.0, 4.0]

@@ -10,6 +10,7 @@ import typer
 
 from volseg.cli.app import PREPARE, command, fail_if_some_failed
 from volseg.cli.next_steps import line, next_steps
+from volseg.cli.options import sizes
 from volseg.cli.tables import print_table, say
 from volseg.words import cases_in_words, number_of
 
@@ -81,6 +82,24 @@ def convert(  # noqa: PLR0913, PLR0917  (an option each)
             "--keep-names", help="Keep the names of cases, of files that are not DICOM only."
         ),
     ] = False,
+    spacing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Size of a voxel in mm, for files that do not say it, such as PNG: along columns, "
+            "rows and slices.",
+            show_default="not known",
+        ),
+    ] = None,
+    orientation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXES",
+            help="Directions of columns, rows and slices, for files that do not say them: LPS is "
+            "to the left, to the back, to the head.",
+            show_default="as usual for the format, with a note",
+        ),
+    ] = None,
 ) -> None:
     """Convert DICOM and other scans to cases of NIfTI, without names of patients.
 
@@ -95,12 +114,20 @@ def convert(  # noqa: PLR0913, PLR0917  (an option each)
       volseg convert hospital -o cases --dry-run
       volseg convert hospital -o cases
       volseg convert hospital -o cases --channel t1c='*mprage*KM*' --shift-dates
+      volseg convert png_slices -o cases --spacing 0.5,0.5,3 --orientation LPS
     """
     from volseg.tasks.convert import ConvertOptions
     from volseg.tasks.convert import convert as run_convert
 
     options = ConvertOptions(
-        tuple(channels or ()), dry_run, shift_dates, pseudonyms, prefix, keep_names
+        tuple(channels or ()),
+        dry_run,
+        shift_dates,
+        pseudonyms,
+        prefix,
+        keep_names,
+        sizes(spacing),
+        orientation,
     )
     result = run_convert(source, output, options, lambda plan: print_plan(plan, complete=dry_run))
     _print_outcome(result)

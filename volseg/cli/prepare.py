@@ -184,6 +184,6 @@ def _print_next(result: PrepareResult) -> None:
     from volseg.files.ownership import PREPARATION_FOLDER
 
     steps = {"look at the steps": [str(result.folder / PREPARATION_FOLDER)]}
-    infer = line("volseg", "infer", result.folder, "-m", "MODEL", "-o", "results")
+    infer = line("volseg", "infer", result.folder, "-m", "MODEL", "-o", "results", "--native")
     steps["segment"] = [infer]
     next_steps(steps)

@@ -25,7 +25,7 @@ class PlannedCase:
     Attributes:
         case_id: Its name.
         assignment: Its series by channel.
-        sources: Digest of names, sizes and times of the source files.
+        sources: Digest of grids, and of names, sizes and times of the source files.
     """
 
     case_id: str
@@ -169,6 +169,7 @@ def _state(path: Path) -> str:
 def _digest(assignment: Assignment) -> str:
     digest = hashlib.sha256()
     for channel, chosen in assignment.channels.items():
+        digest.update(repr(chosen.series.grid.affine.tolist()).encode())
         for path in chosen.series.files:
             digest.update(f"{channel} {path.absolute()} ".encode("utf-8", "surrogateescape"))
             digest.update(f"{_state(path)}\n".encode())

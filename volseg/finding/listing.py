@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from volseg.errors import DataListError
+from volseg.files.ownership import CONVERSION_FILE, PREPARATION_FOLDER, TIME_POINTS_FILE
 from volseg.finding.dataset_json import FILE_NAME, Description, read_description
 from volseg.finding.finding import Skipped
 from volseg.finding.own_results import written_by_volseg
@@ -19,6 +20,7 @@ from volseg.images.file_names import is_nifti, is_slice
 _IMAGE_FOLDERS = ("imagesTr", "imagesTs")
 _LABEL_FOLDERS = ("labelsTr", "labelsTs")
 _WRITTEN = "written by volseg"
+_BESIDE_CASES = {CONVERSION_FILE, TIME_POINTS_FILE, PREPARATION_FOLDER}
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ class Listing:
         """Remove names of files that volseg wrote, as the next run would segment these files."""
         # Masks in folders named so are no images, and may be meant as label maps.
         written = {name for name in written_by_volseg(here, files) if not is_mask(here / name)}
-        self.strays += [(_WRITTEN, here / name) for name in sorted(written & {*folders, *files})]
+        # Those of a folder of cases are no results, and nobody expects scans in them.
+        named = (written & {*folders, *files}) - _BESIDE_CASES
+        self.strays += [(_WRITTEN, here / name) for name in sorted(named)]
         for names in (folders, files):
             names[:] = [name for name in names if name not in written]
 

@@ -45,6 +45,10 @@ class ConvertOptions:
         pseudonyms: Table of pseudonyms; None: beside the output, with its name.
         prefix: Name of patients in pseudonyms; None: as in the table, else `PAT`.
         keep_names: Whether cases of image files that are no DICOM keep their names.
+        spacing_mm: Size of a voxel along the axes of files that do not say it; None: such files are
+            faults.
+        orientation: Directions of the axes of files that do not say them, such as LPS; None: as
+            other programs assume for the format, with a note.
     """
 
     channels: tuple[str, ...] = ()
@@ -53,6 +57,8 @@ class ConvertOptions:
     pseudonyms: Path | None = None
     prefix: str | None = None
     keep_names: bool = False
+    spacing_mm: tuple[float, ...] | None = None
+    orientation: str | None = None
 
 
 DEFAULTS = ConvertOptions()
@@ -109,7 +115,7 @@ def convert(
     table_path = options.pseudonyms or _table_beside(output)
     _check(source, output, table_path, options)
     by_hand = ByHand.parse(options.channels)
-    finding = find_series(source)
+    finding = find_series(source, options)
     usable = [one for one in finding.series if by_hand.patterns or not one.facts.by_hand_only]
     if not usable and not finding.broken:
         raise _nothing(source, finding)
@@ -140,12 +146,14 @@ def _write(output: Path, table_path: Path, plan: Plan, options: ConvertOptions) 
     return ConvertResult(output, table_path, plan, outcome, time_points)
 
 
-def find_series(source: Path) -> SourceFinding:
+def find_series(source: Path, options: ConvertOptions = DEFAULTS) -> SourceFinding:
     """The series of a source, DICOM and other images; each file is named by one reader."""
     from volseg.conversion.dicom.finding import NO_DICOM, find_dicom_series
     from volseg.conversion.image_files.finding import find_image_series
 
-    dicom, images = find_dicom_series(source), find_image_series(source)
+    # First, since it checks the options.
+    images = find_image_series(source, options.spacing_mm, options.orientation)
+    dicom = find_dicom_series(source)
     top = source.absolute()
     known = {path for one in images.series for path in one.files}
     known |= {top / name for name in _names(images)}

@@ -17,7 +17,7 @@ from volseg.images.file_names import stem
 
 def find_image_series(
     folder: Path,
-    spacing_mm: tuple[float, float, float] | None = None,
+    spacing_mm: tuple[float, ...] | None = None,
     orientation: str | None = None,
 ) -> SourceFinding:
     """Find the volumes in image files at any depth; only headers are read.

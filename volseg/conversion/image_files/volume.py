@@ -53,7 +53,7 @@ class Assumed:
         ConfigError: If a size is impossible, or the letters do not name three axes.
     """
 
-    spacing_mm: tuple[float, float, float] | None = None
+    spacing_mm: tuple[float, ...] | None = None
     orientation: str | None = None
 
     def __post_init__(self) -> None:
