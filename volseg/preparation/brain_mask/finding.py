@@ -11,7 +11,7 @@ from volseg.errors import BrainMaskError
 from volseg.images.grid import check_same_grid
 from volseg.preparation.brain_mask.command import check_command, run_command
 from volseg.preparation.brain_mask.limits import LIMITS_ML, checked
-from volseg.preparation.brain_mask.mask import BrainMask, Mask, Proposal
+from volseg.preparation.brain_mask.mask import BrainMask, Proposal
 from volseg.preparation.brain_mask.stripped import stripped_brain, tissue_mask
 from volseg.preparation.volume import Volume
 
@@ -36,7 +36,6 @@ def check_method(method: str) -> None:
 def find_mask(
     volumes: Mapping[str, Volume],
     method: str = "auto",
-    given: Mask | None = None,
     limits_ml: tuple[float, float] = LIMITS_ML,
 ) -> BrainMask:
     """Find the brain in the channels of a case.
@@ -45,12 +44,8 @@ def find_mask(
         volumes: Channels by name, at least one, registered and on one grid of any spacing and
             orientation.
         method: "auto": the volumes as they are if their skull is already stripped, else the
-            network HD-BET if the package with its weights is installed, else the mask of the
-            MNI152 template by registration; "mask": `given`, else every voxel that is tissue in
-            any channel; "none": the skull is kept; otherwise a command with the placeholders
-            {input} and {output}.
-        given: Brain mask (I, J, K) from a file beside the case, on the grid of the volumes; only
-            "mask" uses it.
+            network HD-BET; "mask": every voxel that is tissue in any channel; "none": the skull
+            is kept; otherwise a command with the placeholders {input} and {output}.
         limits_ml: Least and largest volume that is accepted for a brain.
 
     Returns:
@@ -58,7 +53,8 @@ def find_mask(
         keeps the mask as it is.
 
     Raises:
-        BrainMaskError: If no method finds a mask within the limits, or the command fails.
+        BrainMaskError: If the mask is not within the limits, the command fails, or the weights of
+            HD-BET are needed and not installed.
         GeometryError: If the volumes do not lie on one grid.
     """
     start = time.process_time()
@@ -67,7 +63,7 @@ def find_mask(
     if method == "none":
         proposal = Proposal(np.ones(grid.shape, np.bool_), "none", notes=(_KEPT,))
     else:
-        proposal = checked(_proposal(volumes, method, given, limits_ml[1]), volumes, limits_ml)
+        proposal = checked(_proposal(volumes, method, limits_ml[1]), volumes, limits_ml)
     return BrainMask(
         proposal.mask,
         grid,
@@ -79,12 +75,8 @@ def find_mask(
     )
 
 
-def _proposal(
-    volumes: Mapping[str, Volume], method: str, given: Mask | None, most_ml: float
-) -> Proposal:
+def _proposal(volumes: Mapping[str, Volume], method: str, most_ml: float) -> Proposal:
     if method == "mask":
-        if given is not None:
-            return Proposal(given, "mask file")
         return Proposal(tissue_mask(volumes), "background", tuple(volumes))
     if method != "auto":
         return run_command(method, volumes)

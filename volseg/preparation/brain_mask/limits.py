@@ -38,7 +38,7 @@ def checked(
     share = _share_of_brain(grid, seen)
     least, most = limits_ml[0] * share, limits_ml[1]
     volume_ml = float(proposal.mask.sum() * grid.voxel_ml)
-    if not least <= volume_ml <= most:
+    if volume_ml == 0 or not least <= volume_ml <= most:
         field = "" if share == 1 else f" in a field of view that holds {share:.0%} of a brain"
         raise BrainMaskError(
             f"the mask found by {proposal.method} measures {volume_ml:.0f} ml, but a brain "

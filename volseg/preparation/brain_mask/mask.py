@@ -28,7 +28,7 @@ class BrainMask:
     Attributes:
         mask: (I, J, K), True for brain; True everywhere if the skull is kept.
         grid: Grid of the mask.
-        method: What found it, such as "HD-BET" or "MNI152 by registration".
+        method: What found it, such as "HD-BET" or "command bet".
         channels: Channels that it was found in.
         volume_ml: Volume of the mask.
         seconds: Time of a core.
