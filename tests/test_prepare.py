@@ -117,6 +117,25 @@ def test_channels_that_fit_already_are_copied_bit_by_bit(scans, home):
         assert nib.aff2axcodes(written.affine) == ("L", "P", "S")
 
 
+def test_a_channel_with_its_axes_in_other_directions_is_copied_too(scans, home):
+    paths = {name: scans / CASE / f"{CASE}-{name}.nii.gz" for name in ("t1c", "t2f")}
+    whole = voxels(paths["t2f"])
+    turned = nib.as_closest_canonical(nib.load(paths["t2f"]))
+    nib.save(nib.Nifti1Image(np.asarray(turned.dataobj), turned.affine), paths["t2f"])
+    for name in ("t1n", "t2w"):
+        (scans / CASE / f"{CASE}-{name}.nii.gz").unlink()
+
+    record = prepare_case(case_of(scans), SAME, home)
+
+    written = voxels(home / CASE / f"{CASE}-t2f.nii.gz")
+    assert record.channels["t2f"].alignment == "already aligned"
+    assert nib.aff2axcodes(nib.load(paths["t2f"]).affine) == ("R", "A", "S")
+    found = np.argwhere(written)
+    expected = np.argwhere(whole)
+    assert np.array_equal(found - found[0], expected - expected[0])
+    assert np.array_equal(written[tuple(found.T)], whole[tuple(expected.T)])
+
+
 def test_a_moved_channel_comes_back_and_is_0_outside_the_brain(scans, home):
     moved = rigid(6, (7, -5, 4))
     move(scans / CASE / f"{CASE}-t2f.nii.gz", moved)

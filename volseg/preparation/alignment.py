@@ -112,8 +112,9 @@ def moved_mm(matrix: Affine, fixed: Volume) -> float:
 
 
 def _same_grid(grid: Grid, other: Grid) -> bool:
+    """Whether both have the same voxels, in any order and direction of the axes."""
     try:
-        check_same_grid({"reference": other, "channel": grid})
+        check_same_grid({"reference": other.ras, "channel": grid.ras})
     except GeometryError:
         return False
     return True
