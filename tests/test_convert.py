@@ -433,7 +433,7 @@ def test_a_file_that_vanishes_after_its_header_was_read_is_a_fault_of_its_case(
     finding = find_series(tmp_path / "source")
     vanished = written["t2w"][3]
     vanished.unlink()
-    monkeypatch.setattr("volseg.tasks.convert.find_series", lambda source: finding)
+    monkeypatch.setattr("volseg.tasks.convert.find_series", lambda *_: finding)
 
     done = run(tmp_path / "source", "-o", tmp_path / "cases")
 
@@ -588,3 +588,16 @@ def test_ct_becomes_a_case_of_one_channel(tmp_path):
         "conversion.json",
     ]
     assert len(find_cases([tmp_path / "cases"], ["ct"]).cases) == 1
+
+
+def test_a_later_export_of_some_series_takes_no_channel_from_a_case(one_study, tmp_path):
+    volseg.convert(one_study, tmp_path / "cases")
+    shutil.rmtree(one_study / "005")
+
+    result = volseg.convert(one_study, tmp_path / "cases")
+
+    assert result.failures[0][1] == (
+        "its source gives no t1c now, which an earlier conversion wrote; put all series of the "
+        "examination into one source, or remove the folder of the case and convert again"
+    )
+    assert (tmp_path / "cases/PAT-00001-000/PAT-00001-000-t1c.nii.gz").is_file()

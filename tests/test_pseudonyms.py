@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -203,3 +204,16 @@ def test_names_that_no_text_file_can_hold_do_not_stop_the_table(path):
     before = names_of(convert(path, examination("A\udc80\nB", "1")))
 
     assert names_of(convert(path, examination("A\udc80\nB", "1"))) == before
+
+
+def test_examinations_without_dates_follow_their_folders_and_not_their_uids(path):
+    ours = (
+        replace(examination("A", uid), source=f"s/visit_{n}")
+        for n, uid in ((10, "1.2"), (2, "1.3"), (1, "1.9"))
+    )
+
+    assert names_of(convert(path, *ours)) == {
+        "1.9": "PAT-00001-000",
+        "1.3": "PAT-00001-001",
+        "1.2": "PAT-00001-002",
+    }

@@ -9,6 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from volseg.cases.channels import LABEL
 from volseg.conversion.plan import PlannedCase
 from volseg.conversion.pseudonym_table import PseudonymTable
 from volseg.conversion.record import CaseRecord, read_record, write_record
@@ -170,6 +171,7 @@ def _is_kept(output: Path, case: PlannedCase, records: dict[str, CaseRecord], so
     if is_current and all(_size(folder / name) == size for name, size in names.items()):
         return True
     _check_untouched(folder, record)
+    _check_complete(case, record)
     return False
 
 
@@ -184,6 +186,17 @@ def _check_untouched(folder: Path, record: CaseRecord) -> None:
             raise OutputError(f"{path} was not written by volseg convert", remedy=_REMEDY)
         if digest_of(path) != record.digests[path.name]:
             raise OutputError(f"{path} was changed after its conversion", remedy=_REMEDY)
+
+
+def _check_complete(case: PlannedCase, record: CaseRecord) -> None:
+    """Refuse to take away a channel, as where a later export holds only the new series."""
+    now = {"seg" if channel == LABEL else channel for channel in case.assignment.channels}
+    if gone := sorted(record.channels.keys() - now):
+        raise OutputError(
+            f"its source gives no {' and no '.join(gone)} now, which an earlier conversion wrote",
+            remedy="put all series of the examination into one source, or remove the folder of "
+            "the case and convert again",
+        )
 
 
 def _put(

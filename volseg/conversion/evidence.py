@@ -17,6 +17,8 @@ _OF_T1 = ("t1n", "t1c")
 #: Channel of a modality that has no contrasts to tell apart.
 _BY_MODALITY: Mapping[str, str] = {"CT": "ct", "PT": "pet"}
 _MODALITIES = ("MR", *_BY_MODALITY)
+# Values of Image Type by which Dixon names its image without fat.
+_WATER = frozenset(("WATER", "W"))
 # Numbers that archives add to the names of files.
 _NUMBER = re.compile(r"(?:[._-]\d{3,})+$")
 _SHARP = ("bone", "edge", "lung", "sharp", "detail", "knochen")
@@ -143,7 +145,9 @@ def _of_contrast(facts: Facts, said: SaidWords) -> Evidence:
         _CHANNELS.get(kind, _OF_T1),
         tuple(reasons),
         is_named=bool(said.kind),
-        fat_suppressed=said.fat_suppressed or "FS" in facts.options,
+        fat_suppressed=said.fat_suppressed
+        or "FS" in facts.options
+        or not _WATER.isdisjoint(facts.image_type[2:]),
     )
     if doubt:
         other = by_signal if by_signal in KINDS and by_signal != kind else "T2"

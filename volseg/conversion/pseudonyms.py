@@ -127,8 +127,8 @@ class _Naming:
 
 
 def _order(entry: Entry) -> tuple[object, ...]:
-    """Date and time, then the numbers in the key, as in visit_2 and visit_10."""
-    parts = re.split(r"(\d+)", entry.study_key)
+    """Date and time, then the numbers in source and key, as in visit_2 and visit_10."""
+    parts = re.split(r"(\d+)", f"{entry.facts['source']}/{entry.study_key}")
     return entry.when, [part.zfill(20) if part.isdigit() else part for part in parts]
 
 

@@ -17,8 +17,9 @@ from volseg.conversion.dicom.frames import DicomFile
 from volseg.conversion.series import Patient
 
 _PLACEHOLDER = re.compile(
-    r"[\W_0x?]*|(anon|deident|de-ident|removed|unknown|none|null|n/?a\b|no ?(id|name)|test|patient)"
-    r"[\W_]?(y\w*|ified|patient|id)?[\W_0]*",
+    r"[\W_0x?]*|(?:(?:anon|de[\W_]?id(?:ent)?|removed|redacted|hidden|unknown|unbekannt|inconnu|none|null"
+    r"|n/?a\b|no ?(?:id|name)|test|name|brain|pat|patient|subject|volunteer|proband|phantom"
+    r"|mrn|id)(?:y\w*|ym\w*|i[sz]\w*|ified|id)?[\W_0]*){1,3}",
     re.IGNORECASE,
 )
 
@@ -32,7 +33,8 @@ def patient_of(file: DicomFile) -> Patient:
     number = _said(person.id)
     if number:
         issuer = f" of {file.issuer.casefold()}" if file.issuer else ""
-        return replace(person, key=f"id {number}{issuer}")
+        # One archive writes "AB 12", another "ab12"; other people are found by their names.
+        return replace(person, key=f"id {''.join(number.split()).casefold()}{issuer}")
     if _said(person.name) and person.birth_date:
         words = " ".join(sorted(name_words(person.name)))
         return replace(person, key=f"name {words}, born {person.birth_date}")

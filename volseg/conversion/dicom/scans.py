@@ -39,6 +39,8 @@ _DERIVATIONS = {
     "a map of relaxation": ("T1 MAP", "T2 MAP", "T2_STAR MAP", "R2 MAP", "R2_STAR MAP"),
     "a field map": ("FIELD_MAP",),
     "a statistical map": ("STD_DEVIATION", "T_TEST", "TTEST", "Z_SCORE"),
+    "a fat image of Dixon": ("FAT", "F", "FAT_FRACTION", "FF"),
+    "opposed phase of Dixon": ("OPP_PHASE", "OUT_PHASE", "OPPOSED_PHASE", "OP"),
     "phase, not magnitude": ("PHASE", "PHASE MAP", "PHASE_MAP", "P"),
     "the real part, not magnitude": ("REAL", "R"),
     "the imaginary part, not magnitude": ("IMAGINARY", "I"),
