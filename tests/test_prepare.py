@@ -282,6 +282,23 @@ def test_cases_lie_on_the_grid_of_an_atlas_which_its_content_names(scans, home, 
     assert np.count_nonzero(voxels(home / CASE / f"{CASE}-seg.nii.gz"))
 
 
+def test_an_atlas_that_holds_the_head_but_not_the_air_around_it_is_taken(scans, home, tmp_path):
+    atlas = tmp_path / "atlas.nii.gz"
+    image = nib.load(scans / OTHER / f"{OTHER}-t1c.nii.gz")
+    places = np.argwhere(np.asarray(image.dataobj))
+    box = tuple(
+        slice(low, high + 1) for low, high in zip(places.min(0), places.max(0), strict=True)
+    )
+    nib.save(image.slicer[box], atlas)
+    for name in ("t1n", "t2w", "t2f", "seg"):
+        (scans / CASE / f"{CASE}-{name}.nii.gz").unlink()
+
+    record = prepare_case(case_of(scans), StepOptions(to=str(atlas), strip="none"), home)
+
+    assert record.grid.shape == nib.load(atlas).shape
+    assert np.prod(record.grid.shape) < 0.5 * np.prod(image.shape)
+
+
 def test_a_full_disk_leaves_neither_a_half_case_nor_a_record(scans, home, monkeypatch):
     def full(path, *_):
         if path.name.endswith("t2w.nii.gz"):

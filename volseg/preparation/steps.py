@@ -17,6 +17,7 @@ from volseg.preparation.alignment import Aligned, aligned
 from volseg.preparation.bias import without_bias
 from volseg.preparation.brain_mask.finding import find_mask
 from volseg.preparation.brain_mask.mask import BrainMask
+from volseg.preparation.foreground import foreground_of
 from volseg.preparation.grids import Mask, in_float32
 from volseg.preparation.masking import without_rim
 from volseg.preparation.optimising import Kind
@@ -168,14 +169,17 @@ def space_of_atlas(
     code = 4 if given.lower() == MNI else 2
     space = Space(atlas.name, grid, found.matrix, code, is_atlas=True, outlines=outlines)
     back = np.asarray(np.linalg.inv(found.matrix), np.float64)
-    inside = float(covered(grid, reference.grid, back)[brain.mask].mean())
+    # If the skull is kept, the mask holds the air around the head too.
+    is_whole = bool(brain.mask.all())
+    what, mask = ("head", foreground_of(reference).mask) if is_whole else ("brain", brain.mask)
+    inside = float(covered(grid, reference.grid, back)[mask].mean())
     if inside < _LEAST:
         raise RegistrationError(
-            f"only {inside:.0%} of the brain lie on the grid of {atlas.name}",
+            f"only {inside:.0%} of the {what} lie on the grid of {atlas.name}",
             remedy="give an atlas of a whole head, or leave --to out",
         )
     if inside < _ALMOST_ALL:
-        log.note(f"{1 - inside:.1%} of the brain lie outside the grid of {atlas.name}")
+        log.note(f"{1 - inside:.1%} of the {what} lie outside the grid of {atlas.name}")
     return space
 
 
