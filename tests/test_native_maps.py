@@ -33,6 +33,7 @@ from volseg.preparation.record import (
 from volseg.results.manifest import read_manifest
 from volseg.tasks.infer import infer
 from volseg.tasks.info import info
+from volseg.tasks.prepare import PrepareResult
 
 NAMES = ["BraTS2021_00001", "BraTS2021_00002"]
 # Logit by which the output of an untrained network lies below one half.
@@ -416,3 +417,48 @@ def test_slices_have_no_way_back(tmp_path, model, output):
 
     with pytest.raises(DataListError, match="volseg prepare did not write its images"):
         run(tmp_path / "scans", slices, output)
+
+
+@pytest.fixture
+def raw(tmp_path, monkeypatch):
+    """Raw scans, of which the second case cannot be prepared."""
+
+    def by_hand(scans, home, options, stop):
+        assert options.channels == ("t1n", "t1c", "t2w", "t2f")
+        prepare_by_hand(home, NAMES[0])
+        # A prepared case of an earlier run, whose scans have changed since.
+        prepare_by_hand(home, NAMES[1])
+        return PrepareResult(home, {}, (NAMES[0],), {NAMES[1]: "no brain"}, stopped=stop())
+
+    monkeypatch.setattr("volseg.tasks.infer_raw.prepare", by_hand)
+    (tmp_path / "raw").mkdir()
+    return tmp_path / "raw"
+
+
+def test_raw_scans_are_prepared_and_segmented_and_failures_of_both_are_named(raw, model, output):
+    words = ["infer", str(raw), "-m", str(model), "-o", str(output), "--no-preview", "--prepare"]
+
+    done = CliRunner().invoke(app, words)
+
+    assert done.exit_code == 3, done.output
+    assert f"Failed, for the reasons above and in the manifest: {NAMES[1]}" in done.output
+    assert native_names(output) == [f"{NAMES[0]}-t1c.nii.gz"]
+    assert not (output / f"{NAMES[1]}.nii.gz").exists()
+    assert "no brain" in json.dumps(read_manifest(output)["skipped"])
+    assert "prepared" in written_by_volseg(output, [path.name for path in output.iterdir()])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--prepare", "--shard", "1/2"], "--prepare and --shard are given"),
+        (["--prepare", "--slurm", "shards=2"], "--prepare and --slurm are given"),
+        (["--strip", "none"], "--strip is given without --prepare"),
+    ],
+)
+def test_options_that_do_not_go_with_prepare_are_refused(raw, model, output, words, sentence):
+    done = CliRunner().invoke(app, ["infer", str(raw), "-m", str(model), "-o", str(output), *words])
+
+    assert done.exit_code == 2
+    assert sentence in done.output
+    assert not output.exists()

@@ -28,6 +28,7 @@ from volseg.errors import ConfigError
 from volseg.files.writing import MANIFEST_FILE
 
 if TYPE_CHECKING:
+    from volseg.inference.options import InferOptions
     from volseg.tasks.infer import InferResult
 
 # Number of failed cases that are named at the end.
@@ -144,6 +145,31 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
             show_default=False,
         ),
     ] = None,
+    prepare: Annotated[
+        bool,
+        typer.Option(
+            "--prepare",
+            help="Prepare raw scans first, into OUTPUT/prepared, as volseg prepare does; implies "
+            "--native. For its other options, run the two commands.",
+        ),
+    ] = False,
+    strip: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|mask|none|COMMAND",
+            help="With --prepare: how the brain is found.",
+            show_default="auto",
+        ),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="CHANNEL|ATLAS.nii.gz|mni",
+            help="With --prepare: what the channels are registered to.",
+            show_default="the first of t1c, t1n, t2f, t2w, ct",
+        ),
+    ] = None,
     slurm: Slurm = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -177,6 +203,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
       volseg infer scans -m model.safetensors -o results --shard 2/8
       volseg infer scans -m runs/brats_unet -o results --slurm shards=8
       volseg infer prepared -m runs/brats_unet -o results --native all
+      volseg infer raw_scans -m runs/brats_unet -o results --prepare
       volseg infer scans inference.overlap=0.25 -m runs/brats_unet -o results
     """
     named_images = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
@@ -185,6 +212,12 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         overrides, scans = [str(scans), *(overrides or ())], None
     words = [*(overrides or ()), *_override_words(tta, overlap)]
     given = _scans(scans, files)
+    _check_prepare(
+        given,
+        prepare=prepare,
+        only={"--strip": strip, "--to": to},
+        other={"--slurm": slurm, "--shard": shard, "--spacing": spacing},
+    )
     if slurm is not None:
         if not isinstance(given, Path):
             raise ConfigError(
@@ -227,7 +260,12 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         shard=shard,
         native=native,
     )
-    result = run_infer(given, models, output, options, stop=lambda: signals.received() is not None)
+    if prepare and isinstance(given, Path):
+        result = _prepared_first(given, models, output, options, strip, to)
+    else:
+        result = run_infer(
+            given, models, output, options, stop=lambda: signals.received() is not None
+        )
     _print_result(result, output)
     if result.stopped:
         say("Stopped by a signal: the same command segments the remaining cases")
@@ -235,6 +273,45 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     if _write_report(result, output, asked=report) or result.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
     _print_next(result, given, output, fold)
+
+
+def _check_prepare(
+    scans: Path | Mapping[str, Path],
+    *,
+    prepare: bool,
+    only: Mapping[str, str | None],
+    other: Mapping[str, object],
+) -> None:
+    """Refuse options that belong to --prepare without it, and those that do not go with it."""
+    if not prepare:
+        for name in (name for name, value in only.items() if value is not None):
+            raise ConfigError(f"{name} is given without --prepare", remedy="give both, or neither")
+        return
+    if not isinstance(scans, Path):
+        raise ConfigError(
+            "--prepare takes a folder of cases, but the files of a single case are given",
+            remedy="put them into a folder",
+        )
+    for name in (name for name, value in other.items() if value is not None):
+        raise ConfigError(
+            f"--prepare and {name} are given, which do not go together",
+            remedy="run volseg prepare first, then volseg infer on the prepared cases",
+        )
+
+
+def _prepared_first(
+    scans: Path,
+    models: Sequence[Path],
+    output: Path,
+    options: InferOptions,
+    strip: str | None,
+    to: str | None,
+) -> InferResult:
+    from volseg.tasks.infer_raw import infer_raw
+    from volseg.tasks.prepare import PrepareOptions
+
+    how = PrepareOptions(to=to, strip=strip or "auto")
+    return infer_raw(scans, models, output, options, how, lambda: signals.received() is not None)
 
 
 def _images(images: dict[str, Path], listed: Sequence[str]) -> dict[str, Path]:

@@ -33,6 +33,8 @@ PICTURES = {
 CONVERSION_FILE, TIME_POINTS_FILE = "conversion.json", "time_points.csv"
 #: Folder of the records and pictures of `prepare`, beside the folders of the prepared cases.
 PREPARATION_FOLDER = "preparation"
+#: Folder of the prepared cases among results of `infer --prepare`.
+PREPARED_FOLDER = "prepared"
 #: End of the name of a table on follow-up, after the name of its page.
 FOLLOW_UP_ENDING = "_follow_up.csv"
 

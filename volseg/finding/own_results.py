@@ -9,6 +9,7 @@ from volseg.files.ownership import (
     CONVERSION_FILE,
     PICTURES,
     PREPARATION_FOLDER,
+    PREPARED_FOLDER,
     TIME_POINTS_FILE,
     is_ours,
 )
@@ -31,6 +32,8 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
     written |= {name for name in companions if is_ours(folder / name)}
     if _is_of_records(folder / PREPARATION_FOLDER):
         written.add(PREPARATION_FOLDER)
+    if manifests and _is_of_records(folder / PREPARED_FOLDER / PREPARATION_FOLDER):
+        written.add(PREPARED_FOLDER)
     return written | (_results(folder, manifests) if manifests else set())
 
 

@@ -72,6 +72,7 @@ def infer(
     output: PathLike,
     options: InferOptions = DEFAULTS,
     stop: Callable[[], bool] = lambda: False,
+    chosen: Callable[[Finding], Finding] = lambda finding: finding,
 ) -> InferResult:
     """Segment the cases in `scans`, each result on the grid of its images.
 
@@ -99,6 +100,7 @@ def infer(
         output: Folder for the results and `manifest.json`; made if missing.
         options: Options of segmentation and output.
         stop: Function called before each case; once it returns True, no further case begins.
+        chosen: Function that takes what was found, and gives what to segment of it.
 
     Raises:
         ModelError: If a model cannot be used.
@@ -112,7 +114,7 @@ def infer(
     # Checked before the models, which take longer to read.
     _check_there(scans)
     predictor = Predictor(models, options.device, options.labels, options.overrides)
-    finding = predictor.find(scans, options)
+    finding = chosen(predictor.find(scans, options))
     folder = scans if isinstance(scans, Path) else None
     check_result_files(finding.cases, output, predictor.regions, shard, folder)
     used = [(model.path, model.config.data.fold) for model in predictor.models]

@@ -1,0 +1,80 @@
+"""`volseg infer --prepare`: prepares raw scans, then segments them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from volseg.errors import DataListError
+from volseg.files.ownership import PREPARED_FOLDER
+from volseg.files.paths import PathLike
+from volseg.files.writing import MANIFEST_FILE
+from volseg.finding.finding import Finding, Skipped
+from volseg.inference.options import InferOptions
+from volseg.inference.predictor import Predictor
+from volseg.native_maps import REFERENCE
+from volseg.tasks.infer import InferResult, infer
+from volseg.tasks.prepare import PrepareOptions, PrepareResult, prepare
+
+
+def infer_raw(
+    scans: PathLike,
+    models: PathLike | Sequence[PathLike],
+    output: PathLike,
+    options: InferOptions,
+    preparation: PrepareOptions,
+    stop: Callable[[], bool] = lambda: False,
+) -> InferResult:
+    """Prepare the cases in `scans` into `output/prepared`, and segment them on original grids too.
+
+    Cases that cannot be prepared are among the failures of the result. Finished cases are kept by
+    both steps.
+
+    Args:
+        scans: Folder of cases, one case, or a data list.
+        models: Model files or run folders; several models make an ensemble.
+        output: Folder for the results and the prepared cases.
+        options: Options of `infer`; those on the names and the list of cases hold for the scans.
+        preparation: Options `to` and `strip` of `prepare`; `options` decide the others.
+        stop: Function called before each case; once it returns True, no further case begins.
+
+    Raises:
+        VolsegError: As `prepare` and `infer` do.
+        DataListError: If no case can be prepared.
+    """
+    # The models come first: a preparation takes minutes a case.
+    channels = Predictor(models, options.device, options.labels, options.overrides).channels
+    preparation = replace(
+        preparation,
+        channels=tuple(channels),
+        pictures=options.preview,
+        overwrite=options.overwrite,
+        names=options.names,
+        label_name=options.label_name,
+        fold=options.fold,
+        data_root=options.data_root,
+    )
+    home = Path(output) / PREPARED_FOLDER
+    prepared = prepare(scans, home, preparation, stop)
+    if prepared.stopped:
+        return InferResult((), (), prepared.failures, Path(output) / MANIFEST_FILE, stopped=True)
+    if not prepared.done and not prepared.kept:
+        raise DataListError(
+            f"none of the cases in {scans} could be prepared, for the reasons above",
+            remedy="look at the scans, or choose other options with volseg prepare",
+        )
+    native = options.native or REFERENCE
+    options = replace(options, native=native, names=(), label_name=None, fold=None, data_root=None)
+    return infer(home, models, output, options, stop, lambda found: _of(prepared, found))
+
+
+def _of(prepared: PrepareResult, found: Finding) -> Finding:
+    """The cases of this preparation, and its failures; cases of earlier ones may be outdated."""
+    now = {*prepared.done, *prepared.kept}
+    lost = [
+        Skipped(prepared.folder, f"not prepared: {why}", case_id)
+        for case_id, why in prepared.failures.items()
+    ]
+    cases = tuple(case for case in found.cases if case.case_id in now)
+    return replace(found, cases=cases, skipped=(*found.skipped, *lost))
