@@ -31,8 +31,8 @@ def said(*words):
         ("version", "volseg --version"),
         (
             "xyzzy",
-            "one of demo, convert, split, check, fit, evaluate, compare, tune, infer, report, "
-            "overlay, info",
+            "one of demo, convert, prepare, split, check, fit, evaluate, compare, tune, infer, "
+            "report, overlay, info",
         ),
     ],
 )

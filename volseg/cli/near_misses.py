@@ -16,9 +16,13 @@ _COMMANDS = {
         "writes DICOM and other scans as cases of NIfTI, without names of patients",
         "anonymise anonymize dcm2niix dicom import nifti pseudonymise pseudonymize",
     ),
+    "prepare": (
+        "registers the channels of raw scans, strips the skull and resamples them to one grid",
+        "coregister register registration skullstrip strip",
+    ),
     "split": (
         "finds the cases of a folder and assigns them to folds",
-        "data dataset datalist find folds prepare scan",
+        "data dataset datalist find folds scan",
     ),
     "check": (
         "tries an experiment: its config, headers, labels and a few steps",
