@@ -429,3 +429,11 @@ def test_a_note_with_words_of_the_source_does_not_reach_the_record():
     notes = ("gantry tilt of 12 degrees resampled away", "slices of T1 KM Meier are unordered")
 
     assert harmless_notes(series("t1 KM Meier", 4, notes=notes)) == [notes[0]]
+
+
+def test_a_knee_is_left_out_by_the_tag_of_its_body_part_unless_taken_by_hand():
+    knee = series("T2 TSE TRA", body_part="KNEE", **TSE)
+
+    assert evidence_of(knee).left_out == "another part of the body by its tag"
+    assert channels_of(series("T2 TSE TRA", body_part="BRAIN", **TSE)) == {"t2w": 1}
+    assert channels_of(knee, by_hand=["t2w=1"]) == {"t2w": 1}

@@ -17,6 +17,13 @@ _OF_T1 = ("t1n", "t1c")
 #: Channel of a modality that has no contrasts to tell apart.
 _BY_MODALITY: Mapping[str, str] = {"CT": "ct", "PT": "pet"}
 _MODALITIES = ("MR", *_BY_MODALITY)
+# Body Part Examined of magnetic resonance without a brain.
+_OTHER_PARTS = frozenset(
+    (
+        *("ABDOMEN", "ANKLE", "BREAST", "CSPINE", "ELBOW", "FOOT", "HAND", "HEART", "HIP", "KNEE"),
+        *("LIVER", "LSPINE", "PELVIS", "PROSTATE", "SHOULDER", "SPINE", "TSPINE", "WRIST"),
+    )
+)
 # Values of Image Type by which Dixon names its image without fat.
 _WATER = frozenset(("WATER", "W"))
 # Numbers that archives add to the names of files.
@@ -75,6 +82,8 @@ def _no_channel(facts: Facts) -> str:
         return facts.by_hand_only
     if facts.burned_in:
         return "its pixels hold annotations, perhaps the patient's name"
+    if facts.modality == "MR" and (facts.body_part or "").upper() in _OTHER_PARTS:
+        return "another part of the body by its tag"
     if facts.volumes > 1:
         return "one of several volumes of a dynamic series"
     if facts.modality and facts.modality not in _MODALITIES:
