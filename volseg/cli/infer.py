@@ -224,8 +224,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
                 "--slurm shares the cases of a folder, but the files of a single case are given"
             )
         flags = {"--probabilities": probabilities, "--no-preview": not preview}
-        flags |= {"--report": report}
-        flags |= {"--overwrite": overwrite}
+        flags |= {"--report": report, "--overwrite": overwrite}
         named = {"--device": device, "--labels": labels, "--shard": shard}
         named |= {"--patient-regex": patient_regex, "--label-name": label_name}
         named |= {"--spacing": spacing, "--native": native}
@@ -300,18 +299,15 @@ def _check_prepare(
 
 
 def _prepared_first(
-    scans: Path,
-    models: Sequence[Path],
-    output: Path,
-    options: InferOptions,
-    strip: str | None,
-    to: str | None,
+    scans: Path, models: Sequence[Path], output: Path, options: InferOptions, *how: str | None
 ) -> InferResult:
+    """Segment raw scans; `how` are the values of --strip and --to."""
     from volseg.tasks.infer_raw import infer_raw
     from volseg.tasks.prepare import PrepareOptions
 
-    how = PrepareOptions(to=to, strip=strip or "auto")
-    return infer_raw(scans, models, output, options, how, lambda: signals.received() is not None)
+    strip, to = how
+    steps = PrepareOptions(to=to, strip=strip or "auto")
+    return infer_raw(scans, models, output, options, steps, lambda: signals.received() is not None)
 
 
 def _images(images: dict[str, Path], listed: Sequence[str]) -> dict[str, Path]:
