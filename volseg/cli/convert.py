@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 # A longer table of cases is not read, but scrolled past; `--dry-run` shows it.
 _MOST_CASES = 20
 _FEW = 3
-_FOUR = ("t1n", "t1c", "t2w", "t2f")
 
 
 @command(PREPARE)
@@ -73,14 +72,14 @@ def convert(  # noqa: PLR0913, PLR0917  (an option each)
     prefix: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Begin of the names of cases.", show_default="as before, or PAT"
+            metavar="NAME",
+            help="First part of the names of cases.",
+            show_default="as before, or PAT",
         ),
     ] = None,
     keep_names: Annotated[
         bool,
-        typer.Option(
-            "--keep-names", help="Keep the names of cases, of files that are not DICOM only."
-        ),
+        typer.Option("--keep-names", help="Keep the names of cases whose files are not DICOM."),
     ] = False,
     spacing: Annotated[
         str | None,
@@ -196,10 +195,12 @@ def _assumptions(cases: Iterable[PlannedCase]) -> list[str]:
 
 def _lacking(cases: Iterable[PlannedCase]) -> list[str]:
     """Channels of BraTS that cases with any of them lack."""
+    from volseg.config import CHANNELS
+
     lacking = []
     for case in cases:
         has = set(case.assignment.channels)
-        if has & set(_FOUR) and (lacks := [name for name in _FOUR if name not in has]):
+        if has & set(CHANNELS) and (lacks := [name for name in CHANNELS if name not in has]):
             lacking.append((case.case_id, f"without {', '.join(lacks)}"))
     return [f"{names}: {lacks}" for names, lacks in _few(lacking)]
 

@@ -43,8 +43,9 @@ def prepare(  # noqa: PLR0913, PLR0917  (an option each)
         str,
         typer.Option(
             metavar="auto|mask|none|COMMAND",
-            help="How the brain is found: auto, the best method at hand; mask, all that is not "
-            "background; none, the skull stays; or a command with {input} and {output}.",
+            help="How the brain is found: auto, by HD-BET unless the skull is stripped already; "
+            "mask, all that is not background; none, the skull stays; or a command with {input} "
+            "and {output}.",
         ),
     ] = "auto",
     n4: Annotated[bool, typer.Option("--n4", help="Remove bias fields from the images.")] = False,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from volseg.cases.channels import LABEL
+from volseg.config import CHANNELS
 from volseg.conversion.by_hand import ByHand
 from volseg.conversion.evidence import Evidence, evidence_of
 from volseg.conversion.evidence_words import read_words
@@ -277,7 +278,6 @@ def _remedy(channel: str, series: Sequence[Series]) -> str:
 
 
 def _place(channel: str) -> tuple[int, str]:
-    known = ("t1n", "t1c", "t2w", "t2f")
     if channel == LABEL:
-        return len(known) + 1, channel
-    return known.index(channel) if channel in known else len(known), channel
+        return len(CHANNELS) + 1, channel
+    return CHANNELS.index(channel) if channel in CHANNELS else len(CHANNELS), channel
