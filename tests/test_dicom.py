@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import dcm2niix
 import nibabel as nib
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def only(folder):
 def by_dcm2niix(source, out):
     """Volumes (I, J, K) in RAS order with their affines, as dcm2niix converts them."""
     out.mkdir()
-    command = ["dcm2niix", "-b", "n", "-z", "n", "-f", "%s_%e_%p", "-o", out, source]
+    command = [dcm2niix.bin, "-b", "n", "-z", "n", "-f", "%s_%e_%p", "-o", out, source]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     found = []
     for path in sorted(out.glob("*.nii")):

@@ -15,7 +15,11 @@ from volseg.phantoms.head import make_phantom
 from volseg.preparation.bias import without_bias
 from volseg.preparation.itk import in_other_world, matrix_of, simpleitk
 from volseg.preparation.native import to_native
-from volseg.preparation.plausibility import check_similarity, check_transform
+from volseg.preparation.plausibility import (
+    check_similarity,
+    check_transform,
+    notes_on_similarity,
+)
 from volseg.preparation.quality import Quality
 from volseg.preparation.registration import register
 from volseg.preparation.resampling import covered, resample
@@ -104,6 +108,21 @@ def test_an_empty_mask_is_refused(head):
 def test_images_that_do_not_resemble_each_other_are_refused(quality, sentence):
     with pytest.raises(RegistrationError, match=sentence):
         check_similarity(quality, same_head=True)
+
+
+def test_an_image_that_the_search_left_in_place_converged():
+    check_similarity(Quality(1.806, 1.805, 1.3, 1.0), same_head=True)
+
+
+@pytest.mark.parametrize(("away", "noted"), [(1.114, True), (1.106, False)])
+def test_images_that_resemble_each_other_little_are_accepted_with_a_note(away, noted):
+    quality = Quality(1.1, 1.2, away, 1.0)
+
+    check_similarity(quality, same_head=True)
+
+    notes = notes_on_similarity(quality)
+    assert bool(notes) == noted
+    assert all("(43% of their mutual information" in note for note in notes)
 
 
 def test_a_head_and_an_atlas_may_resemble_each_other_less():

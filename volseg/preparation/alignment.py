@@ -21,9 +21,11 @@ from volseg.preparation.similarity import Samples
 from volseg.preparation.starts import turned
 from volseg.preparation.volume import Volume
 
-# A channel on the grid of the reference is aligned if moving it by so much, along or around any
-# axis, makes the images less alike.
+# A channel on the grid of the reference is aligned if no move by so much, along or around an axis,
+# makes the images more alike by this factor. Measured on 9 channels of BraTS 2021: 0.92 to 0.99
+# where they lie, 0.96 to 1.12 shifted by 1 mm, 1.09 to 1.27 shifted by 2 mm.
 _STEP_MM, _STEP_DEGREES = 1.5, 1.5
+_LEAST_GAIN = 1.05
 # Voxels that are compared, within this distance of the foreground.
 _SAMPLES, _AROUND_MM = 60_000, 4.0
 # A little smoothing makes the best place that of the anatomy, not that of equal interpolation.
@@ -62,7 +64,7 @@ class Aligned:
 def aligned(name: str, channel: Volume, reference: Volume) -> Aligned:
     """Where a channel lies in the world of the reference channel.
 
-    A channel on the grid of the reference stays as it is if it lies within about 1 mm already.
+    A channel on the grid of the reference stays as it is if it lies within about 1.5 mm already.
 
     Args:
         name: Name of the channel.
@@ -86,7 +88,7 @@ def aligned(name: str, channel: Volume, reference: Volume) -> Aligned:
 
 
 def quality_in_place(channel: Volume, reference: Volume) -> Quality | None:
-    """How well two images fit where they lie; None if one fits better when it is moved a bit.
+    """How well two images fit where they lie; None if one fits clearly better when moved a bit.
 
     The moves are by 1.5 mm along and by 1.5 degrees around each axis, in both directions.
 
@@ -97,9 +99,9 @@ def quality_in_place(channel: Volume, reference: Volume) -> Quality | None:
     sigmas = [_SMOOTH_MM / mm for mm in channel.grid.spacing_mm]
     smooth = ndimage.gaussian_filter(channel.values.astype(np.float32), sigmas)
     samples = Samples(reference, _around(reference), Volume(smooth, channel.grid), _SAMPLES)
-    here = samples.at(np.eye(4)).normalised
+    moved = 1 + _LEAST_GAIN * (samples.at(np.eye(4)).normalised - 1)
     centre = samples.points.mean(axis=1)
-    if any(samples.at(move).normalised > here for move in _moves(centre)):
+    if any(samples.at(move).normalised > moved for move in _moves(centre)):
         return None
     return peak_of(samples, np.eye(4), centre)
 

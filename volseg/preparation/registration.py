@@ -21,7 +21,12 @@ from volseg.errors import RegistrationError
 from volseg.images.grid import Affine
 from volseg.preparation.foreground import Foreground, foreground_of
 from volseg.preparation.optimising import Found, Kind, Search, level_of, optimised
-from volseg.preparation.plausibility import check_contrast, check_similarity, check_transform
+from volseg.preparation.plausibility import (
+    check_contrast,
+    check_similarity,
+    check_transform,
+    notes_on_similarity,
+)
 from volseg.preparation.quality import Quality, peak_of
 from volseg.preparation.similarity import Samples
 from volseg.preparation.starts import best_starts
@@ -110,7 +115,8 @@ def register(
     of_moving = _centre(moving.grid.affine, fore[0].mask)
     check_similarity(quality, same_head=same_head)
     check_transform(found.matrix, pair.centre, of_moving)
-    return Registration(found.matrix, kind, quality, time.process_time() - start)
+    notes = notes_on_similarity(quality) if same_head else ()
+    return Registration(found.matrix, kind, quality, time.process_time() - start, notes)
 
 
 @dataclass(frozen=True, eq=False)
