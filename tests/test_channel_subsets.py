@@ -14,6 +14,7 @@ from tiny_models import OF_SLICES, write_model
 from tiny_scans import write_case
 from typer.testing import CliRunner
 
+import volseg
 from volseg.cases.volume_case import VolumeCase
 from volseg.channel_subsets.choice import chosen_subsets
 from volseg.cli import app
@@ -21,7 +22,6 @@ from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files.ownership import is_ours
 from volseg.inference.options import InferOptions
 from volseg.metrics import dice
-from volseg.tasks.evaluate_channels import evaluate_channels
 from volseg.tasks.infer import infer
 
 CHANNELS = ("t1n", "t1c", "t2w", "t2f")
@@ -97,7 +97,7 @@ def test_a_subset_scores_what_infer_gives_for_a_case_with_these_files(cases, mod
             file.unlink()
     infer(part, model, tmp_path / "maps", InferOptions(preview=False))
 
-    scores = evaluate_channels(model, cases, tmp_path / "scores", [",".join(kept)])
+    scores = volseg.evaluate_channels(model, str(cases), tmp_path / "scores", ",".join(kept))
 
     (table,) = scores.table.tables.values()
     found = {row.case_id: row["dice"] for row in table.rows if row.region == "WT"}
@@ -165,7 +165,7 @@ def test_a_case_that_lacks_a_channel_is_scored_with_the_others(cases, model, tmp
     part = shutil.copytree(cases, tmp_path / "part")
     (part / "BraTS2021_00002" / "BraTS2021_00002_t1ce.nii.gz").unlink()
 
-    scores = evaluate_channels(model, part, tmp_path / "out", ["t1c", "t2f"])
+    scores = volseg.evaluate_channels(model, part, tmp_path / "out", ["t1c", "t2f"])
 
     assert not scores.failures
     assert {row.subset: row.cases for row in scores.table.rows()} == {("t1c",): 2, ("t2f",): 3}
@@ -178,7 +178,7 @@ def test_a_case_that_lacks_a_channel_is_scored_with_the_others(cases, model, tmp
 def test_a_model_without_dropout_is_scored_with_a_note(cases, tmp_path):
     strict = write_model(tmp_path / "strict.safetensors")
 
-    scores = evaluate_channels(strict, cases, tmp_path / "out", ["t2f"])
+    scores = volseg.evaluate_channels(strict, cases, tmp_path / "out", ["t2f"])
 
     assert not scores.takes_missing
     assert "was trained without data.channel_dropout: zeros, which it never saw" in scores.notes[0]
@@ -188,14 +188,14 @@ def test_without_a_label_map_there_is_nothing_to_score(model, tmp_path):
     write_case(tmp_path / "scans")
 
     with pytest.raises(DataListError, match="has no case with a label map"):
-        evaluate_channels(model, tmp_path / "scans", tmp_path / "out")
+        volseg.evaluate_channels(model, tmp_path / "scans", tmp_path / "out")
 
 
 def test_a_table_that_volseg_did_not_write_is_not_replaced(cases, model, tmp_path):
     (tmp_path / "channels.csv").write_text("mine\n")
 
     with pytest.raises(OutputError, match=r"channels\.csv"):
-        evaluate_channels(model, cases, tmp_path, ["t2f"])
+        volseg.evaluate_channels(model, cases, tmp_path, ["t2f"])
 
 
 def test_options_for_label_maps_are_refused_beside_channels(cases, model, tmp_path):
@@ -214,4 +214,4 @@ def test_subsets_of_slices_hold_the_channel_that_stands_in(tmp_path):
     model = write_model(tmp_path / "m.safetensors", **OF_SLICES)
 
     with pytest.raises(ConfigError, match="lacks t2f, which stands in"):
-        evaluate_channels(model, tmp_path, tmp_path / "out", ["t1n"])
+        volseg.evaluate_channels(model, tmp_path, tmp_path / "out", ["t1n"])

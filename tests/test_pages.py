@@ -131,8 +131,9 @@ def test_the_readme_is_short():
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
     """The current folder, with what the snippets name: a run, new scans, a hospital's folder."""
-    (tmp_path / "runs" / "unet").mkdir(parents=True)
-    write_model(tmp_path / "runs" / "unet" / "model.safetensors")
+    for run in ("unet", "any"):
+        (tmp_path / "runs" / run).mkdir(parents=True)
+        write_model(tmp_path / "runs" / run / "model.safetensors")
     write_case(tmp_path / "new_scans", "BraTS2021_01476")
     make_cohort(tmp_path / "scans", cases=1, shape=(32, 36, 24))
     write_study(tmp_path / "hospital", "A", "first", "20200304")

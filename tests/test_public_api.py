@@ -66,6 +66,7 @@ def test_the_package_alone_imports_nothing_of_itself():
 
 CLIENT = """
 from collections.abc import Mapping
+from pathlib import Path
 from typing import assert_type
 
 import volseg
@@ -82,6 +83,9 @@ assert_type(volseg.read_case("scans/a").grid, volseg.Grid)
 assert_type(volseg.get_scheme("lgg"), volseg.LabelScheme)
 volseg.split("scans", "list.json")
 volseg.evaluate("out", "list.json", "scores")
+assert_type(volseg.convert("hospital", "cases").table, Path)
+assert_type(volseg.prepare("cases", "prepared").failures, Mapping[str, str])
+assert_type(volseg.evaluate_channels("runs/a", "list.json", "scores").failures, Mapping[str, str])
 """
 
 

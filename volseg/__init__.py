@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from volseg.tasks.convert import ConvertOptions as ConvertOptions
     from volseg.tasks.convert import convert as convert
     from volseg.tasks.evaluate import evaluate as evaluate
+    from volseg.tasks.evaluate_channels import evaluate_channels as evaluate_channels
     from volseg.tasks.fit import fit as fit
     from volseg.tasks.infer import infer as infer
     from volseg.tasks.overlay import OverlayOptions as OverlayOptions
@@ -77,6 +78,7 @@ _MODULES = {
     "infer": "volseg.tasks.infer",
     "report": "volseg.tasks.report",
     "evaluate": "volseg.tasks.evaluate",
+    "evaluate_channels": "volseg.tasks.evaluate_channels",
     "split": "volseg.tasks.split",
     "check": "volseg.tasks.check",
     "convert": "volseg.tasks.convert",

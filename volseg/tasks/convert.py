@@ -39,7 +39,8 @@ class ConvertOptions:
     """Options of `convert`.
 
     Attributes:
-        channels: `CHANNEL=PATTERN` for channels that are decided by hand; see `ByHand`.
+        channels: `CHANNEL=PATTERN` for channels that are decided by hand. A pattern is compared
+            with description, protocol, series number and path of each series; `*` is any text.
         dry_run: Whether nothing is written.
         shift_dates: Whether a table of time points with shifted dates is written.
         pseudonyms: Table of pseudonyms; None: beside the output, with its name.

@@ -58,7 +58,7 @@ def evaluate_channels(  # noqa: PLR0913  (an option each)
     models: PathLike | Sequence[PathLike],
     data: PathLike,
     output: PathLike,
-    channels: Sequence[str] = ("all",),
+    channels: str | Sequence[str] = "all",
     reference_labels: str | None = None,
     fold: int | None = None,
     data_root: Path | None = None,
@@ -74,7 +74,7 @@ def evaluate_channels(  # noqa: PLR0913  (an option each)
         models: Model file or run folder; several make an ensemble.
         data: Folder of labelled cases in any known layout, or data list.
         output: Folder for `channels.csv` and `channels.json`; created if missing.
-        channels: `all`, or subsets such as `t1c,t2f`.
+        channels: "all", or a subset such as "t1c,t2f"; several subsets as a sequence.
         reference_labels: Label scheme of the cases without a scheme in the data list; None: decided
             by file names and values.
         fold: Fold of the data list to score; None: all cases.
@@ -91,7 +91,8 @@ def evaluate_channels(  # noqa: PLR0913  (an option each)
     start, data, output = time.monotonic(), Path(data), Path(output)
     check_outputs(output, _FILES)
     predictor = Predictor(paths_of(models), device)
-    subsets = chosen_subsets(channels, predictor.channels, _stand_ins(predictor))
+    words = [channels] if isinstance(channels, str) else channels
+    subsets = chosen_subsets(words, predictor.channels, _stand_ins(predictor))
     _check_subsets(subsets, predictor)
     finding = predictor.find(data, InferOptions(fold=fold, data_root=data_root))
     labelled = _labelled(finding, data)
