@@ -44,7 +44,7 @@ def study(cohort: Path, tmp_path_factory) -> Path:
     write_small_config(
         folder / "config.yaml",
         cohort / "list.json",
-        data={"batch_size": 1},
+        data={"batch_size": 1, "channel_dropout": 0.5},
         network={"dropout": 0.2},
         training={"ema": 0.9},
         # Low enough that networks of six steps find something.
