@@ -69,20 +69,14 @@ class Facts:
         scanning_sequence: Kinds of sequence: SE, IR, GR, EP, RM.
         variant: Variants of the sequence: SK, MTC, SS, SP, MP, OSP, NONE.
         options: Scan Options, such as FS (fat saturation).
-        sequence_name: Name of the sequence by the manufacturer, such as `*tfl3d1_16ns`.
         acquisition_contrast: Contrast as enhanced MR states it: T1, T2, FLUID_ATTENUATED, ...
         image_type: Values of Image Type, such as ORIGINAL, PRIMARY, M, ND.
-        is_3d: Whether the acquisition is 3D.
         echo_ms: Echo time in ms.
         repetition_ms: Repetition time in ms.
         inversion_ms: Inversion time in ms.
-        echo_train: Number of echoes of one excitation.
-        flip_deg: Flip angle in degrees.
-        field_t: Field strength in tesla.
         b_value: Diffusion weighting in s/mm2.
         contrast_agent: Contrast agent as the source names it.
         kernel: Reconstruction kernel of CT.
-        manufacturer: Manufacturer of the scanner.
         body_part: Part of the body.
         acquired: Time of day at which the acquisition began.
         burned_in: Whether the pixels hold annotations that identify the patient.
@@ -99,20 +93,14 @@ class Facts:
     scanning_sequence: tuple[str, ...] = ()
     variant: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-    sequence_name: str | None = None
     acquisition_contrast: str | None = None
     image_type: tuple[str, ...] = ()
-    is_3d: bool | None = None
     echo_ms: float | None = None
     repetition_ms: float | None = None
     inversion_ms: float | None = None
-    echo_train: int | None = None
-    flip_deg: float | None = None
-    field_t: float | None = None
     b_value: float | None = None
     contrast_agent: str | None = None
     kernel: str | None = None
-    manufacturer: str | None = None
     body_part: str | None = None
     acquired: datetime.time | None = None
     burned_in: bool | None = None

@@ -16,7 +16,6 @@ _PULSES = {"SPIN": ("SE",), "GRADIENT": ("GR",), "BOTH": ("SE", "GR")}
 
 def facts_of(values: Values, b_value: float | None = None) -> Facts:
     """Facts of a frame, classic or enhanced."""
-    kind = values.text("MRAcquisitionType")
     burned = values.text("BurnedInAnnotation")
     return Facts(
         modality=values.text("Modality"),
@@ -26,20 +25,14 @@ def facts_of(values: Values, b_value: float | None = None) -> Facts:
         scanning_sequence=_pulses(values),
         variant=_upper(values, "SequenceVariant"),
         options=_upper(values, "ScanOptions"),
-        sequence_name=values.text("SequenceName") or values.text("PulseSequenceName"),
         acquisition_contrast=values.text("AcquisitionContrast"),
         image_type=_upper(values, "FrameType") or _upper(values, "ImageType"),
-        is_3d=None if kind is None else kind == "3D",
         echo_ms=_first(values, "EffectiveEchoTime", "EchoTime"),
         repetition_ms=values.number("RepetitionTime"),
         inversion_ms=_positive(_first(values, "InversionTimes", "InversionTime")),
-        echo_train=values.whole("EchoTrainLength") or values.whole("RFEchoTrainLength"),
-        flip_deg=values.number("FlipAngle"),
-        field_t=values.number("MagneticFieldStrength"),
         b_value=b_value,
         contrast_agent=_agent(values),
         kernel=values.text("ConvolutionKernel"),
-        manufacturer=values.text("Manufacturer"),
         body_part=values.text("BodyPartExamined"),
         acquired=values.time("AcquisitionTime"),
         burned_in=None if burned is None else burned == "YES",

@@ -43,7 +43,6 @@ class Stored:
         path: The file.
         syntax: Transfer Syntax UID.
         bits: Bits allocated for a pixel; None if the file does not say it.
-        bits_stored: Bits used of these.
         signed: Whether pixels are signed.
         samples: Values of a pixel: more than 1 in colour images.
         photometric: Photometric Interpretation.
@@ -58,7 +57,6 @@ class Stored:
     path: Path
     syntax: str
     bits: int | None
-    bits_stored: int | None
     signed: bool
     samples: int
     photometric: str | None
@@ -228,7 +226,6 @@ def _stored(path: Path, syntax: str, top: Values, bytes_left: int) -> Stored:
         path=path,
         syntax=syntax,
         bits=top.whole("BitsAllocated"),
-        bits_stored=top.whole("BitsStored"),
         signed=top.whole("PixelRepresentation") == 1,
         samples=top.whole("SamplesPerPixel") or 1,
         photometric=top.text("PhotometricInterpretation"),
