@@ -150,6 +150,8 @@ def test_the_wheel_holds_the_package_its_types_its_licence_and_nothing_else(whee
     assert {f"reporting/templates/{name}" for name in ("page.html.j2", "report.css")} <= set(wheel)
     assert not [name for name in wheel if name.startswith(("test", "configs"))]
     assert wheel["licenses/LICENSE"].startswith("MIT License")
+    network = "preparation/brain_mask/LICENSE.hd_bet"
+    assert "Apache License" in wheel[f"licenses/volseg/{network}"]
 
 
 def test_the_wheel_brings_the_command(wheel):

@@ -1,6 +1,6 @@
 # Copyright 2019 Division of Medical Image Computing, German Cancer Research Center (DKFZ),
 # Heidelberg, Germany: Fabian Isensee and others.
-# Licensed under the Apache License, Version 2.0: http://www.apache.org/licenses/LICENSE-2.0
+# Licensed under the Apache License, Version 2.0; a copy is LICENSE.hd_bet in this folder.
 #
 # Changes by the volseg developers, 2026: the network of HD-BET is written more briefly, without
 # dropout, deep supervision, running statistics and softmax; the names of its weights are kept.
