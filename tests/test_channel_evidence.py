@@ -418,6 +418,31 @@ def test_an_image_file_is_what_its_name_says(name, fits):
     assert evidence_of(one).fits == fits
 
 
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("P1_FLAIR_to_T1", {"t2f", "t1n", "t1c"}),
+        ("T1c_to_T1", {"t1n", "t1c"}),
+        ("P1_T2_space-T1w", {"t2w", "t1n", "t1c"}),
+        ("FLAIR_in_T1_space", {"t2f", "t1n", "t1c"}),
+        ("P1_T1_T2", {"t1n", "t1c", "t2w"}),
+    ],
+)
+def test_an_image_file_whose_name_says_two_sequences_is_decided_by_hand(name, fits):
+    one = series(name, kind="image", file=f"a/{name}.nii.gz", modality=None)
+
+    assert set(evidence_of(one).fits) == fits
+    assert set(refusals(one)) == fits
+    assert all("choose with --channel" in sentence for sentence in refusals(one).values())
+    assert channels_of(one, by_hand=[f"t2f={name}"]) == {"t2f": 1}
+
+
+def test_a_sequence_in_the_space_of_another_by_bids_is_what_its_last_word_says():
+    name = "sub-01_space-T1w_FLAIR"
+
+    assert evidence_of(series(name, kind="image", file=f"{name}.nii")).fits == ("t2f",)
+
+
 def test_two_label_maps_of_a_case_are_refused_and_one_is_taken():
     one = [series("seg", number, is_label=True) for number in (1, 2)]
 

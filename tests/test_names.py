@@ -731,6 +731,18 @@ def test_a_name_of_two_contrasts_alone_is_left_out_with_both(tmp_path):
         find_cases([tmp_path], ["t1n"])
 
 
+@pytest.mark.parametrize(
+    "name", ["P1_FLAIR_to_T1", "T1c_to_T1", "FLAIR_brain_reg_T1gd", "T1_in_FLAIR", "T2_space-T1w"]
+)
+def test_a_contrast_that_was_moved_onto_another_is_neither(name):
+    assert read_name(f"{name}.nii.gz", ()).problem.endswith("one moved onto the other")
+
+
+@pytest.mark.parametrize("name", ["P1_reg_T1", "to_T1", "t2_space_flair"])
+def test_a_contrast_that_was_moved_onto_something_is_that_contrast(name):
+    assert read_name(f"{name}.nii.gz", ()).contents
+
+
 def test_two_patterns_that_fit_a_file_as_well_as_each_other_name_neither(tmp_path):
     touch(tmp_path, "p/a_b", "p/b_a", "q/a_b_a")
     naming = Naming({"t1n": "*a_b*", "t1c": "*b_a*"})

@@ -11,6 +11,7 @@ from volseg.conversion.evidence_signal import KINDS, in_words, kind_by_signal, l
 from volseg.conversion.evidence_words import Agent, SaidWords, agent_in_tag, read_words
 from volseg.conversion.series import Facts, Series
 from volseg.finding.name_reading import read_name
+from volseg.finding.name_words import BETWEEN, Words, kind_of
 
 _CHANNELS: Mapping[str, tuple[str, ...]] = {"T2": ("t2w",), "FLAIR": ("t2f",)}
 _OF_T1 = ("t1n", "t1c")
@@ -113,6 +114,11 @@ def _of_image(series: Series) -> Evidence:
         (channel,) = read.contents
         return Evidence(read.contents, (f"file name says {channel}",), is_named=True)
     said = read_words(name)
+    kinds = _kinds_in(name)
+    if not said.left_out and (len({*kinds}) > 1 or (read.problem and len(kinds) > 1)):
+        problem = read.problem or f"the name says {' and '.join(dict.fromkeys(kinds))}"
+        fits = (channel for kind in kinds for channel in _CHANNELS.get(kind, _OF_T1))
+        return Evidence().doubted(problem, tuple(dict.fromkeys(fits)))
     if read.problem and not said.left_out:
         said = replace(said, left_out=read.problem)
     if said.left_out:
@@ -120,6 +126,13 @@ def _of_image(series: Series) -> Evidence:
     if series.facts.modality in _BY_MODALITY:
         return _of_modality(series.facts, said)
     return _of_contrast(series.facts, said)
+
+
+def _kinds_in(name: str) -> list[str]:
+    """Contrasts that words of a file name mean; a T2 FLAIR is one, a FLAIR."""
+    words = Words(name).texts
+    kinds = [kind for word in words if (kind := kind_of(word))]
+    return ["FLAIR"] if {*kinds} == {"T2", "FLAIR"} and BETWEEN.isdisjoint(words) else kinds
 
 
 def _stem(name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from volseg.finding.name_words import AGENT_WORDS, NEGATION, Words, agent
+from volseg.finding.name_words import AGENT_WORDS, BETWEEN, NEGATION, Words, agent
 
 #: What is known of a contrast agent: given, none, contradicting words, or no word.
 Agent = Literal["given", "none", "both"] | None
@@ -103,8 +103,6 @@ _OTHERS = frozenset((
 ))
 # fmt: on
 _DIXON = frozenset(("dixon", "mdixon", "flex", "ideal", "lava", "qdixon"))
-# One image was moved to the grid of another: FLAIR to T1.
-_BETWEEN = frozenset(("to", "in", "on", "reg", "registered", "coreg", "coregistered"))
 _TIME = re.compile(r"(?:op|surg|resec|treat|tx|rt|radi|chemo|therap)\w*")
 
 
@@ -140,7 +138,7 @@ def read_words(text: str) -> SaidWords:
     said, agent_words = _agent(words)
     kind_words = [word for word in words if word in _KINDS]
     return SaidWords(
-        "several" if len(kinds) > 1 and not _BETWEEN.isdisjoint(words) else _one_kind(kinds),
+        "several" if len(kinds) > 1 and not BETWEEN.isdisjoint(words) else _one_kind(kinds),
         said,
         _left_out(words, kinds),
         not {"fs", "fatsat", "spir", "spair"}.isdisjoint(words),

@@ -13,6 +13,7 @@ from volseg.finding.name_words import (
     agent_anywhere,
     is_loose,
     kind_of,
+    moved,
     words_in,
 )
 
@@ -67,6 +68,9 @@ def _single(words: Words, end: int, channel: str) -> Reading:
     if before in _OTHER_IMAGES:
         said = f"{before} and {words.texts[end]}"
         return Reading(words.whole, problem=f"the name says both {said}")
+    if image := moved(words, end):
+        said = f"{image} and {words.texts[end]}"
+        return Reading(words.whole, problem=f"the name says both {said}: one moved onto the other")
     return Reading(_image_case(words, end), (channel,))
 
 

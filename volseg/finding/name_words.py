@@ -36,6 +36,12 @@ _NATIVE = frozenset((
 # fmt: on
 NEGATION = frozenset(("no", "non", "without", "wo", "before"))
 _AROUND = frozenset(("with", "agent"))
+#: Words between an image and the image onto whose grid it was moved: FLAIR_to_T1.
+BETWEEN = frozenset(
+    ("to", "in", "on", "onto", "reg", "registered", "coreg", "coregistered", "aligned")
+)
+# BIDS names so the grid of another image; the sequence SPACE is followed by other words.
+_SPACE = re.compile(r"space-t[12]w(?![a-z0-9])", re.IGNORECASE)
 AGENT_WORDS = _AFTER_CONTRAST | _NATIVE | NEGATION | _AROUND
 # These mean an agent anywhere in the name; "post" does, unless a time or a number follows.
 _ANYWHERE = _AFTER_CONTRAST - {"c", "cm", "km", "+", "post", "enhanced"}
@@ -102,6 +108,17 @@ def agent(words: Iterable[str]) -> str | None:
     if not words.isdisjoint(_NATIVE | NEGATION):
         return "t1n"
     return "t1c" if not words.isdisjoint(_AFTER_CONTRAST) else None
+
+
+def moved(words: Words, end: int) -> str:
+    """Word of the contrast that was moved onto the contrast at `end`; "" if none was.
+
+    >>> moved(Words("P1_FLAIR_brain_to_T1"), 4), moved(Words("P1_reg_T1"), 2)
+    ('flair', '')
+    """
+    if words.text(end - 1) not in BETWEEN and not _SPACE.search(words.whole):
+        return ""
+    return next((word for word in reversed(words.texts[: end - 1]) if kind_of(word)), "")
 
 
 def words_in(word: str) -> list[str]:
