@@ -8,110 +8,30 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
-from tiny_models import OF_SLICES, tiny_config, write_model
-from tiny_scans import PATIENTS, SUFFIXES, write_case, write_images
+from prepared_cases import MOVED, header_on, native_grids, prepare_by_hand, write_busy_model
+from tiny_models import OF_SLICES, write_model
+from tiny_scans import PATIENTS, write_case, write_images
 from typer.testing import CliRunner
 
 from volseg.cases.sources import fingerprint
 from volseg.cli import app
 from volseg.errors import DataListError, OutputError
 from volseg.finding.own_results import written_by_volseg
-from volseg.images.grid import Grid
 from volseg.images.nifti_reading import read_header, read_label_map
 from volseg.inference.options import InferOptions
-from volseg.model_file import load_model, save_model
 from volseg.preparation.native import to_native
-from volseg.preparation.record import (
-    FileMark,
-    PreparationRecord,
-    PreparedChannel,
-    RecordedGrid,
-    matrix_rows,
-    record_path,
-    write_record,
-)
+from volseg.preparation.record import record_path
 from volseg.results.manifest import read_manifest
 from volseg.tasks.infer import infer
 from volseg.tasks.info import info
 from volseg.tasks.prepare import PrepareResult
 
 NAMES = ["BraTS2021_00001", "BraTS2021_00002"]
-# Logit by which the output of an untrained network lies below one half.
-LOGIT_OF_A_HUNDREDTH = 4.6
-# Native space lies 30 mm to the right of prepared space.
-MOVED = np.eye(4) + np.outer([1, 0, 0, 0], [0, 0, 0, 30.0])
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A model that finds about half of all voxels, so that no label map is empty."""
-    path = write_model(tmp_path_factory.mktemp("model") / "model.safetensors")
-    network = load_model(path).network
-    weights = network.state_dict()
-    for name in [name for name, value in weights.items() if value.shape == (3,)]:
-        weights[name] += LOGIT_OF_A_HUNDREDTH
-    save_model(path, weights, tiny_config(), {})
-    return path
-
-
-def native_grids(grid):
-    """The voxels of a grid in RAS for t1n, thick oblique slices for t2f, its own for the others."""
-    turned = Grid(grid.ras.shape, MOVED @ grid.ras.affine)
-    angle = np.deg2rad(10)
-    thick = np.diag([0.7, 0.7, 4, 1])
-    thick[:2, :2] = 0.7 * np.array(
-        [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    )
-    thick[:3, 3] = (-3.3, -2.1, 0.7)
-    oblique = Grid((40, 44, 5), MOVED @ thick)
-    own = Grid(grid.shape, MOVED @ grid.affine)
-    return {"t1n": turned, "t2f": oblique, "t1c": own, "t2w": own}
-
-
-def header_on(grid):
-    header = nib.Nifti1Image(np.zeros(grid.shape, np.uint8), grid.affine).header
-    header.set_qform(grid.affine, 1)
-    header.set_sform(grid.affine, 2)
-    return header
-
-
-def recorded(grid):
-    header = header_on(grid)
-    return RecordedGrid.of(Grid(grid.shape, np.asarray(header.get_sform(), float)), header)
-
-
-def prepare_by_hand(folder, case_id, **changes):
-    """A case as `prepare` leaves it, whose channels lay on the grids of `native_grids`."""
-    home = write_case(folder, case_id)
-    paths = {channel: home / f"{case_id}_{suffix}.nii.gz" for channel, suffix in SUFFIXES.items()}
-    grid, header = read_header(paths["t1c"])
-    channels = {
-        channel: PreparedChannel(
-            source=f"/gone/{case_id}/{channel}.nii.gz",
-            native=recorded(native),
-            matrix=matrix_rows(MOVED),
-            alignment="reference" if channel == "t1c" else "registered",
-            quality={},
-            file=FileMark(
-                path=str(paths[channel].relative_to(folder)), **fingerprint(paths[channel])
-            ),
-        )
-        for channel, native in native_grids(grid).items()
-    }
-    record = PreparationRecord(
-        volseg="0",
-        case_id=case_id,
-        options={},
-        sources=(),
-        reference="t1c",
-        space="t1c",
-        grid=RecordedGrid.of(grid, header),
-        channels=channels,
-        steps=(),
-        seconds=1.0,
-    )
-    (folder / "preparation").mkdir(exist_ok=True)
-    write_record(folder, record.model_copy(update=changes))
+    return write_busy_model(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
 @pytest.fixture

@@ -202,10 +202,17 @@ class _NativeCase:
         self.writer.manifest.add(RECORDS, self.case.case_id, record)
 
     def _mark(self, channel: str, name: str, native: npt.NDArray[np.uint8]) -> dict[str, Any]:
-        voxel_ml = self.preparation.channels[channel].native.grid.voxel_ml
-        volumes = _volumes_ml(native, self.writer.scheme, voxel_ml)
-        written = fingerprint(self.writer.output / name)
-        return {"file": name, **written, **self._made_of, "volumes_ml": volumes}
+        prepared = self.preparation.channels[channel]
+        of_channel = [m.model_dump() for m in self.preparation.sources if m.path == prepared.source]
+        return {
+            "file": name,
+            **fingerprint(self.writer.output / name),
+            **self._made_of,
+            "volumes_ml": _volumes_ml(native, self.writer.scheme, prepared.native.grid.voxel_ml),
+            "is_reference": channel == self.preparation.reference,
+            # Scans of a reference are compared with these when native label maps are scored.
+            "sources": of_channel,
+        }
 
 
 def _record_of(case: Case) -> PreparationRecord:

@@ -9,6 +9,7 @@ from typing import Any
 
 from volseg.cases.case import Case
 from volseg.errors import DataListError, LabelError, OutputError
+from volseg.evaluation.native_predictions import find_native_predictions, note_on_channels
 from volseg.evaluation.predictions import Prediction, find_predictions, other_files, some
 from volseg.evaluation.records import (
     half_written,
@@ -19,6 +20,7 @@ from volseg.evaluation.records import (
 )
 from volseg.evaluation.schemes import prediction_scheme
 from volseg.labels import LabelScheme
+from volseg.results.native_files import results_of
 from volseg.results.trained_cases import TRAINED_CASES, recorded_training
 from volseg.words import cases_in_words
 
@@ -47,7 +49,13 @@ class PredictionFolder:
             DataListError: If no case has a prediction.
             OutputError: If a prediction is not finished.
         """
-        folder = cls(path, *find_predictions(path, cases), read_records(path))
+        manifest = read_records(path)
+        found = (
+            find_predictions(path, cases)
+            if results_of(path) is path
+            else find_native_predictions(path, cases, manifest)
+        )
+        folder = cls(path, *found, manifest)
         if how := half_written(folder.manifest, folder.there):
             raise OutputError(f"{path} is not complete: {how}", remedy="call volseg infer again")
         return folder
@@ -129,6 +137,7 @@ class Predictions:
         for folder, cases in self._shares():
             yield from notes_on_origin(folder.manifest, cases)
             yield from note_on_mixture(folder.manifest, folder.there)
+            yield from note_on_channels(folder.found)
             missing = [case.case_id for case in cases if case.case_id not in self.found]
             if missing and (others := other_files(folder.path, missing)):
                 yield (

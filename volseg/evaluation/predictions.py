@@ -11,8 +11,10 @@ from pathlib import Path
 from volseg.cases.case import Case
 from volseg.errors import DataListError
 from volseg.evaluation.label_files import VolumeFile, slice_files, slice_of, volume_files
+from volseg.files.ownership import PREPARED_FOLDER
 from volseg.results.companions import case_in_place_of_previews, is_companion
 from volseg.results.manifest import is_manifest
+from volseg.results.native_files import NATIVE
 
 _NAMES_SHOWN = 3
 
@@ -27,10 +29,12 @@ class Prediction:
     Attributes:
         paths: A NIfTI file, or a mask for each slice of a stack, in order; empty if missing.
         problem: Why the case cannot be scored.
+        channel: Channel of a native label map that was chosen among several that differ.
     """
 
     paths: tuple[Path, ...] = ()
     problem: str | None = None
+    channel: str | None = None
 
 
 def find_predictions(
@@ -68,7 +72,7 @@ def find_predictions(
 
 def other_files(predictions: Path, case_ids: Collection[str]) -> list[str]:
     """Names of NIfTI files named after one of these cases and more, such as `<case_id>_pred`."""
-    files = volume_files(predictions)
+    files = _volumes_in(predictions)
     return [file.path.name for file in files if _belongs_to(case_ids, file.case_id)]
 
 
@@ -87,7 +91,7 @@ def _find_volumes(
     predictions: Path, case_ids: Collection[str]
 ) -> tuple[dict[str, Prediction], tuple[str, ...]]:
     named: dict[str, list[VolumeFile]] = {}
-    for file in volume_files(predictions):
+    for file in _volumes_in(predictions):
         named.setdefault(file.case_id, []).append(file)
     found = {}
     for case_id in named.keys() & set(case_ids):
@@ -98,6 +102,18 @@ def _find_volumes(
     known = {*case_ids, *named}
     others = sorted(named.keys() - set(case_ids))
     return found, tuple(name for name in others if not _belongs_to(known, name))
+
+
+def _volumes_in(predictions: Path) -> list[VolumeFile]:
+    """Volumes below a folder, without the prepared cases and native label maps of `infer`.
+
+    Prepared cases hold reference label maps, which must not stand in for missing predictions.
+    """
+    files = volume_files(predictions)
+    if not _is_of_infer(predictions):
+        return files
+    others = {NATIVE, PREPARED_FOLDER}
+    return [file for file in files if file.path.relative_to(predictions).parts[0] not in others]
 
 
 def _find_masks(

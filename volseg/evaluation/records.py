@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,22 @@ from volseg.cases.channels import channel_of
 from volseg.cases.sources import changed_since, is_of_others
 from volseg.results.journal import RECORDS, UNFINISHED
 from volseg.results.manifest import read_manifest
+from volseg.results.native_files import NATIVE, native_records, results_of
 from volseg.results.reuse import Recipe
 
 
 def read_records(predictions: Path) -> dict[str, Any]:
-    """Manifest of the predictions; empty without a manifest of `infer`."""
+    """Manifest of the predictions; empty without a manifest of `infer`.
+
+    That of native label maps has the original scans as sources; see `native_records`.
+    """
+    home = results_of(predictions)
     try:
-        return read_manifest(predictions)
+        manifest = read_manifest(home)
     # Predictions of other programs have no manifest, or a manifest of another kind.
     except (OSError, ValueError):
         return {}
+    return manifest if home is predictions else native_records(manifest)
 
 
 def half_written(manifest: Mapping[str, Any], case_ids: Collection[str]) -> str | None:
@@ -85,6 +91,32 @@ def missing_channels(
     return {case_id: names for case_id, names in lacking.items() if case_id in case_ids and names}
 
 
+def _in_other_space(manifest: Mapping[str, Any], cases: Sequence[Case]) -> list[Case]:
+    """Cases whose reference belongs to the original scans of prepared ones, or the other way."""
+    originals = native_records(manifest)[RECORDS]
+
+    def is_known(case: Case) -> bool:
+        record = originals[case.case_id]
+        prepared = manifest[RECORDS][case.case_id].get("prepared_sources")
+        sources = record["sources"] if prepared is None else prepared
+        return bool(sources) and not is_of_others({"sources": sources}, case)
+
+    return [case for case in cases if is_known(case)]
+
+
+def _note_on_space(manifest: Mapping[str, Any], cases: Sequence[Case]) -> str:
+    first, more = cases[0].case_id, f" and {len(cases) - 1} more" if cases[1:] else ""
+    if "prepared_sources" in manifest[RECORDS][first]:
+        return (
+            f"the prediction of {first}{more} lies on the grid of the original scan, but the "
+            f"reference belongs to the prepared scan; score the folder above {NATIVE}"
+        )
+    return (
+        f"the prediction of {first}{more} was made from the prepared scan, but the reference "
+        f"belongs to the original scan; score the folder {NATIVE} of the results"
+    )
+
+
 def notes_on_origin(manifest: Mapping[str, Any], cases: Iterable[Case]) -> Iterator[str]:
     """Notes on predictions from other images than the images of the reference."""
     records = manifest.get(RECORDS, {})
@@ -102,6 +134,10 @@ def notes_on_origin(manifest: Mapping[str, Any], cases: Iterable[Case]) -> Itera
         for case in known
         if case.case_id not in stale and is_of_others(records[case.case_id], case)
     ]
+    in_other_space = _in_other_space(manifest, others)
+    if in_other_space:
+        yield _note_on_space(manifest, in_other_space)
+    others = [case for case in others if case not in in_other_space]
     if others:
         first, more = others[0], f" and {len(others) - 1} more" if others[1:] else ""
         made_of = records[first.case_id]["sources"][0]["path"]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
+from volseg.cases.case import Case
 from volseg.cases.channels import LABEL
-from volseg.errors import DataListError
+from volseg.errors import DataListError, GeometryError
 from volseg.evaluation.pairs import CasePair
 from volseg.figures.case_view import CaseView
 from volseg.figures.image_views import view_of_images
 from volseg.figures.samples import dice_by_case, draw_samples, shown_channel
 from volseg.files.writing import remove
+from volseg.images.grid import is_same_grid
 from volseg.metrics import ScoreTable
 
 logger = logging.getLogger(__name__)
@@ -48,8 +50,10 @@ def has_images(pair: CasePair) -> bool:
     return bool(pair.case.images) and pair.case.channels != (LABEL,)
 
 
-def pair_view(pair: CasePair, channels: Sequence[str] = ()) -> CaseView:
-    """View of a case, read from its files, with these channels or else with `shown_channel`.
+def pair_view(pair: CasePair, *, every_channel: bool = False) -> CaseView:
+    """View of a case, read from its files: of `shown_channel`, or of every channel.
+
+    Channels of raw scans that do not lie on the grid of the reference are left out.
 
     Raises:
         VolsegError: If a file cannot be read, or the case has no image.
@@ -57,7 +61,8 @@ def pair_view(pair: CasePair, channels: Sequence[str] = ()) -> CaseView:
     case = pair.case
     if not has_images(pair):
         raise DataListError("the reference has no image", case_id=case.case_id)
-    channels = list(channels) or [shown_channel(case.channels)]
+    channels = _on_grid_of_reference(case)
+    channels = channels if every_channel else [shown_channel(channels)]
     images = case.read_images(channels)
     reference, _ = case.read_reference()
     prediction, _ = case.read_prediction(pair.prediction)
@@ -69,3 +74,14 @@ def pair_view(pair: CasePair, channels: Sequence[str] = ()) -> CaseView:
         )
     )
     return view_of_images(case, images, channels, expected, found)
+
+
+def _on_grid_of_reference(case: Case) -> list[str]:
+    """Channels on the grid of the reference; each channel of a raw scan may lie on its own."""
+    if case.slices:
+        return list(case.channels)
+    reference = case.read_reference_grid()
+    alike = [name for name in case.channels if is_same_grid(case.read_grid([name]), reference)]
+    if not alike:
+        raise GeometryError("no image lies on the grid of the reference", case_id=case.case_id)
+    return alike

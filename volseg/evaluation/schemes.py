@@ -9,6 +9,7 @@ from volseg.errors import ConfigError, DataListError, LabelError
 from volseg.evaluation.references import References
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.results.manifest import read_manifest
+from volseg.results.native_files import results_of
 from volseg.survey.label_maps import read_values
 from volseg.survey.schemes import decisions_in_words, group_cases, schemes_of
 from volseg.words import cases_in_words, cut
@@ -51,7 +52,7 @@ def _named_scheme(predictions: Path, labels: str) -> LabelScheme:
 def _manifest_scheme(predictions: Path) -> LabelScheme:
     """Label scheme in the manifest of the predictions; LabelError if there is none."""
     try:
-        written = read_manifest(predictions)["labels"]
+        written = read_manifest(results_of(predictions))["labels"]
         if isinstance(written, str):
             return get_scheme(written)
         values = {int(value): name for value, name in written["labels"].items()}

@@ -215,3 +215,12 @@ def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> li
         if distance > 0:
             notes.append(f"{name} lies {distance:.2g} mm away from {first}: accepted")
     return notes
+
+
+def is_same_grid(grid: Grid, other: Grid) -> bool:
+    """Whether `check_same_grid` accepts two grids."""
+    try:
+        check_same_grid({"first": grid, "second": other})
+    except GeometryError:
+        return False
+    return True

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from volseg.errors import GeometryError, RegistrationError
-from volseg.images.grid import Affine, Grid, check_same_grid
+from volseg.errors import RegistrationError
+from volseg.images.grid import Affine, Grid, is_same_grid
 from volseg.preparation.foreground import foreground_of
 from volseg.preparation.plausibility import check_contrast, check_similarity
 from volseg.preparation.quality import Quality, peak_of
@@ -115,11 +115,7 @@ def moved_mm(matrix: Affine, fixed: Volume) -> float:
 
 def _same_grid(grid: Grid, other: Grid) -> bool:
     """Whether both have the same voxels, in any order and direction of the axes."""
-    try:
-        check_same_grid({"reference": other.ras, "channel": grid.ras})
-    except GeometryError:
-        return False
-    return True
+    return is_same_grid(other.ras, grid.ras)
 
 
 def _around(volume: Volume) -> npt.NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from volseg.cases.case import Case
 from volseg.errors import GeometryError
-from volseg.images.grid import Affine, Grid, check_same_grid
+from volseg.images.grid import Affine, Grid, is_same_grid
 from volseg.preparation.alignment import Aligned
 from volseg.preparation.grids import on_grid
 from volseg.preparation.sources import Source
@@ -62,7 +62,7 @@ def read_label_map(
     if not case.label:
         return None
     values, grid = case.read_reference()
-    alike = [name for name, source in channels.items() if _is_same(source.volume.grid, grid)]
+    alike = [name for name, source in channels.items() if is_same_grid(source.volume.grid, grid)]
     if not alike:
         held = ", ".join(f"{name} {one.size_in_words}" for name, one in channels.items())
         raise GeometryError(
@@ -93,14 +93,6 @@ def outside_note(label_map: npt.NDArray[np.uint8], brain: npt.NDArray[np.bool_],
     if outside_ml < _OUTSIDE_ML:
         return ""
     return f"{outside_ml:.2f} ml of the label map lie outside the brain mask, and are kept"
-
-
-def _is_same(grid: Grid, other: Grid) -> bool:
-    try:
-        check_same_grid({"channel": grid, "label map": other})
-    except GeometryError:
-        return False
-    return True
 
 
 def _apart_mm(one: Aligned, other: Aligned, grid: Grid) -> float:

@@ -86,7 +86,7 @@ def _scored_view(pair: CasePair | None, case_id: str) -> CaseView:
         raise DataListError("its files are no longer there", case_id=case_id)
     if pair.problem:
         raise DataListError(pair.problem, case_id=case_id)
-    return pair_view(pair, pair.case.channels)
+    return pair_view(pair, every_channel=True)
 
 
 def _result_view(results: Results, case_id: str) -> CaseView:

@@ -150,6 +150,8 @@ class _File(_Loose):
 class _Native(_Loose):
     file: str
     volumes_ml: dict[str, float] = {}
+    is_reference: bool = False
+    sources: list[_Source] = []
 
 
 class _Section(_Loose):

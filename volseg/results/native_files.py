@@ -11,7 +11,7 @@ from typing import Any
 from volseg.cases.sources import has_fingerprint
 from volseg.errors import OutputError
 from volseg.results.journal import RECORDS, UNFINISHED
-from volseg.results.manifest import recorded_names
+from volseg.results.manifest import read_manifests, recorded_names, unite
 from volseg.results.manifest_file import remove_written
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,40 @@ def native_name(case_id: str, channel: str) -> str:
     'native/P7-t1c.nii.gz'
     """
     return f"{NATIVE}/{case_id}-{channel}.nii.gz"
+
+
+def results_of(folder: Path) -> Path:
+    """The folder of results that a folder of native label maps belongs to; any other, itself."""
+    home = folder.resolve().parent
+    if folder.resolve().name != NATIVE:
+        return folder
+    try:
+        recorded = unite(read_manifests(home)).get(RECORDS, {})
+    # Another program's manifest, or none.
+    except (OSError, ValueError, LookupError):
+        return folder
+    return home if any(record.get(NATIVE) for record in recorded.values()) else folder
+
+
+def native_records(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest as that of the native label maps: with original scans as sources of the results.
+
+    The former sources are in `prepared_sources`. Cases whose native label maps were not finished
+    are among the unfinished.
+    """
+    cases, unfinished = {}, dict(manifest.get(UNFINISHED, {}))
+    for case_id, record in manifest.get(RECORDS, {}).items():
+        marks = record.get(NATIVE, {}).values()
+        sources = {mark["path"]: mark for of in marks for mark in of.get("sources", ())}
+        prepared = record.get("sources", [])
+        cases[case_id] = {
+            **record,
+            "sources": list(sources.values()),
+            "prepared_sources": prepared,
+        }
+        if half := [mark["file"] for mark in marks if "sha256" not in mark]:
+            unfinished[case_id] = half
+    return {**manifest, RECORDS: cases, UNFINISHED: unfinished}
 
 
 def check_native_files(
