@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
+from ct_scans import make_ct_cohort
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -18,7 +19,7 @@ from volseg.config import load_config
 from volseg.figures.grey_images import GreyImages
 from volseg.finding.folders import find_cases
 from volseg.images.nifti_reading import read_case
-from volseg.phantoms.cohort import make_cohort, make_ct_cohort
+from volseg.phantoms.cohort import make_cohort
 from volseg.tasks.overlay import OverlayOptions, overlay
 
 SHAPE = (48, 48, 32)  # 5 mm

@@ -1,4 +1,4 @@
-"""Synthetic cases written as a BraTS 2023 cohort, or as a cohort of CT."""
+"""Synthetic cases written as a BraTS 2023 cohort."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import numpy.typing as npt
 
 from volseg.files.writing import atomic_write
 from volseg.images.nifti_writing import write_label_map
-from volseg.phantoms.ct import make_ct
 from volseg.phantoms.head import Phantom, make_phantom
 
 
@@ -43,44 +41,25 @@ def make_cohort(
     Raises:
         OutputError: If a file cannot be written.
     """
-    affine = _affine(shape, spacing_mm)
     folders = []
     for number in range(first, first + cases):
         enhancing = int(number * without_enhancing) == int((number - 1) * without_enhancing)
         phantom = make_phantom(np.random.default_rng([seed, number]), shape, enhancing)
         case_id = f"BraTS-GLI-{90000 + number}-000"
         folders.append(folder / case_id)
-        _write(phantom, folders[-1], affine)
+        write_phantom(phantom, folders[-1], spacing_mm)
     return folders
 
 
-def make_ct_cohort(
-    folder: Path,
-    cases: int = 12,
-    shape: tuple[int, int, int] = (120, 120, 78),
-    spacing_mm: float = 2.0,
-    seed: int = 0,
-) -> list[Path]:
-    """Write synthetic CT of heads with lesions as `CT-90001/CT-90001-ct.nii.gz` and so on.
+def write_phantom(phantom: Phantom, folder: Path, spacing_mm: float) -> None:
+    """Write images and label map into a folder, as files with its name: `CASE/CASE-t1n.nii.gz`.
 
-    Arguments, result and errors are those of `make_cohort`.
+    Raises:
+        OutputError: If a file cannot be written.
     """
-    folders = []
-    for number in range(1, cases + 1):
-        phantom = make_ct(np.random.default_rng([seed, number]), shape)
-        folders.append(folder / f"CT-{90000 + number}")
-        _write(phantom, folders[-1], _affine(shape, spacing_mm))
-    return folders
-
-
-def _affine(shape: tuple[int, int, int], spacing_mm: float) -> npt.NDArray[np.float64]:
-    affine = np.diag([-spacing_mm, -spacing_mm, spacing_mm, 1.0])
-    affine[1, 3] = (shape[1] - 1) * spacing_mm
-    return affine
-
-
-def _write(phantom: Phantom, folder: Path, affine: npt.NDArray[np.float64]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    affine = np.diag([-spacing_mm, -spacing_mm, spacing_mm, 1.0])
+    affine[1, 3] = (phantom.label_map.shape[1] - 1) * spacing_mm
     for channel, array in phantom.images.items():
         image = nib.Nifti1Image(array, affine)
         image.set_qform(affine, code=2)

@@ -1,11 +1,14 @@
-"""One synthetic head in CT, in Hounsfield units: a brain with a lesion, in its skull."""
+"""Synthetic heads in CT, in Hounsfield units: a brain with a lesion, in its skull."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from volseg.phantoms.anatomy import anatomy
+from volseg.phantoms.cohort import write_phantom
 from volseg.phantoms.head import Phantom
 from volseg.phantoms.space import Field, Mask, Space
 from volseg.phantoms.tumour import deformed, lesions_of, replace_by_tumour, tumour_of
@@ -27,6 +30,16 @@ _AIR, _CORNER = -1000.0, -1024.0
 # The part of the width of a slice that a scanner reconstructs; corners beyond it are padded.
 _ROUND = 0.99
 _NOISE = 4.0
+
+
+def make_ct_cohort(
+    folder: Path, cases: int, shape: tuple[int, int, int], spacing_mm: float
+) -> list[Path]:
+    """Write synthetic CT as `CT-90001/CT-90001-ct.nii.gz` and so on; the folders of the cases."""
+    folders = [folder / f"CT-{90000 + number}" for number in range(1, cases + 1)]
+    for number, case in enumerate(folders, 1):
+        write_phantom(make_ct(np.random.default_rng([0, number]), shape), case, spacing_mm)
+    return folders
 
 
 def make_ct(rng: np.random.Generator, shape: tuple[int, int, int]) -> Phantom:
