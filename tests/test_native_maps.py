@@ -23,8 +23,9 @@ from volseg.preparation.native import to_native
 from volseg.preparation.record import record_path
 from volseg.results.manifest import read_manifest
 from volseg.tasks.infer import infer
+from volseg.tasks.infer_raw import infer_raw
 from volseg.tasks.info import info
-from volseg.tasks.prepare import PrepareResult
+from volseg.tasks.prepare import PrepareOptions, PrepareResult
 
 NAMES = ["BraTS2021_00001", "BraTS2021_00002"]
 
@@ -366,6 +367,38 @@ def test_raw_scans_are_prepared_and_segmented_and_failures_of_both_are_named(raw
     assert not (output / f"{NAMES[1]}.nii.gz").exists()
     assert "no brain" in json.dumps(read_manifest(output)["skipped"])
     assert "prepared" in written_by_volseg(output, [path.name for path in output.iterdir()])
+
+
+def test_the_preparation_is_shown_before_the_segmentation_begins(raw, model, output):
+    words = ["infer", str(raw), "-m", str(model), "-o", str(output), "--no-preview", "--prepare"]
+
+    done = CliRunner().invoke(app, words)
+
+    place = done.output.index(f"prepared, 1 kept, 1 failed; they are in {output / 'prepared'}")
+    assert place < done.output.index("Predicted regions")
+
+
+def test_if_no_case_can_be_prepared_each_is_named_and_recorded(raw, model, output, monkeypatch):
+    def none(scans, home, options, stop):
+        home.mkdir(parents=True)
+        return PrepareResult(home, {}, (), dict.fromkeys(NAMES, "no brain"))
+
+    monkeypatch.setattr("volseg.tasks.infer_raw.prepare", none)
+    words = ["infer", str(raw), "-m", str(model), "-o", str(output), "--prepare"]
+
+    done = CliRunner().invoke(app, words)
+
+    assert done.exit_code == 3, done.output
+    assert f"Failed, for the reasons above and in the manifest: {', '.join(NAMES)}" in done.output
+    skipped = read_manifest(output)["skipped"]
+    assert [of["reason"] for of in skipped] == [f"case {n}: not prepared: no brain" for n in NAMES]
+
+
+def test_a_run_that_is_stopped_while_it_prepares_promises_no_results(raw, model, output):
+    result = infer_raw(raw, model, output, InferOptions(), PrepareOptions(), stop=lambda: True)
+
+    assert result.stopped
+    assert not result.manifest.exists()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from volseg.cases.data_list import DataList
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cases.volume_case import VolumeCase
-from volseg.cli import infer
+from volseg.cli import infer_results
 from volseg.cli.next_steps import line, next_steps
 from volseg.cli.split import _print_next
 from volseg.config import load_config
@@ -81,6 +81,24 @@ def test_after_split_a_shipped_config_can_be_tried_and_trained_as_it_is_printed(
 def test_a_single_slice_is_not_to_be_scored(capsys, scans, is_scored):
     result = SimpleNamespace(has_references=False, example=None, pictures=())
 
-    infer._print_next(result, scans, Path("results"), None)
+    infer_results.print_next(result, scans, Path("results"), None, prepared_here=False)
 
     assert ("volseg evaluate" in capsys.readouterr().out) is is_scored
+
+
+@pytest.mark.parametrize(
+    ("prepared_here", "evaluate"),
+    [
+        (True, "volseg evaluate results/native raw -o scores"),
+        (False, "volseg evaluate results raw -o scores"),
+    ],
+)
+def test_results_of_raw_scans_are_scored_on_their_original_grids(capsys, prepared_here, evaluate):
+    native = Path("results/native")
+    result = SimpleNamespace(has_references=True, example=None, pictures=(), native=native)
+
+    infer_results.print_next(
+        result, Path("raw"), Path("results"), None, prepared_here=prepared_here
+    )
+
+    assert evaluate in capsys.readouterr().out

@@ -134,6 +134,19 @@ def write_native_maps(
     return failures, False
 
 
+def native_example(
+    cases: Sequence[Case], plan: NativePlan, output: Path
+) -> tuple[Path, Path] | None:
+    """An original scan and the label map on its grid; None if no scan is where it was."""
+    for case_id in (case.case_id for case in cases if case.case_id in plan.channels):
+        for channel in plan.channels[case_id]:
+            scan = Path(plan.records[case_id].channels[channel].source)
+            label_map = output / native_name(case_id, channel)
+            if scan.is_file() and label_map.is_file():
+                return scan, label_map
+    return None
+
+
 def check_room(plan: NativePlan, writer: ResultWriter) -> None:
     """Raise OutputError if a native label map would replace what volseg did not write."""
     if plan.channels:

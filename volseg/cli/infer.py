@@ -10,8 +10,8 @@ import typer
 
 from volseg import signals
 from volseg.cli.app import EXIT_SOME_FAILED, USE, command
+from volseg.cli.infer_results import print_next, print_result, write_report
 from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, report_job
-from volseg.cli.next_steps import REFERENCE, line, next_steps
 from volseg.cli.options import (
     DataRoot,
     Fold,
@@ -22,19 +22,14 @@ from volseg.cli.options import (
     completed_inference_keys,
     sizes,
 )
-from volseg.cli.report_option import WithReport, check_report, write_and_name
+from volseg.cli.prepared_tables import print_prepared
+from volseg.cli.report_option import WithReport, check_report
 from volseg.cli.tables import say
 from volseg.errors import ConfigError
-from volseg.files.writing import MANIFEST_FILE
 
 if TYPE_CHECKING:
     from volseg.inference.options import InferOptions
     from volseg.tasks.infer import InferResult
-
-# Number of failed cases that are named at the end.
-_NAMES = 20
-# Number of contact sheets that are named at the end.
-_PICTURES = 3
 
 Channel = Annotated[
     Path | None,
@@ -265,13 +260,13 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         result = run_infer(
             given, models, output, options, stop=lambda: signals.received() is not None
         )
-    _print_result(result, output)
+    print_result(result, output)
     if result.stopped:
         say("Stopped by a signal: the same command segments the remaining cases")
         raise typer.Exit(signals.exit_code())
-    if _write_report(result, output, asked=report) or result.failures:
+    if write_report(result, output, asked=report) or result.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
-    _print_next(result, given, output, fold)
+    print_next(result, given, output, fold, prepared_here=prepare)
 
 
 def _check_prepare(
@@ -307,7 +302,11 @@ def _prepared_first(
 
     strip, to = how
     steps = PrepareOptions(to=to, strip=strip or "auto")
-    return infer_raw(scans, models, output, options, steps, lambda: signals.received() is not None)
+    return infer_raw(
+        *(scans, models, output, options, steps),
+        stop=lambda: signals.received() is not None,
+        between=lambda prepared: print_prepared(prepared, drawn=options.preview),
+    )
 
 
 def _images(images: dict[str, Path], listed: Sequence[str]) -> dict[str, Path]:
@@ -340,60 +339,7 @@ def _scans(scans: Path | None, images: Mapping[str, Path]) -> Path | Mapping[str
     return images if scans is None else scans
 
 
-def _print_result(result: InferResult, output: Path) -> None:
-    from volseg.cli.measures_tables import print_measures
-    from volseg.words import cases_in_words
-
-    print_measures(result.measures)
-    done = cases_in_words(len(result.done)) if result.done or not result.kept else "no new case"
-    failed = f", {len(result.failures)} failed" if result.failures else ""
-    say(f"{done} segmented{failed}; results and {result.manifest.name} are in {output}")
-    if result.native is not None and not result.stopped:
-        say(f"Label maps on the original grids are in {result.native}")
-    if result.failures and not result.stopped:
-        # Each failure was logged with its reason.
-        names = list(result.failures)
-        more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-        say(f"Failed, for the reasons above and in the manifest: {', '.join(names[:_NAMES])}{more}")
-
-
-def _write_report(result: InferResult, output: Path, *, asked: bool) -> bool:
-    """Write the report if it is asked for; returns whether a case was not drawn."""
-    if asked and result.manifest.name != MANIFEST_FILE:
-        say("Report: written by the shard that ends last")
-        return False
-    return bool(write_and_name(output, asked=asked))
-
-
 def _override_words(tta: bool | None, overlap: float | None) -> list[str]:
     """The overrides that --tta and --overlap stand for."""
     named = {"tta": None if tta is None else str(tta).lower(), "overlap": overlap}
     return [f"inference.{name}={value}" for name, value in named.items() if value is not None]
-
-
-def _print_next(
-    result: InferResult, scans: Path | Mapping[str, Path], output: Path, fold: int | None
-) -> None:
-    is_near = isinstance(scans, Path) and (result.has_references or scans.suffix == ".json")
-    reference = scans if is_near else REFERENCE
-    of_fold = [] if fold is None else ["--fold", fold]
-    evaluate = line("volseg", "evaluate", output, reference, *of_fold, "-o", "scores")
-    steps = {}
-    if result.pictures:
-        steps["look at the results"] = list(map(str, result.pictures[:_PICTURES]))
-    if result.example is not None:
-        image, label_map = result.example
-        steps["look at a result slice by slice"] = [line("itksnap", "-g", image, "-s", label_map)]
-        overlay = line("volseg", "overlay", image, label_map, "-o", "result.png")
-        steps["draw it for a paper or a slide"] = [overlay]
-    if not _is_slice(scans):
-        steps["score the results"] = [evaluate]
-    next_steps(steps)
-
-
-def _is_slice(scans: Path | Mapping[str, Path]) -> bool:
-    """Whether a single 2D image is given: a slice of a stack, which has no reference of its own."""
-    from volseg.images.file_names import is_slice
-
-    files = [scans] if isinstance(scans, Path) else scans.values()
-    return any(is_slice(file.name) and not file.is_dir() for file in files)

@@ -11,13 +11,11 @@ from volseg import signals
 from volseg.cli.app import PREPARE, command, fail_if_some_failed
 from volseg.cli.next_steps import line, next_steps
 from volseg.cli.options import DataRoot, Fold, LabelName, Names
-from volseg.cli.tables import print_table, say
+from volseg.cli.prepared_tables import print_prepared
+from volseg.cli.tables import say
 
 if TYPE_CHECKING:
     from volseg.tasks.prepare import PrepareResult
-
-# Cases that are listed in the table; all are in the log and in their records.
-_CASES_SHOWN = 20
 
 
 @command(PREPARE)
@@ -129,7 +127,7 @@ def prepare(  # noqa: PLR0913, PLR0917  (an option each)
         data_root=data_root,
     )
     result = run_prepare(cases, output, options, stop=lambda: signals.received() is not None)
-    _print_result(result, drawn=pictures)
+    print_prepared(result, drawn=pictures)
     if result.stopped:
         say("Stopped by a signal: the same command prepares the remaining cases")
         raise typer.Exit(signals.exit_code())
@@ -150,35 +148,6 @@ def _three(spacing: str | None) -> tuple[float, float, float] | None:
         )
     i, j, k = numbers * (3 // len(numbers))
     return i, j, k
-
-
-def _print_result(result: PrepareResult, *, drawn: bool) -> None:
-    from volseg import memory
-    from volseg.words import cases_in_words
-
-    rows = [
-        (
-            record.case_id,
-            ", ".join(record.channels),
-            record.space,
-            f"{max(c.moved_mm for c in record.channels.values()):.1f}",
-            "-" if record.mask is None else f"{record.mask.volume_ml:.0f}",
-            f"{record.seconds:.0f}",
-            memory.size_in_words(record.peak_memory_bytes) if record.peak_memory_bytes else "-",
-        )
-        for record in list(result.done.values())[:_CASES_SHOWN]
-    ]
-    columns = ("case", "channels", "space", "moved mm", "brain ml", "seconds", "memory")
-    if rows:
-        print_table("Prepared", columns, rows)
-    if len(result.done) > _CASES_SHOWN:
-        say(f"and {len(result.done) - _CASES_SHOWN} more")
-    done = cases_in_words(len(result.done)) if result.done or not result.kept else "no new case"
-    failed = f", {len(result.failures)} failed" if result.failures else ""
-    kept = f", {len(result.kept)} kept" if result.kept else ""
-    say(f"{done} prepared{kept}{failed}; they are in {result.folder}")
-    if drawn and result.done:
-        say("Look at the pictures before you use a case: outlines must follow the anatomy.")
 
 
 def _print_next(result: PrepareResult) -> None:

@@ -20,7 +20,7 @@ from volseg.inference.predictor import Predictor
 from volseg.inference.result_writer import ResultWriter
 from volseg.measures.record import read_measures
 from volseg.measures.table import CaseMeasures
-from volseg.native_maps import check_room, plan_native, write_native_maps
+from volseg.native_maps import check_room, native_example, plan_native, write_native_maps
 from volseg.results.companions import VOLUMES_FILE, sheets_in
 from volseg.results.journal import FAILURES, RECORDS
 from volseg.results.locations import check_result_files
@@ -47,7 +47,8 @@ class InferResult:
         empty: Regions without a voxel in any label map written now.
         stopped: Whether `stop` ended the run before its last case.
         has_references: Whether label maps lie beside the images.
-        example: An image and its label map, as an example to view.
+        example: An image and its label map, as an example to view; the original scan with
+            `native`, if it is where it was.
         measures: Volume, lesions and diameters of each region, by case id.
         pictures: Contact sheets of all cases in the folder.
         native: Folder of the label maps on original grids, if they were asked for.
@@ -72,7 +73,7 @@ def infer(
     output: PathLike,
     options: InferOptions = DEFAULTS,
     stop: Callable[[], bool] = lambda: False,
-    chosen: Callable[[Finding], Finding] = lambda finding: finding,
+    find: Callable[[Predictor], Finding] | None = None,
 ) -> InferResult:
     """Segment the cases in `scans`, each result on the grid of its images.
 
@@ -100,7 +101,7 @@ def infer(
         output: Folder for the results and `manifest.json`; made if missing.
         options: Options of segmentation and output.
         stop: Function called before each case; once it returns True, no further case begins.
-        chosen: Function that takes what was found, and gives what to segment of it.
+        find: Function that finds the cases in place of the predictor; it may find none.
 
     Raises:
         ModelError: If a model cannot be used.
@@ -114,7 +115,7 @@ def infer(
     # Checked before the models, which take longer to read.
     _check_there(scans)
     predictor = Predictor(models, options.device, options.labels, options.overrides)
-    finding = chosen(predictor.find(scans, options))
+    finding = find(predictor) if find else predictor.find(scans, options)
     folder = scans if isinstance(scans, Path) else None
     check_result_files(finding.cases, output, predictor.regions, shard, folder)
     used = [(model.path, model.config.data.fold) for model in predictor.models]
@@ -127,7 +128,7 @@ def infer(
         _log_left_out(finding, predictor)
     there = writer.begin()
     logger.info("writing label scheme %s", predictor.scheme)
-    if not mine:
+    if not mine and not shard.is_whole:
         found = cases_in_words(len(finding.cases))
         logger.info("shard %s has no case: found only %s", shard, found)
     trained = by_run({c.case_id: trained_by[c.case_id] for c in mine if c.case_id in trained_by})
@@ -162,7 +163,8 @@ def infer(
         stopped=outcome.stopped,
         empty=_empty_regions(predictor, outcome),
         has_references=any(case.label for case in mine),
-        example=_example(mine, {*outcome.done, *kept}, output),
+        example=native_example(mine, plan, output)
+        or _example(mine, {*outcome.done, *kept}, output),
         measures={
             case_id: read_measures(records[case_id])
             for case_id in (case.case_id for case in mine)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from volseg.errors import DataListError
 from volseg.files.ownership import PREPARED_FOLDER
 from volseg.files.paths import PathLike
 from volseg.files.writing import MANIFEST_FILE
@@ -25,6 +24,7 @@ def infer_raw(
     options: InferOptions,
     preparation: PrepareOptions,
     stop: Callable[[], bool] = lambda: False,
+    between: Callable[[PrepareResult], None] = lambda prepared: None,
 ) -> InferResult:
     """Prepare the cases in `scans` into `output/prepared`, and segment them on original grids too.
 
@@ -38,10 +38,10 @@ def infer_raw(
         options: Options of `infer`; those on the names and the list of cases hold for the scans.
         preparation: Options `to` and `strip` of `prepare`; `options` decide the others.
         stop: Function called before each case; once it returns True, no further case begins.
+        between: Function called after the preparation, with its result.
 
     Raises:
         VolsegError: As `prepare` and `infer` do.
-        DataListError: If no case can be prepared.
     """
     # The models come first: a preparation takes minutes a case.
     channels = Predictor(models, options.device, options.labels, options.overrides).channels
@@ -57,24 +57,27 @@ def infer_raw(
     )
     home = Path(output) / PREPARED_FOLDER
     prepared = prepare(scans, home, preparation, stop)
+    between(prepared)
     if prepared.stopped:
         return InferResult((), (), prepared.failures, Path(output) / MANIFEST_FILE, stopped=True)
-    if not prepared.done and not prepared.kept:
-        raise DataListError(
-            f"none of the cases in {scans} could be prepared, for the reasons above",
-            remedy="look at the scans, or choose other options with volseg prepare",
-        )
     native = options.native or REFERENCE
     options = replace(options, native=native, names=(), label_name=None, fold=None, data_root=None)
-    return infer(home, models, output, options, stop, lambda found: _of(prepared, found))
+
+    def find(predictor: Predictor) -> Finding:
+        return _found(prepared, predictor, options)
+
+    return infer(home, models, output, options, stop, find)
 
 
-def _of(prepared: PrepareResult, found: Finding) -> Finding:
+def _found(prepared: PrepareResult, predictor: Predictor, options: InferOptions) -> Finding:
     """The cases of this preparation, and its failures; cases of earlier ones may be outdated."""
-    now = {*prepared.done, *prepared.kept}
     lost = [
         Skipped(prepared.folder, f"not prepared: {why}", case_id)
         for case_id, why in prepared.failures.items()
     ]
+    now = {*prepared.done, *prepared.kept}
+    if not now:
+        return Finding.of((), lost, {})
+    found = predictor.find(prepared.folder, options)
     cases = tuple(case for case in found.cases if case.case_id in now)
     return replace(found, cases=cases, skipped=(*found.skipped, *lost))
