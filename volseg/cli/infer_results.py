@@ -28,9 +28,10 @@ def print_result(result: InferResult, output: Path) -> None:
     print_measures(result.measures)
     done = cases_in_words(len(result.done)) if result.done or not result.kept else "no new case"
     failed = f", {len(result.failures)} failed" if result.failures else ""
-    # A run that was stopped while it prepared scans has no manifest yet.
-    place = f"; results and {result.manifest.name} are in {output}"
-    say(f"{done} segmented{failed}{place if result.manifest.exists() else ''}")
+    # A run that was stopped while it prepared scans may have no manifest yet.
+    is_there = not result.stopped or result.manifest.exists()
+    place = f"; results and {result.manifest.name} are in {output}" if is_there else ""
+    say(f"{done} segmented{failed}{place}")
     if result.native is not None and not result.stopped:
         say(f"Label maps on the original grids are in {result.native}")
     if result.failures and not result.stopped:
