@@ -346,6 +346,15 @@ def test_a_silent_t1_after_a_series_with_agent_is_doubtful():
     assert "acquired after a series with contrast agent" in refusals(given, after)["t1n"]
 
 
+def test_a_silent_t1_on_the_day_after_an_agent_is_doubtful_whatever_the_time_of_day():
+    one, next_day = datetime.date(2020, 3, 4), datetime.date(2020, 3, 5)
+    early, late = datetime.time(10, 0), datetime.time(10, 30)
+    given = series("t1 KM", 5, acquired=late, acquired_on=one, **SPIN_ECHO)
+    after = series("t1_mprage", 6, acquired=early, acquired_on=next_day, **MPRAGE)
+
+    assert "acquired after a series with contrast agent" in refusals(given, after)["t1n"]
+
+
 def test_channels_by_hand_come_before_evidence():
     found = [series("t1_mprage", 4, **MPRAGE), series("ADC", 7), series("odd", 8, **TSE)]
 

@@ -601,3 +601,18 @@ def test_a_later_export_of_some_series_takes_no_channel_from_a_case(one_study, t
         "examination into one source, or remove the folder of the case and convert again"
     )
     assert (tmp_path / "cases/PAT-00001-000/PAT-00001-000-t1c.nii.gz").is_file()
+
+
+def test_a_study_over_two_days_is_one_case_with_a_note(tmp_path):
+    paths = write_study(tmp_path / "source", "A", "first", "20200304")
+    for path in paths["t2w"]:
+        dataset = pydicom.dcmread(path)
+        dataset.AcquisitionDate = "20200306"
+        dataset.save_as(path)
+
+    done = run(tmp_path / "source", "-o", tmp_path / "cases")
+
+    assert done.exit_code == 0
+    words = " ".join(done.stdout.split())
+    note = "PAT-00001-000: one study over several days, taken as one examination: t2w 2 days later"
+    assert note in words

@@ -137,12 +137,14 @@ def test_a_spreadsheet_may_save_the_table_and_add_a_column(path):
     [
         ("id 000123", "id 123", "row 2 .* was changed by another program"),
         ("2020-01-01", "01.01.2020", "study_date '01.01.2020', expected a date such as"),
+        ("2020-01-01", "2021-01-01", "was changed by another program"),
+        ("10:15:00", "10:15", "was changed by another program"),
         ("study_key", "key", "is no table of pseudonyms: it lacks study_key"),
         ("PAT-00001-000", "PAT-00002-000", "was changed by another program"),
     ],
 )
 def test_a_change_that_would_mix_patients_up_is_refused_in_words(path, old, new, message):
-    convert(path, examination("000123", "1", "2020-01-01"))
+    convert(path, examination("000123", "1", "2020-01-01", "10:15:00"))
     path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
     with pytest.raises(DataListError, match=message):
@@ -217,3 +219,41 @@ def test_examinations_without_dates_follow_their_folders_and_not_their_uids(path
         "1.3": "PAT-00001-001",
         "1.2": "PAT-00001-002",
     }
+
+
+def of_person(key, name="", born=None):
+    return Examination(Patient(key, key, name, born), Study(f"study of {key}"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (of_person("id 00012"), of_person("id 12")),
+        (of_person("id ab-12", "Doe^John"), of_person("id ab12", "DOE^J")),
+        (of_person("id 12"), of_person("id 12 of archive")),
+    ],
+)
+def test_ids_that_differ_in_spelling_only_stay_two_patients_with_a_note(path, one, other):
+    convert(path, one)
+
+    found = convert(path, other)
+
+    assert set(names_of(found).values()) == {"PAT-00001-000", "PAT-00002-000"}
+    assert found.alike == (("PAT-00001-000", "PAT-00002-000"),)
+    assert convert(path, of_person("id 77")).alike == (), "said once, for the source that has it"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (of_person("id 102"), of_person("id 12")),
+        (of_person("id 012", "Doe^John"), of_person("id 12", "Roe^Mary")),
+        (
+            of_person("id 012", born=datetime.date(1950, 1, 2)),
+            of_person("id 12", born=datetime.date(1951, 1, 2)),
+        ),
+        (of_person("id 12 of one"), of_person("id 12 of another")),
+    ],
+)
+def test_patients_whom_names_or_numbers_tell_apart_need_no_note(path, one, other):
+    assert convert(path, one, other).alike == ()

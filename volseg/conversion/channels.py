@@ -12,7 +12,7 @@ from volseg.config import CHANNELS
 from volseg.conversion.by_hand import ByHand
 from volseg.conversion.evidence import Evidence, evidence_of
 from volseg.conversion.evidence_words import read_words
-from volseg.conversion.series import LeftOut, Series
+from volseg.conversion.series import Facts, LeftOut, Series
 
 _EXTENT_MM = 100.0
 # A size is clearly smaller if it is at most this share of the other.
@@ -195,15 +195,29 @@ def with_order(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Series, E
     A T1 whose tag and name are silent is without agent if the description of the study is, and in
     doubt if it was acquired after a series with agent.
     """
-    given = [one.facts.acquired for one, evidence in found if evidence.agent == "given"]
+    # Days count if all are known, such as those of a study over two days.
+    is_dated = all(one.facts.acquired_on for one, _ in found)
+    times = [_began(one.facts, is_dated=is_dated) for one, _ in found]
+    given = [time for time, (_, of) in zip(times, found, strict=True) if of.agent == "given"]
     first = min((time for time in given if time is not None), default=None)
-    return [(one, _in_order(one, evidence, first)) for one, evidence in found]
+    return [
+        (one, _in_order(one, evidence, is_after=bool(first and time and time > first)))
+        for time, (one, evidence) in zip(times, found, strict=True)
+    ]
 
 
-def _in_order(one: Series, evidence: Evidence, given: datetime.time | None) -> Evidence:
+def _began(facts: Facts, *, is_dated: bool) -> datetime.datetime | None:
+    """When an acquisition began, with or without its day."""
+    if facts.acquired is None:
+        return None
+    day = facts.acquired_on if is_dated else None
+    return datetime.datetime.combine(day or datetime.date.min, facts.acquired)
+
+
+def _in_order(one: Series, evidence: Evidence, *, is_after: bool) -> Evidence:
     if evidence.fits != ("t1n",) or evidence.agent is not None:
         return evidence
-    if given is not None and one.facts.acquired is not None and one.facts.acquired > given:
+    if is_after:
         return evidence.doubted(
             "it was acquired after a series with contrast agent and does not say whether it has any"
         )

@@ -11,7 +11,7 @@ from volseg.cases.identity import unfit_name
 from volseg.conversion.by_hand import ByHand
 from volseg.conversion.channels import Assignment, assign
 from volseg.conversion.pseudonym_table import PseudonymTable
-from volseg.conversion.pseudonyms import Examination, named
+from volseg.conversion.pseudonyms import Examination, Named, named
 from volseg.conversion.series import LeftOut, Series, SourceFinding
 from volseg.errors import ConfigError
 from volseg.finding.name_reading import read_name
@@ -97,7 +97,7 @@ def make_plan(
             cases.append(PlannedCase(case_id, assignment, _digest(assignment)))
     cases.sort(key=lambda case: case.case_id)
     _check_names(cases)
-    planning.notes += _notes(cases, found.unordered)
+    planning.notes += _notes(cases, found)
     return Plan(
         tuple(cases),
         found.table,
@@ -143,11 +143,17 @@ def _check_names(cases: Sequence[PlannedCase]) -> None:
         raise ConfigError(f"two cases would keep the name {twice}", remedy="leave --keep-names out")
 
 
-def _notes(cases: Sequence[PlannedCase], unordered: Sequence[str]) -> list[str]:
+def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
     notes = [
         f"{case_id}: examinations without a date follow the order of their names in the source"
-        for case_id in unordered
+        for case_id in found.unordered
     ]
+    notes += [
+        f"{one} and {other}: ids that differ only in spelling are taken for two patients; give "
+        "them one id in the source if they are one person"
+        for one, other in found.alike
+    ]
+    notes += [note for case in cases if (note := _note_on_days(case))]
     for channel in dict.fromkeys(name for c in cases for name in c.assignment.by_evidence):
         of_cases = [case for case in cases if channel in case.assignment.by_evidence]
         notes.append(
@@ -155,6 +161,21 @@ def _notes(cases: Sequence[PlannedCase], unordered: Sequence[str]) -> list[str]:
             f"{of_cases[0].case_id}, where the evidence decides"
         )
     return notes
+
+
+def _note_on_days(case: PlannedCase) -> str:
+    """Note on a case whose channels were acquired on several days, by days after the first."""
+    on = {
+        channel: day
+        for channel, chosen in case.assignment.channels.items()
+        if (day := chosen.series.facts.acquired_on) is not None
+    }
+    if len({*on.values()}) < 2:
+        return ""
+    first = min(on.values())
+    days = {channel: (day - first).days for channel, day in on.items() if day != first}
+    later = ", ".join(f"{channel} {number_of(n, 'day')}" for channel, n in days.items())
+    return f"{case.case_id}: one study over several days, taken as one examination: {later} later"
 
 
 def _state(path: Path) -> str:

@@ -27,7 +27,10 @@ DEFAULT_PREFIX = "PAT"
 # Prefix, number of the patient, time point.
 _PSEUDONYM = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5,})-(?P<point>\d{3,})")
 
-_CHECKED = ("case_id", "patient_key", "study_key", "shift_days")
+_CHECKED = (
+    *("case_id", "patient_key", "study_key", "study_date", "study_time", "shift_days"),
+    "kept_name",
+)
 _COLUMNS = (
     *("case_id", "patient_key", "study_key", "patient_id", "patient_name", "birth_date"),
     *("study_date", "study_time", "shift_days", "kept_name", "source", "files", "check"),
@@ -227,24 +230,28 @@ def _cells(path: Path, number: int, header: Sequence[str], line: Sequence[str]) 
 
 def _checked(path: Path, number: int, row: Mapping[str, str]) -> Entry:
     where = f"row {number} of table {path}"
+    date = _date(path, where, row["study_date"])
     if row["check"] != _check(row):
         raise DataListError(
             f"{where} ({row['case_id'] or 'no case'}) was changed by another program in one of "
-            f"{', '.join(_CHECKED)}, so its patient would not be recognised",
+            f"{', '.join(_CHECKED)}, so its patient or its time point would not be recognised",
             remedy=_RESTORE,
             path=path,
         )
-    try:
-        date = datetime.date.fromisoformat(row["study_date"]) if row["study_date"] else None
-    except ValueError:
-        raise DataListError(
-            f"{where} has the study_date {row['study_date']!r}, expected a date such as 2024-03-01",
-            remedy="correct it",
-            path=path,
-        ) from None
-    ours = {*_CHECKED, "study_date", "study_time", "kept_name", "files", "check"}
+    ours = {*_CHECKED, "files", "check"}
     facts = {name: cell for name, cell in row.items() if name not in ours}
     return Entry(
         *(row["case_id"], row["patient_key"], row["study_key"], facts, date, row["study_time"]),
         *(int(row["shift_days"]), row["files"], row["kept_name"] == "yes"),
     )
+
+
+def _date(path: Path, where: str, text: str) -> datetime.date | None:
+    try:
+        return datetime.date.fromisoformat(text) if text else None
+    except ValueError:
+        raise DataListError(
+            f"{where} has the study_date {text!r}, expected a date such as 2024-03-01",
+            remedy="correct it",
+            path=path,
+        ) from None

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from volseg.conversion.alike_ids import alike_patients
 from volseg.conversion.pseudonym_table import Entry, PseudonymTable
 from volseg.conversion.series import Patient, Study
 
@@ -47,12 +48,14 @@ class Named:
         case_ids: Case by `Examination.key`.
         refused: Why an examination got no name, by `Examination.key`.
         unordered: Patients, by their first case, with several examinations without date.
+        alike: Cases of two patients whose ids are nearly equal, and whom nothing else tells apart.
     """
 
     table: PseudonymTable
     case_ids: Mapping[tuple[str, str], str]
     refused: Mapping[tuple[str, str], str]
     unordered: tuple[str, ...] = ()
+    alike: tuple[tuple[str, str], ...] = ()
 
 
 def named(table: PseudonymTable, examinations: Iterable[Examination]) -> Named:
@@ -64,6 +67,7 @@ def named(table: PseudonymTable, examinations: Iterable[Examination]) -> Named:
     """
     case_ids = {entry.key: entry.case_id for entry in table.entries}
     new: dict[str, list[Examination]] = {}
+    examinations = tuple(examinations)
     for one in examinations:
         if one.key not in case_ids:
             new.setdefault(one.key[0], []).append(one)
@@ -74,7 +78,8 @@ def named(table: PseudonymTable, examinations: Iterable[Examination]) -> Named:
         naming.add(patient, new[patient])
     extended = replace(table, entries=tuple(naming.entries))
     case_ids = {entry.key: entry.case_id for entry in naming.entries}
-    return Named(extended, case_ids, naming.refused, tuple(naming.unordered))
+    alike = alike_patients(naming.entries, {one.key[0] for one in examinations})
+    return Named(extended, case_ids, naming.refused, tuple(naming.unordered), alike)
 
 
 class _Naming:

@@ -78,7 +78,8 @@ class Facts:
         contrast_agent: Contrast agent as the source names it.
         kernel: Reconstruction kernel of CT.
         body_part: Part of the body.
-        acquired: Time of day at which the acquisition began.
+        acquired_on: Day on which the acquisition began.
+        acquired: Time of day at which it began.
         burned_in: Whether the pixels hold annotations that identify the patient.
         volumes: Number of volumes of this contrast in the series: more than 1 if it is dynamic.
         is_label: Whether the voxels are labels, not intensities.
@@ -102,6 +103,7 @@ class Facts:
     contrast_agent: str | None = None
     kernel: str | None = None
     body_part: str | None = None
+    acquired_on: datetime.date | None = None
     acquired: datetime.time | None = None
     burned_in: bool | None = None
     volumes: int = 1

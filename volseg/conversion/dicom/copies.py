@@ -15,6 +15,11 @@ from volseg.conversion.series import LeftOut, Series, SourceFinding
 from volseg.errors import ImageError
 from volseg.files.documents import open_regular
 
+# What a copy under new UIDs may say otherwise.
+_NOT_COMPARED: dict[str, Any] = dict.fromkeys(
+    ("number", "acquired_on", "acquired", "description", "protocol")
+)
+
 
 @dataclass(frozen=True)
 class Copies:
@@ -89,7 +94,7 @@ def copied_series(finding: SourceFinding) -> SourceFinding:
     """Leave out series of a study with the grid, the facts and the voxels of another series."""
     groups: dict[Any, list[Series]] = defaultdict(list)
     for series in finding.series:
-        facts = replace(series.facts, number=None, acquired=None, description=None, protocol=None)
+        facts = replace(series.facts, **_NOT_COMPARED)
         groups[series.patient.key, series.study.key, series.grid, facts].append(series)
     left_out = [copy for members in groups.values() for copy in _equal(members)]
     names = {copy.name for copy in left_out}

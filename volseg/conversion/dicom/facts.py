@@ -34,6 +34,7 @@ def facts_of(values: Values, b_value: float | None = None) -> Facts:
         contrast_agent=_agent(values),
         kernel=values.text("ConvolutionKernel"),
         body_part=values.text("BodyPartExamined"),
+        acquired_on=values.date("AcquisitionDate", "AcquisitionDateTime", "SeriesDate"),
         acquired=values.time("AcquisitionTime"),
         burned_in=None if burned is None else burned == "YES",
     )
