@@ -15,6 +15,8 @@ from typer.main import get_command
 from volseg.cli import app
 from volseg.config import ExperimentConfig, load_config
 from volseg.phantoms.cohort import make_cohort
+from volseg.preparation.brain_mask.limits import LIMITS_ML
+from volseg.preparation.options import REFERENCES
 
 REPOSITORY = "https://github.com/volseg/volseg/"
 SITE = "https://volseg.github.io/volseg/"
@@ -126,6 +128,26 @@ def test_each_link_to_the_site_leads_to_a_page(path):
 def test_the_readme_is_short():
     assert len(README.splitlines()) <= 160
     assert README.index("make demo") < README.index("make test") < README.index("volseg split")
+
+
+STEPS = [
+    DOCS / "how-to" / "prepare.md",
+    *ROOT.glob("volseg/*/prepare.py"),
+    ROOT / "volseg/cli/infer.py",
+]
+
+
+@pytest.mark.parametrize("path", STEPS, ids=name_of)
+def test_the_order_of_reference_channels_is_stated_as_in_the_code(path):
+    words = " ".join(path.read_text(encoding="utf-8").split())
+
+    assert f"the first of {', '.join(REFERENCES)}" in words
+
+
+def test_the_limits_of_brain_masks_are_stated_as_in_the_code():
+    least, most = (f"{ml:,.0f} ml" for ml in LIMITS_ML)
+
+    assert f"less than {least} or more than {most}" in raw(DOCS / "how-to" / "prepare.md")
 
 
 @pytest.fixture
