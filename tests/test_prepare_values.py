@@ -2,9 +2,9 @@
 
 import nibabel as nib
 import numpy as np
+from ct_scans import make_ct
 
 from volseg import find_cases
-from volseg.phantoms.ct import make_ct
 from volseg.preparation.case import prepare_case
 from volseg.preparation.masking import background_value
 from volseg.preparation.options import StepOptions
