@@ -219,9 +219,66 @@ def test_a_bad_copy_of_the_last_slice_does_not_go_unnoticed(tmp_path, bytes_left
     path = write(tmp_path)[-1]
     path.write_bytes(path.read_bytes()[:bytes_left])
 
-    (broken,) = find_dicom_series(tmp_path).broken
+    finding = find_dicom_series(tmp_path)
 
-    assert (broken.name, broken.sentence) == ("IM0008.dcm", sentence)
+    assert finding.series == ()
+    assert {broken.name: broken.sentence for broken in finding.broken} == {
+        "IM0008.dcm": sentence,
+        "series 1, scan": "lacks perhaps its first or last slice in IM0008.dcm, which is damaged; "
+        "copy or export that file again, or remove it if it is of another series",
+    }
+
+
+def test_a_damaged_slice_is_of_the_series_that_its_header_names(tmp_path):
+    paths = write(tmp_path)
+    write(tmp_path, series="2", tags={"SeriesNumber": 2, "EchoTime": "2"}, pattern="XX{:04d}.dcm")
+    path = paths[0].rename(tmp_path / "XX0009.dcm")
+    class_uid = b"\x08\x00\x16\x00UI"
+    path.write_bytes(path.read_bytes().replace(class_uid, b"\x08\x00\x17\x00UI"))
+
+    finding = find_dicom_series(tmp_path)
+
+    assert [series.name for series in finding.series] == ["series 2, scan"]
+    sentences = {broken.name: broken.sentence for broken in finding.broken}
+    assert "XX0009.dcm" in sentences
+    assert sentences["series 1, scan"].startswith("lacks its slice in XX0009.dcm, which is damaged")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(500), b"<html>not found</html>"])
+def test_a_file_without_a_header_is_of_the_series_whose_numbers_it_continues(tmp_path, content):
+    write(tmp_path, series="1", slices=4, pattern="IM{:04d}")
+    write(
+        tmp_path,
+        series="2",
+        slices=4,
+        pattern="IM{:04d}",
+        first=6,
+        tags={"SeriesNumber": 2, "EchoTime": "2"},
+    )
+    write(
+        tmp_path,
+        series="3",
+        slices=4,
+        pattern="IM{:04d}",
+        first=10,
+        tags={"SeriesNumber": 3, "EchoTime": "3"},
+    )
+    (tmp_path / "IM0014").write_bytes(content)
+
+    finding = find_dicom_series(tmp_path)
+
+    assert [series.name for series in finding.series] == ["series 1, scan", "series 2, scan"]
+    assert {broken.name for broken in finding.broken} == {"IM0014", "series 3, scan"}
+
+
+def test_a_file_without_header_or_number_may_be_of_each_series_of_its_folder(tmp_path):
+    write(tmp_path / "one", series="1")
+    write(tmp_path / "two", series="2", tags={"SeriesNumber": 2, "EchoTime": "2"})
+    (tmp_path / "one" / "slice.dcm").write_bytes(b"")
+
+    finding = find_dicom_series(tmp_path)
+
+    assert [series.name for series in finding.series] == ["two: series 2, scan"]
 
 
 def test_compressed_pixels_that_are_damaged_are_found_when_they_are_read(tmp_path):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from volseg.conversion.dicom.copies import copied_files, copied_series
 from volseg.conversion.dicom.frames import DicomFile, read_file
 from volseg.conversion.dicom.header import NoDicomError
+from volseg.conversion.dicom.lost_slices import LostSlice, is_named_as_slice, lost_slices
 from volseg.conversion.dicom.people import contradiction, patient_of
 from volseg.conversion.dicom.scans import no_scan
 from volseg.conversion.dicom.volumes import SeriesFiles, find_volumes
@@ -23,6 +25,7 @@ Item = TypeVar("Item")
 
 #: Why a file that is not DICOM is left out; the readers of other formats may know it.
 NO_DICOM = "not a DICOM file"
+_NO_SLICE = "is not DICOM, though named like the slices beside it; copy or export it again"
 _BAR_FROM = 200
 
 
@@ -39,7 +42,8 @@ def find_dicom_series(folder: Path) -> SourceFinding:
     if not top.is_dir():
         found = "is a file" if top.exists() else "does not exist"
         raise DataListError(f"{top} {found}", remedy="give a folder of DICOM files", path=top)
-    files, left_out, broken = _read(top)
+    read = _read(top)
+    files, left_out, broken = read.files, read.left_out, read.broken
     copies = copied_files(files)
     left_out += [_copies(top, paths) for paths in _by_folder(copies.copies)]
     broken += [Broken(_name(top, path), sentence) for path, sentence in copies.contradictions]
@@ -47,24 +51,44 @@ def find_dicom_series(folder: Path) -> SourceFinding:
     scans = [file for file in kept if file.frames]
     left_out += _no_scans(top, [file for file in kept if not file.frames])
     finding = SourceFinding((), tuple(left_out), tuple(broken))
+    lost = lost_slices(read.damaged, scans)
     for members in _grouped(scans, lambda file: patient_of(file).key).values():
-        finding += _of_patient(top, members)
+        finding += _of_patient(top, members, lost)
     return copied_series(finding)
 
 
-def _read(top: Path) -> tuple[list[DicomFile], list[LeftOut], list[Broken]]:
-    files: list[DicomFile] = []
-    left_out: list[LeftOut] = []
-    broken: list[Broken] = []
-    paths = list(_paths(top, broken))
+@dataclass
+class _Read:
+    """What the files of a folder are; `damaged` are those of `broken` that cannot be read."""
+
+    files: list[DicomFile] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
+
+
+def _read(top: Path) -> _Read:
+    read = _Read()
+    others: list[Path] = []
+    paths = list(_paths(top, read.broken))
     for path in _tracked(paths):
         try:
-            files.append(read_file(path))
+            read.files.append(read_file(path))
         except NoDicomError:
-            left_out.append(LeftOut(_name(top, path), NO_DICOM))
+            others.append(path)
         except ImageError as error:
-            broken.append(Broken(_name(top, path), str(error)))
-    return files, left_out, broken
+            read.broken.append(Broken(_name(top, path), str(error)))
+            read.damaged.append(path)
+    by_folder = _grouped(
+        [file for file in read.files if file.frames], lambda file: file.path.parent
+    )
+    for path in others:
+        if is_named_as_slice(path, by_folder.get(path.parent, ())):
+            read.broken.append(Broken(_name(top, path), _NO_SLICE))
+            read.damaged.append(path)
+        else:
+            read.left_out.append(LeftOut(_name(top, path), NO_DICOM))
+    return read
 
 
 def _tracked(paths: Sequence[Path]) -> Iterable[Path]:
@@ -119,7 +143,9 @@ def _no_scans(top: Path, files: Iterable[DicomFile]) -> Iterator[LeftOut]:
         yield LeftOut(name, reason, patient_of(first).key)
 
 
-def _of_patient(top: Path, files: Sequence[DicomFile]) -> SourceFinding:
+def _of_patient(
+    top: Path, files: Sequence[DicomFile], lost: Mapping[tuple[Path, str], LostSlice]
+) -> SourceFinding:
     finding = SourceFinding()
     fault = contradiction(file.person for file in files)
     patient = _one_patient(files)
@@ -132,6 +158,8 @@ def _of_patient(top: Path, files: Sequence[DicomFile]) -> SourceFinding:
             broken = Broken(group.name, sentence, patient.key, group.study.key)
             finding += SourceFinding(broken=(broken,))
         else:
+            places = ((file.path.parent, file.series_uid) for file in group.files)
+            group.lost = next((lost[place] for place in places if place in lost), None)
             finding += find_volumes(group)
     return finding
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from volseg.conversion.dicom.frames import DicomFile, Frame
 from volseg.conversion.dicom.geometry import layout
+from volseg.conversion.dicom.lost_slices import LostSlice
 from volseg.conversion.dicom.people import note_on_key
 from volseg.conversion.dicom.pixels import Reading, check_length, check_pixels, is_inverted
 from volseg.conversion.dicom.scans import (
@@ -37,12 +38,14 @@ class SeriesFiles:
         files: At least one, each with frames.
         patient: The person.
         study: The examination.
+        lost: A damaged file that is of the series, or may be.
     """
 
     name: str
     files: tuple[DicomFile, ...]
     patient: Patient
     study: Study
+    lost: LostSlice | None = None
 
     @property
     def order(self) -> tuple[datetime.date, str, float, str]:
@@ -103,6 +106,8 @@ def _unusable(group: SeriesFiles, name: str, frame: Frame, error: VolsegError) -
 def _of_volume(group: SeriesFiles, part: Part) -> SourceFinding:
     name = _named(group, part)
     try:
+        if group.lost is not None:
+            raise group.lost.error
         if part.fault is not None:
             raise part.fault
         for frame in part.frames:
