@@ -9,15 +9,18 @@ import time
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from skulls import with_skull
 
 from volseg.errors import BrainMaskError, GeometryError
 from volseg.images.grid import Grid
+from volseg.images.nifti_reading import read_case
 from volseg.phantoms.head import make_phantom
-from volseg.preparation.brain_mask import hd_bet_weights
+from volseg.preparation.brain_mask import hd_bet_weights, stripped
 from volseg.preparation.brain_mask.command import check_command, run_command
 from volseg.preparation.brain_mask.finding import check_method, find_mask
 from volseg.preparation.brain_mask.mask import Proposal, cleaned, preferred
+from volseg.preparation.brain_mask.stripped import stripped_brain
 from volseg.preparation.volume import Volume
 
 MM = 4.0
@@ -78,6 +81,75 @@ def test_a_head_goes_to_hd_bet_and_a_stripped_brain_does_not(head, brain, monkey
     assert find_mask(brain, "auto").method == "already stripped"
     assert find_mask(head.volumes, "auto").method == "HD-BET"
     assert seen == [("t1n", "t2f")]
+
+
+def slab_of(volumes):
+    """Ten slices of 4 mm through the middle."""
+    grid = next(iter(volumes.values())).grid
+    i, j, k = grid.shape
+    box = (slice(0, i), slice(0, j), slice(k // 2 - 5, k // 2 + 5))
+    return {name: Volume(v.values[box], grid.crop(box)) for name, v in volumes.items()}
+
+
+def small(volumes):
+    """The same in the size of a young child."""
+    grid = next(iter(volumes.values())).grid
+    smaller = Grid(grid.shape, grid.affine @ np.diag([0.72, 0.72, 0.72, 1]))
+    return {name: Volume(v.values, smaller) for name, v in volumes.items()}
+
+
+@pytest.mark.parametrize("part", [slab_of, small, lambda volumes: slab_of(small(volumes))])
+@pytest.mark.parametrize("channel", ["t1n", "t2f"])
+def test_a_part_of_a_head_is_not_taken_for_a_stripped_brain(brain, part, channel):
+    zero_air = with_skull(brain, seed=3, zero_air=True).volumes
+    volumes = part({channel: zero_air[channel]})
+    tissue = volumes[channel].values != 0
+
+    assert tissue.sum() * volumes[channel].grid.voxel_ml < 2200  # so its volume says nothing
+    assert stripped_brain(volumes, 2200) is None
+    assert stripped_brain(part(brain), 2200).method == "already stripped"
+
+
+def test_a_slab_of_a_real_head_without_air_is_no_brain_and_a_real_brain_is(real_data):
+    (path,) = real_data.glob("raw_unregistered/*/T1_AX_O*.nii.gz")
+    images = read_case([path], ["t1n"], ["t1n"])
+    box = (*(slice(0, size) for size in images.grid.shape[:2]), slice(10, 20))
+    values = images.array[0][box]
+    air = values < 0.12 * np.percentile(values, 98)
+    head = {"t1n": Volume(np.where(air, 0, values), images.grid.crop(box))}
+    path = real_data / "brats2021" / "BraTS2021_01479" / "BraTS2021_01479_t1.nii.gz"
+    images = read_case([path], ["t1n"], ["t1n"])
+
+    assert stripped_brain(head, 2200) is None
+    assert stripped_brain({"t1n": Volume(images.array[0], images.grid)}, 2200) is not None
+
+
+def test_bone_is_bright_in_ct(brain):
+    ct = np.where(brain["t1n"].values != 0, 40, 0)
+    near = ndimage.distance_transform_edt(ct == 0) * MM
+    head = np.where((ct == 0) & (near < 8), 900, ct)
+    head = np.where((ct == 0) & (near >= 8) & (near < 16), 30, head)
+
+    assert stripped_brain(slab_of({"ct": Volume(head.astype(np.int16), GRID)}), 2200) is None
+    assert stripped_brain({"ct": Volume(ct.astype(np.int16), GRID)}, 2200) is not None
+
+
+@pytest.mark.parametrize("share", [0.2, None])
+def test_what_is_neither_clearly_a_brain_nor_a_head_is_refused(brain, monkeypatch, share):
+    monkeypatch.setattr(stripped, "skull_share", lambda *args: share)
+    seen = (
+        "too little of its surface is in the field of view"
+        if share is None
+        else "20% of the lines into it cross what looks like bone"
+    )
+
+    with pytest.raises(BrainMaskError) as caught:
+        find_mask(brain, "auto")
+
+    assert str(caught.value) == (
+        f"whether the skull is stripped already is not clear: {seen}; give --strip mask if it is "
+        "stripped, or a command if it is not"
+    )
 
 
 def test_the_tissue_of_a_head_is_no_brain(head):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from volseg.errors import BrainMaskError
 from volseg.images.background import LARGEST_BRAIN_ML, background_of, is_ct
 from volseg.images.grid import Affine, Grid
 from volseg.preparation.brain_mask.stripped import stripped_brain
@@ -62,7 +63,10 @@ def without_rim(volume: Volume, onto: Grid, matrix: Affine) -> npt.NDArray[Any]:
     """
     background = background_value(volume.values)
     values = on_grid(volume, onto, matrix, outside=background)
-    stripped = stripped_brain({"channel": volume}, LARGEST_BRAIN_ML)
+    try:
+        stripped = stripped_brain({"channel": volume}, LARGEST_BRAIN_ML)
+    except BrainMaskError:  # whether a case may be prepared, all its channels decide
+        stripped = None
     if stripped is None:
         return values
     brain = on_grid(Volume(stripped.mask, volume.grid), onto, matrix, "label")

@@ -9,7 +9,8 @@ from typing import Any
 
 from volseg.cases.channels import channel_of
 from volseg.cases.sources import fingerprint
-from volseg.errors import ConfigError, RegistrationError
+from volseg.errors import BrainMaskError, ConfigError, RegistrationError
+from volseg.images.background import LARGEST_BRAIN_ML
 from volseg.images.file_names import is_nifti
 from volseg.images.nifti_reading import read_case
 from volseg.preparation.brain_mask.stripped import stripped_brain
@@ -91,7 +92,8 @@ def read_atlas(atlas: str) -> Template:
     """The atlas of the user.
 
     Raises:
-        VolsegError: If the file is missing, damaged, or holds no single volume.
+        VolsegError: If the file is missing, damaged, or holds no single volume, or if its skull is
+            neither clearly there nor clearly stripped.
     """
     return mni152() if atlas.lower() == MNI else _read_template(Path(atlas))
 
@@ -99,7 +101,14 @@ def read_atlas(atlas: str) -> Template:
 def _read_template(path: Path) -> Template:
     images = read_case([path], ["atlas"], ["atlas"])
     volume = Volume(images.array[0], images.grid)
-    stripped = stripped_brain({"atlas": volume}, 2500.0)
+    try:
+        stripped = stripped_brain({"atlas": volume}, LARGEST_BRAIN_ML)
+    except BrainMaskError as error:
+        raise RegistrationError(
+            f"atlas {path} cannot be used: {error.problem}",
+            remedy="give an atlas of a whole brain without its skull, or of a whole head",
+            path=path,
+        ) from None
     return Template(volume, None if stripped is None else stripped.mask, path.name)
 
 
