@@ -598,9 +598,30 @@ def test_a_later_export_of_some_series_takes_no_channel_from_a_case(one_study, t
 
     assert result.failures[0][1] == (
         "its source gives no t1c now, which an earlier conversion wrote; put all series of the "
-        "examination into one source, or remove the folder of the case and convert again"
+        "examination into one source, or give --overwrite to convert the case without it"
     )
     assert (tmp_path / "cases/PAT-00001-000/PAT-00001-000-t1c.nii.gz").is_file()
+
+
+def test_overwrite_drops_a_channel_but_never_a_file_of_others(one_study, tmp_path):
+    output = tmp_path / "cases"
+    volseg.convert(one_study, output)
+    shutil.rmtree(one_study / "005")
+    mine = output / "PAT-00001-000" / "notes.txt"
+    mine.write_text("mine")
+
+    refused = run(one_study, "-o", output, "--overwrite")
+
+    assert refused.exit_code == 3
+    assert "was not written by volseg convert" in " ".join(refused.output.split())
+    assert len(list(mine.parent.iterdir())) == 5
+
+    mine.unlink()
+    done = run(one_study, "-o", output, "--overwrite")
+
+    assert done.exit_code == 0
+    assert [path.name[14:-7] for path in sorted(mine.parent.iterdir())] == ["t1n", "t2f", "t2w"]
+    assert list(read_record(output)["PAT-00001-000"].channels) == ["t1n", "t2w", "t2f"]
 
 
 def test_a_study_over_two_days_is_one_case_with_a_note(tmp_path):

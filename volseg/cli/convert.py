@@ -99,6 +99,14 @@ def convert(  # noqa: PLR0913, PLR0917  (an option each)
             show_default="as usual for the format, with a note",
         ),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Convert finished cases again, also with fewer channels than before. Files that "
+            "volseg did not write, or that were changed since, stay.",
+        ),
+    ] = False,
 ) -> None:
     """Convert DICOM and other scans to cases of NIfTI, without names of patients.
 
@@ -127,6 +135,7 @@ def convert(  # noqa: PLR0913, PLR0917  (an option each)
         keep_names,
         sizes(spacing),
         orientation,
+        overwrite,
     )
     result = run_convert(source, output, options, lambda plan: print_plan(plan, complete=dry_run))
     _print_outcome(result)

@@ -59,13 +59,16 @@ class Outcome:
     sources: dict[str, str] = field(default_factory=dict)
 
 
-def write_cases(output: Path, cases: Sequence[PlannedCase], table: PseudonymTable) -> Outcome:
+def write_cases(
+    output: Path, cases: Sequence[PlannedCase], table: PseudonymTable, *, overwrite: bool = False
+) -> Outcome:
     """Write the cases that are not there yet, with a record of all.
 
     Args:
         output: Folder of the cases.
         cases: The cases.
         table: Their pseudonyms, with digests of the sources of earlier conversions.
+        overwrite: Whether cases are written again, also with fewer channels than before.
 
     Raises:
         OutputError: If the record cannot be read.
@@ -75,7 +78,8 @@ def write_cases(output: Path, cases: Sequence[PlannedCase], table: PseudonymTabl
     waiting = []
     for case in cases:
         try:
-            if _is_kept(output, case, records, known.get(case.case_id, "")):
+            sources = known.get(case.case_id, "")
+            if _is_kept(output, case, records, sources, overwrite=overwrite):
                 outcome.kept.append(case.case_id)
                 outcome.sources[case.case_id] = case.sources
             else:
@@ -155,7 +159,14 @@ def _written(task: _Task) -> CaseRecord | VolsegError:
         )
 
 
-def _is_kept(output: Path, case: PlannedCase, records: dict[str, CaseRecord], sources: str) -> bool:
+def _is_kept(
+    output: Path,
+    case: PlannedCase,
+    records: dict[str, CaseRecord],
+    sources: str,
+    *,
+    overwrite: bool,
+) -> bool:
     """Whether a case is there, with unchanged sources.
 
     Raises:
@@ -166,12 +177,13 @@ def _is_kept(output: Path, case: PlannedCase, records: dict[str, CaseRecord], so
         return False
     if record is None or folder.is_symlink() or not folder.is_dir():
         raise OutputError(f"{folder} is there already and volseg did not write it", remedy=_REMEDY)
-    is_current = sources == case.sources
+    is_current = sources == case.sources and not overwrite
     names = {one.file: one.bytes for one in record.channels.values()}
     if is_current and all(_size(folder / name) == size for name, size in names.items()):
         return True
     _check_untouched(folder, record)
-    _check_complete(case, record)
+    if not overwrite:
+        _check_complete(case, record)
     return False
 
 
@@ -194,8 +206,8 @@ def _check_complete(case: PlannedCase, record: CaseRecord) -> None:
     if gone := sorted(record.channels.keys() - now):
         raise OutputError(
             f"its source gives no {' and no '.join(gone)} now, which an earlier conversion wrote",
-            remedy="put all series of the examination into one source, or remove the folder of "
-            "the case and convert again",
+            remedy="put all series of the examination into one source, or give --overwrite to "
+            "convert the case without it",
         )
 
 

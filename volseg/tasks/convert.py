@@ -50,6 +50,8 @@ class ConvertOptions:
             faults.
         orientation: Directions of the axes of files that do not say them, such as LPS; None: as
             other programs assume for the format, with a note.
+        overwrite: Whether cases are converted again, also with fewer channels than before; files
+            that volseg did not write, or that were changed since, are never replaced.
     """
 
     channels: tuple[str, ...] = ()
@@ -60,6 +62,7 @@ class ConvertOptions:
     keep_names: bool = False
     spacing_mm: tuple[float, ...] | None = None
     orientation: str | None = None
+    overwrite: bool = False
 
 
 DEFAULTS = ConvertOptions()
@@ -139,7 +142,7 @@ def _write(output: Path, table_path: Path, plan: Plan, options: ConvertOptions) 
     make_folder(output, "choose another with -o")
     # Without it, nobody could say later whose the cases are.
     plan.table.write()
-    outcome = write_cases(output, plan.cases, plan.table)
+    outcome = write_cases(output, plan.cases, plan.table, overwrite=options.overwrite)
     plan.table.with_files(outcome.sources).write()
     time_points = None
     if options.shift_dates or (output / TIME_POINTS_FILE).exists():
