@@ -202,7 +202,12 @@ def test_a_field_of_view_that_ends_within_the_brain_is_said():
     # 40 x 44 voxels of 4 mm: 281.6 cm².
     found = find_mask(block(1100, at=(10, 8, 0)), "mask")
 
-    assert "the field of view ends at the bottom within the brain: 282 cm²" in found.notes
+    (note,) = [note for note in found.notes if "field of view" in note]
+    assert note.startswith(
+        "the field of view ends at the bottom within the brain, which measures 282 cm² there: what "
+        "lies beyond is missing"
+    )
+    assert note.endswith("give a series of the whole head if there is one")
 
 
 def test_an_empty_mask_is_refused():
@@ -228,7 +233,7 @@ def test_the_largest_part_is_kept_with_its_holes_filled():
     found = cleaned(Proposal(mask, "a method"))
 
     assert found.mask.sum() == 343
-    assert found.notes == ("1 smaller parts of the mask, 0.3% of it, are left out",)
+    assert found.notes == ("left out: 1 smaller part of the mask, 0.3% of it",)
 
 
 def test_t1_without_contrast_agent_is_looked_at_first():

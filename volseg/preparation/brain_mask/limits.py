@@ -66,6 +66,9 @@ def _cuts(mask: Mask, grid: Grid, seen: tuple[slice, ...]) -> list[str]:
             cut = float(within.take(end, axis=axis).sum()) * area
             if cut > _CUT_CM2:
                 notes.append(
-                    f"the field of view ends at the {side} within the brain: {cut:.0f} cm²"
+                    f"the field of view ends at the {side} within the brain, which measures "
+                    f"{cut:.0f} cm² there: what lies beyond is missing, and a tumour that reaches "
+                    "there is measured too small; look at the picture, and give a series of the "
+                    "whole head if there is one"
                 )
     return notes

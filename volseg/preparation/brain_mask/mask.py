@@ -13,6 +13,7 @@ from volseg.images.boxes import bounding_box
 from volseg.images.components import components
 from volseg.images.grid import Grid
 from volseg.preparation.volume import Volume
+from volseg.words import number_of
 
 Mask = npt.NDArray[np.bool_]
 # The channels with the sharpest border of the brain first.
@@ -80,9 +81,8 @@ def cleaned(proposal: Proposal) -> Proposal:
     filled = np.zeros_like(proposal.mask)
     filled[box] = ndimage.binary_fill_holes(numbers == 1 + sizes.argmax())
     lost = 1 - sizes.max() / sizes.sum()
-    notes = (
-        (f"{n - 1} smaller parts of the mask, {lost:.1%} of it, are left out",)
-        if lost > _SPECK
-        else ()
-    )
-    return replace(proposal, mask=filled, notes=(*proposal.notes, *notes))
+    notes = proposal.notes
+    if lost > _SPECK:
+        parts = number_of(n - 1, "smaller part")
+        notes = (*notes, f"left out: {parts} of the mask, {lost:.1%} of it")
+    return replace(proposal, mask=filled, notes=notes)
