@@ -19,6 +19,7 @@ from volseg.errors import DataListError, OutputError
 from volseg.finding.own_results import written_by_volseg
 from volseg.images.nifti_reading import read_header, read_label_map
 from volseg.inference.options import InferOptions
+from volseg.model_file import load_model
 from volseg.preparation.native import to_native
 from volseg.preparation.record import record_path
 from volseg.results.manifest import read_manifest
@@ -352,7 +353,8 @@ def raw(tmp_path, monkeypatch):
         return PrepareResult(home, {}, (NAMES[0],), {NAMES[1]: "no brain"}, stopped=stop())
 
     monkeypatch.setattr("volseg.tasks.infer_raw.prepare", by_hand)
-    (tmp_path / "raw").mkdir()
+    for name in NAMES:
+        write_case(tmp_path / "raw", name)
     return tmp_path / "raw"
 
 
@@ -399,6 +401,47 @@ def test_a_run_that_is_stopped_while_it_prepares_promises_no_results(raw, model,
 
     assert result.stopped
     assert not result.manifest.exists()
+
+
+def unprepared(*_):
+    raise AssertionError("a preparation takes minutes")
+
+
+def test_results_of_another_model_are_refused_before_scans_are_prepared(
+    raw, model, output, tmp_path, monkeypatch
+):
+    other = write_model(tmp_path / "other.safetensors", labels="brats2021")
+    infer_raw(raw, model, output, InferOptions(preview=False), PrepareOptions())
+    monkeypatch.setattr("volseg.tasks.infer_raw.prepare", unprepared)
+
+    with pytest.raises(OutputError, match="holds results of other models or options: 1 of 1"):
+        infer_raw(raw, other, output, InferOptions(preview=False), PrepareOptions())
+
+
+def test_scans_without_a_channel_of_the_model_are_refused_before_they_are_prepared(
+    raw, model, output, monkeypatch
+):
+    for path in raw.rglob("*_flair.nii.gz"):
+        path.unlink()
+    monkeypatch.setattr("volseg.tasks.infer_raw.prepare", unprepared)
+
+    with pytest.raises(DataListError, match="t2f"):
+        infer_raw(raw, model, output, InferOptions(preview=False), PrepareOptions())
+    assert not output.exists()
+
+
+def test_each_model_is_read_once(raw, model, output, monkeypatch):
+    read = []
+
+    def reading(path, *words, **named):
+        read.append(path)
+        return load_model(path, *words, **named)
+
+    monkeypatch.setattr("volseg.inference.predictor.load_model", reading)
+
+    infer_raw(raw, model, output, InferOptions(preview=False), PrepareOptions())
+
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize(

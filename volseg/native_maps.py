@@ -139,7 +139,8 @@ def native_example(
 ) -> tuple[Path, Path] | None:
     """An original scan and the label map on its grid; None if no scan is where it was."""
     for case_id in (case.case_id for case in cases if case.case_id in plan.channels):
-        for channel in plan.channels[case_id]:
+        # The last is t2f in the order of BraTS, which shows the whole tumour best.
+        for channel in reversed(plan.channels[case_id]):
             scan = Path(plan.records[case_id].channels[channel].source)
             label_map = output / native_name(case_id, channel)
             if scan.is_file() and label_map.is_file():

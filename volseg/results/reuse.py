@@ -159,6 +159,27 @@ def choose_reusable(
     return Reusable(frozenset(case.case_id for case in kept), moved, changed, refused)
 
 
+def check_replaceable(
+    output: Path,
+    cases: Sequence[Case],
+    maps: Sequence[str],
+    known: Mapping[str, Any],
+    recipe: Recipe,
+    *,
+    overwrite: bool,
+) -> None:
+    """Refuse results that `choose_reusable` would refuse whatever the images of the cases are.
+
+    Raises:
+        OutputError: As `choose_reusable`, for files of others and for other models or options.
+    """
+    records = known.get("cases", {})
+    present = [case for case in cases if _check_ours(output, case, maps, known)]
+    if not overwrite:
+        kept = [c for c in present if c.case_id in records and is_complete(output, c, maps)]
+        _check_recipe(output, kept, records, recipe)
+
+
 def _replaced_already(
     output: Path,
     present: Sequence[Case],

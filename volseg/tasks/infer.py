@@ -73,7 +73,6 @@ def infer(
     output: PathLike,
     options: InferOptions = DEFAULTS,
     stop: Callable[[], bool] = lambda: False,
-    find: Callable[[Predictor], Finding] | None = None,
 ) -> InferResult:
     """Segment the cases in `scans`, each result on the grid of its images.
 
@@ -101,7 +100,6 @@ def infer(
         output: Folder for the results and `manifest.json`; made if missing.
         options: Options of segmentation and output.
         stop: Function called before each case; once it returns True, no further case begins.
-        find: Function that finds the cases in place of the predictor; it may find none.
 
     Raises:
         ModelError: If a model cannot be used.
@@ -110,13 +108,28 @@ def infer(
         OutputError: If results cannot be written, would replace an input, or would be mixed with
             results of another label scheme, other images, models or options.
     """
-    shard, output = Shard.parse(options.shard), Path(output)
+    Shard.parse(options.shard)
     scans = scans if isinstance(scans, Mapping) else Path(scans)
     # Checked before the models, which take longer to read.
     _check_there(scans)
     predictor = Predictor(models, options.device, options.labels, options.overrides)
-    finding = find(predictor) if find else predictor.find(scans, options)
     folder = scans if isinstance(scans, Path) else None
+    return infer_cases(predictor.find(scans, options), folder, predictor, output, options, stop)
+
+
+def infer_cases(
+    finding: Finding,
+    folder: Path | None,
+    predictor: Predictor,
+    output: PathLike,
+    options: InferOptions,
+    stop: Callable[[], bool],
+) -> InferResult:
+    """Segment cases that were found, in `folder` if they lie in one; see `infer`.
+
+    There may be no case: then the failures of the search are recorded.
+    """
+    shard, output = Shard.parse(options.shard), Path(output)
     check_result_files(finding.cases, output, predictor.regions, shard, folder)
     used = [(model.path, model.config.data.fold) for model in predictor.models]
     trained_by = runs_trained_on(finding.cases, used)

@@ -12,8 +12,11 @@ from volseg.files.writing import MANIFEST_FILE
 from volseg.finding.finding import Finding, Skipped
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
+from volseg.inference.result_writer import ResultWriter
 from volseg.native_maps import REFERENCE
-from volseg.tasks.infer import InferResult, infer
+from volseg.results.manifest import unite
+from volseg.results.reuse import check_replaceable
+from volseg.tasks.infer import InferResult, infer_cases
 from volseg.tasks.prepare import PrepareOptions, PrepareResult, prepare
 
 
@@ -44,10 +47,12 @@ def infer_raw(
         VolsegError: As `prepare` and `infer` do.
     """
     # The models come first: a preparation takes minutes a case.
-    channels = Predictor(models, options.device, options.labels, options.overrides).channels
+    predictor = Predictor(models, options.device, options.labels, options.overrides)
+    _check_results(predictor.find(scans, options), predictor, Path(output), options)
     preparation = replace(
         preparation,
-        channels=tuple(channels),
+        channels=tuple(predictor.channels),
+        required=tuple(predictor.required),
         pictures=options.preview,
         overwrite=options.overwrite,
         names=options.names,
@@ -62,11 +67,17 @@ def infer_raw(
         return InferResult((), (), prepared.failures, Path(output) / MANIFEST_FILE, stopped=True)
     native = options.native or REFERENCE
     options = replace(options, native=native, names=(), label_name=None, fold=None, data_root=None)
+    finding = _found(prepared, predictor, options)
+    return infer_cases(finding, home, predictor, output, options, stop)
 
-    def find(predictor: Predictor) -> Finding:
-        return _found(prepared, predictor, options)
 
-    return infer(home, models, output, options, stop, find)
+def _check_results(raw: Finding, predictor: Predictor, output: Path, options: InferOptions) -> None:
+    """Refuse, before the preparation, results that the segmentation would not replace."""
+    writer = ResultWriter(output, predictor, options, raw, {})
+    known = unite(writer.earlier)
+    check_replaceable(
+        *(output, raw.cases, writer.maps, known, writer.recipe), overwrite=options.overwrite
+    )
 
 
 def _found(prepared: PrepareResult, predictor: Predictor, options: InferOptions) -> Finding:

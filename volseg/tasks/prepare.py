@@ -42,6 +42,7 @@ class PrepareOptions:
         workers: Cases at once; None: one a core, as far as memory allows.
         overwrite: Whether finished cases are prepared again.
         channels: Channels to look for; None: the four of BraTS.
+        required: Channels that each case must have.
         names: `CHANNEL=GLOB` of channels whose file names volseg does not know.
         label_name: Ending of the names of label maps, if volseg does not know it.
         fold: Fold of a data list to use; None: all cases.
@@ -57,6 +58,7 @@ class PrepareOptions:
     workers: int | None = None
     overwrite: bool = False
     channels: tuple[str, ...] | None = None
+    required: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     label_name: str | None = None
     fold: int | None = None
@@ -154,7 +156,7 @@ def _found(folder: Path, options: PrepareOptions) -> Finding:
     naming = Naming.parse(options.names, options.label_name)
     where = options.fold, options.data_root
     channels = options.channels or CHANNELS
-    return find_scans(folder, channels, *where, required=(), naming=naming)
+    return find_scans(folder, channels, *where, required=options.required, naming=naming)
 
 
 def _check_apart(folder: Path, home: Path) -> None:
