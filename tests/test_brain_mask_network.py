@@ -14,7 +14,7 @@ from volseg.errors import BrainMaskError
 from volseg.images.grid import Grid
 from volseg.metrics import Overlap
 from volseg.phantoms.head import make_phantom
-from volseg.preparation.brain_mask import hd_bet_weights
+from volseg.preparation.brain_mask import hd_bet, hd_bet_weights
 from volseg.preparation.brain_mask.finding import find_mask
 from volseg.preparation.brain_mask.hd_bet_network import HdBet
 from volseg.preparation.brain_mask.hd_bet_weights import load_network, weights_file
@@ -141,3 +141,20 @@ def test_hd_bet_finds_the_brain_of_a_head_of_any_orientation():
     truth = head.brain.transpose(1, 2, 0)[:, ::-1, ::-1]
     assert (found.method, found.channels) == ("HD-BET", ("t1n",))
     assert Overlap.of(found.mask, truth).dice > 0.9
+
+
+@pytest.mark.parametrize(
+    ("channels", "said"),
+    [
+        (("t1n", "t1c"), None),
+        (("t1c", "t2f"), "without t1n, HD-BET saw t1c: it can take an enhancing rim"),
+        (("t2f",), "HD-BET saw t2f, but its masks were measured on t1n and t1c alone"),
+    ],
+)
+def test_a_mask_found_without_t1n_has_a_note(monkeypatch, channels, said):
+    grid = Grid((8, 8, 8), np.eye(4))
+    monkeypatch.setattr(hd_bet, "_segmented", lambda *_: np.ones(grid.shape, bool))
+
+    found = hd_bet.hd_bet_brain({name: Volume(np.ones(grid.shape), grid) for name in channels})
+
+    assert [note.startswith(said or "none") for note in found.notes] == [True] * (said is not None)

@@ -2,12 +2,16 @@
 
 import nibabel as nib
 import numpy as np
+import pytest
 from ct_scans import make_ct
 
 from volseg import find_cases
+from volseg.images.grid import Grid
 from volseg.preparation.case import prepare_case
+from volseg.preparation.grids import on_grid
 from volseg.preparation.masking import background_value
 from volseg.preparation.options import StepOptions
+from volseg.preparation.volume import Volume
 
 
 def scan(folder, values, mm=4.0):
@@ -62,3 +66,16 @@ def test_the_background_of_noisy_air_is_that_of_ct_or_0():
     assert background_value(np.rint(noise + head - 1000).astype(np.int16)) == -1000
     assert background_value(abs(noise) + head) == 0
     assert background_value(head) == 0
+
+
+@pytest.mark.parametrize(("moved_mm", "copied"), [(0.008, True), (0.02, False), (0.1, False)])
+def test_voxels_are_copied_only_where_they_lie_within_a_hundredth_of_a_mm(moved_mm, copied):
+    shape = (200, 4, 4)  # the longest axis makes the tolerance no larger
+    values = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    grid, matrix = Grid(shape, np.diag([2.0, 2, 2, 1])), np.eye(4)
+    matrix[0, 3] = moved_mm
+
+    found = on_grid(Volume(values, grid), grid, matrix)
+
+    assert np.array_equal(found, values) == copied
+    assert (found.dtype == values.dtype) == copied

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 from volseg.processes import ProcessKilledError, each_alone
 
@@ -37,3 +39,21 @@ def test_after_a_stop_no_item_begins():
     results = list(each_alone(doubled, [1, 2, 4], workers=1, stop=lambda: next(answers)))
 
     assert results == [(0, 2)]
+
+
+def test_a_script_without_the_guard_gets_the_remedy(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from volseg.processes import NoProcessError, each_alone\n"
+        "try:\n    list(each_alone(len, ['a'], 1))\n"
+        "except NoProcessError as error:\n    print(error, '|', error.remedy)\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert ended.stdout == (
+        "a process ended with an error, printed above, while it read the script again | in a "
+        'script, call volseg below the line `if __name__ == "__main__":`\n'
+    )

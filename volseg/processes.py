@@ -30,8 +30,20 @@ _THREADS = (
 )
 
 
+_MEMORY = "use a machine or a job with more memory"
+_GUARD = 'in a script, call volseg below the line `if __name__ == "__main__":`'
+
+
 class NoProcessError(Exception):
-    """A process ended before it was ready, or could not be started."""
+    """A process ended before it was ready, or could not be started.
+
+    Attributes:
+        remedy: What may help.
+    """
+
+    def __init__(self, problem: str, remedy: str = _MEMORY) -> None:
+        super().__init__(problem)
+        self.remedy = remedy
 
 
 class ProcessKilledError(Exception):
@@ -54,13 +66,22 @@ def ready_pool(processes: int, threads: int | None = None) -> Iterator[ProcessPo
         pool = ProcessPoolExecutor(processes, spawn, _begin, (level, threads))
     finally:
         sys.warnoptions.pop()
+    started: list[multiprocessing.process.BaseProcess] = []
     try:
         try:
             # Ctrl-C reaches all processes; this one ends the others.
             with signals.blocked([signal.SIGINT]):
                 ready = pool.submit(os.getpid)
+                started = multiprocessing.active_children()
             ready.result()
         except BrokenProcessPool:
+            # Each process reads the script again; a script without the guard starts others then,
+            # which Python refuses. A killed process has a negative code.
+            if any(process.exitcode == 1 for process in started):
+                raise NoProcessError(
+                    "a process ended with an error, printed above, while it read the script again",
+                    remedy=_GUARD,
+                ) from None
             raise NoProcessError(
                 f"one of {processes} processes was killed while it started, as happens where "
                 "memory runs out"

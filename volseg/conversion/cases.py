@@ -123,7 +123,7 @@ def _results(tasks: Sequence[_Task]) -> Iterator[tuple[_Task, CaseRecord | Volse
             yield from _in_processes(tasks, workers)
             return
         except NoProcessError as error:
-            logger.warning("cases are converted one after another: %s", error)
+            logger.warning("cases are converted one after another: %s; %s", error, error.remedy)
     for task in tasks:
         yield task, _written(task)
 

@@ -52,7 +52,7 @@ def score_cases(pairs: Sequence[CasePair], workers: int | None = None) -> list[C
             scored = dict(track(_in_processes(pairs, processes), "scoring", len(pairs)))
             return [scored[number] for number in range(len(pairs))]
         except NoProcessError as error:
-            logger.warning("cases are scored one after another: %s", error)
+            logger.warning("cases are scored one after another: %s; %s", error, error.remedy)
     return [score_case(pair) for pair in track(pairs, "scoring", len(pairs))]
 
 

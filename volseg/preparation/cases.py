@@ -85,7 +85,7 @@ def prepare_cases(
             )
             logger.error("%s failed: %s", case_id, failures[case_id])
     except NoProcessError as error:
-        raise ResourceError(str(error), remedy="use a machine or a job with more memory") from None
+        raise ResourceError(str(error), remedy=error.remedy) from None
     return done, failures
 
 

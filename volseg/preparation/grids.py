@@ -16,8 +16,8 @@ Mask = npt.NDArray[np.bool_]
 
 # Space around the brain that is kept, in mm.
 _MARGIN_MM = 10.0
-# Voxels that lie closer than this share of a voxel are the same voxels.
-_SAME = 1e-3
+# Voxels that lie closer than this are the same voxels, as in `images.grid.check_same_grid`.
+_SAME_MM = 0.01
 
 
 def straight_grid(grid: Grid, spacing_mm: tuple[float, float, float]) -> Grid:
@@ -60,18 +60,18 @@ def on_grid(
         outside: Value outside the volume.
     """
     pull = np.linalg.inv(volume.grid.affine) @ matrix @ onto.affine
-    if is_copy(pull, onto.shape):
+    if _is_copy(pull, onto.shape, volume.grid):
         return _copied(volume.values, np.rint(pull).astype(np.int64), onto.shape, outside)
     return resample(volume, onto, matrix, interpolation, outside)
 
 
-def is_copy(pull: Affine, shape: tuple[int, int, int]) -> bool:
-    """Whether a matrix between voxel indices takes each voxel from one voxel."""
+def _is_copy(pull: Affine, shape: tuple[int, int, int], source: Grid) -> bool:
+    """Whether a matrix between voxel indices takes each voxel from one voxel of the source."""
     whole = np.rint(pull)
     turns = np.abs(whole[:3, :3])
     reach = np.abs(pull - whole)[:3] @ np.array([*shape, 1.0])
     is_turn = bool((turns.sum(axis=0) == 1).all() and (turns.sum(axis=1) == 1).all())
-    return is_turn and bool(reach.max() < _SAME * max(shape))
+    return is_turn and bool((reach * source.spacing_mm).max() < _SAME_MM)
 
 
 def _copied(

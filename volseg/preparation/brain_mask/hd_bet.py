@@ -25,6 +25,17 @@ _HEAD, _MARGIN = 0.1, 4
 # Memory of a network, in bytes a voxel (measured).
 _BYTES_A_VOXEL = 400
 _NO_CONTRAST = 1e-6
+# Figures are in docs/studies/brain-masks.md.
+_NOTES = {
+    "t1c": (
+        "without t1n, HD-BET saw t1c: it can take an enhancing rim at the border for skull (up to "
+        "9 % of ET in five heads), so look at the outline in the picture"
+    )
+}
+_OTHER = (
+    "HD-BET saw {}, but its masks were measured on t1n and t1c alone: look at the outline in the "
+    "picture"
+)
 
 
 def hd_bet_brain(volumes: Mapping[str, Volume], network: int = 0) -> Proposal:
@@ -40,7 +51,8 @@ def hd_bet_brain(volumes: Mapping[str, Volume], network: int = 0) -> Proposal:
     """
     channel = preferred(volumes)
     mask = _segmented(volumes[channel], network)
-    return cleaned(Proposal(mask, "HD-BET", (channel,)))
+    notes = () if channel == "t1n" else (_NOTES.get(channel, _OTHER).format(channel),)
+    return cleaned(Proposal(mask, "HD-BET", (channel,), notes))
 
 
 def _segmented(volume: Volume, number: int) -> Mask:
