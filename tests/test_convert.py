@@ -624,6 +624,19 @@ def test_overwrite_drops_a_channel_but_never_a_file_of_others(one_study, tmp_pat
     assert list(read_record(output)["PAT-00001-000"].channels) == ["t1n", "t2w", "t2f"]
 
 
+def test_a_folder_that_another_conversion_filled_meanwhile_is_refused(one_study, tmp_path):
+    output = tmp_path / "cases"
+
+    def another(_):
+        options = volseg.ConvertOptions(pseudonyms=tmp_path / "other.csv")
+        volseg.convert(one_study, output, options)
+
+    with pytest.raises(OutputError, match=r"1 case, such as PAT-00001-000, that the table of ps"):
+        volseg.convert(one_study, output, on_plan=another)
+
+    assert not (tmp_path / "cases.pseudonyms.csv").exists()
+
+
 def test_a_study_over_two_days_is_one_case_with_a_note(tmp_path):
     paths = write_study(tmp_path / "source", "A", "first", "20200304")
     for path in paths["t2w"]:

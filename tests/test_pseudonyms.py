@@ -202,6 +202,17 @@ def test_a_second_conversion_with_the_table_is_refused_while_one_runs(path):
     assert list(path.parent.iterdir()) == []
 
 
+def test_a_second_conversion_into_a_folder_is_refused_whatever_its_table(tmp_path):
+    with (
+        only_conversion(tmp_path),
+        pytest.raises(OutputError, match=rf"another volseg convert uses {tmp_path}"),
+        only_conversion(tmp_path),
+    ):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_that_no_text_file_can_hold_do_not_stop_the_table(path):
     before = names_of(convert(path, examination("A\udc80\nB", "1")))
 

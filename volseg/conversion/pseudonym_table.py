@@ -143,27 +143,31 @@ class PseudonymTable:
 
 
 @contextlib.contextmanager
-def only_conversion(table: Path) -> Iterator[None]:
-    """Refuse a second conversion with the same table while the block runs.
+def only_conversion(path: Path) -> Iterator[None]:
+    """Refuse a second conversion with the same table, or into the same folder.
+
+    Args:
+        path: The table, or the folder of cases, which must exist.
 
     Raises:
-        OutputError: If another conversion uses the table, or its folder cannot be written.
+        OutputError: If another conversion uses it, or its folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
-    lock = table.with_name(f".{table.name}.lock")
+    lock = path / ".conversion.lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
     try:
         held = FileLock(lock, timeout=0, mode=0o600)
         held.acquire()
     except Timeout:
         raise OutputError(
-            f"another volseg convert uses {table}", remedy="wait until it has finished", path=table
+            f"another volseg convert uses {path}", remedy="wait until it has finished", path=path
         ) from None
     except OSError as error:
         raise OutputError(
-            f"{table} cannot be locked ({error.strerror})",
-            remedy="give a table in a folder that you may write to with --pseudonyms",
-            path=table,
+            f"{path} cannot be locked ({error.strerror})",
+            remedy="give a folder that you may write to with -o, and a table in such a folder with "
+            "--pseudonyms",
+            path=path,
         ) from None
     try:
         yield

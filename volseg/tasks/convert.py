@@ -133,13 +133,22 @@ def convert(
         on_plan(plan)
         if options.dry_run:
             return ConvertResult(output, table_path, plan)
-        return _write(output, table_path, plan, options)
+        return _write(output, table, plan, options)
 
 
-def _write(output: Path, table_path: Path, plan: Plan, options: ConvertOptions) -> ConvertResult:
+def _write(
+    output: Path, before: PseudonymTable, plan: Plan, options: ConvertOptions
+) -> ConvertResult:
     if not plan.cases:
-        return ConvertResult(output, table_path, plan, Outcome())
+        return ConvertResult(output, before.path, plan, Outcome())
     make_folder(output, "choose another with -o")
+    with only_conversion(output):
+        # Another conversion, with another table, may have ended since.
+        _check_known(output, before)
+        return _write_cases(output, plan, options)
+
+
+def _write_cases(output: Path, plan: Plan, options: ConvertOptions) -> ConvertResult:
     # Without it, nobody could say later whose the cases are.
     plan.table.write()
     outcome = write_cases(output, plan.cases, plan.table, overwrite=options.overwrite)
@@ -147,7 +156,7 @@ def _write(output: Path, table_path: Path, plan: Plan, options: ConvertOptions) 
     time_points = None
     if options.shift_dates or (output / TIME_POINTS_FILE).exists():
         time_points = write_time_points(output, plan.table, read_record(output))
-    return ConvertResult(output, table_path, plan, outcome, time_points)
+    return ConvertResult(output, plan.table.path, plan, outcome, time_points)
 
 
 def find_series(source: Path, options: ConvertOptions = DEFAULTS) -> SourceFinding:
