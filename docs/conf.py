@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 project = "volseg"
-author = copyright = "The volseg developers"
+author = "The volseg developers"
+# The footer of each page.
+copyright = f"{author}. For research only, not for clinical use"
 version = release = __version__
 
 extensions = [
