@@ -96,6 +96,42 @@ def test_shifted_dates_keep_intervals_in_a_table_that_report_reads(converted):
     assert first.patient_id == second.patient_id
 
 
+def write_png_stack(folder):
+    folder.mkdir(parents=True)
+    for number in (1, 2, 3):
+        Image.fromarray(np.full((8, 8), 40 * number, np.uint8)).save(folder / f"{number}.png")
+
+
+def test_without_any_date_no_table_of_time_points_is_written(tmp_path):
+    write_png_stack(tmp_path / "source/P1/t1c")
+
+    done = run(tmp_path / "source", "-o", tmp_path / "cases", "--shift-dates", "--spacing", "1,1,2")
+
+    assert done.exit_code == 0
+    assert "No date of an examination is known" in done.output
+    assert not (tmp_path / "cases/time_points.csv").exists()
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_series_of_which_none_becomes_a_channel_are_an_error(tmp_path, words):
+    write_png_stack(tmp_path / "source/P1/scan")
+
+    done = run(tmp_path / "source", "-o", tmp_path / "cases", "--spacing", "1,1,2", *words)
+
+    assert done.exit_code == 2
+    assert "becomes a channel; name the channels with --channel CHANNEL=PATTERN" in done.output
+    assert not (tmp_path / "cases").exists()
+
+
+def test_the_files_of_a_stack_with_a_fault_are_named_once(tmp_path):
+    write_png_stack(tmp_path / "source/P1/t1c")
+
+    found = find_series(tmp_path / "source")
+
+    assert [one.name for one in found.broken] == ["P1/t1c/1.png and 2 more"]
+    assert found.left_out == ()
+
+
 def test_voxels_and_grid_are_those_of_the_source(converted, hospital):
     case_id = case_of(converted, "ID-A", "2020-03-04")
     image = nib.load(converted.folder / case_id / f"{case_id}-t2w.nii.gz")

@@ -445,6 +445,17 @@ def test_missing_slices_are_named(tmp_path):
     )
 
 
+def test_single_images_are_no_volume_with_most_slices_missing(tmp_path):
+    folder = write_stack(tmp_path / "images", "{}.png")
+    for k in range(2, 7):
+        (folder / f"{k}.png").rename(folder / f"{300 * k}.png")
+
+    sentence = fault(tmp_path, spacing_mm=(1, 1, 1))
+
+    assert "have 6 of the numbers 1 to 1800" in sentence
+    assert "leave single 2D images as they are, which split and infer read" in sentence
+
+
 def test_two_files_of_a_slice_are_refused(tmp_path):
     folder = write_stack(tmp_path / "t1c")
     (folder / "3.png").write_bytes((folder / "003.png").read_bytes())

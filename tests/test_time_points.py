@@ -146,6 +146,7 @@ def test_two_cases_at_one_time_have_no_order(tmp_path):
         ("case,time\na,1\na,2\n", "has two rows of case a; keep one"),
         ("case,time\nz,1\n", "no case of .* is in the results: the table has z; name the cases"),
         ("", "has the columns none"),
+        ("case,date\n", "names no case; give a CSV file with the columns case"),
     ],
 )
 def test_a_table_that_says_no_time_is_refused(tmp_path, text, words):

@@ -47,8 +47,8 @@ def read_time_table(path: Path) -> dict[str, TimeRow]:
             number in any unit, the same for all rows).
 
     Raises:
-        DataListError: If the table cannot be read, lacks a column, has a case twice, or has no date
-            or time of a case.
+        DataListError: If the table cannot be read, lacks a column, has no case or one twice, or
+            has no date or time of a case.
     """
     lines = read_rows(path, DataListError, f"table {path}", _REMEDY, ",;\t")
     header = [name.strip().casefold() for name in lines[0]] if lines else []
@@ -75,6 +75,8 @@ def read_time_table(path: Path) -> dict[str, TimeRow]:
             if date is not None
             else _at_time(path, name, of_patient, cells[time or 0])
         )
+    if not rows:
+        raise DataListError(f"table {path} names no case", remedy=_REMEDY, path=path)
     return rows
 
 

@@ -138,7 +138,7 @@ def convert(  # noqa: PLR0913, PLR0917  (an option each)
         overwrite,
     )
     result = run_convert(source, output, options, lambda plan: print_plan(plan, complete=dry_run))
-    _print_outcome(result)
+    _print_outcome(result, shift_dates)
     fail_if_some_failed(result.failures, "item")
 
 
@@ -227,7 +227,7 @@ def _few(reasons: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return rows
 
 
-def _print_outcome(result: ConvertResult) -> None:
+def _print_outcome(result: ConvertResult, shift_dates: bool) -> None:
     outcome = result.outcome
     if outcome is None:
         say(
@@ -243,6 +243,8 @@ def _print_outcome(result: ConvertResult) -> None:
     say(f"Patients and pseudonyms: {result.table} (keep it apart from the cases)")
     if result.time_points:
         say(f"Shifted dates: {result.time_points}")
+    elif shift_dates:
+        say("No date of an examination is known, so there is no table of shifted dates")
     next_steps(
         {
             "register and strip the skull": [

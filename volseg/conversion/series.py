@@ -171,12 +171,14 @@ class Broken:
         sentence: Problem and remedy, in words that follow the name after a colon.
         patient: Key of its patient, if known.
         study: Key of its study, if known: the case that may lack a channel.
+        files: Its files beside the one of the name, as far as they are known.
     """
 
     name: str
     sentence: str
     patient: str | None = None
     study: str | None = None
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,13 @@ from volseg.files.writing import atomic_write
 _COLUMNS = ("case", "patient", "date", "shifted")
 
 
-def write_time_points(folder: Path, table: PseudonymTable, case_ids: Collection[str]) -> Path:
+def write_time_points(
+    folder: Path, table: PseudonymTable, case_ids: Collection[str]
+) -> Path | None:
     """Write the shifted dates of cases whose source has a date; returns the path.
+
+    Without any date there is nothing to write, and None is returned; the rows of an earlier
+    conversion are removed then.
 
     Args:
         folder: Folder of the cases.
@@ -30,14 +35,16 @@ def write_time_points(folder: Path, table: PseudonymTable, case_ids: Collection[
     Raises:
         OutputError: If another program's file has this name, or it cannot be written.
     """
-    text = io.StringIO(newline="")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(_COLUMNS)
-    for entry in sorted(table.entries, key=lambda entry: entry.case_id):
-        if entry.case_id in case_ids and entry.shifted_date is not None:
-            patient = patient_of(entry.case_id)
-            rows.writerow((entry.case_id, patient, entry.shifted_date, "yes"))
+    dated = [
+        (entry.case_id, patient_of(entry.case_id), entry.shifted_date, "yes")
+        for entry in sorted(table.entries, key=lambda entry: entry.case_id)
+        if entry.case_id in case_ids and entry.shifted_date is not None
+    ]
     path = folder / TIME_POINTS_FILE
+    if not dated and not path.exists():
+        return None
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([_COLUMNS, *dated])
     with atomic_write(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
-    return path
+    return path if dated else None

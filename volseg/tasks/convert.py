@@ -77,7 +77,7 @@ class ConvertResult:
         table: Table of pseudonyms.
         plan: What was to be written.
         outcome: Which cases were written, kept, or failed; None for a dry run.
-        time_points: Table of shifted dates, if it was written.
+        time_points: Table of shifted dates, if it was written; None also if no date is known.
     """
 
     folder: Path
@@ -112,7 +112,8 @@ def convert(
 
     Raises:
         ConfigError: If an option is not valid.
-        DataListError: If the source holds no series, or the table of pseudonyms cannot be read.
+        DataListError: If the source holds no series, or none becomes a channel, or the table of
+            pseudonyms cannot be read.
         OutputError: If the output cannot be written, or its cases are not in the table.
     """
     source, output = Path(source), Path(output)
@@ -131,6 +132,8 @@ def convert(
         _check_known(output, table)
         plan = make_plan(finding, by_hand, table, keep_names=options.keep_names)
         on_plan(plan)
+        if not plan.cases and not plan.failures:
+            raise _no_channel(source)
         if options.dry_run:
             return ConvertResult(output, table_path, plan)
         return _write(output, table, plan, options)
@@ -169,6 +172,7 @@ def find_series(source: Path, options: ConvertOptions = DEFAULTS) -> SourceFindi
     dicom = find_dicom_series(source)
     top = source.absolute()
     known = {path for one in images.series for path in one.files}
+    known |= {path for one in images.broken for path in one.files}
     known |= {top / name for name in _names(images)}
     others = [one for one in dicom.left_out if one.reason != NO_DICOM]
     strange = (one for one in dicom.left_out if one.reason == NO_DICOM)
@@ -241,5 +245,14 @@ def _nothing(source: Path, finding: SourceFinding) -> DataListError:
     return DataListError(
         f"{source} holds no series that can be converted{found}",
         remedy="give a folder of DICOM, MHA, NRRD, Analyze or NIfTI files",
+        path=source,
+    )
+
+
+def _no_channel(source: Path) -> DataListError:
+    return DataListError(
+        f"no series of {source} becomes a channel",
+        remedy="name the channels with --channel CHANNEL=PATTERN; 2D images need no conversion, "
+        "split and infer read them",
         path=source,
     )

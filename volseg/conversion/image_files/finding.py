@@ -46,8 +46,8 @@ def find_image_series(
         try:
             series.append(_series(one, place, one.inspect(assumed)))
         except VolsegError as error:
-            sentence = sentence_of(error, one.path)
-            search.broken.append(Broken(one.shown, sentence, place.patient_key, place.case_id))
+            whose = place.patient_key, place.case_id
+            search.broken.append(Broken(one.shown, sentence_of(error, one.path), *whose, one.files))
     return SourceFinding(tuple(series), tuple(search.left_out), tuple(search.broken))
 
 

@@ -55,12 +55,14 @@ class Candidate:
         shown: Path from the source, as messages name it.
         named: Path by which it is sorted, as if it were a NIfTI file.
         inspect: Reads the header, given what is assumed.
+        files: All files of a stack.
     """
 
     path: Path
     shown: str
     named: Path
     inspect: Callable[[Assumed], ImageVolume]
+    files: tuple[Path, ...] = ()
 
 
 class Search:
@@ -115,18 +117,18 @@ class Search:
         for slices in stacks:
             first = slices.files[0]
             inspect = partial(inspect_slices, slices, first.name)
-            more = f" and {len(slices.files) - 1} more"
-            self._add(first, _name_of(slices, self.top), inspect, more)
+            self._add(first, _name_of(slices, self.top), inspect, slices.files)
 
     def _add(
         self,
         path: Path,
         bare: Path,
         inspect: Callable[[Assumed], ImageVolume],
-        more: str = "",
+        files: tuple[Path, ...] = (),
     ) -> None:
         named = bare.with_name(f"{bare.name}.nii.gz")
-        self.candidates.append(Candidate(path, self._shown(path) + more, named, inspect))
+        shown = self._shown(path) + (f" and {len(files) - 1} more" if files else "")
+        self.candidates.append(Candidate(path, shown, named, inspect, files))
 
     def _shown(self, path: Path) -> str:
         return str(path.relative_to(self.top))

@@ -139,6 +139,13 @@ def _check_numbers(slices: Slices, where: str) -> None:
         raise ImageError(
             f"{where} has two files of slice {double[0]}", remedy="keep one file of each slice"
         )
+    if len(gaps) > len(held):
+        raise ImageError(
+            f"{where} and the others with its name have {len(held)} of the numbers "
+            f"{numbers[0]} to {numbers[-1]}, as single images have, not the slices of a volume",
+            remedy="leave single 2D images as they are, which split and infer read, or number the "
+            "slices without gaps",
+        )
     if gaps:
         some = ", ".join(map(str, gaps[:_NAMED])) + ", ..." * (len(gaps) > _NAMED)
         raise ImageError(
