@@ -673,6 +673,19 @@ def test_a_folder_that_another_conversion_filled_meanwhile_is_refused(one_study,
     assert not (tmp_path / "cases.pseudonyms.csv").exists()
 
 
+def test_an_archive_is_named_with_the_remedy_to_unpack_it(one_study, tmp_path):
+    packed = shutil.make_archive(str(tmp_path / "export"), "zip", one_study)
+    shutil.copy(packed, one_study)
+
+    given = run(packed, "-o", tmp_path / "cases")
+    beside = run(one_study, "-o", tmp_path / "cases", "--dry-run")
+
+    assert given.exit_code == 2
+    assert "is an archive, not a folder; unpack it" in " ".join(given.output.split())
+    assert beside.exit_code == 0
+    assert "an archive, which is not opened; unpack it" in " ".join(beside.output.split())
+
+
 def test_a_study_over_two_days_is_one_case_with_a_note(tmp_path):
     paths = write_study(tmp_path / "source", "A", "first", "20200304")
     for path in paths["t2w"]:

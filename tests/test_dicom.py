@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import pickle
 import shutil
@@ -292,6 +293,20 @@ def test_a_real_oblique_series_lies_where_dcm2niix_puts_it(real, tmp_path):
     assert series.grid.shape == (256, 256, 60)
     assert series.facts.inversion_ms == pytest.approx(900, abs=300)
     assert_as_dcm2niix(real, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "name", ["siemens_dwi_0.dcm.gz", "siemens_dwi_1000.dcm.gz", "philips_mprage.dcm.gz"]
+)
+def test_real_files_of_two_manufacturers_lie_where_dcm2niix_puts_them(tmp_path, name):
+    packed = Path(nib.__file__).parent / "nicom" / "tests" / "data" / name
+    if not packed.is_file():
+        pytest.skip("this installation of nibabel has no test files")
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "scan.dcm").write_bytes(gzip.decompress(packed.read_bytes()))
+
+    assert_as_dcm2niix(source, tmp_path / "out")
 
 
 def test_a_missing_slice_of_a_real_series_is_refused(real, tmp_path):

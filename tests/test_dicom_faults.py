@@ -99,6 +99,13 @@ def test_two_slices_at_one_position_need_something_that_tells_them_apart(tmp_pat
     )
 
 
+def test_slices_of_one_name_at_one_position_are_named_with_the_folder(tmp_path):
+    write(tmp_path / "in")
+    write(tmp_path / "in" / "again", slices=2, each=lambda k: {"SOPInstanceUID": uid("again", k)})
+
+    assert "such as IM0001.dcm and IM0001.dcm in again, and nothing that" in the_fault(tmp_path)
+
+
 def test_a_slice_that_was_acquired_again_does_not_replace_the_first(tmp_path):
     write(tmp_path / "in")
     write(

@@ -95,6 +95,12 @@ def test_examinations_without_a_date_follow_the_order_of_their_names_and_that_is
     assert found.unordered == ("PAT-00001-000",)
 
 
+def test_examinations_of_one_date_and_time_are_in_no_known_order_and_that_is_said(path):
+    at_once = [examination("A", study, "2020-03-04", "10:15:00") for study in ("1", "2")]
+
+    assert convert(path, *at_once).unordered == ("PAT-00001-000",)
+
+
 def test_dates_of_a_patient_are_moved_together_and_never_by_nothing(path):
     convert(path, examination("A", "1", "2020-01-01"))
     found = convert(path, examination("A", "2", "2020-01-31"), examination("B", "3", "2020-01-01"))

@@ -145,7 +145,8 @@ def _check_names(cases: Sequence[PlannedCase]) -> None:
 
 def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
     notes = [
-        f"{case_id}: examinations without a date follow the order of their names in the source"
+        f"{case_id}: examinations without a date, or of one date and time, follow the order of "
+        "their names in the source"
         for case_id in found.unordered
     ]
     notes += [

@@ -47,7 +47,8 @@ class Named:
         table: The table with them.
         case_ids: Case by `Examination.key`.
         refused: Why an examination got no name, by `Examination.key`.
-        unordered: Patients, by their first case, with several examinations without date.
+        unordered: Patients, by their first case, with several examinations without date, or
+            of one date and time.
         alike: Cases of two patients whose ids are nearly equal, and whom nothing else tells apart.
     """
 
@@ -106,8 +107,10 @@ class _Naming:
             )
         new = [entry for entry in new if entry not in late]
         named = self._with_names(known, new, {one.key: one.name for one in examinations})
-        undated = [entry for entry in (*known, *named) if entry.date is None]
-        if undated and len(known) + len(named) > 1 and named:
+        of_patient = [*known, *named]
+        undated = any(entry.date is None for entry in of_patient) and len(of_patient) > 1
+        at_once = len({entry.when for entry in of_patient}) < len(of_patient)
+        if named and (undated or at_once):
             self.unordered.append(named[0].case_id)
         self.entries += named
 

@@ -15,7 +15,7 @@ from volseg.conversion.cases import Outcome, write_cases
 from volseg.conversion.plan import Plan, make_plan
 from volseg.conversion.pseudonym_table import ENDING, PseudonymTable, only_conversion
 from volseg.conversion.record import read_record
-from volseg.conversion.series import SourceFinding
+from volseg.conversion.series import LeftOut, SourceFinding
 from volseg.conversion.time_points import write_time_points
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files.ownership import (
@@ -31,6 +31,8 @@ from volseg.words import cut, number_of
 logger = logging.getLogger(__name__)
 
 _NO_SCAN = "neither DICOM nor another image file"
+_ARCHIVE = "an archive, which is not opened; unpack it to convert the scans in it"
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}(?:-[A-Za-z0-9]{1,20}){0,2}")
 
 
@@ -176,8 +178,18 @@ def find_series(source: Path, options: ConvertOptions = DEFAULTS) -> SourceFindi
     known |= {top / name for name in _names(images)}
     others = [one for one in dicom.left_out if one.reason != NO_DICOM]
     strange = (one for one in dicom.left_out if one.reason == NO_DICOM)
-    others += [replace(one, reason=_NO_SCAN) for one in strange if top / one.name not in known]
+    others += [_strange(one) for one in strange if top / one.name not in known]
     return replace(dicom, left_out=tuple(others)) + images
+
+
+def _strange(one: LeftOut) -> LeftOut:
+    """A file that no reader knows."""
+    return replace(one, reason=_ARCHIVE if _is_archive(Path(one.name)) else _NO_SCAN)
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is an archive of files by its name."""
+    return path.name.casefold().endswith(_ARCHIVES)
 
 
 def _names(finding: SourceFinding) -> list[str]:
@@ -194,7 +206,10 @@ def _check(source: Path, output: Path, table: Path, options: ConvertOptions) -> 
     """Refuse paths and options before anything is read."""
     if not source.is_dir():
         problem = "is no folder" if source.exists() else "does not exist"
-        raise DataListError(f"{source} {problem}", remedy="give a folder of scans", path=source)
+        remedy = "give a folder of scans"
+        if _is_archive(source) and source.exists():
+            problem, remedy = "is an archive, not a folder", "unpack it, and give its folder"
+        raise DataListError(f"{source} {problem}", remedy=remedy, path=source)
     check_names_folder(output, "choose another with -o")
     here, there = output.resolve(), source.resolve()
     if here.is_relative_to(there) or there.is_relative_to(here):

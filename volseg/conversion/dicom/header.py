@@ -96,7 +96,8 @@ def _read(file: BinaryIO, path: Path) -> tuple[Dataset, int]:
     tags: list[Any] = [*_KEYWORDS, *_PRIVATE]
     ds = dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
     implicit, _ = ds.original_encoding
-    return ds, size - file.tell() - (8 if implicit else 12)  # tag and length of the pixels
+    # Tag and length of the pixels, if there are pixels.
+    return ds, max(size - file.tell() - (8 if implicit else 12), 0)
 
 
 def _starts_like_dicom(start: bytes) -> bool:

@@ -140,9 +140,12 @@ def time_points(part: Part) -> list[Part]:
         note = "time points are separated by the order of instance numbers"
         return _numbered(part, _by_instance(part.frames, slots), len(repeats), (note,))
     slot = repeats.most_common(1)[0][0]
-    names = [place_of(f) for f, of in zip(part.frames, slots, strict=True) if of == slot]
+    one, other = [f for f, of in zip(part.frames, slots, strict=True) if of == slot][:2]
+    names = f"{place_of(one)} and {place_of(other)}"
+    if (folder := other.stored.path.parent) != one.stored.path.parent:
+        names += f" in {folder.name}"
     raise GeometryError(
-        f"holds {number_of(most, 'slice')} at one position, such as {' and '.join(names[:2])}, and "
+        f"holds {number_of(most, 'slice')} at one position, such as {names}, and "
         "nothing that tells time points apart",
         remedy=_REMEDY,
     )
