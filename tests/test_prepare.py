@@ -24,8 +24,9 @@ from volseg.errors import (
 from volseg.files.documents import read_json
 from volseg.images.nifti_reading import read_header, read_label_map
 from volseg.phantoms.cohort import make_cohort
-from volseg.preparation import case_files, cases
+from volseg.preparation import case_files, cases, steps
 from volseg.preparation.alignment import Aligned, aligned, quality_in_place
+from volseg.preparation.brain_mask.finding import find_mask
 from volseg.preparation.case import prepare_case
 from volseg.preparation.masking import in_type_of, masked, without_rim
 from volseg.preparation.options import StepOptions, reference_of
@@ -411,6 +412,34 @@ def test_a_case_that_fails_is_named_and_the_others_are_prepared(scans, tmp_path,
     assert f"{CASE}" in result.stdout.partition("Failed")[2]
     assert (tmp_path / "out" / OTHER).is_dir()
     assert not (tmp_path / "out" / CASE).exists()
+
+
+def test_a_case_that_fails_again_says_that_its_former_files_remain(
+    scans, tmp_path, in_this_process
+):
+    out = tmp_path / "out"
+    prepare(scans, out, OPTIONS)
+    (scans / CASE / f"{CASE}-t2w.nii.gz").write_bytes(b"no image")
+
+    result = prepare(scans, out, OPTIONS)
+
+    assert result.kept == (OTHER,)
+    assert result.failures[CASE].endswith(
+        f" ({out / CASE} is still that of an earlier run: remove it, or mend the case)"
+    )
+    assert (out / CASE / f"{CASE}-t2w.nii.gz").is_file()
+
+
+def test_notes_on_a_mask_stand_below_the_table(scans, tmp_path, in_this_process, monkeypatch):
+    def noted(*args):
+        return replace(find_mask(*args), notes=("look at it",))
+
+    monkeypatch.setattr(steps, "find_mask", noted)
+    result = CliRunner().invoke(
+        app, ["prepare", str(scans), "-o", str(tmp_path / "out"), "--spacing", "4"]
+    )
+
+    assert f"{CASE}: look at it" in result.stdout
 
 
 def test_a_brain_of_an_impossible_size_is_refused(scans, tmp_path, in_this_process):

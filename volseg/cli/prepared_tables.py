@@ -35,6 +35,9 @@ def print_prepared(result: PrepareResult, *, drawn: bool) -> None:
         print_table("Prepared", columns, rows)
     if len(result.done) > _CASES_SHOWN:
         say(f"and {len(result.done) - _CASES_SHOWN} more")
+    for record in list(result.done.values())[:_CASES_SHOWN]:
+        for note in record.mask.notes if record.mask else ():
+            say(f"{record.case_id}: {note}")
     done = cases_in_words(len(result.done)) if result.done or not result.kept else "no new case"
     failed = f", {len(result.failures)} failed" if result.failures else ""
     kept = f", {len(result.kept)} kept" if result.kept else ""

@@ -81,7 +81,7 @@ class PrepareResult:
         folder: The folder of prepared cases.
         done: Records of the cases prepared now, by case id.
         kept: Cases that were prepared before.
-        failures: Reason of each case that failed.
+        failures: Reason of each case that failed, and whether files of an earlier run remain.
         stopped: Whether `stop` ended the run before its last case.
     """
 
@@ -145,7 +145,15 @@ def prepare(
         waiting, steps, home, options.workers, stop, pictures=options.pictures
     )
     left = len(waiting) - len(done) - len(failures)
-    return PrepareResult(home, done, tuple(kept), finding.lost | failures, stopped=left > 0)
+    reasons = {name: _with_former(why, home / name) for name, why in failures.items()}
+    return PrepareResult(home, done, tuple(kept), finding.lost | reasons, stopped=left > 0)
+
+
+def _with_former(why: str, folder: Path) -> str:
+    """The reason of a failure, and whether files of an earlier run are still there."""
+    if not folder.is_dir():
+        return why
+    return f"{why} ({folder} is still that of an earlier run: remove it, or mend the case)"
 
 
 def _found(folder: Path, options: PrepareOptions) -> Finding:
