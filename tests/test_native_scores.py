@@ -1,4 +1,4 @@
-"""`evaluate` on native label maps: paired by case and grid, never with another's reference."""
+"""`evaluate` and `overlay` with native label maps: paired by case and grid, never with others."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 from prepared_cases import prepare_by_hand, write_busy_model
 from typer.testing import CliRunner
 
 from volseg.cli import app
-from volseg.errors import OutputError
+from volseg.errors import DataListError, GeometryError, OutputError
 from volseg.inference.options import InferOptions
 from volseg.tasks.evaluate import evaluate
 from volseg.tasks.infer import infer
+from volseg.tasks.overlay import OverlayOptions, overlay
 
 NAMES = ["BraTS2021_00001", "BraTS2021_00002"]
 
@@ -219,3 +221,49 @@ def test_the_command_scores_native_label_maps_with_a_report(folder):
 
     assert done.exit_code == 0, done.output
     assert (folder / "scores" / "report.html").is_file()
+
+
+def picture(scan, labels, *channels):
+    """Where the regions are in a picture without anything else."""
+    options = OverlayOptions(channels=channels, labels="brats2021", text=False, fill=1)
+    overlay(scan, labels, "picture.png", options)
+    with Image.open("picture.png") as found:
+        return np.ptp(np.asarray(found.convert("RGB")).astype(int), axis=2) > 40
+
+
+@pytest.mark.parametrize("labels", ["results", "results/native"])
+@pytest.mark.parametrize("scan", [f"raw/{NAMES[0]}/{NAMES[0]}-t2f.nii.gz", f"raw/{NAMES[0]}"])
+def test_of_results_the_label_map_on_the_grid_of_the_picture_is_drawn(folder, scan, labels):
+    expected = picture(scan, f"results/native/{NAMES[0]}-t2f.nii.gz")
+
+    found = picture(scan, labels)
+
+    assert expected.any()
+    assert np.array_equal(found, expected)
+
+
+def test_of_a_prepared_case_the_label_map_on_the_prepared_grid_is_drawn(folder):
+    scan = f"prepared/{NAMES[0]}"
+
+    assert np.array_equal(picture(scan, "results"), picture(scan, f"results/{NAMES[0]}.nii.gz"))
+
+
+def test_of_channels_that_moved_differently_that_which_is_shown_decides(folder):
+    move(folder, "t2w")
+    scan, native = f"raw/{NAMES[0]}", f"results/native/{NAMES[0]}"
+
+    own = [picture(scan, f"{native}-{channel}.nii.gz", channel) for channel in ("t1c", "t2w")]
+    found = [picture(scan, "results", channel) for channel in ("t1c", "t2w")]
+
+    assert not np.array_equal(*own)
+    assert all(map(np.array_equal, found, own))
+
+
+def test_the_file_that_fits_or_the_option_that_makes_it_is_named(folder):
+    scan, native = f"raw/{NAMES[0]}", f"results/native/{NAMES[0]}"
+
+    with pytest.raises(GeometryError, match=f"; give {native}-t2f.nii.gz"):
+        picture(scan, f"results/{NAMES[0]}.nii.gz")
+    (folder / f"{native}-t2f.nii.gz").unlink()
+    with pytest.raises(DataListError, match=r"has the grid of the scan \(t1n has shape .* t2f, or"):
+        picture(scan, "results")

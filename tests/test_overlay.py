@@ -245,7 +245,7 @@ def test_an_unclear_scheme_is_asked_for(case, tmp_path):
         overlay(case, labels, tmp_path / "out.png")
     with pytest.raises(LabelError, match=r"not clear: 1 case .* give it with --reference-labels"):
         overlay(case, case, tmp_path / "out.png", OverlayOptions(reference=labels))
-    with pytest.raises(LabelError, match=r"holds \[3\], but scheme 'brats2021' defines only"):
+    with pytest.raises(LabelError, match=r"holds \[3\], but .*; use --labels brats2023 or"):
         overlay(case, labels, tmp_path / "out.png", OverlayOptions(labels="brats2021"))
 
     overlay(case, labels, tmp_path / "msd.png", replace(CLEAN, labels="msd", slice=7))

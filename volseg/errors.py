@@ -150,6 +150,11 @@ class SchemeError(LabelError):
         super().__init__(problem, remedy=remedy)
         self.fitting = tuple(fitting)
 
+    def of_option(self, option: str) -> LabelError:
+        """The error for a label map whose scheme is given by an option of the command line."""
+        remedy = f"use {option} {' or '.join(self.fitting)}" if self.fitting else self.remedy
+        return LabelError(self.problem, remedy=remedy)
+
     def of_all(self, case_id: str, outcome: str, options: str) -> LabelError:
         """The error for all label maps of this scheme, since the scheme itself is in doubt.
 

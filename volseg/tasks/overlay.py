@@ -12,7 +12,7 @@ from volseg.cases.channels import channel_of
 from volseg.cases.layouts import Layout
 from volseg.config import CHANNELS
 from volseg.errors import ConfigError
-from volseg.evaluation.case_label_map import read_case_label_map
+from volseg.evaluation.case_label_map import Shown, read_case_label_map
 from volseg.evaluation.records import recorded_channels
 from volseg.figures.case_view import CaseView, choose_slices
 from volseg.figures.figure_files import save_figure
@@ -179,8 +179,9 @@ def _view(case: Case, layout: Layout, given: Sequence[Path], options: OverlayOpt
     channels = options.channels or (shown_channel(case.channels),)
     images = case.read_images(channels)
     schemes = ((options.labels, "--labels"), (options.reference_labels, "--reference-labels"))
+    shown = Shown(case, images.grid, layout, channels)
     prediction, *reference = (
-        read_case_label_map(path, case, images.grid, layout, *scheme).masks
+        read_case_label_map(path, shown, *scheme).masks
         for path, scheme in zip(given, schemes, strict=False)
     )
     windows = dict.fromkeys(channels, options.window) if options.window else None
