@@ -159,6 +159,7 @@ def print_plan(plan: Plan, *, complete: bool) -> None:
         print_table("Left out", ("series or file", "reason"), rows)
     for note in (*_assumptions(plan.cases), *plan.notes, *_lacking(plan.cases)):
         say(note)
+    say("Paths and descriptions of the source may name patients: do not pass them on")
 
 
 def _rows(case: PlannedCase) -> list[tuple[str, ...]]:
