@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 
 import nibabel as nib
 import numpy as np
@@ -233,8 +234,8 @@ def test_a_case_that_volseg_did_not_prepare_is_refused_and_the_others_are_done(
 
     assert result.done == tuple(NAMES)
     assert result.failures == {
-        "BraTS2021_00003": "volseg prepare did not write its images, so their original grids are "
-        "not known; prepare the case with volseg prepare, or leave --native out"
+        "BraTS2021_00003": "no record of volseg prepare belongs to its images, so their grids "
+        "before are unknown; prepare the case with volseg prepare, or leave --native out"
     }
     assert set(read_manifest(output)["failures"]) == {"BraTS2021_00003"}
 
@@ -242,7 +243,7 @@ def test_a_case_that_volseg_did_not_prepare_is_refused_and_the_others_are_done(
 def test_nothing_begins_if_no_case_was_prepared(tmp_path, model, output):
     write_case(tmp_path / "scans")
 
-    with pytest.raises(DataListError, match="case BraTS2021_00001: volseg prepare did not write"):
+    with pytest.raises(DataListError, match="case BraTS2021_00001: no record of volseg prepare"):
         run(tmp_path / "scans", model, output)
     assert not output.exists()
 
@@ -283,6 +284,55 @@ def test_a_record_of_other_files_is_refused(prepared, model, output):
     result = run(prepared, model, output)
 
     assert "is not among the files that" in result.failures[NAMES[0]]
+
+
+@pytest.mark.parametrize("text", ['{"volseg": "0.1", "case', "[]", "{}"])
+def test_a_damaged_record_is_refused_and_the_others_are_done(prepared, model, output, text):
+    record_path(prepared, NAMES[0]).write_text(text)
+
+    result = run(prepared, model, output)
+
+    assert result.done == (NAMES[1],)
+    assert str(record_path(prepared, NAMES[0])) in result.failures[NAMES[0]]
+    assert result.failures[NAMES[0]].endswith("; prepare the case again")
+
+
+def test_a_case_renamed_after_its_preparation_is_refused(prepared, model, output):
+    (prepared / NAMES[0]).rename(prepared / "BraTS2021_00007")
+    for path in (prepared / "BraTS2021_00007").iterdir():
+        path.rename(path.with_name(path.name.replace(NAMES[0], "BraTS2021_00007")))
+
+    result = run(prepared, model, output)
+
+    assert "no record of volseg prepare belongs to its" in result.failures["BraTS2021_00007"]
+    assert native_names(output) == [f"{NAMES[1]}-t1c.nii.gz"]
+
+
+def test_native_label_maps_have_the_labels_that_are_asked_for(prepared, model, output):
+    run(prepared, model, output, labels="brats2021")
+
+    native, _ = read_label_map(output / "native" / f"{NAMES[0]}-t1c.nii.gz")
+    assert np.array_equal(native, read_label_map(output / f"{NAMES[0]}.nii.gz")[0])
+    assert native.max() == 4
+
+
+def test_a_full_disk_ends_the_run_and_the_same_command_completes_it(prepared, model, output):
+    (output / "native").mkdir(parents=True)
+    # One page: room for the label map of one case.
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(output / "native")]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a small disk cannot be mounted here: that needs Linux and root")
+    try:
+        with pytest.raises(OutputError, match="No space left on device"):
+            run(prepared, model, output)
+        assert [path.name for path in (output / "native").iterdir()] == [f"{NAMES[0]}-t1c.nii.gz"]
+    finally:
+        subprocess.run(["umount", str(output / "native")], check=True)
+
+    assert run(prepared, model, output).kept == tuple(NAMES)
+    assert native_names(output) == [f"{name}-t1c.nii.gz" for name in NAMES]
 
 
 def test_files_of_others_are_not_replaced(prepared, model, output):
@@ -337,7 +387,7 @@ def test_slices_have_no_way_back(tmp_path, model, output):
     write_images(tmp_path / "scans" / PATIENTS[0], [f"{PATIENTS[0]}_{k}.tif" for k in (1, 2)])
     slices = write_model(tmp_path / "model.safetensors", **OF_SLICES)
 
-    with pytest.raises(DataListError, match="volseg prepare did not write its images"):
+    with pytest.raises(DataListError, match="no record of volseg prepare belongs to its images"):
         run(tmp_path / "scans", slices, output)
 
 
@@ -428,6 +478,16 @@ def test_scans_without_a_channel_of_the_model_are_refused_before_they_are_prepar
     with pytest.raises(DataListError, match="t2f"):
         infer_raw(raw, model, output, InferOptions(preview=False), PrepareOptions())
     assert not output.exists()
+
+
+def test_a_case_that_lacks_a_channel_is_named_once_with_the_remedy(raw, model, output, caplog):
+    for path in (raw / NAMES[1]).glob("*_flair.nii.gz"):
+        path.unlink()
+
+    infer_raw(raw, model, output, InferOptions(preview=False), PrepareOptions())
+
+    assert "to segment 1 case without some channels, " in caplog.text
+    assert "not prepared" not in caplog.text
 
 
 def test_each_model_is_read_once(raw, model, output, monkeypatch):

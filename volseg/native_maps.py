@@ -233,7 +233,7 @@ def _record_of(case: Case) -> PreparationRecord:
     record = find_record(case)
     if record is None:
         raise DataListError(
-            "volseg prepare did not write its images, so their original grids are not known",
+            "no record of volseg prepare belongs to its images, so their grids before are unknown",
             remedy=_PREPARE,
         )
     return record

@@ -124,10 +124,13 @@ def infer_cases(
     output: PathLike,
     options: InferOptions,
     stop: Callable[[], bool],
+    *,
+    warns: bool = True,
 ) -> InferResult:
     """Segment cases that were found, in `folder` if they lie in one; see `infer`.
 
-    There may be no case: then the failures of the search are recorded.
+    There may be no case: then the failures of the search are recorded. Unless `warns`, the caller
+    has named what was left out.
     """
     shard, output = Shard.parse(options.shard), Path(output)
     check_result_files(finding.cases, output, predictor.regions, shard, folder)
@@ -137,7 +140,7 @@ def infer_cases(
     plan = plan_native(mine, options.native)
     writer = ResultWriter(output, predictor, options, finding, trained_by)
     check_room(plan, writer)
-    if shard.number == 1:
+    if shard.number == 1 and warns:
         _log_left_out(finding, predictor)
     there = writer.begin()
     logger.info("writing label scheme %s", predictor.scheme)
@@ -191,6 +194,11 @@ def infer_cases(
 def _log_left_out(finding: Finding, predictor: Predictor) -> None:
     for skipped in finding.skipped:
         logger.warning("left out: %s: %s", skipped.path, skipped.sentence)
+    log_remedy_for_missing(finding, predictor)
+
+
+def log_remedy_for_missing(finding: Finding, predictor: Predictor) -> None:
+    """Warn how cases can be segmented that were left out because they lack channels."""
     if number := sum(bool(skipped.lacks) for skipped in finding.skipped):
         remedy = remedy_for_missing(predictor.models)
         logger.warning("to segment %s without some channels, %s", cases_in_words(number), remedy)

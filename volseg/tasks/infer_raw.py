@@ -16,7 +16,7 @@ from volseg.inference.result_writer import ResultWriter
 from volseg.native_maps import REFERENCE
 from volseg.results.manifest import unite
 from volseg.results.reuse import check_replaceable
-from volseg.tasks.infer import InferResult, infer_cases
+from volseg.tasks.infer import InferResult, infer_cases, log_remedy_for_missing
 from volseg.tasks.prepare import PrepareOptions, PrepareResult, prepare
 
 
@@ -48,7 +48,9 @@ def infer_raw(
     """
     # The models come first: a preparation takes minutes a case.
     predictor = Predictor(models, options.device, options.labels, options.overrides)
-    _check_results(predictor.find(scans, options), predictor, Path(output), options)
+    raw = predictor.find(scans, options)
+    _check_results(raw, predictor, Path(output), options)
+    log_remedy_for_missing(raw, predictor)
     preparation = replace(
         preparation,
         channels=tuple(predictor.channels),
@@ -68,7 +70,7 @@ def infer_raw(
     native = options.native or REFERENCE
     options = replace(options, native=native, names=(), label_name=None, fold=None, data_root=None)
     finding = _found(prepared, predictor, options)
-    return infer_cases(finding, home, predictor, output, options, stop)
+    return infer_cases(finding, home, predictor, output, options, stop, warns=False)
 
 
 def _check_results(raw: Finding, predictor: Predictor, output: Path, options: InferOptions) -> None:
