@@ -330,6 +330,24 @@ def test_all_cases_are_prepared_and_then_kept(scans, tmp_path, in_this_process):
     assert [case.case_id for case in find_cases(tmp_path / "out").cases] == [CASE, OTHER]
 
 
+def test_a_prepared_case_is_not_prepared_a_second_time(scans, tmp_path, in_this_process):
+    prepare(scans, tmp_path / "out", OPTIONS)
+
+    again = prepare(tmp_path / "out", tmp_path / "again", OPTIONS)
+
+    assert list(again.failures) == [CASE, OTHER]
+    assert again.failures[CASE].startswith("is a result of volseg prepare already; use it as it is")
+    assert not (tmp_path / "again" / CASE).exists()
+
+
+def test_a_misspelled_atlas_is_named_before_any_case_is_prepared(scans, tmp_path):
+    with pytest.raises(ConfigError, match="--to is sri24, which is no channel of any case") as info:
+        prepare(scans, tmp_path / "out", PrepareOptions(to="sri24"))
+
+    assert info.value.remedy.startswith("give t1n, t1c, t2w, t2f, mni, or the file of an atlas")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_changed_is_prepared_again(scans, tmp_path, in_this_process):
     prepare(scans, tmp_path / "out", OPTIONS)
     move(scans / OTHER / f"{OTHER}-t1n.nii.gz", rigid(0, (8, 0, 0)))

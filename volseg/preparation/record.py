@@ -248,18 +248,21 @@ def read_record(path: Path) -> PreparationRecord:
     return record
 
 
+def is_prepared(case: Case) -> bool:
+    """Whether there is a record of the case beside its images."""
+    return _record_file(case).is_file()
+
+
 def find_record(case: Case) -> PreparationRecord | None:
     """The record of a case whose images `volseg prepare` wrote; None: it wrote none of them.
 
     Raises:
         DataListError: If the record cannot be read, or an image was changed after it was written.
     """
-    image = case.images[0].absolute()
-    home = image.parent.parent
-    path = record_path(home, image.parent.name)
-    if not path.is_file():
+    if not is_prepared(case):
         return None
-    record = read_record(path)
+    path = _record_file(case)
+    record, home = read_record(path), path.parent.parent
     written = {home / mark.path: mark for mark in record.files}
     for image in (path.absolute() for path in case.images):
         if image not in written:
@@ -275,3 +278,9 @@ def find_record(case: Case) -> PreparationRecord | None:
                 f"{image} was changed after it was prepared", remedy=_REMEDY, path=image
             )
     return record
+
+
+def _record_file(case: Case) -> Path:
+    """Where the record of a case is, if `volseg prepare` wrote its images."""
+    folder = case.images[0].absolute().parent
+    return record_path(folder.parent, folder.name)

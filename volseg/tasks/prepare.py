@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.config import CHANNELS
-from volseg.errors import DataListError, OutputError
+from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files.ownership import PREPARATION_FOLDER
 from volseg.files.paths import PathLike
 from volseg.files.writing import make_folder, remove_unfinished
@@ -19,12 +19,16 @@ from volseg.preparation.brain_mask.finding import check_method
 from volseg.preparation.case_files import CaseFiles, others_of
 from volseg.preparation.cases import prepare_cases
 from volseg.preparation.options import StepOptions, read_atlas
-from volseg.preparation.record import PreparationRecord
+from volseg.preparation.record import PreparationRecord, is_prepared
 from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
 
 _CHOOSE = "choose another with -o"
+# A second preparation would search the brain in what the first left, and know no original grid.
+_AGAIN = (
+    "is a result of volseg prepare already; use it as it is, or prepare the scans it was made from"
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def prepare(
         stop: Function called before each case; once it returns True, no further case begins.
 
     Raises:
-        ConfigError: If options contradict each other.
+        ConfigError: If options contradict each other, or no case has the reference channel.
         DataListError: If there is no case.
         BrainMaskError: If the method or command for brain masks is not usable.
         RegistrationError: If the atlas cannot be used.
@@ -126,6 +130,7 @@ def prepare(
     check_method(steps.strip)
     finding = _found(folder, options)
     _check_apart(folder, home)
+    _check_reference(finding, steps)
     if steps.atlas is not None:
         read_atlas(steps.atlas)
     for skipped in finding.skipped:
@@ -140,13 +145,14 @@ def prepare(
         logger.info("%s kept: prepared before from the same files", cases_in_words(len(kept)))
     _make_folders(home, finding)
     _warn_of_others(home, finding, recorded)
-    waiting = [case for case in finding.cases if case.case_id not in {*kept}]
+    again = {case.case_id: _AGAIN for case in finding.cases if is_prepared(case)}
+    waiting = [case for case in finding.cases if case.case_id not in {*kept, *again}]
     done, failures = prepare_cases(
         waiting, steps, home, options.workers, stop, pictures=options.pictures
     )
     left = len(waiting) - len(done) - len(failures)
     reasons = {name: _with_former(why, home / name) for name, why in failures.items()}
-    return PrepareResult(home, done, tuple(kept), finding.lost | reasons, stopped=left > 0)
+    return PrepareResult(home, done, tuple(kept), finding.lost | again | reasons, stopped=left > 0)
 
 
 def _with_former(why: str, folder: Path) -> str:
@@ -176,6 +182,17 @@ def _check_apart(folder: Path, home: Path) -> None:
             remedy="give a folder beside it with -o",
             path=home,
         )
+
+
+def _check_reference(finding: Finding, steps: StepOptions) -> None:
+    """Refuse a reference channel that no case has: most likely it is misspelled."""
+    if steps.channel is None or any(steps.channel in case.channels for case in finding.cases):
+        return
+    names = dict.fromkeys(name for case in finding.cases for name in case.channels)
+    raise ConfigError(
+        f"--to is {steps.to}, which is no channel of any case, no NIfTI file and not mni",
+        remedy=f"give {', '.join(names)}, mni, or the file of an atlas, such as SRI24.nii.gz",
+    )
 
 
 def _make_folders(home: Path, finding: Finding) -> None:
