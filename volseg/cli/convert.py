@@ -173,9 +173,7 @@ def _rows(case: PlannedCase) -> list[tuple[str, ...]]:
 def _facts(chosen: Chosen) -> tuple[str, str, str]:
     """Size, spacing and evidence of a series."""
     grid = chosen.series.grid
-    voxels = " x ".join(map(str, grid.shape))
-    spacing = " x ".join(f"{size:.3g}" for size in grid.spacing_mm)
-    return voxels, spacing, "; ".join(chosen.reasons)
+    return grid.shape_in_words, grid.spacing_in_words, "; ".join(chosen.reasons)
 
 
 def _rows_of_kinds(cases: Iterable[PlannedCase]) -> list[tuple[str, ...]]:

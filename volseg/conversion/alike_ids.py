@@ -23,7 +23,7 @@ _SEPARATORS = re.compile(r"(?<=[^\W\d])[-_./](?=\d)")
 def alike_patients(
     entries: Sequence[Entry], patients: Collection[str]
 ) -> tuple[tuple[str, str], ...]:
-    """Cases of two patients with nearly equal ids whom neither name nor birth date tells apart.
+    """Cases of two patients with nearly equal ids whom neither name nor birth date separates.
 
     Ids are nearly equal if they differ in leading zeros, in a separator before a number, or in that
     only one of them says who issued it.

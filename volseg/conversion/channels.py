@@ -82,7 +82,7 @@ def assign(series: Sequence[Series], by_hand: ByHand) -> Assignment:
     """Assign the series of a study to channels.
 
     Patterns by hand come first; where none fits, the evidence of the series decides. If several
-    series fit a channel, the first criterion of `CRITERIA` that tells them apart decides; if none
+    series fit a channel, the first criterion of `CRITERIA` that separates them decides; if none
     does, or if the evidence of the only candidate contradicts itself, the channel is refused.
 
     Args:

@@ -15,7 +15,7 @@ from volseg.finding.name_words import BETWEEN, Words, kind_of
 
 _CHANNELS: Mapping[str, tuple[str, ...]] = {"T2": ("t2w",), "FLAIR": ("t2f",)}
 _OF_T1 = ("t1n", "t1c")
-#: Channel of a modality that has no contrasts to tell apart.
+#: Channel of a modality without contrasts.
 _BY_MODALITY: Mapping[str, str] = {"CT": "ct", "PT": "pet"}
 _MODALITIES = ("MR", *_BY_MODALITY)
 # Body Part Examined of magnetic resonance without a brain.

@@ -49,7 +49,7 @@ class Named:
         refused: Why an examination got no name, by `Examination.key`.
         unordered: Patients, by their first case, with several examinations without date, or
             of one date and time.
-        alike: Cases of two patients whose ids are nearly equal, and whom nothing else tells apart.
+        alike: Cases of two patients whose ids are nearly equal, and whom nothing else separates.
     """
 
     table: PseudonymTable

@@ -60,6 +60,16 @@ class Grid:
         return float(i), float(j), float(k)
 
     @property
+    def shape_in_words(self) -> str:
+        """Voxels along each axis, such as `256 x 256 x 26`."""
+        return " x ".join(map(str, self.shape))
+
+    @property
+    def spacing_in_words(self) -> str:
+        """Spacing in mm to three digits, such as `0.938 x 0.938 x 5.5`."""
+        return " x ".join(f"{mm:.3g}" for mm in self.spacing_mm)
+
+    @property
     def steps_mm(self) -> npt.NDArray[np.float64]:
         """Steps from voxel to voxel in mm: (3,), or (3, 3) by column if axes are not perpendicular.
 

@@ -49,7 +49,7 @@ def read_case(
     shape = (len(channels), *reversed(grid.shape))
     require(
         math.prod(shape) * dtype.itemsize,
-        f"{len(channels)} channels of {' x '.join(map(str, grid.shape))} voxels",
+        f"{len(channels)} channels of {grid.shape_in_words} voxels",
     )
     stored = np.empty(shape, dtype)
 

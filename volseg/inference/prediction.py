@@ -116,12 +116,13 @@ class Prediction:
         return f"<Prediction of {self.case_id}: {self._volumes()}>"
 
     def __str__(self) -> str:
-        shape = " x ".join(map(str, self.grid.shape))
-        size = " x ".join(f"{mm:.3g}" for mm in self.grid.spacing_mm)
-        size = f"{size} mm, {self.grid.orientation}" if self.volumes_ml else "unknown size"
+        grid = self.grid
+        size = "unknown size"
+        if self.volumes_ml:
+            size = f"{grid.spacing_in_words} mm, {grid.orientation}"
         return "\n".join(
             [
-                f"{self.case_id}: {shape} voxels of {size}",
+                f"{self.case_id}: {grid.shape_in_words} voxels of {size}",
                 f"  {self._volumes()}",
                 *(f"  Doubt: {doubt}" for doubt in self.doubts),
                 *(f"  Note: {note}" for note in self.notes),

@@ -80,7 +80,7 @@ def _require_memory(
         # In float32: the image, the sums over its windows, and the number of windows per voxel.
         channels, *shape = image.image.shape
         numbers += (channels + regions + 1) * math.prod(shape)
-    size = " x ".join(map(str, case.grid.shape))
+    size = case.grid.shape_in_words
     memory.require(
         4 * numbers,
         f"probabilities of {regions} regions of {size} voxels",

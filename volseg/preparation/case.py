@@ -197,7 +197,7 @@ def _in_space(found: _Found, space: Space, log: Log) -> Prepared:
                 known = known_in(name, source, worlds[name], grid, mask, log)
                 own = background if found.brain.method == _ALREADY else None
                 images[name] = masked(heads[name], mask, known, own)
-        step["outcome"] = f"{' x '.join(map(str, grid.shape))} voxels"
+        step["outcome"] = f"{grid.shape_in_words} voxels"
     outlines = {"brain": mask} if found.is_stripped else {}
     return Prepared(
         reference=found.reference,

@@ -66,7 +66,7 @@ def read_label_map(
     if not alike:
         held = ", ".join(f"{name} {one.size_in_words}" for name, one in channels.items())
         raise GeometryError(
-            f"the label map has a grid of {' x '.join(map(str, grid.shape))} voxels, which is that "
+            f"the label map has a grid of {grid.shape_in_words} voxels, which is that "
             f"of no channel ({held})",
             remedy="resample it onto the grid of the channel that it was drawn on, or leave it out",
         )

@@ -29,9 +29,8 @@ class Source:
     @property
     def size_in_words(self) -> str:
         """Shape and spacing, such as `256 x 256 x 26 at 0.9 x 0.9 x 5.5 mm`."""
-        shape = " x ".join(map(str, self.volume.grid.shape))
-        spacing = " x ".join(f"{mm:.3g}" for mm in self.volume.grid.spacing_mm)
-        return f"{shape} at {spacing} mm"
+        grid = self.volume.grid
+        return f"{grid.shape_in_words} at {grid.spacing_in_words} mm"
 
 
 def read_channels(case: Case) -> dict[str, Source]:

@@ -127,7 +127,7 @@ def brain_of(
             name: Volume(without_rim(source.volume, grid, places[name].matrix), grid)
             for name, source in channels.items()
         }
-        step["outcome"] = f"{' x '.join(map(str, grid.shape))} voxels"
+        step["outcome"] = f"{grid.shape_in_words} voxels"
     with log.step("brain mask") as step:
         brain = find_mask(volumes, method)
         step["outcome"] = f"{brain.method}, {brain.volume_ml:.0f} ml"

@@ -132,9 +132,8 @@ def _header_problem(case: Case, config: ExperimentConfig) -> tuple[str, str, Seq
             notes += reference.notes
     except VolsegError as error:
         return "", error.without_case, ()
-    shape = " x ".join(map(str, grid.shape))
-    spacing = " x ".join(f"{mm:.3g}" for mm in grid.spacing_mm) if case.has_size else "unknown"
-    return f"{shape} at {spacing} mm", "", notes
+    spacing = grid.spacing_in_words if case.has_size else "unknown"
+    return f"{grid.shape_in_words} at {spacing} mm", "", notes
 
 
 def _notes(of_cases: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:

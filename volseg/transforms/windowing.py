@@ -2,7 +2,7 @@
 
 Windows are for absolute grey values, such as the Hounsfield units of CT. There, the air around a
 head is -1000, the corners of a scan may be -1024, -2000 or -3024, and fluid is 0, so that the lower
-end of the window tells background from tissue rather than a single value.
+end of the window separates background from tissue rather than a single value.
 """
 
 from __future__ import annotations

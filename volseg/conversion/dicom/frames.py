@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Vector = tuple[float, ...]
 
-# What may tell time points apart, best first; the second keyword is that of enhanced files.
+# Values that may separate time points, best first; the second keyword is that of enhanced files.
 _TIMES = (
     ("TemporalPositionIndex", "TemporalPositionIdentifier"),
     ("AcquisitionNumber", "FrameAcquisitionNumber"),
@@ -87,7 +87,7 @@ class Frame:
         intercept: Rescale Intercept.
         echo: Number of the echo.
         stack: ID of the stack in an enhanced file.
-        times: Values that may tell time points apart, best first; see `_TIMES`.
+        times: Values that may separate time points, best first; see `_TIMES`.
         facts: Evidence for the channel.
     """
 

@@ -28,7 +28,7 @@ class Part:
 
     Attributes:
         frames: The slices, in any order.
-        label: What tells it from other parts of its series, such as "echo 2"; empty if alone.
+        label: What separates it from other parts of its series, such as "echo 2"; empty if alone.
         number: Number of the time point, from 1.
         numbers: Number of time points.
         notes: Assumptions.
@@ -124,7 +124,7 @@ def time_points(part: Part) -> list[Part]:
         with fewer slices than the others has a fault.
 
     Raises:
-        GeometryError: If several slices lie at one position and nothing tells them apart.
+        GeometryError: If several slices lie at one position and no value separates them.
     """
     slots = _slots(part.frames)
     repeats = Counter(slots)

@@ -40,7 +40,7 @@ def stripped_brain(volumes: Mapping[str, Volume], most_ml: float) -> Proposal | 
         most_ml: Volume of the largest brain: a head whose air is 0 is larger.
 
     Raises:
-        BrainMaskError: If it cannot be told.
+        BrainMaskError: If this cannot be decided.
     """
     found = {name: background_of(volume.values) for name, volume in volumes.items()}
     if any(background.share < _BORDER for background in found.values()):
