@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from hospital import write_study
@@ -120,6 +122,78 @@ def test_the_exit_code_says_that_some_failed(tmp_path):
 
     assert done.exit_code == 3
     assert "1 case written" in done.stdout
+
+
+@pytest.mark.parametrize("finished", [0, 1, 2])
+def test_ctrl_c_leaves_whole_cases_and_the_same_command_resumes(tmp_path, finished):
+    for patient in "ABC":
+        write_study(tmp_path / "source" / patient, patient, "first", "20200304")
+    output = tmp_path / "cases"
+    # Ctrl-C as soon as the writing of a further case begins.
+    program = (
+        "import os, signal, sys\n"
+        "from volseg.conversion import cases\n"
+        "write, count = cases.write_case, []\n"
+        "def interrupted(folder, *more):\n"
+        "    record = write(folder, *more)\n"
+        "    count.append(folder)\n"
+        f"    if len(count) > {finished}:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return record\n"
+        "cases.write_case = interrupted\n"
+        "from volseg.cli import app\n"
+        "app(sys.argv[1:])\n"
+    )
+    words = ["convert", str(tmp_path / "source"), "-o", str(output)]
+
+    command = [sys.executable, "-c", program, *words]
+    stopped = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+    assert stopped.returncode == 130, stopped.stderr
+    assert "interrupted" in stopped.stderr
+    folders = [path for path in output.iterdir() if path.is_dir()]
+    assert [len(list(folder.iterdir())) for folder in folders] == [4] * finished
+    assert [path.name for path in tmp_path.rglob(".*")] == []
+    outcome = volseg.convert(tmp_path / "source", output).outcome
+    assert (len(outcome.written), len(outcome.kept)) == (3 - finished, finished)
+
+
+def test_a_disk_that_is_really_full_keeps_whole_cases_and_is_resumed(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("a small disk cannot be mounted here: that needs Linux and root")
+    try:
+        for patient in "AB":
+            write_study(tmp_path / "source" / patient, patient, "first", "20200304")
+
+        full = volseg.convert(tmp_path / "source", disk / "cases")
+
+        assert (len(full.outcome.written), len(full.failures)) == (1, 1)
+        assert (
+            "No space left on device); give a folder that you may write to" in full.failures[0][1]
+        )
+        assert len(list(disk.rglob("*.nii.gz"))) == 4
+        subprocess.run(["mount", "-o", "remount,size=5m", str(disk)], check=True)
+        again = volseg.convert(tmp_path / "source", disk / "cases")
+        assert (len(again.outcome.written), len(again.outcome.kept)) == (1, 1)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_names_with_spaces_and_line_breaks_are_converted_and_shown_in_one_line(tmp_path):
+    write_study(tmp_path / "source" / "a b" / "c\nd", "A", "first", "20200304")
+
+    done = CliRunner().invoke(
+        app, ["convert", str(tmp_path / "source"), "-o", str(tmp_path / "the cases")]
+    )
+
+    assert done.exit_code == 0
+    assert "a b/c\\nd/002: series 2" in done.stdout
+    assert f"volseg prepare '{tmp_path / 'the cases'}'" in done.stdout
 
 
 def test_names_that_are_not_utf8_are_converted(tmp_path):

@@ -14,8 +14,10 @@ import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+from volseg import signals
 from volseg.errors import DataListError, OutputError
 from volseg.files.documents import read_rows
 from volseg.files.writing import atomic_write
@@ -170,7 +172,8 @@ def only_conversion(path: Path) -> Iterator[None]:
             path=path,
         ) from None
     try:
-        yield
+        with signals.removing(partial(lock.unlink, missing_ok=True)):
+            yield
     finally:
         # Removed while it is held, so that nobody can hold a removed file.
         with contextlib.suppress(OSError):
