@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import Header, write_series
-from hospital import SIEMENS, write_hospital, write_study
+from hospital import SIEMENS, grid, head, write_hospital, write_study
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -624,6 +624,25 @@ def test_ct_becomes_a_case_of_one_channel(tmp_path):
         "conversion.json",
     ]
     assert len(find_cases([tmp_path / "cases"], ["ct"]).cases) == 1
+
+
+def test_a_ct_of_a_tilted_gantry_is_written_in_hounsfield_units(tmp_path):
+    shape, affine = grid("axial")
+    affine[1, 2] = np.tan(np.radians(15)) * affine[2, 2]
+    stored = head(affine, shape, "t2w").astype(np.int16)
+    header = Header(modality="CT", tags={"ConvolutionKernel": "H31s", "SeriesNumber": 2})
+    write_series(tmp_path / "source", stored, affine, header, slopes=(1, -1024))
+
+    done = run(tmp_path / "source", "-o", tmp_path / "cases")
+
+    assert "gantry tilt of 15.0 degrees resampled away" in " ".join(done.stdout.split())
+    image = nib.load(next((tmp_path / "cases").rglob("*-ct.nii.gz")))
+    found = np.asarray(image.dataobj)
+    assert (found.dtype, found.min()) == (np.int16, -1024)
+    assert abs(found.max() - (int(stored.max()) - 1024)) < 30
+    assert nib.affines.voxel_sizes(image.affine) == pytest.approx([4.5, 4.5, 8])
+    axes = image.affine[:3, :3] / nib.affines.voxel_sizes(image.affine)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-6)
 
 
 def test_a_later_export_of_some_series_takes_no_channel_from_a_case(one_study, tmp_path):

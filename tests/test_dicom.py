@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from dicom_files import SYNTAXES, Header, write_mosaic, write_multi_frame, write_series
 from hospital import write_hospital
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import PositronEmissionTomographyImageStorage
 from scipy.spatial.transform import Rotation
 
 from volseg.conversion.dicom.finding import find_dicom_series
@@ -181,6 +184,48 @@ def test_stored_integers_keep_their_type_and_sign(tmp_path, dtype):
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, array)
     assert_as_dcm2niix(tmp_path / "in", tmp_path / "out")
+
+
+def test_signed_and_unsigned_slices_of_one_series_keep_their_values(tmp_path):
+    low, high = voxels(np.int16, shape=(12, 10, 4)) - 500, voxels(shape=(12, 10, 4), seed=1)
+    above = OBLIQUE.copy()
+    above[:3, 3] += 4 * OBLIQUE[:3, 2]
+    write_series(tmp_path, low, OBLIQUE)
+    write_series(tmp_path, high, above, first=5)
+
+    found = only(tmp_path).read()
+
+    np.testing.assert_array_equal(found, np.concatenate([low, high.astype(np.int64)], axis=2))
+
+
+def test_each_slice_of_pet_has_its_own_slope(tmp_path):
+    array = voxels()
+    slopes = [(0.5 + k, 0) for k in range(7)]
+    header = Header(modality="PT", tags={"SOPClassUID": PositronEmissionTomographyImageStorage})
+    write_series(tmp_path, array, OBLIQUE, header, slopes=slopes)
+
+    found = only(tmp_path).read()
+
+    np.testing.assert_allclose(found, array * np.array([slope for slope, _ in slopes]), rtol=1e-6)
+
+
+def test_the_echoes_of_an_enhanced_file_are_volumes_of_their_own(tmp_path):
+    first, second = voxels(), voxels(seed=1)
+    path = write_multi_frame(tmp_path / "scan.dcm", [first, second], OBLIQUE)
+    dataset = dcmread(path)
+    del dataset.SharedFunctionalGroupsSequence[0].MREchoSequence
+    for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        group.FrameContentSequence[0].TemporalPositionIndex = 1
+        echo = Dataset()
+        echo.EffectiveEchoTime = 30.0 if number < first.shape[2] else 90.0
+        group.MREchoSequence = [echo]
+    dataset.save_as(path)
+
+    found = {one.facts.echo_ms: one.read() for one in find_dicom_series(tmp_path).series}
+
+    assert list(found) == [30.0, 90.0]
+    np.testing.assert_array_equal(found[30.0], first)
+    np.testing.assert_array_equal(found[90.0], second)
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "implicit", "big endian"])

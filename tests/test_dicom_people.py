@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,18 @@ def key_of(number, study="1.2"):
 )
 def test_an_id_that_names_nobody_makes_no_patient_of_two_studies(text):
     assert {key_of(text, study) for study in ("1.2", "1.3")} == {"study 1.2", "study 1.3"}
+
+
+def test_patients_without_an_id_are_told_apart_by_name_and_birth_date_or_by_study():
+    def key(name, year, study):
+        born = datetime.date(year, 1, 1) if year else None
+        person = Patient("", "", name, born)
+        return patient_of(DicomFile(Path("b"), "", "", "", person, None, Study(study), ())).key
+
+    assert key("Doe^John", 1950, "1") == key("John Doe", 1950, "2")
+    assert key("Doe^John", 1950, "1") != key("Doe^John", 1951, "2")
+    assert key("Doe^John", None, "1") != key("Doe^John", None, "2")
+    assert key("", None, "1") != key("", None, "2")
 
 
 def test_letter_case_and_spaces_of_an_id_do_not_part_a_patient():
