@@ -178,7 +178,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
     assert str(caught.value).splitlines() == [
         f"{path} is not a valid config:",
         "  labels: unknown label scheme 'brats1999'; use one of brats2021, brats2023, "
-        "brats2024-gli, brats2024-ped, msd, men-rt, lgg, binary",
+        "brats2024-gli, brats2024-ped, brats2015, msd, men-rt, lgg, binary",
         "  data.spacing_mm: list should have at least 3 items after validation, not 2",
         "  data.batch_size: input should be greater than 0, got 0",
         "  network.width: unknown key; did you mean 'widths'?",

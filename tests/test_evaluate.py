@@ -439,6 +439,20 @@ def test_the_scheme_of_the_reference_follows_from_names_and_values(
     assert f"reference: labels {expected} for 1 case: file names of" in caplog.text
 
 
+def test_label_maps_of_brats_2015_are_asked_for_and_scored_by_region(tmp_path):
+    reference = np.resize([0, 1, 2, 3, 4], (5, 5, 5)).astype(np.uint8)
+    # The non-enhancing tumour of 2015 is part of NCR in 2021.
+    write(tmp_path / "predictions" / "P7.nii.gz", np.where(reference == 3, 1, reference))
+    write(tmp_path / "reference" / "P7-seg.nii.gz", reference)
+    folders = (tmp_path / "predictions", tmp_path / "reference", tmp_path / "scores", "brats2021")
+
+    with pytest.raises(LabelError, match="brats2024-ped, brats2015; give --reference-labels NAME"):
+        evaluate(*folders)
+    result = evaluate(*folders, reference_labels="brats2015")
+
+    assert {row.region: row["dice"] for row in result.table.rows} == {"WT": 1, "TC": 1, "ET": 1}
+
+
 @pytest.mark.parametrize("case_id", ["patient7", "BraTS-PED-00001-000"])
 def test_a_scheme_of_the_reference_that_cannot_be_told_is_asked_for(tmp_path, case_id):
     for side in ("predictions", "reference"):

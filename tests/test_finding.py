@@ -508,8 +508,8 @@ def test_the_question_shows_values_and_what_fits():
 
     assert str(error.value) == (
         "the label scheme is not clear: 2 cases with names hold the values 0 1 3, which "
-        "fit brats2023, brats2024-gli, brats2024-ped, msd; 1 case with names holds the values 9, "
-        "which fit no label scheme; say it"
+        "fit brats2023, brats2024-gli, brats2024-ped, brats2015, msd; 1 case with names holds the "
+        "values 9, which fit no label scheme; say it"
     )
 
 

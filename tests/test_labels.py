@@ -21,6 +21,7 @@ CONVENTIONS = {
     "brats2023": {1: "WT TC", 2: "WT", 3: "WT TC ET"},
     "brats2024-gli": {1: "WT TC", 2: "WT", 3: "WT TC ET", 4: "RC"},
     "brats2024-ped": {1: "WT TC ET", 2: "WT TC", 3: "WT TC CC", 4: "WT"},
+    "brats2015": {1: "WT TC NCR", 2: "WT", 3: "WT TC", 4: "WT TC ET"},
     "msd": {1: "WT", 2: "WT TC", 3: "WT TC ET"},
     "men-rt": {1: "GTV"},
     "lgg": {1: "WT"},
@@ -72,6 +73,7 @@ def test_the_table_covers_every_label_and_background_lies_in_no_region(scheme):
         ("msd", {1: "ED", 2: "NET", 3: "ET"}),
         ("brats2024-gli", {1: "NETC", 2: "SNFH", 3: "ET", 4: "RC"}),
         ("brats2024-ped", {1: "ET", 2: "NET", 3: "CC", 4: "ED"}),
+        ("brats2015", {1: "NCR", 2: "ED", 3: "NET", 4: "ET"}),
     ],
 )
 def test_labels_bear_the_names_of_their_convention(name, names):
@@ -219,7 +221,7 @@ def test_check_names_the_place_the_values_and_the_schemes_that_fit():
 
     assert str(caught.value) == (
         "seg.nii.gz of case 7 holds [4], but scheme 'brats2023' defines only 0=background, 1=NCR, "
-        "2=ED, 3=ET; use labels: brats2021 or brats2024-gli or brats2024-ped"
+        "2=ED, 3=ET; use labels: brats2021 or brats2024-gli or brats2024-ped or brats2015"
     )
 
 
@@ -234,7 +236,8 @@ def test_check_gives_no_false_advice_when_no_scheme_fits():
 
 
 def test_schemes_that_fit_are_all_that_define_the_values():
-    assert schemes_fitting([0, 3]) == ["brats2023", "brats2024-gli", "brats2024-ped", "msd"]
+    fitting = ["brats2023", "brats2024-gli", "brats2024-ped", "brats2015", "msd"]
+    assert schemes_fitting([0, 3]) == fitting
     assert schemes_fitting(np.array([9])) == []
     assert schemes_fitting([0]) == list(LABEL_SCHEMES)
 

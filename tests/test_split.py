@@ -129,7 +129,7 @@ def test_what_cannot_be_told_is_asked_for_and_nothing_is_written(tmp_path, scans
         split([scans], tmp_path / "list.json", folds=2)
 
     assert "1 case with file names of BraTS-PED holds the values 0 1 2 3" in str(error.value)
-    assert "brats2023, brats2024-gli, brats2024-ped, msd; give --labels" in str(error.value)
+    assert "brats2024-ped, brats2015, msd; give --labels" in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["scans"]
 
 

@@ -204,6 +204,12 @@ LABEL_SCHEMES: Mapping[str, LabelScheme] = MappingProxyType(
                 {1: "ET", 2: "NET", 3: "CC", 4: "ED"},
                 {"WT": (1, 2, 3, 4), "TC": (1, 2, 3), "ET": (1,), "CC": (3,)},
             ),
+            # Necrosis is a region, since a region writes one label: the core would have two.
+            LabelScheme(
+                "brats2015",
+                {1: "NCR", 2: "ED", 3: "NET", 4: "ET"},
+                {"WT": (1, 2, 3, 4), "TC": (1, 3, 4), "ET": (4,), "NCR": (1,)},
+            ),
             LabelScheme(
                 "msd",
                 {1: "ED", 2: "NET", 3: "ET"},
@@ -216,10 +222,12 @@ LABEL_SCHEMES: Mapping[str, LabelScheme] = MappingProxyType(
     }
 )
 
-#: Other names of schemes. The convention of 2017 was used until 2022; that of the post-treatment
-#: gliomas of 2024 is also used for the metastases of 2025.
+#: Other names of schemes. The convention of 2013 was used until 2015, and that of 2017 until 2022;
+#: that of the post-treatment gliomas of 2024 is also used for the metastases of 2025. The first
+#: label maps of 2012 had other labels.
 SCHEME_ALIASES: Mapping[str, str] = MappingProxyType(
-    {f"brats{year}": "brats2021" for year in (2017, 2018, 2019, 2020, 2022)}
+    {f"brats{year}": "brats2015" for year in (2013, 2014)}
+    | {f"brats{year}": "brats2021" for year in (2017, 2018, 2019, 2020, 2022)}
     | {"brats2025-met": "brats2024-gli", "brats2024-met": "brats2023", "brats2024-ssa": "brats2023"}
 )
 
