@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from volseg.cli.tables import print_table, say
 
 if TYPE_CHECKING:
+    from volseg.preparation.record import PreparedChannel
     from volseg.tasks.prepare import PrepareResult
 
 # Cases that are listed in the table; all are in the log and in their records.
@@ -21,7 +22,7 @@ def print_prepared(result: PrepareResult, *, drawn: bool) -> None:
     rows = [
         (
             record.case_id,
-            ", ".join(record.channels),
+            ", ".join(_channel(name, of) for name, of in record.channels.items()),
             record.space,
             f"{max(c.moved_mm for c in record.channels.values()):.1f}",
             "-" if record.mask is None else f"{record.mask.volume_ml:.0f}",
@@ -44,3 +45,8 @@ def print_prepared(result: PrepareResult, *, drawn: bool) -> None:
     say(f"{done} prepared{kept}{failed}; they are in {result.folder}")
     if drawn and result.done:
         say("Look at the pictures before you use a case: outlines must follow the anatomy.")
+
+
+def _channel(name: str, channel: PreparedChannel) -> str:
+    """A channel, with the share of the brain that it covers if that is not all."""
+    return name if channel.covers_brain else f"{name} ({channel.coverage:.0%} of the brain)"

@@ -28,6 +28,8 @@ AGREED, FALSE_POSITIVE, FALSE_NEGATIVE = "in both", "only predicted", "only in t
 ERROR_COLOURS: Mapping[str, str] = MappingProxyType(
     {AGREED: "#009E73", FALSE_POSITIVE: "#E69F00", FALSE_NEGATIVE: "#56B4E9"}
 )
+#: Colours of the lines in pictures of `prepare`, whatever else is drawn, of the same set.
+BRAIN_COLOUR, ANATOMY_COLOUR, ATLAS_COLOUR = "#E69F00", "#009E73", "#CC79A7"
 _SPARE_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#0072B2")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,12 @@ Section = tuple[CaseView, int]
 # Sizes in pixels. Panels have margins for the letters of the sides: across, and above and below.
 _WIDTH, _LEAST_WIDTH, _WIDEST_PANEL = 1240, 520, 420
 _MARGIN, _ACROSS, _SIDES = 12, 26, 16
-_TITLE, _WORDS, _NOTE = 17, 13, 11
+_TITLE, _WORDS, _NOTE, _LINE = 17, 13, 11, 15
 _PALE = "#BBBBBB"
+# Panels of a single channel in a row, at most.
+_MOST_PANELS = 4
+# Mean width of a letter, as a share of its height.
+_LETTER = 0.55
 
 
 @dataclass(frozen=True)
@@ -50,30 +55,41 @@ class PanelPicture:
 
 
 def draw_sections(
-    sections: Sequence[Section], legend: Mapping[str, str], title: str = "", note: str = ""
+    sections: Sequence[Section],
+    legend: Mapping[str, str],
+    title: str = "",
+    note: str = "",
+    *,
+    colours: Mapping[str, str] | None = None,
+    width: int = _WIDTH,
 ) -> PanelPicture:
     """Draw slices of a case as rows, with a column for each channel.
 
-    With a single channel, all panels are in one row. The picture names planes, slices, sides and
-    regions, and says that it is for research only.
+    With a single channel, the panels are in rows of four. The picture names planes, slices, sides
+    and regions, and says that it is for research only.
 
     Args:
         sections: Slices of views that are cut to the part to show.
         legend: Words of the legend by region, such as its volume.
         title: Heading.
         note: A line below the heading, such as a doubt about the model.
+        colours: Colour by region; None: see `region_colours`.
+        width: Most columns of pixels.
     """
     view, rows = sections[0][0], _rows(sections)
     count = max(map(len, rows))
-    cell = min(_WIDEST_PANEL, (_WIDTH - 2 * _MARGIN) // count)
+    cell = min(_WIDEST_PANEL, (width - 2 * _MARGIN) // count)
+    width = max(_LEAST_WIDTH, count * cell + 2 * _MARGIN)
     scale = (cell - 2 * _ACROSS) / max(panel.size_mm[0] for row in rows for panel in row)
     heights = [round(max(panel.size_mm[1] for panel in row) * scale) for row in rows]
     top = 2 * _MARGIN + (_TITLE if title else 0) + (_NOTE + _MARGIN if note else 0)
-    bottom = 2 * (_MARGIN + _WORDS)
+    letters = int((width - 2 * _MARGIN) / (_LETTER * _NOTE))
+    foot = textwrap.wrap(f"{view.meaning_of_lines} {DISCLAIMER}".strip(), letters)
+    bottom = 2 * (_MARGIN + _WORDS) + (len(foot) - 1) * _LINE
     canvas = Canvas(
-        max(_LEAST_WIDTH, count * cell + 2 * _MARGIN),
+        width,
         top + sum(heights) + len(rows) * (_WORDS + 2 * _SIDES) + bottom,
-        region_colours(view.regions),
+        region_colours(view.regions) if colours is None else colours,
     )
     _head(canvas, title, note)
     boxes: dict[str, Sequence[int]] = {}
@@ -83,7 +99,7 @@ def draw_sections(
             box = _draw(canvas, panel, (left, top), (cell, height + 2 * _SIDES), scale)
             boxes.setdefault(panel.channel, box)
         top += height + _WORDS + 2 * _SIDES
-    _foot(canvas, legend, view.meaning_of_lines)
+    _foot(canvas, legend, foot)
     return PanelPicture(canvas, boxes)
 
 
@@ -95,7 +111,11 @@ def _rows(sections: Sequence[Section]) -> list[list[Panel]]:
         ]
         for view, index in sections
     ]
-    return rows if len(rows[0]) > 1 else [[panel for row in rows for panel in row]]
+    if len(rows[0]) > 1:
+        return rows
+    panels = [panel for row in rows for panel in row]
+    starts = range(0, len(panels), _MOST_PANELS)
+    return [panels[start : start + _MOST_PANELS] for start in starts]
 
 
 def _head(canvas: Canvas, title: str, note: str) -> None:
@@ -121,13 +141,14 @@ def _draw(canvas: Canvas, panel: Panel, place: Place, size: Place, scale: float)
     return [left - _SIDES, top - _SIDES, left + width + _SIDES, top + height + _SIDES]
 
 
-def _foot(canvas: Canvas, legend: Mapping[str, str], lines: str) -> None:
-    """Write the legend of the regions and lines, and the disclaimer."""
-    height, x = canvas.size[1], _MARGIN
+def _foot(canvas: Canvas, legend: Mapping[str, str], lines: Sequence[str]) -> None:
+    """Write the legend of the regions, and lines of words below it."""
+    height, x = canvas.size[1] - (len(lines) - 1) * _LINE, _MARGIN
     row = height - _MARGIN - _WORDS - 4
     for region, colour in canvas.colours.items():
         words = f"{region} {legend.get(region, '')}".strip()
         canvas.line((x, row - _WORDS // 3), 18, colour)
         canvas.write(words, (x + 24, row), _WORDS)
         x += 24 + canvas.width(words, _WORDS) + 2 * _MARGIN
-    canvas.write(f"{lines} {DISCLAIMER}".strip(), (_MARGIN, height - _MARGIN), _NOTE, _PALE)
+    for number, line in enumerate(lines):
+        canvas.write(line, (_MARGIN, height - _MARGIN + number * _LINE), _NOTE, _PALE)

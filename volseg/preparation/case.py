@@ -70,6 +70,7 @@ class Prepared:
         outlines: Masks for the picture, by name, on the grid of the images.
         label_map: The label map, if there is one.
         worlds: (4, 4) from the world of the images to that of each source.
+        coverage: Share of the brain that each channel covers.
     """
 
     reference: str
@@ -82,6 +83,7 @@ class Prepared:
     outlines: Mapping[str, Mask]
     label_map: npt.NDArray[np.uint8] | None
     worlds: Mapping[str, Affine]
+    coverage: Mapping[str, float]
 
 
 def prepare_case(
@@ -184,7 +186,7 @@ def _in_space(found: _Found, space: Space, log: Log) -> Prepared:
         log.note(found.label.note, outside)
     box = _box(mask, label_map, space) if found.is_stripped else _whole(space.grid)
     grid, mask = space.grid.crop(box), mask[box]
-    heads, images = {}, {}
+    heads, images, coverage = {}, {}, dict.fromkeys(found.channels, 1.0)
     with log.step("resampling and mask") as step:
         for name, source in found.channels.items():
             background = background_value(source.volume.values)
@@ -194,7 +196,7 @@ def _in_space(found: _Found, space: Space, log: Log) -> Prepared:
                 values = on_grid(source.volume, grid, worlds[name], outside=background)
             heads[name] = images[name] = in_type_of(values, source.volume.values.dtype)
             if found.is_stripped:
-                known = known_in(name, source, worlds[name], grid, mask, log)
+                known, coverage[name] = known_in(name, source, worlds[name], grid, mask, log)
                 own = background if found.brain.method == _ALREADY else None
                 images[name] = masked(heads[name], mask, known, own)
         step["outcome"] = f"{grid.shape_in_words} voxels"
@@ -210,6 +212,7 @@ def _in_space(found: _Found, space: Space, log: Log) -> Prepared:
         outlines={**outlines, **{name: of[box] for name, of in space.outlines.items()}},
         label_map=None if label_map is None else label_map[box],
         worlds=worlds,
+        coverage=coverage,
     )
 
 
@@ -235,6 +238,7 @@ def _channels(
             alignment=done.places[name].alignment,
             moved_mm=round(done.places[name].moved_mm, 3),
             quality=done.places[name].quality,
+            coverage=round(done.coverage[name], 4),
             file=marks[name],
         )
         for name, source in channels.items()

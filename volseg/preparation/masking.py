@@ -1,4 +1,4 @@
-"""Values outside the brain become 0, and no value inside it becomes 0."""
+"""Values outside the brain become 0; values of brain tissue do not."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from volseg.figures.case_view import CaseView
+from volseg.figures.colours import ANATOMY_COLOUR, ATLAS_COLOUR, BRAIN_COLOUR
 from volseg.figures.figure_files import optional_picture
 from volseg.figures.greys import as_greys, grey_window
 from volseg.figures.panels import Section, draw_sections
@@ -24,18 +25,31 @@ from volseg.preparation.record import PreparationRecord
 _SMOOTH_MM = 1.5
 # Voxels around the head that are shown.
 _MARGIN = 4
+# Axial slices. They lie about 3 cm apart, so that a tumour of more than that is in one at least.
+_AXIAL = 5
+# Columns of pixels: about a pixel for each mm of four channels.
+_WIDTH = 1040
+_BRAIN = "brain"
 
 
 @dataclass(frozen=True)
 class _View(CaseView):
-    """A view whose lines are explained by their names."""
+    """A view that says what the colours of its lines mean."""
 
+    anatomy: str = ""
     shows_face: bool = False
 
     @property
     def meaning_of_lines(self) -> str:
-        warning = " A face may be recognised in this picture: treat it as the scans are."
-        return f"Lines are the same in all channels.{warning * self.shows_face}"
+        parts = ["The lines are the same in all channels."]
+        if _BRAIN in self.regions:
+            parts.append("Orange, the brain: it must neither cut off tumour nor leave skull in.")
+        parts.append("Green, the anatomy of the reference: it must follow each channel.")
+        if set(self.regions) - {_BRAIN, self.anatomy}:
+            parts.append("Pink, the brain of the atlas.")
+        if self.shows_face:
+            parts.append("A face may be recognised in this picture: treat it as the scans are.")
+        return " ".join(parts)
 
 
 def draw_case(
@@ -44,7 +58,7 @@ def draw_case(
     heads: Mapping[str, npt.NDArray[Any]],
     outlines: Mapping[str, Mask],
 ) -> None:
-    """Draw each channel in three planes, with the same outlines in all.
+    """Draw each channel at several heights and in three planes, with the same outlines in all.
 
     Anatomy of the reference channel that does not follow the anatomy of another channel shows a
     failed registration. An error is logged.
@@ -57,24 +71,50 @@ def draw_case(
     """
     with optional_picture(path):
         reference = record.reference
-        anatomy = _anatomy(heads[reference], outlines.get("brain"), record)
-        masks = {**outlines, f"anatomy of {reference}": anatomy}
-        view = _view(record, heads, masks)
-        legend = {} if record.mask is None else {"brain": _brain_in_words(record)}
-        drawn = draw_sections(_sections(view), legend, record.case_id, _figures(record))
+        name = f"anatomy of {reference}"
+        anatomy = _anatomy(heads[reference], outlines.get(_BRAIN), record)
+        view = _view(record, heads, {**outlines, name: anatomy}, name)
+        legend = {} if record.mask is None else {_BRAIN: _brain_in_words(record)}
+        drawn = draw_sections(
+            _sections(view),
+            legend,
+            record.case_id,
+            _figures(record),
+            colours={region: _colour(region, name) for region in view.regions},
+            width=_WIDTH,
+        )
         drawn.canvas.save(path)
 
 
+def _colour(region: str, anatomy: str) -> str:
+    """Colour of a line, which means the same in each picture."""
+    return {_BRAIN: BRAIN_COLOUR, anatomy: ANATOMY_COLOUR}.get(region, ATLAS_COLOUR)
+
+
 def _sections(view: CaseView) -> list[Section]:
-    """A slice of each plane, through the centre of the brain or else of the head."""
+    """Axial slices spread over the brain or else the head, and a slice of each other plane."""
     mask = next(iter(view.prediction.values())) if view.prediction else view.content
     whole = mask if mask.any() else view.content
     centre = [round(float(place)) for place in ndimage.center_of_mass(whole)]
-    return [(view.in_plane(plane), centre[axes[2]]) for plane, axes in PLANE_AXES.items()]
+    others = [(plane, centre[axes[2]]) for plane, axes in PLANE_AXES.items() if plane != "axial"]
+    return [
+        *((view, index) for index in _heights(whole)),
+        *((view.in_plane(plane), index) for plane, index in others),
+    ]
+
+
+def _heights(mask: Mask) -> list[int]:
+    """Axial slices spread evenly over a mask, highest first."""
+    filled = np.flatnonzero(mask.any(axis=(0, 1)))
+    places = ((np.arange(_AXIAL) + 0.5) / _AXIAL * filled.size).astype(int)
+    return sorted({int(filled[place]) for place in places}, reverse=True)
 
 
 def _view(
-    record: PreparationRecord, heads: Mapping[str, npt.NDArray[Any]], masks: Mapping[str, Mask]
+    record: PreparationRecord,
+    heads: Mapping[str, npt.NDArray[Any]],
+    masks: Mapping[str, Mask],
+    anatomy: str,
 ) -> _View:
     grid = record.grid.grid
     upright = {name: grid.to_ras(head) for name, head in heads.items()}
@@ -90,6 +130,7 @@ def _view(
         spacing_mm=grid.ras.spacing_mm,
         numbers=slice_numbers(grid.ras.crop(box), grid),
         windows=dict.fromkeys(names.values(), (0.0, 255.0)),
+        anatomy=anatomy,
         shows_face=record.mask is None or record.mask.method != "already stripped",
     )
 
@@ -108,9 +149,10 @@ def _anatomy(
 
 def _name(channel: str, record: PreparationRecord) -> str:
     one = record.channels[channel]
+    covers = "" if one.covers_brain else f", {one.coverage:.0%} of the brain"
     if one.alignment == "registered":
-        return f"{channel}, moved by {one.moved_mm:.1f} mm"
-    return f"{channel}, {one.alignment}"
+        return f"{channel}{covers}, moved {one.moved_mm:.1f} mm"
+    return f"{channel}{covers}, {one.alignment}"
 
 
 def _brain_in_words(record: PreparationRecord) -> str:

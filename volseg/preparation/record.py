@@ -35,6 +35,9 @@ _REMEDY = "prepare the case again"
 # A record has a few kB for each channel and step.
 _MOST_BYTES = 2**22
 
+#: Share of the brain below which a channel is said to cover a part of it.
+ALMOST_ALL = 0.99
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -100,6 +103,7 @@ class PreparedChannel(_Part):
         alignment: How it came to the reference channel.
         moved_mm: How far registration moved it, on average over the head.
         quality: Figures of that, by name.
+        coverage: Share of the brain that lies within its file; it is 0 in the rest.
         file: The written file; its path is relative to the folder of prepared cases.
     """
 
@@ -109,7 +113,13 @@ class PreparedChannel(_Part):
     alignment: Alignment
     moved_mm: float = 0.0
     quality: Mapping[str, float]
+    coverage: float = 1.0
     file: FileMark
+
+    @property
+    def covers_brain(self) -> bool:
+        """Whether nearly all of the brain lies within its file."""
+        return self.coverage >= ALMOST_ALL
 
     @property
     def world_matrix(self) -> Affine:

@@ -22,7 +22,7 @@ from volseg.preparation.grids import Mask, in_float32
 from volseg.preparation.masking import without_rim
 from volseg.preparation.optimising import Kind
 from volseg.preparation.options import MNI, read_atlas
-from volseg.preparation.record import Step, matrix_rows
+from volseg.preparation.record import ALMOST_ALL, Step, matrix_rows
 from volseg.preparation.registration import register
 from volseg.preparation.resampling import covered
 from volseg.preparation.sources import Source
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 # Least share of the brain that a channel must cover, and that an atlas must hold.
 _LEAST = 0.5
-# Share of the brain below which a note says how much is covered.
-_ALMOST_ALL = 0.99
 # Values this low are air in CT, in HU; N4 is for MRI.
 _AIR_HU = -500
 
@@ -178,7 +176,7 @@ def space_of_atlas(
             f"only {inside:.0%} of the {what} lie on the grid of {atlas.name}",
             remedy="give an atlas of a whole head, or leave --to out",
         )
-    if inside < _ALMOST_ALL:
+    if inside < ALMOST_ALL:
         log.note(f"{1 - inside:.1%} of the {what} lie outside the grid of {atlas.name}")
     return space
 
@@ -189,8 +187,8 @@ def _kind(*, affine: bool) -> Kind:
 
 def known_in(
     name: str, source: Source, matrix: Affine, grid: Grid, brain: Mask, log: Log
-) -> Mask | None:
-    """Voxels of a grid that a channel covers; None if it covers all of the brain.
+) -> tuple[Mask | None, float]:
+    """Voxels of a grid that a channel covers, None if all of the brain, and its share of the brain.
 
     Raises:
         RegistrationError: If it covers less than half of the brain.
@@ -202,6 +200,9 @@ def known_in(
             f"{name} covers only {share:.0%} of the brain, but half of it is needed",
             remedy="leave the channel out, or give a series of the whole head",
         )
-    if share < _ALMOST_ALL:
-        log.note(f"{name} covers {share:.0%} of the brain; the rest of it is 0 there")
-    return None if share == 1 else known
+    if share < ALMOST_ALL:
+        log.note(
+            f"{name} covers {share:.0%} of the brain and is 0 in the rest, where a network lacks "
+            "it; give a series of the whole head if there is one"
+        )
+    return None if share == 1 else known, share
