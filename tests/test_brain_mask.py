@@ -268,7 +268,7 @@ def test_a_program_in_a_folder_with_spaces_gives_the_mask(brain, tmp_path):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("autp", "'autp' is neither auto, mask nor none, and as a command"),
+        ("autp", "'autp' is neither auto, mask, none nor a folder of masks, and as a"),
         ("bet {input}", "lacks {output}"),
         ("", "lacks {input} and {output}"),
         ("bet 'x {input} {output}", "cannot be read"),

@@ -151,7 +151,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     strip: Annotated[
         str | None,
         typer.Option(
-            metavar="auto|mask|none|COMMAND",
+            metavar="auto|mask|none|FOLDER|COMMAND",
             help="With --prepare: how the brain is found.",
             show_default="auto",
         ),

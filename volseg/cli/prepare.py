@@ -40,10 +40,10 @@ def prepare(  # noqa: PLR0913, PLR0917  (an option each)
     strip: Annotated[
         str,
         typer.Option(
-            metavar="auto|mask|none|COMMAND",
+            metavar="auto|mask|none|FOLDER|COMMAND",
             help="How the brain is found: auto, by HD-BET unless the skull is stripped already; "
-            "mask, all that is not background; none, the skull stays; or a command with {input} "
-            "and {output}.",
+            "mask, all that is not background; none, the skull stays; a folder with a mask for "
+            "each case, CASE-mask.nii.gz; or a command with {input} and {output}.",
         ),
     ] = "auto",
     n4: Annotated[bool, typer.Option("--n4", help="Remove bias fields from the images.")] = False,

@@ -31,6 +31,7 @@ from volseg.preparation.grids import Mask, brain_box, on_grid, straight_grid
 from volseg.preparation.label_maps import LabelMap, outside_note, read_label_map
 from volseg.preparation.masking import background_value, in_type_of, masked
 from volseg.preparation.options import SPACING_MM, StepOptions, digest_of, reference_of
+from volseg.preparation.own_masks import is_masks_folder, mask_file
 from volseg.preparation.pictures import draw_case
 from volseg.preparation.record import (
     FileMark,
@@ -109,6 +110,9 @@ def prepare_case(
             step["outcome"] = ", ".join(f"{n} {one.size_in_words}" for n, one in channels.items())
         sources = read_sources(case)
         check_unchanged(case, before, sources)
+        own = None
+        if is_masks_folder(options.strip):
+            own = _mark(mask_file(options.strip, case.case_id))
         log.note(*(note for source in channels.values() for note in source.notes))
         done = prepared(case, channels, options, log)
 
@@ -127,7 +131,7 @@ def prepare_case(
                 grid=grid,
                 channels=_channels(done, channels, marks),
                 label=label,
-                mask=_mask_record(done),
+                mask=_mask_record(done, own),
                 steps=tuple(log.steps),
                 notes=tuple(log.notes),
                 seconds=round(time.monotonic() - start, 2),
@@ -150,7 +154,7 @@ def prepared(
     places = in_place(channels, reference, log)
     label = read_label_map(case, channels, places, reference)
     straight = straight_grid(channels[reference].volume.grid, options.spacing_mm or SPACING_MM)
-    volumes, brain = brain_of(channels, places, straight, options.strip, log)
+    volumes, brain = brain_of(channels, places, straight, options.strip, log, reference)
     if options.atlas is None:
         space = Space(reference, straight, np.eye(4))
     else:
@@ -245,17 +249,23 @@ def _channels(
     }
 
 
-def _mask_record(done: Prepared) -> MaskRecord | None:
+def _mask_record(done: Prepared, own: FileMark | None) -> MaskRecord | None:
     brain = done.brain
     if brain is None:
         return None
     return MaskRecord(
-        method=brain.method, volume_ml=round(brain.volume_ml, 3), notes=tuple(brain.notes)
+        method=brain.method,
+        volume_ml=round(brain.volume_ml, 3),
+        notes=tuple(brain.notes),
+        source=own,
     )
 
 
 def _label_mark(case: Case) -> FileMark | None:
     if not case.label:
         return None
-    path = case.label[0]
+    return _mark(case.label[0])
+
+
+def _mark(path: Path) -> FileMark:
     return FileMark(path=str(path.absolute()), **fingerprint(path))

@@ -119,7 +119,7 @@ class CaseFiles:
         is_complete = all((self.home / mark.path).is_file() for mark in record.files)
         # The same files may be other channels now, by --channels or --name.
         is_same = found in {"same", "moved"} and tuple(record.channels) == case.channels
-        is_same = is_same and _has_label(record, case)
+        is_same = is_same and _has_label(record, case) and _has_mask(record)
         return record if is_complete and is_same and record.options == options else None
 
     def file_names(self, channels: Mapping[str, object]) -> dict[str, str]:
@@ -190,6 +190,15 @@ def others_of(home: Path, now: Collection[str], options: Mapping[str, Any]) -> l
 def _is_as_written(path: Path, mark: FileMark) -> bool:
     try:
         return not path.is_symlink() and has_fingerprint(path, mark.model_dump())
+    except OSError:
+        return False
+
+
+def _has_mask(record: PreparationRecord) -> bool:
+    """Whether the user's mask, if one was used, is as it was."""
+    source = record.mask.source if record.mask else None
+    try:
+        return source is None or has_fingerprint(Path(source.path), source.model_dump())
     except OSError:
         return False
 

@@ -46,8 +46,6 @@ def read_label_map(
 ) -> LabelMap | None:
     """The label map of a case and the channel that it was drawn on; None if the case has none.
 
-    That is the reference channel if the grids are equal, else the channel of that grid.
-
     Args:
         case: The case.
         channels: Its channels.
@@ -62,11 +60,36 @@ def read_label_map(
     if not case.label:
         return None
     values, grid = case.read_reference()
+    channel, note = channel_of_grid("the label map", grid, channels, places, reference)
+    return LabelMap(Volume(values, grid), channel, note)
+
+
+def channel_of_grid(
+    what: str,
+    grid: Grid,
+    channels: Mapping[str, Source],
+    places: Mapping[str, Aligned],
+    reference: str,
+) -> tuple[str, str]:
+    """The channel that a mask or label map was drawn on, and a note on what was assumed.
+
+    That is the reference channel if the grids are equal, else the channel of that grid.
+
+    Args:
+        what: How messages call it.
+        grid: Its grid.
+        channels: Channels of the case.
+        places: Where they lie.
+        reference: Name of the reference channel.
+
+    Raises:
+        GeometryError: If no channel has the grid, or several that were moved differently.
+    """
     alike = [name for name, source in channels.items() if is_same_grid(source.volume.grid, grid)]
     if not alike:
         held = ", ".join(f"{name} {one.size_in_words}" for name, one in channels.items())
         raise GeometryError(
-            f"the label map has a grid of {grid.shape_in_words} voxels, which is that "
+            f"{what} has a grid of {grid.shape_in_words} voxels, which is that "
             f"of no channel ({held})",
             remedy="resample it onto the grid of the channel that it was drawn on, or leave it out",
         )
@@ -74,17 +97,16 @@ def read_label_map(
     others = [name for name in alike if _apart_mm(places[name], places[channel], grid) > _SAME_MM]
     if others and channel != reference:
         raise GeometryError(
-            f"the label map has the grid of {' and '.join(alike)}, which registration moved "
+            f"{what} has the grid of {' and '.join(alike)}, which registration moved "
             "differently, so it is not clear which of them it was drawn on",
             remedy=f"register to the channel that it was drawn on, such as with --to {channel}",
         )
     note = (
-        f"the label map is taken to be drawn on {channel}; {', '.join(others)} of the same grid "
-        "moved"
+        f"{what} is taken to be drawn on {channel}; {', '.join(others)} of the same grid moved"
         if others
         else ""
     )
-    return LabelMap(Volume(values, grid), channel, note)
+    return channel, note
 
 
 def outside_note(label_map: npt.NDArray[np.uint8], brain: npt.NDArray[np.bool_], grid: Grid) -> str:

@@ -14,6 +14,7 @@ from volseg.images.background import LARGEST_BRAIN_ML
 from volseg.images.file_names import is_nifti
 from volseg.images.nifti_reading import read_case
 from volseg.preparation.brain_mask.stripped import stripped_brain
+from volseg.preparation.own_masks import is_masks_folder
 from volseg.preparation.templates import Template, mni152
 from volseg.preparation.volume import Volume
 from volseg.words import reason
@@ -34,7 +35,7 @@ class StepOptions:
     Attributes:
         to: Channel that the others are registered to, an atlas as a NIfTI file, or "mni"; None:
             the first of `REFERENCES` that the case has.
-        strip: How the brain is found; see `brain_mask.finding.find_mask`.
+        strip: How the brain is found; see `brain_mask.finding.find_mask`; or a folder of masks.
         n4: Whether bias fields are removed from the images.
         affine: Whether the step to the atlas may also scale and shear.
         spacing_mm: Size of the voxels of the result; None: `SPACING_MM`, or as the atlas.
@@ -77,6 +78,8 @@ class StepOptions:
     def recorded(self) -> dict[str, Any]:
         """The options as a record holds them: an atlas by its content, wherever it lies."""
         chosen = asdict(self)
+        if is_masks_folder(self.strip):
+            chosen["strip"] = str(Path(self.strip).absolute())
         if self.spacing_mm is not None:
             chosen["spacing_mm"] = list(self.spacing_mm)
         if (digest := digest_of(self.atlas)) is not None:

@@ -152,11 +152,13 @@ class MaskRecord(_Part):
         method: How it was found.
         volume_ml: Its volume.
         notes: What it assumes.
+        source: File of the user that holds it, if it was given.
     """
 
     method: str
     volume_ml: float
     notes: tuple[str, ...] = ()
+    source: FileMark | None = None
 
 
 class PreparationRecord(_Part):

@@ -16,12 +16,13 @@ from volseg.images.grid import Affine, Grid
 from volseg.preparation.alignment import Aligned, aligned
 from volseg.preparation.bias import without_bias
 from volseg.preparation.brain_mask.finding import find_mask
-from volseg.preparation.brain_mask.mask import BrainMask
+from volseg.preparation.brain_mask.mask import BrainMask, Proposal
 from volseg.preparation.foreground import foreground_of
 from volseg.preparation.grids import Mask, in_float32
 from volseg.preparation.masking import without_rim
 from volseg.preparation.optimising import Kind
 from volseg.preparation.options import MNI, read_atlas
+from volseg.preparation.own_masks import is_masks_folder, mask_file, own_mask
 from volseg.preparation.record import ALMOST_ALL, Step, matrix_rows
 from volseg.preparation.registration import register
 from volseg.preparation.resampling import covered
@@ -118,6 +119,7 @@ def brain_of(
     grid: Grid,
     method: str,
     log: Log,
+    reference: str,
 ) -> tuple[dict[str, Volume], BrainMask]:
     """The brain, and the channels that it was found in, on a grid in the world of the reference."""
     with log.step("resampling for the brain mask") as step:
@@ -127,7 +129,12 @@ def brain_of(
         }
         step["outcome"] = f"{grid.shape_in_words} voxels"
     with log.step("brain mask") as step:
-        brain = find_mask(volumes, method)
+        own = None
+        if is_masks_folder(method):
+            file = mask_file(method, log.case_id)
+            mask, note = own_mask(file, channels, places, reference, grid)
+            own = Proposal(mask, f"the file {file.name}", notes=(note,) if note else ())
+        brain = find_mask(volumes, method, own=own)
         step["outcome"] = f"{brain.method}, {brain.volume_ml:.0f} ml"
         step["quality"] = {"volume_ml": round(brain.volume_ml, 3)}
     log.note(*brain.notes)

@@ -19,6 +19,7 @@ from volseg.preparation.brain_mask.finding import check_method
 from volseg.preparation.case_files import CaseFiles, others_of
 from volseg.preparation.cases import prepare_cases
 from volseg.preparation.options import StepOptions, read_atlas
+from volseg.preparation.own_masks import is_masks_folder
 from volseg.preparation.record import PreparationRecord, is_prepared
 from volseg.words import cases_in_words
 
@@ -38,7 +39,7 @@ class PrepareOptions:
     Attributes:
         to: Channel that the others are registered to, an atlas as a NIfTI file, or "mni"; None: the
             first of t1c, t1n, t2f, t2w, ct that a case has, else its first channel.
-        strip: "auto", "mask", "none", or a command with {input} and {output}.
+        strip: "auto", "mask", "none", a folder of masks, or a command with {input} and {output}.
         n4: Whether bias fields are removed from the images.
         affine: Whether the step to the atlas may also scale and shear.
         spacing_mm: Size of the voxels of the result; None: 1 mm, or as the atlas.
@@ -127,7 +128,8 @@ def prepare(
     """
     folder, home, steps = Path(cases), Path(output), options.steps
     steps.check()
-    check_method(steps.strip)
+    if not is_masks_folder(steps.strip):
+        check_method(steps.strip)
     finding = _found(folder, options)
     _check_apart(folder, home)
     _check_reference(finding, steps)

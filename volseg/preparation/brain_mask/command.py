@@ -52,8 +52,8 @@ def check_command(command: str) -> list[str]:
     if lacking or not words:
         which = " and ".join(f"{{{name}}}" for name in lacking)
         raise BrainMaskError(
-            f"{command!r} is neither auto, mask nor none, and as a command for brain masks it "
-            f"lacks {which}",
+            f"{command!r} is neither auto, mask, none nor a folder of masks, and as a command for "
+            f"brain masks it lacks {which}",
             remedy=_EXAMPLE,
         )
     if shutil.which(words[0]) is None:

@@ -37,6 +37,7 @@ def find_mask(
     volumes: Mapping[str, Volume],
     method: str = "auto",
     limits_ml: tuple[float, float] = LIMITS_ML,
+    own: Proposal | None = None,
 ) -> BrainMask:
     """Find the brain in the channels of a case.
 
@@ -47,6 +48,7 @@ def find_mask(
             network HD-BET; "mask": every voxel that is tissue in any channel; "none": the skull
             is kept; otherwise a command with the placeholders {input} and {output}.
         limits_ml: Least and largest volume that is accepted for a brain.
+        own: Mask of the user, which is checked and taken instead of that of a method.
 
     Returns:
         The mask: one component without holes, except that "none" keeps every voxel and "mask"
@@ -63,7 +65,8 @@ def find_mask(
     if method == "none":
         proposal = Proposal(np.ones(grid.shape, np.bool_), "none", notes=(_KEPT,))
     else:
-        proposal = checked(_proposal(volumes, method, limits_ml[1]), volumes, limits_ml)
+        found = own or _proposal(volumes, method, limits_ml[1])
+        proposal = checked(found, volumes, limits_ml)
     return BrainMask(
         proposal.mask,
         grid,
