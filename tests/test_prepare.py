@@ -449,8 +449,8 @@ def test_a_case_that_fails_again_says_that_its_former_files_remain(
 
 
 def test_notes_on_a_mask_stand_below_the_table(scans, tmp_path, in_this_process, monkeypatch):
-    def noted(*args):
-        return replace(find_mask(*args), notes=("look at it",))
+    def noted(*args, own):
+        return replace(find_mask(*args, own=own), notes=("look at it",))
 
     monkeypatch.setattr(steps, "find_mask", noted)
     result = CliRunner().invoke(
