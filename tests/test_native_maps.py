@@ -27,7 +27,7 @@ from volseg.results.manifest import read_manifest
 from volseg.tasks.infer import infer
 from volseg.tasks.infer_raw import infer_raw
 from volseg.tasks.info import info
-from volseg.tasks.prepare import PrepareOptions, PrepareResult
+from volseg.tasks.prepare import PrepareOptions, PrepareResult, prepare
 
 NAMES = ["BraTS2021_00001", "BraTS2021_00002"]
 
@@ -518,3 +518,25 @@ def test_options_that_do_not_go_with_prepare_are_refused(raw, model, output, wor
     assert done.exit_code == 2
     assert sentence in done.output
     assert not output.exists()
+
+
+def test_one_command_and_two_give_the_same_bytes(tmp_path, model, monkeypatch):
+    def here(function, items, workers, threads, stop):
+        yield from ((number, function(item)) for number, item in enumerate(items))
+
+    monkeypatch.setattr("volseg.preparation.cases.each_alone", here)
+    write_case(tmp_path / "raw", NAMES[0], orientation="RAS")
+    options = InferOptions(native="all", preview=False)
+    steps = PrepareOptions(strip="none", pictures=False)
+
+    prepare(tmp_path / "raw", tmp_path / "prepared", steps)
+    infer(tmp_path / "prepared", model, tmp_path / "two", options)
+    infer_raw(tmp_path / "raw", model, tmp_path / "one", options, steps)
+
+    made = sorted(path.relative_to(tmp_path / "two") for path in (tmp_path / "two").rglob("*.gz"))
+    assert len(made) == 5
+    for name in made:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    originals = {p.name.split("_")[-1]: p for p in (tmp_path / "raw").rglob("*.nii.gz")}
+    native = nib.load(tmp_path / "one" / "native" / f"{NAMES[0]}-t2f.nii.gz")
+    assert np.array_equal(native.affine, nib.load(originals["flair.nii.gz"]).affine)
