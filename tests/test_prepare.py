@@ -534,6 +534,20 @@ def test_a_case_without_some_channels_is_prepared_with_those_it_has(scans, home)
     assert (list(record.channels), record.reference) == (["t1n", "t2f"], "t1n")
 
 
+def test_channels_have_our_names_whatever_they_are_called_in_the_options(
+    scans, tmp_path, in_this_process
+):
+    options = replace(OPTIONS, channels=("FLAIR", "t1ce"), required=("FLAIR",), to="t1ce")
+
+    done = prepare(scans, tmp_path / "out", options).done
+
+    assert list(done[CASE].channels) == ["t2f", "t1c"]
+    assert done[CASE].reference == "t1c"
+    assert (tmp_path / "out" / CASE / f"{CASE}-t2f.nii.gz").is_file()
+    with pytest.raises(DataListError, match="flair and t2f are the same channel"):
+        prepare(scans, tmp_path / "out", replace(OPTIONS, channels=("flair", "t2f")))
+
+
 def test_slices_are_refused_with_the_remedy(tmp_path, home):
     from PIL import Image
 

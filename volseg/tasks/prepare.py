@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from volseg.cases.channels import channel_of
 from volseg.config import CHANNELS
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files.ownership import PREPARATION_FOLDER
@@ -46,7 +47,8 @@ class PrepareOptions:
         pictures: Whether each case is drawn.
         workers: Cases at once; None: one a core, as far as memory allows.
         overwrite: Whether finished cases are prepared again.
-        channels: Channels to look for; None: the four of BraTS.
+        channels: Channels to look for, which get the names of `cases.channels.channel_of`; None:
+            the four of BraTS.
         required: Channels that each case must have.
         names: `CHANNEL=GLOB` of channels whose file names volseg does not know.
         label_name: Ending of the names of label maps, if volseg does not know it.
@@ -171,8 +173,12 @@ def _found(folder: Path, options: PrepareOptions) -> Finding:
         )
     naming = Naming.parse(options.names, options.label_name)
     where = options.fold, options.data_root
-    channels = options.channels or CHANNELS
-    return find_scans(folder, channels, *where, required=options.required, naming=naming)
+    asked = options.channels or CHANNELS
+    ours = tuple(map(channel_of, asked))
+    # Two names of a channel are refused by the search, which quotes them.
+    channels = ours if len({*ours}) == len(asked) else asked
+    required = tuple(map(channel_of, options.required))
+    return find_scans(folder, channels, *where, required=required, naming=naming)
 
 
 def _check_apart(folder: Path, home: Path) -> None:
