@@ -9,14 +9,9 @@ from typing import Any
 
 from volseg.cases.channels import channel_of
 from volseg.cases.sources import fingerprint
-from volseg.errors import BrainMaskError, ConfigError, RegistrationError
-from volseg.images.background import LARGEST_BRAIN_ML
-from volseg.images.file_names import is_nifti
-from volseg.images.nifti_reading import read_case
-from volseg.preparation.brain_mask.stripped import stripped_brain
+from volseg.errors import ConfigError, RegistrationError
 from volseg.preparation.own_masks import is_masks_folder
-from volseg.preparation.templates import Template, mni152
-from volseg.preparation.volume import Volume
+from volseg.preparation.templates import Template, mni152, mni152_path, template_of
 from volseg.words import reason
 
 #: Word for the atlas MNI152.
@@ -88,43 +83,30 @@ class StepOptions:
 
 
 def _is_atlas(to: str) -> bool:
-    return to.lower() == MNI or is_nifti(Path(to).name) or "/" in to or "\\" in to
+    # Names of channels have no dots; an atlas of another format is refused by its content.
+    return to.lower() == MNI or any(sign in to for sign in "./\\")
 
 
 def read_atlas(atlas: str) -> Template:
     """The atlas of the user.
 
     Raises:
-        VolsegError: If the file is missing, damaged, or holds no single volume, or if its skull is
-            neither clearly there nor clearly stripped.
+        RegistrationError: If the file is missing, damaged, or no image of a head.
     """
-    return mni152() if atlas.lower() == MNI else _read_template(Path(atlas))
-
-
-def _read_template(path: Path) -> Template:
-    images = read_case([path], ["atlas"], ["atlas"])
-    volume = Volume(images.array[0], images.grid)
-    try:
-        stripped = stripped_brain({"atlas": volume}, LARGEST_BRAIN_ML)
-    except BrainMaskError as error:
-        raise RegistrationError(
-            f"atlas {path} cannot be used: {error.problem}",
-            remedy="give an atlas of a whole brain without its skull, or of a whole head",
-            path=path,
-        ) from None
-    return Template(volume, None if stripped is None else stripped.mask, path.name)
+    return mni152() if atlas.lower() == MNI else template_of(Path(atlas))
 
 
 def digest_of(atlas: str | None) -> str | None:
-    """SHA-256 of the file of an atlas; None for none, and for MNI152, which nilearn carries.
+    """SHA-256 of the file of an atlas; None for none.
 
     Raises:
         RegistrationError: If the file cannot be read.
     """
-    if atlas is None or atlas.lower() == MNI:
+    if atlas is None:
         return None
     try:
-        return str(fingerprint(Path(atlas))["sha256"])
+        path = mni152_path() if atlas.lower() == MNI else Path(atlas)
+        return str(fingerprint(path)["sha256"])
     except OSError as error:
         raise RegistrationError(
             f"atlas {atlas} cannot be read ({reason(error)})",

@@ -168,7 +168,7 @@ def space_of_atlas(
         before, after = found.quality.before, found.quality.after
         step["outcome"] = f"mutual information {before:.3f} to {after:.3f}"
         step["matrix"] = matrix_rows(found.matrix)
-    log.note(*(f"{atlas.name}: {note}" for note in found.notes))
+    log.note(*(f"{atlas.name}: {note}" for note in (*atlas.notes, *found.notes)))
     grid = in_float32(atlas.volume.grid)
     outlines = {} if atlas.mask is None else {atlas.name: atlas.mask}
     code = 4 if given.lower() == MNI else 2
