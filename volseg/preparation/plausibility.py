@@ -24,7 +24,9 @@ _LEAST_OF_START = 0.98
 LEAST_PEAK = 0.41
 #: Below this peak the place found may be off by about 2 mm.
 SURE_PEAK = 0.45
-#: Least peak of a head and an atlas, or of two patients.
+#: Least peak of a head and an atlas, or of two patients. Measured on t1c of BraTS and MNI152: 0.19
+#: to 0.28 for 4 right places, 0.13 upside down and 0.16 turned front to back for one brain. Few
+#: brains and a narrow gap: thick slices and heads with a skull are not measured.
 LEAST_PEAK_OF_TWO_HEADS = 0.15
 _SAME_HEAD = "check that both images show the same head, and the orientation in their headers"
 

@@ -137,7 +137,6 @@ def prepare(
     _check_reference(finding, steps)
     if steps.atlas is not None:
         read_atlas(steps.atlas)
-    _check_reference(finding, steps.channel)
     for skipped in finding.skipped:
         logger.warning("left out: %s: %s", skipped.path, skipped.sentence)
     recorded, kept = steps.recorded(), []
@@ -180,16 +179,6 @@ def _found(folder: Path, options: PrepareOptions) -> Finding:
     channels = ours if len({*ours}) == len(asked) else asked
     required = tuple(map(channel_of, options.required))
     return find_scans(folder, channels, *where, required=required, naming=naming)
-
-
-def _check_reference(finding: Finding, chosen: str | None) -> None:
-    """Refuse a reference channel that no case has."""
-    held = dict.fromkeys(name for case in finding.cases for name in case.channels)
-    if chosen is not None and held and chosen not in held:
-        raise ConfigError(
-            f"--to is {chosen}, but no case has such a channel, only {', '.join(held)}",
-            remedy="give one of these, an atlas as a NIfTI file, or mni",
-        )
 
 
 def _check_apart(folder: Path, home: Path) -> None:
