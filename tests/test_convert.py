@@ -692,6 +692,22 @@ def test_a_folder_that_another_conversion_filled_meanwhile_is_refused(one_study,
     assert not (tmp_path / "cases.pseudonyms.csv").exists()
 
 
+def test_overwrite_empties_no_case_whose_channels_are_all_refused(one_study, tmp_path):
+    output = tmp_path / "cases"
+    volseg.convert(one_study, output)
+    for number in ("002", "003", "004"):
+        shutil.rmtree(one_study / number)
+    for path in (one_study / "005").iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.ContrastBolusAgent = "NONE"
+        dataset.save_as(path)
+
+    result = volseg.convert(one_study, output, volseg.ConvertOptions(overwrite=True))
+
+    assert all("is refused" in reason for _, reason in result.failures)
+    assert len(list((output / "PAT-00001-000").iterdir())) == 4
+
+
 def test_an_archive_is_named_with_the_remedy_to_unpack_it(one_study, tmp_path):
     packed = shutil.make_archive(str(tmp_path / "export"), "zip", one_study)
     shutil.copy(packed, one_study)

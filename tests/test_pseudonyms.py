@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from volseg.conversion.pseudonym_table import PseudonymTable, only_conversion
+from volseg.conversion.pseudonym_table import PseudonymTable
 from volseg.conversion.pseudonyms import Examination, named
 from volseg.conversion.series import Patient, Study
+from volseg.conversion.single_conversion import only_conversion
 from volseg.errors import DataListError, OutputError
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.cases.identity import unfit_name
@@ -52,15 +52,6 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-@dataclass
-class _Planning:
-    """A plan that is being made."""
-
-    left_out: list[LeftOut] = field(default_factory=list)
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
 def make_plan(
     finding: SourceFinding, by_hand: ByHand, table: PseudonymTable, *, keep_names: bool = False
 ) -> Plan:
@@ -76,42 +67,46 @@ def make_plan(
         ConfigError: If a pattern by hand fits no series, or two cases would keep one name.
     """
     by_hand.check_used(finding)
-    planning = _Planning(list(finding.left_out), [(b.name, b.sentence) for b in finding.broken])
-    studies = _studies(finding.series)
-    assigned = {}
-    for key, series in studies.items():
-        assignment = assign(series, by_hand)
-        planning.left_out += assignment.left_out
-        if assignment.channels or assignment.refused:
-            assigned[key] = assignment
-    examinations = {key: _examination(studies[key], keep_names=keep_names) for key in assigned}
-    found = named(table, [one for key, one in examinations.items() if assigned[key].channels])
-    cases = []
-    for key, assignment in assigned.items():
-        case_id = found.case_ids.get(examinations[key].key)
-        place = case_id or examinations[key].source
-        planning.failures += [(place, refused.sentence) for refused in assignment.refused]
-        if why := found.refused.get(examinations[key].key):
-            planning.failures.append((place, why))
-        elif case_id:
-            cases.append(PlannedCase(case_id, assignment, _digest(assignment)))
+    studies = [(series, assign(series, by_hand)) for series in _studies(finding)]
+    planned = [
+        (_examination(series, keep_names=keep_names), assignment)
+        for series, assignment in studies
+        if assignment.channels or assignment.refused
+    ]
+    found = named(table, [one for one, assignment in planned if assignment.channels])
+    cases = [
+        PlannedCase(found.case_ids[one.key], assignment, _digest(assignment))
+        for one, assignment in planned
+        if assignment.channels and one.key in found.case_ids and one.key not in found.refused
+    ]
     cases.sort(key=lambda case: case.case_id)
     _check_names(cases)
-    planning.notes += _notes(cases, found)
+    failures = [(broken.name, broken.sentence) for broken in finding.broken]
+    failures += [failure for one, of in planned for failure in _failures(one, of, found)]
+    left_out = [one for _, assignment in studies for one in assignment.left_out]
     return Plan(
         tuple(cases),
         found.table,
-        tuple(planning.left_out),
-        tuple(planning.failures),
-        tuple(planning.notes),
+        (*finding.left_out, *left_out),
+        tuple(failures),
+        tuple(_notes(cases, found)),
     )
 
 
-def _studies(series: Sequence[Series]) -> dict[tuple[str, str], list[Series]]:
+def _failures(one: Examination, assignment: Assignment, found: Named) -> Iterator[tuple[str, str]]:
+    """Names and reasons of channels without clear evidence, and of an examination without name."""
+    place = found.case_ids.get(one.key) or one.source
+    for refused in assignment.refused:
+        yield place, refused.sentence
+    if why := found.refused.get(one.key):
+        yield place, why
+
+
+def _studies(finding: SourceFinding) -> Iterable[list[Series]]:
     studies: dict[tuple[str, str], list[Series]] = {}
-    for one in series:
+    for one in finding.series:
         studies.setdefault((one.patient.key, one.study.key), []).append(one)
-    return studies
+    return studies.values()
 
 
 def _examination(series: Sequence[Series], *, keep_names: bool) -> Examination:

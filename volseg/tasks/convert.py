@@ -13,9 +13,10 @@ from volseg.cases.layouts import CONVERTED, layout_of
 from volseg.conversion.by_hand import ByHand
 from volseg.conversion.cases import Outcome, write_cases
 from volseg.conversion.plan import Plan, make_plan
-from volseg.conversion.pseudonym_table import ENDING, PseudonymTable, only_conversion
+from volseg.conversion.pseudonym_table import ENDING, PseudonymTable
 from volseg.conversion.record import read_record
 from volseg.conversion.series import LeftOut, SourceFinding
+from volseg.conversion.single_conversion import only_conversion
 from volseg.conversion.time_points import write_time_points
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files.ownership import (
