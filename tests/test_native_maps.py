@@ -29,6 +29,7 @@ from volseg.tasks.infer_raw import infer_raw
 from volseg.tasks.info import info
 from volseg.tasks.prepare import PrepareOptions, PrepareResult, prepare
 
+CHOSEN = ("t1c", "t2f")
 NAMES = ["BraTS2021_00001", "BraTS2021_00002"]
 
 
@@ -246,6 +247,12 @@ def test_nothing_begins_if_no_case_was_prepared(tmp_path, model, output):
     with pytest.raises(DataListError, match="case BraTS2021_00001: no record of volseg prepare"):
         run(tmp_path / "scans", model, output)
     assert not output.exists()
+
+
+def test_a_channel_has_all_its_names(prepared, model, output):
+    run(prepared, model, output, "FLAIR, t1ce")
+
+    assert native_names(output) == [f"{n}-{channel}.nii.gz" for n in NAMES for channel in CHOSEN]
 
 
 def test_a_channel_that_no_case_has_is_named(prepared, model, output):

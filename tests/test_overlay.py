@@ -132,6 +132,21 @@ def test_channels_stand_side_by_side(case, tmp_path):
     assert one[0] / one[1] == pytest.approx(2 * two[0] / two[1], rel=0.01)
 
 
+def test_a_channel_has_all_its_names_and_one_that_the_case_lacks_is_refused(case, tmp_path):
+    ours, alias = (replace(CLEAN, channels=names) for names in (("t2f", "t1c"), ("FLAIR", "t1ce")))
+    overlay(case, case, tmp_path / "ours.png", ours)
+    overlay(case, case, tmp_path / "alias.png", alias)
+
+    assert np.array_equal(pixels(tmp_path / "ours.png"), pixels(tmp_path / "alias.png"))
+    sentence = "has no channel ct, but t1n, t1c, t2w, t2f; choose among them with --channel"
+    with pytest.raises(ConfigError, match=sentence):
+        overlay(case, case, tmp_path / "out.png", replace(CLEAN, channels=("ct",)))
+
+    (case / f"{CASE}_t1.nii.gz").unlink()
+    overlay(case, case, tmp_path / "lacking.png", replace(CLEAN, channels=("t2f", "t1c")))
+    assert np.array_equal(pixels(tmp_path / "ours.png"), pixels(tmp_path / "lacking.png"))
+
+
 def test_inner_regions_show_within_outer_ones_when_filled(case, tmp_path):
     overlay(
         case, case, tmp_path / "out.png", OverlayOptions(text=False, fill=1, outline=0, slice=7)

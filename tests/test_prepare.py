@@ -256,6 +256,8 @@ def test_the_reference_is_the_first_of_a_documented_order():
     assert reference_of(["t2w", "t2f", "t1n"], None) == "t1n"
     assert reference_of(["adc", "ct"], None) == "ct"
     assert reference_of(["adc", "pd"], None) == "adc"
+    assert reference_of(["FLAIR", "T1CE"], None) == "T1CE"
+    assert reference_of(["t1c", "t2f"], "t2f") == reference_of(["t1c", "t2f"], "flair")
     with pytest.raises(ConfigError, match="no channel t1c to register the others to, but only ct"):
         reference_of(["ct"], "t1c")
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from volseg import memory
 from volseg.cases.case import Case
+from volseg.cases.channels import channel_among
 from volseg.cases.sources import fingerprint
 from volseg.errors import (
     DataListError,
@@ -243,7 +244,9 @@ def _channels(record: PreparationRecord, wanted: str) -> tuple[str, ...]:
     """Channels that `wanted` names; DataListError if the case has none of this name."""
     if wanted == ALL:
         return tuple(record.channels)
-    names = [record.reference if name == REFERENCE else name for name in wanted.split(",")]
+    words = [word.strip() for word in wanted.split(",")]
+    known = record.channels
+    names = [record.reference if w == REFERENCE else channel_among(w, known) for w in words]
     for name in names:
         if name not in record.channels:
             raise DataListError(

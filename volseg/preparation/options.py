@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from volseg.cases.channels import channel_of
+from volseg.cases.channels import channel_among, channel_of
 from volseg.cases.sources import fingerprint
 from volseg.errors import ConfigError, RegistrationError
 from volseg.preparation.own_masks import is_masks_folder
@@ -71,12 +71,14 @@ class StepOptions:
             )
 
     def recorded(self) -> dict[str, Any]:
-        """The options as a record holds them: an atlas by its content, wherever it lies."""
+        """The options as a record holds them: a channel by our name, an atlas by its content."""
         chosen = asdict(self)
         if is_masks_folder(self.strip):
             chosen["strip"] = str(Path(self.strip).absolute())
         if self.spacing_mm is not None:
             chosen["spacing_mm"] = list(self.spacing_mm)
+        if self.channel is not None:
+            chosen["to"] = self.channel
         if (digest := digest_of(self.atlas)) is not None:
             chosen["to"] = f"sha256:{digest}"
         return chosen
@@ -125,7 +127,9 @@ def reference_of(channels: Collection[str], chosen: str | None) -> str:
         ConfigError: If the case lacks the chosen channel.
     """
     if chosen is None:
-        return next((name for name in REFERENCES if name in channels), next(iter(channels)))
+        there = (channel_among(name, channels) for name in REFERENCES)
+        return next((name for name in there if name in channels), next(iter(channels)))
+    chosen = channel_among(chosen, channels)
     if chosen not in channels:
         raise ConfigError(
             f"no channel {chosen} to register the others to, but only {', '.join(channels)}",

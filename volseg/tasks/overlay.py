@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from volseg.cases.case import Case
-from volseg.cases.channels import channel_of
+from volseg.cases.channels import channel_among, channel_of
 from volseg.cases.layouts import Layout
 from volseg.config import CHANNELS
 from volseg.errors import ConfigError
@@ -128,9 +128,8 @@ def overlay(
 
 
 def _looked_for(labels: Path, asked: Sequence[str]) -> tuple[str, ...]:
-    """Channels of the scan: as results record them, and as asked for; empty for those of BraTS."""
-    recorded, named = recorded_channels([labels]), tuple(map(channel_of, asked))
-    return tuple(dict.fromkeys((*recorded, *named))) if recorded or set(named) - {*CHANNELS} else ()
+    """Channels of the scan, any of which is enough: those of results, those asked for, BraTS."""
+    return tuple(dict.fromkeys((*recorded_channels([labels]), *map(channel_of, asked), *CHANNELS)))
 
 
 def _check(options: OverlayOptions, output: Path) -> None:
@@ -176,7 +175,7 @@ def _contradiction(options: OverlayOptions, *, moves: bool) -> str | None:
 
 def _view(case: Case, layout: Layout, given: Sequence[Path], options: OverlayOptions) -> CaseView:
     """View of the case in the wanted plane, with the label map and perhaps the reference."""
-    channels = options.channels or (shown_channel(case.channels),)
+    channels = _shown_channels(case, options.channels) or (shown_channel(case.channels),)
     images = case.read_images(channels)
     schemes = ((options.labels, "--labels"), (options.reference_labels, "--reference-labels"))
     shown = Shown(case, images.grid, layout, channels)
@@ -190,6 +189,17 @@ def _view(case: Case, layout: Layout, given: Sequence[Path], options: OverlayOpt
     if len(case.slices) == 1:
         view = replace(view, name=case.slices[0].stem)
     return _of_regions(view, options.regions).in_plane(options.plane)
+
+
+def _shown_channels(case: Case, asked: Sequence[str]) -> tuple[str, ...]:
+    """The channels of the case that are asked for by any of their names."""
+    channels = tuple(dict.fromkeys(channel_among(name, case.channels) for name in asked))
+    if absent := [name for name in channels if name not in case.channels]:
+        raise ConfigError(
+            f"{case.place} has no channel {', '.join(absent)}, but {', '.join(case.channels)}",
+            remedy="choose among them with --channel",
+        )
+    return channels
 
 
 def _of_regions(view: CaseView, regions: Sequence[str]) -> CaseView:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from volseg.cases.channels import channel_of
+from volseg.cases.channels import channel_among, channel_of
 from volseg.config import CHANNELS
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.files.ownership import PREPARATION_FOLDER
@@ -194,9 +194,9 @@ def _check_apart(folder: Path, home: Path) -> None:
 
 def _check_reference(finding: Finding, steps: StepOptions) -> None:
     """Refuse a reference channel that no case has: most likely it is misspelled."""
-    if steps.channel is None or any(steps.channel in case.channels for case in finding.cases):
-        return
     names = dict.fromkeys(name for case in finding.cases for name in case.channels)
+    if steps.channel is None or channel_among(steps.channel, names) in names:
+        return
     raise ConfigError(
         f"--to is {steps.to}, which is no channel of any case, no NIfTI file and not mni",
         remedy=f"give {', '.join(names)}, mni, or the file of an atlas, such as SRI24.nii.gz",
