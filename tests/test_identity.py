@@ -20,8 +20,9 @@ from volseg.cases.volume_case import VolumeCase
 from volseg.cli import app
 from volseg.errors import DataListError
 from volseg.evaluation.references import find_references
-from volseg.finding.distinct import Found, _with_valid_names
+from volseg.finding.distinct import _with_valid_names
 from volseg.finding.folders import find_cases, find_scans
+from volseg.finding.people import Found
 from volseg.finding.skipped import in_words, notes_in_words, table_rows
 from volseg.survey.label_maps import empty_regions, read_label_maps
 from volseg.survey.patients import doubts

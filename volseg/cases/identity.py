@@ -30,6 +30,27 @@ _PERHAPS_TIME = re.compile(
     rf"|[dwmy]\d{{1,3}}|op(?:{_NUMBER})?)$",
     re.IGNORECASE,
 )
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_Y = r"(?:19[5-9]\d|20[0-4]\d)"
+_SPACE = r"[-_., ]*"
+# Whole names of folders that mean a day, a month or a place in the order of examinations.
+_WHEN = re.compile(
+    rf"{_DATE}[-_T ]?\d{{4,6}}|[0-3]?\d[-_.][01]?\d[-_.]{_Y}"
+    rf"|(?:[0-3]?\d{_SPACE})?{_MONTH}{_SPACE}{_Y}|{_Y}{_SPACE}{_MONTH}(?:{_SPACE}[0-3]?\d)?"
+    rf"|{_Y}{_SPACE}q[1-4]|q[1-4]{_SPACE}{_Y}"
+    r"|(?:visit|session|time ?point|follow[-_ ]?up)[-_ ](?:one|two|three|four|five|six)"
+    r"|(?:pre|post|intra|inter)[-_ ](?:op|operative|operation|surgery|treatment|radiotherapy"
+    r"|chemotherapy|therapy|rt)|follow[-_ ]up",
+    re.IGNORECASE,
+)
+# Whole names that mean a year or a month, or number patients.
+_YEARLY = re.compile(rf"{_Y}(?:[-_.]?(?:0[1-9]|1[0-2]))?|(?:0?[1-9]|1[0-2])[-_.]{_Y}")
+# Whole names that say what a folder holds, and not of whom.
+_NOTHING = re.compile(
+    r"mri?|mr[-_ ]?(?:brain|head)|ct|brain|head|scans|exams?|visits?|series|images?|dicom|files"
+    r"|\d(?:st|nd|rd|th)",
+    re.IGNORECASE,
+)
 #: Names that number patients.
 NUMBERED_PATIENT = re.compile(
     r"(?:pat|patient(?:id)?|subj?|subject|case|p|id)[-_ ]?\d+", re.IGNORECASE
@@ -116,10 +137,27 @@ def is_examination(name: str) -> bool:
 
     >>> is_examination("week-000-1"), is_examination("2019-03-04"), is_examination("scan_1")
     (True, True, False)
+    >>> is_examination("March 2020"), is_examination("post op"), is_examination("2020")
+    (True, True, False)
     """
     match = _TIME.search(name)
     whole = re.fullmatch(rf"{_DATE}|t\d{{1,2}}", name, re.IGNORECASE)
-    return (match is not None and match.start() == 0) or whole is not None
+    is_time = match is not None and match.start() == 0
+    return is_time or whole is not None or _WHEN.fullmatch(name) is not None
+
+
+def is_year(name: str) -> bool:
+    """Whether a name is that of a year or a month, or may number a patient.
+
+    >>> is_year("2020"), is_year("2020-03"), is_year("202003"), is_year("1002")
+    (True, True, True, False)
+    """
+    return _YEARLY.fullmatch(name) is not None
+
+
+def says_nothing(name: str) -> bool:
+    """Whether the name of a folder says what it holds, such as `MRI`, and not of whom."""
+    return _NOTHING.fullmatch(name) is not None
 
 
 def may_be_examination(name: str) -> bool:

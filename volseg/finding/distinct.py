@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,46 +12,40 @@ from pathlib import Path
 from volseg.cases.case import Case
 from volseg.cases.identity import (
     NUMBERED_PATIENT,
-    is_examination,
-    may_be_examination,
     patient_key,
     patient_of,
+    says_nothing,
     unfit_name,
 )
-from volseg.cases.layouts import Layout
 from volseg.finding.finding import Skipped
+from volseg.finding.people import Assumption, Found, People
 
-# A name that this many folders share is probably not a patient, and neither is a small number.
-_SHARED = 3
-_SMALL_NUMBER = re.compile(r"\d{1,3}")
-# A folder with more cases belongs to a site or a part of the data, not to a patient.
-_MOST = 10
+# Files that hold an image, by the path that names it; by default that path.
+_Stored = Mapping[Path, tuple[Path, ...]]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A case, with the folders where it was found.
+class Distinct:
+    """Cases with unique names.
 
     Attributes:
-        case: The case.
-        layout: Layout of its files.
-        home: Folder of the case, perhaps shared with other cases.
-        container: Folder around the case, which may be the folder of a patient.
-        top: Folder that was searched.
-        given: Whether the user gave a pattern that finds the patient.
+        kept: The cases.
+        skipped: Everything that is left out.
+        notes: Odd facts and assumptions, a clause each.
+        copies: File that is used, by left-out file of equal bytes.
+        unnamed: Cases with patients that are left out since their names cannot name results.
     """
 
-    case: Case
-    layout: Layout
-    home: Path
-    container: Path
-    top: Path
-    given: bool = False
+    kept: list[Found]
+    skipped: list[Skipped]
+    notes: list[str]
+    copies: Mapping[Path, Path]
+    unnamed: list[Found]
 
 
 def distinct(
-    found: Sequence[Found], skipped: Iterable[Skipped]
-) -> tuple[list[Found], list[Skipped], list[str]]:
+    found: Sequence[Found], skipped: Iterable[Skipped], stored: _Stored | None = None
+) -> Distinct:
     """Cases with unique names, everything that is left out, and notes.
 
     A case is a copy if another case of the same name has the same files, byte by byte. Different
@@ -62,26 +55,29 @@ def distinct(
     Args:
         found: Cases that were found.
         skipped: Files and cases that were already left out.
+        stored: Files that hold an image, by the path that names it; None: that path.
     """
     skipped = list(dict.fromkeys(skipped))
-    base = _base(found)
+    base, people = _base(found), People(found)
     named: dict[str, list[Found]] = defaultdict(list)
     for one in found:
-        named[one.case.case_id].append(one)
-    sizes = Counter(one.container for one in found)
+        named[one.case.case_id].append(people.with_patient(one))
+    tidy = _Copies(stored or {})
     kept: list[Found] = []
-    copies: list[Skipped] = []
     for members in named.values():
-        is_patient = _is_patient_name(members, sizes)
-        originals: list[Found] = []
-        for of_one_patient in _by_patient(members, is_patient=is_patient):
-            used, left_out = _without_copies(of_one_patient)
-            originals += used
-            copies += left_out
-        kept += _with_own_names(originals, base, is_patient=is_patient)
-    kept, unclear = _with_valid_names(kept)
+        originals = [
+            one
+            for of_one in _by_patient(members)
+            for one in _with_assumption(tidy.without_copies(of_one))
+        ]
+        kept += _with_own_names(originals, base)
+    patients = _with_one_patient_name(kept)
+    kept, unclear = _with_valid_names(patients)
+    unnamed = [one for one in patients if one not in kept]
     lost = _skipped_with_own_names(skipped, set(named), base)
-    return _with_one_patient_name(kept), [*lost, *copies, *unclear], _notes(kept)
+    notes = dict.fromkeys([*_notes(kept), *_assumptions(kept)])
+    left_out = [*lost, *tidy.skipped, *unclear]
+    return Distinct(kept, left_out, list(notes), tidy.used, unnamed)
 
 
 def _base(found: Sequence[Found]) -> Path:
@@ -89,52 +85,74 @@ def _base(found: Sequence[Found]) -> Path:
     return Path(os.path.commonpath(tops)) if tops else Path()
 
 
-def _is_patient_name(members: Sequence[Found], sizes: Mapping[Path, int]) -> bool:
-    """Whether the name that cases share belongs to a patient, and not to examinations.
-
-    Args:
-        members: Cases of the same name.
-        sizes: Number of cases in each folder.
-    """
-    name = members[0].case.case_id
-    if is_examination(name):
-        return False
-    if NUMBERED_PATIENT.fullmatch(name) or patient_of(name) != name:
-        return True
-    if any(sizes[one.container] > _MOST for one in members) or len(sizes) == 1:
-        return True
-    shared = len(members) >= _SHARED or (len(members) > 1 and _SMALL_NUMBER.fullmatch(name))
-    return not (shared or may_be_examination(name))
-
-
-def _by_patient(members: Sequence[Found], *, is_patient: bool) -> list[list[Found]]:
-    """Cases of the same name, grouped by the given patient, or else by name or folder."""
+def _by_patient(members: Sequence[Found]) -> list[list[Found]]:
+    """Cases of the same name, grouped by patient; names such as `MRI` do not tell patients."""
     patients: dict[str, list[Found]] = defaultdict(list)
     for one in members:
-        folder = "" if is_patient else one.container.name.casefold()
-        patients[one.case.patient_id if one.given else folder].append(one)
+        of_folder = one.by_folder and not says_nothing(one.case.case_id)
+        patients[one.case.patient_id.casefold() if one.given or of_folder else ""].append(one)
     return list(patients.values())
 
 
-def _without_copies(members: Sequence[Found]) -> tuple[list[Found], list[Skipped]]:
-    """Different cases of the same name, those with a label map first, and their copies."""
-    originals: list[Found] = []
-    copies: list[Skipped] = []
-    for one in sorted(members, key=lambda one: not one.case.label):
-        first = next((other for other in originals if _is_copy(one.case, other.case)), None)
-        if first is None:
-            originals.append(one)
-        elif first.case.images != one.case.images:
-            place = first.case.images[0].parent
-            reason = f"copy of case {one.case.case_id} in {place}, which is used"
-            copies.append(Skipped(one.case.images[0].parent, reason))
-    return originals, copies
+def _with_assumption(used: Sequence[Found]) -> list[Found]:
+    """Cases of the same name in several folders, which are assumed to be of one patient."""
+    name = used[0].case.case_id
+    is_known = NUMBERED_PATIENT.fullmatch(name) or patient_of(name) != name
+    if len(used) < 2 or is_known or any(one.given or one.by_folder for one in used):
+        return list(used)
+    places = sorted(f"{one.container.name}/{name}" for one in used)
+    text = "cases of one name in several folders are taken as examinations of one patient"
+    assumed = Assumption(text, " and ".join(places[:2]))
+    return [replace(one, assumed=(assumed,)) for one in used]
 
 
-def _is_copy(case: Case, of: Case) -> bool:
-    """Whether all files of a case have the same bytes as the files of case `of`."""
-    label = case.label == of.label or not case.label or _are_equal(case.label, of.label)
-    return label and (case.images == of.images or _are_equal(case.images, of.images))
+def _assumptions(found: Iterable[Found]) -> list[str]:
+    """Each assumption once, with the first example."""
+    first: dict[str, str] = {}
+    for one in found:
+        for assumed in one.assumed:
+            first.setdefault(assumed.text, str(assumed))
+    return list(first.values())
+
+
+class _Copies:
+    """Cases that are left out since another case of the same name has the same files.
+
+    Attributes:
+        skipped: An entry for each.
+        used: File that is used, by left-out file.
+    """
+
+    def __init__(self, stored: _Stored) -> None:
+        self.skipped: list[Skipped] = []
+        self.used: dict[Path, Path] = {}
+        self._stored = stored
+
+    def without_copies(self, members: Sequence[Found]) -> list[Found]:
+        """Different cases of the same name, those with a label map first."""
+        originals: list[Found] = []
+        for one in sorted(members, key=lambda one: not one.case.label):
+            first = next((o for o in originals if self._is_copy(one.case, o.case)), None)
+            if first is None:
+                originals.append(one)
+            elif first.case.images != one.case.images:
+                place = first.case.images[0].parent
+                reason = f"copy of case {one.case.case_id} in {place}, which is used"
+                self.skipped.append(Skipped(one.case.images[0].parent, reason))
+                self.used |= dict(zip(one.case.images, first.case.images, strict=True))
+                self.used |= dict(zip(one.case.label, first.case.label, strict=False))
+        return originals
+
+    def _is_copy(self, case: Case, of: Case) -> bool:
+        """Whether all files of a case have the same bytes as the files of case `of`."""
+        label = not case.label or self._are_equal(case.label, of.label)
+        return label and self._are_equal(case.images, of.images)
+
+    def _are_equal(self, images: Sequence[Path], others: Sequence[Path]) -> bool:
+        return images == others or _are_equal(self._files(images), self._files(others))
+
+    def _files(self, images: Sequence[Path]) -> list[Path]:
+        return [file for image in images for file in self._stored.get(image, (image,))]
 
 
 def _are_equal(files: Sequence[Path], others: Sequence[Path]) -> bool:
@@ -150,17 +168,12 @@ def _are_equal(files: Sequence[Path], others: Sequence[Path]) -> bool:
         return False
 
 
-def _with_own_names(members: Sequence[Found], base: Path, *, is_patient: bool) -> list[Found]:
+def _with_own_names(members: Sequence[Found], base: Path) -> list[Found]:
     """Cases of the same name, renamed after their paths if the name is not unique."""
-    tops = {one.top for one in members}
     renamed = []
     for one in members:
-        # A single searched folder may or may not belong to a patient.
-        of_folder = not is_patient and (one.container != one.top or len(tops) > 1)
         case = one.case
-        if of_folder and not one.given:
-            case = replace(case, patient_id=patient_of(one.container.name))
-        if len(members) > 1 or (of_folder and one.home.name == case.case_id):
+        if len(members) > 1 or (one.by_folder and one.home.name == case.case_id):
             case = replace(case, case_id=_path_id(one, base))
         renamed.append(replace(one, case=case))
     return renamed

@@ -13,10 +13,11 @@ from volseg.cases.layouts import DATA_LIST
 from volseg.config import CHANNELS
 from volseg.errors import DataListError
 from volseg.files.paths import PathLike, paths_of
-from volseg.finding.distinct import Found, distinct
+from volseg.finding.distinct import distinct
 from volseg.finding.finding import Finding, Skipped
 from volseg.finding.listing import Listing
 from volseg.finding.naming import Naming
+from volseg.finding.people import Found
 from volseg.finding.skipped import nothing_usable
 from volseg.finding.sorting import Sorting
 from volseg.finding.wanted import Wanted, lacking, missing_channels
@@ -162,13 +163,13 @@ def _find(folders: Sequence[Path], wanted: Wanted) -> Finding:
         found += sorting.cases
         named |= sorting.named
     _check_naming(wanted, named, folders)
-    kept, skipped, more = distinct(found, skipped)
-    notes = list(dict.fromkeys([*notes, *more]))
+    result = distinct(found, skipped)
+    notes = list(dict.fromkeys([*notes, *result.notes]))
     for note in notes:
         logger.info("%s", note)
-    layout_of = {one.case.case_id: one.layout for one in kept}
-    cases = [wanted.spelled(one.case) for one in kept]
-    return Finding.of(cases, skipped, layout_of, notes)
+    layout_of = {one.case.case_id: one.layout for one in result.kept}
+    cases = [wanted.spelled(one.case) for one in result.kept]
+    return Finding.of(cases, result.skipped, layout_of, notes)
 
 
 def _check_naming(wanted: Wanted, named: Collection[str], folders: Sequence[Path]) -> None:

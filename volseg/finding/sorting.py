@@ -14,10 +14,10 @@ from volseg.cases.layouts import Layout, layout_of
 from volseg.cases.volume_case import VolumeCase
 from volseg.config import CHANNELS
 from volseg.errors import DataListError
-from volseg.finding.distinct import Found
 from volseg.finding.finding import Skipped
 from volseg.finding.listing import DataSet, Listing
 from volseg.finding.naming import of_several_patients
+from volseg.finding.people import Found
 from volseg.finding.skipped import no_image, of_one_case_perhaps, summaries
 from volseg.finding.stacks import find_stacks
 from volseg.finding.volume_readings import NUMBERED

@@ -9,7 +9,7 @@ from volseg.cases.time_table import DATE, date_in
 from volseg.conversion.image_files.search import Candidate, Search, sentence_of
 from volseg.conversion.image_files.sorting import Place, is_label, sort_files
 from volseg.conversion.image_files.volume import Assumed, ImageVolume
-from volseg.conversion.series import Broken, Facts, Patient, Series, SourceFinding, Study
+from volseg.conversion.series import Broken, Facts, LeftOut, Patient, Series, SourceFinding, Study
 from volseg.errors import VolsegError
 from volseg.finding.listing import Listing
 from volseg.images.file_names import stem
@@ -39,16 +39,33 @@ def find_image_series(
     """
     assumed = Assumed(spacing_mm, orientation)
     search = Search(Listing.of(folder))
-    places = sort_files([one.named for one in search.candidates], search.top)
+    read = [(one, _read(one, assumed)) for one in search.candidates]
+    files: dict[Path, tuple[Path, ...]] = {}
+    for one, volume in read:
+        held = (one.path,) if isinstance(volume, VolsegError) else volume.files
+        files[one.named] = files.get(one.named, ()) + held
+    places = sort_files(files, search.top)
+    shown = {one.named: one.shown for one in search.candidates}
     series: list[Series] = []
-    for one in search.candidates:
+    for one, volume in read:
         place = places[one.named]
-        try:
-            series.append(_series(one, place, one.inspect(assumed)))
-        except VolsegError as error:
-            whose = place.patient_key, place.case_id
-            search.broken.append(Broken(one.shown, sentence_of(error, one.path), *whose, one.files))
+        if isinstance(volume, VolsegError):
+            sentence, whose = sentence_of(volume, one.path), (place.patient_key, place.case_id)
+            search.broken.append(Broken(one.shown, sentence, *whose, one.files))
+        elif place.copy_of:
+            reason = f"copy of {shown[place.copy_of]}, which is used"
+            search.left_out.append(LeftOut(one.shown, reason, place.patient_key))
+        else:
+            series.append(_series(one, place, volume))
     return SourceFinding(tuple(series), tuple(search.left_out), tuple(search.broken))
+
+
+def _read(one: Candidate, assumed: Assumed) -> ImageVolume | VolsegError:
+    """Header of a volume, or its fault."""
+    try:
+        return one.inspect(assumed)
+    except VolsegError as error:
+        return error
 
 
 def _series(one: Candidate, place: Place, volume: ImageVolume) -> Series:
@@ -63,5 +80,5 @@ def _series(one: Candidate, place: Place, volume: ImageVolume) -> Series:
         facts=Facts(description=stem(one.named.name), is_label=is_map),
         kind="image",
         load=volume.load_labels if is_map else volume.load,
-        notes=(*volume.notes, *((place.note,) if place.note else ())),
+        notes=(*volume.notes, *place.notes),
     )

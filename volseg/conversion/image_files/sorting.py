@@ -7,7 +7,7 @@ channel in all formats.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from volseg.cases.identity import patient_key, patient_of
 from volseg.cases.layouts import OTHER
 from volseg.cases.volume_case import VolumeCase
 from volseg.config import CHANNELS
-from volseg.finding.distinct import Found, distinct
+from volseg.finding.distinct import distinct
 from volseg.finding.name_reading import read_name
 from volseg.finding.name_words import Reading
 from volseg.finding.naming import of_one_case
+from volseg.finding.people import Found
 from volseg.finding.volumes import Group, group_volumes
-from volseg.images.file_names import stem
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,15 @@ class Place:
         case_id: Name of the examination, unique in the source.
         patient_id: Name of the person.
         contents: Channels by the name, or `LABEL`; empty: the name says none.
-        note: Assumption about the file; "" if there is none.
+        notes: Assumptions about the file.
+        copy_of: File with the same bytes that is used instead; None if there is none.
     """
 
     case_id: str
     patient_id: str
     contents: tuple[str, ...] = ()
-    note: str = ""
+    notes: tuple[str, ...] = ()
+    copy_of: Path | None = None
 
     @property
     def patient_key(self) -> str:
@@ -46,13 +48,15 @@ class Place:
         return patient_key(self.patient_id)
 
 
-def sort_files(names: Sequence[Path], top: Path) -> dict[Path, Place]:
-    """Place of each file.
+def sort_files(files: Mapping[Path, tuple[Path, ...]], top: Path) -> dict[Path, Place]:
+    """Place of each volume.
 
     Args:
-        names: Paths below `top`, ending in `.nii.gz`; no file need be there.
+        files: Files of each volume, by a path below `top` that ends in `.nii.gz`, where no file
+            need be.
         top: The source.
     """
+    names = list(files)
     volumes = group_volumes(names, top, CHANNELS, None)
     groups, notes = _joined(volumes.groups)
     contents: dict[Path, tuple[str, ...]] = {
@@ -68,12 +72,19 @@ def sort_files(names: Sequence[Path], top: Path) -> dict[Path, Place]:
             _group_of(path, groups, top).files["?"].append(path)
     found = [_found(group, top) for group in groups]
     places: dict[Path, Place] = {}
-    for one in distinct(found, ())[0]:
-        for path in one.case.images:
-            place = Place(one.case.case_id, one.case.patient_id, contents.get(path, ()))
-            places[path] = replace(place, note=notes.get(one.home, ""))
-    # A name that is unfit for results is none that a patient has.
-    return {path: places.get(path, Place(stem(path.name), stem(path.name))) for path in names}
+    result = distinct(found, (), files)
+    for one in (*result.kept, *result.unnamed):
+        joined = (notes[one.home],) if one.home in notes else ()
+        said = (*joined, *(assumed.text for assumed in one.assumed))
+        for path in (*one.case.images, *one.case.label):
+            # A path names an examination whose name is unfit for results or not unique.
+            path_id = (one.home.relative_to(top) / one.case.case_id).as_posix()
+            case_id = path_id if one in result.unnamed else one.case.case_id
+            patient_id = one.case.patient_id
+            places[path] = Place(case_id, patient_id, contents.get(path, ()), said)
+    for path, used in result.copies.items():
+        places[path] = replace(places[used], copy_of=used)
+    return {path: places[path] for path in names}
 
 
 def _joined(groups: Sequence[Group]) -> tuple[list[Group], dict[Path, str]]:
@@ -122,9 +133,11 @@ def _group_of(path: Path, groups: list[Group], top: Path) -> Group:
 
 def _found(group: Group, top: Path) -> Found:
     """The group as a case, for names and patients; its files stand for images."""
-    paths = tuple(path for paths in group.files.values() for path in paths)
-    channels = tuple(content for content, paths in group.files.items() for _ in paths)
-    case = VolumeCase(group.case_id, patient_of(group.case_id), paths, channels)
+    files = {content: paths for content, paths in group.files.items() if content != LABEL}
+    paths = tuple(path for of_content in files.values() for path in of_content)
+    channels = tuple(content for content, of_content in files.items() for _ in of_content)
+    label = tuple(group.files.get(LABEL, ()))
+    case = VolumeCase(group.case_id, patient_of(group.case_id), paths, channels, label)
     return Found(case, OTHER, group.home, group.container, top)
 
 
