@@ -74,6 +74,9 @@ def test_a_subset_is_named_by_any_name_of_its_channels_and_counts_once():
 @pytest.mark.parametrize(
     ("words", "channels", "problem"),
     [
+        ([""], CHANNELS, "--channels '' holds no channel; name channels such as t1n,t1c, or give"),
+        ([" , "], CHANNELS, "--channels ' , ' holds no channel"),
+        (["t1c,"], CHANNELS, "--channels 't1c,' holds an empty name beside a comma"),
         (["pet"], CHANNELS, "names pet, but the channels of the model are t1n t1c t2w t2f"),
         (["all"], [f"c{n}" for n in range(7)], "means 127 subsets of 7 channels, but at most 63"),
     ],

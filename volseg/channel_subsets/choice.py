@@ -33,8 +33,8 @@ def chosen_subsets(
         needed: Channels without which no case can be segmented; `all` leaves other subsets out.
 
     Raises:
-        ConfigError: If a channel is not one of the model, a needed one is not named, or `all` means
-            more than 63 subsets.
+        ConfigError: If a name is empty or no channel of the model, a needed channel is not named,
+            or `all` means more than 63 subsets.
     """
     found: list[Subset] = []
     for word in words:
@@ -56,7 +56,14 @@ def _all(channels: Sequence[str], needed: Sequence[str]) -> Iterator[Subset]:
 
 
 def _named(word: str, channels: Sequence[str], needed: Sequence[str]) -> Subset:
-    names = {channel_among(name.strip(), channels) for name in word.split(",")}
+    written = [name.strip() for name in word.split(",")]
+    names = {channel_among(name, channels) for name in written}
+    if "" in written:
+        amount = "an empty name beside a comma" if any(written) else "no channel"
+        raise ConfigError(
+            f"{_OPTION} {word!r} holds {amount}",
+            remedy=f"name channels such as {','.join(channels[:2])}, or give {_OPTION} {ALL}",
+        )
     if unknown := names - set(channels):
         raise ConfigError(
             f"{_OPTION} {word} names {', '.join(sorted(unknown))}, but the channels of the model "

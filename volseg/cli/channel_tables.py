@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from volseg.cli.score_tables import text_of
 from volseg.cli.tables import print_table, say
+from volseg.words import number_of
 
 if TYPE_CHECKING:
     from volseg.channel_subsets.table import SubsetRow
@@ -46,4 +47,4 @@ def print_channels(result: ChannelScores) -> None:
     )
     for note in result.notes:
         say(f"Note: {note}")
-    say(f"{len(found)} subsets of channels in {clock(result.seconds)}")
+    say(f"{number_of(len(found), 'subset')} of channels in {clock(result.seconds)}")
