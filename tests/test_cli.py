@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
 from experiments import run_in
 from score_rows import scored_row
 from typer.testing import CliRunner
@@ -144,6 +145,17 @@ def test_help_of_each_command_shows_an_example(command):
 
     assert result.exit_code == 0
     assert re.search(rf"Examples?: *\n *volseg {command} ", result.output)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_options_has_room_in_a_narrow_terminal(command):
+    options = [
+        p for p in typer.main.get_command(cli.app).commands[command].params if "--" in p.opts[0]
+    ]
+
+    names = [f"{option.opts[0]} {option.metavar or ''}" for option in options]
+
+    assert [name for name in names if len(name) > 30] == []
 
 
 def test_defaults_in_the_help_are_the_true_ones():

@@ -250,7 +250,17 @@ def test_a_dry_run_prints_the_table_and_writes_nothing(hospital, tmp_path):
     assert "a localiser" in words
     assert "README.txt" in words
     assert "3 cases would be written" in words
+    assert f"Next, to write them: volseg convert {hospital} -o {tmp_path / 'cases'}" in words
     assert list(tmp_path.iterdir()) == []
+
+
+def test_after_a_dry_run_the_same_command_is_named(one_study, tmp_path):
+    words = ["--channel=t1n=*sag*", "--shift-dates", "--prefix=CLINIC"]
+
+    done = run(one_study, "-o", tmp_path / "cases", "--dry-run", *words)
+
+    line = f"volseg convert {one_study} -o {tmp_path / 'cases'} {' '.join(words)}"
+    assert f"  {line}" in done.stdout.splitlines()
 
 
 def test_a_real_run_prints_the_same_and_what_to_do_next(one_study, tmp_path):

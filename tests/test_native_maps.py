@@ -422,6 +422,7 @@ def test_raw_scans_are_prepared_and_segmented_and_failures_of_both_are_named(raw
 
     assert done.exit_code == 3, done.output
     assert f"Failed, for the reasons above and in the manifest: {NAMES[1]}" in done.output
+    assert f"volseg evaluate {output / 'native'}" in done.output.partition("Next, to")[2]
     assert native_names(output) == [f"{NAMES[0]}-t1c.nii.gz"]
     assert not (output / f"{NAMES[1]}.nii.gz").exists()
     assert "no brain" in json.dumps(read_manifest(output)["skipped"])

@@ -102,3 +102,16 @@ def test_results_of_raw_scans_are_scored_on_their_original_grids(capsys, prepare
     )
 
     assert evaluate in capsys.readouterr().out
+
+
+def test_pictures_of_the_preparation_are_named_where_they_are(capsys, tmp_path):
+    result = SimpleNamespace(has_references=False, example=None, pictures=(), native=None)
+    pictures = tmp_path / "prepared" / "preparation"
+
+    for name in ("P7.json", "P7.png"):
+        pictures.mkdir(parents=True, exist_ok=True)
+        (pictures / name).touch()
+        infer_results.print_next(result, Path("raw"), tmp_path, None, prepared_here=True)
+
+        named = f"Next, to look at the preparation:\n  {pictures}" in capsys.readouterr().out
+        assert named is name.endswith(".png")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.app import PREPARE, command, fail_if_some_failed
+from volseg.cli.jobs import as_words
 from volseg.cli.next_steps import line, next_steps
 from volseg.cli.options import sizes
 from volseg.cli.tables import print_table, say
@@ -139,6 +140,13 @@ def convert(  # noqa: PLR0913, PLR0917  (an option each)
     )
     result = run_convert(source, output, options, lambda plan: print_plan(plan, complete=dry_run))
     _print_outcome(result, shift_dates)
+    if dry_run and result.plan.cases:
+        flags = {"--shift-dates": shift_dates, "--keep-names": keep_names}
+        flags |= {"--overwrite": overwrite}
+        named = {"--pseudonyms": pseudonyms, "--prefix": prefix, "--spacing": spacing}
+        named |= {"--orientation": orientation}
+        words = [*(f"--channel={name}" for name in channels or ()), *as_words(flags, named)]
+        next_steps({"write them": [line("volseg", "convert", source, "-o", output, *words)]})
     fail_if_some_failed(result.failures, "item")
 
 

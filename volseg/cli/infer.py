@@ -53,7 +53,8 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         Path | None,
         typer.Argument(
             metavar="SCANS",
-            help="Folder of cases, one case, one file, or a data list.",
+            help="Folder of cases, one case, one file, or a data list; left out if --t1n, --image "
+            "or the like name the files of one case.",
             show_default=False,
         ),
     ] = None,
@@ -134,9 +135,10 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     native: Annotated[
         str | None,
         typer.Option(
-            metavar="[CHANNEL|all]",
-            help="Also write label maps on the original grid of a channel, of cases of volseg "
-            "prepare; without a name, of the channel that the others were registered to.",
+            metavar="[CHANNEL]",
+            help="Also write label maps on the original grid of a channel, of several with commas, "
+            "or of all, of cases of volseg prepare; without a name, of the channel that the others "
+            "were registered to.",
             show_default=False,
         ),
     ] = None,
@@ -151,8 +153,9 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     strip: Annotated[
         str | None,
         typer.Option(
-            metavar="auto|mask|none|FOLDER|COMMAND",
-            help="With --prepare: how the brain is found.",
+            metavar="METHOD",
+            help="With --prepare: how the brain is found: auto, mask, none, a folder of masks or a "
+            "command; see volseg prepare --help.",
             show_default="auto",
         ),
     ] = None,
@@ -160,8 +163,9 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         str | None,
         typer.Option(
             "--to",
-            metavar="CHANNEL|ATLAS.nii.gz|mni",
-            help="With --prepare: what the channels are registered to.",
+            metavar="SPACE",
+            help="With --prepare: what the channels are registered to: a channel, an atlas as a "
+            "file, or mni.",
             show_default="the first of t1c, t1n, t2f, t2w, ct",
         ),
     ] = None,
@@ -264,9 +268,11 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     if result.stopped:
         say("Stopped by a signal: the same command segments the remaining cases")
         raise typer.Exit(signals.exit_code())
-    if write_report(result, output, asked=report) or result.failures:
+    undrawn = write_report(result, output, asked=report)
+    if result.done or result.kept:
+        print_next(result, given, output, fold, prepared_here=prepare)
+    if undrawn or result.failures:
         raise typer.Exit(EXIT_SOME_FAILED)
-    print_next(result, given, output, fold, prepared_here=prepare)
 
 
 def _check_prepare(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from volseg.cli.next_steps import REFERENCE, line, next_steps
 from volseg.cli.report_option import write_and_name
 from volseg.cli.tables import say
+from volseg.files.ownership import PREPARATION_FOLDER, PREPARED_FOLDER
 from volseg.files.writing import MANIFEST_FILE
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ def print_next(
     predictions = result.native if prepared_here and result.native else output
     evaluate = line("volseg", "evaluate", predictions, reference, *of_fold, "-o", "scores")
     steps = {}
+    steps_at = output / PREPARED_FOLDER / PREPARATION_FOLDER
+    if prepared_here and any(steps_at.glob("*.png")):
+        steps["look at the preparation"] = [str(steps_at)]
     if result.pictures:
         steps["look at the results"] = list(map(str, result.pictures[:_PICTURES]))
     if result.example is not None:

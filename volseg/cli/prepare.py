@@ -31,16 +31,16 @@ def prepare(  # noqa: PLR0913, PLR0917  (an option each)
         str | None,
         typer.Option(
             "--to",
-            metavar="CHANNEL|ATLAS.nii.gz|mni",
-            help="Channel that the others are registered to; or an atlas, on whose grid all "
-            "results then lie; mni is the MNI152 template at 1 mm.",
+            metavar="SPACE",
+            help="Channel that the others are registered to; or an atlas, ATLAS.nii.gz, on whose "
+            "grid all results then lie; mni is the MNI152 template at 1 mm.",
             show_default="the first of t1c, t1n, t2f, t2w, ct",
         ),
     ] = None,
     strip: Annotated[
         str,
         typer.Option(
-            metavar="auto|mask|none|FOLDER|COMMAND",
+            metavar="METHOD",
             help="How the brain is found: auto, by HD-BET unless the skull is stripped already; "
             "mask, all that is not background; none, the skull stays; a folder with a mask for "
             "each case, CASE-mask.nii.gz; or a command with {input} and {output}.",
@@ -131,8 +131,9 @@ def prepare(  # noqa: PLR0913, PLR0917  (an option each)
     if result.stopped:
         say("Stopped by a signal: the same command prepares the remaining cases")
         raise typer.Exit(signals.exit_code())
+    if result.done or result.kept:
+        _print_next(result)
     fail_if_some_failed(result.failures)
-    _print_next(result)
 
 
 def _three(spacing: str | None) -> tuple[float, float, float] | None:
