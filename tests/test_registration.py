@@ -16,12 +16,13 @@ from volseg.preparation.bias import without_bias
 from volseg.preparation.itk import in_other_world, matrix_of, simpleitk
 from volseg.preparation.native import to_native
 from volseg.preparation.plausibility import (
+    check_mirrored,
     check_similarity,
     check_transform,
     notes_on_similarity,
 )
 from volseg.preparation.quality import Quality
-from volseg.preparation.registration import register
+from volseg.preparation.registration import check_sides, register
 from volseg.preparation.resampling import covered, resample
 from volseg.preparation.templates import mni152
 from volseg.preparation.volume import Volume
@@ -123,6 +124,19 @@ def test_images_that_resemble_each_other_little_are_accepted_with_a_note(away, n
     notes = notes_on_similarity(quality)
     assert bool(notes) == noted
     assert all("(43% of their mutual information" in note for note in notes)
+
+
+def test_an_image_stored_in_mirror_image_is_refused(head):
+    fixed = Volume(head.images["t1c"], GRID)
+    mirrored = Volume(np.ascontiguousarray(head.images["t2f"][::-1]), GRID)
+    in_doubt = Quality(1.05, 1.1, 1.056, 1.0)
+
+    with pytest.raises(RegistrationError, match="fits better with left and right exchanged"):
+        check_sides(mirrored, fixed, in_doubt)
+
+
+def test_an_image_that_fits_worse_in_mirror_image_is_accepted():
+    check_mirrored(Quality(1.1, 1.13, 1.08, 1.0), Quality(1.1, 1.12, 1.09, 1.0))
 
 
 def test_a_head_and_an_atlas_may_resemble_each_other_less():

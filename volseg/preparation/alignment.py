@@ -16,7 +16,7 @@ from volseg.preparation.foreground import foreground_of
 from volseg.preparation.plausibility import check_contrast, check_similarity
 from volseg.preparation.quality import Quality, peak_of
 from volseg.preparation.record import Alignment
-from volseg.preparation.registration import register
+from volseg.preparation.registration import check_sides, register
 from volseg.preparation.similarity import Samples
 from volseg.preparation.starts import turned
 from volseg.preparation.volume import Volume
@@ -79,6 +79,7 @@ def aligned(name: str, channel: Volume, reference: Volume) -> Aligned:
             check_contrast(channel, "it")
             if (quality := quality_in_place(channel, reference)) is not None:
                 check_similarity(quality, same_head=True)
+                check_sides(channel, reference, quality)
                 return Aligned(np.eye(4), "already aligned", quality.figures())
         found = register(channel, reference)
     except RegistrationError as error:

@@ -24,6 +24,9 @@ _LEAST_OF_START = 0.98
 LEAST_PEAK = 0.41
 #: Below this peak the place found may be off by about 2 mm.
 SURE_PEAK = 0.45
+#: From this peak on, an image shows the head with its left and right where they are. Measured: 18
+#: channels of 6 BraTS cases stored in mirror image had 0.28 to 0.45.
+SURE_SIDES_PEAK = 0.50
 #: Least peak of a head and an atlas, or of two patients. Measured on t1c of BraTS and MNI152: 0.19
 #: to 0.28 for 4 right places, 0.13 upside down and 0.16 turned front to back for one brain. Few
 #: brains and a narrow gap: thick slices and heads with a skull are not measured.
@@ -85,6 +88,21 @@ def notes_on_similarity(quality: Quality) -> tuple[str, ...]:
         f"depends on the place found, usually {SURE_PEAK:.0%} or more), so the place may be off by "
         "about 2 mm: look at the picture",
     )
+
+
+def check_mirrored(quality: Quality, mirrored: Quality) -> None:
+    """Raise RegistrationError if an image fits better with its left and right exchanged.
+
+    Args:
+        quality: Similarity at the result.
+        mirrored: Similarity at the result of the mirror image.
+    """
+    if mirrored.after > quality.after:
+        raise RegistrationError(
+            "the image fits better with left and right exchanged: its mutual information is "
+            f"{mirrored.after:.3f} then, but {quality.after:.3f} as its header says",
+            remedy="correct the orientation in its header",
+        )
 
 
 def check_transform(

@@ -18,11 +18,13 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from volseg.errors import RegistrationError
-from volseg.images.grid import Affine
+from volseg.images.grid import Affine, Grid
 from volseg.preparation.foreground import Foreground, foreground_of
 from volseg.preparation.optimising import Found, Kind, Search, level_of, optimised
 from volseg.preparation.plausibility import (
+    SURE_SIDES_PEAK,
     check_contrast,
+    check_mirrored,
     check_similarity,
     check_transform,
     notes_on_similarity,
@@ -115,8 +117,34 @@ def register(
     of_moving = _centre(moving.grid.affine, fore[0].mask)
     check_similarity(quality, same_head=same_head)
     check_transform(found.matrix, pair.centre, of_moving)
+    if same_head:
+        check_sides(moving, fixed, quality)
     notes = notes_on_similarity(quality) if same_head else ()
     return Registration(found.matrix, kind, quality, time.process_time() - start, notes)
+
+
+def check_sides(moving: Volume, fixed: Volume, quality: Quality) -> None:
+    """Refuse an image that would fit better if its left and right were exchanged.
+
+    Only images that resemble each other little are compared, since it takes another registration.
+
+    Args:
+        moving: An image.
+        fixed: The image that it was registered to.
+        quality: Quality of their registration.
+
+    Raises:
+        RegistrationError: If the mirror image fits better.
+    """
+    if quality.peak >= SURE_SIDES_PEAK:
+        return
+    grid = moving.grid
+    mirrored = Volume(moving.values, Grid(grid.shape, np.diag([-1.0, 1.0, 1.0, 1.0]) @ grid.affine))
+    fore = foreground_of(mirrored), foreground_of(fixed)
+    pair = _Pair(mirrored, fixed, _compared(fixed, *fore), seed=0)
+    found = pair.refined(pair.coarse(fore[0]), "rigid")
+    samples = Samples(fixed, pair.compared, mirrored, 60_000, pair.seed)
+    check_mirrored(quality, peak_of(samples, found.matrix, pair.centre))
 
 
 @dataclass(frozen=True, eq=False)
