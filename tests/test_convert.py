@@ -120,6 +120,7 @@ def test_series_of_which_none_becomes_a_channel_are_an_error(tmp_path, words):
 
     assert done.exit_code == 2
     assert "becomes a channel; name the channels with --channel CHANNEL=PATTERN" in done.output
+    assert not re.search("^Series", done.output, re.MULTILINE)
     assert not (tmp_path / "cases").exists()
 
 
@@ -228,6 +229,8 @@ def test_a_second_call_keeps_everything_to_the_byte(converted, hospital, tmp_pat
 
     assert done.exit_code == 0
     assert "3 cases kept" in done.stdout
+    assert "Series" not in done.stdout
+    assert len(done.stdout.splitlines()) < 10
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -594,6 +597,18 @@ def test_grey_values_are_stored_in_a_type_that_is_exact(voxels, dtype):
 
     assert stored.dtype == np.dtype(dtype).newbyteorder("<")
     np.testing.assert_array_equal(stored, voxels)
+
+
+def test_of_a_source_with_a_new_case_the_kept_ones_are_not_shown_again(one_study, tmp_path):
+    run(one_study, "-o", tmp_path / "cases")
+    write_study(one_study / "more", "B", "second", "20210101")
+
+    done = run(one_study, "-o", tmp_path / "cases")
+    dry = run(one_study, "-o", tmp_path / "cases", "--dry-run")
+
+    headings = [line for line in done.stdout.splitlines() if line.startswith("PAT-")]
+    assert headings == ["PAT-00002-000"]
+    assert "PAT-00001-000\n  t1n" in dry.stdout
 
 
 def test_many_cases_are_shown_by_kind_unless_the_run_is_dry(hospital, tmp_path, monkeypatch):

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from volseg.cli import app
 from volseg.cli.app import complain
 from volseg.cli.log import configure_logging
-from volseg.cli.tables import print_table, say
+from volseg.cli.tables import print_listing, print_table, say
 from volseg.cli.terminal import visible
 from volseg.files.writing import atomic_write
 
@@ -46,6 +47,35 @@ def test_every_way_of_printing_escapes(capsys):
     assert "│ a       │\n│ sub\\x1b │" in printed.out
     assert printed.err == f"Error: {SHOWN} cannot be read\n"
     assert "\x1b[2J" not in printed.out
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """A terminal of 80 columns."""
+    monkeypatch.setattr("volseg.cli.tables.console", lambda stream: Console(file=stream, width=80))
+
+
+def test_names_of_cases_stay_whole_in_a_narrow_table(narrow, capsys):
+    row = ("PAT-00001-000", *["some words of a cell"] * 6)
+
+    print_table("Prepared", ("case", *"abcdef"), [row])
+
+    printed = capsys.readouterr().out.splitlines()
+    assert max(map(len, printed)) <= 80
+    assert "│ PAT-00001-000 │" in printed[4]
+
+
+def test_a_listing_folds_its_lines_beside_the_name(narrow, capsys):
+    print_listing("Series", [("P1", [("t1c", ["word " * 20, ODD[:4]])]), ("", [("flair2", ["x"])])])
+
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        "Series",
+        "P1",
+        f"  t1c     {' '.join(['word'] * 14)}",
+        f"          {' '.join(['word'] * 6)}",
+        r"          sub\x1b",
+        "  flair2  x",
+    ]
 
 
 def test_the_log_escapes_messages_and_keeps_tracebacks(capsys):

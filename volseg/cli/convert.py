@@ -12,7 +12,7 @@ from volseg.cli.app import PREPARE, command, fail_if_some_failed
 from volseg.cli.jobs import as_words
 from volseg.cli.next_steps import line, next_steps
 from volseg.cli.options import sizes
-from volseg.cli.tables import print_table, say
+from volseg.cli.tables import print_listing, print_table, say
 from volseg.words import cases_in_words, number_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # A longer table of cases is not read, but scrolled past; `--dry-run` shows it.
 _MOST_CASES = 20
 _FEW = 3
+# A channel, and lines on it.
+_Row = tuple[str, list[str]]
 
 
 @command(PREPARE)
@@ -155,36 +157,44 @@ def print_plan(plan: Plan, *, complete: bool) -> None:
 
     Args:
         plan: The plan.
-        complete: Whether each case of many is printed, instead of one of each kind.
+        complete: Whether each case of many is printed, also those that are kept, instead of one of
+            each kind of the others.
     """
-    columns = ("case", "channel", "series", "voxels", "mm", "evidence")
-    if complete or len(plan.cases) <= _MOST_CASES:
-        print_table("Series", columns, [row for case in plan.cases for row in _rows(case)])
+    cases = plan.cases if complete else plan.new
+    if plan.cases and not cases:
+        if plan.left_out:
+            say(f"{number_of(len(plan.left_out), 'item')} left out, which --dry-run lists")
+        return
+    if complete or len(cases) <= _MOST_CASES:
+        blocks = [(case.case_id, _rows(case)) for case in cases]
     else:
-        print_table("Series", columns, _rows_of_kinds(plan.cases))
+        blocks = [("", _rows_of_kinds(cases))]
+    if cases:
+        print_listing("Series", blocks)
     if plan.left_out:
         rows = _few([(one.name, one.reason) for one in plan.left_out])
         print_table("Left out", ("series or file", "reason"), rows)
-    for note in (*_assumptions(plan.cases), *plan.notes, *_lacking(plan.cases)):
+    for note in (*_assumptions(cases), *plan.notes, *_lacking(cases)):
         say(note)
     say("Paths and descriptions of the source may name patients: do not pass them on")
 
 
-def _rows(case: PlannedCase) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [
-        (case.case_id if number == 0 else "", channel, chosen.series.name, *_facts(chosen))
-        for number, (channel, chosen) in enumerate(case.assignment.channels.items())
+def _rows(case: PlannedCase) -> list[_Row]:
+    rows: list[_Row] = [
+        (channel, _lines(chosen.series.name, chosen))
+        for channel, chosen in case.assignment.channels.items()
     ]
-    return rows + [("", one.channel, "", "", "", "refused") for one in case.assignment.refused]
+    return rows + [(one.channel, ["refused"]) for one in case.assignment.refused]
 
 
-def _facts(chosen: Chosen) -> tuple[str, str, str]:
-    """Size, spacing and evidence of a series."""
+def _lines(name: str, chosen: Chosen) -> list[str]:
+    """Name and size of a series, and its evidence."""
     grid = chosen.series.grid
-    return grid.shape_in_words, grid.spacing_in_words, "; ".join(chosen.reasons)
+    size = f"{grid.shape_in_words} voxels of {grid.spacing_in_words} mm"
+    return [f"{name}, {size}", "; ".join(chosen.reasons)]
 
 
-def _rows_of_kinds(cases: Iterable[PlannedCase]) -> list[tuple[str, ...]]:
+def _rows_of_kinds(cases: Iterable[PlannedCase]) -> list[_Row]:
     """A row for all series of a channel with the same description."""
     kinds: dict[tuple[str, str], list[tuple[str, Chosen]]] = defaultdict(list)
     for case in cases:
@@ -193,7 +203,10 @@ def _rows_of_kinds(cases: Iterable[PlannedCase]) -> list[tuple[str, ...]]:
             kinds[channel, description].append((case.case_id, chosen))
     order = sorted(kinds.items(), key=lambda item: (item[0][0], -len(item[1])))
     return [
-        (f"{number_of(len(of), 'case')}, such as {of[0][0]}", channel, text, *_facts(of[0][1]))
+        (
+            channel,
+            _lines(f"{number_of(len(of), 'case')}, such as {of[0][0]}: {text}", of[0][1]),
+        )
         for (channel, text), of in order
     ]
 

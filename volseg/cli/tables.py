@@ -7,11 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from volseg.cli.terminal import console, put, visible, written
 
+# Longest name of a case that is kept on one line of a narrow terminal, so that it can be copied.
+_WHOLE = 40
+_NAMES = {"case", "cases"}
+
 
 def print_table(
     title: str, columns: Iterable[str], rows: Iterable[Sequence[object]], *, lines: bool = False
 ) -> None:
-    """Print a table on stdout; long cells are folded, never cut.
+    """Print a table on stdout; long cells are folded, never cut, and names of cases stay whole.
 
     Args:
         title: Heading.
@@ -22,15 +26,48 @@ def print_table(
     from rich.markup import escape
     from rich.table import Table
 
-    columns = list(columns)
+    columns, rows = list(columns), list(rows)
     table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        longest = max((len(visible(str(row[number]))) for row in rows), default=0)
+        is_whole = column in _NAMES and longest <= _WHOLE
+        table.add_column(column, overflow="fold", no_wrap=is_whole)
     for row in rows:
         cells = ([str(cell)] if not lines else str(cell).split("\n") for cell in row)
         table.add_row(*("\n".join(escape(visible(line)) for line in cell) for cell in cells))
     with written(sys.stdout):
         console(sys.stdout).print(table)
+
+
+def print_listing(
+    title: str, blocks: Iterable[tuple[str, Sequence[tuple[str, Sequence[str]]]]]
+) -> None:
+    """Print blocks on stdout: a heading, and below it rows of a name with lines of text beside it.
+
+    Long lines are folded beside the name, which a table of many columns could not do in a narrow
+    terminal.
+
+    Args:
+        title: Heading of all.
+        blocks: Heading of each block, or "" for none, and its rows.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    out, blocks = console(sys.stdout), list(blocks)
+    width = max((len(visible(name)) for _, rows in blocks for name, _ in rows), default=0)
+    with written(sys.stdout):
+        out.print(f"[bold]{escape(visible(title))}[/bold]")
+    for heading, rows in blocks:
+        if heading:
+            say(heading)
+        table = Table(box=None, show_header=False, padding=(0, 0, 0, 2))
+        table.add_column(min_width=width, no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, lines in rows:
+            table.add_row(escape(visible(name)), "\n".join(escape(visible(x)) for x in lines))
+        with written(sys.stdout):
+            out.print(table)
 
 
 def print_validation(scores: Mapping[str, float]) -> None:

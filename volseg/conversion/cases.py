@@ -101,6 +101,25 @@ def write_cases(
     return outcome
 
 
+def kept_cases(
+    output: Path, cases: Sequence[PlannedCase], table: PseudonymTable
+) -> tuple[str, ...]:
+    """Names of the cases that are there with unchanged sources, which `write_cases` keeps.
+
+    Raises:
+        OutputError: If the record cannot be read.
+    """
+    records = read_record(output)
+    known = {entry.case_id: entry.files for entry in table.entries}
+    return tuple(
+        case.case_id
+        for case in cases
+        if (record := records.get(case.case_id)) is not None
+        and known.get(case.case_id) == case.sources
+        and _is_whole(output / case.case_id, record)
+    )
+
+
 @dataclass(frozen=True)
 class _Task:
     """A case to write, and the folder to write it to."""
@@ -177,14 +196,20 @@ def _is_kept(
         return False
     if record is None or folder.is_symlink() or not folder.is_dir():
         raise OutputError(f"{folder} is there already and volseg did not write it", remedy=_REMEDY)
-    is_current = sources == case.sources and not overwrite
-    names = {one.file: one.bytes for one in record.channels.values()}
-    if is_current and all(_size(folder / name) == size for name, size in names.items()):
+    if sources == case.sources and not overwrite and _is_whole(folder, record):
         return True
     _check_untouched(folder, record)
     if not overwrite:
         _check_complete(case, record)
     return False
+
+
+def _is_whole(folder: Path, record: CaseRecord) -> bool:
+    """Whether a folder of cases has all files of a record, by their sizes."""
+    if folder.is_symlink():
+        return False
+    names = {one.file: one.bytes for one in record.channels.values()}
+    return all(_size(folder / name) == size for name, size in names.items())
 
 
 def _size(path: Path) -> int:

@@ -43,6 +43,7 @@ class Plan:
         left_out: Series and files that are no channel, with reasons.
         failures: Names and reasons of series and channels with faults.
         notes: Assumptions for the user.
+        kept: Names of the cases that are there already, from the same sources.
     """
 
     cases: tuple[PlannedCase, ...]
@@ -50,6 +51,12 @@ class Plan:
     left_out: tuple[LeftOut, ...] = ()
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+    @property
+    def new(self) -> tuple[PlannedCase, ...]:
+        """The cases that are not there yet, or whose sources have changed."""
+        return tuple(case for case in self.cases if case.case_id not in self.kept)
 
 
 def make_plan(

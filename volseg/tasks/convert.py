@@ -11,7 +11,7 @@ from pathlib import Path
 
 from volseg.cases.layouts import CONVERTED, layout_of
 from volseg.conversion.by_hand import ByHand
-from volseg.conversion.cases import Outcome, write_cases
+from volseg.conversion.cases import Outcome, kept_cases, write_cases
 from volseg.conversion.plan import Plan, make_plan
 from volseg.conversion.pseudonym_table import ENDING, PseudonymTable
 from volseg.conversion.record import read_record
@@ -134,6 +134,8 @@ def convert(
         table = PseudonymTable.read(table_path, options.prefix)
         _check_known(output, table)
         plan = make_plan(finding, by_hand, table, keep_names=options.keep_names)
+        if not options.overwrite:
+            plan = replace(plan, kept=kept_cases(output, plan.cases, table))
         on_plan(plan)
         if not plan.cases and not plan.failures:
             raise _no_channel(source)
