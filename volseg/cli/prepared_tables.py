@@ -26,12 +26,12 @@ def print_prepared(result: PrepareResult, *, drawn: bool) -> None:
             record.space,
             f"{max(c.moved_mm for c in record.channels.values()):.1f}",
             "-" if record.mask is None else f"{record.mask.volume_ml:.0f}",
-            f"{record.seconds:.0f}",
+            f"{record.seconds:.0f} s",
             memory.size_in_words(record.peak_memory_bytes) if record.peak_memory_bytes else "-",
         )
         for record in list(result.done.values())[:_CASES_SHOWN]
     ]
-    columns = ("case", "channels", "space", "moved mm", "brain ml", "seconds", "memory")
+    columns = ("case", "channels", "space", "moved mm", "brain ml", "time", "memory")
     if rows:
         print_table("Prepared", columns, rows)
     if len(result.done) > _CASES_SHOWN:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from volseg.cli.terminal import console, put, visible, written
 
-# Longest name of a case that is kept on one line of a narrow terminal, so that it can be copied.
-_WHOLE = 40
+# Columns of names that are kept on one line, so that they can be copied, unless they are very long.
 _NAMES = {"case", "cases"}
 
 
@@ -26,17 +25,17 @@ def print_table(
     from rich.markup import escape
     from rich.table import Table
 
-    columns, rows = list(columns), list(rows)
+    columns, rows, out = list(columns), list(rows), console(sys.stdout)
     table = Table(title=title, title_justify="left", title_style="bold", show_header=any(columns))
     for number, column in enumerate(columns):
         longest = max((len(visible(str(row[number]))) for row in rows), default=0)
-        is_whole = column in _NAMES and longest <= _WHOLE
+        is_whole = column in _NAMES and longest <= out.width // 2
         table.add_column(column, overflow="fold", no_wrap=is_whole)
     for row in rows:
         cells = ([str(cell)] if not lines else str(cell).split("\n") for cell in row)
         table.add_row(*("\n".join(escape(visible(line)) for line in cell) for cell in cells))
     with written(sys.stdout):
-        console(sys.stdout).print(table)
+        out.print(table)
 
 
 def print_listing(
