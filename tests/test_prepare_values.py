@@ -1,5 +1,7 @@
 """Tests of the values that `volseg prepare` writes where a channel shows nothing."""
 
+import shutil
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,20 +11,20 @@ from volseg import find_cases
 from volseg.images.grid import Grid
 from volseg.preparation.case import prepare_case
 from volseg.preparation.grids import on_grid
-from volseg.preparation.masking import background_value
+from volseg.preparation.masking import background_value, masked
 from volseg.preparation.options import StepOptions
 from volseg.preparation.volume import Volume
 
 
-def scan(folder, values, mm=4.0):
-    """A case of a CT alone; returns it and a folder for the prepared case."""
+def scan(folder, values, mm=4.0, name="ct"):
+    """A case of one channel, CT by default; returns it and a folder for the prepared case."""
     affine = np.diag([-mm, -mm, mm, 1.0])
-    file = folder / "scans" / "P1" / "P1_ct.nii.gz"
+    file = folder / "scans" / "P1" / f"P1_{name}.nii.gz"
     file.parent.mkdir(parents=True)
     nib.save(nib.Nifti1Image(values, affine), file)
     home = folder / "prepared"
     (home / "preparation").mkdir(parents=True)
-    (case,) = find_cases(folder / "scans", ["ct"], required=[]).cases
+    (case,) = find_cases(folder / "scans", [name], required=[]).cases
     return case, home
 
 
@@ -79,3 +81,32 @@ def test_voxels_are_copied_only_where_they_lie_within_a_hundredth_of_a_mm(moved_
 
     assert np.array_equal(found, values) == copied
     assert (found.dtype == values.dtype) == copied
+
+
+@pytest.mark.parametrize("outlier", [3e38, 500.0])
+def test_zero_in_the_brain_becomes_small_beside_usual_values(outlier):
+    values = np.full((10, 10, 10), 100, np.float32)
+    values[5, 5, 5], values[4, 4, 4] = outlier, 0
+
+    found = masked(values, np.ones((10, 10, 10), bool))
+
+    assert found[4, 4, 4] == np.float32(1e-4)
+    assert np.count_nonzero(found != values) == 1
+
+
+def test_equal_channels_and_huge_values_are_noted(tmp_path):
+    points = np.indices((40, 40, 40)) - 19.5
+    brain = np.linalg.norm(points, axis=0) < 16
+    values = np.where(brain, np.random.default_rng(0).uniform(50, 99, brain.shape), 0)
+    values[20, 20, 20] = 3e38
+    case, home = scan(tmp_path, values.astype(np.float32), name="t1c")
+    file = tmp_path / "scans" / "P1" / "P1_t1c.nii.gz"
+    shutil.copy(file, file.with_name("P1_t2f.nii.gz"))
+    (case,) = find_cases(tmp_path / "scans", ["t1c", "t2f"]).cases
+
+    record = prepare_case(case, StepOptions(strip="auto", spacing_mm=(4, 4, 4)), home)
+
+    text = " ".join(record.notes)
+    assert "t1c and t2f are equal in every voxel: if one stands in for a missing channel" in text
+    for name in ("t1c", "t2f"):
+        assert f"{name}: 1 voxel of up to 3e+38, where 99.9 % of all values are at most " in text

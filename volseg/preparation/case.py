@@ -19,6 +19,7 @@ import numpy.typing as npt
 import volseg
 from volseg import memory
 from volseg.cases.case import Case
+from volseg.cases.filling import copies_in_words
 from volseg.cases.sources import check_unchanged, fingerprint, read_sources, states
 from volseg.errors import of_case
 from volseg.images.grid import Affine, Grid
@@ -114,6 +115,7 @@ def prepare_case(
         if is_masks_folder(options.strip):
             own = _mark(mask_file(options.strip, case.case_id))
         log.note(*(note for source in channels.values() for note in source.notes))
+        log.note(*copies_in_words({name: one.volume.values for name, one in channels.items()}))
         done = prepared(case, channels, options, log)
 
         def record(marks: Mapping[str, FileMark], label: FileMark | None) -> PreparationRecord:

@@ -30,8 +30,8 @@ def masked(
     """Values within the brain, and exactly 0 elsewhere.
 
     Zero is the background of stripped scans (see `images.background`), so a voxel of the brain that
-    is 0, such as water in CT, gets the smallest positive value: 1 in integers, else a millionth of
-    the largest value.
+    is 0, such as water in CT, gets a small positive value: 1 in integers, else a millionth of the
+    99th percentile of the other values, which single voxels with huge values do not change.
 
     Args:
         values: (I, J, K).
@@ -43,9 +43,17 @@ def masked(
     if background is not None:
         inside = inside & (values != background)
     result = np.where(inside, values, values.dtype.type(0))
-    least = 1 if result.dtype.kind in "iu" else max(float(np.abs(result).max()) * 1e-6, 1e-30)
-    result[inside & (result == 0)] = least
+    zeros = inside & (result == 0)
+    if zeros.any():
+        result[zeros] = 1 if result.dtype.kind in "iu" else _least(result)
     return result
+
+
+def _least(values: npt.NDArray[Any]) -> float:
+    """A value above 0 that is small beside the values (I, J, K) of a channel."""
+    others = np.abs(values[values != 0])
+    high = float(np.percentile(others, 99)) if others.size else 0.0
+    return max(high * 1e-6, 1e-30)
 
 
 def without_rim(volume: Volume, onto: Grid, matrix: Affine) -> npt.NDArray[Any]:
