@@ -573,6 +573,42 @@ def test_names_of_image_files_are_kept_on_request(tmp_path):
     assert result.outcome.written == ["UPENN-GBM-00002_11"]
 
 
+def test_a_kept_name_never_replaces_the_case_of_another_patient(tmp_path, one_study):
+    write_images(tmp_path / "images/PAT-00001-000")
+    keep = volseg.ConvertOptions(keep_names=True)
+    volseg.convert(one_study, tmp_path / "pseudonym first")
+    volseg.convert(tmp_path / "images", tmp_path / "name first", keep)
+    before = {path: path.read_bytes() for path in tmp_path.glob("*first*/**/*") if path.is_file()}
+
+    with pytest.raises(ConfigError, match="two cases would have the name PAT-00001-000"):
+        volseg.convert(tmp_path / "images", tmp_path / "pseudonym first", keep)
+    with pytest.raises(ConfigError, match="give another --prefix"):
+        volseg.convert(one_study, tmp_path / "name first")
+
+    assert {path: path.read_bytes() for path in before} == before
+    result = volseg.convert(
+        one_study, tmp_path / "name first", volseg.ConvertOptions(prefix="CLINIC")
+    )
+    assert result.outcome.written == ["CLINIC-00001-000"]
+
+
+def test_a_folder_of_equal_name_in_another_source_replaces_no_case(tmp_path):
+    write_images(tmp_path / "one/P1")
+    write_images(tmp_path / "other/P1", np.float32)
+    output = tmp_path / "cases"
+    volseg.convert(tmp_path / "one", output)
+    before = (output / "PAT-00001-000/PAT-00001-000-t1c.nii.gz").read_bytes()
+
+    refused = volseg.convert(tmp_path / "other", output)
+    kept = (output / "PAT-00001-000/PAT-00001-000-t1c.nii.gz").read_bytes() == before
+    on_purpose = volseg.convert(tmp_path / "other", output, volseg.ConvertOptions(overwrite=True))
+
+    ((case_id, reason),) = refused.failures
+    assert (case_id, kept) == ("PAT-00001-000", True)
+    assert "perhaps of another patient; convert it into another folder" in reason
+    assert on_purpose.outcome.rewritten == ["PAT-00001-000"]
+
+
 def test_a_label_map_with_fractions_is_a_fault_of_its_case(tmp_path):
     label = np.full((12, 12, 8), 0.5, np.float32)
     write_images(tmp_path / "source/P1", label=label)

@@ -95,7 +95,7 @@ def write_cases(
             try:
                 if isinstance(result, VolsegError):
                     raise result
-                _put(output, task, result, records, outcome)
+                _put(output, task, result, records, outcome, overwrite=overwrite)
             except VolsegError as error:
                 outcome.failures.append((case_id, error.without_case))
     return outcome
@@ -237,9 +237,19 @@ def _check_complete(case: PlannedCase, record: CaseRecord) -> None:
 
 
 def _put(
-    output: Path, task: _Task, record: CaseRecord, records: dict[str, CaseRecord], outcome: Outcome
+    output: Path,
+    task: _Task,
+    record: CaseRecord,
+    records: dict[str, CaseRecord],
+    outcome: Outcome,
+    *,
+    overwrite: bool,
 ) -> None:
-    """Put a written case into its place; an equal case that is there stays."""
+    """Put a written case into its place; an equal case that is there stays.
+
+    Raises:
+        OutputError: If it would replace a case that only its name says is the same.
+    """
     case_id, folder = task.case.case_id, output / task.case.case_id
     before = records.get(case_id)
     is_there = folder.exists()
@@ -248,6 +258,13 @@ def _put(
     if is_equal and complete:
         outcome.kept.append(case_id)
     else:
+        if is_there and task.case.is_elsewhere and not overwrite:
+            raise OutputError(
+                "an examination of this name in another folder was converted to it, with other "
+                "images, perhaps of another patient",
+                remedy="convert it into another folder with -o, or give --overwrite if it is the "
+                "same examination",
+            )
         if is_there:
             move_into_place(folder, task.folder.with_name(f"{case_id} before"))
         # Recorded first: a case without a record would not be taken for one of volseg.

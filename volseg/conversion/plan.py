@@ -11,7 +11,7 @@ from volseg.cases.identity import unfit_name
 from volseg.conversion.by_hand import ByHand
 from volseg.conversion.channels import Assignment, assign
 from volseg.conversion.pseudonym_table import PseudonymTable
-from volseg.conversion.pseudonyms import Examination, Named, named
+from volseg.conversion.pseudonyms import Examination, Named, named, plain
 from volseg.conversion.series import LeftOut, Series, SourceFinding
 from volseg.errors import ConfigError
 from volseg.finding.name_reading import read_name
@@ -26,11 +26,14 @@ class PlannedCase:
         case_id: Its name.
         assignment: Its series by channel.
         sources: Digest of grids, and of names, sizes and times of the source files.
+        is_elsewhere: Whether an earlier conversion read the examination from another folder, where
+            only names say that it is the same one.
     """
 
     case_id: str
     assignment: Assignment
     sources: str
+    is_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,17 @@ def make_plan(
         if assignment.channels or assignment.refused
     ]
     found = named(table, [one for one, assignment in planned if assignment.channels])
+    _check_names(found.table)
+    before = {entry.key: entry.facts.get("source", "") for entry in table.entries}
     cases = [
-        PlannedCase(found.case_ids[one.key], assignment, _digest(assignment))
+        PlannedCase(
+            *(found.case_ids[one.key], assignment, _digest(assignment)),
+            is_elsewhere=_is_elsewhere(assignment, before.get(one.key, "")),
+        )
         for one, assignment in planned
         if assignment.channels and one.key in found.case_ids and one.key not in found.refused
     ]
     cases.sort(key=lambda case: case.case_id)
-    _check_names(cases)
     failures = [(broken.name, broken.sentence) for broken in finding.broken]
     failures += [failure for one, of in planned for failure in _failures(one, of, found)]
     left_out = [one for _, assignment in studies for one in assignment.left_out]
@@ -138,11 +145,25 @@ def _kept_name(series: Sequence[Series]) -> str:
     return name
 
 
-def _check_names(cases: Sequence[PlannedCase]) -> None:
-    names = [case.case_id.casefold() for case in cases]
-    twice = next((name for name in names if names.count(name) > 1), None)
+def _check_names(table: PseudonymTable) -> None:
+    """Refuse a name that a case of this source shares with another case, also of earlier ones."""
+    names = [entry.case_id.casefold() for entry in table.entries]
+    twice = next(
+        (entry.case_id for entry in table.entries if names.count(entry.case_id.casefold()) > 1),
+        None,
+    )
     if twice is not None:
-        raise ConfigError(f"two cases would keep the name {twice}", remedy="leave --keep-names out")
+        raise ConfigError(
+            f"two cases would have the name {twice}",
+            remedy="leave --keep-names out, or give another --prefix if the name was kept earlier",
+        )
+
+
+def _is_elsewhere(assignment: Assignment, source: str) -> bool:
+    """Whether image files lie in other folders than the first file of an earlier conversion."""
+    series = [chosen.series for chosen in assignment.channels.values()]
+    folders = {plain(str(path.absolute().parent)) for one in series for path in one.files}
+    return bool(source) and series[0].kind == "image" and source not in folders
 
 
 def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:

@@ -36,7 +36,7 @@ class Examination:
     @property
     def key(self) -> tuple[str, str]:
         """Patient and examination, as the table writes them."""
-        return _plain(self.patient.key), _plain(self.study.key)
+        return plain(self.patient.key), plain(self.study.key)
 
 
 @dataclass(frozen=True)
@@ -149,10 +149,10 @@ def _entry(one: Examination, shift: int) -> Entry:
         "source": one.source,
     }
     time = "" if study.time is None else study.time.isoformat("seconds")
-    plain = {name: _plain(text) for name, text in facts.items()}
-    return Entry("", *one.key, plain, study.date, time, shift)
+    cells = {name: plain(text) for name, text in facts.items()}
+    return Entry("", *one.key, cells, study.date, time, shift)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A text that a table can hold, equal for equal texts."""
     return text.replace("\0", "").encode("utf-8", "backslashreplace").decode()
