@@ -1130,6 +1130,18 @@ def test_what_a_model_says_against_itself_is_said_and_recorded(scans, output, tm
     assert said in caplog.messages
     assert "train longer" in caplog.messages[caplog.messages.index(said) + 1]
     assert manifest_of(output)["doubts"] == [said]
+    assert caplog.messages.count(said) == 1
+
+
+def test_an_error_stands_alone_before_the_doubts_of_a_model(scans, output, tmp_path, caplog):
+    model = write_model(tmp_path / "m.safetensors", scores={"dice/WT": 0.9, "dice/ET": 0.0})
+    output.mkdir(parents=True)
+    (output / f"{NAMES[0]}.nii.gz").write_text("mine")
+
+    with pytest.raises(OutputError):
+        run(scans / NAMES[0], model, output)
+
+    assert caplog.messages == []
 
 
 def test_an_error_while_a_case_is_decoded_costs_that_case_alone(

@@ -662,6 +662,7 @@ def test_a_model_that_counts_twice_is_told_of(tmp_path, caplog):
     second.write_bytes(first.read_bytes())
 
     predictor = Predictor([first, second], device="cpu")
+    predictor.warn()
 
     said = f"{second} and {first} are the same model, which therefore counts twice"
     assert predictor.doubts == (said,)
@@ -897,8 +898,8 @@ def test_a_processor_without_units_for_bf16_computes_in_float32_and_says_so(
     plain = Predictor(path, device="cpu", overrides=["inference.precision=32"])
 
     note = "inference.precision=bf16: this processor does not compute in bf16, so float32 is used"
-    assert caplog.messages == [note]
     found, expected = refused.predict(case), plain.predict(case)
+    assert caplog.messages == [note]
     assert note in found.notes
     assert note not in expected.notes
     for region, values in expected.probabilities.items():

@@ -378,6 +378,19 @@ def test_an_edited_native_label_map_stays_until_it_is_overwritten(prepared, mode
     assert path.read_bytes() == written
 
 
+@pytest.mark.parametrize("place", ["prepared", "prepared/results", f"prepared/{NAMES[0]}"])
+def test_results_do_not_go_into_a_folder_of_prepared_cases(prepared, raw, model, place, tmp_path):
+    before = sorted(prepared.rglob("*"))
+
+    for scans in (prepared, prepared / NAMES[0]):
+        with pytest.raises(OutputError, match="prepared, a folder of prepared cases that volseg"):
+            run(scans, model, tmp_path / place)
+    with pytest.raises(OutputError, match="prepared, a folder of prepared cases that volseg"):
+        infer_raw(raw, model, tmp_path / place, InferOptions(), PrepareOptions())
+
+    assert sorted(prepared.rglob("*")) == before
+
+
 def test_the_command_takes_native_with_and_without_a_channel(prepared, model, output):
     words = ["infer", str(prepared), "-m", str(model), "-o", str(output), "--no-preview"]
 

@@ -37,6 +37,14 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
     return written | (_results(folder, manifests) if manifests else set())
 
 
+def prepared_folder_around(path: Path) -> Path | None:
+    """The folder of prepared cases that a path is or lies in; None outside of any."""
+    for folder in (path.resolve(), *path.resolve().parents):
+        if _is_of_records(folder / PREPARATION_FOLDER):
+            return folder
+    return None
+
+
 def _is_of_records(folder: Path) -> bool:
     """Whether a folder holds nothing but records and pictures of `prepare`."""
     try:

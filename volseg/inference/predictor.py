@@ -108,6 +108,21 @@ class Predictor:
         # Notes for every case.
         refused = (refused_precision(model.config, self.device.type) for model in self.models)
         self.notes = tuple(dict.fromkeys(note for note in refused if note))
+        self._warns = True
+        if tuning := self.models[0].tuning:
+            logger.info("%s was tuned: %s", self.models[0].path, tuning_in_words(tuning))
+        for model in self.models:
+            model.network.to(self.device)
+
+    def warn(self) -> None:
+        """Log doubts about the models and notes for every case, once.
+
+        The first prediction does so too. A command calls it after its checks, so that an error
+        stands alone.
+        """
+        if not self._warns:
+            return
+        self._warns = False
         for note in (*self.doubts, *self.notes, *slow_options(self.models)):
             logger.warning("%s", note)
         if any(model.doubts for model in self.models):
@@ -115,10 +130,6 @@ class Predictor:
                 "look at the results before you use them; if they are unusable, train longer "
                 "(volseg fit --resume RUN training.max_epochs=N) or use another model"
             )
-        if tuning := self.models[0].tuning:
-            logger.info("%s was tuned: %s", self.models[0].path, tuning_in_words(tuning))
-        for model in self.models:
-            model.network.to(self.device)
 
     def predict(
         self, images: Images, *, affine: npt.ArrayLike | None = None, case_id: str | None = None
@@ -237,6 +248,7 @@ class Predictor:
             ModelError: If a model gives NaN as a probability.
             ResourceError: If the probabilities do not fit into memory.
         """
+        self.warn()
         return probabilities_of(case, self.models, self.regions, self.device)
 
     def decode(self, scored: CaseProbabilities) -> Prediction:

@@ -98,6 +98,7 @@ def evaluate_channels(  # noqa: PLR0913  (an option each)
     labelled = _labelled(finding, data)
     references = References(labelled, is_list=data.is_file())
     schemes = reference_schemes(references, predictor.scheme, reference_labels)
+    predictor.warn()
     scored = score_subsets(labelled.cases, predictor, subsets, schemes)
     patients = {case.case_id: case.patient_id for case in labelled.cases}
     table = SubsetTable(

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.cases.case import Case
-from volseg.errors import DataListError
+from volseg.errors import DataListError, OutputError
 from volseg.files.paths import PathLike
 from volseg.files.writing import MANIFEST_FILE
 from volseg.finding.finding import Finding
+from volseg.finding.own_results import prepared_folder_around
 from volseg.inference.ensemble import remedy_for_missing
 from volseg.inference.folder import Outcome, segment_cases
 from volseg.inference.options import InferOptions
@@ -112,6 +113,7 @@ def infer(
     scans = scans if isinstance(scans, Mapping) else Path(scans)
     # Checked before the models, which take longer to read.
     _check_there(scans)
+    check_apart(Path(output))
     predictor = Predictor(models, options.device, options.labels, options.overrides)
     folder = scans if isinstance(scans, Path) else None
     return infer_cases(predictor.find(scans, options), folder, predictor, output, options, stop)
@@ -143,6 +145,7 @@ def infer_cases(
     if shard.number == 1 and warns:
         _log_left_out(finding, predictor)
     there = writer.begin()
+    predictor.warn()
     logger.info("writing label scheme %s", predictor.scheme)
     if not mine and not shard.is_whole:
         found = cases_in_words(len(finding.cases))
@@ -245,6 +248,16 @@ def _check_there(scans: Path | Mapping[str, PathLike]) -> None:
                 remedy="give a folder of scans, a data list or the images of a case",
                 path=path,
             )
+
+
+def check_apart(output: Path) -> None:
+    """Refuse an output that is, or lies in, a folder of prepared cases, with OutputError."""
+    if home := prepared_folder_around(output):
+        raise OutputError(
+            f"{output} lies in {home}, a folder of prepared cases that volseg prepare writes",
+            remedy="give a folder beside it with -o",
+            path=output,
+        )
 
 
 def _example(

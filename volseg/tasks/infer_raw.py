@@ -16,7 +16,7 @@ from volseg.inference.result_writer import ResultWriter
 from volseg.native_maps import REFERENCE
 from volseg.results.manifest import unite
 from volseg.results.reuse import check_replaceable
-from volseg.tasks.infer import InferResult, infer_cases, log_remedy_for_missing
+from volseg.tasks.infer import InferResult, check_apart, infer_cases, log_remedy_for_missing
 from volseg.tasks.prepare import PrepareOptions, PrepareResult, prepare
 
 
@@ -46,6 +46,7 @@ def infer_raw(
     Raises:
         VolsegError: As `prepare` and `infer` do.
     """
+    check_apart(Path(output))
     # The models come first: a preparation takes minutes a case.
     predictor = Predictor(models, options.device, options.labels, options.overrides)
     raw = predictor.find(scans, options)

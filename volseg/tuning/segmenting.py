@@ -65,6 +65,7 @@ def segment_runs(
         if run not in predictors:
             # The network of the run before is freed.
             predictors = {run: Predictor(run.header.file, device)}
+            predictors[run].warn()
         try:
             with of_case(case.case_id), memory.in_words():
                 store.add(_levels(predictors[run], case, cuts, ttas))
