@@ -346,6 +346,27 @@ def test_a_silent_t1_after_a_series_with_agent_is_doubtful():
     assert "acquired after a series with contrast agent" in refusals(given, after)["t1n"]
 
 
+@pytest.mark.parametrize("name", ["ep2d_perf", "t2_tirm_dark-fluid"])
+def test_the_tag_of_any_series_shows_that_the_agent_was_given_before_a_silent_t1(name):
+    early, late = datetime.time(10, 0), datetime.time(10, 30)
+    given = series(name, 5, acquired=early, contrast_agent="Gadovist")
+    after = series("t1_mprage", 6, acquired=late, **MPRAGE)
+    before = series("t1_mprage", 4, acquired=datetime.time(9, 50), **MPRAGE)
+
+    assert "acquired after a series with contrast agent" in refusals(given, after)["t1n"]
+    assert channels_of(given, before)["t1n"] == 4
+
+
+@pytest.mark.parametrize("name", ["AX T1 GAD SUBTRACT", "isoDWI T2", "eADC"])
+def test_short_names_of_subtractions_and_of_maps_of_diffusion_are_no_channel(name):
+    assert read_words(name).left_out
+
+
+def test_plus_or_minus_contrast_says_both_and_a_delayed_t1_has_contrast():
+    assert read_words("T1 +/- C").agent == "both"
+    assert read_words("T1 axial delayed").agent == "given"
+
+
 def test_a_silent_t1_on_the_day_after_an_agent_is_doubtful_whatever_the_time_of_day():
     one, next_day = datetime.date(2020, 3, 4), datetime.date(2020, 3, 5)
     early, late = datetime.time(10, 0), datetime.time(10, 30)

@@ -11,7 +11,7 @@ from volseg.cases.channels import LABEL
 from volseg.config import CHANNELS
 from volseg.conversion.by_hand import ByHand
 from volseg.conversion.evidence import Evidence, evidence_of
-from volseg.conversion.evidence_words import read_words
+from volseg.conversion.evidence_words import agent_in_tag, read_words
 from volseg.conversion.series import Facts, LeftOut, Series
 
 _EXTENT_MM = 100.0
@@ -190,7 +190,7 @@ class _Assigning:
 
 
 def with_order(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Series, Evidence]]:
-    """Evidence with what the study says: a T1 after a T1 with contrast agent has the agent too.
+    """Evidence with what the study says: a T1 after a series with contrast agent may have it too.
 
     A T1 whose tag and name are silent is without agent if the description of the study is, and in
     doubt if it was acquired after a series with agent.
@@ -198,7 +198,12 @@ def with_order(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Series, E
     # Days count if all are known, such as those of a study over two days.
     is_dated = all(one.facts.acquired_on for one, _ in found)
     times = [_began(one.facts, is_dated=is_dated) for one, _ in found]
-    given = [time for time, (_, of) in zip(times, found, strict=True) if of.agent == "given"]
+    # Perfusion, or a FLAIR after it, shows the time of the agent too.
+    given = [
+        time
+        for time, (one, of) in zip(times, found, strict=True)
+        if "given" in {of.agent, agent_in_tag(one.facts.contrast_agent)}
+    ]
     first = min((time for time in given if time is not None), default=None)
     return [
         (one, _in_order(one, evidence, is_after=bool(first and time and time > first)))

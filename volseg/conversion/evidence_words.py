@@ -23,7 +23,7 @@ _SHORTHAND = (
     (r"\bnon?[-_ ]?con\b", " noncon "),
     (r"\bvoor (?=contrast|gado|gd\b)", " pre "),
     (r"\b(?:po|p\.?) ?k\.? ?l\b\.?", " kontrast "),
-    (r"\bw/wo?\b|\bw\+wo\b|\bw ?& ?wo?\b", " with without "),
+    (r"\+ ?/ ?-|\bw/wo?\b|\bw\+wo\b|\bw ?& ?wo?\b", " with without "),
     (r"\bw/o\b|\bs/c\b", " without "),
     (r"\bw/(?=\w)|\bc/c\b", " with "),
     (r"\bn(?:\.|ach)? ?km\b", " post km "),
@@ -56,7 +56,7 @@ _GIVEN = frozenset((
     "kontrast", "kontrastmittel", "contraste", "contrasto", "contrastmiddel", "kontrastem", "mdc",
     "gadovist", "gadavist", "dotarem", "clariscan", "magnevist", "multihance", "prohance",
     "omniscan", "gadoterate", "gadobutrol", "poscontraste", "postkontrast", "ivc", "enh",
-    "injection", "inj", "injected", "injecte", "nach",
+    "delayed", "injection", "inj", "injected", "injecte", "nach",
     "apres", "dopo", "despues", "depois", "efter", "gadolinio", "civ",
 ))
 _NONE = frozenset((
@@ -65,8 +65,8 @@ _NONE = frozenset((
 ))
 _WITH = frozenset(("with", "mit", "avec", "con", "met", "med", "com"))
 _LEFT_OUT: Mapping[str, str] = {
-    "diffusion": "dwi dw diff diffusion diffusie diffusione difusion dti adc fa trace tracew colfa "
-    "resolve ivim dki b1000 b800",
+    "diffusion": "dwi isodwi edwi dw diff diffusion diffusie diffusione difusion dti adc eadc dadc "
+    "fa trace tracew colfa resolve ivim dki b1000 b800",
     "echo-planar imaging": "ep2d epi",
     "susceptibility or T2*": "swi swan swip venbold hemo haemo heme qsm susceptibility gre",
     "perfusion": "perf perfusion perfusie pwi dsc dce asl pcasl pasl cbf cbv rcbf rcbv relcbf "
@@ -83,8 +83,9 @@ _LEFT_OUT: Mapping[str, str] = {
     "short inversion time (STIR)": "stir",
     "double inversion": "dir",
     "quantitative map": "map mapping rho t1map t2map magic symri syntac synthetic inv1 inv2",
-    "subtraction or projection": "sub subs subtr subtraction subtracted substraction subtraktion "
-    "subtraktie soustraction soustr sustraccion sottrazione subtracao mip minip mpr curved",
+    "subtraction or projection": "sub subs subtr subtract subtraction subtracted substraction "
+    "subtraktion subtraktie soustraction soustr sustraccion sottrazione subtracao mip "
+    "minip mpr curved",
     "a processed series": "reformat reformats reformatted fused fusion overlay segmentation",
     "no volume of a scan": "screenshot screensave capture report dose",
     "another part of the body": "spine cspine tspine lspine hws bws lws cervical thoracic lumbar "

@@ -168,8 +168,8 @@ def _is_elsewhere(assignment: Assignment, source: str) -> bool:
 
 def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
     notes = [
-        f"{case_id}: examinations without a date, or of one date and time, follow the order of "
-        "their names in the source"
+        f"{case_id}: examinations without a date follow the dated ones; several of them, or of one "
+        "date and time, are in the order of their names in the source"
         for case_id in found.unordered
     ]
     notes += [
