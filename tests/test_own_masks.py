@@ -80,6 +80,21 @@ def test_a_mask_of_no_brain_size_is_refused_as_any(cohort, masks, home):
         prepared(cohort, masks, home)
 
 
+def test_probabilities_are_no_mask(cohort, masks, home):
+    path = masks / f"{CASE}-mask.nii.gz"
+    image = nib.load(path)
+    soft = np.where(np.asarray(image.dataobj), 0.75, 0).astype(np.float32)
+    nib.save(nib.Nifti1Image(soft, image.affine), path)
+
+    with pytest.raises(BrainMaskError, match=r"holds probabilities, such as 0.75, but every voxel"):
+        prepared(cohort, masks, home)
+
+    nib.save(nib.Nifti1Image(np.rint(soft) * 255, image.affine), path)
+    assert np.count_nonzero(soft) == np.count_nonzero(
+        np.asarray(nib.load(home / prepared(cohort, masks, home).channels["t1c"].file.path).dataobj)
+    )
+
+
 def test_a_mask_on_the_grid_of_no_channel_is_refused(cohort, masks, home):
     path = masks / f"{CASE}-mask.nii.gz"
     image = nib.load(path)

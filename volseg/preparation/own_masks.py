@@ -60,11 +60,20 @@ def own_mask(
         onto: Grid of the result, in the world of the reference channel.
 
     Raises:
+        BrainMaskError: If it holds probabilities.
         GeometryError: If no channel has its grid, or several that were moved differently.
         ImageError: If it cannot be read.
     """
     images = read_case([path], ["the brain mask"], ["the brain mask"])
     what = f"the brain mask {path.name}"
     channel, note = channel_of_grid(what, images.grid, channels, places, reference)
-    volume = Volume((images.array[0] != 0).astype(np.uint8), images.grid)
+    values = images.array[0]
+    share = values[(values > 0) & (values < 1)]
+    if share.size and values.max() <= 1:
+        raise BrainMaskError(
+            f"{what} holds probabilities, such as {share.flat[0]:g}, but every voxel that is not "
+            "0 is brain",
+            remedy="set the voxels of the brain to 1 and the others to 0",
+        )
+    volume = Volume((values != 0).astype(np.uint8), images.grid)
     return on_grid(volume, onto, places[channel].matrix, "label") > 0, note
