@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
 def strip(patch, brain_of):
     """Cases are prepared in this process, with a function that finds their brains."""
 
-    def here(function, items, workers, threads, stop):
+    def here(function, items, workers, threads, stop, told):
         yield from ((number, function(item)) for number, item in enumerate(items))
 
     patch.setattr("volseg.preparation.cases.each_alone", here)

@@ -542,7 +542,7 @@ def test_options_that_do_not_go_with_prepare_are_refused(raw, model, output, wor
 
 
 def test_one_command_and_two_give_the_same_bytes(tmp_path, model, monkeypatch):
-    def here(function, items, workers, threads, stop):
+    def here(function, items, workers, threads, stop, told):
         yield from ((number, function(item)) for number, item in enumerate(items))
 
     monkeypatch.setattr("volseg.preparation.cases.each_alone", here)

@@ -128,7 +128,7 @@ def test_the_words_for_methods_are_no_folders(tmp_path, monkeypatch):
 
 
 def test_a_changed_mask_prepares_the_case_again(cohort, masks, tmp_path, monkeypatch):
-    def here(function, items, workers, threads, stop):
+    def here(function, items, workers, threads, stop, told):
         yield from ((number, function(item)) for number, item in enumerate(items))
 
     monkeypatch.setattr(cases, "each_alone", here)

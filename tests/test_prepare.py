@@ -65,7 +65,7 @@ def home(tmp_path):
 def in_this_process(monkeypatch):
     """Cases are prepared in this process, which takes less time than starting others."""
 
-    def here(function, items, workers, threads, stop):
+    def here(function, items, workers, threads, stop, told):
         for number, item in enumerate(items):
             if not stop():
                 yield number, function(item)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from volseg.processes import ProcessKilledError, each_alone
+from volseg.processes import ProcessKilledError, each_alone, tell
 
 
 def doubled(number):
@@ -31,6 +31,25 @@ def test_each_item_has_a_process_of_its_own_with_the_given_threads():
 
     assert [threads for threads, _ in found] == ["3", "3"]
     assert len({os.getpid(), *(process for _, process in found)}) == 3
+
+
+def telling(item):
+    for word in ("first", "second"):
+        tell(f"{word} step of {item}")
+    return doubled(item)
+
+
+def test_a_process_tells_at_once_what_it_does_even_if_it_is_killed():
+    said = []
+
+    list(each_alone(telling, [1, 3], 1, told=lambda number, words: said.append((number, words))))
+
+    assert said == [
+        (number, f"{word} step of {item}")
+        for number, item in enumerate([1, 3])
+        for word in ("first", "second")
+    ]
+    tell("here nobody listens")
 
 
 def test_after_a_stop_no_item_begins():

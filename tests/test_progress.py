@@ -68,6 +68,37 @@ def test_a_terminal_gets_a_bar_on_stderr_and_nothing_on_stdout(monkeypatch, caps
     assert caplog.messages == []
 
 
+def test_the_step_in_work_is_named_beside_the_bar(monkeypatch):
+    stderr = Terminal()
+    monkeypatch.setattr("sys.stderr", stderr)
+    monkeypatch.setenv("COLUMNS", "100")
+    steps = progress.Steps(1)
+
+    def work():
+        steps.begin("P1: brain mask [1]")
+        yield 1
+
+    assert list(progress.track(work(), "preparing", 1, steps)) == [1]
+    assert "P1: brain mask [1]" in stderr.getvalue()
+
+
+@pytest.mark.parametrize(("total", "lines"), [(1, ["a", "b", "c", "d"]), (2, ["b", "d"])])
+def test_steps_of_a_lone_item_have_a_line_each_and_those_of_many_one_now_and_then(
+    monkeypatch, caplog, total, lines
+):
+    caplog.set_level(logging.INFO, logger="volseg.progress")
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    steps = progress.Steps(total)
+
+    for word in "abcd":
+        now[0] += 10
+        steps.begin(word)
+
+    assert caplog.messages == lines
+
+
 def test_items_come_one_by_one_as_they_are_asked_for(monkeypatch):
     monkeypatch.setattr("sys.stderr", io.StringIO())
     made = []

@@ -14,7 +14,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from volseg import signals
@@ -34,6 +36,10 @@ _MEMORY = "use a machine or a job with more memory"
 _GUARD = 'in a script, call volseg below the line `if __name__ == "__main__":`'
 
 
+# Where this process tells what it does; None: nobody listens.
+_listener: Connection | None = None
+
+
 class NoProcessError(Exception):
     """A process ended before it was ready, or could not be started.
 
@@ -51,19 +57,22 @@ class ProcessKilledError(Exception):
 
 
 @contextmanager
-def ready_pool(processes: int, threads: int | None = None) -> Iterator[ProcessPoolExecutor]:
+def ready_pool(
+    processes: int, threads: int | None = None, listener: Connection | None = None
+) -> Iterator[ProcessPoolExecutor]:
     """Processes that are ready; NoProcessError if there are none.
 
     Args:
         processes: Their number.
         threads: Threads that numeric libraries use in each of them; None: as they choose.
+        listener: Where they `tell` what they do; None: nowhere.
     """
     level = logging.getLogger(_PACKAGE).getEffectiveLevel()
     spawn = multiprocessing.get_context("spawn")
     # Python's process that frees semaphores would complain after Ctrl-C, though it frees them.
     sys.warnoptions.append("ignore:resource_tracker:UserWarning")
     try:
-        pool = ProcessPoolExecutor(processes, spawn, _begin, (level, threads))
+        pool = ProcessPoolExecutor(processes, spawn, _begin, (level, threads, listener))
     finally:
         sys.warnoptions.pop()
     started: list[multiprocessing.process.BaseProcess] = []
@@ -76,7 +85,9 @@ def ready_pool(processes: int, threads: int | None = None) -> Iterator[ProcessPo
             ready.result()
         except BrokenProcessPool:
             # Each process reads the script again; a script without the guard starts others then,
-            # which Python refuses. A killed process has a negative code.
+            # which Python refuses. A killed process has a negative code. The codes are known once
+            # the pool has waited for the processes.
+            pool.shutdown()
             if any(process.exitcode == 1 for process in started):
                 raise NoProcessError(
                     "a process ended with an error, printed above, while it read the script again",
@@ -114,6 +125,7 @@ def each_alone(
     workers: int,
     threads: int | None = None,
     stop: Callable[[], bool] = lambda: False,
+    told: Callable[[int, str], None] = lambda _number, _words: None,
 ) -> Iterator[tuple[int, Result | ProcessKilledError]]:
     """Results by number of the item, as they come, each from a process of its own.
 
@@ -126,22 +138,26 @@ def each_alone(
         workers: Most processes at once.
         threads: See `ready_pool`.
         stop: Function called before each item; once it returns True, no further item begins.
+        told: Function called in a thread with the number of an item and what its process `tell`s.
 
     Raises:
         NoProcessError: If no process starts.
     """
 
-    def alone(item: Item) -> list[Result | ProcessKilledError]:
+    def alone(number: int, item: Item) -> list[Result | ProcessKilledError]:
         if stop():
             return []
         try:
-            with ready_pool(1, threads) as pool:
+            with (
+                _listening(partial(told, number)) as sender,
+                ready_pool(1, threads, sender) as pool,
+            ):
                 return [delivered(submitted(pool, function, item))]
         except BrokenProcessPool:
             return [ProcessKilledError()]
 
     with ThreadPoolExecutor(workers) as waiting:
-        numbers = {waiting.submit(alone, item): number for number, item in enumerate(items)}
+        numbers = {waiting.submit(alone, number, item): number for number, item in enumerate(items)}
         try:
             for future in as_completed(numbers):
                 yield from ((numbers[future], result) for result in future.result())
@@ -149,7 +165,36 @@ def each_alone(
             waiting.shutdown(wait=False, cancel_futures=True)
 
 
-def _begin(level: int, threads: int | None) -> None:
+def tell(words: str) -> None:
+    """Tell the caller of `each_alone` at once what this process does; elsewhere nobody is told."""
+    if _listener is not None:
+        with suppress(OSError):
+            _listener.send(words)
+
+
+@contextmanager
+def _listening(told: Callable[[str], None]) -> Iterator[Connection]:
+    """A connection for a process; what comes through it is told in a thread, to its end."""
+    receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
+
+    def listen() -> None:
+        with suppress(EOFError, OSError):
+            while True:
+                told(receiver.recv())
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield sender
+    finally:
+        sender.close()
+        thread.join(1.0)
+        receiver.close()
+
+
+def _begin(level: int, threads: int | None, listener: Connection | None) -> None:
+    global _listener  # noqa: PLW0603  (a process has a single item)
+    _listener = listener
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger(_PACKAGE).setLevel(level)
     if threads is not None:

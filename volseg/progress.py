@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from volseg.ranks import rank
@@ -16,13 +16,70 @@ Item = TypeVar("Item")
 SECONDS_BETWEEN_LINES = 15.0
 
 
-def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+class Steps:
+    """The step in work, of items that take minutes: beside the bar, or as lines in the log.
+
+    Of a single item each step has a line, of many a step every `SECONDS_BETWEEN_LINES` at most.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._show: Callable[[str], object] | None = None
+        self._between = SECONDS_BETWEEN_LINES if total > 1 else 0.0
+        self._last = time.monotonic()
+
+    def begin(self, words: str) -> None:
+        """Say which step begins; any thread may call this."""
+        if self._show is not None:
+            self._show(words)
+        elif not sys.stderr.isatty() and time.monotonic() - self._last >= self._between:
+            self._last = time.monotonic()
+            logger.info("%s", words)
+
+    def bar(self, items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+        """Yield items below a bar on stderr that names the step in work."""
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.table import Column
+
+        # An estimate needs a finished item.
+        clock_column = TimeRemainingColumn() if total > 1 else TimeElapsedColumn()
+        step = Column(no_wrap=True, overflow="ellipsis")
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=15),
+            TaskProgressColumn(),
+            clock_column,
+            TextColumn("{task.fields[step]}", table_column=step),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(what, total=total, step="")
+            self._show = lambda words: progress.update(task, step=escape(words))
+            try:
+                for item in items:
+                    yield item
+                    progress.advance(task)
+            finally:
+                self._show = None
+
+
+def track(
+    items: Iterable[Item], what: str, total: int, steps: Steps | None = None
+) -> Iterator[Item]:
     """Yield `items` and report progress on stderr, or in the log if stderr is not a terminal.
 
     Args:
         items: Items of the work.
         what: The work, as a noun or a gerund: "reading label maps".
         total: Number of items.
+        steps: Names the steps in work.
 
     Yields:
         Each item, unchanged.
@@ -30,6 +87,9 @@ def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
     if rank() > 0:
         # The first of several processes reports for all.
         yield from items
+        return
+    if sys.stderr.isatty() and steps is not None:
+        yield from steps.bar(items, what, total)
         return
     if sys.stderr.isatty():
         from rich.console import Console

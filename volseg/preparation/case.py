@@ -53,6 +53,7 @@ from volseg.preparation.steps import (
     space_of_atlas,
 )
 from volseg.preparation.volume import Volume
+from volseg.processes import tell
 
 _ALREADY = "already stripped"
 
@@ -140,6 +141,7 @@ def prepare_case(
                 peak_memory_bytes=memory.peak(),
             )
 
+        tell("writing")
         written = files.write(done.images, done.label_map, done.header, record)
         if picture:
             draw_case(files.picture, written, done.heads, done.outlines)

@@ -16,7 +16,7 @@ from volseg.preparation.case import prepare_case
 from volseg.preparation.options import StepOptions
 from volseg.preparation.record import PreparationRecord
 from volseg.processes import NoProcessError, ProcessKilledError, each_alone
-from volseg.progress import track
+from volseg.progress import Steps, track
 from volseg.ranks import cores
 
 logger = logging.getLogger(__name__)
@@ -71,8 +71,13 @@ def prepare_cases(
     threads = max(1, cores() // workers)
     work = partial(_prepared, steps=steps, home=home, pictures=pictures)
     try:
-        results = each_alone(work, cases, workers, threads, stop)
-        for number, result in track(results, "preparing", len(cases)):
+        doing = Steps(len(cases))
+
+        def told(number: int, step: str) -> None:
+            doing.begin(f"{cases[number].case_id}: {step}")
+
+        results = each_alone(work, cases, workers, threads, stop, told)
+        for number, result in track(results, "preparing", len(cases), doing):
             case_id = cases[number].case_id
             if isinstance(result, ProcessKilledError) and stop():
                 continue

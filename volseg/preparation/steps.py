@@ -28,11 +28,14 @@ from volseg.preparation.registration import register
 from volseg.preparation.resampling import covered
 from volseg.preparation.sources import Source
 from volseg.preparation.volume import Volume
+from volseg.processes import tell
 
 logger = logging.getLogger(__name__)
 
 # Least share of the brain that a channel must cover, and that an atlas must hold.
 _LEAST = 0.5
+# Steps of a second or so, which nobody waits for.
+_QUICK = ("reading", "resampling")
 # Values this low are air in CT, in HU; N4 is for MRI.
 _AIR_HU = -500
 
@@ -48,6 +51,8 @@ class Log:
     @contextmanager
     def step(self, name: str) -> Iterator[dict[str, Any]]:
         """Record a step with its duration; the block fills in outcome, quality and matrix."""
+        if not name.startswith(_QUICK):
+            tell(name)
         start, found = time.monotonic(), dict[str, Any]()
         yield found
         seconds = round(time.monotonic() - start, 3)
