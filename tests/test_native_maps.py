@@ -447,7 +447,7 @@ def test_the_preparation_is_shown_before_the_segmentation_begins(raw, model, out
 
     done = CliRunner().invoke(app, words)
 
-    place = done.output.index(f"prepared, 1 kept, 1 failed; they are in {output / 'prepared'}")
+    place = done.output.index(f"prepared, 1 kept, 1 failed: {output / 'prepared'}")
     assert place < done.output.index("Predicted regions")
 
 

@@ -42,7 +42,7 @@ def print_prepared(result: PrepareResult, *, drawn: bool) -> None:
     done = cases_in_words(len(result.done)) if result.done or not result.kept else "no new case"
     failed = f", {len(result.failures)} failed" if result.failures else ""
     kept = f", {len(result.kept)} kept" if result.kept else ""
-    say(f"{done} prepared{kept}{failed}; they are in {result.folder}")
+    say(f"{done} prepared{kept}{failed}: {result.folder}")
     if drawn and result.done:
         say("Look at the pictures before you use a case: outlines must follow the anatomy.")
 
