@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pytest
+from ct_scans import make_ct
+from scipy import ndimage
 
 from volseg.config import PreprocessingConfig
 from volseg.errors import ImageError
@@ -161,6 +164,72 @@ def test_a_scan_in_other_units_is_refused():
         "100; rescale the image to the units of data.windows (CT: Hounsfield units, air is -1000), "
         "or change the window"
     )
+
+
+# How a CT may come: stripped, cropped, clipped to a window or to 0, with noise.
+COMES_AS = {
+    "as it is": lambda head, brain: head,
+    "stripped to 0": lambda head, brain: np.where(brain, head, 0),
+    "stripped to air": lambda head, brain: np.where(brain, head, -1024),
+    "stripped and noisy": lambda head, brain: np.where(
+        brain, head + np.random.default_rng(1).normal(0, 12, head.shape).round(), 0
+    ),
+    "clipped": lambda head, brain: head.clip(0, 80),
+    "stripped and clipped": lambda head, brain: np.where(brain, head, 0).clip(0, 80),
+    "clipped from below": lambda head, brain: head.clip(0, 3000),
+    "cropped": lambda head, brain: head[16:48, 16:48, 12:36],
+}
+IS_NO_CT = {
+    "stored without intercept": (
+        lambda head: head + 1024,
+        "in its middle lies within .* no CT in Hounsfield units;",
+    ),
+    "moved by 1000": (
+        lambda head: (head + 1000).clip(0),
+        "in its middle lies within .* no CT in Hounsfield units;",
+    ),
+    "scaled": (lambda head: head.clip(0, 80) / 80, "from 0 to 1, and its window is 0 to 80;"),
+}
+
+
+@pytest.fixture(scope="module")
+def noisy_head():
+    """A synthetic CT (64, 64, 48) and the mask of its brain."""
+    head = make_ct(np.random.default_rng(0), (64, 64, 48)).images["ct"].astype(np.float32)
+    smooth = ndimage.gaussian_filter(head, 1)
+    parts, _ = ndimage.label(ndimage.binary_erosion((smooth > -20) & (smooth < 150)))
+    return head, ndimage.binary_dilation(parts == parts[32, 32, 24])
+
+
+@pytest.mark.parametrize("how", COMES_AS)
+def test_ct_is_taken_with_air_and_without(noisy_head, how):
+    for window in ((0.0, 80.0), (-20.0, 100.0), (20.0, 60.0)):
+        _, tissue = in_window(COMES_AS[how](*noisy_head), window, "ct")
+
+        assert tissue.any()
+
+
+@pytest.mark.parametrize("how", IS_NO_CT)
+def test_ct_in_other_units_is_refused_though_its_air_lies_in_the_window(noisy_head, how):
+    change, problem = IS_NO_CT[how]
+
+    with pytest.raises(ImageError, match=problem):
+        in_window(change(noisy_head[0]), (0.0, 80.0), "ct")
+
+
+def test_real_mri_is_no_ct(real_data):
+    files = [
+        file
+        for folder in ("raw_unregistered", "orientation_ras", "brats2021", "brats2023")
+        for file in sorted((real_data / folder).rglob("*.nii.gz"))
+        if "seg" not in file.name
+    ]
+    assert len(files) > 20
+
+    for file in files:
+        volume = np.asarray(nib.load(file).dataobj)[::2, ::2, ::2]
+        with pytest.raises(ImageError, match=r"tissue .*lies within its window of 0 to 80"):
+            in_window(volume, (0.0, 80.0), file.name)
 
 
 def test_percentiles_clip_tissue_and_leave_background():
