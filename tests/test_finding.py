@@ -225,7 +225,7 @@ def test_an_incomplete_case_among_flat_files_is_shown_by_a_file(tmp_path):
     finding = find_cases([tmp_path])
 
     assert reasons(finding) == {
-        "B-t1c.nii.gz": "case B: missing channel t1n, t2w, t2f; complete the case"
+        "B-t1c.nii.gz": "case B: missing channels t1n, t2w, t2f; complete the case"
     }
 
 
@@ -295,7 +295,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
     ("names", "message"),
     [
         ((), "holds no scans; give a folder of NIfTI files"),
-        (("A/A_t1.nii",), r"A: case A: missing channel t1c, t2w, t2f; complete the case$"),
+        (("A/A_t1.nii",), r"A: case A: missing channels t1c, t2w, t2f; complete the case$"),
         (tuple(f"{c}/{c}_t1.nii" for c in "DEFGH"), r"D: case D: .*; and 2 more$"),
     ],
 )
@@ -662,7 +662,7 @@ def test_a_listed_case_without_a_wanted_channel_is_named(tmp_path, mixed):
 
     assert len(finding.cases) == 3
     assert reasons(finding) == {
-        "mixed.json": "case Z: missing channel t1n, t1c, t2w, t2f; complete the case"
+        "mixed.json": "case Z: missing channels t1n, t1c, t2w, t2f; complete the case"
     }
     with pytest.raises(DataListError, match=r"holds no usable case: .* missing channel perfusion"):
         find_scans(path, ("perfusion",))

@@ -550,7 +550,7 @@ def test_many_entries_of_one_kind_are_one_row_and_hide_no_other(tmp_path):
         str(tmp_path / "A"),
         f"50 cases, such as {tmp_path / 'c00'}",
     )
-    assert rows[1][1] == "missing channel t1c, t2w, t2f; complete the case"
+    assert rows[1][1] == "missing channels t1c, t2w, t2f; complete the case"
     assert "2 files for channel t1c" in in_words(skipped)
     assert "notes.txt" in in_words(skipped)
 

@@ -472,3 +472,22 @@ def test_scans_with_labels_are_to_be_split_and_others_segmented(tmp_path):
 
     infer = f"volseg infer {tmp_path / 'scans'} -m MODEL -o results"
     assert printed(tmp_path / "scans").endswith(f"Next, to segment them:\n  {infer}\n")
+
+
+def test_scans_on_different_grids_are_to_be_registered(tmp_path):
+    case = write_case(tmp_path / "scans", "BraTS2021_00001")
+    flair = nibabel.load(case / "BraTS2021_00001_flair.nii.gz")
+    nibabel.save(flair.slicer[:, :, 1:], case / "BraTS2021_00001_flair.nii.gz")
+
+    shown = printed(tmp_path / "scans")
+
+    assert "unregistered: BraTS2021_00001\n" in shown
+    prepare = f"volseg prepare {tmp_path / 'scans'} -o prepared"
+    assert shown.endswith(f"Next, to register their channels:\n  {prepare}\n")
+
+
+def test_a_folder_of_dicom_is_answered_with_the_command_that_converts_it(tmp_path):
+    (tmp_path / "1.dcm").touch()
+
+    with pytest.raises(DataListError, match=f"for all of them: volseg convert {tmp_path} -o c"):
+        info(tmp_path)

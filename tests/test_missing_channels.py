@@ -298,7 +298,7 @@ def test_a_model_without_dropout_leaves_such_a_case_out_with_the_remedy(
     result = infer(scans, models["all"], tmp_path / "out", InferOptions(preview=False))
 
     assert result.done == ("BraTS2021_00001",)
-    assert result.failures == {"BraTS2021_00002": "missing channel t1c, t2w; complete the case"}
+    assert result.failures == {"BraTS2021_00002": "missing channels t1c, t2w; complete the case"}
     assert (
         "to segment 1 case without some channels, use a model that needs fewer channels, such as "
         "one trained with data.channel_dropout" in caplog.messages
@@ -321,7 +321,7 @@ def test_of_models_with_and_without_dropout_those_without_are_named(scans, model
     predictor = Predictor([models["any"], models["all"]])
 
     assert predictor.predict(scans / "BraTS2021_00001").missing == ()
-    with pytest.raises(DataListError, match=r"missing channel t1c, t2w") as error:
+    with pytest.raises(DataListError, match=r"missing channels t1c, t2w") as error:
         predictor.predict(scans / "BraTS2021_00002")
     assert str(models["all"]) in str(error.value.remedy)
     assert "leave out" in str(error.value.remedy)

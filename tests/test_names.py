@@ -587,7 +587,7 @@ def test_files_of_two_patients_are_not_one_case(tmp_path, patient):
         tmp_path, *cohort(f"{patient}1_{{MPRAGE_GD,MPRAGE}}", f"{patient}2_{{T2_tse,dark-fluid}}")
     )
 
-    with pytest.raises(DataListError, match=rf"case {patient}1: missing channel t2w, t2f"):
+    with pytest.raises(DataListError, match=rf"case {patient}1: missing channels t2w, t2f"):
         find_cases([tmp_path], naming=Naming(SERIES))
 
 

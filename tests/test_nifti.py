@@ -284,7 +284,7 @@ def test_channels_of_different_shape_are_refused(tmp_path):
 
     assert str(caught.value) == (
         "case1_flair.nii.gz: t2f has shape (4, 5, 5), but t1c has (4, 5, 6); "
-        "co-register the images of a case first: volseg prepare"
+        "co-register the images of a case first: volseg prepare CASES -o prepared"
     )
 
 

@@ -268,7 +268,8 @@ def test_the_reference_is_the_first_of_a_documented_order():
         (StepOptions(affine=True), "--affine is for the step to an atlas"),
         (StepOptions(to="t1n", affine=True), "--affine is for the step to an atlas"),
         (StepOptions(to="mni", spacing_mm=(1, 1, 1)), "results lie on the grid of the atlas"),
-        (StepOptions(spacing_mm=(0, 1, 1)), "0.2 to 10 mm are expected"),
+        (StepOptions(spacing_mm=(0, 1, 1)), "--spacing is 0,1,1, but 0.2 to 10 mm are expected"),
+        (StepOptions(spacing_mm=(0, 0, 0)), "--spacing is 0, but 0.2 to 10 mm are expected"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options, said):

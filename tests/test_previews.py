@@ -592,6 +592,13 @@ def test_a_contact_sheet_has_a_picture_for_each_case(tmp_path):
     assert is_ours(tmp_path / "sheet.png")
 
 
+@pytest.mark.parametrize(("cases", "width"), [(1, 300), (2, 402), (9, 1578)])
+def test_a_contact_sheet_is_as_wide_as_its_cases_and_its_last_line(tmp_path, cases, width):
+    draw_sheet(tmp_path / "sheet.png", "Cases", [SheetEntry("one", None)] * cases, ["WT"])
+
+    assert pixels(tmp_path / "sheet.png").shape[1] == width
+
+
 def test_many_cases_are_on_several_sheets_and_old_sheets_go(tmp_path):
     drawn(tmp_path / "a.png")
     mark = {"file": "a.png", "bytes": 1, "sha256": "x"}

@@ -397,7 +397,7 @@ def test_pictures_bear_the_names_that_commands_give_them():
 def test_previews_of_an_incomplete_nifti_case_are_no_cases(tmp_path):
     touch(tmp_path, "A/A-t1n.nii.gz", "A/preview.png")
 
-    with pytest.raises(DataListError, match=r"missing channel t1c, t2w, t2f; .*2D image beside"):
+    with pytest.raises(DataListError, match=r"missing channels t1c, t2w, t2f; .*2D image beside"):
         find_cases([tmp_path])
 
 
@@ -451,7 +451,7 @@ def test_only_required_channels_must_be_there_in_nifti_cases(tmp_path):
     assert reasons(finding)["B"] == "case B: missing channel t2f; complete the case"
     anything = find_cases([tmp_path], ("t2f", "t1n"), required=())
     assert [c.channels for c in anything.cases] == [("t2f", "t1n"), ("t1n",)]
-    assert reasons(anything)["C"] == "case C: missing channel t2f, t1n; complete the case"
+    assert reasons(anything)["C"] == "case C: missing channels t2f, t1n; complete the case"
 
 
 def test_only_required_channels_must_be_there_in_a_list(tmp_path):

@@ -290,7 +290,7 @@ def _check_prepare(
     if not isinstance(scans, Path):
         raise ConfigError(
             "--prepare takes a folder of cases, but the files of a single case are given",
-            remedy="put them into a folder",
+            remedy="put them into a folder, such as P7/P7-t1c.nii.gz, and give P7",
         )
     for name in (name for name, value in other.items() if value is not None):
         raise ConfigError(

@@ -164,6 +164,9 @@ def _next(path: Path, facts: Mapping[str, Any]) -> dict[str, Iterable[str]]:
     if kind.startswith("folder of"):
         infer = line("volseg", "infer", path, "-m", "MODEL", "-o", "results")
         split = line("volseg", "split", path, "-o", "list.json")
+        if facts["unregistered"]:
+            prepare = line("volseg", "prepare", path, "-o", "prepared")
+            return {"register their channels": [prepare]}
         return {"train on them": [split]} if facts["labelled"] else {"segment them": [infer]}
     if kind == RESULTS and facts.get("cases"):
         folder = path if path.is_dir() else path.parent

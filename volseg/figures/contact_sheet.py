@@ -22,6 +22,8 @@ MOST_CASES = 80
 # Sizes in pixels.
 _COLUMNS, _CELL, _PICTURE = 8, 196, 184
 _TITLE, _NAME, _WORDS, _ROW, _MARGIN = 16, 11, 10, 14, 10
+# Room for the last line.
+_LEAST_WIDTH = 300
 _PALE = "#BBBBBB"
 
 
@@ -54,11 +56,11 @@ def draw_sheet(
     Raises:
         OutputError: If the file cannot be written, or volseg did not write the file in its place.
     """
-    columns = min(_COLUMNS, max(len(entries), 3))
+    columns = min(_COLUMNS, max(len(entries), 1))
     rows = math.ceil(len(entries) / columns)
     lines = max((len(entry.words) for entry in entries), default=0)
     top, cell = 2 * _MARGIN + _TITLE + _ROW, _PICTURE + (1 + lines) * _ROW + _MARGIN
-    width = columns * _CELL + _MARGIN
+    width = max(columns * _CELL + _MARGIN, _LEAST_WIDTH)
     canvas = Canvas(width, top + rows * cell + _MARGIN + _ROW, region_colours(regions))
     inside = width - 2 * _MARGIN
     canvas.write(canvas.fitting(title, _TITLE, inside), (_MARGIN, _MARGIN + _TITLE), _TITLE)

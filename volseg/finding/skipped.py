@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -47,6 +48,8 @@ def nothing_usable(path: Path, skipped: Sequence[Skipped], channels: Sequence[st
     no_channel = unknown_channel(channels)
     unknown = any(entry.reason == no_channel for entry in skipped) and name_them not in reasons
     hint = f"if these are images of a case, name the files: {name_them}" if unknown else None
+    if path.is_dir() and {_DICOM, _OTHER_FORMAT} & {entry.reason for entry in skipped}:
+        hint = f"for all of them: volseg convert {shlex.quote(str(path))} -o cases"
     lacks = [channel for entry in skipped for channel in entry.lacks]
     return NoCaseError(f"{path} holds no usable case: {reasons}", lacks, hint, path)
 

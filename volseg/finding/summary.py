@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from volseg.cases.case import Case
 from volseg.cases.data_list import read_data_list
+from volseg.errors import GeometryError, VolsegError
 from volseg.finding.finding import Finding
+
+# Cases whose headers are read: a large data set lies on a slow disk, and is of one kind.
+_GRIDS_READ = 10
 
 
 def list_summary(path: Path) -> dict[str, Any]:
@@ -40,9 +44,24 @@ def folder_summary(finding: Finding) -> dict[str, Any]:
         "patients": len({case.patient_id for case in finding.cases}),
         "labelled": sum(bool(case.label) for case in finding.cases),
         "layouts": dict(finding.layouts),
+        "unregistered": _unregistered(finding.cases),
         **_stacks(finding.cases),
         "skipped": {str(skipped.path): skipped.sentence for skipped in finding.skipped},
     }
+
+
+def _unregistered(cases: Sequence[Case]) -> list[str]:
+    """Ids of cases, among the first, whose channels lie on different grids."""
+    found = []
+    for case in cases[:_GRIDS_READ]:
+        try:
+            case.read_grid(case.channels)
+        except GeometryError:
+            found.append(case.case_id)
+        # Damaged files are named when they are read for a purpose.
+        except VolsegError:
+            continue
+    return found
 
 
 def _stacks(cases: Iterable[Case]) -> dict[str, Any]:

@@ -121,4 +121,4 @@ def missing_channels(
 
 def lacking(channels: Sequence[str]) -> str:
     """Reason to leave out a case that lacks channels."""
-    return f"missing channel {', '.join(channels)}; complete the case"
+    return f"missing channel{'s' * (len(channels) > 1)} {', '.join(channels)}; complete the case"

@@ -213,14 +213,14 @@ def check_same_grid(grids: Mapping[str, Grid], tolerance_mm: float = 0.01) -> li
         if grid.shape != reference.shape:
             raise GeometryError(
                 f"{name} has shape {grid.shape}, but {first} has {reference.shape}",
-                remedy="co-register the images of a case first: volseg prepare",
+                remedy="co-register the images of a case first: volseg prepare CASES -o prepared",
             )
         distance = grid.displacement_mm(reference)
         if distance > tolerance_mm:
             raise GeometryError(
                 f"{name} lies {distance:.3g} mm away from {first}, but at most {tolerance_mm:g} "
                 "mm is accepted",
-                remedy="co-register the images of a case first: volseg prepare",
+                remedy="co-register the images of a case first: volseg prepare CASES -o prepared",
             )
         if distance > 0:
             notes.append(f"{name} lies {distance:.2g} mm away from {first}: accepted")

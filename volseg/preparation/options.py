@@ -65,10 +65,17 @@ class StepOptions:
                 remedy="leave --spacing out, or give an atlas of that spacing",
             )
         if self.spacing_mm is not None and not all(0.2 <= mm <= 10 for mm in self.spacing_mm):
+            given = ",".join(f"{mm:g}" for mm in self._given_mm)
             raise ConfigError(
-                f"--spacing is {self.spacing_mm}, but 0.2 to 10 mm are expected",
+                f"--spacing is {given}, but 0.2 to 10 mm are expected",
                 remedy="give the size of a voxel in mm, such as 1",
             )
+
+    @property
+    def _given_mm(self) -> tuple[float, ...]:
+        """The size of the voxels as a user gives it: one number if all are equal."""
+        sizes = self.spacing_mm or ()
+        return sizes[:1] if len(set(sizes)) == 1 else sizes
 
     def recorded(self) -> dict[str, Any]:
         """The options as a record holds them: a channel by our name, an atlas by its content."""
