@@ -52,6 +52,34 @@ def test_time_points_follow_the_dates_and_then_the_times_of_day(path):
     }
 
 
+@pytest.mark.parametrize(
+    ("other", "fault"),
+    [
+        ({"birth_date": datetime.date(1960, 1, 2)}, "birth dates differ"),
+        ({"name": "Miller^Eve"}, "names differ"),
+        ({"name": "Miller^Eve", "birth_date": None}, "names differ"),
+    ],
+)
+def test_another_person_of_an_id_in_a_later_conversion_is_refused(path, other, fault):
+    before = convert(path, examination("A", "1", "2020-01-01")).table.entries
+    one = examination("A", "2", "2021-01-01")
+    stranger = replace(one, patient=replace(one.patient, **other))
+
+    found = convert(path, stranger)
+
+    assert found.table.entries == before
+    assert f"another person in the table of pseudonyms: {fault};" in found.refused[one.key]
+
+
+def test_a_birth_date_in_the_form_of_a_spreadsheet_hides_no_examination(path):
+    convert(path, examination("A", "1", "2020-01-01"))
+    path.write_text(path.read_text().replace("1950-01-02", "02.01.1950"))
+
+    found = convert(path, examination("A", "2", "2021-01-01"))
+
+    assert names_of(found)["2"] == "PAT-00001-001"
+
+
 def test_a_later_conversion_gives_the_same_names_and_appends(path):
     before = names_of(convert(path, examination("A", "1", "2020-01-01"), examination("B", "2")))
 

@@ -5,12 +5,14 @@ Names never change: a later conversion reads the table of pseudonyms again and e
 
 from __future__ import annotations
 
+import datetime
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from volseg.conversion.alike_ids import alike_patients
+from volseg.conversion.dicom.people import contradiction
 from volseg.conversion.pseudonym_table import Entry, PseudonymTable
 from volseg.conversion.series import Patient, Study
 
@@ -95,6 +97,7 @@ class _Naming:
 
     def add(self, patient: str, examinations: Sequence[Examination]) -> None:
         known = [entry for entry in self.entries if entry.patient_key == patient]
+        examinations = self._of_person([_person(entry) for entry in known], examinations)
         shift = known[0].shift_days if known else secrets.randbelow(_MOST_DAYS) + 1
         new = sorted((_entry(one, shift) for one in examinations), key=_order)
         last = max((entry.when for entry in known if entry.date), default=None)
@@ -114,6 +117,21 @@ class _Naming:
             self.unordered.append(named[0].case_id)
         self.entries += named
 
+    def _of_person(
+        self, known: Sequence[Patient], examinations: Sequence[Examination]
+    ) -> list[Examination]:
+        """The examinations of a known person; those of another under the same id are refused."""
+        ours = []
+        for one in examinations:
+            if fault := contradiction([*known, one.patient]):
+                self.refused[one.key] = (
+                    f"its Patient ID is that of another person in the table of pseudonyms: {fault}"
+                    "; correct the header, or convert it into another folder with -o"
+                )
+            else:
+                ours.append(one)
+        return ours
+
     def _with_names(
         self, known: Sequence[Entry], new: Sequence[Entry], kept: Mapping[tuple[str, str], str]
     ) -> list[Entry]:
@@ -132,6 +150,15 @@ class _Naming:
         if not matches and any(not kept[entry.key] for entry in new):
             self.next += 1
         return named
+
+
+def _person(entry: Entry) -> Patient:
+    """The person of an entry; a date in the form of a spreadsheet counts as unknown."""
+    try:
+        born = datetime.date.fromisoformat(entry.facts.get("birth_date", ""))
+    except ValueError:
+        born = None
+    return Patient(entry.patient_key, name=entry.facts.get("patient_name"), birth_date=born)
 
 
 def _order(entry: Entry) -> tuple[object, ...]:

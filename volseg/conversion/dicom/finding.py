@@ -153,7 +153,7 @@ def _of_patient(
         if fault is not None:
             sentence = (
                 f"its Patient ID is that of several people: {fault} in files with this id; correct "
-                "the headers, or convert the studies of each person from a folder of their own"
+                "the headers, or convert the studies of each person into a folder of their own"
             )
             broken = Broken(group.name, sentence, patient.key, group.study.key)
             finding += SourceFinding(broken=(broken,))
