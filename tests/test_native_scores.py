@@ -248,6 +248,18 @@ def test_of_a_prepared_case_the_label_map_on_the_prepared_grid_is_drawn(folder):
     assert np.array_equal(picture(scan, "results"), picture(scan, f"results/{NAMES[0]}.nii.gz"))
 
 
+def test_of_results_with_the_prepared_cases_in_them_the_prediction_is_drawn(folder):
+    expected = picture(f"prepared/{NAMES[0]}", f"results/{NAMES[0]}.nii.gz")
+    shutil.move(folder / "prepared", folder / "results" / "prepared")
+    scan = f"results/prepared/{NAMES[0]}"
+    found = nib.load(f"results/{NAMES[0]}.nii.gz")
+    nothing = nib.Nifti1Image(np.zeros(found.shape, np.uint8), found.affine)
+    nib.save(nothing, f"{scan}/{NAMES[0]}_seg.nii.gz")
+
+    assert np.array_equal(picture(scan, "results"), expected)
+    assert not np.array_equal(picture(scan, scan), expected)
+
+
 def test_of_channels_that_moved_differently_that_which_is_shown_decides(folder):
     move(folder, "t2w")
     scan, native = f"raw/{NAMES[0]}", f"results/native/{NAMES[0]}"

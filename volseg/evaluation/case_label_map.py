@@ -18,6 +18,7 @@ from volseg.evaluation.label_files import slice_files, slice_of
 from volseg.evaluation.native_predictions import find_native_label_map
 from volseg.evaluation.predictions import Prediction, find_predictions
 from volseg.evaluation.schemes import prediction_scheme
+from volseg.files.ownership import PREPARED_FOLDER
 from volseg.finding.name_reading import read_name
 from volseg.finding.own_results import written_by_volseg
 from volseg.images.file_names import is_nifti, is_slice, stem
@@ -125,7 +126,7 @@ def _files(path: Path, shown: Shown) -> tuple[Path, ...]:
 
 def _files_in(folder: Path, shown: Shown) -> tuple[Path, ...]:
     case = shown.case
-    if case.label and all(file.is_relative_to(folder.absolute()) for file in _absolute(case.label)):
+    if _holds_reference(folder, case):
         return case.label
     masks = {slice_of(file.name): file for file in slice_files(folder) if file.parent == folder}
     of_slices = [masks.get(slice_of(image.name)) for image in case.slices]
@@ -171,8 +172,18 @@ def _fits(file: Path, grid: Grid) -> bool:
     return True
 
 
-def _absolute(paths: tuple[Path, ...]) -> list[Path]:
-    return [path.absolute() for path in paths]
+def _holds_reference(folder: Path, case: Case) -> bool:
+    """Whether a folder is one of scans with the reference of the case.
+
+    Results of `infer --prepare` hold the prepared cases with their references.
+    """
+    label = [path.absolute() for path in case.label]
+    of_results = written_by_volseg(folder, os.listdir(folder))  # noqa: PTH208  (only names)
+    scans = [folder.absolute() / name for name in of_results if name == PREPARED_FOLDER]
+    return bool(label) and all(
+        file.is_relative_to(folder.absolute()) and not any(map(file.is_relative_to, scans))
+        for file in label
+    )
 
 
 def _scheme(
