@@ -73,7 +73,8 @@ def distinct(
         kept += _with_own_names(originals, base)
     patients = _with_one_patient_name(kept)
     kept, unclear = _with_valid_names(patients)
-    unnamed = [one for one in patients if one not in kept]
+    named_well = {id(one) for one in kept}
+    unnamed = [one for one in patients if id(one) not in named_well]
     lost = _skipped_with_own_names(skipped, set(named), base)
     notes = dict.fromkeys([*_notes(kept), *_assumptions(kept)])
     left_out = [*lost, *tidy.skipped, *unclear]
@@ -131,10 +132,13 @@ class _Copies:
     def without_copies(self, members: Sequence[Found]) -> list[Found]:
         """Different cases of the same name, those with a label map first."""
         originals: list[Found] = []
+        of_size: dict[tuple[int, ...], list[Found]] = defaultdict(list)
         for one in sorted(members, key=lambda one: not one.case.label):
-            first = next((o for o in originals if self._is_copy(one.case, o.case)), None)
+            alike = of_size[self._sizes(one.case)]
+            first = next((o for o in alike if self._is_copy(one.case, o.case)), None)
             if first is None:
                 originals.append(one)
+                alike.append(one)
             elif first.case.images != one.case.images:
                 place = first.case.images[0].parent
                 reason = f"copy of case {one.case.case_id} in {place}, which is used"
@@ -142,6 +146,13 @@ class _Copies:
                 self.used |= dict(zip(one.case.images, first.case.images, strict=True))
                 self.used |= dict(zip(one.case.label, first.case.label, strict=False))
         return originals
+
+    def _sizes(self, case: Case) -> tuple[int, ...]:
+        """Sizes of the files of images; only cases of equal sizes are compared."""
+        try:
+            return tuple(file.stat().st_size for file in self._files(case.images))
+        except OSError:
+            return ()
 
     def _is_copy(self, case: Case, of: Case) -> bool:
         """Whether all files of a case have the same bytes as the files of case `of`."""

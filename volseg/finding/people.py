@@ -100,7 +100,19 @@ class People:
             for name, around in self._steps(one):
                 self._children[around].add(name)
                 self._around[name].add(around)
+        # Names of which any folder is too large, or all folders are of numbered patients.
+        self._in_large = {
+            name
+            for name, around in self._around.items()
+            if any(len(self._children[folder]) > _MOST for folder in around)
+        }
+        self._below_patients = {
+            name
+            for name, around in self._around.items()
+            if all(NUMBERED_PATIENT.fullmatch(folder.name) for folder in around)
+        }
         self._counted = {kind: self._counted_in(kind) for kind in (_YEAR, _NUMBER)}
+        self._assumed = {kind: self._as_examinations(kind) for kind in self._counted}
 
     def with_patient(self, one: Found) -> Found:
         """A case with its patient: the first name from the case upwards that is no examination."""
@@ -115,7 +127,7 @@ class People:
                 return replace(one, case=case, by_folder=True, assumed=tuple(assumed.values()))
             kind = _kind(name)
             if kind and around in self._counted[kind]:
-                assumed[kind] = self._as_examinations(kind)
+                assumed[kind] = self._assumed[kind]
         return one
 
     def _steps(self, one: Found) -> list[_Step]:
@@ -135,12 +147,12 @@ class People:
             return not self._is_outside(around)
         if NUMBERED_PATIENT.fullmatch(name) or patient_of(name) != name:
             return False
-        if len(self._containers) == 1 or self._is_large(name):
+        if len(self._containers) == 1 or name in self._in_large:
             return False
         return self._is_perhaps_of_patient(name, around)
 
     def _is_perhaps_of_patient(self, name: str, around: Path) -> bool:
-        if all(NUMBERED_PATIENT.fullmatch(folder.name) for folder in self._around[name]):
+        if name in self._below_patients:
             return True
         if kind := _kind(name):
             return around in self._counted[kind]
@@ -151,9 +163,6 @@ class People:
     def _is_outside(self, around: Path) -> bool:
         """Whether a folder is above all that was searched, or the only one searched."""
         return around in self._tops if len(self._tops) == 1 else around not in self._children
-
-    def _is_large(self, name: str) -> bool:
-        return any(len(self._children[around]) > _MOST for around in self._around[name])
 
     def _holds_patients(self, folder: Path) -> bool:
         """Whether the name of a folder is that of a part of the data, or of a time."""
@@ -195,8 +204,8 @@ class People:
         return replace(one, case=case, by_folder=True, assumed=(self._parted(name),))
 
     def _as_examinations(self, kind: str) -> Assumption:
-        folder = min(self._counted[kind])
-        name = min(child for child in self._children[folder] if _kind(child) == kind)
+        folder = min(self._counted[kind], default=Path())
+        name = min((child for child in self._children[folder] if _kind(child) == kind), default="")
         text = f"folders named by {kind} are taken as examinations of the patient above them"
         return Assumption(text, f"{folder.name}/{name}")
 
