@@ -573,6 +573,15 @@ def test_names_of_image_files_are_kept_on_request(tmp_path):
     assert result.outcome.written == ["UPENN-GBM-00002_11"]
 
 
+def test_scans_in_two_formats_are_noted_as_of_different_people(one_study, tmp_path):
+    write_images(one_study / "A/nifti")
+
+    plan = volseg.convert(one_study, tmp_path / "cases", volseg.ConvertOptions(dry_run=True)).plan
+
+    assert len({case.case_id for case in plan.cases}) == 2
+    assert "DICOM and of other files are taken for different people" in " ".join(plan.notes)
+
+
 def test_a_kept_name_never_replaces_the_case_of_another_patient(tmp_path, one_study):
     write_images(tmp_path / "images/PAT-00001-000")
     keep = volseg.ConvertOptions(keep_names=True)

@@ -177,6 +177,11 @@ def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
         "them one id in the source if they are one person"
         for one, other in found.alike
     ]
+    if len({chosen.series.kind for c in cases for chosen in c.assignment.channels.values()}) > 1:
+        notes.append(
+            "patients of DICOM and of other files are taken for different people; convert one of "
+            "both if the files hold the same scans"
+        )
     notes += [note for case in cases if (note := _note_on_days(case))]
     for channel in dict.fromkeys(name for c in cases for name in c.assignment.by_evidence):
         of_cases = [case for case in cases if channel in case.assignment.by_evidence]
