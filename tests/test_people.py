@@ -56,6 +56,8 @@ def patients(top):
         ("Study 1", "Study 2"),
         ("visit_1", "visit_2"),
         ("Visit One", "Visit Two"),
+        ("session A", "session B"),
+        ("2020/03", "2021/01"),
         ("1st", "2nd"),
         ("preop", "postop"),
         ("pre op", "post op"),

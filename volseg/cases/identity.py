@@ -39,6 +39,7 @@ _WHEN = re.compile(
     rf"|(?:[0-3]?\d{_SPACE})?{_MONTH}{_SPACE}{_Y}|{_Y}{_SPACE}{_MONTH}(?:{_SPACE}[0-3]?\d)?"
     rf"|{_Y}{_SPACE}q[1-4]|q[1-4]{_SPACE}{_Y}"
     r"|(?:visit|session|time ?point|follow[-_ ]?up)[-_ ](?:one|two|three|four|five|six)"
+    r"|(?:visit|session|scan|exam|time ?point)[-_ ]?[a-h]"
     r"|(?:pre|post|intra|inter)[-_ ](?:op|operative|operation|surgery|treatment|radiotherapy"
     r"|chemotherapy|therapy|rt)|follow[-_ ]up",
     re.IGNORECASE,

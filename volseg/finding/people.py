@@ -155,7 +155,8 @@ class People:
         if name in self._below_patients:
             return True
         if kind := _kind(name):
-            return around in self._counted[kind]
+            in_year = is_year(around.name) and around.parent in self._counted[_YEAR]
+            return around in self._counted[kind] or in_year  # Adams/2020/03
         if says_nothing(name) or may_be_examination(name):
             return not _PART.fullmatch(around.name)
         return len(self._around[name]) >= _SHARED and not self._holds_patients(around)
