@@ -111,6 +111,8 @@ def test_what_is_assumed_of_years_and_numbers_is_said(tmp_path):
     add(tmp_path / "years", "Adams/2020", "Baker/2019")
     add(tmp_path / "sites", "siteA/2001", "siteB/2001")
     add(tmp_path / "one", "Adams/2020", "Adams/2021")
+    add(tmp_path / "numbers", "Adams/1", "Adams/2")
+    add(tmp_path / "scans", "Adams/scan1", "Adams/scan2")
     add(tmp_path / "same", "here/Adams", "there/Adams")
 
     notes = {top.name: find_cases([top], TWO).notes for top in tmp_path.iterdir()}
@@ -125,8 +127,16 @@ def test_what_is_assumed_of_years_and_numbers_is_said(tmp_path):
             "siteA/2001 and siteB/2001",
         ),
         "one": (
-            "folders named as by years are taken as patients, not as years of one patient, such "
-            "as 2020 and 2021",
+            "names like years are taken as patients, not as examinations of one patient, such as "
+            "2020 and 2021",
+        ),
+        "numbers": (
+            "names like numbers are taken as patients, not as examinations of one patient, such "
+            "as 1 and 2",
+        ),
+        "scans": (
+            "names like examinations are taken as patients, not as examinations of one patient, "
+            "such as scan1 and scan2",
         ),
         "same": (
             "cases of one name in several folders are taken as examinations of one patient, such "

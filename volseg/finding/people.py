@@ -29,7 +29,7 @@ _SHARED = 3
 _SMALL_NUMBER = re.compile(r"\d{1,3}")
 # A folder with more cases belongs to a site or a part of the data, not to a patient.
 _MOST = 10
-_YEAR, _NUMBER = "year", "number"
+_YEAR, _NUMBER, _EXAMINATION = "year", "number", "examination"
 _PART = re.compile(
     r"(?:(?:sites?|cent(?:er|re)s?|hospitals?|clinics?|institution|train(?:ing)?|val(?:id(?:ation)?)?"
     r"|test(?:ing)?|folds?|splits?|cohorts?|groups?|batch(?:es)?|parts?|data(?:sets?)?|raw(?:data)?"
@@ -193,13 +193,14 @@ class People:
         """A case that is no examination of the patient of a folder."""
         name, around = one.case.case_id, one.container
         kind = _kind(name)
-        if not kind or self._is_outside(around) or self._is_time(around):
+        doubtful = kind or (may_be_examination(name) and _EXAMINATION)
+        if not doubtful or self._is_outside(around) or self._is_time(around):
             return one
         if not _PART.fullmatch(around.name):
-            if kind != _YEAR:
+            if len(self._children[around]) > _MOST:
                 return one
-            return replace(one, assumed=(self._numbered(around),))
-        if len(self._around[name]) == 1:
+            return replace(one, assumed=(self._numbered(around, doubtful),))
+        if not kind or len(self._around[name]) == 1:
             return one
         case = replace(one.case, patient_id=f"{around.name}_{name}")
         return replace(one, case=case, by_folder=True, assumed=(self._parted(name),))
@@ -210,8 +211,8 @@ class People:
         text = f"folders named by {kind} are taken as examinations of the patient above them"
         return Assumption(text, f"{folder.name}/{name}")
 
-    def _numbered(self, around: Path) -> Assumption:
-        text = "folders named as by years are taken as patients, not as years of one patient"
+    def _numbered(self, around: Path, kind: str) -> Assumption:
+        text = f"names like {kind}s are taken as patients, not as examinations of one patient"
         return Assumption(text, " and ".join(sorted(self._children[around])[:2]))
 
     def _parted(self, name: str) -> Assumption:
