@@ -357,6 +357,15 @@ def test_the_tag_of_any_series_shows_that_the_agent_was_given_before_a_silent_t1
     assert channels_of(given, before)["t1n"] == 4
 
 
+def test_a_silent_t1_after_a_t1_with_agent_by_hand_is_doubtful():
+    given = series("t1_tse", 5, acquired=datetime.time(10, 20), **SPIN_ECHO)
+    before = series("t1_mprage", 4, acquired=datetime.time(10, 0), **MPRAGE)
+    after = series("t1_mprage", 6, acquired=datetime.time(10, 30), **MPRAGE)
+
+    assert channels_of(given, before, by_hand=["t1c=5"]) == {"t1n": 4, "t1c": 5}
+    assert channels_of(given, after, by_hand=["t1c=5"]) == {"t1c": 5}
+
+
 @pytest.mark.parametrize("name", ["AX T1 GAD SUBTRACT", "isoDWI T2", "eADC"])
 def test_short_names_of_subtractions_and_of_maps_of_diffusion_are_no_channel(name):
     assert read_words(name).left_out

@@ -75,6 +75,7 @@ def test_a_subset_is_named_by_any_name_of_its_channels_and_counts_once():
     ("words", "channels", "problem"),
     [
         ([""], CHANNELS, "--channels '' holds no channel; name channels such as t1n,t1c, or give"),
+        ([], CHANNELS, "--channels '' holds no channel"),
         ([" , "], CHANNELS, "--channels ' , ' holds no channel"),
         (["t1c,"], CHANNELS, "--channels 't1c,' holds an empty name beside a comma"),
         (["pet"], CHANNELS, "names pet, but the channels of the model are t1n t1c t2w t2f"),

@@ -37,7 +37,7 @@ def chosen_subsets(
             or `all` means more than 63 subsets.
     """
     found: list[Subset] = []
-    for word in words:
+    for word in words or [""]:
         found += _all(channels, needed) if word == ALL else [_named(word, channels, needed)]
     return tuple(dict.fromkeys(found))
 

@@ -140,7 +140,11 @@ class _Assigning:
         return tuple(without)
 
     def _take_by_evidence(self) -> None:
-        found = with_order([(one, evidence_of(one)) for one in self.images])
+        found = [(one, evidence_of(one)) for one in self.images]
+        # A T1 with contrast agent by hand shows the time of the agent too.
+        chosen = self.channels.get("t1c")
+        by_hand = [(chosen.series, Evidence(agent="given"))] if chosen else []
+        found = with_order([*found, *by_hand])[: len(found)]
         clear: dict[str, list[tuple[Series, Evidence]]] = defaultdict(list)
         doubtful = []
         for one, evidence in found:
