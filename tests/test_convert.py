@@ -615,6 +615,7 @@ def test_a_folder_of_equal_name_in_another_source_replaces_no_case(tmp_path):
     ((case_id, reason),) = refused.failures
     assert (case_id, kept) == ("PAT-00001-000", True)
     assert "perhaps of another patient; convert it into another folder" in reason
+    assert any("read from another folder" in note for note in refused.plan.notes)
     assert on_purpose.outcome.rewritten == ["PAT-00001-000"]
 
 

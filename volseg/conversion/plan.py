@@ -182,6 +182,12 @@ def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
             "patients of DICOM and of other files are taken for different people; convert one of "
             "both if the files hold the same scans"
         )
+    notes += [
+        f"{case.case_id}: taken for the examination of the same name that an earlier conversion "
+        "read from another folder"
+        for case in cases
+        if case.is_elsewhere
+    ]
     notes += [note for case in cases if (note := _note_on_days(case))]
     for channel in dict.fromkeys(name for c in cases for name in c.assignment.by_evidence):
         of_cases = [case for case in cases if channel in case.assignment.by_evidence]
