@@ -107,6 +107,33 @@ def test_patients_numbered_like_years_stay_patients(tmp_path, parts):
     assert patients(tmp_path) == {place: place.rpartition("/")[2] for place in places}
 
 
+@pytest.mark.parametrize(
+    ("places", "folders"),
+    [
+        (["Adams/2020", "Carl/1", "Carl/2020"], ["Adams", "Carl", "Carl"]),
+        (["Adams/1", "Carl/1", "Carl/2020"], ["Adams", "Carl", "Carl"]),
+        (["Adams/2020", "Carl/scan1", "Carl/2", "Carl/2020"], ["Adams", *["Carl"] * 3]),
+        (["Carl/week-0", "Carl/1", "Carl/scan2"], ["Carl"] * 3),
+        (["Carl/week-0", "Carl/1/MRI"], ["Carl"] * 2),
+        (["Carl/week-0", "Carl/1", *(f"all/{n}" for n in range(1, 12))], ["Carl"] * 2),
+        (["siteA/2020", "siteA/1", "Boston/2020"], ["siteA_2020", "1", "2020"]),
+    ],
+)
+def test_a_number_beside_an_examination_is_an_examination(tmp_path, places, folders):
+    add(tmp_path, *places)
+
+    found = patients(tmp_path)
+    assert [found[place] for place in places[: len(folders)]] == folders
+
+
+def test_the_example_of_names_taken_as_patients_holds_such_names_alone(tmp_path):
+    add(tmp_path, "Adams/Smith", "Adams/2", "Adams/1", "Baker/Jones")
+
+    (note,) = find_cases([tmp_path], TWO).notes
+
+    assert note.endswith("not as examinations of one patient, such as 1 and 2")
+
+
 def test_what_is_assumed_of_years_and_numbers_is_said(tmp_path):
     add(tmp_path / "years", "Adams/2020", "Baker/2019")
     add(tmp_path / "sites", "siteA/2001", "siteB/2001")

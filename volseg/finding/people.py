@@ -111,7 +111,10 @@ class People:
             for name, around in self._around.items()
             if all(NUMBERED_PATIENT.fullmatch(folder.name) for folder in around)
         }
+        self._mixed: frozenset[Path] = frozenset()
         self._counted = {kind: self._counted_in(kind) for kind in (_YEAR, _NUMBER)}
+        self._mixed = frozenset(filter(self._holds_an_examination, self._children))
+        self._counted = {kind: of | self._mixed_with(kind) for kind, of in self._counted.items()}
         self._assumed = {kind: self._as_examinations(kind) for kind in self._counted}
 
     def with_patient(self, one: Found) -> Found:
@@ -147,6 +150,8 @@ class People:
             return not self._is_outside(around)
         if NUMBERED_PATIENT.fullmatch(name) or patient_of(name) != name:
             return False
+        if around in self._mixed and _doubtful_kind(name):
+            return True
         if len(self._containers) == 1 or name in self._in_large:
             return False
         return self._is_perhaps_of_patient(name, around)
@@ -189,11 +194,31 @@ class People:
         shared = any(len(around & possible) > 1 for around in alike)
         return frozenset(possible if shared or (kind == _YEAR and len(possible) > 1) else ())
 
+    def _holds_an_examination(self, folder: Path) -> bool:
+        """Whether a folder is that of a patient, by one examination in it.
+
+        Numbers beside the examination are examinations too: Carl/2020 and Carl/1.
+        """
+        children = self._children[folder]
+        if len(children) > _MOST or self._holds_patients(folder):
+            return False
+        return any(
+            (is_examination(name) or _doubtful_kind(name)) and self._is_of_patient(name, folder)
+            for name in children
+        )
+
+    def _mixed_with(self, kind: str) -> frozenset[Path]:
+        """Folders with an examination that hold names of a kind."""
+        return frozenset(
+            folder
+            for folder in self._mixed
+            if any(_kind(name) == kind for name in self._children[folder])
+        )
+
     def _with_own_patient(self, one: Found) -> Found:
         """A case that is no examination of the patient of a folder."""
         name, around = one.case.case_id, one.container
-        kind = _kind(name)
-        doubtful = kind or (may_be_examination(name) and _EXAMINATION)
+        kind, doubtful = _kind(name), _doubtful_kind(name)
         if not doubtful or self._is_outside(around) or self._is_time(around):
             return one
         if not _PART.fullmatch(around.name):
@@ -213,7 +238,8 @@ class People:
 
     def _numbered(self, around: Path, kind: str) -> Assumption:
         text = f"names like {kind}s are taken as patients, not as examinations of one patient"
-        return Assumption(text, " and ".join(sorted(self._children[around])[:2]))
+        alike = [name for name in self._children[around] if _doubtful_kind(name) == kind]
+        return Assumption(text, " and ".join(sorted(alike)[:2]))
 
     def _parted(self, name: str) -> Assumption:
         text = "equal numbers in several parts of the data are taken as different patients"
@@ -226,3 +252,8 @@ def _kind(name: str) -> str:
     if is_year(name):
         return _YEAR
     return _NUMBER if _SMALL_NUMBER.fullmatch(name) else ""
+
+
+def _doubtful_kind(name: str) -> str:
+    """Kind of a name that may mean an examination or a patient; "" for other names."""
+    return _kind(name) or (_EXAMINATION if may_be_examination(name) else "")
