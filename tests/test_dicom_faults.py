@@ -145,6 +145,23 @@ def test_two_orientations_under_one_series_are_refused(tmp_path):
     )
 
 
+def test_slices_before_and_after_contrast_agent_are_no_volume(tmp_path):
+    after = {"ContrastBolusAgent": "Gd", "AcquisitionNumber": 2, "AcquisitionTime": "104500"}
+    write(tmp_path / "in", each=lambda k: after if k >= 5 else {})
+
+    assert the_fault(tmp_path) == (
+        "in: series 1, scan: holds 3 slices with the tag of a contrast agent, and 5 without; "
+        "export the series again, or separate its files"
+    )
+
+
+@pytest.mark.parametrize("tags", [("Gd", "Gadovist 7.5 ml"), ("NONE", "")])
+def test_tags_that_say_the_same_of_a_contrast_agent_may_differ(tmp_path, tags):
+    write(tmp_path / "in", each=lambda k: {"ContrastBolusAgent": tags[k % 2]})
+
+    assert len(find_dicom_series(tmp_path).series) == 1
+
+
 def test_a_few_slices_in_three_directions_are_a_localiser(tmp_path):
     for k, axes in enumerate(([0, 1, 2], [1, 2, 0], [2, 0, 1])):
         write(tmp_path, slices=3, affine=AXIAL[[*axes, 3]], first=1 + 3 * k)

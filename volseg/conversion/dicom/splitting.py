@@ -16,7 +16,8 @@ from volseg.conversion.dicom.geometry import (
     place_of,
     same_orientation,
 )
-from volseg.errors import GeometryError
+from volseg.conversion.evidence_words import agent_in_tag
+from volseg.errors import GeometryError, ImageError
 from volseg.words import number_of
 
 _REMEDY = "export the series again, or separate its files"
@@ -112,6 +113,21 @@ def check_one_grid(frames: Sequence[Frame]) -> None:
     if len(counts) > 1:
         raise GeometryError(
             f"holds slices in {len(counts)} orientations: {', '.join(map(str, counts))} slices",
+            remedy=_REMEDY,
+        )
+
+
+def check_one_agent(frames: Sequence[Frame]) -> None:
+    """Check that all slices of a volume, or none, have a tag that names a contrast agent.
+
+    Raises:
+        ImageError: If only some have it: they are slices of two acquisitions.
+    """
+    given = sum(agent_in_tag(frame.facts.contrast_agent) == "given" for frame in frames)
+    if 0 < given < len(frames):
+        raise ImageError(
+            f"holds {number_of(given, 'slice')} with the tag of a contrast agent, and "
+            f"{len(frames) - given} without",
             remedy=_REMEDY,
         )
 

@@ -19,6 +19,7 @@ from volseg.conversion.dicom.scans import (
 )
 from volseg.conversion.dicom.splitting import (
     Part,
+    check_one_agent,
     check_one_grid,
     contrasts,
     orientations,
@@ -110,6 +111,7 @@ def _of_volume(group: SeriesFiles, part: Part) -> SourceFinding:
             raise group.lost.error
         if part.fault is not None:
             raise part.fault
+        check_one_agent(part.frames)
         for frame in part.frames:
             check_length(frame)
         found = layout(part.frames)
