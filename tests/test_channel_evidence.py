@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ from volseg.conversion.by_hand import ByHand
 from volseg.conversion.channels import assign
 from volseg.conversion.evidence import evidence_of
 from volseg.conversion.evidence_words import agent_in_tag, read_words
+from volseg.conversion.plan import make_plan
+from volseg.conversion.pseudonym_table import PseudonymTable
 from volseg.conversion.record import harmless_notes
-from volseg.conversion.series import Facts, Patient, Series, Study
+from volseg.conversion.series import Facts, Patient, Series, SourceFinding, Study
 from volseg.errors import ConfigError
 from volseg.images.grid import Grid
 
@@ -391,6 +395,53 @@ def test_channels_by_hand_come_before_evidence():
     by_hand = ["T1CE=*mprage*", "adc=ADC", "flair=8"]
 
     assert channels_of(*found, by_hand=by_hand) == {"t1c": 4, "adc": 7, "t2f": 8}
+
+
+def notes_of_plan(*found, by_hand=()):
+    table = PseudonymTable(Path("cases.pseudonyms.csv"))
+    return make_plan(SourceFinding(tuple(found)), ByHand.parse(by_hand), table).notes
+
+
+def test_a_series_by_hand_whose_evidence_says_another_channel_is_noted():
+    silent = series("t1_mprage", 4, **MPRAGE)
+    others = [replace(series("t2_tse", 4, **TSE), patient=Patient(name)) for name in ("B", "C")]
+
+    (note,) = notes_of_plan(silent, *others, by_hand=["t1c=4"])
+
+    assert re.fullmatch(
+        r"--channel t1c takes a series of 2 cases, such as PAT-0000\d-000, whose own evidence says "
+        "t2w; check the table, and give a pattern of the description if this is not meant",
+        note,
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "one", "instead"),
+    [
+        ("t1c=1", series("t1_mprage", **MPRAGE), ()),
+        ("t1c=1", series("t1_mprage", contrast_agent="NONE", **MPRAGE), ("t1n",)),
+        ("t1n=1", series("t1_mprage_KM", **MPRAGE), ("t1c",)),
+        ("adc=1", series("t2_tse", **TSE), ("t2w",)),
+        ("t1c=1", series("odd"), ()),
+        ("cta=1", series("angio", modality="CT"), ()),
+    ],
+)
+def test_the_evidence_of_a_series_by_hand_contradicts_only_where_it_is_clear(word, one, instead):
+    (chosen,) = assign([one], ByHand.parse([word])).channels.values()
+
+    assert chosen.instead == instead
+
+
+def test_examinations_without_a_date_of_many_patients_are_one_note():
+    found = [
+        replace(series("t2_tse", **TSE), patient=Patient(name), study=Study(f"{name}/{visit}"))
+        for name in "ABC"
+        for visit in "12"
+    ]
+
+    (note,) = notes_of_plan(*found)
+
+    assert re.match(r"PAT-0000\d-000 and 2 more patients: examinations without a date follow", note)
 
 
 def test_where_no_pattern_fits_the_evidence_decides_and_that_is_said():

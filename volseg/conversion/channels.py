@@ -28,11 +28,13 @@ class Chosen:
         series: The series.
         evidence: Why it is this channel; nothing in it identifies.
         better: Why it was chosen among several that fit; "" if it was the only one.
+        instead: Channels that its own evidence says, if it is another channel by hand.
     """
 
     series: Series
     evidence: Evidence
     better: str = ""
+    instead: tuple[str, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -135,7 +137,8 @@ class _Assigning:
                 self._refuse(channel, problem, "give each channel its own pattern")
             else:
                 taken[found[0].name] = channel
-                self.channels[channel] = Chosen(found[0], _BY_HAND)
+                instead = _says_instead(channel, evidence_of(found[0]))
+                self.channels[channel] = Chosen(found[0], _BY_HAND, instead=instead)
         self.images = [one for one in self.images if one.name not in taken]
         return tuple(without)
 
@@ -191,6 +194,17 @@ class _Assigning:
 
     def _refuse(self, channel: str, problem: str, remedy: str) -> None:
         self.refused.setdefault(channel, Refused(channel, problem, remedy))
+
+
+def _says_instead(channel: str, evidence: Evidence) -> tuple[str, ...]:
+    """Channels of the evidence of a series, if it clearly is not what the user chose it for."""
+    # A modality alone does not contradict a name of the user, such as cta for CT.
+    is_clear = evidence.is_named or channel in CHANNELS
+    if not is_clear or channel in evidence.fits:
+        return ()
+    # A T1 that is silent on contrast agent may have it.
+    is_silent = evidence.fits == ("t1n",) and channel == "t1c" and evidence.agent is None
+    return () if is_silent else evidence.fits
 
 
 def with_order(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Series, Evidence]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,11 +168,14 @@ def _is_elsewhere(assignment: Assignment, source: str) -> bool:
 
 
 def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
-    notes = [
-        f"{case_id}: examinations without a date follow the dated ones; several of them, or of one "
-        "date and time, are in the order of their names in the source"
-        for case_id in found.unordered
-    ]
+    notes = []
+    if found.unordered:
+        first, *others = found.unordered
+        more = f" and {number_of(len(others), 'more patient')}" if others else ""
+        notes.append(
+            f"{first}{more}: examinations without a date follow the dated ones; several of them, "
+            "or of one date and time, are in the order of their names in the source"
+        )
     notes += [
         f"{one} and {other}: ids that differ only in spelling are taken for two patients; give "
         "them one id in the source if they are one person"
@@ -195,7 +199,22 @@ def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
             f"--channel {channel} fits no series of {number_of(len(of_cases), 'case')}, such as "
             f"{of_cases[0].case_id}, where the evidence decides"
         )
-    return notes
+    return notes + _notes_on_hand(cases)
+
+
+def _notes_on_hand(cases: Sequence[PlannedCase]) -> list[str]:
+    """Notes on series that are another channel by hand than their evidence says."""
+    case_ids = defaultdict[tuple[str, tuple[str, ...]], list[str]](list)
+    for case in cases:
+        for channel, chosen in case.assignment.channels.items():
+            if chosen.instead:
+                case_ids[channel, chosen.instead].append(case.case_id)
+    return [
+        f"--channel {channel} takes a series of {number_of(len(of), 'case')}, such as {of[0]}, "
+        f"whose own evidence says {' or '.join(instead)}; check the table, and give a pattern of "
+        "the description if this is not meant"
+        for (channel, instead), of in case_ids.items()
+    ]
 
 
 def _note_on_days(case: PlannedCase) -> str:
