@@ -6,14 +6,20 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from ct_scans import make_ct
+from scipy import ndimage
+from skulls import with_skull
 
 from volseg import PrepareOptions, find_cases, prepare
 from volseg.errors import BrainMaskError, GeometryError
+from volseg.images.grid import Grid
 from volseg.phantoms.cohort import make_cohort
 from volseg.preparation import cases
 from volseg.preparation.case import prepare_case
+from volseg.preparation.foreground import outline_of
 from volseg.preparation.options import StepOptions
 from volseg.preparation.own_masks import is_masks_folder, mask_file
+from volseg.preparation.volume import Volume
 
 MM = 4.0
 CASE = "BraTS-GLI-90001-000"
@@ -93,6 +99,71 @@ def test_probabilities_are_no_mask(cohort, masks, home):
     assert np.count_nonzero(soft) == np.count_nonzero(
         np.asarray(nib.load(home / prepared(cohort, masks, home).channels["t1c"].file.path).dataobj)
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "held"), [(0, "is empty, 0 in"), (1, "takes every voxel for brain, 1 in")]
+)
+def test_a_mask_of_nothing_or_of_everything_is_refused_as_a_mask(cohort, masks, home, value, held):
+    path = masks / f"{CASE}-mask.nii.gz"
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.full(image.shape, value, np.uint8), image.affine), path)
+
+    with pytest.raises(BrainMaskError) as caught:
+        prepared(cohort, masks, home)
+
+    assert str(caught.value) == (
+        f"case {CASE}: the brain mask {CASE}-mask.nii.gz {held} every voxel, but a mask is 0 "
+        "outside the brain and not 0 inside; give a mask of the brain"
+    )
+
+
+def test_a_mask_shifted_by_48_mm_is_refused(cohort, masks, home):
+    path = masks / f"{CASE}-mask.nii.gz"
+    image = nib.load(path)
+    channel = np.asarray(nib.load(cohort / CASE / f"{CASE}-t1c.nii.gz").dataobj)
+    whole = ndimage.binary_fill_holes(channel != 0)
+    shifted = np.roll(whole, round(48 / MM), axis=0)
+    nib.save(nib.Nifti1Image(shifted.astype(np.uint8), image.affine), path)
+    share = np.count_nonzero(shifted & whole) / np.count_nonzero(shifted)
+
+    with pytest.raises(
+        BrainMaskError,
+        match=rf"only {share:.1%} of the brain mask .* lie in the brain in t1[nc], but at least "
+        r"75% of the mask of a case do; give the mask that belongs to the case",
+    ):
+        prepared(cohort, masks, home)
+
+
+def head_of(kind, cohort):
+    """A scan with a skull, and its brain."""
+    if kind == "ct":
+        phantom = make_ct(np.random.default_rng(0), (60, 60, 39)).images["ct"]
+        grid = Grid(phantom.shape, np.diag([-MM, -MM, MM, 1.0]))
+        soft = ndimage.binary_erosion((phantom > 5) & (phantom < 70))
+        numbers, _ = ndimage.label(soft)
+        brain = numbers == 1 + np.bincount(numbers.ravel())[1:].argmax()
+        return Volume(phantom, grid), ndimage.binary_fill_holes(ndimage.binary_dilation(brain))
+    image = nib.load(cohort / CASE / f"{CASE}-t1c.nii.gz")
+    stripped = Volume(np.asarray(image.dataobj), Grid(image.shape, image.affine))
+    head = with_skull({"t1c": stripped}, 0)
+    values, grid = head.volumes["t1c"]
+    if kind == "poor":
+        values = values * np.linspace(1, 0.3, grid.shape[1])[:, None]
+        noise = np.random.default_rng(0).normal(0, 0.08 * np.percentile(values, 99), grid.shape)
+        values = np.abs(values + noise).astype(np.float32)
+    return Volume(values, grid), head.brain
+
+
+@pytest.mark.parametrize("kind", ["good", "poor", "ct"])
+def test_a_true_mask_lies_in_the_outline_of_a_head_and_a_shifted_one_does_not(cohort, kind):
+    volume, brain = head_of(kind, cohort)
+
+    outline = outline_of(volume).mask
+
+    assert outline[brain].mean() > 0.99
+    shifted = np.roll(brain, round(48 / MM), axis=volume.grid.ras_axes[0])
+    assert outline[shifted].mean() < 0.9
 
 
 def test_a_mask_on_the_grid_of_no_channel_is_refused(cohort, masks, home):

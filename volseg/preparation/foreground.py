@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from volseg.images.background import LARGEST_BRAIN_ML, background_of, tissue_of
+from volseg.images.background import LARGEST_BRAIN_ML, background_of, is_ct, tissue_of
+from volseg.images.components import components
 from volseg.preparation.itk import array_of, image_of, simpleitk
 from volseg.preparation.volume import Volume
 
@@ -16,6 +17,8 @@ from volseg.preparation.volume import Volume
 _EXACT = 0.2
 # The border of a head is found on voxels of about this size.
 _COARSE_MM = 4.0
+# Values this low are air in CT, in HU.
+_AIR_HU = -500
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,29 @@ def foreground_of(volume: Volume) -> Foreground:
     is_small = np.count_nonzero(mask) * grid.voxel_ml <= LARGEST_BRAIN_ML
     filled = np.asarray(ndimage.binary_fill_holes(mask), np.bool_)
     return Foreground(filled, bool(is_exact and is_small))
+
+
+def outline_of(volume: Volume) -> Foreground:
+    """What the largest part of the foreground of an image surrounds, seen from the side and front.
+
+    Dark tissue within a head, which a threshold takes for air, lies within its outline. In CT, the
+    air in a scanner's round field of view is none of it.
+    """
+    foreground = foreground_of(volume)
+    mask = volume.values > _AIR_HU if is_ct(volume.values) else foreground.mask
+    numbers, n = components(mask)
+    largest = numbers == 1 + int(
+        np.argmax(np.bincount(numbers.ravel(), minlength=max(n, 1) + 1)[1:])
+    )
+    i, j, _ = volume.grid.ras_axes
+    return Foreground(_between(largest, i) & _between(largest, j), foreground.is_stripped)
+
+
+def _between(mask: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
+    """Voxels with voxels of a mask on both sides along an axis, and the mask."""
+    ahead = np.logical_or.accumulate(mask, axis)
+    behind = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis), axis)
+    return np.asarray(ahead & behind, np.bool_)
 
 
 def _brighter(volume: Volume) -> npt.NDArray[np.bool_]:
