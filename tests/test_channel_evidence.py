@@ -399,7 +399,7 @@ def test_channels_by_hand_come_before_evidence():
 
 def notes_of_plan(*found, by_hand=()):
     table = PseudonymTable(Path("cases.pseudonyms.csv"))
-    return make_plan(SourceFinding(tuple(found)), ByHand.parse(by_hand), table).notes
+    return make_plan(SourceFinding(tuple(found)), ByHand.parse(by_hand), table, Path()).notes
 
 
 def test_a_series_by_hand_whose_evidence_says_another_channel_is_noted():
@@ -441,7 +441,7 @@ def test_examinations_without_a_date_of_many_patients_are_one_note():
 
     (note,) = notes_of_plan(*found)
 
-    assert re.match(r"PAT-0000\d-000 and 2 more patients: examinations without a date follow", note)
+    assert re.match(r"PAT-0000\d-000 and 2 more: examinations without a date follow", note)
 
 
 def test_where_no_pattern_fits_the_evidence_decides_and_that_is_said():

@@ -23,6 +23,7 @@ import volseg
 from volseg.cases.time_table import read_time_table
 from volseg.cli import app
 from volseg.conversion import writing
+from volseg.conversion.pseudonym_table import PseudonymTable
 from volseg.conversion.record import read_record
 from volseg.errors import ConfigError, DataListError, OutputError
 from volseg.finding.folders import find_cases
@@ -617,6 +618,45 @@ def test_a_folder_of_equal_name_in_another_source_replaces_no_case(tmp_path):
     assert "perhaps of another patient; convert it into another folder" in reason
     assert any("read from another folder" in note for note in refused.plan.notes)
     assert on_purpose.outcome.rewritten == ["PAT-00001-000"]
+
+
+def test_after_overwrite_the_new_folder_is_the_source_of_a_case(tmp_path):
+    write_images(tmp_path / "one/P1")
+    write_images(tmp_path / "other/P1", np.float32)
+    volseg.convert(tmp_path / "one", tmp_path / "cases")
+    volseg.convert(tmp_path / "other", tmp_path / "cases", volseg.ConvertOptions(overwrite=True))
+    shutil.rmtree(tmp_path / "other/P1")
+    write_images(tmp_path / "other/P1", np.int32)
+
+    changed = volseg.convert(tmp_path / "other", tmp_path / "cases")
+
+    assert (changed.failures, changed.plan.notes) == ((), ())
+    assert changed.outcome.rewritten == ["PAT-00001-000"]
+    (entry,) = PseudonymTable.read(changed.table).entries
+    assert entry.facts["source"] == str(tmp_path / "other/P1")
+
+
+def write_visit(folder):
+    write_images(folder)
+    for path in folder.iterdir():
+        path.rename(folder / path.name.partition("_")[2])
+
+
+@pytest.mark.parametrize("output", ["cases", "others"])
+def test_a_new_examination_of_a_patient_of_another_source_is_noted(tmp_path, output):
+    table = volseg.ConvertOptions(pseudonyms=tmp_path / "patients.pseudonyms.csv")
+    for visit in ("h1/P1/2019", "h1/P2/2020", "h2/P1/2021", "h2/P3/2020"):
+        write_visit(tmp_path / visit)
+    volseg.convert(tmp_path / "h1", tmp_path / "cases", table)
+    write_visit(tmp_path / "h1/P1/2020")
+
+    same = volseg.convert(tmp_path / "h1", tmp_path / "cases", table).plan
+    other = volseg.convert(tmp_path / "h2", tmp_path / output, table).plan
+
+    (point_2,) = [case.case_id for case in other.cases if case.case_id.endswith("-002")]
+    assert (len(same.cases), [note for note in same.notes if "patient of" in note]) == (3, [])
+    (note,) = [note for note in other.notes if "patient of" in note]
+    assert note.startswith(f"{point_2}: taken for another examination of the patient of the same")
 
 
 def test_a_label_map_with_fractions_is_a_fault_of_its_case(tmp_path):

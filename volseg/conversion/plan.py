@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,14 +27,19 @@ class PlannedCase:
         case_id: Its name.
         assignment: Its series by channel.
         sources: Digest of grids, and of names, sizes and times of the source files.
+        folder: Where the first source file lies, as the table writes it.
         is_elsewhere: Whether an earlier conversion read the examination from another folder, where
             only names say that it is the same one.
+        is_patient_elsewhere: Whether the examination is new, and earlier conversions read the
+            patient from another source, where only names say that it is the same person.
     """
 
     case_id: str
     assignment: Assignment
     sources: str
+    folder: str = ""
     is_elsewhere: bool = False
+    is_patient_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,12 @@ class Plan:
 
 
 def make_plan(
-    finding: SourceFinding, by_hand: ByHand, table: PseudonymTable, *, keep_names: bool = False
+    finding: SourceFinding,
+    by_hand: ByHand,
+    table: PseudonymTable,
+    source: Path,
+    *,
+    keep_names: bool = False,
 ) -> Plan:
     """Plan the conversion of the series of a source.
 
@@ -72,6 +82,7 @@ def make_plan(
         finding: What the source holds.
         by_hand: Channels by hand.
         table: Pseudonyms of earlier conversions.
+        source: The folder in which it was found.
         keep_names: Whether cases of image files keep their names.
 
     Raises:
@@ -89,8 +100,10 @@ def make_plan(
     before = {entry.key: entry.facts.get("source", "") for entry in table.entries}
     cases = [
         PlannedCase(
-            *(found.case_ids[one.key], assignment, _digest(assignment)),
+            *(found.case_ids[one.key], assignment, _digest(assignment), plain(one.source)),
             is_elsewhere=_is_elsewhere(assignment, before.get(one.key, "")),
+            is_patient_elsewhere=_is_image(assignment)
+            and _is_patient_elsewhere(one, before, source),
         )
         for one, assignment in planned
         if assignment.channels and one.key in found.case_ids and one.key not in found.refused
@@ -164,18 +177,32 @@ def _is_elsewhere(assignment: Assignment, source: str) -> bool:
     """Whether image files lie in other folders than the first file of an earlier conversion."""
     series = [chosen.series for chosen in assignment.channels.values()]
     folders = {plain(str(path.absolute().parent)) for one in series for path in one.files}
-    return bool(source) and series[0].kind == "image" and source not in folders
+    return bool(source) and _is_image(assignment) and source not in folders
+
+
+def _is_image(assignment: Assignment) -> bool:
+    """Whether a case is of image files, whose patients are known by names only."""
+    return next(iter(assignment.channels.values())).series.kind == "image"
+
+
+def _is_patient_elsewhere(
+    one: Examination, before: Mapping[tuple[str, str], str], source: Path
+) -> bool:
+    """Whether a new examination is of a known patient of whom no folder lies in a source."""
+    if one.key in before:
+        return False
+    of_patient = [folder for (patient, _), folder in before.items() if patient == one.key[0]]
+    known = [Path(folder) for folder in of_patient if folder]
+    top = plain(str(source.absolute()))
+    return bool(known) and not any(folder.is_relative_to(top) for folder in known)
 
 
 def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
-    notes = []
-    if found.unordered:
-        first, *others = found.unordered
-        more = f" and {number_of(len(others), 'more patient')}" if others else ""
-        notes.append(
-            f"{first}{more}: examinations without a date follow the dated ones; several of them, "
-            "or of one date and time, are in the order of their names in the source"
-        )
+    notes = _of_all(
+        found.unordered,
+        "examinations without a date follow the dated ones; several of them, or of one date and "
+        "time, are in the order of their names in the source",
+    )
     notes += [
         f"{one} and {other}: ids that differ only in spelling are taken for two patients; give "
         "them one id in the source if they are one person"
@@ -186,12 +213,17 @@ def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
             "patients of DICOM and of other files are taken for different people; convert one of "
             "both if the files hold the same scans"
         )
-    notes += [
-        f"{case.case_id}: taken for the examination of the same name that an earlier conversion "
-        "read from another folder"
-        for case in cases
-        if case.is_elsewhere
-    ]
+    notes += _of_all(
+        [case.case_id for case in cases if case.is_elsewhere],
+        "taken for the examination of the same name that an earlier conversion read from another "
+        "folder",
+    )
+    notes += _of_all(
+        [case.case_id for case in cases if case.is_patient_elsewhere],
+        "taken for another examination of the patient of the same name whom an earlier conversion "
+        "read from another folder; convert it with another -o and another table if this is another "
+        "person",
+    )
     notes += [note for case in cases if (note := _note_on_days(case))]
     for channel in dict.fromkeys(name for c in cases for name in c.assignment.by_evidence):
         of_cases = [case for case in cases if channel in case.assignment.by_evidence]
@@ -200,6 +232,14 @@ def _notes(cases: Sequence[PlannedCase], found: Named) -> list[str]:
             f"{of_cases[0].case_id}, where the evidence decides"
         )
     return notes + _notes_on_hand(cases)
+
+
+def _of_all(case_ids: Sequence[str], note: str) -> list[str]:
+    """A note on several cases, with the first of them and their number; none without a case."""
+    if not case_ids:
+        return []
+    more = f" and {len(case_ids) - 1} more" if len(case_ids) > 1 else ""
+    return [f"{case_ids[0]}{more}: {note}"]
 
 
 def _notes_on_hand(cases: Sequence[PlannedCase]) -> list[str]:

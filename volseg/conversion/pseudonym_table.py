@@ -118,10 +118,9 @@ class PseudonymTable:
             )
         return cls(path, entries, known or prefix or DEFAULT_PREFIX)
 
-    def with_files(self, digests: Mapping[str, str]) -> PseudonymTable:
-        """The table with digests of source files by case."""
-        entries = (replace(e, files=digests.get(e.case_id, e.files)) for e in self.entries)
-        return replace(self, entries=tuple(entries))
+    def with_files(self, digests: Mapping[str, str], folders: Mapping[str, str]) -> PseudonymTable:
+        """The table with digests of source files by case, and with folders of changed ones."""
+        return replace(self, entries=tuple(_with_files(e, digests, folders) for e in self.entries))
 
     def write(self) -> None:
         """Write the table, readable by its owner only.
@@ -139,6 +138,14 @@ class PseudonymTable:
             temporary.touch(mode=0o600)
             temporary.chmod(0o600)
             temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def _with_files(entry: Entry, digests: Mapping[str, str], folders: Mapping[str, str]) -> Entry:
+    digest = digests.get(entry.case_id, entry.files)
+    if digest == entry.files:  # The user may have emptied the cell of the folder.
+        return entry
+    facts = {**entry.facts, "source": folders[entry.case_id]}
+    return replace(entry, files=digest, facts=facts)
 
 
 def _row(entry: Entry) -> dict[str, str]:

@@ -133,7 +133,7 @@ def convert(
             stack.enter_context(only_conversion(table_path))
         table = PseudonymTable.read(table_path, options.prefix)
         _check_known(output, table)
-        plan = make_plan(finding, by_hand, table, keep_names=options.keep_names)
+        plan = make_plan(finding, by_hand, table, source, keep_names=options.keep_names)
         if not options.overwrite:
             plan = replace(plan, kept=kept_cases(output, plan.cases, table))
         on_plan(plan)
@@ -160,7 +160,8 @@ def _write_cases(output: Path, plan: Plan, options: ConvertOptions) -> ConvertRe
     # Without it, nobody could say later whose the cases are.
     plan.table.write()
     outcome = write_cases(output, plan.cases, plan.table, overwrite=options.overwrite)
-    plan.table.with_files(outcome.sources).write()
+    folders = {case.case_id: case.folder for case in plan.cases}
+    plan.table.with_files(outcome.sources, folders).write()
     time_points = None
     if options.shift_dates or (output / TIME_POINTS_FILE).exists():
         time_points = write_time_points(output, plan.table, read_record(output))
