@@ -350,6 +350,16 @@ def test_a_silent_t1_after_a_series_with_agent_is_doubtful():
     assert "acquired after a series with contrast agent" in refusals(given, after)["t1n"]
 
 
+def test_a_silent_t1_past_midnight_is_doubtful_where_days_are_not_known():
+    day = datetime.date(2020, 3, 4)
+    given = series("t1 KM", 5, acquired=datetime.time(23, 50), **SPIN_ECHO)
+    after = series("t1_mprage", 6, acquired=datetime.time(0, 10), **MPRAGE)
+    dated = [replace(one, facts=replace(one.facts, acquired_on=day)) for one in (given, after)]
+
+    assert "acquired after a series with contrast agent" in refusals(given, after)["t1n"]
+    assert channels_of(*dated) == {"t1n": 6, "t1c": 5}
+
+
 @pytest.mark.parametrize("name", ["ep2d_perf", "t2_tirm_dark-fluid"])
 def test_the_tag_of_any_series_shows_that_the_agent_was_given_before_a_silent_t1(name):
     early, late = datetime.time(10, 0), datetime.time(10, 30)

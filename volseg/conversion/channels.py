@@ -17,6 +17,8 @@ from volseg.conversion.series import Facts, LeftOut, Series
 _EXTENT_MM = 100.0
 # A size is clearly smaller if it is at most this share of the other.
 _CLEARLY = 0.9
+# Times without days that differ by more are those before and after a midnight.
+_MOST_OF_STUDY = datetime.timedelta(hours=12)
 _BY_HAND = Evidence(reasons=("by hand",))
 
 
@@ -222,11 +224,20 @@ def with_order(found: Sequence[tuple[Series, Evidence]]) -> list[tuple[Series, E
         for time, (one, of) in zip(times, found, strict=True)
         if "given" in {of.agent, agent_in_tag(one.facts.contrast_agent)}
     ]
-    first = min((time for time in given if time is not None), default=None)
+    known = [time for time in given if time is not None]
     return [
-        (one, _in_order(one, evidence, is_after=bool(first and time and time > first)))
+        (one, _in_order(one, evidence, is_after=_is_after(time, known, is_dated=is_dated)))
         for time, (one, evidence) in zip(times, found, strict=True)
     ]
+
+
+def _is_after(
+    time: datetime.datetime | None, given: Sequence[datetime.datetime], *, is_dated: bool
+) -> bool:
+    """Whether a series began after one with contrast agent; without days perhaps past midnight."""
+    if time is None:
+        return False
+    return any(time > one or (not is_dated and one - time > _MOST_OF_STUDY) for one in given)
 
 
 def _began(facts: Facts, *, is_dated: bool) -> datetime.datetime | None:
