@@ -40,7 +40,7 @@ def test_an_overlap_of_a_million_windows_a_voxel_is_refused(model):
 )
 def test_a_slow_overlap_is_warned_of(model, caplog, options, times):
     with caplog.at_level(logging.WARNING):
-        Predictor(model, "cpu", **options)
+        Predictor(model, "cpu", **options).warn()
 
     said = f"take {times} times as long as at an overlap of 0.5"
     assert (said in caplog.text) == (times is not None)
