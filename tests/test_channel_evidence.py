@@ -480,7 +480,7 @@ def test_a_pattern_that_fits_two_series_of_a_study_is_refused():
     ("words", "message"),
     [
         (["t1c"], "--channel is 't1c', expected CHANNEL=PATTERN"),
-        (["t1c=*"], r"--channel is 't1c=\*', expected"),
+        (["t1c=*"], r"--channel is 't1c=\*', which fits every series"),
         (["my-t1=x"], "has the channel 'my-t1', expected letters and digits"),
         (["seg=x"], "has the channel 'seg'"),
         (["t1c=4", "t1n=4"], "gives 4 for t1c and t1n"),

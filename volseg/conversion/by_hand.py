@@ -71,8 +71,9 @@ class ByHand:
 
 def _check(word: str, channel: str, pattern: str) -> None:
     if not pattern.strip("*"):
+        wrong = "which fits every series" if pattern else "expected CHANNEL=PATTERN"
         raise ConfigError(
-            f"--channel is {word!r}, expected CHANNEL=PATTERN",
+            f"--channel is {word!r}, {wrong}",
             remedy="give a pattern of descriptions or series numbers, such as t1c='*mprage*KM*'",
         )
     if channel == "seg" or not _FIT.fullmatch(channel):
