@@ -1,0 +1,1 @@
+"""Explanations of a prediction: which voxels and channels the probability of a region rests on."""
