@@ -44,6 +44,7 @@ class Model:
         sha256: SHA-256 of the file, in hexadecimal.
         path: The file.
         tuning: Record of `volseg tune`, if it changed the options of decoding.
+        predicted_dice: Fit of `volseg tune` for the predicted Dice of a case, as plain data.
     """
 
     network: nn.Module
@@ -53,6 +54,7 @@ class Model:
     sha256: str
     path: Path
     tuning: Mapping[str, Any] | None = None
+    predicted_dice: Mapping[str, Any] | None = None
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -132,6 +134,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         file_sha256(header.file),
         header.file,
         content.get("tuning"),
+        content.get("predicted_dice"),
     )
 
 

@@ -67,6 +67,7 @@ class _Schema(BaseModel):
     channels_optional: bool | None = None
     weights_sha256: str | None = None
     tuning: _Tuning | None = None
+    predicted_dice: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ class ModelHeader:
         file: The model file.
         content: `format`, `volseg` (version), `disclaimer`, `channels`, `labels` (scheme written
             out), `spacing_mm`, `scores`, `config`, `shared` (names of one tensor); `weights_sha256`
-            unless an earlier volseg wrote it, `channels_optional` if cases may lack channels, and
-            `tuning` if `volseg tune` changed the config.
+            unless an earlier volseg wrote it, `channels_optional` if cases may lack channels,
+            `tuning` if `volseg tune` changed the config, and `predicted_dice`, the fit of
+            `volseg tune` for the predicted Dice of a case.
         config: The config.
         tensors: Shape and type of each tensor in the file; types as in safetensors, such as `F32`.
     """
