@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from volseg.images.case_images import CaseImages as CaseImages
     from volseg.images.grid import Grid as Grid
     from volseg.inference.options import InferOptions as InferOptions
+    from volseg.inference.options import ScanOptions as ScanOptions
     from volseg.inference.prediction import Prediction as Prediction
     from volseg.inference.predictor import Predictor as Predictor
     from volseg.labels import LabelScheme as LabelScheme
@@ -88,6 +89,7 @@ _MODULES = {
     "Predictor": "volseg.inference.predictor",
     "Prediction": "volseg.inference.prediction",
     "InferOptions": "volseg.inference.options",
+    "ScanOptions": "volseg.inference.options",
     "PrepareOptions": "volseg.tasks.prepare",
     "SplitOptions": "volseg.tasks.split",
     "ConvertOptions": "volseg.tasks.convert",

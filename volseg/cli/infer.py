@@ -19,22 +19,24 @@ from volseg.cli.options import (
     Names,
     PatientRegex,
     SpacingMm,
-    completed_inference_keys,
     sizes,
 )
 from volseg.cli.prepared_tables import print_prepared
 from volseg.cli.report_option import WithReport, check_report
+from volseg.cli.scans import (
+    Channel,
+    Images,
+    InferenceOverrides,
+    Scans,
+    images_by_channel,
+    scans_and_overrides,
+)
 from volseg.cli.tables import say
 from volseg.errors import ConfigError
 
 if TYPE_CHECKING:
     from volseg.inference.options import InferOptions
     from volseg.tasks.infer import InferResult
-
-Channel = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Image of this channel of one case.", show_default=False),
-]
 
 
 @command(USE, without_value={"--native": "reference"})
@@ -49,37 +51,13 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the label maps.")],
-    scans: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="SCANS",
-            help="Folder of cases, one case, one file, or a data list; left out if --t1n, --image "
-            "or the like name the files of one case.",
-            show_default=False,
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="inference.key=value",
-            help="Options that replace those of the model, such as inference.window_batch=2.",
-            autocompletion=completed_inference_keys,
-            show_default=False,
-        ),
-    ] = None,
+    scans: Scans = None,
+    overrides: InferenceOverrides = None,
     t1n: Channel = None,
     t1c: Channel = None,
     t2w: Channel = None,
     t2f: Channel = None,
-    images: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--image",
-            metavar="CHANNEL=FILE",
-            help="Image of any channel of one case; or CHANNEL,CHANNEL,...=FILE for a 4D file.",
-            show_default=False,
-        ),
-    ] = None,
+    images: Images = None,
     tta: Annotated[
         bool | None,
         typer.Option(
@@ -205,12 +183,9 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
       volseg infer raw_scans -m runs/brats_unet -o results --prepare
       volseg infer scans inference.overlap=0.25 -m runs/brats_unet -o results
     """
-    named_images = {"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}
-    files = _images({name: file for name, file in named_images.items() if file}, images or ())
-    if scans is not None and scans.name.startswith("inference.") and "=" in scans.name and files:
-        overrides, scans = [str(scans), *(overrides or ())], None
-    words = [*(overrides or ()), *_override_words(tta, overlap)]
-    given = _scans(scans, files)
+    files = images_by_channel({"t1n": t1n, "t1c": t1c, "t2w": t2w, "t2f": t2f}, images)
+    given, words = scans_and_overrides(scans, files, overrides, "segment")
+    words += _override_words(tta, overlap)
     _check_prepare(
         given,
         prepare=prepare,
@@ -313,36 +288,6 @@ def _prepared_first(
         stop=lambda: signals.received() is not None,
         between=lambda prepared: print_prepared(prepared, drawn=options.preview),
     )
-
-
-def _images(images: dict[str, Path], listed: Sequence[str]) -> dict[str, Path]:
-    """The image of each channel, from `images` and from words `CHANNEL=FILE`."""
-    for word in listed:
-        channel, equals, file = word.partition("=")
-        if not (channel and equals and file):
-            raise ConfigError(
-                f"--image is {word!r}, expected CHANNEL=FILE",
-                remedy="give one such as t1c=a.nii.gz",
-            )
-        if channel in images:
-            raise ConfigError(f"{channel} is given twice", remedy="give one file for each channel")
-        images[channel] = Path(file)
-    return images
-
-
-def _scans(scans: Path | None, images: Mapping[str, Path]) -> Path | Mapping[str, Path]:
-    """The input: a folder, a list or a file, or the images of one case by channel."""
-    if scans is not None and images:
-        raise ConfigError(
-            f"{scans} is given, and so are the images of a case, {', '.join(images)}",
-            remedy="give one of the two",
-        )
-    if scans is None and not images:
-        raise ConfigError(
-            "nothing to segment is given",
-            remedy="give a folder of scans, a data list, or images of a case by --t1n FILE, ...",
-        )
-    return images if scans is None else scans
 
 
 def _override_words(tta: bool | None, overlap: float | None) -> list[str]:

@@ -12,9 +12,30 @@ from volseg.errors import ConfigError
 from volseg.words import shown
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """Options of the search for cases.
+
+    Args:
+        fold: Fold of a data list to use; None: all cases.
+        data_root: Folder that paths of a data list are relative to; None: as in the list.
+        patient_regex: Pattern that finds the patient in a file name.
+        names: `CHANNEL=GLOB` for channels whose file names volseg does not know.
+        label_name: End of the names of label maps, which are no scans; None: known endings.
+        spacing_mm: Size of a voxel of 2D slices along columns, rows and slices; None: unknown.
+    """
+
+    fold: int | None = None
+    data_root: Path | None = None
+    patient_regex: str | None = None
+    names: tuple[str, ...] = ()
+    label_name: str | None = None
+    spacing_mm: tuple[float, ...] | None = None
+
+
 @dataclass(frozen=True)
-class InferOptions:
-    """Options of segmentation and output.
+class InferOptions(ScanOptions):
+    """Options of segmentation and output, and those of `ScanOptions`.
 
     Args:
         probabilities: Whether to write a float32 probability map for each region too.
@@ -22,13 +43,7 @@ class InferOptions:
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         overwrite: Whether to segment finished cases again.
         labels: Name of the label scheme to write; None: scheme of the first model.
-        fold: Fold of a data list to segment; None: all cases.
-        data_root: Folder that paths of a data list are relative to; None: as in the list.
         overrides: Words such as `inference.tta=true`, which override options of the models.
-        patient_regex: Pattern that finds the patient in a file name.
-        names: `CHANNEL=GLOB` for channels whose file names volseg does not know.
-        label_name: End of the names of label maps, which are not segmented; None: known endings.
-        spacing_mm: Size of a voxel of 2D slices along columns, rows and slices; None: unknown.
         shard: `K/N`: only share K of N of the cases; other processes may segment the other shares
             at the same time, into the same folder. None: every case.
         native: Channels on whose original grids label maps are written too, of cases that `prepare`
@@ -41,13 +56,7 @@ class InferOptions:
     device: str = "auto"
     overwrite: bool = False
     labels: str | None = None
-    fold: int | None = None
-    data_root: Path | None = None
     overrides: tuple[str, ...] = ()
-    patient_regex: str | None = None
-    names: tuple[str, ...] = ()
-    label_name: str | None = None
-    spacing_mm: tuple[float, ...] | None = None
     shard: str | None = None
     native: str | None = None
 

@@ -38,7 +38,7 @@ from volseg.inference.inputs import (
     with_spacing,
 )
 from volseg.inference.loaded import LoadedCase, is_in_memory, loaded_case
-from volseg.inference.options import InferOptions, inference_options
+from volseg.inference.options import ScanOptions, inference_options
 from volseg.inference.prediction import Prediction
 from volseg.inference.preparing import PreparedCase, prepare_case
 from volseg.inference.probabilities import CaseProbabilities, probabilities_of
@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 Image = PathLike | SpatialImage | npt.NDArray[Any] | torch.Tensor
 #: Images that `Predictor.predict` accepts.
 Images = Image | Sequence[PathLike] | Mapping[str, Image] | Case
-DEFAULTS = InferOptions()
+DEFAULTS = ScanOptions()
 
 
 class Predictor:
@@ -164,7 +164,7 @@ class Predictor:
     def find(
         self,
         scans: PathLike | Sequence[PathLike] | Mapping[str, PathLike],
-        options: InferOptions = DEFAULTS,
+        options: ScanOptions = DEFAULTS,
     ) -> Finding:
         """Cases that can be segmented, in a folder, a data list or files.
 
@@ -186,7 +186,7 @@ class Predictor:
             finding = self._find(Path(scans), options, naming)  # type: ignore[arg-type]
         return with_spacing(finding, options.spacing_mm)
 
-    def _find(self, scans: Path, options: InferOptions, naming: Naming | None) -> Finding:
+    def _find(self, scans: Path, options: ScanOptions, naming: Naming | None) -> Finding:
         where = options.fold, options.data_root, self.required, options.patient_regex, naming
         try:
             return find_scans(scans, self.channels, *where)

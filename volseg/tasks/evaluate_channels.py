@@ -20,7 +20,7 @@ from volseg.evaluation.schemes import reference_schemes
 from volseg.files.paths import PathLike, paths_of, places
 from volseg.files.writing import atomic_write, check_outputs, make_output
 from volseg.finding.finding import Finding
-from volseg.inference.options import InferOptions
+from volseg.inference.options import ScanOptions
 from volseg.inference.predictor import Predictor
 from volseg.metrics import COUNTED_SCORES, ScoreTable
 from volseg.results.trained_cases import by_run, doubts_of_training
@@ -94,7 +94,7 @@ def evaluate_channels(  # noqa: PLR0913  (an option each)
     words = [channels] if isinstance(channels, str) else channels
     subsets = chosen_subsets(words, predictor.channels, _stand_ins(predictor))
     _check_subsets(subsets, predictor)
-    finding = predictor.find(data, InferOptions(fold=fold, data_root=data_root))
+    finding = predictor.find(data, ScanOptions(fold=fold, data_root=data_root))
     labelled = _labelled(finding, data)
     references = References(labelled, is_list=data.is_file())
     schemes = reference_schemes(references, predictor.scheme, reference_labels)
