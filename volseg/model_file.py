@@ -45,6 +45,8 @@ class Model:
         path: The file.
         tuning: Record of `volseg tune`, if it changed the options of decoding.
         predicted_dice: Fit of `volseg tune` for the predicted Dice of a case, as plain data.
+        training_data: Profile of the training cases, if the file holds it; see
+            `confidence.training_profile`.
     """
 
     network: nn.Module
@@ -55,6 +57,7 @@ class Model:
     path: Path
     tuning: Mapping[str, Any] | None = None
     predicted_dice: Mapping[str, Any] | None = None
+    training_data: Mapping[str, Any] | None = None
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -67,6 +70,7 @@ def save_model(
     state_dict: Mapping[str, torch.Tensor],
     config: ExperimentConfig,
     scores: Mapping[str, Any],
+    training_data: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model file atomically; equal arguments give equal bytes.
 
@@ -75,6 +79,7 @@ def save_model(
         state_dict: Weights of `build_network` for this config.
         config: Config of the run.
         scores: Measured scores, plain data for JSON.
+        training_data: Profile of the training cases, plain data for JSON; None: not known.
 
     Raises:
         OutputError: If the file cannot be written.
@@ -94,6 +99,8 @@ def save_model(
         "shared": shared,
         "weights_sha256": _weights_sha256(tensors, shared),
     }
+    if training_data is not None:
+        header["training_data"] = dict(training_data)
     with atomic_write(Path(path)) as temporary:
         temporary.write_bytes(save(tensors, {KEY: json.dumps(header)}))
 
@@ -135,6 +142,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         header.file,
         content.get("tuning"),
         content.get("predicted_dice"),
+        content.get("training_data"),
     )
 
 

@@ -68,6 +68,7 @@ class _Schema(BaseModel):
     weights_sha256: str | None = None
     tuning: _Tuning | None = None
     predicted_dice: dict[str, Any] | None = None
+    training_data: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ class ModelHeader:
         content: `format`, `volseg` (version), `disclaimer`, `channels`, `labels` (scheme written
             out), `spacing_mm`, `scores`, `config`, `shared` (names of one tensor); `weights_sha256`
             unless an earlier volseg wrote it, `channels_optional` if cases may lack channels,
-            `tuning` if `volseg tune` changed the config, and `predicted_dice`, the fit of
-            `volseg tune` for the predicted Dice of a case.
+            `tuning` if `volseg tune` changed the config, `predicted_dice`, the fit of `volseg tune`
+            for the predicted Dice of a case, and `training_data` (profile of the training cases)
+            unless an earlier volseg wrote the file.
         config: The config.
         tensors: Shape and type of each tensor in the file; types as in safetensors, such as `F32`.
     """

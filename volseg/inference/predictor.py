@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from volseg.inference.inputs import (
     is_image_file,
     with_spacing,
 )
+from volseg.inference.likeness import unlike_training
 from volseg.inference.loaded import LoadedCase, is_in_memory, loaded_case
 from volseg.inference.options import ScanOptions, inference_options
 from volseg.inference.prediction import Prediction
@@ -223,7 +225,8 @@ class Predictor:
         case = self._case(images, affine, case_id)
         self._check_channels(case)
         configs = [model.config for model in self.models]
-        return prepare_case(case, configs, self.notes, greys=greys)
+        prepared = prepare_case(case, configs, self.notes, greys=greys)
+        return replace(prepared, unlike_training=unlike_training(prepared, self.models))
 
     def _check_channels(self, case: Case | LoadedCase) -> None:
         if missing := missing_for(self.models, case.channels):

@@ -58,6 +58,8 @@ class PreparedCase:
         notes: Assumptions and oddities of the images.
         missing: Missing channels; zeros or another channel stand in for them.
         greys: The images for pictures, if they are wanted.
+        unlike_training: Sentences on how the case differs from the training cases of the models;
+            none if it is like them, or if the model files do not describe them.
     """
 
     case: Readable
@@ -67,6 +69,7 @@ class PreparedCase:
     notes: tuple[str, ...]
     missing: tuple[str, ...]
     greys: GreyImages | None = None
+    unlike_training: tuple[str, ...] = ()
 
     @property
     def case_id(self) -> str:

@@ -14,6 +14,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from volseg.compat.lightning import data_of, ends_epoch
+from volseg.confidence.training_profile import TrainingProfile
 from volseg.config import ExperimentConfig
 from volseg.files.writing import MODEL_FILE, atomic_write
 from volseg.metrics import ScoreRecord, get_score
@@ -177,7 +178,8 @@ class KeepBestModel(Callback):
         if said := doubts(module.table):
             scores["doubts"] = list(said)
         state = module.best_network.state_dict()
-        save_model(self.run / MODEL_FILE, state, self.config, scores)
+        profile = TrainingProfile.of([one.profile for one in data_of(trainer).training])
+        save_model(self.run / MODEL_FILE, state, self.config, scores, profile.to_dict())
 
     def _write_scores(self, trainer: pl.Trainer, module: SegmentationModule) -> None:
         """Write the score files of `evaluate`, with network, epoch and loss of each case."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from volseg.cases.case import Case
 from volseg.cases.filling import copies_in_words
+from volseg.confidence.case_profile import profile_of
 from volseg.config import ExperimentConfig
 from volseg.images.boxes import bounding_box
 from volseg.images.grid import Grid, check_same_grid
@@ -59,6 +60,7 @@ def prepare(
         "reference_at": reference_at,
         "missing": missing,
         "notes": done.notes,
+        "profile": profile_of(done, has_size=case.has_size, of_slices=bool(case.slices)).to_dict(),
     }
 
 

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from volseg import memory, signals
 from volseg.cases.case import Case
+from volseg.confidence.case_profile import CaseProfile
 from volseg.config import ExperimentConfig
 from volseg.errors import DataListError, OutputError, SchemeError, VolsegError, of_case
 from volseg.files.documents import read_json
@@ -45,7 +46,7 @@ from volseg.words import reason
 logger = logging.getLogger(__name__)
 
 # Increase it when entries of older versions can no longer be read.
-_FORMAT = 6
+_FORMAT = 7
 _META = "meta.json"
 # Hidden name of an unfinished entry: the final name and a random part.
 _UNFINISHED = re.compile(r"\..+-[0-9a-f]{20}-[0-9a-f]{8}")
@@ -69,6 +70,7 @@ class CachedCase:
         bits_at: First voxel of the stored part of `bits`, the box of all regions.
         reference_at: First voxel of `reference` on the grid of the source files.
         forms: Type and shape of each array, by name.
+        profile: What tells how a new case differs from this one.
     """
 
     case: Case
@@ -81,6 +83,7 @@ class CachedCase:
     bits_at: tuple[int, int, int] = (0, 0, 0)
     reference_at: tuple[int, int, int] = (0, 0, 0)
     forms: Mapping[str, Form] = field(default_factory=dict)
+    profile: CaseProfile = field(default_factory=CaseProfile)
 
     @property
     def image(self) -> TissueArray:
@@ -235,6 +238,7 @@ def _open(entry: Path, case: Case) -> CachedCase | None:
             bits_at=tuple(meta["bits_at"]),
             reference_at=tuple(meta["reference_at"]),
             forms=forms,
+            profile=CaseProfile.from_dict(meta["profile"]),
         )
     except (OSError, DataListError):
         return None
