@@ -13,6 +13,7 @@
     ├── ModelError        a model file, or weights for an encoder
     ├── CheckpointError   a checkpoint, or the folder of a run that cannot be resumed
     ├── TrainingError     a training whose numbers are no longer finite
+    ├── AttributionError  a prediction that cannot be explained as asked
     ├── OutputError       a file or folder that cannot be written
     └── ResourceError     more memory than is available
 
@@ -183,6 +184,10 @@ class CheckpointError(VolsegError):
 
 class TrainingError(VolsegError):
     """A training failed, and continuing it would be useless."""
+
+
+class AttributionError(VolsegError):
+    """A prediction cannot be explained: a region that is not predicted, a layer that is missing."""
 
 
 class OutputError(VolsegError):

@@ -1,0 +1,160 @@
+"""Explanation of a prediction: why the models see a region where they do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from volseg.attribution.gradients import saliency
+from volseg.attribution.methods import ExplainOptions, Explanation
+from volseg.attribution.target import Target
+from volseg.errors import AttributionError, of_case
+from volseg.images.boxes import placed
+from volseg.inference.decoding import decode_case
+from volseg.inference.prediction import Prediction
+from volseg.inference.preparing import PreparedCase
+from volseg.inference.probabilities import CaseProbabilities, probabilities_of
+from volseg.inference.windows import on_scan_grid
+from volseg.model_file import Model
+
+#: Maps of a target (C, I, J, K) by channel, or (1, I, J, K), on the grid of its image.
+Method = Callable[[Target, ExplainOptions], npt.NDArray[np.float32]]
+
+#: Function of each method.
+FUNCTIONS: Mapping[str, Method] = {"saliency": saliency}
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedCase:
+    """A case with its prediction, which is to be explained.
+
+    Attributes:
+        case: The case.
+        models: Models of the prediction, with their networks on `device`.
+        device: Device of the networks.
+        scored: Region probabilities.
+        prediction: Prediction in the label scheme of the first model, as `infer` gives it.
+    """
+
+    case: PreparedCase
+    models: Sequence[Model]
+    device: torch.device
+    scored: CaseProbabilities
+    prediction: Prediction
+
+    @classmethod
+    def of(cls, case: PreparedCase, models: Sequence[Model], device: torch.device) -> PredictedCase:
+        """Segment a prepared case; errors as of `probabilities_of`."""
+        first = models[0].config
+        scored = probabilities_of(case, models, tuple(first.labels.regions), device)
+        return cls(case, models, device, scored, decode_case(scored, first, first.labels))
+
+
+def explain_case(
+    case: PreparedCase,
+    models: Sequence[Model],
+    regions: Sequence[str],
+    options: ExplainOptions,
+    device: torch.device,
+) -> dict[str, Explanation]:
+    """Explanation of each region of a case; see `explain_region`."""
+    predicted = PredictedCase.of(case, models, device)
+    return {region: explain_region(predicted, region, options) for region in regions}
+
+
+def explain_region(predicted: PredictedCase, region: str, options: ExplainOptions) -> Explanation:
+    """Explain why the models predict a region where they do.
+
+    The explained number is the sum of the region's logits over its predicted voxels. The map of an
+    ensemble is the mean of the maps of its models.
+
+    Args:
+        predicted: The case with its prediction.
+        region: Name of a region of the models.
+        options: Method and its options.
+
+    Raises:
+        AttributionError: If the models do not know the region, it is not predicted, or the layer
+            does not exist.
+        ModelError: If the gradients of a model are NaN.
+    """
+    begun = time.monotonic()
+    case, models = predicted.case, predicted.models
+    with of_case(case.case_id):
+        mask = explained_mask(predicted, region, at_maximum=options.at_maximum)
+        method = FUNCTIONS[options.method]
+        total = np.zeros(case.grid.shape, np.float32)
+        shares = dict.fromkeys(_channels(models), 0.0)
+        for model in models:
+            image = case.images[model.config.preprocessing]
+            target = Target.of(model, region, image, mask, predicted.device)
+            maps = method(target, options)
+            joined = torch.from_numpy(maps.sum(axis=0, keepdims=True))
+            total += on_scan_grid(joined, image.image_grid, case.grid)[0].numpy() / len(models)
+            for name, share in _shares(maps, model.config.data.channels).items():
+                shares[name] += share / len(models)
+    scale = float(abs(total).max())
+    return Explanation(
+        region=region,
+        method=options.method,
+        layer=None,
+        map=total / scale if scale else total,
+        scale=scale,
+        by_channel=shares if any(shares.values()) else {},
+        target_voxels=int(np.count_nonzero(mask)),
+        notes=() if scale else ("the map is 0 everywhere: the method found nothing",),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def explained_mask(
+    predicted: PredictedCase, region: str, *, at_maximum: bool
+) -> npt.NDArray[np.bool_]:
+    """Mask (I, J, K) of the scan's voxels whose logits are explained.
+
+    Args:
+        predicted: The case with its prediction.
+        region: Name of a region of the models.
+        at_maximum: Whether to explain the voxel of highest probability; else the predicted mask.
+
+    Raises:
+        AttributionError: If the models do not know the region, or it is not predicted.
+    """
+    prediction = predicted.prediction
+    known = tuple(prediction.scheme.regions)
+    if region not in known:
+        raise AttributionError(
+            f"{predicted.models[0].path} has no region {region!r}",
+            remedy=f"use one of {' '.join(known)}",
+        )
+    scored = predicted.scored
+    probability = scored.probabilities[known.index(region)]
+    if at_maximum:
+        highest = np.zeros(probability.shape, np.bool_)
+        highest[np.unravel_index(np.argmax(probability), probability.shape)] = True
+        return placed(highest, scored.box, predicted.case.grid.shape)
+    mask = prediction.scheme.masks(prediction.label_map)[region]
+    if not mask.any():
+        raise AttributionError(
+            f"{region} is not predicted, its highest probability is {probability.max():.2g}",
+            remedy="use --at-maximum to explain the voxel of this probability",
+        )
+    return mask
+
+
+def _channels(models: Sequence[Model]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for model in models for name in model.config.data.channels))
+
+
+def _shares(maps: npt.NDArray[np.float32], channels: Sequence[str]) -> dict[str, float]:
+    """Share of each channel in the absolute values of maps (C, I, J, K); empty for one map of 0."""
+    if len(maps) != len(channels):
+        return {}
+    sums = abs(maps).sum(axis=(1, 2, 3), dtype=np.float64)
+    whole = float(sums.sum())
+    return {name: float(part) / whole for name, part in zip(channels, sums, strict=True) if whole}

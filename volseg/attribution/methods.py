@@ -1,0 +1,89 @@
+"""Methods that explain a prediction, their options, and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from volseg.errors import ConfigError
+from volseg.words import shown
+
+#: Methods by name.
+METHODS = ("grad-cam", "saliency", "smooth-grad", "integrated-gradients", "occlusion")
+#: Methods whose maps hold negative values: what lowers the logits of the region.
+SIGNED = ("integrated-gradients", "occlusion")
+
+
+@dataclass(frozen=True)
+class ExplainOptions:
+    """Options of an explanation.
+
+    Args:
+        method: One of `METHODS`.
+        layer: Layer of `grad-cam`, see `layers_of`; None: the default of the network.
+        at_maximum: Whether to explain the voxel of highest probability instead of the predicted
+            mask.
+        samples: Noisy copies of the image that `smooth-grad` averages over.
+        noise: Standard deviation of that noise, as a share of the range of grey values.
+        steps: Images between an empty image and the scan in `integrated-gradients`.
+
+    Raises:
+        ConfigError: If the method is unknown, or an option is out of range or of another method.
+    """
+
+    method: str = "grad-cam"
+    layer: str | None = None
+    at_maximum: bool = False
+    samples: int = 16
+    noise: float = 0.1
+    steps: int = 32
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(
+                f"method is {shown(self.method)}", remedy=f"use one of {', '.join(METHODS)}"
+            )
+        if self.layer is not None and self.method != "grad-cam":
+            raise ConfigError(
+                f"layer is {shown(self.layer)}, but {self.method} uses no layer",
+                remedy="leave it out, or use method grad-cam",
+            )
+        for name in ("samples", "steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, but at least 1 is expected")
+        if not 0 < self.noise <= 1:
+            raise ConfigError(
+                f"noise is {self.noise:g}, but a share above 0, at most 1 is expected"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Which voxels the prediction of a region rests on.
+
+    Attributes:
+        region: The region.
+        method: One of `METHODS`.
+        layer: Layer of `grad-cam`; None for other methods.
+        map: float32 (I, J, K) on the grid of the scan; the largest absolute value is 1, or all
+            values are 0. Not negative, unless the method is in `SIGNED`.
+        scale: Value of 1 in `map`, in the unit of the method.
+        by_channel: Share of each input channel in the map, together 1; empty if the method does
+            not divide its map by channel.
+        target_voxels: Voxels of the scan whose logits are explained.
+        notes: What must be known to read the map, a sentence each.
+        seconds: Time of the computation.
+    """
+
+    region: str
+    method: str
+    layer: str | None
+    map: npt.NDArray[np.float32]
+    scale: float
+    by_channel: Mapping[str, float]
+    target_voxels: int
+    notes: tuple[str, ...]
+    seconds: float
