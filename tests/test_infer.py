@@ -562,6 +562,7 @@ def test_results_of_another_model_are_not_passed_off(scans, model, output, tmp_p
         ({"overrides": ("inference.overlap=0.25",)}, r"overlap 0\.5, now 0\.25"),
         ({"overrides": ("inference.threshold=0.4",)}, r"threshold 0\.5, now 0\.4"),
         ({"overrides": ("inference.threshold={ET: 0.4}",)}, r"threshold 0\.5, now {'ET': 0\.4}"),
+        ({"overrides": ("inference.temperature=2",)}, r"temperature 1\.0, now 2\.0"),
         ({"overrides": ("inference.min_region_mm3={ET: 9}",)}, r"region_mm3 {}, now {'ET': 9\.0}"),
     ],
 )

@@ -45,7 +45,7 @@ def test_these_options_are_idle_or_contradict_others(config):
 
 def test_of_several_models_the_first_decides_on_what_follows_the_mean(config):
     decoding = {
-        *("inference.threshold", "inference.min_component_mm3"),
+        *("inference.threshold", "inference.temperature", "inference.min_component_mm3"),
         *("inference.largest_component", "inference.min_region_mm3"),
     }
 

@@ -179,14 +179,22 @@ def checked_overlap(overlap: float) -> float:
 
 DEFAULT_THRESHOLD = 0.5
 Threshold = Annotated[Float, Field(gt=0, lt=1)]
-_NUMBER: TypeAdapter[float] = TypeAdapter(Threshold)
-_BY_REGION: TypeAdapter[Mapping[str, float]] = TypeAdapter(Mapping[str, Threshold])
+DEFAULT_TEMPERATURE = 1.0
+#: Temperatures outside this range make all probabilities 0.5, or 0 and 1.
+TEMPERATURES = (0.1, 10.0)
+Temperature = Annotated[Float, Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])]
 
 
-def _number_or_by_region(value: Any, _: ValidatorFunctionWrapHandler) -> object:
-    # The errors of a union would name both forms.
-    form: TypeAdapter[Any] = _BY_REGION if isinstance(value, Mapping) else _NUMBER
-    return form.validate_python(value)
+def _number_or_by_region(number: Any) -> WrapValidator:
+    """Validator of a number, or of a mapping of regions to numbers."""
+    one: TypeAdapter[Any] = TypeAdapter(number)
+    by_region: TypeAdapter[Any] = TypeAdapter(Mapping[str, number])
+
+    def validate(value: Any, _: ValidatorFunctionWrapHandler) -> object:
+        # The errors of a union would name both forms.
+        return (by_region if isinstance(value, Mapping) else one).validate_python(value)
+
+    return WrapValidator(validate)
 
 
 class InferenceConfig(Section):
@@ -212,13 +220,25 @@ class InferenceConfig(Section):
     tta: bool = Field(False, description="average over mirrored copies of the scan")
     threshold: Annotated[
         Threshold | Mapping[str, Threshold],
-        WrapValidator(_number_or_by_region),
+        _number_or_by_region(Threshold),
         Inference.OF_FIRST_MODEL,
         Inference.NAMES_REGIONS,
     ] = Field(
         DEFAULT_THRESHOLD,
         description="smallest probability of a voxel in a region: a number, or a number by region "
         f"({DEFAULT_THRESHOLD} for regions without an entry)",
+    )
+    temperature: Annotated[
+        Temperature | Mapping[str, Temperature],
+        _number_or_by_region(Temperature),
+        Inference.OF_FIRST_MODEL,
+        Inference.NAMES_REGIONS,
+    ] = Field(
+        DEFAULT_TEMPERATURE,
+        description="number that divides the logits of the written probabilities, for a better "
+        "calibration: a number, or a number by region "
+        f"({DEFAULT_TEMPERATURE:g} for regions without an entry). Label maps stay the same, since "
+        "`threshold` is of the probabilities before; `volseg tune` fits it",
     )
     min_component_mm3: Annotated[
         Mapping[str, NonNegative], Inference.OF_FIRST_MODEL, Inference.NAMES_REGIONS
@@ -242,3 +262,9 @@ class InferenceConfig(Section):
         if isinstance(self.threshold, Mapping):
             return self.threshold.get(region, DEFAULT_THRESHOLD)
         return self.threshold
+
+    def temperature_of(self, region: str) -> float:
+        """Number that divides the logits of the written probabilities of a region."""
+        if isinstance(self.temperature, Mapping):
+            return self.temperature.get(region, DEFAULT_TEMPERATURE)
+        return self.temperature

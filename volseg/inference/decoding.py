@@ -47,7 +47,7 @@ def decode_case(
     return Prediction(
         case_id=case.case_id,
         label_map=placed(label_map, box, case.grid.shape),
-        probabilities=RegionMaps(regions, probabilities, box, case.grid.shape),
+        probabilities=RegionMaps(regions, probabilities, box, case.grid.shape, config.inference),
         volumes_ml=volumes_ml if case.case.has_size else {},
         found=frozenset(region for region in scheme.regions if masks[region].any()),
         scheme=scheme,

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg import DISCLAIMER
+from volseg.confidence.temperature import tempered
+from volseg.config import InferenceConfig
 from volseg.errors import OutputError
 from volseg.files.ownership import check_no_inputs
 from volseg.files.paths import PathLike
@@ -28,13 +30,14 @@ from volseg.words import volume_in_ml
 
 
 class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
-    """Probabilities of the regions of a scan; each map is computed on access.
+    """Probabilities of the regions of a scan, with temperatures; each is computed on access.
 
     Args:
         regions: Names of the regions.
-        part: (R, *) within `box`; outside it, all probabilities are 0.
+        part: (R, *) within `box`, before the temperatures; outside it, all probabilities are 0.
         box: Part of the scan.
         shape: Voxels of the scan.
+        options: Temperature of each region.
     """
 
     def __init__(
@@ -43,12 +46,14 @@ class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
         part: npt.NDArray[np.float32],
         box: tuple[slice, ...],
         shape: tuple[int, ...],
+        options: InferenceConfig,
     ) -> None:
         self._parts = dict(zip(regions, part, strict=True))
-        self._box, self._shape = box, shape
+        self._box, self._shape, self._options = box, shape, options
 
     def __getitem__(self, region: str) -> npt.NDArray[np.float32]:
-        return placed(self._parts[region], self._box, self._shape)
+        part = tempered(self._parts[region], self._options.temperature_of(region))
+        return placed(part, self._box, self._shape)
 
     def __contains__(self, region: object) -> bool:
         return region in self._parts  # the method of Mapping would compute the map
@@ -70,6 +75,7 @@ class Prediction:
         case_id: The case.
         label_map: uint8 (I, J, K), values of the predictor's scheme.
         probabilities: float32 (I, J, K) for each region, in [0, 1]; computed anew at each access.
+            The thresholds of the label map are of the values before `inference.temperature`.
         volumes_ml: Volume of each region, in ml; empty if the size of a voxel is unknown.
         found: Regions of the label map with at least one voxel.
         scheme: Label scheme of the label map.

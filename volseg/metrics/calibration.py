@@ -7,8 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from volseg.images.boxes import bounding_box
+
 #: Number of equal intervals from 0 to 1.
 BINS = 10
+#: Voxels around a region that are counted too.
+MARGIN = 10
+
+
+def counted_box(
+    probabilities: npt.NDArray[np.floating], reference: npt.NDArray[np.bool_]
+) -> tuple[slice, ...]:
+    """Box whose voxels are counted: around a region in prediction or reference, with a margin.
+
+    Elsewhere probabilities are near 0, and so many that they would hide all others.
+    """
+    return bounding_box((probabilities >= 0.5) | reference, MARGIN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +57,25 @@ class Reliability:
                 f"probabilities have shape {probabilities.shape}, reference {reference.shape}"
             )
         flat = probabilities.ravel().astype(np.float64)
-        bins = np.clip((flat * BINS).astype(np.intp), 0, BINS - 1)
-        return cls(
-            np.bincount(bins, minlength=BINS).astype(np.float64),
-            np.bincount(bins, flat, BINS).astype(np.float64),
-            np.bincount(bins, reference.ravel().astype(np.float64), BINS).astype(np.float64),
-        )
+        return cls.of_counts(flat, np.ones(len(flat)), reference.ravel().astype(np.float64))
+
+    @classmethod
+    def of_counts(
+        cls,
+        probabilities: npt.NDArray[np.float64],
+        voxels: npt.NDArray[np.float64],
+        positives: npt.NDArray[np.float64],
+    ) -> Reliability:
+        """Counts of voxels that are already counted by probability, (n,) each.
+
+        Args:
+            probabilities: Predicted probabilities, 0 to 1.
+            voxels: Number of voxels with each probability.
+            positives: Number of them in the reference.
+        """
+        bins = np.clip((probabilities * BINS).astype(np.intp), 0, BINS - 1)
+        sums = (voxels, voxels * probabilities, positives)
+        return cls(*(np.bincount(bins, of, BINS).astype(np.float64) for of in sums))
 
     def __add__(self, other: Reliability) -> Reliability:
         return Reliability(

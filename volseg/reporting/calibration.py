@@ -8,9 +8,8 @@ from pathlib import Path
 
 from volseg.errors import GeometryError, VolsegError, of_case
 from volseg.evaluation.pairs import CasePair
-from volseg.images.boxes import bounding_box
 from volseg.images.nifti_reading import read_case
-from volseg.metrics.calibration import BINS, Reliability
+from volseg.metrics.calibration import BINS, MARGIN, Reliability, counted_box
 from volseg.progress import track
 from volseg.reporting import charts
 from volseg.reporting.axes import x_axis, y_axis
@@ -22,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 #: Cases that are read, at most; maps of probabilities are large.
 MOST_CASES = 20
-#: Voxels around a region that are counted too.
-MARGIN = 10
 
 
 def calibration_section(results: Results, pairs: Mapping[str, CasePair]) -> list[Section]:
@@ -101,6 +98,6 @@ def _of_case(pair: CasePair, folders: Sequence[Path]) -> dict[str, Reliability]:
                     f"{path} has shape {probabilities.shape}, but the reference {reference.shape}",
                     remedy="segment the case again",
                 )
-            box = bounding_box((probabilities >= 0.5) | masks[region], MARGIN)
+            box = counted_box(probabilities, masks[region])
             found[region] = Reliability.of(probabilities[box], masks[region][box])
     return found
