@@ -244,15 +244,20 @@ class Predictor:
         """Segment a case that `prepare` has read."""
         return self.decode(self.probabilities(case))
 
-    def probabilities(self, case: PreparedCase) -> CaseProbabilities:
+    def probabilities(self, case: PreparedCase, *, disagreement: bool = False) -> CaseProbabilities:
         """Region probabilities of a case: the part of `predict` that needs the network.
+
+        With `disagreement`, also the standard deviation over mirrored copies and models, if there
+        is more than one copy; see `probabilities_of`.
 
         Raises:
             ModelError: If a model gives NaN as a probability.
             ResourceError: If the probabilities do not fit into memory.
         """
         self.warn()
-        return probabilities_of(case, self.models, self.regions, self.device)
+        return probabilities_of(
+            case, self.models, self.regions, self.device, disagreement=disagreement
+        )
 
     def decode(self, scored: CaseProbabilities) -> Prediction:
         """Prediction of a case from its probabilities: the last part of `predict`."""

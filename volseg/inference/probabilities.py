@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,22 @@ from volseg import memory
 from volseg.errors import ModelError, of_case
 from volseg.images.boxes import union
 from volseg.inference.preparing import PreparedCase
-from volseg.inference.windows import on_scan_grid, segment
+from volseg.inference.spread import Spread
+from volseg.inference.windows import on_scan_grid, segment, segment_with_disagreement
 from volseg.model_file import Model
 from volseg.transforms import Preprocessed, covered
+
+
+class _Maps(NamedTuple):
+    """Maps of all regions in memory at once."""
+
+    on_scan_grid: int
+    in_windows: int
+
+
+# The mean over the models and the maps of one model; also their standard deviation, and the mean,
+# squares and step of `Spread`.
+_MAPS, _MAPS_WITH_SPREAD = _Maps(2, 1), _Maps(6, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +41,15 @@ class CaseProbabilities:
         case: The case.
         probabilities: float32 (R, *) within `box`; 0 outside.
         box: Part of the scan.
+        disagreement: Standard deviation of the probabilities over all mirrored copies of all
+            models, float32 (R, *) within `box`, from 0 to 0.5; 0 outside. None with a single
+            copy, or if it is not wanted. See `probabilities_of`.
     """
 
     case: PreparedCase
     probabilities: npt.NDArray[np.float32]
     box: tuple[slice, ...]
+    disagreement: npt.NDArray[np.float32] | None = None
 
 
 @torch.inference_mode()
@@ -40,14 +58,23 @@ def probabilities_of(
     models: Sequence[Model],
     regions: Sequence[str],
     device: torch.device,
+    *,
+    disagreement: bool = False,
 ) -> CaseProbabilities:
-    """Mean region probabilities of a case.
+    """Mean region probabilities of a case, and the disagreement of what is averaged.
+
+    The disagreement of a voxel is the standard deviation (of the population) over the mirrored
+    copies of all models, with the weights of the mean: each model weighs the same, and so does
+    each copy of a model. Windows are blended, and maps resampled, after the standard deviation
+    over the copies of a model; see `segment_with_disagreement`.
 
     Args:
         case: Case prepared for these models.
         models: Models with their networks on `device`.
         regions: Names of the regions, in the order of the result.
         device: Device of the networks.
+        disagreement: Whether to compute the disagreement; the probabilities are the same to the
+            bit.
 
     Raises:
         ModelError: If a model gives NaN.
@@ -57,29 +84,57 @@ def probabilities_of(
     box = union(covered(image.image_grid, case.grid) for image in case.images.values())
     part = case.grid.crop(box)
     mean = torch.zeros(1)
+    spread = Spread() if disagreement and number_of_copies(models) > 1 else None
+    maps = _MAPS_WITH_SPREAD if spread else _MAPS
     for model in models:
         image = case.images[model.config.preprocessing]
         with of_case(case.case_id):
-            _require_memory(case, image, len(regions), math.prod(part.shape), device)
-            on_its_grid = segment(model.network, image.image, model.config, device=device)
-            _check_finite(on_its_grid, model)
-        probabilities = on_scan_grid(on_its_grid, image.image_grid, part)
+            _require_memory(case, image, len(regions), maps, math.prod(part.shape), device)
+            found = _segmented(model, image, device, spreads=spread is not None)
+            _check_finite(found[0], model)
         names = list(model.config.labels.regions)
         order = [names.index(region) for region in regions]
-        mean = mean + probabilities[order] / len(models)
-    return CaseProbabilities(case, mean.numpy(), box)
+        probabilities, *within = (
+            on_scan_grid(each, image.image_grid, part)[order] for each in found
+        )
+        mean = mean + probabilities / len(models)
+        if spread:
+            spread.add(probabilities, *within)
+    found_spread = spread.standard_deviation().numpy() if spread else None
+    return CaseProbabilities(case, mean.numpy(), box, found_spread)
+
+
+def number_of_copies(models: Sequence[Model]) -> int:
+    """Number of maps that the mean is of: mirrored copies of all models, itself counted."""
+    configs = [model.config for model in models]
+    return sum(2**config.spatial_dims if config.inference.tta else 1 for config in configs)
+
+
+def _segmented(
+    model: Model, image: Preprocessed, device: torch.device, *, spreads: bool
+) -> list[torch.Tensor]:
+    """Probabilities of one model and, if wanted and it mirrors the image, their disagreement."""
+    if not spreads:
+        return [segment(model.network, image.image, model.config, device=device)]
+    maps = segment_with_disagreement(model.network, image.image, model.config, device=device)
+    return [each for each in maps if each is not None]
 
 
 def _require_memory(
-    case: PreparedCase, image: Preprocessed, regions: int, voxels: int, device: torch.device
+    case: PreparedCase,
+    image: Preprocessed,
+    regions: int,
+    maps: _Maps,
+    voxels: int,
+    device: torch.device,
 ) -> None:
     """Refuse a case whose probabilities do not fit into memory, before they are computed."""
-    # The mean over the models, and the maps of one model.
-    numbers = 2 * regions * voxels
+    numbers = maps.on_scan_grid * regions * voxels
     if device.type == "cpu":
-        # In float32: the image, the sums over its windows, and the number of windows per voxel.
+        # In float32: the image, and for each map the sums over its windows and the number of
+        # windows per voxel.
         channels, *shape = image.image.shape
-        numbers += (channels + regions + 1) * math.prod(shape)
+        numbers += (channels + maps.in_windows * (regions + 1)) * math.prod(shape)
     size = case.grid.shape_in_words
     memory.require(
         4 * numbers,

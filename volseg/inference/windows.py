@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,12 @@ from volseg import memory
 from volseg.config import ExperimentConfig
 from volseg.errors import ConfigError
 from volseg.images.grid import Grid
+from volseg.inference.spread import Spread
 from volseg.transforms import to_original
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Smallest number of slices in one forward pass of a 2D network, since slices are small.
 SLICES_A_PASS = 16
@@ -55,7 +59,50 @@ def segment(
         ConfigError: If not even one pass of windows fits into the memory of the GPU, or there would
             be more than 100,000 windows.
     """
-    device, inference = torch.device(device), config.inference
+    return _segment(image, config, _WindowPass(network, config, torch.device(device)))[0]
+
+
+@torch.inference_mode()
+def segment_with_disagreement(
+    network: nn.Module,
+    image: npt.NDArray[np.floating] | torch.Tensor,
+    config: ExperimentConfig,
+    *,
+    device: str | torch.device,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The probabilities of `segment`, to the bit, and the disagreement of the mirrored copies.
+
+    The disagreement is the standard deviation over the copies within a window, and overlapping
+    windows are blended as their probabilities are. It is never below the standard deviation over
+    copies that are each blended first, since a standard deviation is a convex function, and equal
+    to it where a voxel lies in one window or the windows agree. The copies blended one by one
+    would take the memory of all of them.
+
+    Args:
+        network: See `segment`.
+        image: See `segment`.
+        config: See `segment`.
+        device: See `segment`.
+
+    Returns:
+        Probabilities and, with test-time augmentation, disagreement from 0 to 0.5; both float32
+        (R, I, J, K).
+
+    Raises:
+        ConfigError: As `segment` does.
+    """
+    one_pass = _WindowPass(network, config, torch.device(device), spread=True)
+    probabilities, *disagreement = _segment(image, config, one_pass)
+    return probabilities, disagreement[0] if disagreement else None
+
+
+def _segment(
+    image: npt.NDArray[np.floating] | torch.Tensor,
+    config: ExperimentConfig,
+    one_pass: _WindowPass,
+) -> list[torch.Tensor]:
+    """Each map (R, I, J, K) of `one_pass`, blended over the windows."""
+    device, inference = one_pass.device, config.inference
     # A copy, since torch cannot wrap the read-only memory map of a cached case.
     volume = image if isinstance(image, torch.Tensor) else torch.from_numpy(np.array(image))
     batch = volume.permute(3, 0, 1, 2) if config.by_slice else volume[None]
@@ -64,32 +111,32 @@ def segment(
     number = _check_number(shape, config.window_size, inference.overlap) * len(batch)
     at_once = max(inference.window_batch, SLICES_A_PASS if config.by_slice else 1)
     if device.type == "cpu":
-        _check_memory(min(at_once, number), config)
+        _check_memory(min(at_once, number), config, one_pass.maps)
 
-    def run(accumulator: torch.device) -> torch.Tensor:
-        probabilities = sliding_window_inference(
+    def run(accumulator: torch.device) -> tuple[torch.Tensor, ...]:
+        maps = sliding_window_inference(
             # float16 halves the bytes sent to the GPU, which converts them to float32.
             batch.to(accumulator).float(),
             roi_size=config.window_size,
             sw_batch_size=at_once,
-            predictor=_WindowPass(network, config, device),
+            predictor=one_pass,
             overlap=inference.overlap,
             mode=inference.blending,
             sw_device=device,
             device=accumulator,
         )
-        assert isinstance(probabilities, torch.Tensor)
-        return probabilities
+        assert not isinstance(maps, dict)
+        return (maps,) if isinstance(maps, torch.Tensor) else maps
 
     try:
-        probabilities = _run_where_it_fits(run, device)
+        found = _run_where_it_fits(run, device)
     except torch.OutOfMemoryError:
         raise ConfigError(
             f"windows of {list(config.window_size)} voxels, {inference.window_batch} at once, do "
             f"not fit into the memory of {device}",
             remedy="lower inference.window_batch or inference.window_size, or use the CPU",
         ) from None
-    return probabilities.permute(1, 2, 3, 0) if config.by_slice else probabilities[0]
+    return [each.permute(1, 2, 3, 0) if config.by_slice else each[0] for each in found]
 
 
 def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -> int:
@@ -108,9 +155,9 @@ def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -
     return number
 
 
-def _check_memory(windows: int, config: ExperimentConfig) -> None:
-    """Refuse, with ResourceError, more windows at once than memory holds."""
-    values = len(config.data.channels) + len(config.labels.regions)
+def _check_memory(windows: int, config: ExperimentConfig, maps: int) -> None:
+    """Refuse, with ResourceError, more windows at once, with so many maps, than memory holds."""
+    values = len(config.data.channels) + maps * len(config.labels.regions)
     memory.require(
         4 * windows * math.prod(config.window_size) * values,
         f"{windows} windows of {list(config.window_size)} voxels at once",
@@ -144,9 +191,7 @@ def on_scan_grid(
     return _run_where_it_fits(run, probabilities.device)
 
 
-def _run_where_it_fits(
-    run: Callable[[torch.device], torch.Tensor], device: torch.device
-) -> torch.Tensor:
+def _run_where_it_fits(run: Callable[[torch.device], T], device: torch.device) -> T:
     try:
         return run(device)
     except torch.OutOfMemoryError:
@@ -156,25 +201,47 @@ def _run_where_it_fits(
 
 
 class _WindowPass:
-    """Probabilities of one batch of windows (B, C, *), averaged over mirrored copies if asked."""
+    """Probabilities of one batch of windows (B, C, *), averaged over mirrored copies if asked.
 
-    def __init__(self, network: nn.Module, config: ExperimentConfig, device: torch.device) -> None:
-        self.network = network
+    With `spread`, and if there are mirrored copies, it gives their standard deviation too.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: ExperimentConfig,
+        device: torch.device,
+        *,
+        spread: bool = False,
+    ) -> None:
+        self.network, self.device = network, device
         axes = range(2, 2 + config.spatial_dims)
         sizes = range(1, len(axes) + 1) if config.inference.tta else []
         self.mirrored = [subset for size in sizes for subset in combinations(axes, size)]
-        self.device_type = device.type
+        self.spread = spread and bool(self.mirrored)
         self.dtype = computing_dtype(config, device.type)
 
-    def __call__(self, windows: torch.Tensor) -> torch.Tensor:
+    @property
+    def maps(self) -> int:
+        """Maps of the regions in memory at once: the sum, and the three of `Spread`."""
+        return 4 if self.spread else 1
+
+    def __call__(self, windows: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         total = self._probabilities(windows)
+        spread = Spread() if self.spread else None
+        if spread:
+            spread.add(total)
         for subset in self.mirrored:
-            total += self._probabilities(windows.flip(subset)).flip(subset)
-        return total.div_(len(self.mirrored) + 1) if self.mirrored else total
+            copy = self._probabilities(windows.flip(subset)).flip(subset)
+            total += copy
+            if spread:
+                spread.add(copy)
+        mean = total.div_(len(self.mirrored) + 1) if self.mirrored else total
+        return (mean, spread.standard_deviation()) if spread else mean
 
     def _probabilities(self, windows: torch.Tensor) -> torch.Tensor:
         mixed = self.dtype is not None
-        with torch.autocast(self.device_type, dtype=self.dtype, enabled=mixed):
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=mixed):
             logits = self.network(windows)
         return torch.sigmoid(logits.float())
 
