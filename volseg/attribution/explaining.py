@@ -12,6 +12,7 @@ import torch
 
 from volseg.attribution.gradients import saliency
 from volseg.attribution.methods import ExplainOptions, Explanation
+from volseg.attribution.occlusion import occlusion
 from volseg.attribution.target import Target
 from volseg.errors import AttributionError, of_case
 from volseg.images.boxes import placed
@@ -26,7 +27,7 @@ from volseg.model_file import Model
 Method = Callable[[Target, ExplainOptions], npt.NDArray[np.float32]]
 
 #: Function of each method.
-FUNCTIONS: Mapping[str, Method] = {"saliency": saliency}
+FUNCTIONS: Mapping[str, Method] = {"saliency": saliency, "occlusion": occlusion}
 
 
 @dataclass(frozen=True, eq=False)

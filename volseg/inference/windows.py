@@ -59,7 +59,7 @@ def segment(
         ConfigError: If not even one pass of windows fits into the memory of the GPU, or there would
             be more than 100,000 windows.
     """
-    return _segment(image, config, _WindowPass(network, config, torch.device(device)))[0]
+    return _segment(image, config, WindowPass(network, config, torch.device(device)))[0]
 
 
 @torch.inference_mode()
@@ -91,7 +91,7 @@ def segment_with_disagreement(
     Raises:
         ConfigError: As `segment` does.
     """
-    one_pass = _WindowPass(network, config, torch.device(device), spread=True)
+    one_pass = WindowPass(network, config, torch.device(device), spread=True)
     probabilities, *disagreement = _segment(image, config, one_pass)
     return probabilities, disagreement[0] if disagreement else None
 
@@ -99,7 +99,7 @@ def segment_with_disagreement(
 def _segment(
     image: npt.NDArray[np.floating] | torch.Tensor,
     config: ExperimentConfig,
-    one_pass: _WindowPass,
+    one_pass: WindowPass,
 ) -> list[torch.Tensor]:
     """Each map (R, I, J, K) of `one_pass`, blended over the windows."""
     device, inference = one_pass.device, config.inference
@@ -200,7 +200,7 @@ def _run_where_it_fits(run: Callable[[torch.device], T], device: torch.device) -
     return run(torch.device("cpu"))
 
 
-class _WindowPass:
+class WindowPass:
     """Probabilities of one batch of windows (B, C, *), averaged over mirrored copies if asked.
 
     With `spread`, and if there are mirrored copies, it gives their standard deviation too.
