@@ -33,7 +33,7 @@ from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
 from volseg.labels import get_scheme
 from volseg.model_header import read_model_header
-from volseg.results import journal, manifest_file
+from volseg.results import journal, journaled_file
 from volseg.results.manifest import read_manifest
 from volseg.tasks.infer import infer
 
@@ -293,13 +293,13 @@ def test_the_manifest_is_written_at_the_beginning_and_the_end_alone(
 ):
     """Of thousands of cases it takes long; lines of the journal tell of the time between."""
     write_images(patients, [f"{n}.png" for n in range(4)])
-    replace_file, written = manifest_file._replace, []
+    replace_file, written = journaled_file.write_document, []
 
     def counted(path, content):
         written.append(len(content["cases"]))
         replace_file(path, content)
 
-    monkeypatch.setattr(manifest_file, "_replace", counted)
+    monkeypatch.setattr(journaled_file, "write_document", counted)
 
     run(patients, slice_model, output)
 
@@ -900,7 +900,7 @@ class Killed(BaseException):
 def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
     scans, model, output, monkeypatch, at
 ):
-    add, write = journal.add, manifest_file.ManifestFile.write
+    add, write = journal.add, journaled_file.JournaledFile.write
     written = []
 
     def killed(manifest, part, case_id, entry):
@@ -918,7 +918,7 @@ def test_a_case_whose_record_was_lost_by_a_kill_is_done_again(
         if len(written) == 1:
             write(self)
 
-    monkeypatch.setattr(manifest_file.ManifestFile, "write", write_once)
+    monkeypatch.setattr(journaled_file.JournaledFile, "write", write_once)
     if at == "after the result":
         monkeypatch.setattr(journal, "add", killed)
     else:

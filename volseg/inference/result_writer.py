@@ -35,6 +35,7 @@ from volseg.results.companions import (
     preview_name,
 )
 from volseg.results.journal import FAILURES, RECORDS, UNFINISHED
+from volseg.results.journaled_file import without
 from volseg.results.locations import is_complete
 from volseg.results.manifest import Shard, labels_of, recorded_names, unite
 from volseg.results.manifest_file import (
@@ -43,7 +44,6 @@ from volseg.results.manifest_file import (
     read_earlier_manifests,
     remove_merged,
     remove_written,
-    without,
 )
 from volseg.results.native_files import remove_native_files
 from volseg.results.reuse import REPLACING, Recipe, Reusable, choose_reusable

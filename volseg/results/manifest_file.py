@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from volseg.errors import OutputError
-from volseg.files.writing import MANIFEST_FILE, atomic_write
+from volseg.files.writing import MANIFEST_FILE
 from volseg.results import journal
 from volseg.results.journal import FAILURES, RECORDS, UNFINISHED
+from volseg.results.journaled_file import JournaledFile, without, write_document
 from volseg.results.manifest import (
     Manifest,
     Shard,
@@ -27,11 +27,8 @@ from volseg.words import reason
 _REMEDY = "move it away, or choose another folder with -o"
 
 
-class ManifestFile:
+class ManifestFile(JournaledFile):
     """The manifest of this process, on disk and in memory.
-
-    The manifest is written when the run begins and ends. In between, each event is a line of the
-    journal, which takes the same time for any number of cases.
 
     A single process writes `manifest.json`, a shard `manifest-K-of-N.json`, so that no two
     processes write the same file.
@@ -43,46 +40,11 @@ class ManifestFile:
     """
 
     def __init__(self, output: Path, shard: Shard, content: Mapping[str, Any]) -> None:
+        super().__init__(output / shard.file, content)
         self.output, self.shard = output, shard
-        self.path = output / shard.file
-        parts: dict[str, Any] = {RECORDS: {}, FAILURES: {}, UNFINISHED: {}, "skipped": []}
-        self.content: dict[str, Any] = {**content, **parts}
+        self.content["skipped"] = []
         if not shard.is_whole:
             self.content |= {"shard": str(shard), "finished": False}
-
-    def add(self, part: str, case_id: str, entry: object) -> None:
-        """Add an entry of a case, to the journal on disk and to the content in memory.
-
-        Args:
-            part: `RECORDS`, `FAILURES` or `UNFINISHED`.
-            case_id: Id of the case.
-            entry: Entry in that part of the manifest, as plain data for JSON.
-
-        Raises:
-            OutputError: If the journal cannot be written.
-        """
-        journal.add(self.path, part, case_id, entry)
-        journal.put(self.content, part, case_id, entry)
-
-    def write(self) -> None:
-        """Write the manifest with all entries, and remove its journal."""
-        # Usually no case is unfinished.
-        left_out = [] if self.content[UNFINISHED] else [UNFINISHED]
-        _replace(self.path, without(self.content, left_out))
-        journal.remove(self.path)
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Write the manifest when the block ends, also by an exception."""
-        try:
-            yield
-        except BaseException:
-            # If writing fails, the journal still holds the entries.
-            with contextlib.suppress(OutputError):
-                self.write()
-            raise
-        if journal.path_of(self.path).exists():
-            self.write()
 
     def finish(self, case_ids: Sequence[str], complete: Callable[[], Collection[str]]) -> Path:
         """Mark a shard as finished, and merge all shards if all are finished.
@@ -129,7 +91,7 @@ class ManifestFile:
             ),
             "skipped": united["skipped"],
         }
-        _replace(self.output / MANIFEST_FILE, whole)
+        write_document(self.output / MANIFEST_FILE, whole)
         remove_merged(manifests)
         return True
 
@@ -191,26 +153,3 @@ def in_order(named: Mapping[str, Any], case_ids: Sequence[str]) -> dict[str, Any
     """Entries in the order of `case_ids`, after entries of other cases."""
     order = {case_id: number for number, case_id in enumerate(case_ids)}
     return {name: named[name] for name in sorted(named, key=lambda name: order.get(name, -1))}
-
-
-def without(named: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    """Entries except `names`."""
-    return {name: value for name, value in named.items() if name not in names}
-
-
-def _replace(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_write(path, known=True) as temporary:
-        temporary.write_text(_text(content), encoding="utf-8")
-
-
-def _text(content: Mapping[str, Any]) -> str:
-    """A manifest as JSON text, with a line for each case, which is short and quick to write."""
-    parts = (f"{json.dumps(name)}: {_lines(part)}" for name, part in content.items())
-    return "{\n  " + ",\n  ".join(parts) + "\n}\n"
-
-
-def _lines(part: object) -> str:
-    if not isinstance(part, dict) or not part:
-        return json.dumps(part)
-    lines = (f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in part.items())
-    return "{\n    " + ",\n    ".join(lines) + "\n  }"
