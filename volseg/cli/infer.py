@@ -12,6 +12,7 @@ from volseg import signals
 from volseg.cli.app import EXIT_SOME_FAILED, USE, command
 from volseg.cli.infer_results import print_next, print_result, write_report
 from volseg.cli.jobs import DryRun, Slurm, as_words, check_dry_run, report_job
+from volseg.cli.look_at_first import print_look_at_first
 from volseg.cli.options import (
     DataRoot,
     Fold,
@@ -243,6 +244,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     if result.stopped:
         say("Stopped by a signal: the same command segments the remaining cases")
         raise typer.Exit(signals.exit_code())
+    print_look_at_first(result, models)
     undrawn = write_report(result, output, asked=report)
     if result.done or result.kept:
         print_next(result, given, output, fold, prepared_here=prepare)

@@ -6,8 +6,10 @@ import logging
 
 import numpy as np
 
+from volseg.confidence.verdict import MOST_OF_TISSUE, filling_in_words
 from volseg.config import ExperimentConfig
 from volseg.images.boxes import placed
+from volseg.inference.assessment import Assessor
 from volseg.inference.prediction import Prediction, RegionMaps
 from volseg.inference.preparing import PreparedCase
 from volseg.inference.probabilities import CaseProbabilities
@@ -16,15 +18,13 @@ from volseg.postprocess import decode
 
 logger = logging.getLogger(__name__)
 
-# A result that fills a larger share of the tissue is probably wrong.
-_MOST_OF_TISSUE = 0.5
-
 
 def decode_case(
     scored: CaseProbabilities,
     config: ExperimentConfig,
     scheme: LabelScheme,
     doubts: tuple[str, ...] = (),
+    assessor: Assessor = Assessor(),  # noqa: B008  (frozen)
 ) -> Prediction:
     """The prediction of a case.
 
@@ -33,6 +33,7 @@ def decode_case(
         config: Thresholds, smallest components and regions.
         scheme: Label scheme to write; its regions are among those of `config`.
         doubts: Reasons why results of the models may be unusable.
+        assessor: What judges how far the prediction can be trusted.
     """
     case, probabilities, box = scored.case, scored.probabilities, scored.box
     regions, voxel_ml = tuple(config.labels.regions), case.grid.voxel_ml
@@ -43,7 +44,9 @@ def decode_case(
     volumes_ml = {name: float(mask.sum() * voxel_ml) for name, mask in masks.items()}
     unwritten = [region for region in regions if region not in scheme.regions]
     notes = [f"{name} is no region of {scheme.name}: not written" for name in unwritten]
-    notes += _notes_on_size(case, config, np.count_nonzero(label_map) * voxel_ml)
+    tissue_ml = case.images[config.preprocessing].tissue_ml
+    share = np.count_nonzero(label_map) * voxel_ml / tissue_ml if tissue_ml else 0.0
+    notes += _notes_on_size(case, share)
     return Prediction(
         case_id=case.case_id,
         label_map=placed(label_map, box, case.grid.shape),
@@ -58,17 +61,17 @@ def decode_case(
         missing=case.missing,
         inputs=case.case.images,
         slices=case.case.slices,
+        confidence=assessor.assess(scored, masks, config, scheme.regions, share),
     )
 
 
-def _notes_on_size(case: PreparedCase, config: ExperimentConfig, marked_ml: float) -> list[str]:
+def _notes_on_size(case: PreparedCase, share_of_tissue: float) -> list[str]:
     """A note if the result fills so much of the brain that it is probably wrong."""
-    image = case.images[config.preprocessing]
-    if marked_ml <= _MOST_OF_TISSUE * image.tissue_ml:
+    if share_of_tissue <= MOST_OF_TISSUE:
         return []
     note = (
-        f"the result fills {marked_ml / image.tissue_ml:.0%} of the tissue: look at it; was the "
-        "model trained for such images, and is the skull stripped?"
+        f"{filling_in_words(share_of_tissue)}: look at it; was the model trained for such images, "
+        "and is the skull stripped?"
     )
     logger.warning("%s: %s", case.case_id, note)
     return [note]

@@ -26,7 +26,7 @@ def doubts_of(models: Sequence[Model]) -> Iterator[str]:
         other = first.setdefault(model.sha256, model)
         if other is not model:
             yield f"{model.path} and {other.path} are the same model, which therefore counts twice"
-    used, *others = (_options_of_first(model) for model in models)
+    used, *others = (options_of_first(model) for model in models)
     for key, applied in used.items():
         for model, options in zip(models[1:], others, strict=True):
             if options[key] != applied:
@@ -36,7 +36,7 @@ def doubts_of(models: Sequence[Model]) -> Iterator[str]:
                 )
 
 
-def _options_of_first(model: Model) -> dict[str, Any]:
+def options_of_first(model: Model) -> dict[str, Any]:
     """Options that apply to the mean of several models if this model is the first."""
     marks = marked(model.config, Inference)
     return {one.key: one.value for one in marks if one.mark is Inference.OF_FIRST_MODEL}

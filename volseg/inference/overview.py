@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from volseg.confidence.record import read_confidence
+from volseg.confidence.verdict import CaseConfidence
 from volseg.figures.contact_sheet import MOST_CASES, SheetEntry, draw_sheet
 from volseg.figures.figure_files import optional_picture
 from volseg.files.writing import remove
@@ -34,7 +36,9 @@ def write_overview(output: Path, records: Mapping[str, Any], *, draws: bool) -> 
         OutputError: If the table cannot be written.
     """
     measures = {case_id: read_measures(record) for case_id, record in records.items()}
-    write_measures(output / VOLUMES_FILE, measures)
+    confidence = {case_id: read_confidence(record) for case_id, record in records.items()}
+    predicted = {case_id: _predicted(of) for case_id, of in confidence.items()}
+    write_measures(output / VOLUMES_FILE, measures, predicted)
     pictured = any(record.get(PREVIEW) for record in records.values())
     pages = math.ceil(len(records) / MOST_CASES) if pictured and draws else 0
     for sheet in sheets_in(output):
@@ -42,7 +46,11 @@ def write_overview(output: Path, records: Mapping[str, Any], *, draws: bool) -> 
             remove(sheet)
     regions = list(dict.fromkeys(region for of in measures.values() for region in of))
     entries = [
-        SheetEntry(case_id, _preview(output, record), _lines(record, measures[case_id]))
+        SheetEntry(
+            case_id,
+            _preview(output, record),
+            [*_lines(record, measures[case_id]), *_doubt(confidence[case_id])],
+        )
         for case_id, record in records.items()
     ]
     for page in range(1, pages + 1):
@@ -53,6 +61,17 @@ def write_overview(output: Path, records: Mapping[str, Any], *, draws: bool) -> 
             draw_sheet(
                 path, title + (f", page {page} of {pages}" if pages > 1 else ""), shown, regions
             )
+
+
+def _predicted(of: CaseConfidence) -> dict[str, tuple[float, float, float]]:
+    return {region: (one.dice, one.low, one.high) for region, one in of.predicted_dice.items()}
+
+
+def _doubt(of: CaseConfidence) -> list[str]:
+    """The lowest predicted Dice, and whether the case is one to look at first."""
+    lowest = min(of.predicted_dice.items(), key=lambda item: item[1].dice, default=None)
+    words = [f"predicted Dice {lowest[0]} {lowest[1].dice:.2f}"] if lowest else []
+    return [*words, *(["look at this one"] if of.look_at else [])]
 
 
 def _preview(output: Path, record: Mapping[str, Any]) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from volseg import DISCLAIMER
 from volseg.confidence.temperature import tempered
+from volseg.confidence.verdict import CaseConfidence, in_words
 from volseg.config import InferenceConfig
 from volseg.errors import OutputError
 from volseg.files.ownership import check_no_inputs
@@ -86,6 +87,7 @@ class Prediction:
         missing: Missing channels; zeros or another channel stand in for them.
         inputs: Files of the images, which no result replaces; empty for images in memory.
         slices: Image of each slice along K for a stack of slices; else empty.
+        confidence: Predicted Dice of each region, and reasons to look at the result.
     """
 
     case_id: str
@@ -101,6 +103,7 @@ class Prediction:
     missing: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()
     slices: tuple[Path, ...] = ()
+    confidence: CaseConfidence = field(default_factory=CaseConfidence)
 
     @property
     def binary(self) -> bool:
@@ -130,6 +133,7 @@ class Prediction:
             [
                 f"{self.case_id}: {grid.shape_in_words} voxels of {size}",
                 f"  {self._volumes()}",
+                *(f"  {line}" for line in in_words(self.confidence, self.notes)),
                 *(f"  Doubt: {doubt}" for doubt in self.doubts),
                 *(f"  Note: {note}" for note in self.notes),
                 DISCLAIMER,

@@ -19,6 +19,7 @@ from volseg.files.paths import PathLike
 from volseg.finding.finding import Finding
 from volseg.finding.folders import find_scans
 from volseg.finding.naming import Naming
+from volseg.inference.assessment import Assessor
 from volseg.inference.decoding import decode_case
 from volseg.inference.device import available_device
 from volseg.inference.ensemble import (
@@ -92,9 +93,11 @@ class Predictor:
         self.device = available_device(device)
         used = inference_options(overrides, options)
         paths = [models] if isinstance(models, str | os.PathLike) else models
-        self.models = tuple(overridden(load_model(path), used) for path in paths)
+        stored = [load_model(path) for path in paths]
+        self.models = tuple(overridden(model, used) for model in stored)
         if not self.models:
             raise ModelError("no model is given", remedy="give the model file of a run")
+        self.assessor = Assessor.of(stored, self.models)
         check_same_regions(self.models)
         first = self.models[0].config
         self.scheme = get_scheme(labels) if labels else first.labels
@@ -125,7 +128,8 @@ class Predictor:
         if not self._warns:
             return
         self._warns = False
-        for note in (*self.doubts, *self.notes, *slow_options(self.models)):
+        of_fit = self.assessor.notes
+        for note in (*self.doubts, *self.notes, *of_fit, *slow_options(self.models)):
             logger.warning("%s", note)
         if any(model.doubts for model in self.models):
             logger.warning(
@@ -261,7 +265,8 @@ class Predictor:
 
     def decode(self, scored: CaseProbabilities) -> Prediction:
         """Prediction of a case from its probabilities: the last part of `predict`."""
-        return decode_case(scored, self.models[0].config, self.scheme, self.doubts)
+        config = self.models[0].config
+        return decode_case(scored, config, self.scheme, self.doubts, self.assessor)
 
     def _case(
         self, images: Images, affine: npt.ArrayLike | None, case_id: str | None

@@ -13,6 +13,7 @@ from typing import Any
 import volseg
 from volseg.cases.case import Case
 from volseg.cases.sources import fingerprint, relocated_sources
+from volseg.confidence.record import confidence_record
 from volseg.config import ExperimentConfig
 from volseg.errors import OutputError
 from volseg.figures.grey_images import GreyImages
@@ -277,6 +278,7 @@ class ResultWriter:
             "measures": as_record(prediction.measures),
             "missing_channels": list(prediction.missing),
             "notes": list(prediction.notes),
+            **confidence_record(prediction.confidence),
         }
         if runs := self.trained_by.get(case.case_id):
             record[TRAINED_BY] = list(runs)

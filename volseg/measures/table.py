@@ -25,14 +25,25 @@ COLUMNS = (
     "largest_area_pixels",
     "largest_area_mm2",
     "largest_area_slice",
+    "predicted_dice",
+    "predicted_dice_low",
+    "predicted_dice_high",
 )
 
 # Digits after the point; volumes have more, so that a voxel of a fine grid is not 0 ml.
-_ML_DIGITS, _MM_DIGITS = 6, 2
+_ML_DIGITS, _MM_DIGITS, _DICE_DIGITS = 6, 2, 5
+
+#: Predicted Dice and its interval, `{case_id: {region: (dice, low, high)}}`
+PredictedDices = Mapping[str, Mapping[str, tuple[float, float, float]]]
 
 
-def write_measures(path: Path, measures: CaseMeasures) -> None:
+def write_measures(path: Path, measures: CaseMeasures, predicted_dice: PredictedDices) -> None:
     """Write the measures of cases, rounded; a value that is not known or not defined is left empty.
+
+    Args:
+        path: CSV file to write.
+        measures: Measures of each region of each case.
+        predicted_dice: Predicted Dice of the cases and regions that have one.
 
     Raises:
         OutputError: If the file cannot be written, or volseg did not write the file in its place.
@@ -40,11 +51,12 @@ def write_measures(path: Path, measures: CaseMeasures) -> None:
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(_rows(measures))
+        writer.writerows(_rows(measures, predicted_dice))
 
 
-def _rows(measures: CaseMeasures) -> Iterator[tuple[object, ...]]:
+def _rows(measures: CaseMeasures, predicted_dice: PredictedDices) -> Iterator[tuple[object, ...]]:
     for case_id, regions in measures.items():
+        predicted = predicted_dice.get(case_id, {})
         for region, of in regions.items():
             yield (
                 case_id,
@@ -54,6 +66,7 @@ def _rows(measures: CaseMeasures) -> Iterator[tuple[object, ...]]:
                 of.n_lesions,
                 *_diameter(of),
                 *_area(of),
+                *(_rounded(dice, _DICE_DIGITS) for dice in predicted.get(region, (None,) * 3)),
             )
 
 

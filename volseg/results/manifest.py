@@ -174,6 +174,15 @@ class _Measures(_Loose):
     diameter: _Diameters | None = None
 
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _PredictedDice(_Loose):
+    dice: _Share
+    low: _Share
+    high: _Share
+
+
 class _Settings(_Loose):
     overrides: list[str] = []
 
@@ -194,6 +203,9 @@ class _Record(_Loose):
     measures: dict[str, _Measures] = {}
     preview: _File | None = None
     native: dict[str, _Native] = {}
+    predicted_dice: dict[str, _PredictedDice] = {}
+    look_at: list[str] = []
+    unlike_training: list[str] = []
 
 
 class _Skipped(_Loose):

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.cases.case import Case
+from volseg.confidence.record import read_confidence
+from volseg.confidence.verdict import CaseConfidence
 from volseg.errors import DataListError, OutputError
 from volseg.files.paths import PathLike
 from volseg.files.writing import MANIFEST_FILE
@@ -27,7 +29,7 @@ from volseg.results.journal import FAILURES, RECORDS
 from volseg.results.locations import check_result_files
 from volseg.results.manifest import Shard, read_manifest
 from volseg.results.native_files import NATIVE
-from volseg.results.trained_cases import by_run, training_in_words
+from volseg.results.trained_cases import TRAINED_BY, by_run, training_in_words
 from volseg.runs.trained_cases import runs_trained_on
 from volseg.words import cases_in_words
 
@@ -53,6 +55,9 @@ class InferResult:
         measures: Volume, lesions and diameters of each region, by case id.
         pictures: Contact sheets of all cases in the folder.
         native: Folder of the label maps on original grids, if they were asked for.
+        confidence: Predicted Dice and reasons to look at a result, by case id.
+        has_fit: Whether the model has a fit for the predicted Dice.
+        trained_on: Cases whose patients a model was trained on.
     """
 
     done: tuple[str, ...]
@@ -66,6 +71,9 @@ class InferResult:
     measures: CaseMeasures = field(default_factory=dict)
     pictures: tuple[Path, ...] = ()
     native: Path | None = None
+    confidence: Mapping[str, CaseConfidence] = field(default_factory=dict)
+    has_fit: bool = False
+    trained_on: tuple[str, ...] = ()
 
 
 def infer(
@@ -174,6 +182,7 @@ def infer_cases(
     if not outcome.stopped and path.name == MANIFEST_FILE:
         _write_overview(output, draws=writer.draws, has_news=bool(outcome.done))
     records = writer.manifest.content[RECORDS]
+    results = [case.case_id for case in mine if case.case_id in {*outcome.done, *kept} & {*records}]
     return InferResult(
         done=tuple(outcome.done),
         kept=kept,
@@ -184,13 +193,12 @@ def infer_cases(
         has_references=any(case.label for case in mine),
         example=native_example(mine, plan, output)
         or _example(mine, {*outcome.done, *kept}, output),
-        measures={
-            case_id: read_measures(records[case_id])
-            for case_id in (case.case_id for case in mine)
-            if case_id in {*outcome.done, *kept} and case_id in records
-        },
+        measures={case_id: read_measures(records[case_id]) for case_id in results},
         pictures=tuple(sorted(sheets_in(output))) if writer.draws else (),
         native=output / NATIVE if plan.channels else None,
+        confidence={case_id: read_confidence(records[case_id]) for case_id in results},
+        has_fit=predictor.assessor.fit is not None,
+        trained_on=tuple(case_id for case_id in results if records[case_id].get(TRAINED_BY)),
     )
 
 

@@ -1,0 +1,130 @@
+"""Which results to look at first, and why: the reasons that are known without a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from volseg.confidence.predicted_dice import LOW_DICE, PredictedDice
+
+#: A result that fills a larger share of the tissue is probably wrong.
+MOST_OF_TISSUE = 0.5
+# A region without a voxel is doubtful if its highest probability is this share of its threshold.
+_NEAR_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class CaseConfidence:
+    """How far the result of one case can be trusted, as known without a reference.
+
+    Attributes:
+        predicted_dice: Predicted Dice of each region with its interval; empty if the model has no
+            fit for it (`volseg tune`).
+        look_at: Reasons to look at the case before others, those of the lowest Dice first.
+        unlike_training: How the images differ from the training images of the model.
+    """
+
+    predicted_dice: Mapping[str, PredictedDice] = field(default_factory=dict)
+    look_at: tuple[str, ...] = ()
+    unlike_training: tuple[str, ...] = ()
+
+    @property
+    def lowest_dice(self) -> float | None:
+        """Lowest predicted Dice of a region; None without any."""
+        return min((of.dice for of in self.predicted_dice.values()), default=None)
+
+
+@dataclass(frozen=True)
+class FoundRegion:
+    """What the network found of a region.
+
+    Attributes:
+        region: Name of the region.
+        is_empty: Whether the label map has no voxel of the region.
+        highest: Highest probability of the region.
+        threshold: Threshold of the region.
+    """
+
+    region: str
+    is_empty: bool
+    highest: float
+    threshold: float
+
+
+def judge(
+    predicted_dice: Mapping[str, PredictedDice],
+    unlike_training: Sequence[str],
+    found: Sequence[FoundRegion],
+    missing: Sequence[str],
+    share_of_tissue: float,
+) -> CaseConfidence:
+    """The confidence in a result, with each reason to look at it.
+
+    A case is to be looked at if the predicted Dice of a region is below `LOW_DICE`, its images
+    differ from the training images, a channel is missing, the result fills more than
+    `MOST_OF_TISSUE` of the tissue, or a region has no voxel although its probability came near the
+    threshold.
+
+    Args:
+        predicted_dice: Predicted Dice by region; empty without a fit.
+        unlike_training: Sentences on differences from the training images.
+        found: What was found of each region.
+        missing: Missing channels.
+        share_of_tissue: Share of the tissue that the result fills.
+    """
+    near = dict(_nearly_found(found))
+    low = {region: of for region, of in predicted_dice.items() if region not in near}
+    reasons = [
+        *_low_dice(low),
+        *near.values(),
+        *([filling_in_words(share_of_tissue)] if share_of_tissue > MOST_OF_TISSUE else []),
+        *([f"without {', '.join(missing)}"] if missing else []),
+        *unlike_training,
+    ]
+    return CaseConfidence(predicted_dice, tuple(reasons), tuple(unlike_training))
+
+
+def look_at_first(cases: Mapping[str, CaseConfidence]) -> dict[str, CaseConfidence]:
+    """Cases with a reason to look at them, the lowest predicted Dice first.
+
+    Cases without a predicted Dice come last; equal cases keep their order.
+    """
+    flagged = [(case_id, of) for case_id, of in cases.items() if of.look_at]
+    lowest = {case_id: of.lowest_dice for case_id, of in flagged}
+    # 2 is above any Dice.
+    return dict(sorted(flagged, key=lambda item: 2 if (d := lowest[item[0]]) is None else d))
+
+
+def in_words(confidence: CaseConfidence, notes: Sequence[str] = ()) -> Iterator[str]:
+    """Lines on the confidence in a result, without the reasons that its notes already give."""
+    if predicted := confidence.predicted_dice:
+        yield f"predicted Dice: {', '.join(predicted_in_words(predicted))}"
+    for reason in confidence.look_at:
+        if not any(note.startswith(reason) for note in notes):
+            yield f"Look at it: {reason}"
+
+
+def predicted_in_words(predicted_dice: Mapping[str, PredictedDice]) -> list[str]:
+    """Predicted Dice of each region with its interval."""
+    return [
+        f"{region} {of.dice:.2f} ({of.low:.2f} to {of.high:.2f})"
+        for region, of in predicted_dice.items()
+    ]
+
+
+def filling_in_words(share_of_tissue: float) -> str:
+    """Clause on a result that fills a share of the tissue."""
+    return f"the result fills {share_of_tissue:.0%} of the tissue"
+
+
+def _low_dice(predicted: Mapping[str, PredictedDice]) -> Iterator[str]:
+    for region, of in sorted(predicted.items(), key=lambda item: item[1].dice):
+        if of.dice < LOW_DICE:
+            yield f"predicted Dice of {region} {of.dice:.2f} ({of.low:.2f} to {of.high:.2f})"
+
+
+def _nearly_found(found: Sequence[FoundRegion]) -> Iterator[tuple[str, str]]:
+    for of in found:
+        reaches = f"its probability reaches {of.highest:.2f}, and the threshold is"
+        if of.is_empty and of.highest >= of.threshold * _NEAR_THRESHOLD:
+            yield of.region, f"no voxel of {of.region}, but {reaches} {of.threshold:.2f}"

@@ -1,0 +1,107 @@
+"""Confidence in a prediction: the fit of the first model for its Dice, and what its images say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from volseg.confidence.features import case_features
+from volseg.confidence.predicted_dice import DicePredictor
+from volseg.confidence.verdict import CaseConfidence, FoundRegion, judge
+from volseg.config import ExperimentConfig
+from volseg.inference.ensemble import options_of_first
+from volseg.inference.probabilities import CaseProbabilities
+from volseg.labels import Masks
+from volseg.model_file import Model
+from volseg.words import shown
+
+# It changes probabilities that are written, but no label map.
+_WITHOUT_EFFECT = {"inference.temperature"}
+
+
+@dataclass(frozen=True)
+class Assessor:
+    """Judges how far predictions can be trusted.
+
+    Attributes:
+        fit: Fit of the first model for the predicted Dice; None if it has none.
+        notes: Why the predicted Dice may be off for all cases, a sentence each.
+    """
+
+    fit: DicePredictor | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, stored: Sequence[Model], used: Sequence[Model]) -> Self:
+        """The assessor of models.
+
+        Args:
+            stored: The models with the options of their files, which the fit is for.
+            used: The same models with the options in use.
+
+        Raises:
+            ModelError: If the fit of the first model is not as volseg writes it.
+        """
+        first = stored[0]
+        if first.predicted_dice is None:
+            return cls()
+        fit = DicePredictor.from_dict(first.predicted_dice, str(first.path))
+        return cls(fit, (*_other_fits(stored), *_other_options(first, used[0])))
+
+    def assess(
+        self,
+        scored: CaseProbabilities,
+        masks: Masks,
+        config: ExperimentConfig,
+        written: Collection[str],
+        share_of_tissue: float,
+    ) -> CaseConfidence:
+        """Confidence in the prediction of a case.
+
+        Args:
+            scored: Probabilities of the regions.
+            masks: Mask of each region, in their order.
+            config: Thresholds of the regions.
+            written: Regions of the label map.
+            share_of_tissue: Share of the tissue that the label map fills.
+        """
+        case = scored.case
+        found = [
+            FoundRegion(
+                region,
+                not mask.any(),
+                float(probability.max(initial=0)),
+                config.inference.threshold_of(region),
+            )
+            for (region, mask), probability in zip(masks.items(), scored.probabilities, strict=True)
+            if region in written
+        ]
+        predicted = {}
+        if self.fit is not None:
+            spacing = case.grid.spacing_mm
+            features = case_features(scored.probabilities, masks, scored.disagreement, spacing)
+            predicted = {
+                region: self.fit.predict(region, of)
+                for region, of in features.items()
+                if region in written
+            }
+        return judge(predicted, case.unlike_training, found, case.missing, share_of_tissue)
+
+
+def _other_fits(models: Sequence[Model]) -> Iterator[str]:
+    first = models[0]
+    for model in models[1:]:
+        if model.predicted_dice != first.predicted_dice:
+            has = "no fit" if model.predicted_dice is None else "another fit"
+            yield f"the predicted Dice is by the fit in {first.path}, but {model.path} has {has}"
+
+
+def _other_options(stored: Model, used: Model) -> Iterator[str]:
+    fitted: Mapping[str, Any] = options_of_first(stored)
+    for key, value in options_of_first(used).items():
+        if value != fitted[key] and key not in _WITHOUT_EFFECT:
+            yield (
+                f"the predicted Dice was fitted with {key} {shown(fitted[key])}, but "
+                f"{shown(value)} is used"
+            )
