@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from volseg.cli.tables import number, print_table, say
 
 if TYPE_CHECKING:
+    from volseg.evaluation.dice_agreement import DiceAgreement
     from volseg.metrics import Score, ScoreTable
     from volseg.metrics.official.record import ProtocolRecord
     from volseg.tasks.fit import FitResult
@@ -115,6 +116,31 @@ def print_protocol(record: ProtocolRecord) -> None:
     ]
     columns = ("region", *(score.title for score in counts), "scored", "missing", "failed")
     print_table(f"{name}, numbers", columns, rows)
+
+
+def print_agreement(agreement: DiceAgreement) -> None:
+    """Print how well the Dice that `infer` predicted agrees with the true Dice, if it did."""
+    from volseg.words import cases_in_words
+
+    rows = [
+        (
+            *(region, of.figures.cases),
+            _with_limits(of.figures.spearman, of.figures.spearman_interval, 2),
+            _with_limits(of.figures.mae, of.mae_interval, 3),
+        )
+        for region, of in agreement.regions.items()
+    ]
+    if rows:
+        columns = ("region", "cases", "Spearman (95 % interval)", "mean |difference|")
+        print_table("Predicted against true Dice", columns, rows)
+    if agreement.edited:
+        edited = cases_in_words(len(agreement.edited))
+        say(f"Without {edited} whose label maps were edited: {', '.join(agreement.edited)}")
+
+
+def _with_limits(value: float | None, limits: Sequence[float] | None, digits: int) -> str:
+    text = number(value, digits)
+    return f"{text} ({' to '.join(number(one, digits) for one in limits)})" if limits else text
 
 
 def _sum(table: ScoreTable, region: str, score: Score) -> int:

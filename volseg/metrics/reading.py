@@ -17,6 +17,7 @@ from volseg.metrics.scores import COUNTED_SCORES, SCORES, Score
 _LARGEST = 10**12
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Number = Annotated[float, Field(ge=0, le=_LARGEST)]
+_Correlation = Annotated[float, Field(ge=-1.000001, le=1.000001)]
 _Count = Annotated[int, Field(ge=0, le=_LARGEST)]
 _Interval = Annotated[list[_Number], Field(min_length=2, max_length=2)]
 _Texts = dict[str, str]
@@ -129,6 +130,22 @@ class _Slices(_Open):
     n: _Number | None
 
 
+class _Agreement(_Open):
+    cases: _Count
+    mae: _Share
+    mae_interval: Annotated[list[_Share], Field(min_length=2, max_length=2)] | None = None
+    spearman: _Correlation | None = None
+    spearman_interval: Annotated[list[_Correlation], Field(min_length=2, max_length=2)] | None = (
+        None
+    )
+
+
+class _PredictedDice(_Open):
+    regions: dict[str, _Agreement]
+    edited: list[str] = []
+    definitions: _Texts = {}
+
+
 class _Versions(_Open):
     volseg: str
 
@@ -162,6 +179,7 @@ class _Document(_Open):
     trained_cases: dict[str, list[str]] = {}
     patients: _Texts | None = None
     protocols: dict[str, _Protocol] = {}
+    predicted_dice: _PredictedDice | None = None
 
     @model_validator(mode="after")
     def _all_cases_have_the_same_scores(self) -> _Document:

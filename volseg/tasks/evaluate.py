@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.errors import OutputError
+from volseg.evaluation.dice_agreement import DiceAgreement
 from volseg.evaluation.official import check_protocols, protocols_of
 from volseg.evaluation.official_records import (
     notes_in_words,
@@ -48,6 +49,7 @@ class EvaluateResult:
         without_reference: Names of predictions without a case of the reference.
         notes: Notes for the reader, such as label schemes and means that mislead.
         files: Names of the files in `output`.
+        predicted_dice: Agreement of the Dice that `infer` predicted with the true Dice.
     """
 
     record: ScoreRecord
@@ -56,6 +58,7 @@ class EvaluateResult:
     without_reference: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     files: tuple[str, ...] = (CASES_FILE, SUMMARY_FILE)
+    predicted_dice: DiceAgreement = field(default_factory=DiceAgreement)
 
     @property
     def table(self) -> ScoreTable:
@@ -137,6 +140,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         *given.notes(),
         *notes_in_words(record.protocols),
     ]
+    agreement = DiceAgreement.of(record.table, given.folders)
     about = {
         **given.to_dict(),
         "prediction_labels": predicted.name,
@@ -146,6 +150,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         "failures": dict(failures),
         "predictions_without_reference": list(without_reference),
         "notes": notes,
+        **({"predicted_dice": agreement.to_dict()} if agreement.regions else {}),
         **places(output),
     }
     replaced = _scores_replaced(output, paths)
@@ -157,7 +162,9 @@ def evaluate(  # noqa: PLR0913  (an option each)
     failures += official_failures(scored)
     trained = doubts_of_training(given.trained_cases, record.table.cases("scored"))
     notes += [*replaced, *_removed(output, earlier), *trained, *doubts(record.table)]
-    return EvaluateResult(record, output, tuple(failures), without_reference, tuple(notes), files)
+    return EvaluateResult(
+        *(record, output, tuple(failures), without_reference, tuple(notes), files, agreement)
+    )
 
 
 def _record(
