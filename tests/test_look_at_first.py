@@ -12,14 +12,15 @@ from volseg.results.manifest import check_content
 GOOD, POOR = PredictedDice(0.9, 0.8, 1.0), PredictedDice(0.4, 0.1, 0.7)
 
 
+WHOLE = FoundRegion("WT", False, 0.99, 0.5)
+
+
 def reasons(predicted=(), unlike=(), found=(), missing=(), share=0.1):
-    return judge(dict(predicted), unlike, found, missing, share).look_at
+    return judge(dict(predicted), unlike, [WHOLE, *found], missing, share).look_at
 
 
 def test_a_good_result_gives_no_reason_to_look_at_it():
-    found = [FoundRegion("WT", False, 0.99, 0.5), FoundRegion("ET", True, 0.2, 0.5)]
-
-    assert reasons({"WT": GOOD}, found=found) == ()
+    assert reasons({"WT": GOOD}, found=[FoundRegion("ET", True, 0.2, 0.5)]) == ()
 
 
 def test_a_predicted_dice_below_0_7_is_a_reason_with_its_interval_the_lowest_first():
@@ -49,6 +50,14 @@ def test_an_empty_region_near_its_threshold_is_one_reason_and_not_two():
     (reason,) = reasons({"ET": PredictedDice(0.6, 0.0, 1.0)}, found=found)
 
     assert reason.startswith("no voxel of ET")
+
+
+def test_a_case_in_which_nothing_is_found_is_one_to_look_at_unless_it_is_a_single_slice():
+    found = [FoundRegion(region, True, 0.01, 0.5) for region in ("WT", "ET")]
+
+    assert judge({}, (), found, (), 0.0).look_at == ("no voxel of any region",)
+    assert judge({}, (), found, (), 0.0, is_slice=True).look_at == ()
+    assert judge({}, (), [*found, FoundRegion("TC", False, 0.6, 0.5)], (), 0.0).look_at == ()
 
 
 def test_a_result_that_fills_the_brain_missing_channels_and_unlike_images_are_reasons():

@@ -57,13 +57,15 @@ def judge(
     found: Sequence[FoundRegion],
     missing: Sequence[str],
     share_of_tissue: float,
+    *,
+    is_slice: bool = False,
 ) -> CaseConfidence:
     """The confidence in a result, with each reason to look at it.
 
-    A case is to be looked at if the predicted Dice of a region is below `LOW_DICE`, its images
-    differ from the training images, a channel is missing, the result fills more than
-    `MOST_OF_TISSUE` of the tissue, or a region has no voxel although its probability came near the
-    threshold.
+    A case is to be looked at if the predicted Dice of a region is below `LOW_DICE`, nothing is
+    found, a region has no voxel although its probability came near the threshold, the result fills
+    more than `MOST_OF_TISSUE` of the tissue, a channel is missing, or its images differ from the
+    training images.
 
     Args:
         predicted_dice: Predicted Dice by region; empty without a fit.
@@ -71,11 +73,14 @@ def judge(
         found: What was found of each region.
         missing: Missing channels.
         share_of_tissue: Share of the tissue that the result fills.
+        is_slice: Whether the case is a single slice, in which nothing need be found.
     """
+    is_empty = all(of.is_empty for of in found)
     near = dict(_nearly_found(found))
     low = {region: of for region, of in predicted_dice.items() if region not in near}
     reasons = [
         *_low_dice(low),
+        *(["no voxel of any region"] if is_empty and not is_slice else []),
         *near.values(),
         *([filling_in_words(share_of_tissue)] if share_of_tissue > MOST_OF_TISSUE else []),
         *([f"without {', '.join(missing)}"] if missing else []),

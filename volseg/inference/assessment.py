@@ -86,7 +86,10 @@ class Assessor:
                 for region, of in features.items()
                 if region in written
             }
-        return judge(predicted, case.unlike_training, found, case.missing, share_of_tissue)
+        return judge(
+            *(predicted, case.unlike_training, found, case.missing, share_of_tissue),
+            is_slice=len(case.case.slices) == 1,
+        )
 
 
 def _other_fits(models: Sequence[Model]) -> Iterator[str]:
