@@ -447,11 +447,11 @@ def stop_after(monkeypatch, number):
     """The next run is killed when it would score another case than the first ones."""
     score, seen = Predictor.probabilities, []
 
-    def interrupted(self, case):
+    def interrupted(self, case, **options):
         seen.append(case.case_id)
         if len(seen) > number:
             raise KeyboardInterrupt
-        return score(self, case)
+        return score(self, case, **options)
 
     monkeypatch.setattr(Predictor, "probabilities", interrupted)
 
@@ -520,11 +520,11 @@ def test_probabilities_asked_for_later_are_made(scans, model, output):
 def test_an_interrupted_run_goes_on(scans, model, output, monkeypatch):
     predict, seen = Predictor.probabilities, []
 
-    def interrupted(self, case):
+    def interrupted(self, case, **options):
         seen.append(case.case_id)
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return predict(self, case)
+        return predict(self, case, **options)
 
     monkeypatch.setattr(Predictor, "probabilities", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -1058,10 +1058,10 @@ def test_an_unexpected_error_costs_one_case_and_keeps_its_traceback(
 ):
     predict = Predictor.probabilities
 
-    def odd(self, case):
+    def odd(self, case, **options):
         if case.case_id == NAMES[0]:
             raise ZeroDivisionError("by chance")
-        return predict(self, case)
+        return predict(self, case, **options)
 
     monkeypatch.setattr(Predictor, "probabilities", odd)
     result = run(scans, model, output)
@@ -1187,9 +1187,9 @@ def test_a_full_disk_ends_the_run(scans, model, output, monkeypatch, full_at, se
             raise OutputError(f"cannot write {output} (No space left on device)")
         write(case, output, *arguments, **options)
 
-    def counted(self, case):
+    def counted(self, case, **options):
         seen.append(case.case_id)
-        return predict(self, case)
+        return predict(self, case, **options)
 
     monkeypatch.setattr(VolumeCase, "write_label_map", write_until_full)
     monkeypatch.setattr(Predictor, "probabilities", counted)

@@ -18,7 +18,7 @@ from nifti_files import LPS, SHAPE, ramp, save, save_raw
 from volseg.errors import GeometryError, ImageError, LabelError, OutputError
 from volseg.images.grid import Grid, check_same_grid
 from volseg.images.nifti_reading import read_case, read_case_grid, read_header, read_label_map
-from volseg.images.nifti_writing import write_label_map, write_probabilities
+from volseg.images.nifti_writing import write_label_map, write_map
 
 GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -497,7 +497,7 @@ def test_probabilities_are_float32_and_may_go_uncompressed(tmp_path):
     probabilities = np.linspace(0, 1, 120, dtype=np.float32).reshape(SHAPE)
 
     for name in ("p.nii", "p.nii.gz"):
-        write_probabilities(tmp_path / name, probabilities, header)
+        write_map(tmp_path / name, probabilities, header)
 
         image = nib.load(tmp_path / name)
         assert image.get_data_dtype() == np.float32
@@ -554,7 +554,7 @@ def test_nothing_half_written_stays_on_a_disk_that_is_really_full(tmp_path):
         header = nib.Nifti1Image(noise, np.eye(4)).header
 
         with pytest.raises(OutputError, match="No space left on device"):
-            write_probabilities(tmp_path / "out.nii", noise, header)
+            write_map(tmp_path / "out.nii", noise, header)
 
         assert list(tmp_path.iterdir()) == []
     finally:

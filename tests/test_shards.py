@@ -374,10 +374,10 @@ def test_a_killed_shard_is_done_again_where_it_stood(five, model, output, of_one
     run(five, model, output, shard="2/2")
     predict = Predictor.probabilities
 
-    def killed_at_the_third(self, case):
+    def killed_at_the_third(self, case, **options):
         if case.case_id == NAMES[2]:
             raise KeyboardInterrupt
-        return predict(self, case)
+        return predict(self, case, **options)
 
     monkeypatch.setattr(Predictor, "probabilities", killed_at_the_third)
     with pytest.raises(KeyboardInterrupt):

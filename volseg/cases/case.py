@@ -7,11 +7,12 @@ data list.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from volseg.cases.result_maps import map_file_name
 from volseg.errors import DataListError, GeometryError, of_case
 
 if TYPE_CHECKING:
@@ -206,13 +207,13 @@ class Case(ABC):
     def label_map_files(self, output: Path) -> list[Path]:
         """Files of the label map in a folder of results."""
 
-    def probability_file(self, output: Path, region: str) -> Path:
-        """File of the probabilities of a region in a folder of results."""
-        return output / f"{self.case_id}_{region}.nii.gz"
+    def map_files(self, output: Path, maps: Iterable[str]) -> list[Path]:
+        """Files, in a folder of results, of maps with the names of `map_names`."""
+        return [output / map_file_name(self.case_id, name) for name in maps]
 
-    def result_files(self, output: Path, maps: Sequence[str]) -> list[Path]:
-        """All files of a result, with a file of probabilities for each region of `maps`."""
-        return [*self.label_map_files(output), *(self.probability_file(output, r) for r in maps)]
+    def result_files(self, output: Path, maps: Iterable[str]) -> list[Path]:
+        """All files of a result: the label map, and maps with the names of `map_names`."""
+        return [*self.label_map_files(output), *self.map_files(output, maps)]
 
     @abstractmethod
     def check_room(self, output: Path) -> None:

@@ -78,6 +78,14 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write a probability map for each region.")
     ] = False,
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty",
+            help="Also write maps of the entropy of each region and, with --tta or several models, "
+            "of the disagreement of copies and models.",
+        ),
+    ] = False,
     preview: Annotated[
         bool,
         typer.Option(
@@ -198,7 +206,8 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
             raise ConfigError(
                 "--slurm shares the cases of a folder, but the files of a single case are given"
             )
-        flags = {"--probabilities": probabilities, "--no-preview": not preview}
+        flags = {"--probabilities": probabilities, "--uncertainty": uncertainty}
+        flags |= {"--no-preview": not preview}
         flags |= {"--report": report, "--overwrite": overwrite}
         named = {"--device": device, "--labels": labels, "--shard": shard}
         named |= {"--patient-regex": patient_regex, "--label-name": label_name}
@@ -220,6 +229,7 @@ def infer(  # noqa: PLR0913, PLR0917  (an option each)
     signals.record_interrupts()
     options = InferOptions(
         probabilities=probabilities,
+        uncertainty=uncertainty,
         preview=preview,
         device=device,
         overwrite=overwrite,

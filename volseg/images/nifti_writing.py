@@ -34,9 +34,9 @@ def write_label_map(path: Path, label_map: npt.NDArray[np.uint8], header: Any) -
     _write(path, label_map, header, np.dtype("uint8"))
 
 
-def write_probabilities(path: Path, probabilities: npt.NDArray[np.float32], header: Any) -> None:
-    """Write the probabilities (I, J, K) of a region as float32; see `write_label_map`."""
-    _write(path, probabilities, header, np.dtype("<f4"))
+def write_map(path: Path, values: npt.NDArray[np.float32], header: Any) -> None:
+    """Write a map (I, J, K), such as probabilities, as float32; see `write_label_map`."""
+    _write(path, values, header, np.dtype("<f4"))
 
 
 def write_image(path: Path, voxels: npt.NDArray[Any], header: Any) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from volseg.confidence.temperature import tempered
 from volseg.confidence.verdict import MOST_OF_TISSUE, filling_in_words
-from volseg.config import ExperimentConfig
+from volseg.confidence.voxels import entropy
+from volseg.config import ExperimentConfig, InferenceConfig
 from volseg.images.boxes import placed
 from volseg.inference.assessment import Assessor
-from volseg.inference.prediction import Prediction, RegionMaps
+from volseg.inference.prediction import Map, Prediction, RegionMaps
 from volseg.inference.preparing import PreparedCase
 from volseg.inference.probabilities import CaseProbabilities
 from volseg.labels import LabelScheme
@@ -50,7 +54,7 @@ def decode_case(
     return Prediction(
         case_id=case.case_id,
         label_map=placed(label_map, box, case.grid.shape),
-        probabilities=RegionMaps(regions, probabilities, box, case.grid.shape, config.inference),
+        **_maps(scored, config),
         volumes_ml=volumes_ml if case.case.has_size else {},
         found=frozenset(region for region in scheme.regions if masks[region].any()),
         scheme=scheme,
@@ -63,6 +67,27 @@ def decode_case(
         slices=case.case.slices,
         confidence=assessor.assess(scored, masks, config, scheme.regions, share),
     )
+
+
+def _maps(scored: CaseProbabilities, config: ExperimentConfig) -> dict[str, Any]:
+    """Maps of the regions, by attribute of a prediction; each is computed on access."""
+    place = scored.box, scored.case.grid.shape
+    regions, options, members = tuple(config.labels.regions), config.inference, scored.disagreement
+    # Functions of a module, since a prediction can be sent to another process.
+    calibrated, uncertain = partial(_calibrated, options), partial(_uncertain, options)
+    return {
+        "probabilities": RegionMaps(regions, scored.probabilities, *place, calibrated),
+        "entropy": RegionMaps(regions, scored.probabilities, *place, uncertain),
+        "disagreement": None if members is None else RegionMaps(regions, members, *place),
+    }
+
+
+def _calibrated(options: InferenceConfig, region: str, part: Map) -> Map:
+    return tempered(part, options.temperature_of(region))
+
+
+def _uncertain(options: InferenceConfig, region: str, part: Map) -> Map:
+    return entropy(_calibrated(options, region, part))
 
 
 def _notes_on_size(case: PreparedCase, share_of_tissue: float) -> list[str]:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from volseg import memory
 from volseg.cases.case import Case
+from volseg.cases.result_maps import MapKind
 from volseg.cases.sources import check_unchanged, read_sources, states
 from volseg.errors import VolsegError, of_case
 from volseg.inference.predictor import Predictor
@@ -77,7 +78,7 @@ def segment_cases(
                 reading.shutdown(wait=False, cancel_futures=True)
                 break
             start = time.monotonic()
-            scored = _tried(case, partial(_score, prepared, predictor))
+            scored = _tried(case, partial(_score, prepared, predictor, writer.kinds))
             if writing is not None:
                 writing.result()
             sources = reader.sources.pop(case.case_id, [])
@@ -139,8 +140,11 @@ def _read_ahead(
     yield from ahead
 
 
-def _score(prepared: Future[PreparedCase], predictor: Predictor) -> CaseProbabilities:
-    return predictor.probabilities(prepared.result())
+def _score(
+    prepared: Future[PreparedCase], predictor: Predictor, kinds: Collection[MapKind]
+) -> CaseProbabilities:
+    spreads = MapKind.DISAGREEMENT in kinds
+    return predictor.probabilities(prepared.result(), disagreement=spreads)
 
 
 def _write(

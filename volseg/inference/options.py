@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from volseg.cases.result_maps import MapKind
 from volseg.config.yaml_file import read_word
 from volseg.errors import ConfigError
 from volseg.words import shown
@@ -39,6 +40,8 @@ class InferOptions(ScanOptions):
 
     Args:
         probabilities: Whether to write a float32 probability map for each region too.
+        uncertainty: Whether to write float32 maps of entropy for each region too, and, if several
+            copies or models are averaged, of their disagreement.
         preview: Whether to draw a picture of each case, and contact sheets of all.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         overwrite: Whether to segment finished cases again.
@@ -52,6 +55,7 @@ class InferOptions(ScanOptions):
     """
 
     probabilities: bool = False
+    uncertainty: bool = False
     preview: bool = True
     device: str = "auto"
     overwrite: bool = False
@@ -59,6 +63,16 @@ class InferOptions(ScanOptions):
     overrides: tuple[str, ...] = ()
     shard: str | None = None
     native: str | None = None
+
+
+def map_kinds(options: InferOptions, copies: int) -> tuple[MapKind, ...]:
+    """Kinds of maps that are wanted and possible for the mean of so many copies."""
+    wanted = {
+        MapKind.PROBABILITY: options.probabilities,
+        MapKind.ENTROPY: options.uncertainty,
+        MapKind.DISAGREEMENT: options.uncertainty and copies > 1,
+    }
+    return tuple(kind for kind, is_wanted in wanted.items() if is_wanted)
 
 
 def inference_options(words: Sequence[str], named: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,31 +14,33 @@ import numpy as np
 import numpy.typing as npt
 
 from volseg import DISCLAIMER
-from volseg.confidence.temperature import tempered
+from volseg.cases.result_maps import MapKind, map_file_name
 from volseg.confidence.verdict import CaseConfidence, in_words
-from volseg.config import InferenceConfig
 from volseg.errors import OutputError
 from volseg.files.ownership import check_no_inputs
 from volseg.files.paths import PathLike
 from volseg.images.boxes import bounding_box, placed
 from volseg.images.file_names import is_nifti
 from volseg.images.grid import Grid
-from volseg.images.nifti_writing import result_header, write_label_map, write_probabilities
+from volseg.images.nifti_writing import result_header, write_label_map, write_map
 from volseg.images.slice_masks import mask_paths, write_masks
 from volseg.labels import LabelScheme
 from volseg.measures import RegionMeasures, measure
 from volseg.words import volume_in_ml
 
+Map = npt.NDArray[np.float32]
 
-class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
-    """Probabilities of the regions of a scan, with temperatures; each is computed on access.
+
+class RegionMaps(Mapping[str, Map]):
+    """Maps of the regions of a scan; each is computed on access.
 
     Args:
         regions: Names of the regions.
-        part: (R, *) within `box`, before the temperatures; outside it, all probabilities are 0.
+        part: (R, *) within `box`; outside it, all values are 0.
         box: Part of the scan.
         shape: Voxels of the scan.
-        options: Temperature of each region.
+        change: Function of a region and its part, which gives the values within `box`; None:
+            the part itself.
     """
 
     def __init__(
@@ -47,14 +49,15 @@ class RegionMaps(Mapping[str, npt.NDArray[np.float32]]):
         part: npt.NDArray[np.float32],
         box: tuple[slice, ...],
         shape: tuple[int, ...],
-        options: InferenceConfig,
+        change: Callable[[str, Map], Map] | None = None,
     ) -> None:
         self._parts = dict(zip(regions, part, strict=True))
-        self._box, self._shape, self._options = box, shape, options
+        self._box, self._shape, self._change = box, shape, change
 
-    def __getitem__(self, region: str) -> npt.NDArray[np.float32]:
-        part = tempered(self._parts[region], self._options.temperature_of(region))
-        return placed(part, self._box, self._shape)
+    def __getitem__(self, region: str) -> Map:
+        part = self._parts[region]
+        values = self._change(region, part) if self._change else part
+        return placed(values, self._box, self._shape)
 
     def __contains__(self, region: object) -> bool:
         return region in self._parts  # the method of Mapping would compute the map
@@ -77,6 +80,11 @@ class Prediction:
         label_map: uint8 (I, J, K), values of the predictor's scheme.
         probabilities: float32 (I, J, K) for each region, in [0, 1]; computed anew at each access.
             The thresholds of the label map are of the values before `inference.temperature`.
+        entropy: Entropy of these probabilities in bits, float32 (I, J, K) for each region, from 0
+            (certain) to 1; computed anew at each access.
+        disagreement: Standard deviation of the probabilities over mirrored copies and models,
+            before `inference.temperature`, float32 (I, J, K) for each region, from 0 to 0.5; None
+            with a single copy, or if it was not asked for.
         volumes_ml: Volume of each region, in ml; empty if the size of a voxel is unknown.
         found: Regions of the label map with at least one voxel.
         scheme: Label scheme of the label map.
@@ -92,7 +100,8 @@ class Prediction:
 
     case_id: str
     label_map: npt.NDArray[np.uint8]
-    probabilities: Mapping[str, npt.NDArray[np.float32]]
+    probabilities: Mapping[str, Map]
+    entropy: Mapping[str, Map]
     volumes_ml: Mapping[str, float]
     found: frozenset[str]
     scheme: LabelScheme
@@ -104,6 +113,7 @@ class Prediction:
     inputs: tuple[Path, ...] = ()
     slices: tuple[Path, ...] = ()
     confidence: CaseConfidence = field(default_factory=CaseConfidence)
+    disagreement: Mapping[str, Map] | None = None
 
     @property
     def binary(self) -> bool:
@@ -199,11 +209,45 @@ class Prediction:
         Raises:
             OutputError: If a file exists or cannot be written.
         """
-        paths = [Path(folder) / f"{self.case_id}_{region}.nii.gz" for region in self.probabilities]
-        self._check_free(paths, overwrite=overwrite)
-        for path, values in zip(paths, self.probabilities.values(), strict=True):
-            write_probabilities(path, values, self.header)
-        return paths
+        return self.save_maps(folder, [MapKind.PROBABILITY], overwrite=overwrite)
+
+    def save_uncertainty(self, folder: PathLike, *, overwrite: bool = False) -> list[Path]:
+        """Write entropy and, if there is any, disagreement of each region; return their paths.
+
+        The files are `<case>_<region>_entropy.nii.gz` and `<case>_<region>_disagreement.nii.gz`.
+
+        Args:
+            folder: An existing folder.
+            overwrite: Whether to replace existing files; images of the case are never replaced.
+
+        Raises:
+            OutputError: If a file exists or cannot be written.
+        """
+        kinds = [MapKind.ENTROPY, MapKind.DISAGREEMENT]
+        return self.save_maps(folder, kinds, overwrite=overwrite)
+
+    def save_maps(
+        self, folder: PathLike, kinds: Sequence[MapKind], *, overwrite: bool = False
+    ) -> list[Path]:
+        """Write the maps of these kinds of each region; see `save_probabilities`."""
+        paths = {
+            Path(folder) / map_file_name(self.case_id, kind.of(region)): (kind, region)
+            for kind in kinds
+            for region in self.maps_of(kind)
+        }
+        self._check_free(list(paths), overwrite=overwrite)
+        for path, (kind, region) in paths.items():
+            write_map(path, self.maps_of(kind)[region], self.header)
+        return list(paths)
+
+    def maps_of(self, kind: MapKind) -> Mapping[str, Map]:
+        """The map of each region of a kind; empty for disagreement that is not known."""
+        known = {
+            MapKind.PROBABILITY: self.probabilities,
+            MapKind.ENTROPY: self.entropy,
+            MapKind.DISAGREEMENT: self.disagreement,
+        }
+        return known[kind] or {}
 
     def _check_free(self, paths: Sequence[Path], *, overwrite: bool) -> None:
         check_no_inputs(paths, self.inputs)

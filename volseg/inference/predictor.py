@@ -138,7 +138,12 @@ class Predictor:
             )
 
     def predict(
-        self, images: Images, *, affine: npt.ArrayLike | None = None, case_id: str | None = None
+        self,
+        images: Images,
+        *,
+        affine: npt.ArrayLike | None = None,
+        case_id: str | None = None,
+        disagreement: bool = False,
     ) -> Prediction:
         """Segment one case.
 
@@ -155,6 +160,8 @@ class Predictor:
             affine: Voxel indices to world (RAS, mm), (4, 4), for arrays and tensors; a `MetaTensor`
                 of MONAI has an affine.
             case_id: Name of a case in memory; None: the name of its file, or `case`.
+            disagreement: Whether the prediction gets the disagreement of mirrored copies and
+                models, if there are several.
 
         Returns:
             The prediction, on the grid of the images.
@@ -165,7 +172,8 @@ class Predictor:
             ImageError: If an image cannot be read or holds unusable values.
             GeometryError: If the images do not lie on one grid, or their grid is not known.
         """
-        return self.predict_prepared(self.prepare(images, affine=affine, case_id=case_id))
+        prepared = self.prepare(images, affine=affine, case_id=case_id)
+        return self.predict_prepared(prepared, disagreement=disagreement)
 
     def find(
         self,
@@ -244,9 +252,9 @@ class Predictor:
         needed = " ".join(self.required) or f"{' or '.join(self.channels)}, any of them"
         return f"the model needs channels {needed}"
 
-    def predict_prepared(self, case: PreparedCase) -> Prediction:
+    def predict_prepared(self, case: PreparedCase, *, disagreement: bool = False) -> Prediction:
         """Segment a case that `prepare` has read."""
-        return self.decode(self.probabilities(case))
+        return self.decode(self.probabilities(case, disagreement=disagreement))
 
     def probabilities(self, case: PreparedCase, *, disagreement: bool = False) -> CaseProbabilities:
         """Region probabilities of a case: the part of `predict` that needs the network.
@@ -259,9 +267,9 @@ class Predictor:
             ResourceError: If the probabilities do not fit into memory.
         """
         self.warn()
-        return probabilities_of(
-            case, self.models, self.regions, self.device, disagreement=disagreement
-        )
+        # The predicted Dice must not depend on whether the disagreement is asked for.
+        spreads = disagreement or self.assessor.fit is not None
+        return probabilities_of(case, self.models, self.regions, self.device, disagreement=spreads)
 
     def decode(self, scored: CaseProbabilities) -> Prediction:
         """Prediction of a case from its probabilities: the last part of `predict`."""

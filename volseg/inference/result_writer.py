@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import volseg
 from volseg.cases.case import Case
+from volseg.cases.result_maps import MapKind, map_names
 from volseg.cases.sources import fingerprint, relocated_sources
 from volseg.confidence.record import confidence_record
 from volseg.config import ExperimentConfig
@@ -20,10 +23,11 @@ from volseg.figures.grey_images import GreyImages
 from volseg.files.paths import places
 from volseg.files.writing import MANIFEST_FILE, make_folder, remove_unfinished
 from volseg.finding.finding import Finding
-from volseg.inference.options import InferOptions
+from volseg.inference.options import InferOptions, map_kinds
 from volseg.inference.prediction import Prediction
 from volseg.inference.predictor import Predictor
 from volseg.inference.preview_writer import PreviewWriter
+from volseg.inference.probabilities import number_of_copies
 from volseg.inference.windows import precision_name
 from volseg.measures.record import as_record
 from volseg.model_header import describe_scheme
@@ -91,7 +95,9 @@ class ResultWriter:
             labels=describe_scheme(predictor.scheme),
         )
         self.regions, self.scheme = predictor.regions, predictor.scheme
-        self.probabilities, self.overwrite = options.probabilities, options.overwrite
+        self.kinds = map_kinds(options, number_of_copies(predictor.models))
+        self.overwrite = options.overwrite
+        self._check_names()
         self.earlier = read_earlier_manifests(output)
         self.reusable = Reusable()
         # Names of the files that earlier runs wrote for each case.
@@ -102,6 +108,15 @@ class ResultWriter:
         )
         self.draws = options.preview and not self._hinders_previews()
         self.previews = PreviewWriter(output, {}, wanted=False, overwrite=False)
+
+    def _check_names(self) -> None:
+        """Refuse regions of which one is named like a map of another, such as WT_entropy."""
+        for name, number in Counter(self.maps).items():
+            if number > 1:
+                raise OutputError(
+                    f"the maps of two regions would be named {name}",
+                    remedy="write one kind of map, with --probabilities or --uncertainty",
+                )
 
     def _hinders_previews(self) -> bool:
         """Whether results of a case have the names of pictures; logs a warning."""
@@ -115,8 +130,8 @@ class ResultWriter:
 
     @property
     def maps(self) -> Sequence[str]:
-        """Regions whose probability maps are written."""
-        return self.regions if self.probabilities else ()
+        """Names of the maps that are written beside each label map."""
+        return map_names(self.regions, self.kinds)
 
     def begin(self) -> frozenset[str]:
         """Check that new results may lie beside the files in the folder, and write the manifest.
@@ -198,8 +213,8 @@ class ResultWriter:
     @cached_property
     def _written_names(self) -> set[str]:
         """Names in the folder that this process writes."""
-        mine = self.shard.share(self.finding.cases)
-        files = [path for case in mine for path in case.result_files(self.output, self.regions)]
+        mine, possible = self.shard.share(self.finding.cases), map_names(self.regions)
+        files = [path for case in mine for path in case.result_files(self.output, possible)]
         names = {path.name for path in files if path.parent == self.output}
         # A shard also writes the merged manifest, but no other shard's manifest.
         names |= {self.manifest.path.name, MANIFEST_FILE}
@@ -252,24 +267,24 @@ class ResultWriter:
         """
         result, *others = case.label_map_files(self.output)
         output = case.result_folder(self.output).name if others else result.name
-        new = {output} | {path.name for path in self._map_files(case, self.maps)}
+        new = {output} | {path.name for path in case.map_files(self.output, self.maps)}
         new |= {preview_name(case.case_id)} if self.draws else set()
         self.manifest.add(UNFINISHED, case.case_id, sorted(self.recorded[case.case_id] | new))
         for path in self._recorded_maps(case):
             if path.name not in new:
                 remove_written(path, "a map of an old result")
         self._remove_native(case)
-        maps = []
-        if self.probabilities:
-            maps = prediction.save_probabilities(self.output, overwrite=True)
+        maps = {
+            kind: prediction.save_maps(self.output, [kind], overwrite=True) for kind in self.kinds
+        }
         case.write_label_map(
             self.output, prediction.label_map, prediction.header, binary=prediction.binary
         )
         record = {
             **_inputs(case, sources),
             "output": output,
-            "probabilities": [path.name for path in maps],
-            "files": self._marks([result, *others, *maps]),
+            **{kind.value: [path.name for path in maps.get(kind, ())] for kind in MapKind},
+            "files": self._marks([result, *others, *chain(*maps.values())]),
             "models": self.recipe.models,
             "settings": self.recipe.settings,
             "resolved": self.recipe.resolved,
@@ -292,13 +307,10 @@ class ResultWriter:
         record = self._known.get(case.case_id, {})
         remove_native_files(self.output, record, overwrite=self.overwrite)
 
-    def _map_files(self, case: Case, regions: Sequence[str]) -> list[Path]:
-        return [case.probability_file(self.output, region) for region in regions]
-
     def _recorded_maps(self, case: Case) -> list[Path]:
-        """Probability maps that an earlier run wrote for a case."""
-        recorded = self.recorded[case.case_id]
-        return [path for path in self._map_files(case, self.regions) if path.name in recorded]
+        """Maps that an earlier run wrote for a case."""
+        recorded, possible = self.recorded[case.case_id], map_names(self.regions)
+        return [path for path in case.map_files(self.output, possible) if path.name in recorded]
 
     def _marks(self, written: Iterable[Path]) -> list[dict[str, Any]]:
         """Marks by which a later run detects that written files were changed."""

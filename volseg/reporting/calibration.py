@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from volseg.cases.result_maps import MapKind
 from volseg.errors import GeometryError, VolsegError, of_case
 from volseg.evaluation.pairs import CasePair
 from volseg.images.nifti_reading import read_case
@@ -90,7 +91,8 @@ def _of_case(pair: CasePair, folders: Sequence[Path]) -> dict[str, Reliability]:
         masks = pair.reference_labels.masks(reference)
         found = {}
         for region in pair.regions:
-            paths = [case.probability_file(folder, region) for folder in folders]
+            name = MapKind.PROBABILITY.of(region)
+            paths = [case.map_files(folder, [name])[0] for folder in folders]
             path = next((path for path in paths if path.is_file()), paths[0])
             probabilities = read_case([path], ["probability"], ["probability"]).array[0]
             if probabilities.shape != reference.shape:

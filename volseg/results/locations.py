@@ -30,7 +30,7 @@ def check_outside_scans(scans: Path, output: Path) -> None:
 def check_result_files(
     cases: Sequence[Case],
     output: Path,
-    regions: Sequence[str],
+    maps: Sequence[str],
     shard: Shard,
     scans: Path | None = None,
 ) -> None:
@@ -39,7 +39,7 @@ def check_result_files(
     Args:
         cases: Cases to segment.
         output: Folder of the results.
-        regions: Names of the regions that may get a map of probabilities.
+        maps: Names of all maps that a result may have.
         shard: Shard of this process.
         scans: Folder or data list of the cases.
 
@@ -53,7 +53,7 @@ def check_result_files(
     owners = {output / name: "the manifest" for name in (MANIFEST_FILE, shard.file)}
     for case in cases:
         case.check_room(output)
-        for result in case.result_files(output, regions):
+        for result in case.result_files(output, maps):
             other = owners.setdefault(result, f"case {case.case_id}")
             if other != f"case {case.case_id}":
                 raise OutputError(

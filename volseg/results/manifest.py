@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from volseg.cases.result_maps import recorded_maps
 from volseg.errors import ConfigError
 from volseg.files.documents import check_regular, parse_json, validated
 from volseg.files.writing import MANIFEST_FILE
@@ -192,6 +193,8 @@ class _Record(_Loose):
     sources: list[_Source] = []
     output: str = ""
     probabilities: list[str] = []
+    entropy: list[str] = []
+    disagreement: list[str] = []
     files: list[_File] = []
     models: list[str] = []
     settings: _Settings = _Settings()
@@ -237,7 +240,7 @@ def recorded_names(content: Mapping[str, Any], case_id: str) -> set[str]:
     record = content.get(journal.RECORDS, {}).get(case_id, {})
     unfinished = content.get(journal.UNFINISHED, {}).get(case_id, [])
     names = {unfinished} if isinstance(unfinished, str) else set(unfinished)
-    names |= {*record.get("probabilities", ())}
+    names |= {*recorded_maps(record)}
     names |= {mark["file"] for mark in record.get("native", {}).values()}
     names |= {preview["file"]} if (preview := record.get("preview")) else set()
     return names | {record["output"]} if "output" in record else names

@@ -121,7 +121,7 @@ def choose_reusable(
     Args:
         output: Folder of the results.
         cases: Cases to segment.
-        maps: Names of the regions whose maps of probabilities are wanted.
+        maps: Names of the maps that are wanted beside each label map.
         known: Content of the manifest of the folder.
         recipe: Models and options of this run.
         overwrite: Whether all results are replaced, except results of the same command when it was

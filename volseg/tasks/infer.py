@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.cases.case import Case
+from volseg.cases.result_maps import MapKind, map_names
 from volseg.confidence.record import read_confidence
 from volseg.confidence.verdict import CaseConfidence
 from volseg.errors import DataListError, OutputError
@@ -89,9 +90,11 @@ def infer(
     named like the image, in the folder `<case>`, or beside the manifest if the case is one slice.
     Beside the results lie `volumes.csv` and, unless `options.preview` is False, a picture of each
     case in the folder `previews` and the contact sheets `previews.png`, `previews-2.png`, ...
+    With `options.probabilities` and `options.uncertainty`, maps of each region lie beside the label
+    map, `<case>_<region>.nii.gz`, `<case>_<region>_entropy.nii.gz` and, for several mirrored copies
+    or models, `<case>_<region>_disagreement.nii.gz`.
     With `options.native`, the label maps also lie on the original grids of cases that `prepare`
-    wrote, in the folder `native`; `volumes.csv`, pictures and probabilities are of the prepared
-    grid.
+    wrote, in the folder `native`; `volumes.csv`, pictures and maps are of the prepared grid.
 
     Existing results are kept unless `options.overwrite`. A result is written completely or not at
     all, so a stopped run can be called again. The sources of existing results are compared; see
@@ -143,7 +146,7 @@ def infer_cases(
     has named what was left out.
     """
     shard, output = Shard.parse(options.shard), Path(output)
-    check_result_files(finding.cases, output, predictor.regions, shard, folder)
+    check_result_files(finding.cases, output, map_names(predictor.regions), shard, folder)
     used = [(model.path, model.config.data.fold) for model in predictor.models]
     trained_by = runs_trained_on(finding.cases, used)
     mine = shard.share(finding.cases)
@@ -155,6 +158,8 @@ def infer_cases(
     there = writer.begin()
     predictor.warn()
     logger.info("writing label scheme %s", predictor.scheme)
+    if options.uncertainty and MapKind.DISAGREEMENT not in writer.kinds:
+        logger.info("no map of disagreement: it needs --tta or several models")
     if not mine and not shard.is_whole:
         found = cases_in_words(len(finding.cases))
         logger.info("shard %s has no case: found only %s", shard, found)
