@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from volseg.confidence.predicted_dice import PredictedDice
 from volseg.confidence.record import confidence_record, read_confidence
 from volseg.confidence.verdict import CaseConfidence, FoundRegion, in_words, judge, look_at_first
+from volseg.reporting.build import build_report
+from volseg.reporting.confidence_sections import agreement_sections
+from volseg.reporting.content import Table
+from volseg.reporting.results import Results
 from volseg.results.manifest import check_content
 
 GOOD, POOR = PredictedDice(0.9, 0.8, 1.0), PredictedDice(0.4, 0.1, 0.7)
@@ -123,3 +129,68 @@ def test_words_leave_out_what_a_note_says():
     lines = list(in_words(confidence, ["the result fills 60% of the tissue: look at it"]))
 
     assert lines == ["predicted Dice: WT 0.90 (0.80 to 1.00)", "Look at it: without t1c"]
+
+
+def results_of(records, scores=None):
+    return Results(Path("results"), scores or {}, {"cases": records}, (Path("results"),))
+
+
+def record_of(**confidence):
+    return confidence_record(CaseConfidence(**confidence)) | {"volumes_ml": {"WT": 1.0}}
+
+
+def test_a_report_shows_cases_to_look_at_first_with_their_reasons():
+    results = results_of(
+        {
+            "fine": record_of(predicted_dice={"WT": GOOD}),
+            "odd": record_of(look_at=("without t1c",)),
+            "poor": record_of(predicted_dice={"WT": POOR}, look_at=("predicted Dice of WT 0.40",)),
+        }
+    )
+
+    built = build_report(results, None)
+
+    (table,) = built.sections[0].blocks
+    assert built.sections[0].title == "Look at these first"
+    assert table.columns == ("case", "predicted Dice WT", "why")
+    assert [tuple(map(str, row)) for row in table.rows] == [
+        ("poor", "0.40 [0.10, 0.70]", "predicted Dice of WT 0.40"),
+        ("odd", "-", "without t1c"),
+    ]
+    assert [entry.case_id for entry in built.cases] == ["poor", "odd", "fine"]
+    predicted = [block for block in built.cases[2].blocks if block == DICE_OF_FINE]
+    assert len(predicted) == 1
+
+
+DICE_OF_FINE = Table(
+    "Predicted Dice", ("region", "predicted Dice"), [("WT", "0.90 [0.80, 1.00]")]
+)  # fmt: skip
+
+
+def test_a_report_without_such_cases_has_no_such_section():
+    built = build_report(results_of({"fine": record_of(predicted_dice={"WT": GOOD})}), None)
+
+    assert "Look at these first" not in [section.title for section in built.sections]
+
+
+def test_a_report_on_scores_shows_predicted_against_true_dice():
+    agreement = {"cases": 2, "mae": 0.125, "mae_interval": None, "spearman": 0.5}
+    agreement["spearman_interval"] = [-0.25, 1.0]
+    cases = {
+        name: {"status": "scored", "regions": {"WT": {"dice": dice}}}
+        for name, dice in (("fine", 1.0), ("poor", 0.25), ("edited", 0.5))
+    }
+    scores = {
+        "cases": cases,
+        "predicted_dice": {"regions": {"WT": agreement}, "edited": ["edited"]},
+    }
+    records = {name: record_of(predicted_dice={"WT": GOOD}) for name in cases}
+
+    (section,) = agreement_sections(results_of(records, scores))
+
+    chart, table, notes = section.blocks
+    assert [mark.title for mark in chart.marks] == ["fine, WT", "poor, WT"]
+    assert any(line.is_dashed for line in chart.lines)
+    assert list(table.rows) == [("WT", "2", "0.50 [-0.25, 1.00]", "0.125")]
+    assert "edited" in notes.sentences[0]
+    assert agreement_sections(results_of(records, {"cases": cases})) == []

@@ -104,6 +104,11 @@ def in_words(confidence: CaseConfidence, notes: Sequence[str] = ()) -> Iterator[
     """Lines on the confidence in a result, without the reasons that its notes already give."""
     if predicted := confidence.predicted_dice:
         yield f"predicted Dice: {', '.join(predicted_in_words(predicted))}"
+    yield from beside_notes(confidence, notes)
+
+
+def beside_notes(confidence: CaseConfidence, notes: Sequence[str]) -> Iterator[str]:
+    """Reasons to look at a case, for a reader, that its notes do not give."""
     for reason in confidence.look_at:
         if not any(note.startswith(reason) for note in notes):
             yield f"Look at it: {reason}"

@@ -12,6 +12,7 @@ from volseg.evaluation.pairs import CasePair
 from volseg.evaluation.records import half_written, mixed_origins
 from volseg.evaluation.samples import has_images
 from volseg.reporting.calibration import calibration_cases, calibration_section
+from volseg.reporting.confidence_sections import agreement_sections, confidence_blocks
 from volseg.reporting.content import Block, CaseEntry, Notes, Picture, Report, Section, Table
 from volseg.reporting.pictures import case_pictures
 from volseg.reporting.protocol_sections import lesion_tables, protocol_sections
@@ -85,12 +86,13 @@ def _of_scores(results: Results, chosen: Sequence[str]) -> _Parts:
     views = {} if problems else scored_views(pairs, chosen)
     known = {case_id: pairs[case_id] for case_id in with_maps if case_id in pairs}
     calibration = calibration_section(results, known)
-    sections = [first, *protocol_sections(results.scores), *calibration, *others]
+    agreement = agreement_sections(results)
+    sections = [first, *protocol_sections(results.scores), *agreement, *calibration, *others]
     return views, sections, problems
 
 
 def _order_in_words(results: Results, shown: int, total: int) -> str:
-    first = "the lowest mean Dice" if results.scores else "cases with notes"
+    first = "the lowest mean Dice" if results.scores else "those to look at"
     lines = "reference dashed, prediction solid" if results.scores else "prediction"
     which = cases_in_words(shown) if shown == total else f"{shown} of {total} cases"
     return f"{which}, {first} first. Outlines: {lines}."
@@ -107,6 +109,7 @@ def _entry(results: Results, case_id: str, view_of: ViewOf) -> CaseEntry:
     else:
         summary = size_summary(record)
         blocks.append(size_table(record))
+    blocks += confidence_blocks(record, notes)
     if notes:
         blocks.append(Notes(notes))
     return CaseEntry(case_id, summary, blocks, partial(_draw, view_of))

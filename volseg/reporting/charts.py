@@ -214,6 +214,8 @@ def scatter(
     points: Mapping[str, Mapping[str, tuple[float, float]]],
     axes: tuple[Axis, Axis],
     titles: tuple[str, str, str],
+    *,
+    diagonal: bool = False,
 ) -> Chart:
     """A point `(x, y)` for each case and region.
 
@@ -221,6 +223,7 @@ def scatter(
         points: `{region: {case: (x, y)}}`.
         axes: Horizontal and vertical axis.
         titles: Heading of the chart, and names of the two axes.
+        diagonal: Whether a dashed line marks where both values are equal.
     """
     (x, y), of = axes, looks(points)
     is_few = max((len(cases) for cases in points.values()), default=0) <= _FEW
@@ -240,8 +243,9 @@ def scatter(
         apart(x.ticks),
         y.ticks,
         marks,
-        breaks=_breaks(x, y, TOP + PLOT_HEIGHT),
-        legend=_legend(of),
+        [_diagonal(axes)] if diagonal else [],
+        _breaks(x, y, TOP + PLOT_HEIGHT),
+        _legend(of),
     )
 
 
@@ -265,9 +269,7 @@ def curves(
         Line(" ".join(f"{x.place(a):g},{y.place(b):g}" for a, b in places), of[region][0])
         for region, places in points.items()
     ]
-    if diagonal:
-        ends = [(x.place(v), y.place(v)) for v in (x.low, x.high)]
-        lines.append(Line(" ".join(f"{a:g},{b:g}" for a, b in ends), is_dashed=True, width=1))
+    lines += [_diagonal(axes)] if diagonal else []
     heading, x_label, y_label = titles
     return Chart(
         heading,
@@ -286,3 +288,9 @@ def curves(
         _breaks(x, y, TOP + PLOT_HEIGHT),
         _legend(of),
     )
+
+
+def _diagonal(axes: tuple[Axis, Axis]) -> Line:
+    x, y = axes
+    ends = [(x.place(value), y.place(value)) for value in (x.low, x.high)]
+    return Line(" ".join(f"{a:g},{b:g}" for a, b in ends), is_dashed=True, width=1)

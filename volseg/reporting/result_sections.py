@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from volseg.confidence.verdict import look_at_first
 from volseg.measures import RegionMeasures
 from volseg.measures.record import read_measures
 from volseg.reporting import charts
 from volseg.reporting.axes import x_axis
+from volseg.reporting.confidence_sections import confidence_of, look_at_sections
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
 from volseg.reporting.results import Results
 from volseg.words import cases_in_words
@@ -17,8 +19,9 @@ _FOLDED_ABOVE = 30
 
 
 def result_sections(results: Results) -> list[Section]:
-    """Sections on the sizes and notes of all cases."""
+    """Sections on the confidence in all cases, their sizes and notes."""
     sections = [
+        *look_at_sections(results),
         Section("volumes", "Volumes", [*_size_blocks(results)]),
         Section("remarks", "Notes on cases", [*_note_blocks(results)]),
     ]
@@ -26,8 +29,11 @@ def result_sections(results: Results) -> list[Section]:
 
 
 def doubtful_first(results: Results) -> list[str]:
-    """Cases with notes or missing channels, then the others, each in the order of the results."""
-    return sorted(results.records, key=lambda case_id: not case_notes(results.records[case_id]))
+    """Cases to look at first, then those with notes, then the others in the order of results."""
+    first = look_at_first(confidence_of(results))
+    others = [case_id for case_id in results.records if case_id not in first]
+    noted = sorted(others, key=lambda case_id: not case_notes(results.records[case_id]))
+    return [*first, *noted]
 
 
 def case_notes(record: Mapping[str, Any]) -> list[str]:

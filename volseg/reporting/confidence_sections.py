@@ -1,0 +1,117 @@
+"""Confidence in results in a report: cases to look at first, predicted against true Dice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from volseg.confidence.predicted_dice import PredictedDice
+from volseg.confidence.record import read_confidence
+from volseg.confidence.verdict import CaseConfidence, beside_notes, look_at_first
+from volseg.reporting import charts
+from volseg.reporting.axes import x_axis, y_axis
+from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
+from volseg.reporting.results import Results
+from volseg.words import cases_in_words
+
+_FOLDED_ABOVE = 30
+_WHAT = (
+    "Predicted Dice: the Dice that the model expects of its own result, without a reference; in "
+    "brackets, the interval in which about 80 % of held-out cases lay."
+)
+
+
+def look_at_sections(results: Results) -> list[Section]:
+    """Cases to look at first, with their reasons; nothing if there is none."""
+    known = confidence_of(results)
+    flagged = look_at_first(known)
+    if not flagged:
+        return []
+    regions = list(dict.fromkeys(region for of in flagged.values() for region in of.predicted_dice))
+    rows: list[Row] = [
+        (
+            CaseLink(case_id),
+            *(_with_interval(of.predicted_dice.get(region)) for region in regions),
+            "; ".join(of.look_at),
+        )
+        for case_id, of in flagged.items()
+    ]
+    columns = ("case", *(f"predicted Dice {region}" for region in regions), "why")
+    caption = f"{len(flagged)} of {cases_in_words(len(known))}"
+    caption += ", the lowest predicted Dice first" if regions else ""
+    table = Table(
+        caption, columns, rows, _WHAT if regions else "", is_folded=len(rows) > _FOLDED_ABOVE
+    )
+    return [Section("look-at-first", "Look at these first", [table])]
+
+
+def confidence_of(results: Results) -> dict[str, CaseConfidence]:
+    """Confidence in each case of the results."""
+    return {case_id: read_confidence(record) for case_id, record in results.records.items()}
+
+
+def confidence_blocks(record: Mapping[str, Any], notes: Sequence[str]) -> Iterator[Block]:
+    """Predicted Dice of one case, and the reasons to look at it that its notes do not give."""
+    of = read_confidence(record)
+    if of.predicted_dice:
+        rows = [(region, _with_interval(one)) for region, one in of.predicted_dice.items()]
+        yield Table("Predicted Dice", ("region", "predicted Dice"), rows)
+    if reasons := list(beside_notes(of, notes)):
+        yield Notes(reasons, is_warning=True)
+
+
+def agreement_sections(results: Results) -> list[Section]:
+    """Predicted against true Dice of scored cases; nothing without a predicted Dice."""
+    agreement = results.scores.get("predicted_dice")
+    if not agreement:
+        return []
+    edited = agreement.get("edited", ())
+    known = confidence_of(results)
+    points = {
+        region: {
+            case_id: (known[case_id].predicted_dice[region].dice, dice)
+            for case_id in results.case_ids
+            if case_id in known
+            and case_id not in edited
+            and region in known[case_id].predicted_dice
+            and (dice := _true_dice(results, case_id, region)) is not None
+        }
+        for region in agreement["regions"]
+    }
+    blocks: list[Block] = []
+    if any(points.values()):
+        axes = x_axis((), is_share=True), y_axis()
+        titles = ("Predicted and true Dice; dashed: equal", "predicted Dice", "Dice")
+        blocks.append(charts.scatter(points, axes, titles, diagonal=True))
+    rows = [
+        (
+            *(region, str(of["cases"])),
+            _limited(of.get("spearman"), of.get("spearman_interval"), 2),
+            _limited(of["mae"], of.get("mae_interval"), 3),
+        )
+        for region, of in agreement["regions"].items()
+    ]
+    columns = ("region", "cases", "Spearman", "mean |difference|")
+    note = f"{_WHAT.partition(';')[0]}. In brackets: 95 % interval, by bootstrap over patients."
+    blocks.append(Table("Agreement", columns, rows, note))
+    if edited:
+        blocks.append(
+            Notes([f"Left out, as their label maps were edited since: {', '.join(edited)}."])
+        )
+    return [Section("predicted-dice", "Predicted Dice", blocks)]
+
+
+def _true_dice(results: Results, case_id: str, region: str) -> float | None:
+    found: float | None = results.scores["cases"][case_id]["regions"].get(region, {}).get("dice")
+    return found
+
+
+def _with_interval(of: PredictedDice | None) -> str:
+    return _limited(of.dice, (of.low, of.high), 2) if of else "-"
+
+
+def _limited(value: float | None, limits: Sequence[float] | None, digits: int) -> str:
+    if value is None:
+        return "-"
+    text = f"{value:.{digits}f}"
+    return f"{text} [{limits[0]:.{digits}f}, {limits[1]:.{digits}f}]" if limits else text
