@@ -95,6 +95,22 @@ def test_counts_of_cases_add_up():
     assert (added.positives == together.positives).all()
 
 
+def test_probabilities_of_0_stay_0_in_the_likelihood_too():
+    p = np.zeros((20, 20, 20), np.float32)
+    p[:10] = 0.98
+    reference = np.zeros_like(p, np.bool_)
+    reference[:10, :15] = True
+
+    counts = LogitCounts.of(p, reference)
+
+    # Of the voxels with logit log(49), three quarters are positive, whose logit is log(3).
+    assert counts.voxels.sum() == p.size
+    assert fit_temperature([counts]) == pytest.approx(np.log(49) / np.log(3), abs=0.02)
+    assert counts.nll(3.54) == pytest.approx((-0.75 * np.log(0.75) - 0.25 * np.log(0.25)) / 2, 1e-3)
+    assert counts.reliability(3.54).ece == pytest.approx(0, abs=0.002)
+    assert counts.reliability(1.0).ece == pytest.approx((0.98 - 0.75) / 2, abs=0.001)
+
+
 def test_only_voxels_near_the_region_are_counted():
     p, reference = np.zeros((60, 60, 60), np.float32), np.zeros((60, 60, 60), np.bool_)
     p[30, 30, 30] = reference[30, 30, 31] = True

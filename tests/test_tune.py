@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from safetensors.torch import load_file
+from scipy.ndimage import distance_transform_edt
 from tiny_models import write_model
 from typer.testing import CliRunner
 
 from volseg.cases.data_list import read_data_list
 from volseg.cli import app
+from volseg.confidence.features import case_features
+from volseg.confidence.predicted_dice import DicePredictor
 from volseg.errors import (
     ConfigError,
     DataListError,
@@ -25,15 +29,22 @@ from volseg.errors import (
 )
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
-from volseg.inference.probabilities import CaseProbabilities
+from volseg.inference.probabilities import CaseProbabilities, probabilities_of
 from volseg.labels import get_scheme
+from volseg.metrics import region_overlaps
 from volseg.model_file import load_model
-from volseg.model_header import read_model_header
+from volseg.model_header import read_model_header, write_changed_header
 from volseg.tasks.infer import infer
 from volseg.tasks.info import info
-from volseg.tasks.tune import _held_out, tune
+from volseg.tasks.tune import tune
 from volseg.tuning import segmenting
 from volseg.tuning.cases import find_runs
+from volseg.tuning.confidence import TunedCases
+from volseg.tuning.decoding import RegionOptions
+from volseg.tuning.gain import folds_of
+from volseg.tuning.levels import LevelStore
+from volseg.tuning.maps import MapStore
+from volseg.tuning.segmenting import segment_runs
 
 SCHEME = get_scheme("brats2023")
 
@@ -77,7 +88,7 @@ def reference_of(case):
 def miscalibrated(monkeypatch):
     """Networks that find each reference, as probabilities of 0.35 where 0.2 is background."""
 
-    def found(case, models, regions, device):
+    def found(case, models, regions, device, **_):
         masks = reference_of(case)
         values = np.where(masks, 0.35, 0.2).astype(np.float32)
         box = tuple(slice(0, size) for size in case.grid.shape)
@@ -88,8 +99,24 @@ def miscalibrated(monkeypatch):
 
 @pytest.fixture
 def perfect(monkeypatch):
-    def found(case, models, regions, device):
+    def found(case, models, regions, device, **_):
         values = reference_of(case).astype(np.float32)
+        return CaseProbabilities(case, values, tuple(slice(0, n) for n in case.grid.shape))
+
+    monkeypatch.setattr(segmenting, "probabilities_of", found)
+
+
+@pytest.fixture
+def overconfident(monkeypatch):
+    """Networks that say 0.98 of voxels of which three quarters are in the reference."""
+
+    def found(case, models, regions, device, **_):
+        masks = reference_of(case)
+        values = np.where(masks, np.float32(0.98), np.float32(0))
+        for of_region, mask in zip(values, masks, strict=True):
+            # The nearest voxels, so that no option of components tells them apart.
+            order = np.argsort(distance_transform_edt(~mask), axis=None, kind="stable")
+            of_region.flat[order[: round(mask.sum() * 4 / 3)]] = 0.98
         return CaseProbabilities(case, values, tuple(slice(0, n) for n in case.grid.shape))
 
     monkeypatch.setattr(segmenting, "probabilities_of", found)
@@ -199,7 +226,7 @@ def test_a_tuned_model_takes_the_words_of_infer(runs, miscalibrated):
 def test_an_interrupted_search_leaves_everything_as_it_was(runs, monkeypatch):
     before = contents(runs[0].parent)
 
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(segmenting, "probabilities_of", interrupted)
@@ -314,10 +341,10 @@ def test_the_lesions_of_a_protocol_can_be_tuned_for(runs, miscalibrated):
 
 
 def test_up_to_ten_patients_are_held_out_alone_and_more_in_folds_with_all_their_cases():
-    assert _held_out(["a", "b", "a"]) == [[0, 2], [1]]
+    assert folds_of(["a", "b", "a"]) == [[0, 2], [1]]
     patients = [f"p{n // 2}" for n in range(26)]
 
-    folds = _held_out(patients)
+    folds = folds_of(patients)
 
     assert len(folds) == 5
     assert sorted(case for fold in folds for case in fold) == list(range(26))
@@ -325,8 +352,6 @@ def test_up_to_ten_patients_are_held_out_alone_and_more_in_folds_with_all_their_
 
 
 def test_a_header_with_another_record_of_a_tuning_is_refused(runs, miscalibrated):
-    from volseg.model_header import write_changed_header
-
     header = read_model_header(runs[0])
     write_changed_header(header, runs[0] / "model.safetensors", {"tuning": {"gain": "much"}})
 
@@ -336,13 +361,10 @@ def test_a_header_with_another_record_of_a_tuning_is_refused(runs, miscalibrated
 
 def test_the_levels_of_a_case_are_those_that_infer_decodes(runs, cohort, tmp_path):
     """No network is replaced here: the whole way from scans to masks is that of `infer`."""
-    from volseg.tuning.levels import LevelStore
-    from volseg.tuning.segmenting import segment_runs
-
     (found, _) = find_runs(runs)
     cuts = (0.4, 0.45, 0.5, 0.55)
     store = LevelStore(tmp_path)
-    segmented = segment_runs([found], store, cuts, (True,), "cpu")
+    segmented = segment_runs([found], store, MapStore(tmp_path), cuts, (True,), "cpu")
     options = InferOptions(
         device="cpu", overrides=("inference.tta=true", "inference.threshold={WT: 0.45, TC: 0.4}")
     )
@@ -356,6 +378,127 @@ def test_the_levels_of_a_case_are_those_that_infer_decodes(runs, cohort, tmp_pat
         name: int(mask.sum()) for name, mask in read.items()
     }
     assert len(read_data_list(runs[0] / "data_list.json").training) == 4
+
+
+# Confidence
+
+
+def test_the_temperature_of_overconfident_networks_is_found_and_written(runs, overconfident):
+    result = tune(runs, device="cpu", tta=False)
+
+    model = load_model(runs[1])
+    for region, fit in result.confidence.temperatures.items():
+        # Three quarters of the voxels with logit log(49) are right, whose logit is log(3).
+        assert fit.temperature == pytest.approx(np.log(49) / np.log(3), rel=0.02)
+        assert fit.nll[1] < fit.nll[0]
+        assert fit.ece[1] < fit.ece[0] / 5
+        assert model.config.inference.temperature_of(region) == fit.temperature
+    content = read_model_header(runs[0]).content
+    assert content["calibration"]["regions"]["WT"]["nll"] == list(
+        result.confidence.temperatures["WT"].nll
+    )
+    assert content["calibration"]["patients"] == 4
+    assert content["predicted_dice"] == read_model_header(runs[1]).content["predicted_dice"]
+    assert DicePredictor.from_dict(content["predicted_dice"]) == result.confidence.predictor
+
+
+def test_fits_are_written_although_the_options_stay(runs, overconfident):
+    weights = load_file(runs[0] / "model.safetensors")
+    before = read_model_header(runs[0]).content
+
+    result = tune(runs, device="cpu", tta=False)
+
+    assert result.options is None
+    assert result.models == tuple(run / "model.safetensors" for run in runs)
+    after = read_model_header(runs[0]).content
+    assert after.get("tuning") is None
+    changed = {"temperature": after["config"]["inference"]["temperature"]}
+    assert after["config"]["inference"] == before["config"]["inference"] | changed
+    written = load_file(runs[0] / "model.safetensors")
+    assert all((written[name] == value).all() for name, value in weights.items())
+
+
+def test_a_second_tuning_gives_the_same_bytes(runs, overconfident):
+    tune(runs, device="cpu", tta=False)
+    first = contents(runs[0].parent)
+
+    tune(runs, device="cpu", tta=False)
+
+    assert contents(runs[0].parent) == first
+
+
+def test_fits_of_an_earlier_tuning_are_replaced(runs, overconfident, perfect):
+    """Of perfect networks nothing can be fitted: they have one Dice, and no temperature helps."""
+    header = read_model_header(runs[0])
+    old = {"temperature": 9.0, "nll": [2.0, 1.0], "ece": [0.2, 0.1], "reason": ""}
+    config = dict(header.content["config"])
+    config["inference"] = config["inference"] | {"temperature": {"WT": 9.0}}
+    earlier = {"patients": 4, "before": {"temperature": 1.0}, "regions": {"WT": old}}
+    changes = {"config": config, "calibration": earlier, "predicted_dice": {"patients": 4}}
+    write_changed_header(header, runs[0] / "model.safetensors", changes)
+
+    result = tune(runs, device="cpu", tta=False)
+
+    content = read_model_header(runs[0]).content
+    assert content["config"]["inference"]["temperature"] == 1
+    assert content["predicted_dice"] is None
+    assert [of["temperature"] for of in content["calibration"]["regions"].values()] == [1, 1, 1]
+    assert result.confidence.reason == "all regions of all cases have the same Dice, 1.000"
+
+
+def test_options_of_an_earlier_tuning_stay_where_new_options_gain_nothing(runs, overconfident):
+    header = read_model_header(runs[0])
+    config = dict(header.content["config"])
+    tuned = {"min_component_mm3": {"ET": 100.0}, "threshold": 0.4}
+    plain = {name: config["inference"][name] for name in tuned}
+    config["inference"] = config["inference"] | tuned
+    record = {"score": "Dice", "patients": 4, "gain": 0.1, "interval": [0.1, 0.2]}
+    record |= {"before": plain, "after": tuned}
+    changes = {"config": config, "tuning": record}
+    write_changed_header(header, runs[0] / "model.safetensors", changes)
+
+    result = tune(runs, device="cpu", tta=False)
+
+    after = load_model(runs[0])
+    assert result.options is None
+    assert after.tuning == record
+    assert after.config.inference.threshold == 0.4
+    assert after.config.inference.min_component_mm3 == {"ET": 100.0}
+
+
+def test_features_of_the_maps_are_those_of_the_probabilities(runs, tmp_path):
+    """No network is replaced here: features and Dice are those of a prediction of `infer`."""
+    (found, _) = find_runs(runs)
+    store, maps = LevelStore(tmp_path), MapStore(tmp_path)
+    values = Predictor(runs[0], device="cpu").predict(found.cases[0]).probabilities["WT"]
+    threshold = float(np.quantile(values[values > 0], 0.7))
+    segmented = segment_runs([found], store, maps, (threshold,), (False, True), "cpu")
+    decoding = replace(found.initial, options=(RegionOptions(threshold),) * 3)
+    cases = TunedCases(store, maps, segmented, {found: decoding}, (threshold,))
+
+    samples = cases.samples()
+
+    of_first = [one for one in samples if one.case_id == segmented.cases[0]]
+    assert [one.region for one in of_first] == ["WT", "TC", "ET"] * 2
+    for tta, some in ((False, of_first[:3]), (True, of_first[3:])):
+        predictor = Predictor(runs[0], device="cpu", threshold=threshold, tta=tta)
+        case = predictor.prepare(found.cases[0])
+        scored = probabilities_of(
+            case, predictor.models, predictor.regions, predictor.device, disagreement=tta
+        )
+        prediction = predictor.decode(scored)
+        masks = SCHEME.masks(prediction.label_map)
+        inside = {region: mask[scored.box] for region, mask in masks.items()}
+        expected = case_features(
+            scored.probabilities, inside, scored.disagreement, case.grid.spacing_mm
+        )
+        reference = dict(zip(SCHEME.regions, reference_of(case), strict=True))
+        for sample in some:
+            assert sample.features.keys() == expected[sample.region].keys()
+            for name, value in expected[sample.region].items():
+                assert sample.features[name] == pytest.approx(value, rel=2e-3, abs=1e-4)
+            assert sample.dice == region_overlaps(masks, reference)[sample.region].dice
+        assert any(mask.any() for mask in masks.values())
 
 
 # The command
@@ -379,10 +522,30 @@ def test_the_command_prints_gain_options_and_the_next_step(runs, miscalibrated):
     assert "in 4 held-out patients" in shown.stdout.replace("\n", " ")
 
 
+def test_the_command_prints_temperatures_and_predicted_dice_and_info_prints_them_again(
+    runs, overconfident
+):
+    done = ran(*runs, "--no-tta")
+
+    assert done.exit_code == 0
+    assert "The options stay: the mean gain in Dice of 4 held-out patients may be chance" in (
+        done.stdout.replace("\n", " ")
+    )
+    assert f"Tuned model: {runs[1] / 'model.safetensors'}" in done.stdout
+    shown = CliRunner().invoke(app, ["info", str(runs[0] / "model.safetensors")])
+    of_run = CliRunner().invoke(app, ["info", str(runs[0])])
+    for text in (done.stdout, shown.stdout, of_run.stdout):
+        assert "Probabilities of held-out patients (4) before and after" in text
+        assert "Predicted against true Dice of held-out patients" in text
+
+
 def test_the_command_says_in_one_sentence_that_nothing_is_changed(runs, perfect):
     done = ran(*runs, "--no-tta")
 
     assert done.exit_code == 0
+    said = done.stdout.replace("\n", " ")
+    assert "ET keeps temperature 1: no fit lowers the NLL of held-out patients" in said
+    assert "No prediction of the Dice is fitted: all regions of all cases have the same" in said
     assert done.stdout.splitlines()[-1] == (
         "Nothing is changed: the mean gain in Dice of 4 held-out patients may be chance "
         "(+0.0000, 95 % interval +0.0000 to +0.0000)"

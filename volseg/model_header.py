@@ -51,6 +51,27 @@ class _Tuning(BaseModel):
     after: dict[str, Any]
 
 
+class _Calibration(BaseModel):
+    """Temperature of a region, with figures of held-out patients before and after."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+    temperature: float
+    nll: list[float] = Field(min_length=2, max_length=2)
+    ece: list[float] = Field(min_length=2, max_length=2)
+    reason: str = ""
+
+
+class _Calibrations(BaseModel):
+    """Entries that volseg reads of the temperatures of `volseg tune`."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    patients: int
+    before: dict[str, Any]
+    regions: dict[str, _Calibration]
+
+
 class _Schema(BaseModel):
     """Entries of every header of format 1."""
 
@@ -67,6 +88,7 @@ class _Schema(BaseModel):
     channels_optional: bool | None = None
     weights_sha256: str | None = None
     tuning: _Tuning | None = None
+    calibration: _Calibrations | None = None
     predicted_dice: dict[str, Any] | None = None
     training_data: dict[str, Any] | None = None
 

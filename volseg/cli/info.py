@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from volseg.cli.app import USE, command
+from volseg.cli.confidence_tables import print_calibration, print_predicted_dice
 from volseg.cli.next_steps import REFERENCE, SCANS, line, next_steps
 from volseg.cli.tables import print_validation, say
 from volseg.cli.terminal import put
@@ -63,10 +64,19 @@ def info(
             say(f"{name}: {words}")
     if scores := _validation(facts):
         print_validation(scores)
+    _print_confidence(facts if facts["kind"] == "model" else facts.get("model") or {})
     if measures := facts.get("measures"):
         _print_measures(measures)
     beside = [line("volseg", "info", run) for run in facts.get("runs", ())]
     next_steps(_next(file, facts) or ({"describe the run": beside} if beside else {}))
+
+
+def _print_confidence(facts: Mapping[str, Any]) -> None:
+    """Tables of what `volseg tune` fitted, if a model holds it."""
+    if calibration := facts.get("calibration"):
+        print_calibration(calibration)
+    if predicted_dice := facts.get("predicted_dice"):
+        print_predicted_dice(predicted_dice)
 
 
 def _print_measures(facts: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Command `tune`, and the table of its gain."""
+"""Command `tune`, and the tables of its gain and its fits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from volseg.cli.app import TRAIN, command, fail_if_some_failed
+from volseg.cli.confidence_tables import print_calibration, print_predicted_dice
 from volseg.cli.next_steps import SCANS, line, next_steps
 from volseg.cli.options import DataRoot
 from volseg.cli.tables import number, print_table, say
@@ -66,14 +67,17 @@ def tune(  # noqa: PLR0913, PLR0917  (an option each)
         str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
     ] = "auto",
 ) -> None:
-    """Tune how probabilities become labels: threshold, components, TTA.
+    """Tune how probabilities become labels, and fit how sure the model is.
 
     Segments the validation cases and searches, by region, threshold, smallest
     component, largest component and smallest total volume for the best mean
     Dice. The gain is that of held-out patients: each patient is scored with
-    options that were chosen on other patients. If its 95 % interval lies above
-    0, the options are written into the model, and infer applies them; otherwise
-    nothing is changed.
+    options that were chosen on other patients. The options are written into the
+    model only if the 95 % interval of the gain lies above 0.
+
+    On the same cases it fits the temperature that makes probabilities agree best
+    with the observed shares, and what predicts the Dice of a new case. infer
+    applies what the model holds.
 
     At least three patients are needed, and with few patients a gain is rarely
     more than chance; the folds of a cross-validation can be pooled.
@@ -87,6 +91,8 @@ def tune(  # noqa: PLR0913, PLR0917  (an option each)
 
     result = run_tune(runs, output, data_list, fold, data_root, protocol, tta=tta, device=device)
     _print_gain(result)
+    _print_confidence(result)
+    _print_outcome(result)
     fail_if_some_failed(result.failures)
     for model in result.models[:1]:
         next_steps(
@@ -108,17 +114,31 @@ def _print_gain(result: TuneResult) -> None:
             for region, before, after, of, interval in gain.by_region()
         ],
     )
+    if result.options:
+        before, after = result.initial.inference(), result.tuned.inference()
+        rows = [(name, shown(before[name]), shown(value)) for name, value in after.items()]
+        print_table("Options", ("inference.", "before", "after"), [r for r in rows if r[1] != r[2]])
+
+
+def _print_confidence(result: TuneResult) -> None:
+    confidence = result.confidence
+    print_calibration(confidence.calibration())
+    if confidence.predictor is None:
+        say(f"No prediction of the Dice is fitted: {confidence.reason}")
+    else:
+        print_predicted_dice(confidence.predictor.to_dict())
+
+
+def _print_outcome(result: TuneResult) -> None:
+    gain = result.gain
+    patients = len(set(gain.patients))
+    mean = f"mean gain in {result.score} of {patients} held-out patients"
     figures = f"{gain.mean:+.4f}, 95 % interval {_interval(*gain.interval)}"
-    if not result.models:
-        say(
-            f"Nothing is changed: the mean gain in {result.score} of {patients} held-out patients "
-            f"may be chance ({figures})"
-        )
-        return
-    before, after = result.initial.inference(), result.tuned.inference()
-    rows = [(name, shown(before[name]), shown(value)) for name, value in after.items()]
-    print_table("Options", ("inference.", "before", "after"), [r for r in rows if r[1] != r[2]])
-    say(f"Mean gain in {result.score} of {patients} held-out patients: {figures}")
+    if result.options:
+        say(f"M{mean[1:]}: {figures}")
+    else:
+        stays = "The options stay" if result.models else "Nothing is changed"
+        say(f"{stays}: the {mean} may be chance ({figures})")
     for model in result.models:
         say(f"Tuned model: {model}")
 

@@ -18,8 +18,9 @@ Counts = npt.NDArray[np.float64]
 #: Fewest voxels of a fit, and fewest of them in the reference and outside it.
 FEWEST_VOXELS = 100
 FEWEST_OF_EACH = 10
-# The logit of the largest float32 below 1 is 16.6; a background of -32 has no weight at any T.
-_LOWEST, _HIGHEST, _BINS_PER_UNIT = -32, 17, 32
+# Logits of float32 lie between -88 and 16.7. The first interval holds probabilities of 0, which no
+# temperature changes; the likelihood takes them for the smallest value that 1 - p can have.
+_LOWEST, _HIGHEST, _BINS_PER_UNIT = -90, 17, 32
 _BINS = (_HIGHEST - _LOWEST) * _BINS_PER_UNIT
 _CENTRES = _LOWEST + (np.arange(_BINS) + 0.5) / _BINS_PER_UNIT
 _BELOW_1 = np.nextafter(np.float32(1), np.float32(0))
@@ -86,12 +87,15 @@ class LogitCounts:
     def nll(self, temperature: float) -> float:
         """Negative log-likelihood of the reference, mean over voxels in nats; 0 without voxels."""
         scaled, total = _CENTRES / temperature, self.voxels.sum()
+        scaled[0] = -_HIGHEST
         sums = self.voxels @ np.logaddexp(0, scaled) - self.positives @ scaled
         return float(sums / total) if total else 0.0
 
     def reliability(self, temperature: float) -> Reliability:
         """Voxels by probability with this temperature, for the calibration error."""
-        return Reliability.of_counts(expit(_CENTRES / temperature), self.voxels, self.positives)
+        probabilities = expit(_CENTRES / temperature)
+        probabilities[0] = 0
+        return Reliability.of_counts(probabilities, self.voxels, self.positives)
 
 
 def fit_temperature(cases: Sequence[LogitCounts]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from volseg.confidence.predicted_dice import DicePredictor
 from volseg.errors import DataListError, VolsegError
 from volseg.evaluation.summary import results_summary, scores_summary, shards_summary
 from volseg.files.documents import read_json
@@ -137,6 +138,8 @@ def _model(path: Path) -> dict[str, Any]:
     header = read_model_header(path).content
     # The weights must be usable too, not only the header.
     model = load_model(path)
+    if (fit := header.get("predicted_dice")) is not None:
+        DicePredictor.from_dict(fit, str(path))
     return {
         "megabytes": round(path.stat().st_size / 1e6, 2),
         "sha256": model.sha256,
@@ -145,6 +148,8 @@ def _model(path: Path) -> dict[str, Any]:
         "scores": header["scores"],
         "doubts": list(model.doubts),
         "tuning": header.get("tuning"),
+        "calibration": header.get("calibration"),
+        "predicted_dice": header.get("predicted_dice"),
         "disclaimer": header["disclaimer"],
         "config": header["config"],
     }

@@ -1,33 +1,31 @@
-"""`volseg tune`: choose the options of decoding of a model by scores of its validation cases."""
+"""`volseg tune`: choose options of decoding and fit confidence, on cases not trained on."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from volseg.errors import DataListError, OutputError
-from volseg.files.ownership import check_names_folder, check_ours
+from volseg.errors import DataListError
 from volseg.files.paths import PathLike, paths_of
-from volseg.files.writing import MODEL_FILE, make_folder, scratch_folder
+from volseg.files.writing import make_folder, scratch_folder
 from volseg.metrics.official.protocols import OWN_SCORES
-from volseg.model_header import read_model_header
-from volseg.runs.folder import is_held
 from volseg.tuning.cases import FEWEST_PATIENTS, TunedRun, find_runs
+from volseg.tuning.confidence import Confidence, TunedCases
 from volseg.tuning.decoding import Decoding, cuts
-from volseg.tuning.gain import FOLDS, MOST_ALONE, Gain, measure_gain
+from volseg.tuning.gain import Gain, folds_of, measure_gain
 from volseg.tuning.goal import Goal
 from volseg.tuning.levels import LevelStore
-from volseg.tuning.record import write_tuned
+from volseg.tuning.maps import MapStore
+from volseg.tuning.record import FITS, TunedOptions, write_tuned
 from volseg.tuning.scores import ScoreBook
 from volseg.tuning.search import Space, search
 from volseg.tuning.segmenting import segment_runs
+from volseg.tuning.targets import REMEDY, find_targets
 
 _CACHE = "tuning"
-_REMEDY = "choose another with -o"
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,9 @@ class TuneResult:
         score: Name of the score, for readers.
         initial: Options of the models.
         tuned: Options chosen on all cases; the initial options if the gain may be chance.
-        models: Model files with the tuned options; empty if nothing was changed.
+        options: The same with their gain; None if the options stay.
+        confidence: Temperatures and predicted Dice, with figures of held-out patients.
+        models: Model files with tuned options or new fits; empty if nothing was changed.
         failures: Reason of each case that failed and was left out.
     """
 
@@ -47,6 +47,8 @@ class TuneResult:
     score: str
     initial: Decoding
     tuned: Decoding
+    options: TunedOptions | None
+    confidence: Confidence
     models: tuple[Path, ...]
     failures: Mapping[str, str]
 
@@ -65,8 +67,13 @@ def tune(  # noqa: PLR0913  (an option each)
     """Choose threshold, components and test-time augmentation by the scores of validation cases.
 
     The gain is measured by a cross-validation inside these cases: options are chosen on the other
-    patients and scored on those held out. If its 95 % interval does not lie above 0, no file is
-    changed. Otherwise the options are written into the model file, whose weights stay the same.
+    patients and scored on those held out. If its 95 % interval does not lie above 0, the options
+    stay; otherwise they are written into the model file.
+
+    On the same cases, a temperature of the probabilities of each region is fitted, and what
+    predicts the Dice of a case without a reference. They are written too, in place of those of an
+    earlier tuning; a temperature only if it lowers the negative log-likelihood of held-out
+    patients. The weights stay the same.
 
     Args:
         runs: Run folder or model file; several are the folds of one cross-validation, whose
@@ -95,62 +102,44 @@ def tune(  # noqa: PLR0913  (an option each)
         fold,
         None if data_root is None else Path(data_root),
     )
-    targets = _targets(found, None if output is None else Path(output))
-    initial = found[0].initial
-    goal = Goal.of(protocol, found, cuts(initial))
-    ttas = (False, True) if tta else (initial.tta,)
-    space = Space(goal.inner, ttas, is_joint=goal.is_quick)
+    targets = find_targets(found, None if output is None else Path(output))
+    goal = Goal.of(
+        protocol, found, cuts(*(one for run in found for one in (run.initial, run.stored)))
+    )
     with scratch_folder(_first_existing(targets[0].parent), _CACHE) as folder:
-        store = LevelStore(folder)
-        segmented = segment_runs(found, store, goal.cuts, ttas, device)
-        _check_enough(segmented.patients, segmented.failures)
-        scores = ScoreBook(store, goal.scorer)
-        patients = segmented.patients
-        gain = measure_gain(scores, initial, goal.regions, patients, _held_out(patients), space)
-        tuned = search(scores, initial, np.arange(len(store)), space) if gain.is_real else initial
-    written: tuple[Path, ...] = ()
-    if tuned != initial:
+        chosen = _choose(found, goal, folder, device, tta=tta)
+    if chosen.options or chosen.confidence.is_fitted or any(_was_fitted(run) for run in found):
         for run, target in zip(found, targets, strict=True):
-            make_folder(target.parent, _REMEDY)
-            write_tuned(run.header, target, initial, tuned, gain, goal.title)
-        written = tuple(targets)
-    return TuneResult(gain, goal.title, initial, tuned, written, segmented.failures)
+            make_folder(target.parent, REMEDY)
+            write_tuned(run, target, chosen.options, chosen.confidence)
+        chosen = replace(chosen, models=tuple(targets))
+    return chosen
 
 
-def _targets(runs: Sequence[TunedRun], output: Path | None) -> list[Path]:
-    """The model file to write for each run, checked before the cases are segmented."""
-    if output is None:
-        targets = [run.header.file for run in runs]
-    elif len(runs) == 1:
-        targets = [output]
-        if output.is_dir() or output.suffix != ".safetensors":
-            raise OutputError(
-                f"{output} is given for the tuned model, but a file *.safetensors is expected",
-                remedy=f"give a file such as {output / 'tuned.safetensors'}",
-                path=output,
-            )
-    else:
-        targets = [output / f"{run.header.file.parent.name}.safetensors" for run in runs]
-        if len(set(targets)) < len(targets):
-            raise OutputError(
-                f"several runs are named {targets[0].stem}, so their models would share a file",
-                remedy="rename a run, or leave -o out",
-            )
-    for target in targets:
-        check_ours(target)
-        check_names_folder(target.parent, _REMEDY)
-        if target.exists() and not any(target.samefile(run.header.file) for run in runs):
-            _check_is_tuned_copy(target)
-    return targets
+def _choose(
+    runs: Sequence[TunedRun], goal: Goal, folder: Path, device: str, *, tta: bool
+) -> TuneResult:
+    """Options and fits for the runs, of which nothing is written yet."""
+    initial = runs[0].initial
+    ttas = (False, True) if tta else (initial.tta,)
+    store, maps = LevelStore(folder), MapStore(folder)
+    copies = sorted({*ttas, *(run.stored.tta for run in runs)})
+    segmented = segment_runs(runs, store, maps, goal.cuts, copies, device)
+    _check_enough(segmented.patients, segmented.failures)
+    scores, space = ScoreBook(store, goal.scorer), Space(goal.inner, ttas, is_joint=goal.is_quick)
+    held_out = folds_of(segmented.patients)
+    gain = measure_gain(scores, initial, goal.regions, segmented.patients, held_out, space)
+    tuned = search(scores, initial, np.arange(len(store)), space) if gain.is_real else initial
+    options = None if tuned == initial else TunedOptions(initial, tuned, gain, goal.title)
+    decodings = {run: tuned if options else run.stored for run in runs}
+    cases = TunedCases(store, maps, segmented, decodings, goal.cuts)
+    confidence = cases.confidence(held_out)
+    return TuneResult(gain, goal.title, initial, tuned, options, confidence, (), segmented.failures)
 
 
-def _check_is_tuned_copy(model: Path) -> None:
-    """Raise OutputError for a model that is no copy which an earlier call wrote."""
-    of_run = model.name == MODEL_FILE and is_held(model.parent)
-    if of_run or not read_model_header(model).content.get("tuning"):
-        raise OutputError(
-            f"{model} is another model and would be replaced", remedy=_REMEDY, path=model
-        )
+def _was_fitted(run: TunedRun) -> bool:
+    """Whether the model holds fits of an earlier tuning, which this tuning replaces."""
+    return any(run.header.content.get(entry) for entry in FITS)
 
 
 def _first_existing(folder: Path) -> Path:
@@ -165,15 +154,3 @@ def _check_enough(patients: Sequence[str], failures: Mapping[str, str]) -> None:
             f"at least {FEWEST_PATIENTS} are needed",
             remedy="repair the cases that are named above",
         )
-
-
-def _held_out(patients: Sequence[str]) -> list[list[int]]:
-    """Cases to hold out together: of each patient alone, or of patients in folds."""
-    cases: dict[str, list[int]] = defaultdict(list)
-    for case, patient in enumerate(patients):
-        cases[patient].append(case)
-    if len(cases) <= MOST_ALONE:
-        return list(cases.values())
-    # In an order that depends on neither names nor dates, and is the same each time.
-    order = np.random.RandomState(0).permutation(sorted(cases))
-    return [[n for name in order[start::FOLDS] for n in cases[name]] for start in range(FOLDS)]

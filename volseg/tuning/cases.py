@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from volseg.cases.case import Case
 from volseg.cases.data_list import DataList, leaks, read_data_list
 from volseg.cases.identity import patient_key
-from volseg.config import ExperimentConfig
+from volseg.config import ExperimentConfig, InferenceConfig
 from volseg.errors import DataListError, ModelError
 from volseg.files.writing import DATA_LIST_FILE, MODEL_FILE
 from volseg.model_header import ModelHeader, read_model_header
@@ -37,18 +37,37 @@ class TunedRun:
     cases: tuple[Case, ...]
 
     @property
+    def regions(self) -> tuple[str, ...]:
+        """Names of the regions of the model."""
+        return tuple(self.header.config.labels.regions)
+
+    @property
+    def stored(self) -> Decoding:
+        """Options of the model file, those of an earlier tuning included."""
+        return Decoding.of(self.header.config.inference, self.regions)
+
+    @property
     def initial(self) -> Decoding:
         """Options of the model, without those of an earlier tuning.
 
         An earlier tuning may have chosen them on the same cases, which would hide the gain.
         """
-        config, tuning = self.header.config, self.header.content.get("tuning")
-        if tuning is not None:
-            plain = config.to_dict()
-            plain["inference"] |= tuning["before"]
-            where = f"the config before the tuning of {self.header.file}"
-            config = ExperimentConfig.from_dict(plain, where)
-        return Decoding.of(config.inference, tuple(config.labels.regions))
+        return Decoding.of(self._before("tuning"), self.regions)
+
+    @property
+    def temperature(self) -> float | Mapping[str, float]:
+        """Option `temperature` of the model, without that of an earlier tuning."""
+        return self._before("calibration").temperature
+
+    def _before(self, entry: str) -> InferenceConfig:
+        """Options of inference before the tuning that an entry of the header records."""
+        config, record = self.header.config, self.header.content.get(entry)
+        if record is None:
+            return config.inference
+        plain = config.to_dict()
+        plain["inference"] |= record["before"]
+        where = f"the config before the tuning of {self.header.file}"
+        return ExperimentConfig.from_dict(plain, where).inference
 
 
 def find_runs(
@@ -126,7 +145,8 @@ def _checked(
 ) -> tuple[Case, ...]:
     if not cases:
         raise DataListError(
-            f"{header.file.parent} has no case with a label map that it was not trained on",
+            f"{header.file.parent} has no case with a label map that it was not trained on, so "
+            "neither options nor confidence can be fitted",
             remedy="train with data.fold set, or give other cases with --data-list LIST",
         )
     if not any(path.exists() for case in cases for path in case.images):
@@ -159,9 +179,10 @@ def _check_alike(headers: Sequence[ModelHeader]) -> None:
 
 def _check_same_options(runs: Sequence[TunedRun]) -> None:
     first = runs[0]
-    before = first.initial.inference()
+    before = {**first.initial.inference(), "temperature": first.temperature}
     for other in runs[1:]:
-        for name, value in other.initial.inference().items():
+        found = {**other.initial.inference(), "temperature": other.temperature}
+        for name, value in found.items():
             if value != before[name]:
                 raise ModelError(
                     f"inference.{name} is {shown(value)} in {other.header.file}, but "

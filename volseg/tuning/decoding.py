@@ -82,9 +82,9 @@ def _above_0(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value}
 
 
-def cuts(initial: Decoding) -> tuple[float, ...]:
-    """All thresholds that the search may need, in increasing order."""
-    return tuple(sorted({*THRESHOLDS, *initial.thresholds}))
+def cuts(*initial: Decoding) -> tuple[float, ...]:
+    """All thresholds that the search may need besides those of some options, increasing."""
+    return tuple(sorted({*THRESHOLDS, *(one for of in initial for one in of.thresholds)}))
 
 
 def joint_choices(current: Decoding, initial: Decoding, region: int) -> list[Decoding]:

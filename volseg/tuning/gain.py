@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +109,25 @@ def measure_gain(
         after[fold] = scores([found])[0][fold]
         chosen.append(found)
     return Gain(tuple(regions), tuple(patients), before, after, tuple(chosen))
+
+
+def folds_of(patients: Sequence[str]) -> list[list[int]]:
+    """Cases to hold out together: of each patient alone, or of patients in folds.
+
+    Args:
+        patients: Patient of each case.
+
+    Returns:
+        Indices of the cases of each fold.
+    """
+    cases: dict[str, list[int]] = defaultdict(list)
+    for case, patient in enumerate(patients):
+        cases[patient].append(case)
+    if len(cases) <= MOST_ALONE:
+        return list(cases.values())
+    # In an order that depends on neither names nor dates, and is the same each time.
+    order = np.random.RandomState(0).permutation(sorted(cases))
+    return [[n for name in order[start::FOLDS] for n in cases[name]] for start in range(FOLDS)]
 
 
 def how_held_out(patients: int) -> str:

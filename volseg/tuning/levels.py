@@ -33,6 +33,7 @@ class CaseLevels:
         reference: Reference masks (R, *).
         voxel_mm3: Volume of a voxel.
         spacing_mm: Size of a voxel along the axes.
+        box: The box, within the grid of the case.
     """
 
     levels: Mapping[bool, Bytes]
@@ -40,6 +41,7 @@ class CaseLevels:
     reference: npt.NDArray[np.bool_]
     voxel_mm3: float
     spacing_mm: tuple[float, ...]
+    box: tuple[slice, ...]
 
     @classmethod
     def of(
@@ -78,6 +80,7 @@ class CaseLevels:
             reference[box].copy(),
             float(np.prod(spacing_mm)),
             tuple(spacing_mm),
+            inside,
         )
 
     def raw_masks(
@@ -122,6 +125,16 @@ def rivals(scheme: LabelScheme) -> Iterator[tuple[int, int]]:
             yield one, other
 
 
+def numbers_of(box: tuple[slice, ...]) -> npt.NDArray[np.int64]:
+    """First index and index after the last along each axis of a box, (axes, 2)."""
+    return np.array([(side.start, side.stop) for side in box], np.int64)
+
+
+def box_of(numbers: npt.NDArray[np.int64]) -> tuple[slice, ...]:
+    """The box that `numbers_of` gave the numbers of."""
+    return tuple(slice(start, stop) for start, stop in numbers.tolist())
+
+
 class LevelStore:
     """Cases in a folder, a compressed file each; only the case in use is in memory.
 
@@ -143,6 +156,7 @@ class LevelStore:
             "shape": np.array(case.reference.shape),
             "voxel_mm3": np.array(case.voxel_mm3),
             "spacing_mm": np.array(case.spacing_mm),
+            "box": numbers_of(case.box),
         }
         for tta, levels in case.levels.items():
             arrays[f"levels{tta:d}"] = levels
@@ -162,6 +176,7 @@ class LevelStore:
                 bits.reshape(shape).astype(np.bool_),
                 float(arrays["voxel_mm3"]),
                 tuple(arrays["spacing_mm"].tolist()),
+                box_of(arrays["box"]),
             )
 
     def _file(self, index: int) -> Path:

@@ -98,18 +98,31 @@ def mask_scorer(scheme: LabelScheme, cuts: Sequence[float], score: MaskScorer) -
     def score_case(store: LevelStore, index: int, decodings: Sequence[Decoding]) -> Values:
         case = store.read(index)
         reference = dict(zip(scheme.regions, case.reference, strict=True))
-        shape = case.reference.shape[1:]
         found = []
         for one in decodings:
-            raw, box = _raw_masks(case, one, scheme, cuts)
-            options = InferenceConfig(**one.inference())
-            clean = cleaned(raw, scheme, options, case.voxel_mm3)
-            masks = {region: placed(mask, box, shape) for region, mask in clean.items()}
+            masks = decoded_masks(case, one, scheme, cuts)
             scores = score(masks, reference, case.spacing_mm)
             found.append(list(scores.values()))
         return np.array(found)
 
     return score_case
+
+
+def decoded_masks(
+    case: CaseLevels, decoding: Decoding, scheme: LabelScheme, cuts: Sequence[float]
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Final mask of each region within the box of the case, as `postprocess.decode` gives it.
+
+    Args:
+        case: The case.
+        decoding: Options of decoding; their thresholds are among `cuts`.
+        scheme: Label scheme of the regions.
+        cuts: Thresholds of the levels.
+    """
+    raw, box = _raw_masks(case, decoding, scheme, cuts)
+    clean = cleaned(raw, scheme, InferenceConfig(**decoding.inference()), case.voxel_mm3)
+    shape = case.reference.shape[1:]
+    return {region: placed(mask, box, shape) for region, mask in clean.items()}
 
 
 def lesion_scorer(scheme: LabelScheme, protocol: Protocol) -> MaskScorer:

@@ -1,0 +1,55 @@
+"""Tables of what `volseg tune` fitted besides options: temperatures and predicted Dice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from volseg.cli.tables import number, print_table, say
+
+
+def print_calibration(record: Mapping[str, Any]) -> None:
+    """Print entry `calibration` of the header of a model."""
+    print_table(
+        f"Probabilities of held-out patients ({record['patients']}) before and after",
+        ("region", "temperature", "NLL before", "after", "ECE before", "after"),
+        [
+            (
+                region,
+                f"{of['temperature']:g}",
+                *(number(one, 4) for one in (*of["nll"], *of["ece"])),
+            )
+            for region, of in record["regions"].items()
+        ],
+    )
+    say(
+        "NLL: negative log-likelihood of a voxel. ECE: mean difference between probability and "
+        "observed share. Lower is better; label maps do not depend on the temperature."
+    )
+    for region, of in record["regions"].items():
+        if of["reason"]:
+            say(f"{region} keeps temperature {of['temperature']:g}: {of['reason']}")
+
+
+def print_predicted_dice(record: Mapping[str, Any]) -> None:
+    """Print the figures of entry `predicted_dice` of the header of a model."""
+    held_out: Mapping[str, Mapping[str, Any]] = record["held_out"]
+    print_table(
+        "Predicted against true Dice of held-out patients",
+        ("region", "cases", "mean error", "Spearman", "95 % interval", "AUC of Dice < 0.7"),
+        [
+            (
+                region,
+                of["cases"],
+                number(of["mae"], 3),
+                number(of["spearman"], 2),
+                "-" if of["spearman_interval"] is None else _interval(*of["spearman_interval"]),
+                number(of["auc"], 2),
+            )
+            for region, of in held_out.items()
+        ],
+    )
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:.2f} to {high:.2f}"
