@@ -836,7 +836,7 @@ def test_headers_are_looked_at_before_files_are_read_whole(scans, model, output,
         path.write_bytes(b"no image")
     read = []
     monkeypatch.setattr(
-        "volseg.inference.folder.read_sources", lambda case: read.append(case) or []
+        "volseg.inference.case_steps.read_sources", lambda case: read.append(case) or []
     )
 
     result = run(scans / NAMES[0], model, output)

@@ -148,12 +148,12 @@ def test_a_command_that_runs_out_of_memory_ends_with_a_sentence(monkeypatch, tmp
 
 
 def test_memory_that_one_case_lacks_is_there_for_the_others(monkeypatch):
-    from volseg.inference import folder
+    from volseg.inference import case_steps
 
     def work() -> str:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
 
     case = VolumeCase("a", "a", (), ())
 
-    assert folder._tried(case, lambda: "done") == "done"
-    assert folder._tried(case, work).startswith("memory ran out with")
+    assert case_steps.tried(case, lambda: "done") == "done"
+    assert case_steps.tried(case, work).startswith("memory ran out with")

@@ -82,6 +82,22 @@ def test_the_step_in_work_is_named_beside_the_bar(monkeypatch):
     assert "P1: brain mask [1]" in stderr.getvalue()
 
 
+def test_work_within_a_step_is_shown_beside_the_bar_of_the_whole(monkeypatch):
+    stderr = Terminal()
+    monkeypatch.setattr("sys.stderr", stderr)
+    monkeypatch.setenv("COLUMNS", "100")
+    steps = progress.Steps(1)
+
+    def work():
+        steps.begin("P1, ET")
+        yield list(progress.track("abcd", "occluding", 4))
+
+    assert list(progress.track(work(), "explaining", 1, steps)) == [list("abcd")]
+    assert "P1, ET: occluding 75 %" in stderr.getvalue()
+    assert list(progress.track("ab", "afterwards", 2)) == ["a", "b"]
+    assert "afterwards" in stderr.getvalue()
+
+
 @pytest.mark.parametrize(("total", "lines"), [(1, ["a", "b", "c", "d"]), (2, ["b", "d"])])
 def test_steps_of_a_lone_item_have_a_line_each_and_those_of_many_one_now_and_then(
     monkeypatch, caplog, total, lines

@@ -26,14 +26,23 @@ class Steps:
         self._show: Callable[[str], object] | None = None
         self._between = SECONDS_BETWEEN_LINES if total > 1 else 0.0
         self._last = time.monotonic()
+        self._step = ""
 
     def begin(self, words: str) -> None:
         """Say which step begins; any thread may call this."""
+        self._step = words
         if self._show is not None:
             self._show(words)
         elif not sys.stderr.isatty() and time.monotonic() - self._last >= self._between:
             self._last = time.monotonic()
             logger.info("%s", words)
+
+    def within(self, items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+        """Yield items of a part of the step in work, whose progress is shown beside the bar."""
+        for done, item in enumerate(items):
+            if self._show is not None:
+                self._show(f"{self._step}: {what} {100 * done // max(total, 1)} %")
+            yield item
 
     def bar(self, items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
         """Yield items below a bar on stderr that names the step in work."""
@@ -62,18 +71,26 @@ class Steps:
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task(what, total=total, step="")
             self._show = lambda words: progress.update(task, step=escape(words))
+            _shown.append(self)
             try:
                 for item in items:
                     yield item
                     progress.advance(task)
             finally:
                 self._show = None
+                _shown.remove(self)
+
+
+#: Steps of the bar on the terminal, which has no room for a second bar.
+_shown: list[Steps] = []
 
 
 def track(
     items: Iterable[Item], what: str, total: int, steps: Steps | None = None
 ) -> Iterator[Item]:
     """Yield `items` and report progress on stderr, or in the log if stderr is not a terminal.
+
+    Work within a step of other work, whose bar has `steps`, is shown beside that bar.
 
     Args:
         items: Items of the work.
@@ -87,6 +104,9 @@ def track(
     if rank() > 0:
         # The first of several processes reports for all.
         yield from items
+        return
+    if _shown:
+        yield from _shown[-1].within(items, what, total)
         return
     if sys.stderr.isatty() and steps is not None:
         yield from steps.bar(items, what, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import reprlib
 from collections.abc import Iterable, Sequence
 
@@ -79,6 +80,18 @@ def case_problems(reasons: Iterable[tuple[str, str]]) -> list[str]:
         else f"{len(found)} cases, such as {found[0]}: {reason}"
         for reason, found in cases.items()
     ]
+
+
+def one_of(word: str, known: Sequence[str]) -> str:
+    """The remedy for a word that is not known: the nearest known word, and all of them.
+
+    >>> one_of("salency", ["grad-cam", "saliency"])
+    "did you mean 'saliency'? use one of grad-cam, saliency"
+    """
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), names, n=1)
+    meant = f"did you mean {names[close[0]]!r}? " if close else ""
+    return f"{meant}use one of {', '.join(known)}"
 
 
 def number_of(number: int, noun: str) -> str:

@@ -22,6 +22,7 @@ from volseg.inference.preparing import PreparedCase
 from volseg.inference.probabilities import CaseProbabilities, probabilities_of
 from volseg.inference.windows import on_scan_grid
 from volseg.model_file import Model
+from volseg.words import one_of
 
 #: Maps of a target (C, I, J, K) by channel, or (1, I, J, K), on the grid of its image.
 Method = Callable[[Target, ExplainOptions], npt.NDArray[np.float32]]
@@ -131,7 +132,7 @@ def explained_mask(
     if region not in known:
         raise AttributionError(
             f"{predicted.models[0].path} has no region {region!r}",
-            remedy=f"use one of {' '.join(known)}",
+            remedy=one_of(region, known),
         )
     scored = predicted.scored
     probability = scored.probabilities[known.index(region)]

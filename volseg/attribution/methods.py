@@ -4,22 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from volseg.errors import ConfigError
-from volseg.words import shown
+from volseg.inference.options import ScanOptions
+from volseg.words import one_of, shown
 
 #: Methods by name.
 METHODS = ("grad-cam", "saliency", "smooth-grad", "integrated-gradients", "occlusion")
 #: Methods whose maps hold negative values: what lowers the logits of the region.
 SIGNED = ("integrated-gradients", "occlusion")
 
+#: Unit of the values of each method.
+UNITS = {
+    "grad-cam": "in weighted features",
+    "saliency": "logits per unit of normalised grey value",
+    "smooth-grad": "logits per unit of normalised grey value",
+    "integrated-gradients": "logits",
+    "occlusion": "of the mean probability of the region",
+}
+
 
 @dataclass(frozen=True)
-class ExplainOptions:
-    """Options of an explanation.
+class ExplainOptions(ScanOptions):
+    """Options of explanations, and those of `ScanOptions`.
 
     Args:
         method: One of `METHODS`.
@@ -29,6 +40,11 @@ class ExplainOptions:
         samples: Noisy copies of the image that `smooth-grad` averages over.
         noise: Standard deviation of that noise, as a share of the range of grey values.
         steps: Images between an empty image and the scan in `integrated-gradients`.
+        regions: Regions to explain; empty: all regions of the model.
+        pictures: Whether to draw each map over its scan.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        overwrite: Whether to explain again what was explained already.
+        overrides: Words such as `inference.overlap=0.25`, which override options of the models.
 
     Raises:
         ConfigError: If the method is unknown, or an option is out of range or of another method.
@@ -40,11 +56,16 @@ class ExplainOptions:
     samples: int = 16
     noise: float = 0.1
     steps: int = 32
+    regions: tuple[str, ...] = ()
+    pictures: bool = True
+    device: str = "auto"
+    overwrite: bool = False
+    overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ConfigError(
-                f"method is {shown(self.method)}", remedy=f"use one of {', '.join(METHODS)}"
+                f"method is {shown(self.method)}", remedy=one_of(self.method, METHODS)
             )
         if self.layer is not None and self.method != "grad-cam":
             raise ConfigError(
@@ -58,6 +79,14 @@ class ExplainOptions:
             raise ConfigError(
                 f"noise is {self.noise:g}, but a share above 0, at most 1 is expected"
             )
+
+    @property
+    def of_method(self) -> dict[str, Any]:
+        """The options that decide a map of this method, as plain data for JSON."""
+        own = {"grad-cam": ("layer",), "smooth-grad": ("samples", "noise")}
+        own["integrated-gradients"] = ("steps",)
+        names = ("at_maximum", *own.get(self.method, ()))
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from volseg.errors import DataListError
 from volseg.evaluation.label_files import VolumeFile, slice_files, slice_of, volume_files
 from volseg.files.ownership import PREPARED_FOLDER
 from volseg.results.companions import case_in_place_of_previews, is_companion
+from volseg.results.explanation_record import explanations_in
 from volseg.results.manifest import is_manifest
 from volseg.results.native_files import NATIVE
 
@@ -105,11 +106,12 @@ def _find_volumes(
 
 
 def _volumes_in(predictions: Path) -> list[VolumeFile]:
-    """Volumes below a folder, without the prepared cases and native label maps of `infer`.
+    """Volumes below a folder, without maps of `explain`, prepared cases and native label maps.
 
     Prepared cases hold reference label maps, which must not stand in for missing predictions.
     """
-    files = volume_files(predictions)
+    maps = explanations_in(predictions)
+    files = [file for file in volume_files(predictions) if file.path.name not in maps]
     if not _is_of_infer(predictions):
         return files
     others = {NATIVE, PREPARED_FOLDER}
@@ -148,8 +150,9 @@ def _find_masks(
 
 
 def mask_files(predictions: Path, stacks: Sequence[Case] = ()) -> list[Path]:
-    """2D images below a folder, without the previews and contact sheets of `infer`."""
-    files = slice_files(predictions)
+    """2D images below a folder, without the pictures of `explain` and `infer`."""
+    pictures = explanations_in(predictions)
+    files = [path for path in slice_files(predictions) if path.name not in pictures]
     # `infer` draws no pictures where a case has their name.
     if case_in_place_of_previews(stacks, predictions) or not _is_of_infer(predictions):
         return files

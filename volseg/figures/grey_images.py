@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,10 @@ from volseg.figures.planes import slice_numbers
 from volseg.images.boxes import bounding_box, placed, union
 from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
-from volseg.labels import LabelScheme
+from volseg.labels import LabelScheme, Masks
 from volseg.ranks import in_threads
+
+Voxel = TypeVar("Voxel", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +74,24 @@ class GreyImages:
 
     def view(self, label_map: npt.NDArray[np.uint8], scheme: LabelScheme, name: str) -> CaseView:
         """View of the case with a predicted label map (I, J, K), on the grid of the files."""
-        upright = self.grid.to_ras(label_map)
-        # The label map may reach beyond the head.
-        i, j, k = union([self.box, *([found] if (found := bounding_box(upright))[0].stop else [])])
-        box = (i, j, k)
+        box = self.box_with(label_map)
+        return self.in_box(box, None, scheme.masks(self.cut(label_map, box)), name)
+
+    def box_with(self, mask: npt.NDArray[Any]) -> Box:
+        """Box of the head, in RAS, and of a mask (I, J, K) on the grid of the files."""
+        found = bounding_box(self.grid.to_ras(mask))
+        # The mask may reach beyond the head.
+        i, j, k = union([self.box, *([found] if found[0].stop else [])])
+        return i, j, k
+
+    def cut(self, array: npt.NDArray[Voxel], box: Box) -> npt.NDArray[Voxel]:
+        """The part of an array (I, J, K) on the grid of the files in a box, in RAS."""
+        return self.grid.to_ras(array)[box]
+
+    def in_box(
+        self, box: Box, reference: Masks | None, prediction: Masks | None, name: str
+    ) -> CaseView:
+        """View of the case in a box around that of the head, with masks as `cut` gives them."""
         inside = tuple(
             slice(own.start - whole.start, own.stop - whole.start)
             for own, whole in zip(self.box, box, strict=True)
@@ -86,7 +103,8 @@ class GreyImages:
         ras = self.grid.ras
         return CaseView(
             greys,
-            prediction=scheme.masks(upright[box]),
+            reference,
+            prediction,
             name=name,
             spacing_mm=ras.spacing_mm,
             numbers=slice_numbers(ras.crop(box), self.grid),

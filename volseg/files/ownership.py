@@ -53,6 +53,7 @@ _TEXTS = {
     FOLLOW_UP_ENDING: (b"patient_id,case_id,time_point,place,", b""),
     "comparison.md": (b"# Comparison\n\n- ", b"not for clinical use.*\n"),
     "channels.csv": (b"channels,region,cases,dice,", b""),
+    "channel_shares.csv": (b"case_id,region,method,channel,share", b""),
     TIME_POINTS_FILE: (b"case,patient,date,shifted\n", b""),
     "volumes.csv": (b"case_id,region,volume_ml,voxels,lesions,", b""),
     "job.sh": (b"#!/bin/bash\n# Written by volseg ", b""),
@@ -69,6 +70,7 @@ _DOCUMENTS = {
     "scores.json": {"cases", "summary"},
     "environment.json": {"versions"},
     "channels.json": {"subsets"},
+    "explanations.json": {"cases"},
     CONVERSION_FILE: {"cases"},
 }
 # Keys of a record of `prepare`.

@@ -14,6 +14,7 @@ from volseg.files.ownership import (
     is_ours,
 )
 from volseg.results.companions import is_companion
+from volseg.results.explanation_record import EXPLANATIONS_FILE, explanations_in
 from volseg.results.journal import UNFINISHED
 from volseg.results.manifest import is_manifest, read_manifests, recorded_names, unite
 
@@ -30,6 +31,8 @@ def written_by_volseg(folder: Path, files: Collection[str]) -> set[str]:
     companions = set(filter(is_companion, files)) if manifests else set()
     companions |= {CONVERSION_FILE, TIME_POINTS_FILE} & set(files)
     written |= {name for name in companions if is_ours(folder / name)}
+    if EXPLANATIONS_FILE in files:
+        written |= explanations_in(folder)
     if _is_of_records(folder / PREPARATION_FOLDER):
         written.add(PREPARATION_FOLDER)
     if manifests and _is_of_records(folder / PREPARED_FOLDER / PREPARATION_FOLDER):

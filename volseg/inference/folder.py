@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections import deque
@@ -12,11 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from volseg import memory
 from volseg.cases.case import Case
 from volseg.cases.result_maps import MapKind
-from volseg.cases.sources import check_unchanged, read_sources, states
-from volseg.errors import VolsegError, of_case
+from volseg.inference.case_steps import CaseReader, tried
 from volseg.inference.predictor import Predictor
 from volseg.inference.preparing import PreparedCase
 from volseg.inference.probabilities import CaseProbabilities
@@ -66,7 +63,7 @@ def segment_cases(
     Raises:
         OutputError: If a result cannot be written.
     """
-    outcome, reader = Outcome(), _Reader(predictor, greys=writer.draws)
+    outcome, reader = Outcome(), CaseReader(predictor, greys=writer.draws)
     writing: Future[None] | None = None
     # A GPU segments a case faster than one core reads the next; a CPU has no core to spare.
     readers = min(4, cores()) if predictor.device.type != "cpu" else 1
@@ -78,7 +75,7 @@ def segment_cases(
                 reading.shutdown(wait=False, cancel_futures=True)
                 break
             start = time.monotonic()
-            scored = _tried(case, partial(_score, prepared, predictor, writer.kinds))
+            scored = tried(case, partial(_score, prepared, predictor, writer.kinds))
             if writing is not None:
                 writing.result()
             sources = reader.sources.pop(case.case_id, [])
@@ -89,26 +86,6 @@ def segment_cases(
         if writing is not None:
             writing.result()
     return outcome
-
-
-class _Reader:
-    """Reads and preprocesses the images of a case, and records their sources."""
-
-    def __init__(self, predictor: Predictor, *, greys: bool) -> None:
-        self.predictor, self.greys = predictor, greys
-        self.sources: dict[str, list[dict[str, Any]]] = {}
-
-    def prepare(self, case: Case) -> PreparedCase:
-        # The predictor cannot read such files either, and names the reason.
-        with contextlib.suppress(OSError):
-            before = states(case.images)
-        prepared = self.predictor.prepare(case, greys=self.greys)
-        # Files are read completely only after their headers were found to fit into memory.
-        with contextlib.suppress(OSError):
-            sources = read_sources(case)
-            check_unchanged(case, before, sources)
-            self.sources[case.case_id] = sources
-        return prepared
 
 
 @dataclass(frozen=True)
@@ -129,7 +106,7 @@ class _Segmented:
 
 
 def _read_ahead(
-    cases: Iterable[Case], reader: _Reader, reading: ThreadPoolExecutor, number: int
+    cases: Iterable[Case], reader: CaseReader, reading: ThreadPoolExecutor, number: int
 ) -> Iterator[tuple[Case, Future[PreparedCase]]]:
     """Each case with its images as a future; `number` cases are read ahead."""
     ahead: deque[tuple[Case, Future[PreparedCase]]] = deque()
@@ -153,7 +130,7 @@ def _write(
     """Write the result of a case, or record the reason why there is none."""
     case, scored = segmented.case, segmented.scored
     prediction = (
-        scored if isinstance(scored, str) else _tried(case, partial(predictor.decode, scored))
+        scored if isinstance(scored, str) else tried(case, partial(predictor.decode, scored))
     )
     if isinstance(prediction, str):
         outcome.failures[case.case_id] = prediction
@@ -164,18 +141,3 @@ def _write(
         seconds = time.monotonic() - segmented.start
         greys = None if isinstance(scored, str) else scored.case.greys
         writer.add_result(case, prediction, seconds, segmented.sources, greys)
-
-
-def _tried(case: Case, work: Callable[[], T]) -> T | str:
-    """The result of `work`, or the reason why it failed."""
-    try:
-        with of_case(case.case_id), memory.in_words():
-            return work()
-    except VolsegError as error:
-        reason = error.without_case
-        logger.error("%s failed: %s", case.case_id, reason)
-    # A long run must not end at one unusual case; the traceback is in the log.
-    except Exception as error:
-        reason = f"unexpected {type(error).__name__}: {error}"
-        logger.exception("%s failed unexpectedly", case.case_id)
-    return reason

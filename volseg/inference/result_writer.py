@@ -91,7 +91,7 @@ class ResultWriter:
         self.recipe = Recipe(
             models=[model.sha256 for model in predictor.models],
             settings={"overrides": list(options.overrides)},
-            resolved=[_resolved(model.config) for model in predictor.models],
+            resolved=[resolved_options(model.config) for model in predictor.models],
             labels=describe_scheme(predictor.scheme),
         )
         self.regions, self.scheme = predictor.regions, predictor.scheme
@@ -367,6 +367,6 @@ def _inputs(case: Case, sources: Sequence[Any]) -> dict[str, Any]:
     return {"inputs": case.inputs, "sources": list(sources), **size}
 
 
-def _resolved(config: ExperimentConfig) -> dict[str, Any]:
+def resolved_options(config: ExperimentConfig) -> dict[str, Any]:
     """The options that affect a result, as plain data for JSON."""
     return without(config.to_dict()["inference"], ["window_batch"])

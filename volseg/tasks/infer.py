@@ -123,7 +123,7 @@ def infer(
     Shard.parse(options.shard)
     scans = scans if isinstance(scans, Mapping) else Path(scans)
     # Checked before the models, which take longer to read.
-    _check_there(scans)
+    check_there(scans)
     check_apart(Path(output))
     predictor = Predictor(models, options.device, options.labels, options.overrides)
     folder = scans if isinstance(scans, Path) else None
@@ -252,7 +252,7 @@ def _write_overview(output: Path, *, draws: bool, has_news: bool) -> None:
         write_overview(output, read_manifest(output)[RECORDS], draws=draws)
 
 
-def _check_there(scans: Path | Mapping[str, PathLike]) -> None:
+def check_there(scans: Path | Mapping[str, PathLike]) -> None:
     """Refuse paths that do not exist, with DataListError."""
     for path in map(Path, scans.values() if isinstance(scans, Mapping) else [scans]):
         if not path.exists():
