@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from volseg.attribution.gradients import saliency
+from volseg.attribution.differentiable import differentiable
+from volseg.attribution.grad_cam import grad_cam
+from volseg.attribution.gradients import integrated_gradients, saliency, smooth_grad
+from volseg.attribution.layers import chosen_layer
 from volseg.attribution.methods import ExplainOptions, Explanation
 from volseg.attribution.occlusion import occlusion
 from volseg.attribution.target import Target
@@ -28,7 +32,13 @@ from volseg.words import one_of
 Method = Callable[[Target, ExplainOptions], npt.NDArray[np.float32]]
 
 #: Function of each method.
-FUNCTIONS: Mapping[str, Method] = {"saliency": saliency, "occlusion": occlusion}
+FUNCTIONS: Mapping[str, Method] = {
+    "grad-cam": grad_cam,
+    "saliency": saliency,
+    "smooth-grad": smooth_grad,
+    "integrated-gradients": integrated_gradients,
+    "occlusion": occlusion,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,27 +99,27 @@ def explain_region(predicted: PredictedCase, region: str, options: ExplainOption
     case, models = predicted.case, predicted.models
     with of_case(case.case_id):
         mask = explained_mask(predicted, region, at_maximum=options.at_maximum)
-        method = FUNCTIONS[options.method]
+        layers = [_layer(model, options) for model in models]
         total = np.zeros(case.grid.shape, np.float32)
-        shares = dict.fromkeys(_channels(models), 0.0)
-        for model in models:
+        shares: Counter[str] = Counter()
+        for model, layer in zip(models, layers, strict=True):
             image = case.images[model.config.preprocessing]
             target = Target.of(model, region, image, mask, predicted.device)
-            maps = method(target, options)
+            with differentiable(model.network, layer):
+                maps = FUNCTIONS[options.method](target, options)
             joined = torch.from_numpy(maps.sum(axis=0, keepdims=True))
             total += on_scan_grid(joined, image.image_grid, case.grid)[0].numpy() / len(models)
-            for name, share in _shares(maps, model.config.data.channels).items():
-                shares[name] += share / len(models)
+            shares.update(_shares(maps, model.config.data.channels))
     scale = float(abs(total).max())
     return Explanation(
         region=region,
         method=options.method,
-        layer=None,
+        layer=", ".join(dict.fromkeys(layer for layer in layers if layer)) or None,
         map=total / scale if scale else total,
         scale=scale,
-        by_channel=shares if any(shares.values()) else {},
+        by_channel={name: share / shares.total() for name, share in shares.items()},
         target_voxels=int(np.count_nonzero(mask)),
-        notes=() if scale else ("the map is 0 everywhere: the method found nothing",),
+        notes=tuple(_notes(predicted, region, mask, scale, options)),
         seconds=time.monotonic() - begun,
     )
 
@@ -149,13 +159,29 @@ def explained_mask(
     return mask
 
 
-def _channels(models: Sequence[Model]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for model in models for name in model.config.data.channels))
+def _layer(model: Model, options: ExplainOptions) -> str | None:
+    """Layer of Grad-CAM; None for other methods."""
+    return chosen_layer(model, options.layer).name if options.method == "grad-cam" else None
+
+
+def _notes(
+    predicted: PredictedCase,
+    region: str,
+    mask: npt.NDArray[np.bool_],
+    scale: float,
+    options: ExplainOptions,
+) -> Iterator[str]:
+    if options.at_maximum:
+        place = tuple(map(int, np.argwhere(mask)[0]))
+        value = predicted.prediction.probabilities[region][place]
+        yield f"only voxel {place} is explained, of the highest probability ({value:.2g})"
+    if not scale:
+        yield f"the map is 0 everywhere: {options.method} found nothing that the region rests on"
 
 
 def _shares(maps: npt.NDArray[np.float32], channels: Sequence[str]) -> dict[str, float]:
-    """Share of each channel in the absolute values of maps (C, I, J, K); empty for one map of 0."""
-    if len(maps) != len(channels):
+    """Share of each channel in the absolute values of maps (C, I, J, K); empty for one map or 0."""
+    if len(maps) == 1:
         return {}
     sums = abs(maps).sum(axis=(1, 2, 3), dtype=np.float64)
     whole = float(sums.sum())

@@ -11,15 +11,59 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from volseg.attribution.baseline import neutral_image
 from volseg.attribution.methods import ExplainOptions
 from volseg.attribution.target import Target, Windows
 
 Maps = npt.NDArray[np.float32]
 
+# Grey values beyond these percentiles are too rare to measure the noise by.
+_RANGE = 1, 99
+
 
 def saliency(target: Target, options: ExplainOptions) -> Maps:
     """Absolute gradient (C, I, J, K) of the target: how fast each grey value changes it."""
     return abs(_gradient(target, target.image))
+
+
+def smooth_grad(target: Target, options: ExplainOptions) -> Maps:
+    """Absolute value (C, I, J, K) of the mean gradient over noisy copies of the image.
+
+    The noise is drawn for the whole image, not for each pass as captum's NoiseTunnel does, so that
+    overlapping windows see one image, and the map does not depend on the windows of a pass.
+    """
+    spread = options.noise * _ranges(target)
+    tissue = torch.from_numpy(target.tissue)
+    total: Maps = np.zeros(target.image.shape, np.float32)
+    for sample in range(options.samples):
+        random = torch.Generator().manual_seed(sample)
+        noisy = torch.randn(target.image.shape, generator=random).mul_(spread).mul_(tissue)
+        total += _gradient(target, noisy.add_(target.image)) / options.samples
+    return abs(total)
+
+
+def integrated_gradients(target: Target, options: ExplainOptions) -> Maps:
+    """Gradient times change of the image (C, I, J, K), along the line from a neutral image.
+
+    The values add up to the target of the image less that of `neutral_image`, up to the error of
+    `options.steps` steps.
+    """
+    from captum.attr import IntegratedGradients
+
+    method = IntegratedGradients(target.logits)
+    channels = len(target.image)
+
+    def of_windows(windows: Windows) -> torch.Tensor:
+        image, neutral = windows.image.split(channels, dim=1)
+        return method.attribute(
+            image,
+            neutral,
+            n_steps=options.steps,
+            internal_batch_size=len(image),
+            additional_forward_args=windows.mask * windows.share,
+        )
+
+    return target.sum_over_windows(of_windows, torch.cat([target.image, neutral_image(target)]))
 
 
 def _gradient(target: Target, image: torch.Tensor) -> Maps:
@@ -28,8 +72,16 @@ def _gradient(target: Target, image: torch.Tensor) -> Maps:
     method = Saliency(target.logits)
 
     def of_windows(windows: Windows) -> torch.Tensor:
-        weights = windows.mask * windows.share
-        image = windows.image.requires_grad_()
-        return method.attribute(image, abs=False, additional_forward_args=weights)
+        return method.attribute(
+            windows.image.requires_grad_(),
+            abs=False,
+            additional_forward_args=windows.mask * windows.share,
+        )
 
     return target.sum_over_windows(of_windows, image)
+
+
+def _ranges(target: Target) -> torch.Tensor:
+    """Range (C, 1, 1, 1) of the grey values of the tissue in each channel."""
+    low, high = np.percentile(target.image.numpy()[:, target.tissue], _RANGE, axis=1)
+    return torch.from_numpy((high - low).astype(np.float32))[:, None, None, None]

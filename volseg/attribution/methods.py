@@ -96,7 +96,7 @@ class Explanation:
     Attributes:
         region: The region.
         method: One of `METHODS`.
-        layer: Layer of `grad-cam`; None for other methods.
+        layer: Layer of `grad-cam`, or of several models their layers; None for other methods.
         map: float32 (I, J, K) on the grid of the scan; the largest absolute value is 1, or all
             values are 0. Not negative, unless the method is in `SIGNED`.
         scale: Value of 1 in `map`, in the unit of the method.
