@@ -289,3 +289,34 @@ def test_cases_of_the_training_are_said_to_have_no_fair_prediction(made, scans, 
 
     assert "The predicted Dice of 1 case is not fair, as their patients are in" in printed
     assert np.isfinite(read_confidence(manifest["cases"][NAMES[0]]).lowest_dice)
+
+
+def test_a_model_is_tuned_then_infer_predicts_its_dice_and_evaluate_compares(cohort, tmp_path):
+    listed = json.loads((cohort / "list.json").read_text()) | {"data_root": str(cohort / "scans")}
+    listed.pop("sha256", None)
+    models = []
+    for fold in (0, 1):
+        run_folder = tmp_path / f"fold{fold}"
+        run_folder.mkdir()
+        (run_folder / "data_list.json").write_text(json.dumps(listed))
+        data = {"data_list": "l", "fold": fold, "patch_size": [16] * 3, "spacing_mm": [4] * 3}
+        sections = {"labels": "brats2023", "inference": {"threshold": 0.002, "overlap": 0.0}}
+        models.append(write_model(run_folder / "model.safetensors", data=data, **sections))
+    tuned = CliRunner().invoke(
+        app, ["tune", str(tmp_path / "fold0"), str(tmp_path / "fold1"), "--no-tta"]
+    )
+    assert tuned.exit_code == 0, tuned.output
+
+    of_list = [str(cohort / "list.json"), "--fold", "0"]
+    words = ["-m", str(models[0]), "-o", str(tmp_path / "results"), "--device", "cpu"]
+    inferred = CliRunner().invoke(app, ["infer", *of_list, *words, "--no-preview"])
+    scored = CliRunner().invoke(
+        app, ["evaluate", str(tmp_path / "results"), *of_list, "-o", str(tmp_path / "scores")]
+    )
+
+    assert "Look at these first, 2 of 2 cases" in inferred.stdout
+    assert "Predicted against true Dice" in scored.stdout
+    records = read_manifest(tmp_path / "results")["cases"].values()
+    assert [set(record["predicted_dice"]) for record in records] == [{"WT", "TC", "ET"}] * 2
+    agreement = json.loads((tmp_path / "scores" / "scores.json").read_text())["predicted_dice"]
+    assert {of["cases"] for of in agreement["regions"].values()} == {2}

@@ -191,6 +191,6 @@ def test_a_report_on_scores_shows_predicted_against_true_dice():
     chart, table, notes = section.blocks
     assert [mark.title for mark in chart.marks] == ["fine, WT", "poor, WT"]
     assert any(line.is_dashed for line in chart.lines)
-    assert list(table.rows) == [("WT", "2", "0.50 [-0.25, 1.00]", "0.125")]
+    assert list(table.rows) == [("WT", "2", "0.50 [-0.25, 1.00]", "0.125", "-")]
     assert "edited" in notes.sentences[0]
     assert agreement_sections(results_of(records, {"cases": cases})) == []

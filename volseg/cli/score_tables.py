@@ -127,11 +127,15 @@ def print_agreement(agreement: DiceAgreement) -> None:
             *(region, of.figures.cases),
             _with_limits(of.figures.spearman, of.figures.spearman_interval, 2),
             _with_limits(of.figures.mae, of.mae_interval, 3),
+            number(of.figures.auc, 2),
         )
         for region, of in agreement.regions.items()
     ]
     if rows:
-        columns = ("region", "cases", "Spearman (95 % interval)", "mean |difference|")
+        columns = (
+            *("region", "cases", "Spearman (95 % interval)", "mean error (95 % interval)"),
+            "AUC of Dice < 0.7",
+        )
         print_table("Predicted against true Dice", columns, rows)
     if agreement.edited:
         edited = cases_in_words(len(agreement.edited))

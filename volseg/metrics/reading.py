@@ -135,6 +135,7 @@ class _Agreement(_Open):
     mae: _Share
     mae_interval: Annotated[list[_Share], Field(min_length=2, max_length=2)] | None = None
     spearman: _Correlation | None = None
+    auc: _Share | None = None
     spearman_interval: Annotated[list[_Correlation], Field(min_length=2, max_length=2)] | None = (
         None
     )

@@ -88,10 +88,11 @@ def agreement_sections(results: Results) -> list[Section]:
             *(region, str(of["cases"])),
             _limited(of.get("spearman"), of.get("spearman_interval"), 2),
             _limited(of["mae"], of.get("mae_interval"), 3),
+            _limited(of.get("auc"), None, 2),
         )
         for region, of in agreement["regions"].items()
     ]
-    columns = ("region", "cases", "Spearman", "mean |difference|")
+    columns = ("region", "cases", "Spearman", "mean error", "AUC of Dice < 0.7")
     note = f"{_WHAT.partition(';')[0]}. In brackets: 95 % interval, by bootstrap over patients."
     blocks.append(Table("Agreement", columns, rows, note))
     if edited:
