@@ -15,6 +15,8 @@ from volseg.attribution.target import Target
 from volseg.inference.window_layout import WindowLayout
 from volseg.inference.windows import SLICES_A_PASS, WindowPass
 
+# On a CPU, two small windows at once take less time than one window alone.
+_WINDOWS_A_PASS = 2
 #: A mean for each region.
 Means = npt.NDArray[np.float64]
 
@@ -51,7 +53,9 @@ class RegionMeans:
         config = model.config
         self._by_slice = config.by_slice
         self._pass = WindowPass(model.network, config, self._device)
-        self._at_once = max(config.inference.window_batch, SLICES_A_PASS if config.by_slice else 1)
+        self._at_once = max(
+            config.inference.window_batch, SLICES_A_PASS if config.by_slice else _WINDOWS_A_PASS
+        )
         self._layout = WindowLayout.of(first.mask.shape[: config.spatial_dims], config)
         self._numbers = [target.index for target in targets]
         weights = np.stack([target.mask / np.count_nonzero(target.mask) for target in targets])
