@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
 
+from volseg.confidence.temperature import LogitCounts, fit_temperature
 from volseg.config import InferenceConfig
 from volseg.labels import LABEL_SCHEMES, LabelScheme, get_scheme
 from volseg.metrics import region_overlaps
@@ -16,8 +20,10 @@ from volseg.tuning.decoding import Decoding, RegionOptions, cuts
 from volseg.tuning.forest import is_nested
 from volseg.tuning.gain import measure_gain
 from volseg.tuning.levels import CaseLevels, LevelStore
+from volseg.tuning.maps import CaseMaps, MapStore
 from volseg.tuning.scores import ScoreBook, dice_scorer, lesion_scorer, mask_scorer
 from volseg.tuning.search import Space, search
+from volseg.tuning.temperatures import TemperatureFit, as_option
 
 WT = get_scheme("lgg")
 BRATS = get_scheme("brats2023")
@@ -282,3 +288,92 @@ def test_lesions_of_a_protocol_are_scored_in_its_label_scheme():
 
     # One lesion, found, and one false lesion of three voxels.
     assert found.tolist() == [[0.5] * 3, [1.0] * 3]
+
+
+# Temperatures
+
+
+def counts_of(true, seed, missed=0.0):
+    """Counts of a case whose logits are too large by a factor; some positives have none."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 2, (20, 20, 20))
+    reference = random.random(logits.shape) < expit(logits)
+    logits = np.where(random.random(logits.shape) < missed, -12.0, logits * true)
+    return LogitCounts.of(expit(logits).astype(np.float32), reference)
+
+
+ALONE = [[0], [1], [2], [3]]
+
+
+def test_a_temperature_is_used_if_it_helps_patients_held_out_from_its_fit():
+    cases = [counts_of(2.0, seed) for seed in range(4)]
+
+    fit = TemperatureFit.of(1.0, cases, ALONE)
+
+    assert fit.temperature == pytest.approx(2.0, rel=0.05)
+    assert fit.reason == ""
+    without_first = fit_temperature(cases[1:])
+    by_hand = [case.nll(fit_temperature([c for c in cases if c is not case])) for case in cases]
+    assert without_first != fit.temperature
+    assert fit.nll == pytest.approx((np.mean([case.nll(1.0) for case in cases]), np.mean(by_hand)))
+    assert fit.ece[1] < fit.ece[0]
+
+
+def test_a_temperature_that_held_out_patients_do_not_share_is_not_used():
+    cases = [counts_of(true, 0) for true in (4.0, 4.0, 4.0, 0.4)]
+
+    fit = TemperatureFit.of(1.0, cases[2:], ALONE[:2])
+
+    assert fit.temperature == 1
+    assert fit.reason.endswith("does not lower the NLL of held-out patients")
+    assert fit.nll[1] > fit.nll[0]
+
+
+def test_a_temperature_that_raises_the_calibration_error_is_not_used():
+    """Networks that are sure of a background with tumours: NLL falls, all else is less sure."""
+    cases = [counts_of(1.0, seed, missed=0.02) for seed in range(4)]
+
+    fit = TemperatureFit.of(1.0, cases, ALONE)
+
+    assert fit.temperature == 1
+    assert fit.nll[1] < fit.nll[0]
+    assert fit.ece[1] > fit.ece[0]
+    assert fit.reason.endswith("lowers the NLL of held-out patients, but raises their ECE")
+
+
+def test_a_region_without_a_positive_keeps_its_temperature_with_the_reason():
+    empty = LogitCounts.of(np.full((9, 9, 9), 0.6, np.float32), np.zeros((9, 9, 9), bool))
+
+    fit = TemperatureFit.of(1.5, [empty] * 4, ALONE)
+
+    assert fit.temperature == 1.5
+    assert fit.reason.startswith("0 of 2916 voxels around the region are in the reference")
+    assert fit.nll[0] == fit.nll[1] > 0
+
+
+def test_only_temperatures_other_than_1_are_options():
+    fit = TemperatureFit(1.0, 1.3, (1, 1), (0, 0))
+
+    assert as_option({"WT": fit, "ET": replace(fit, temperature=1.0)}) == {"WT": 1.3}
+    assert as_option({"WT": replace(fit, temperature=1.0)}) == 1
+
+
+def test_maps_are_read_as_they_were_written_and_keep_their_sums(tmp_path):
+    random = np.random.default_rng(0)
+    probabilities = (random.random((2, 9, 9, 9)) ** 20).astype(np.float32)
+    maps = CaseMaps((slice(1, 10), slice(0, 9), slice(2, 11)))
+    maps.add(False, probabilities, None)
+    maps.add(True, probabilities**2, probabilities / 2)
+    store = MapStore(tmp_path)
+
+    store.write(3, maps)
+    read = store.read(3)
+
+    assert read.box == maps.box
+    assert list(read.probabilities) == [False, True]
+    assert list(read.disagreement) == [True]
+    assert np.array_equal(read.probabilities[True], maps.probabilities[True])
+    kept = read.probabilities[False].astype(np.float64)
+    assert kept.sum(axis=(1, 2, 3)) == pytest.approx(probabilities.sum(axis=(1, 2, 3)), rel=1e-3)
+    large = probabilities >= 1e-3
+    assert kept[large] == pytest.approx(probabilities[large], rel=1e-3)

@@ -72,8 +72,8 @@ def tune(  # noqa: PLR0913  (an option each)
 
     On the same cases, a temperature of the probabilities of each region is fitted, and what
     predicts the Dice of a case without a reference. They are written too, in place of those of an
-    earlier tuning; a temperature only if it lowers the negative log-likelihood of held-out
-    patients. The weights stay the same.
+    earlier tuning; a temperature only if held-out patients are better calibrated with it. The
+    weights stay the same.
 
     Args:
         runs: Run folder or model file; several are the folds of one cross-validation, whose

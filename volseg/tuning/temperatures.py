@@ -59,9 +59,8 @@ class TemperatureFit:
             rest = np.setdiff1d(np.arange(len(cases)), fold)
             after[fold] = _fitted([cases[n] for n in rest], initial)
         nll, ece = zip(_figures(before, cases), _figures(after, cases), strict=True)
-        if nll[0] - nll[1] >= LEAST_GAIN:
-            return cls(initial, fitted, nll, ece)
-        return cls(initial, initial, nll, ece, "no fit lowers the NLL of held-out patients")
+        reason = _why_not(fitted, nll, ece)
+        return cls(initial, initial if reason else fitted, nll, ece, reason)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -71,6 +70,15 @@ class TemperatureFit:
             "ece": list(self.ece),
             "reason": self.reason,
         }
+
+
+def _why_not(fitted: float, nll: tuple[float, float], ece: tuple[float, float]) -> str:
+    """Why a temperature is not used; empty if it makes held-out patients better calibrated."""
+    if nll[0] - nll[1] < LEAST_GAIN:
+        return f"the fit of {fitted:.2f} does not lower the NLL of held-out patients"
+    if ece[1] > ece[0]:
+        return f"the fit of {fitted:.2f} lowers the NLL of held-out patients, but raises their ECE"
+    return ""
 
 
 def _fitted(cases: Sequence[LogitCounts], initial: float) -> float:
