@@ -279,7 +279,9 @@ def test_regions_that_are_not_written_have_no_predicted_dice(scans, tmp_path):
     assert set(predicted.confidence.predicted_dice) == {"WT"}
 
 
-def test_cases_of_the_training_are_said_to_have_no_fair_prediction(made, scans, fitted, tmp_path):
+def test_patients_of_the_training_are_said_to_have_a_doubtful_predicted_dice(
+    made, scans, fitted, tmp_path
+):
     output = shutil.copytree(made[0], tmp_path / "output")
     manifest = json.loads((output / "manifest.json").read_text())
     manifest["cases"][NAMES[0]]["trained_by"] = ["runs/unet"]
@@ -287,7 +289,7 @@ def test_cases_of_the_training_are_said_to_have_no_fair_prediction(made, scans, 
 
     printed = " ".join(call(scans, fitted, output).split())
 
-    assert "The predicted Dice of 1 case is not fair, as their patients are in" in printed
+    assert "trained on the patients of 1 of 3 cases: their predicted Dice says little" in printed
     assert np.isfinite(read_confidence(manifest["cases"][NAMES[0]]).lowest_dice)
 
 
