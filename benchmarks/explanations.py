@@ -37,6 +37,7 @@ from map_sanity import (
     SHARES,
     area,
     deletion_curve,
+    maps_of,
     near,
     random_order,
     randomised,
@@ -44,9 +45,8 @@ from map_sanity import (
     with_network,
 )
 
-from volseg.attribution.explaining import FUNCTIONS, PredictedCase, explained_mask
+from volseg.attribution.explaining import PredictedCase, explain_region, explained_mask
 from volseg.attribution.methods import METHODS, ExplainOptions
-from volseg.attribution.occlusion import occlusion_maps
 from volseg.attribution.target import Target
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
@@ -88,11 +88,9 @@ def targets_of(predictor, case, regions):
     return targets, references
 
 
-def maps_of(method, targets, options, side_mm):
-    """Map (I, J, K) of each target."""
-    if method == "occlusion":
-        return list(occlusion_maps(targets, side_mm).maps)
-    return [FUNCTIONS[method](target, options).sum(axis=0) for target in targets]
+def options_of(method, args):
+    box_mm = args.box_mm if method == "occlusion" else None
+    return ExplainOptions(method, samples=args.samples, steps=args.steps, box_mm=box_mm)
 
 
 def rows_of(case, targets, references, args):
@@ -106,14 +104,14 @@ def rows_of(case, targets, references, args):
     found_maps = {}
     beside = round(NEAR_MM / config.data.spacing_mm[0])
     for method in args.methods:
-        options = ExplainOptions(method, samples=args.samples, steps=args.steps)
+        options = options_of(method, args)
         begun = time.monotonic()
-        maps = maps_of(method, list(targets.values()), options, args.side_mm)
+        maps = maps_of(options, list(targets.values()))
         seconds = time.monotonic() - begun
         correlations = defaultdict(dict)
         for name, network in networks.items() if args.randomise else ():
             others = [with_network(target, network) for target in targets.values()]
-            found = maps_of(method, others, options, args.side_mm)
+            found = maps_of(options, others)
             for (region, target), one, other in zip(targets.items(), maps, found, strict=True):
                 where = near(target.mask, beside, config.by_slice) & target.tissue
                 correlations[region][name] = rank_correlation(one, other, where)
@@ -174,7 +172,7 @@ def cost_rows(case_id, args):
         for method in ("infer", *args.methods):
             command = [sys.executable, __file__, args.run, args.data_list, "--fold", args.fold]
             command += ["--cases", case_id, "--work", method]
-            command += ["--side-mm", args.side_mm] if args.side_mm else []
+            command += ["--box-mm", args.box_mm] if args.box_mm else []
             cost = run([str(word) for word in command], Path(folder, "log.txt"))
             yield {
                 "case": case_id,
@@ -186,9 +184,10 @@ def cost_rows(case_id, args):
 def work(args):
     """The process whose cost is measured."""
     predictor, (case,) = predictor_and_cases(args)
-    targets, _ = targets_of(predictor, case, args.regions)
-    if args.work != "infer":
-        maps_of(args.work, list(targets.values()), ExplainOptions(args.work), args.side_mm)
+    predicted = PredictedCase.of(predictor.prepare(case), predictor.models, predictor.device)
+    for region in predictor.regions if args.work != "infer" else ():
+        if region in predicted.prediction.found:
+            explain_region(predicted, region, options_of(args.work, args))
 
 
 def draw(rows, folder):
@@ -285,7 +284,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--samples", type=int, default=16, help="of smooth-grad")
     parser.add_argument("--steps", type=int, default=32, help="of integrated-gradients")
-    parser.add_argument("--side-mm", type=float, help="of the boxes of occlusion")
+    parser.add_argument("--box-mm", type=float, help="of the boxes of occlusion")
     parser.add_argument("--randomise", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--costs", action="store_true", help="only what a case costs")
     parser.add_argument("--pictures", type=Path, help="folder that gets pictures of the maps")

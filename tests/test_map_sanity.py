@@ -16,6 +16,7 @@ import torch
 from map_sanity import (
     area,
     deletion_curve,
+    maps_of,
     near,
     random_order,
     randomised,
@@ -94,7 +95,7 @@ def options_of(method):
 
 
 def map_of(method, target):
-    return FUNCTIONS[method](target, options_of(method)).sum(axis=0)
+    return maps_of(options_of(method), [target])[0]
 
 
 def test_the_network_has_learned_to_find_the_ball(explained):

@@ -8,11 +8,16 @@ import torch
 from tiny_models import OF_SLICES, write_model
 from tiny_scans import write_case
 
+from volseg.attribution.explaining import PredictedCase, explain_case, explained_mask
+from volseg.attribution.methods import ExplainOptions
+from volseg.attribution.occluded_case import OccludedCase
 from volseg.attribution.occlusion import Boxes, occlusion_maps
 from volseg.attribution.region_means import RegionMeans
 from volseg.attribution.target import Target
+from volseg.errors import ConfigError
 from volseg.inference.predictor import Predictor
 from volseg.inference.windows import segment
+from volseg.transforms import to_original
 
 CPU = torch.device("cpu")
 OUTER, INNER = np.s_[4:9, 4:9, 4:7], np.s_[5:7, 5:7, 5:6]
@@ -70,3 +75,65 @@ def test_the_fall_of_each_box_is_that_of_the_whole_image_segmented_without_it(
     expected = boxes.interpolated(np.array(falls).T.reshape(-1, *boxes.shape)) * tissue
     assert np.abs(expected).max() > 1e-4
     assert found.maps == pytest.approx(expected, abs=1e-6)
+
+
+def explained(predictor, prepared, wanted, **options):
+    options = ExplainOptions("occlusion", **options)
+    return explain_case(prepared, predictor.models, wanted, options, CPU)
+
+
+def test_regions_share_the_passes_of_a_case_and_have_the_maps_they_have_alone(
+    tmp_path, folder, monkeypatch
+):
+    paths = [write_model(tmp_path / f"{seed}.safetensors", seed=seed) for seed in range(2)]
+    predictor = Predictor(paths, device="cpu", threshold=0.01)
+    prepared = predictor.prepare(folder)
+    runs = []
+    of_case = OccludedCase.of
+    monkeypatch.setattr(OccludedCase, "of", lambda *args: runs.append(1) or of_case(*args))
+
+    found = explained(predictor, prepared, ["WT", "ET"], box_mm=10)
+
+    assert len(runs) == 1
+    alone = explained(predictor, prepared, ["ET"], regions=("ET",), box_mm=10)["ET"]
+    assert found["ET"].map == pytest.approx(alone.map, abs=1e-6)
+    assert np.abs(found["ET"].map).max() == 1
+    assert found["ET"].box_mm == 10
+    assert found["ET"].channel_values == pytest.approx(alone.channel_values, abs=1e-9)
+    assert sum(found["WT"].by_channel.values()) == pytest.approx(1)
+    maps = []
+    for model in predictor.models:
+        image = prepared.images[model.config.preprocessing]
+        mask = explained_mask(
+            PredictedCase.of(prepared, predictor.models, CPU), "WT", at_maximum=False
+        )
+        (one,) = occlusion_maps([Target.of(model, "WT", image, mask, CPU)], 10).maps
+        maps.append(to_original(torch.from_numpy(one[None]), image.image_grid, prepared.grid)[0])
+    mean = np.mean(maps, axis=0)
+    assert found["WT"].map * found["WT"].scale == pytest.approx(mean, abs=1e-6)
+
+
+def test_the_smallest_boxes_within_1500_passes_are_taken(tmp_path, folder, monkeypatch):
+    targets = targets_of(write_model(tmp_path / "m.safetensors"), folder, ["WT"])
+    assert occlusion_maps(targets).side_mm == 8
+
+    monkeypatch.setattr("volseg.attribution.occlusion.PASSES", 60)
+    found = occlusion_maps(targets)
+
+    assert found.side_mm > 8
+    assert found.passes <= 60 + 8
+
+
+def test_boxes_that_would_take_days_are_refused(tmp_path, folder, monkeypatch):
+    targets = targets_of(write_model(tmp_path / "m.safetensors"), folder, ["WT"])
+    monkeypatch.setattr("volseg.attribution.occlusion._MOST_PASSES", 60)
+
+    with pytest.raises(ConfigError, match=r"boxes of 2 mm need [\d,]+ passes, but at most 60"):
+        occlusion_maps(targets, side_mm=2)
+
+
+def test_boxes_of_another_method_or_without_a_side_are_refused():
+    with pytest.raises(ConfigError, match="box_mm is 8, but saliency uses no boxes"):
+        ExplainOptions("saliency", box_mm=8)
+    with pytest.raises(ConfigError, match="box_mm is 0, but a side above 0"):
+        ExplainOptions("occlusion", box_mm=0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from volseg.attribution.grad_cam import grad_cam
 from volseg.attribution.gradients import integrated_gradients, saliency, smooth_grad
 from volseg.attribution.layers import chosen_layer
 from volseg.attribution.methods import ExplainOptions, Explanation
-from volseg.attribution.occlusion import occlusion
+from volseg.attribution.occluded_case import OccludedCase
 from volseg.attribution.target import Target
 from volseg.errors import AttributionError, of_case
 from volseg.images.boxes import placed
@@ -31,13 +32,12 @@ from volseg.words import one_of
 #: Maps of a target (C, I, J, K) by channel, or (1, I, J, K), on the grid of its image.
 Method = Callable[[Target, ExplainOptions], npt.NDArray[np.float32]]
 
-#: Function of each method.
+#: Function of each method that explains one region at a time.
 FUNCTIONS: Mapping[str, Method] = {
     "grad-cam": grad_cam,
     "saliency": saliency,
     "smooth-grad": smooth_grad,
     "integrated-gradients": integrated_gradients,
-    "occlusion": occlusion,
 }
 
 
@@ -51,6 +51,7 @@ class PredictedCase:
         device: Device of the networks.
         scored: Region probabilities.
         prediction: Prediction in the label scheme of the first model, as `infer` gives it.
+        occlusions: Occlusion with each choice of options so far.
     """
 
     case: PreparedCase
@@ -58,6 +59,7 @@ class PredictedCase:
     device: torch.device
     scored: CaseProbabilities
     prediction: Prediction
+    occlusions: dict[ExplainOptions, OccludedCase] = field(default_factory=dict)
 
     @classmethod
     def of(cls, case: PreparedCase, models: Sequence[Model], device: torch.device) -> PredictedCase:
@@ -95,21 +97,29 @@ def explain_region(predicted: PredictedCase, region: str, options: ExplainOption
             does not exist.
         ModelError: If the gradients of a model are NaN.
     """
+    with of_case(predicted.case.case_id):
+        mask = explained_mask(predicted, region, at_maximum=options.at_maximum)
+        if options.method == "occlusion":
+            return _of_occlusion(predicted, region, mask, options)
+        return _of_gradients(predicted, region, mask, options)
+
+
+def _of_gradients(
+    predicted: PredictedCase, region: str, mask: npt.NDArray[np.bool_], options: ExplainOptions
+) -> Explanation:
     begun = time.monotonic()
     case, models = predicted.case, predicted.models
-    with of_case(case.case_id):
-        mask = explained_mask(predicted, region, at_maximum=options.at_maximum)
-        layers = [_layer(model, options) for model in models]
-        total = np.zeros(case.grid.shape, np.float32)
-        shares: Counter[str] = Counter()
-        for model, layer in zip(models, layers, strict=True):
-            image = case.images[model.config.preprocessing]
-            target = Target.of(model, region, image, mask, predicted.device)
-            with differentiable(model.network, layer):
-                maps = FUNCTIONS[options.method](target, options)
-            joined = torch.from_numpy(maps.sum(axis=0, keepdims=True))
-            total += on_scan_grid(joined, image.image_grid, case.grid)[0].numpy() / len(models)
-            shares.update(_shares(maps, model.config.data.channels))
+    layers = [_layer(model, options) for model in models]
+    total = np.zeros(case.grid.shape, np.float32)
+    shares: Counter[str] = Counter()
+    for model, layer in zip(models, layers, strict=True):
+        image = case.images[model.config.preprocessing]
+        target = Target.of(model, region, image, mask, predicted.device)
+        with differentiable(model.network, layer):
+            maps = FUNCTIONS[options.method](target, options)
+        joined = torch.from_numpy(maps.sum(axis=0, keepdims=True))
+        total += on_scan_grid(joined, image.image_grid, case.grid)[0].numpy() / len(models)
+        shares.update(_shares(maps, model.config.data.channels))
     scale = float(abs(total).max())
     return Explanation(
         region=region,
@@ -122,6 +132,45 @@ def explain_region(predicted: PredictedCase, region: str, options: ExplainOption
         notes=tuple(_notes(predicted, region, mask, scale, options)),
         seconds=time.monotonic() - begun,
     )
+
+
+def _of_occlusion(
+    predicted: PredictedCase, region: str, mask: npt.NDArray[np.bool_], options: ExplainOptions
+) -> Explanation:
+    """The explanation of a region; the first also occludes for all others, in the same passes."""
+    begun = time.monotonic()
+    found = _occluded(predicted, region, options)
+    total, shares = found.maps[region], found.shares[region]
+    scale = float(abs(total).max())
+    return Explanation(
+        region=region,
+        method=options.method,
+        layer=None,
+        map=total / scale if scale else total,
+        scale=scale,
+        by_channel=shares.shares if any(shares.shares.values()) else {},
+        target_voxels=int(np.count_nonzero(mask)),
+        notes=tuple(_notes(predicted, region, mask, scale, options)),
+        seconds=time.monotonic() - begun,
+        channel_values=shares.values,
+        box_mm=found.box_mm,
+    )
+
+
+def _occluded(predicted: PredictedCase, region: str, options: ExplainOptions) -> OccludedCase:
+    """Occlusion of a region and of all others that are wanted and predicted, in the same passes."""
+    if options not in predicted.occlusions:
+        wanted = (
+            options.regions if region in options.regions else predicted.prediction.scheme.regions
+        )
+        masks = {}
+        for name in wanted:
+            with suppress(AttributionError):
+                masks[name] = explained_mask(predicted, name, at_maximum=options.at_maximum)
+        predicted.occlusions[options] = OccludedCase.of(
+            predicted.case, predicted.models, masks, predicted.device, options.box_mm
+        )
+    return predicted.occlusions[options]
 
 
 def explained_mask(

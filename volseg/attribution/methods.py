@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ class ExplainOptions(ScanOptions):
         samples: Noisy copies of the image that `smooth-grad` averages over.
         noise: Standard deviation of that noise, as a share of the range of grey values.
         steps: Images between an empty image and the scan in `integrated-gradients`.
+        box_mm: Side of the boxes that `occlusion` takes away; None: the smallest that needs at most
+            1,500 passes.
         regions: Regions to explain; empty: all regions of the model.
         pictures: Whether to draw each map over its scan.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -56,6 +59,7 @@ class ExplainOptions(ScanOptions):
     samples: int = 16
     noise: float = 0.1
     steps: int = 32
+    box_mm: float | None = None
     regions: tuple[str, ...] = ()
     pictures: bool = True
     device: str = "auto"
@@ -72,6 +76,13 @@ class ExplainOptions(ScanOptions):
                 f"layer is {shown(self.layer)}, but {self.method} uses no layer",
                 remedy="leave it out, or use method grad-cam",
             )
+        if self.box_mm is not None and self.method != "occlusion":
+            raise ConfigError(
+                f"box_mm is {self.box_mm:g}, but {self.method} uses no boxes",
+                remedy="leave it out, or use method occlusion",
+            )
+        if self.box_mm is not None and not 0 < self.box_mm < math.inf:
+            raise ConfigError(f"box_mm is {self.box_mm:g}, but a side above 0 is expected")
         for name in ("samples", "steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but at least 1 is expected")
@@ -84,7 +95,7 @@ class ExplainOptions(ScanOptions):
     def of_method(self) -> dict[str, Any]:
         """The options that decide a map of this method, as plain data for JSON."""
         own = {"grad-cam": ("layer",), "smooth-grad": ("samples", "noise")}
-        own["integrated-gradients"] = ("steps",)
+        own |= {"integrated-gradients": ("steps",), "occlusion": ("box_mm",)}
         names = ("at_maximum", *own.get(self.method, ()))
         return {name: getattr(self, name) for name in names}
 
@@ -101,10 +112,14 @@ class Explanation:
             values are 0. Not negative, unless the method is in `SIGNED`.
         scale: Value of 1 in `map`, in the unit of the method.
         by_channel: Share of each input channel in the map, together 1; empty if the method does
-            not divide its map by channel.
+            not divide its map by channel. Of occlusion: shares of the positive `channel_values`.
         target_voxels: Voxels of the scan whose logits are explained.
         notes: What must be known to read the map, a sentence each.
-        seconds: Time of the computation.
+        seconds: Time of the computation; of occlusion: of the first region for all, of the others
+            little.
+        channel_values: Shapley value of each channel, of occlusion: what it adds to the mean
+            probability of the region; see `ChannelShares`.
+        box_mm: Side of the boxes of occlusion.
     """
 
     region: str
@@ -116,3 +131,5 @@ class Explanation:
     target_voxels: int
     notes: tuple[str, ...]
     seconds: float
+    channel_values: Mapping[str, float] = field(default_factory=dict)
+    box_mm: float | None = None

@@ -20,7 +20,6 @@ import numpy.typing as npt
 import torch
 
 from volseg.attribution.baseline import neutral_image
-from volseg.attribution.methods import ExplainOptions
 from volseg.attribution.region_means import Means, Place, RegionMeans
 from volseg.attribution.target import Target
 from volseg.errors import ConfigError
@@ -47,11 +46,6 @@ class OcclusionMaps:
     maps: npt.NDArray[np.float32]
     side_mm: float
     passes: int
-
-
-def occlusion(target: Target, options: ExplainOptions) -> npt.NDArray[np.float32]:
-    """Occlusion map (1, I, J, K) of a target: fall of the mean probability in its mask."""
-    return occlusion_maps([target]).maps
 
 
 def occlusion_maps(targets: Sequence[Target], side_mm: float | None = None) -> OcclusionMaps:

@@ -41,7 +41,7 @@ from volseg.results.reuse import Recipe
 from volseg.words import reason
 
 #: Columns of the table of shares.
-COLUMNS = ("case_id", "region", "method", "channel", "share")
+COLUMNS = ("case_id", "region", "method", "channel", "share", "shapley_value")
 
 _REMEDY = "move it away, or choose another folder with -o"
 # Digits after the point of a share.
@@ -195,6 +195,8 @@ class ExplanationFiles:
             "target_voxels": explanation.target_voxels,
             "scale": explanation.scale,
             "by_channel": dict(explanation.by_channel),
+            "channel_values": dict(explanation.channel_values),
+            "box_mm": explanation.box_mm,
             "notes": list(explanation.notes),
             "seconds": round(explanation.seconds, 2),
             SOURCES: list(sources),
@@ -246,7 +248,10 @@ class ExplanationFiles:
     def finish(self) -> None:
         """Write the table of the shares of channels in all maps of the folder, if there are any."""
         rows = [
-            (case_id, one["region"], one["method"], channel, round(share, _DIGITS))
+            (
+                *(case_id, one["region"], one["method"], channel),
+                *(round(share, _DIGITS), _rounded(one.get("channel_values", {}).get(channel))),
+            )
             for case_id, record in self._record.content[RECORDS].items()
             for one in record.get(MAPS, {}).values()
             for channel, share in one["by_channel"].items()
@@ -317,3 +322,7 @@ def _read(output: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise OutputError(f"{error}", remedy=_REMEDY) from None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)

@@ -48,6 +48,7 @@ class _Map(_Loose):
     resolved: list[dict[str, Any]] = []
     sources: list[dict[str, Any]] = []
     by_channel: dict[str, float] = {}
+    channel_values: dict[str, float] = {}
 
 
 class _Case(_Loose):
