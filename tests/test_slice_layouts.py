@@ -23,6 +23,7 @@ from volseg.cli.split import print_split
 from volseg.comparison import report as compare_report
 from volseg.errors import ConfigError, DataListError
 from volseg.files.writing import (
+    CALIBRATION_PICTURE,
     COMPARISON_FILE,
     CURVES_FILE,
     METRICS_FILE,
@@ -390,6 +391,7 @@ def test_pictures_bear_the_names_that_commands_give_them():
         CURVES_FILE: METRICS_FILE,
         SAMPLES_FILE: SUMMARY_FILE,
         WORST_FILE: SUMMARY_FILE,
+        CALIBRATION_PICTURE: SUMMARY_FILE,
         compare_report.PICTURE: COMPARISON_FILE,
     }
 

@@ -12,7 +12,13 @@ from volseg.cli.app import EXIT_SOME_FAILED, TRAIN, command, fail_if_some_failed
 from volseg.cli.next_steps import RUN, SCANS, line, next_steps
 from volseg.cli.options import DataRoot, Fold
 from volseg.cli.report_option import WithReport, check_report, write_and_name
-from volseg.cli.score_tables import print_agreement, print_protocol, print_statistics, text_of
+from volseg.cli.score_tables import (
+    print_agreement,
+    print_calibration,
+    print_protocol,
+    print_statistics,
+    text_of,
+)
 from volseg.cli.tables import print_table, say
 from volseg.errors import ConfigError
 from volseg.words import cases_in_words
@@ -239,6 +245,7 @@ def print_scores(result: EvaluateResult, *, cases: bool | None = None) -> None:
         print_protocol(record)
     _print_missing_channels(result)
     print_agreement(result.predicted_dice)
+    print_calibration(result.record.calibration)
     if unsized := [
         r for r in result.table.rows if r["dice"] is not None and r["volume_ml"] is None
     ]:

@@ -12,6 +12,7 @@ from volseg.cli.tables import number, print_table, say
 if TYPE_CHECKING:
     from volseg.evaluation.dice_agreement import DiceAgreement
     from volseg.metrics import Score, ScoreTable
+    from volseg.metrics.calibration_table import CalibrationTable, RegionCalibration
     from volseg.metrics.official.record import ProtocolRecord
     from volseg.tasks.fit import FitResult
 
@@ -140,6 +141,32 @@ def print_agreement(agreement: DiceAgreement) -> None:
     if agreement.edited:
         edited = cases_in_words(len(agreement.edited))
         say(f"Without {edited} whose label maps were edited: {', '.join(agreement.edited)}")
+
+
+def print_calibration(table: CalibrationTable) -> None:
+    """Print the calibration error by region, before and after the temperature if there is any."""
+    from volseg.metrics.calibration_table import COUNTED
+
+    if table.regions:
+        columns = ("temperature", "ECE before") if table.is_tempered else ()
+        rows = [
+            (
+                *(region, of.cases, int(of.after.voxels.sum())),
+                *(_of_temperature(of) if table.is_tempered else ()),
+                number(of.after.ece, 4),
+            )
+            for region, of in table.regions.items()
+        ]
+        title = "Calibration of the written probabilities"
+        print_table(title, ("region", "cases", "voxels", *columns, "ECE"), rows)
+        say(f"Calibration is over the {COUNTED}")
+    if table.left_out:
+        say(f"Without calibration, for the reasons above: {', '.join(table.left_out)}")
+
+
+def _of_temperature(of: RegionCalibration) -> tuple[str, str]:
+    temperatures = " and ".join(f"{value:g}" for value in of.temperatures)
+    return temperatures, number(of.before.ece, 4)
 
 
 def _with_limits(value: float | None, limits: Sequence[float] | None, digits: int) -> str:

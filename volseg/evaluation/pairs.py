@@ -6,11 +6,13 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from volseg.cases.case import Case
 from volseg.errors import LabelError
 from volseg.evaluation.predictions import Prediction
 from volseg.evaluation.references import References
+from volseg.evaluation.written_maps import WrittenMaps
 from volseg.labels import LabelScheme
 from volseg.metrics.table import ScoreTable
 
@@ -29,6 +31,7 @@ class CasePair:
         problem: Why the case cannot be scored.
         by_slice: Whether slices are scored too.
         protocols: Names of the official protocols that score the case too.
+        maps: Maps of probability of the case.
     """
 
     case: Case
@@ -38,6 +41,7 @@ class CasePair:
     problem: str | None = None
     by_slice: bool = False
     protocols: tuple[str, ...] = ()
+    maps: WrittenMaps | None = None
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -55,6 +59,7 @@ def pair_up(
     *,
     slices: bool,
     protocols: tuple[str, ...] = (),
+    maps: Mapping[str, WrittenMaps] = MappingProxyType({}),
 ) -> list[CasePair]:
     """Pair each case of the reference with its prediction, if there is one.
 
@@ -65,6 +70,7 @@ def pair_up(
         reference_labels: Label scheme of the reference by case id.
         slices: Whether slices of volumes are scored too.
         protocols: Names of the official protocols that score the cases too.
+        maps: Maps of probability by case id.
 
     Raises:
         LabelError: If the two schemes of a case share no region.
@@ -82,6 +88,7 @@ def pair_up(
                 "; ".join(problem for problem in problems if problem) or None,
                 slices or bool(case.slices),
                 protocols,
+                maps.get(case.case_id),
             )
         )
     _check_regions(pairs)

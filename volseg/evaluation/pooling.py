@@ -19,6 +19,7 @@ from volseg.evaluation.records import (
     read_records,
 )
 from volseg.evaluation.schemes import prediction_scheme
+from volseg.evaluation.written_maps import WrittenMaps
 from volseg.labels import LabelScheme
 from volseg.results.native_files import results_of
 from volseg.results.trained_cases import TRAINED_CASES, recorded_training
@@ -118,6 +119,14 @@ class Predictions:
         found: dict[str, tuple[str, ...]] = {}
         for folder, cases in self._shares():
             found |= missing_channels(folder.manifest, {case.case_id for case in cases})
+        return found
+
+    @property
+    def maps(self) -> dict[str, WrittenMaps]:
+        """Maps of probability by case id."""
+        found: dict[str, WrittenMaps] = {}
+        for folder in self.folders:
+            found |= WrittenMaps.of(folder.path, folder.manifest, folder.there)
         return found
 
     @property

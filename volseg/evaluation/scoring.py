@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from volseg import memory
 from volseg.errors import SchemeError, VolsegError, of_case
+from volseg.evaluation.calibration import Found, calibrate
 from volseg.evaluation.official import OfficialScores, official_scores
 from volseg.evaluation.pairs import CasePair
 from volseg.images.boxes import bounding_box
@@ -27,13 +28,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaseScores:
-    """Rows of one case, with the reason if it could not be scored, and its official scores."""
+    """Rows of one case, with the reason if it could not be scored, and its official scores.
+
+    With maps of probability, `calibration` is theirs, or the reason why there is none.
+    """
 
     case_id: str
     rows: list[ScoreRow]
     slices: list[SliceRow]
     failure: str | None = None
     official: Mapping[str, OfficialScores] = field(default_factory=dict)
+    calibration: Found | None = None
 
     @property
     def status(self) -> Status:
@@ -79,7 +84,11 @@ def _scored(pair: CasePair) -> CaseScores:
         logger.info("%s: %s", case.case_id, note)
     scores = score_label_maps(pair, prediction, reference, grid)
     # The labels are checked now.
-    return replace(scores, official=official_scores(pair, prediction, reference, grid))
+    return replace(
+        scores,
+        official=official_scores(pair, prediction, reference, grid),
+        calibration=calibrate(pair, reference),
+    )
 
 
 def score_label_maps(

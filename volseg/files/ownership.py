@@ -27,6 +27,7 @@ PICTURES = {
     "curves.png": "metrics.csv",
     "samples.png": "scores.json",
     "worst.png": "scores.json",
+    "calibration.png": "scores.json",
     "comparison.png": "comparison.md",
 }
 #: Record of `convert`, and its table of time points with shifted dates.
@@ -43,6 +44,7 @@ _TEXTS = {
     "metrics.csv": (b"epoch,step,seconds,learning_rate,train/loss,", b""),
     "scores.csv": (b"case_id,region,dice,iou,precision,recall,hd95_mm,", b""),
     "slices.csv": (b"case_id,region,slice,dice,iou,", b""),
+    "calibration.csv": (b"region,temperature,low,high,voxels,", b""),
     "groups.csv": (b"column,value,region,n,n_unscored,", b""),
     "comparison.csv": (b"run,network,region,score,over,n,", b""),
     "pairs.csv": (b"region,first,second,n_patients,", b""),

@@ -25,6 +25,8 @@ if sys.platform != "win32":
 CONFIG_FILE, DATA_LIST_FILE = "config.yaml", "data_list.json"
 METRICS_FILE, MODEL_FILE = "metrics.csv", "model.safetensors"
 CURVES_FILE, SAMPLES_FILE, WORST_FILE = "curves.png", "samples.png", "worst.png"
+#: Picture of the calibration of written probabilities, by `evaluate`.
+CALIBRATION_PICTURE = "calibration.png"
 #: Inputs and settings of `infer`, beside its results.
 MANIFEST_FILE = "manifest.json"
 #: Report of `compare`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,24 @@ def counted_box(
     Elsewhere probabilities are near 0, and so many that they would hide all others.
     """
     return bounding_box((probabilities >= 0.5) | reference, MARGIN)
+
+
+class Interval(NamedTuple):
+    """Voxels of one interval of probability.
+
+    Attributes:
+        low: Lower limit, included.
+        high: Upper limit, included in the last interval alone.
+        voxels: Number of voxels.
+        probability: Mean of their probabilities; None without voxels.
+        share: Share of them in the reference; None without voxels.
+    """
+
+    low: float
+    high: float
+    voxels: int
+    probability: float | None
+    share: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +104,29 @@ class Reliability:
         )
 
     @property
+    def rows(self) -> list[Interval]:
+        """The intervals, ascending."""
+        return [
+            Interval(
+                low=number / BINS,
+                high=(number + 1) / BINS,
+                voxels=int(self.voxels[number]),
+                probability=float(self.probability[number] / self.voxels[number]),
+                share=float(self.positives[number] / self.voxels[number]),
+            )
+            if self.voxels[number]
+            else Interval(number / BINS, (number + 1) / BINS, 0, None, None)
+            for number in range(BINS)
+        ]
+
+    @property
     def curve(self) -> list[tuple[float, float]]:
         """Mean probability and observed share of each interval with voxels."""
-        used = self.voxels > 0
-        pairs = self.probability[used] / self.voxels[used], self.positives[used] / self.voxels[used]
-        return [(float(mean), float(share)) for mean, share in zip(*pairs, strict=True)]
+        return [
+            (row.probability, row.share)
+            for row in self.rows
+            if row.probability is not None and row.share is not None
+        ]
 
     @property
     def ece(self) -> float:

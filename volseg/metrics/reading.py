@@ -147,6 +147,33 @@ class _PredictedDice(_Open):
     definitions: _Texts = {}
 
 
+class _OfProbability(_Open):
+    low: _Share
+    high: _Share
+    voxels: _Count
+    probability: _Share | None
+    share: _Share | None
+
+
+class _Reliability(_Open):
+    ece: _Share
+    curve: list[_OfProbability]
+
+
+class _RegionCalibration(_Open):
+    cases: _Count
+    voxels: _Count
+    temperatures: list[_Number]
+    before: _Reliability | None = None
+    after: _Reliability
+
+
+class _Calibration(_Open):
+    regions: dict[str, _RegionCalibration]
+    left_out: _Texts = {}
+    definitions: _Texts = {}
+
+
 class _Versions(_Open):
     volseg: str
 
@@ -181,6 +208,7 @@ class _Document(_Open):
     patients: _Texts | None = None
     protocols: dict[str, _Protocol] = {}
     predicted_dice: _PredictedDice | None = None
+    calibration: _Calibration | None = None
 
     @model_validator(mode="after")
     def _all_cases_have_the_same_scores(self) -> _Document:

@@ -9,6 +9,7 @@ from typing import Any
 
 from volseg.files.ownership import check_ours
 from volseg.files.writing import move_into_place, remove, scratch_folder
+from volseg.metrics.calibration_table import CALIBRATION_FILE, CalibrationTable
 from volseg.metrics.doubts import doubts
 from volseg.metrics.groups import Groups, GroupTable
 from volseg.metrics.official.record import PROTOCOL_FILES, ProtocolRecord
@@ -19,6 +20,7 @@ from volseg.metrics.table import ScoreTable
 CASES_FILE, SUMMARY_FILE = "scores.csv", "scores.json"
 SLICES_FILE, GROUPS_FILE = "slices.csv", "groups.csv"
 SCORE_FILES = (CASES_FILE, SUMMARY_FILE, SLICES_FILE, GROUPS_FILE)
+_OPTIONAL_FILES = (SLICES_FILE, GROUPS_FILE, CALIBRATION_FILE)
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class ScoreRecord:
         groups: `{case_id: {column: value}}`, such as `{"a": {"institution": "CS"}}`.
         missing_channels: `{case_id: channels}`; cases with all channels may be left out.
         protocols: Scores under official protocols.
+        calibration: Calibration of the probabilities of these cases.
     """
 
     table: ScoreTable
@@ -38,6 +41,7 @@ class ScoreRecord:
     groups: Groups = field(default_factory=dict)
     missing_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     protocols: tuple[ProtocolRecord, ...] = ()
+    calibration: CalibrationTable = field(default_factory=CalibrationTable)
 
     @property
     def by_group(self) -> GroupTable:
@@ -47,10 +51,10 @@ class ScoreRecord:
     def write(self, folder: Path, about: Mapping[str, Any]) -> tuple[str, ...]:
         """Write `scores.csv`, `scores.json` and, if they apply, the files beside them.
 
-        These are `slices.csv`, `groups.csv` and the `protocol_files`. The files are put in their
-        places once all are written, so a call that fails leaves the files of an earlier call as
-        they were, or none. A file of an earlier call that no longer applies is removed, so that
-        nobody takes it for a file of this call.
+        These are `slices.csv`, `groups.csv`, `calibration.csv` and the `protocol_files`. The files
+        are put in their places once all are written, so a call that fails leaves the files of an
+        earlier call as they were, or none. A file of an earlier call that no longer applies is
+        removed, so that nobody takes it for a file of this call.
 
         Args:
             folder: An existing folder.
@@ -68,7 +72,7 @@ class ScoreRecord:
                 check_ours(folder / name)
             for name in written:
                 move_into_place(finished / name, folder / name)
-        for name in {SLICES_FILE, GROUPS_FILE, *PROTOCOL_FILES}.difference(written):
+        for name in {*_OPTIONAL_FILES, *PROTOCOL_FILES}.difference(written):
             remove(folder / name)
         return written
 
@@ -78,8 +82,12 @@ class ScoreRecord:
         by_group = self.by_group
         self.table.to_json(folder / SUMMARY_FILE, {**about, **self._facts(by_group)})
         written = [CASES_FILE, SUMMARY_FILE]
-        for part, name in ((self.slices, SLICES_FILE), (by_group, GROUPS_FILE)):
-            if part.rows:
+        for part, name, is_there in (
+            (self.slices, SLICES_FILE, self.slices.rows),
+            (by_group, GROUPS_FILE, by_group.rows),
+            (self.calibration, CALIBRATION_FILE, self.calibration.regions),
+        ):
+            if is_there:
                 part.to_csv(folder / name)
                 written.append(name)
         return (*written, *(name for each in self.protocols for name in each.write(folder)))
@@ -92,6 +100,7 @@ class ScoreRecord:
                 case: list(names) for case, names in self.missing_channels.items() if names
             },
             "group_scores": by_group.to_dict(),
+            "calibration": self.calibration.to_dict(),
             "protocols": {each.protocol.name: each.to_dict() for each in self.protocols},
         }
         slices = self.slices.to_dict(self.table.patients) if self.slices.rows else {}

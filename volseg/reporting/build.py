@@ -11,7 +11,7 @@ from volseg.errors import VolsegError
 from volseg.evaluation.pairs import CasePair
 from volseg.evaluation.records import half_written, mixed_origins
 from volseg.evaluation.samples import has_images
-from volseg.reporting.calibration import calibration_cases, calibration_section
+from volseg.reporting.calibration import calibration_section
 from volseg.reporting.confidence_sections import agreement_sections, confidence_blocks
 from volseg.reporting.content import Block, CaseEntry, Notes, Picture, Report, Section, Table
 from volseg.reporting.pictures import case_pictures
@@ -73,21 +73,24 @@ def _of_results(results: Results, chosen: Sequence[str]) -> _Parts:
 
 def _of_scores(results: Results, chosen: Sequence[str]) -> _Parts:
     first, *others = score_sections(results.scores)
-    with_maps = calibration_cases(results)
     pairs: Mapping[str, CasePair] = {}
     problems = []
     try:
-        if chosen or with_maps:
-            pairs = scored_pairs(results, {*chosen, *with_maps})
+        if chosen:
+            pairs = scored_pairs(results, {*chosen})
     except VolsegError as error:
         problems.append(f"no case is drawn: {error}")
     if pairs and not any(map(has_images, pairs.values())):
         problems.append("no case is drawn: the reference has label maps but no images")
     views = {} if problems else scored_views(pairs, chosen)
-    known = {case_id: pairs[case_id] for case_id in with_maps if case_id in pairs}
-    calibration = calibration_section(results, known)
     agreement = agreement_sections(results)
-    sections = [first, *protocol_sections(results.scores), *agreement, *calibration, *others]
+    sections = [
+        first,
+        *protocol_sections(results.scores),
+        *agreement,
+        *calibration_section(results),
+        *others,
+    ]
     return views, sections, problems
 
 

@@ -1,105 +1,83 @@
-"""Calibration in a report, if `infer --probabilities` wrote probability maps."""
+"""Calibration in a report, if `evaluate` found probability maps of `infer --probabilities`."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from typing import Any
 
-from volseg.cases.result_maps import MapKind
-from volseg.errors import GeometryError, VolsegError, of_case
-from volseg.evaluation.pairs import CasePair
-from volseg.images.nifti_reading import read_case
-from volseg.metrics.calibration import BINS, MARGIN, Reliability, counted_box
-from volseg.progress import track
+from volseg.metrics.calibration import BINS
+from volseg.metrics.calibration_table import COUNTED
 from volseg.reporting import charts
 from volseg.reporting.axes import x_axis, y_axis
 from volseg.reporting.content import Block, Notes, Section, Table
 from volseg.reporting.results import Results
 from volseg.words import cases_in_words
 
-logger = logging.getLogger(__name__)
+_TITLES = {
+    "after": "Reliability; dashed: perfect",
+    "before": "Reliability before the temperature; dashed: perfect",
+}
 
-#: Cases that are read, at most; maps of probabilities are large.
-MOST_CASES = 20
 
-
-def calibration_section(results: Results, pairs: Mapping[str, CasePair]) -> list[Section]:
-    """Reliability by region; nothing without maps of probabilities.
-
-    Args:
-        results: Scores, with the manifest that records the maps.
-        pairs: Prediction and reference of the cases to read.
-    """
-    recorded = [
-        case_id for case_id in pairs if results.records.get(case_id, {}).get("probabilities")
-    ]
-    if not recorded:
-        return []
-    found: dict[str, Reliability] = {}
-    used, lost = 0, []
-    for case_id in track(recorded, "reading probabilities", len(recorded)):
-        try:
-            of_regions = _of_case(pairs[case_id], results.predictions)
-        except VolsegError as error:
-            logger.warning("%s: no calibration: %s", case_id, error.without_case)
-            lost.append(f"{case_id} is left out: {error.without_case}")
-            continue
-        used += 1
-        for region, counts in of_regions.items():
-            found[region] = found[region] + counts if region in found else counts
-    blocks: list[Block] = [Notes(lost, is_warning=True)] if lost else []
-    if found:
-        blocks += _blocks(found, used, len(results.case_ids))
+def calibration_section(results: Results) -> list[Section]:
+    """Reliability by region, of `scores.json`; nothing without maps of probabilities."""
+    recorded = results.scores.get("calibration")
+    if recorded is None:
+        return _of_older_scores(results)
+    left_out = [f"{case_id} is left out: {why}" for case_id, why in recorded["left_out"].items()]
+    blocks: list[Block] = [Notes(left_out, is_warning=True)] if left_out else []
+    if recorded["regions"]:
+        blocks += _blocks(recorded["regions"], len(results.case_ids))
     return [Section("calibration", "Calibration", blocks)]
 
 
-def calibration_cases(results: Results) -> list[str]:
-    """Cases to read: those with maps, or `MOST_CASES` of them, spread evenly over their names."""
-    known = set(results.case_ids)
-    recorded = sorted(
-        case_id
-        for case_id, record in results.records.items()
-        if record.get("probabilities") and case_id in known
-    )
-    step = max(1.0, len(recorded) / MOST_CASES)
-    return [recorded[int(number * step)] for number in range(min(MOST_CASES, len(recorded)))]
+def _of_older_scores(results: Results) -> list[Section]:
+    """A note where there are maps, but the scores are of a volseg that did not measure them."""
+    if not any(
+        results.records.get(case_id, {}).get("probabilities") for case_id in results.case_ids
+    ):
+        return []
+    note = "There are maps of probabilities; volseg evaluate measures their calibration."
+    return [Section("calibration", "Calibration", [Notes([note])])]
 
 
-def _blocks(found: Mapping[str, Reliability], used: int, total: int) -> Sequence[Block]:
+def _blocks(regions: Mapping[str, Mapping[str, Any]], total: int) -> Sequence[Block]:
     axes = x_axis((), is_share=True), y_axis()
-    curves = {region: counts.curve for region, counts in found.items()}
-    titles = ("Reliability; dashed: perfect", "predicted probability", "share in the reference")
-    rows = [
-        (region, f"{counts.ece:.4f}", f"{int(counts.voxels.sum())}")
-        for region, counts in found.items()
-    ]
+    found: list[Block] = []
+    for part, title in _TITLES.items():
+        curves = {
+            region: [
+                (row["probability"], row["share"]) for row in of[part]["curve"] if row["voxels"]
+            ]
+            for region, of in regions.items()
+            if of.get(part)
+        }
+        if curves:
+            titles = (title, "predicted probability", "share in the reference")
+            found.append(charts.curves(curves, axes, titles, diagonal=True))
+    return [*found, _table(regions, total)]
+
+
+def _table(regions: Mapping[str, Mapping[str, Any]], total: int) -> Table:
+    is_tempered = any(of.get("before") for of in regions.values())
+    used = max(of["cases"] for of in regions.values())
     which = cases_in_words(used) if used == total else f"{used} of {total} cases"
     note = (
-        f"Over {which}: voxels in the box around the region in prediction or reference, with "
-        f"{MARGIN} more on each side, in {BINS} intervals of probability. ECE (expected "
+        f"Over {which}: {COUNTED}, in {BINS} intervals of probability. ECE (expected "
         "calibration error): mean difference between predicted probability and observed share."
     )
-    table = Table("Expected calibration error", ("region", "ECE", "voxels"), rows, note)
-    return [charts.curves(curves, axes, titles, diagonal=True), table]
+    columns = ("temperature", "ECE before") if is_tempered else ()
+    rows = [
+        (region, *(_of_temperature(of) if is_tempered else ()), *_of_written(of))
+        for region, of in regions.items()
+    ]
+    return Table("Expected calibration error", ("region", *columns, "ECE", "voxels"), rows, note)
 
 
-def _of_case(pair: CasePair, folders: Sequence[Path]) -> dict[str, Reliability]:
-    case = pair.case
-    with of_case(case.case_id):
-        reference, _ = case.read_reference()
-        masks = pair.reference_labels.masks(reference)
-        found = {}
-        for region in pair.regions:
-            name = MapKind.PROBABILITY.of(region)
-            paths = [case.map_files(folder, [name])[0] for folder in folders]
-            path = next((path for path in paths if path.is_file()), paths[0])
-            probabilities = read_case([path], ["probability"], ["probability"]).array[0]
-            if probabilities.shape != reference.shape:
-                raise GeometryError(
-                    f"{path} has shape {probabilities.shape}, but the reference {reference.shape}",
-                    remedy="segment the case again",
-                )
-            box = counted_box(probabilities, masks[region])
-            found[region] = Reliability.of(probabilities[box], masks[region][box])
-    return found
+def _of_temperature(of: Mapping[str, Any]) -> tuple[str, str]:
+    before = of.get("before") or of["after"]
+    return " and ".join(f"{value:g}" for value in of["temperatures"]), f"{before['ece']:.4f}"
+
+
+def _of_written(of: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{of['after']['ece']:.4f}", str(of["voxels"])

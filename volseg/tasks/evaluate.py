@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.errors import OutputError
+from volseg.evaluation.calibration import draw_calibration, note_on_temperatures
 from volseg.evaluation.dice_agreement import DiceAgreement
 from volseg.evaluation.official import check_protocols, protocols_of
 from volseg.evaluation.official_records import (
@@ -25,7 +26,8 @@ from volseg.evaluation.schemes import reference_schemes
 from volseg.evaluation.scoring import CaseScores
 from volseg.files.documents import read_json
 from volseg.files.paths import PathLike, places, recorded_path
-from volseg.files.writing import SAMPLES_FILE, check_outputs, make_output
+from volseg.files.writing import CALIBRATION_PICTURE, SAMPLES_FILE, check_outputs, make_output
+from volseg.metrics.calibration_table import CALIBRATION_FILE, CalibrationTable
 from volseg.metrics.doubts import doubts
 from volseg.metrics.official.protocol import Protocol
 from volseg.metrics.official.record import PROTOCOL_FILES
@@ -35,7 +37,7 @@ from volseg.metrics.table import ScoreTable
 from volseg.results.trained_cases import doubts_of_training
 from volseg.runs.folder import is_held
 
-_FILES = (*SCORE_FILES, *PROTOCOL_FILES, SAMPLES_FILE)
+_FILES = (*SCORE_FILES, *PROTOCOL_FILES, SAMPLES_FILE, CALIBRATION_FILE, CALIBRATION_PICTURE)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ def evaluate(  # noqa: PLR0913  (an option each)
 ) -> EvaluateResult:
     """Score label maps and write `scores.csv`, `scores.json` and `samples.png`.
 
+    Where `infer --probabilities` wrote maps, their calibration is measured too (`calibration.csv`,
+    `calibration.png`).
+
     Masks are compared by region, so prediction and reference may use different label schemes. A
     case that cannot be scored is listed with its reason, and the other cases are scored. Slices of
     2D data are scored too (`slices.csv`), and groups of cases if the data list has groups
@@ -129,7 +134,12 @@ def evaluate(  # noqa: PLR0913  (an option each)
     without_reference = tuple(n for n in given.unmatched if n not in references.not_selected)
     schemes = reference_schemes(references, predicted, reference_labels)
     names = tuple(protocol.name for protocol in official)
-    pairs = pair_up(references, given.found, predicted, schemes, slices=slices, protocols=names)
+    pairs = pair_up(
+        *(references, given.found, predicted, schemes),
+        slices=slices,
+        protocols=names,
+        maps=given.maps,
+    )
     check_protocols(pairs, official)
     scored = score_cases(pairs, workers)
     record = _record(pairs, scored, official, given.missing_channels)
@@ -139,6 +149,7 @@ def evaluate(  # noqa: PLR0913  (an option each)
         *notes_on_pairs(pairs, record.table),
         *given.notes(),
         *notes_in_words(record.protocols),
+        *note_on_temperatures(record.calibration),
     ]
     agreement = DiceAgreement.of(record.table, given.folders)
     about = {
@@ -159,6 +170,8 @@ def evaluate(  # noqa: PLR0913  (an option each)
     files = record.write(output, about)
     if draw_scored_samples(output / SAMPLES_FILE, record.table, pairs):
         files = (*files, SAMPLES_FILE)
+    if draw_calibration(output / CALIBRATION_PICTURE, record.calibration):
+        files = (*files, CALIBRATION_PICTURE)
     failures += official_failures(scored)
     trained = doubts_of_training(given.trained_cases, record.table.cases("scored"))
     notes += [*replaced, *_removed(output, earlier), *trained, *doubts(record.table)]
@@ -183,6 +196,9 @@ def _record(
         {case.case_id: case.groups for case in cases},
         missing_channels,
         tuple(protocol_record(protocol, pairs, scored) for protocol in protocols),
+        CalibrationTable.of(
+            (of.case_id, of.calibration) for of in scored if of.calibration is not None
+        ),
     )
 
 
