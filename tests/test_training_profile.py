@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from volseg.confidence.case_profile import CaseProfile, profile_of
-from volseg.confidence.training_profile import TrainingProfile, unlike
+from volseg.confidence.training_profile import TrainingProfile
+from volseg.confidence.unlike import unlike
 from volseg.images.grid import Grid
 from volseg.transforms import Preprocessed
 

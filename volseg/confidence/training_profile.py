@@ -1,7 +1,8 @@
-"""Ranges of the training cases of a model, and the sentences on a case that lies outside them.
+"""Ranges of the training cases of a model, and how far a case lies outside them.
 
-A range is that of the values found in training, and at least the robust interval in which further
-cases are expected: the median and some standard deviations, widened for few training cases.
+A range is that of the values found in training and, around their median, the interval in which
+further cases are expected. That interval is a number of robust standard deviations, at least those
+that cases of one source are known to have, and is wider after few training cases.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from volseg.confidence.case_profile import CaseProfile
 from volseg.confidence.traits import TRAITS, Trait
 from volseg.files.documents import validated
+from volseg.images.source_values import BackgroundKind
 
-# Standard deviations beyond which a case is unlike the training cases.
-_FAR = 5.0
-# Number of cases that the expected spread of a trait counts as.
-_EXPECTED_CASES = 4
+# Number of cases that the known spread of a trait counts as, beside that of the training cases.
+_KNOWN_CASES = 4
+# Additional share of the spread, divided by the number of training cases.
+_FEW_CASES = 1.5
 # Ratio of the standard deviation to the median distance from the median, of a normal distribution.
 _NORMAL = 1.4826
 
@@ -31,6 +33,7 @@ class _Schema(BaseModel):
 
     cases: Annotated[int, Field(ge=1)]
     ranges: dict[str, Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]]
+    backgrounds: dict[str, list[BackgroundKind]]
 
 
 @dataclass(frozen=True)
@@ -53,23 +56,20 @@ class Range:
     def of(cls, values: Sequence[float], trait: Trait) -> Self:
         """The range of some values, at least one."""
         scaled = np.array([trait.scaled(value) for value in values])
-        distances = abs(scaled - np.median(scaled))
-        spread = _NORMAL * float(np.median(distances))
-        middle = float(np.median(values))
-        return cls(min(values), max(values), middle, float(f"{spread:.3g}"))
+        spread = _NORMAL * float(np.median(abs(scaled - np.median(scaled))))
+        return cls(min(values), max(values), float(np.median(values)), float(f"{spread:.3g}"))
 
-    def holds(self, value: float, trait: Trait, cases: int) -> bool:
-        """Whether a value lies in the range, or where further cases are expected."""
+    def distance(self, value: float, trait: Trait, cases: int) -> float:
+        """How many standard deviations a value lies from the median; 0 within the range.
+
+        It is negative below the range.
+        """
         if self.low <= value <= self.high:
-            return True
-        own = cases - 1
-        variance = (_EXPECTED_CASES * trait.spread**2 + own * self.spread**2) / (
-            _EXPECTED_CASES + own
-        )
-        reach = _FAR * math.sqrt(variance * (1 + 1 / cases))
-        low, high = (trait.scaled(end) for end in (self.low, self.high))
-        middle, found = trait.scaled(self.middle), trait.scaled(value)
-        return min(low, middle - reach) <= found <= max(high, middle + reach)
+            return 0.0
+        known, own = _KNOWN_CASES * trait.spread**2, (cases - 1) * self.spread**2
+        pooled = math.sqrt((known + own) / (_KNOWN_CASES + cases - 1))
+        spread = max(trait.spread, pooled) * (1 + _FEW_CASES / cases)
+        return (trait.scaled(value) - trait.scaled(self.middle)) / spread
 
 
 @dataclass(frozen=True)
@@ -78,22 +78,28 @@ class TrainingProfile:
 
     Attributes:
         cases: Number of cases.
-        ranges: Range of each trait and part that all or some cases have, such as `spacing_mm/S`.
+        ranges: Range of each trait and part that a case has, such as `spacing_mm/S`.
+        backgrounds: Kinds of background of each channel.
     """
 
     cases: int
     ranges: Mapping[str, Range]
+    backgrounds: Mapping[str, tuple[BackgroundKind, ...]]
 
     @classmethod
     def of(cls, profiles: Sequence[CaseProfile]) -> Self:
         """The profile of some cases, at least one."""
         found: dict[str, list[float]] = {}
+        kinds: dict[str, set[BackgroundKind]] = {}
         for profile in profiles:
             for name, value in profile.values.items():
                 found.setdefault(name, []).append(value)
+            for channel, kind in profile.backgrounds.items():
+                kinds.setdefault(channel, set()).add(kind)
         return cls(
             len(profiles),
-            {name: Range.of(values, _trait(name)) for name, values in sorted(found.items())},
+            {name: Range.of(values, trait_of(name)) for name, values in sorted(found.items())},
+            {channel: tuple(sorted(of)) for channel, of in sorted(kinds.items())},
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,7 +107,8 @@ class TrainingProfile:
         ranges = {
             name: [one.low, one.high, one.middle, one.spread] for name, one in self.ranges.items()
         }
-        return {"cases": self.cases, "ranges": ranges}
+        backgrounds = {channel: list(kinds) for channel, kinds in self.backgrounds.items()}
+        return {"cases": self.cases, "ranges": ranges, "backgrounds": backgrounds}
 
     @classmethod
     def from_dict(cls, content: Any) -> Self:
@@ -110,40 +117,23 @@ class TrainingProfile:
         Traits of other versions of volseg are left out.
         """
         known = validated(_Schema, content)
-        return cls(
-            known["cases"],
-            {
-                name: Range(*numbers)
-                for name, numbers in known["ranges"].items()
-                if name.partition("/")[0] in TRAITS
-            },
-        )
+        ranges = {
+            name: Range(*numbers)
+            for name, numbers in known["ranges"].items()
+            if name.partition("/")[0] in TRAITS
+        }
+        backgrounds = {channel: tuple(kinds) for channel, kinds in known["backgrounds"].items()}
+        return cls(known["cases"], ranges, backgrounds)
+
+    def distances(self, case: CaseProfile) -> dict[str, float]:
+        """Distance of each trait that case and training cases have; see `Range.distance`."""
+        return {
+            name: self.ranges[name].distance(value, trait_of(name), self.cases)
+            for name, value in case.values.items()
+            if name in self.ranges
+        }
 
 
-def unlike(profile: TrainingProfile, case: CaseProfile) -> list[str]:
-    """Sentences on the traits of a case that lie outside the range of the training cases."""
-    return [
-        _sentence(name, value, profile.ranges[name])
-        for name, value in case.values.items()
-        if name in profile.ranges
-        and not profile.ranges[name].holds(value, _trait(name), profile.cases)
-    ]
-
-
-def _trait(name: str) -> Trait:
+def trait_of(name: str) -> Trait:
+    """Trait of a name such as `spacing_mm/S`."""
     return TRAITS[name.partition("/")[0]]
-
-
-def _sentence(name: str, value: float, found: Range) -> str:
-    trait, part = _trait(name), name.partition("/")[2]
-    words = trait.words.format(part)
-    low, high = _shown(found.low), _shown(found.high)
-    span = low if low == high else f"{low} to {high}"
-    end = f"; {trait.remedy}" if trait.remedy else ""
-    unit = trait.unit
-    return f"{words} is {_shown(value)}{unit}, but {span}{unit} in the training cases{end}"
-
-
-def _shown(value: float) -> str:
-    """A value to three digits, without an exponent below a million."""
-    return f"{float(f'{value:.3g}'):g}"

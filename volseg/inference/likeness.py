@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from volseg.confidence.case_profile import profile_of
-from volseg.confidence.training_profile import TrainingProfile, unlike
+from volseg.confidence.training_profile import TrainingProfile
+from volseg.confidence.unlike import unlike
 from volseg.errors import ModelError
 from volseg.inference.preparing import PreparedCase
 from volseg.model_file import Model
@@ -42,7 +43,12 @@ def unlike_training(case: PreparedCase, models: Sequence[Model]) -> tuple[str, .
     found: dict[str, None] = {}
     for options, model in first.items():
         if profile := training_profile_of(model):
-            of_slices = bool(case.case.slices)
-            own = profile_of(case.images[options], has_size=case.case.has_size, of_slices=of_slices)
+            own = profile_of(
+                case.images[options],
+                options.channels,
+                case.missing,
+                has_size=case.case.has_size,
+                of_slices=bool(case.case.slices),
+            )
             found |= dict.fromkeys(unlike(profile, own))
     return tuple(found)

@@ -19,8 +19,10 @@ from volseg.images.background import (
     Volume,
     background_note,
     background_of,
+    subsampled,
     tissue_of,
 )
+from volseg.images.source_values import SourceValues
 from volseg.ranks import in_threads
 from volseg.transforms.intensity import check_range, far_outside
 from volseg.transforms.windowing import clipped_to_percentiles, in_window
@@ -37,6 +39,7 @@ class Channel:
         notes: Findings and changes, a clause each.
         span: Values that become 0 and 1, if intensities are brought to that range and the channel
             has a window; else None.
+        source: What the file holds; None for a channel with a window, and without tissue.
     """
 
     values: Volume
@@ -44,6 +47,7 @@ class Channel:
     within: Mask | None = None
     notes: Sequence[str] = ()
     span: tuple[float, float] | None = None
+    source: SourceValues | None = None
 
     def mask(self) -> Mask:
         """Mask of the tissue of this channel, (I, J, K)."""
@@ -111,6 +115,11 @@ def _cleaned(volume: Volume, name: str, options: PreprocessingConfig) -> tuple[C
         channel = _with_background_0(volume, background, options)
     elif not (background.is_certain or stated):
         channel = Channel(volume, notes=(UNCERTAIN,))
+    sample = subsampled(volume)
+    inside = sample > limit if stated else subsampled(channel.mask())
+    channel = replace(
+        channel, source=SourceValues.of(sample[inside], background, counts=not stated)
+    )
     channel = _without_far_voxels(channel)
     if options.intensity_range is not None:
         odd = check_range(channel.values, channel.mask(), options.intensity_range, name)

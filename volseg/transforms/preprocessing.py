@@ -7,8 +7,8 @@ memory for the same numbers; `benchmarks/preprocessing.py` compares both.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from volseg.images.background import UNCERTAIN, Mask, unstripped_note
 from volseg.images.boxes import bounding_box
 from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
+from volseg.images.source_values import SourceValues
 from volseg.memory import require
 from volseg.ranks import cores, in_threads
 from volseg.transforms.cleaning import Channel, cleaned, joined_notes
@@ -41,6 +42,7 @@ class Preprocessed:
         image_grid: Grid of `image`.
         scan_grid: Grid of the source files.
         notes: Unusual grey values and changes of them, a sentence each.
+        sources: What the files hold, by channel that the case has and that has no window.
     """
 
     image: npt.NDArray[np.floating[Any]]
@@ -48,6 +50,7 @@ class Preprocessed:
     image_grid: Grid
     scan_grid: Grid
     notes: tuple[str, ...] = ()
+    sources: Mapping[str, SourceValues] = field(default_factory=dict)
 
     @property
     def tissue_ml(self) -> float:
@@ -128,7 +131,12 @@ def preprocess(
             f"{gap} empty planes divide its tissue: something beside the brain, such as text, or "
             "missing slices; look at the scan"
         )
-    return replace(done, notes=tuple(notes))
+    sources = {
+        name: channel.source
+        for name, channel in zip(options.channels, channels, strict=True)
+        if channel.source is not None and name not in images.missing
+    }
+    return replace(done, notes=tuple(notes), sources=sources)
 
 
 def _without_missing(

@@ -60,7 +60,9 @@ def prepare(
         "reference_at": reference_at,
         "missing": missing,
         "notes": done.notes,
-        "profile": profile_of(done, has_size=case.has_size, of_slices=bool(case.slices)).to_dict(),
+        "profile": profile_of(
+            done, config.data.channels, missing, has_size=case.has_size, of_slices=bool(case.slices)
+        ).to_dict(),
     }
 
 

@@ -1,0 +1,88 @@
+"""Sentences on how a case differs from the training cases of a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from volseg.confidence.case_profile import CaseProfile
+from volseg.confidence.training_profile import Range, TrainingProfile, trait_of
+from volseg.images.source_values import BackgroundKind
+
+# Standard deviations beyond which a trait differs; and of the root mean square of all percentiles
+# and correlations of a channel, beyond which its grey values differ.
+_FAR, _FAR_TOGETHER = 5.0, 2.5
+
+_BACKGROUNDS: Mapping[BackgroundKind, str] = {
+    "zero": "0",
+    "value": "another value than 0",
+    "range": "a range of values",
+    "none": "no value that fills its border",
+}
+
+
+def unlike(profile: TrainingProfile, case: CaseProfile) -> list[str]:
+    """Sentences on the traits of a case that lie far outside those of the training cases.
+
+    Args:
+        profile: Profile of the training cases.
+        case: Profile of the case.
+
+    Returns:
+        A sentence for each group of traits, with the value found, the range of training and a
+        remedy; empty if the case is like the training cases.
+    """
+    distances = profile.distances(case)
+    far = {name for name, distance in distances.items() if abs(distance) > _FAR}
+    far |= _far_together(distances)
+    worst: dict[str, str] = {}
+    for name in sorted(far, key=lambda name: -abs(distances[name])):
+        worst.setdefault(trait_of(name).group, name)
+    return [
+        *_on_background(profile, case),
+        *(_sentence(name, case.values[name], profile.ranges[name]) for name in worst.values()),
+    ]
+
+
+def _far_together(distances: Mapping[str, float]) -> set[str]:
+    """The furthest trait of each channel whose grey values differ as a whole."""
+    greys = [name for name in distances if trait_of(name).group == "greys"]
+    channels = {name.partition("/")[2] for name in greys if name.startswith("p")}
+    found = set()
+    for channel in channels:
+        mine = [name for name in greys if channel in name.partition("/")[2].split(" ")]
+        if _root_mean_square(distances[name] for name in mine) > _FAR_TOGETHER:
+            found.add(max(mine, key=lambda name: abs(distances[name])))
+    return found
+
+
+def _root_mean_square(numbers: Iterable[float]) -> float:
+    squares = [number * number for number in numbers]
+    return math.sqrt(sum(squares) / len(squares))
+
+
+def _on_background(profile: TrainingProfile, case: CaseProfile) -> list[str]:
+    """A sentence on the first channel with a kind of background that training did not have."""
+    for channel, kind in case.backgrounds.items():
+        known = profile.backgrounds.get(channel)
+        if known and kind not in known:
+            value = case.background_values.get(channel, 0)
+            found = f"{value:.3g}" if kind == "value" else _BACKGROUNDS[kind]
+            usual = " or ".join(_BACKGROUNDS[one] for one in known)
+            return [f"the background of {channel} is {found}, but {usual} in the training cases"]
+    return []
+
+
+def _sentence(name: str, value: float, found: Range) -> str:
+    trait = trait_of(name)
+    words = trait.words.format(name.partition("/")[2].replace(" ", " and "))
+    low, high = _shown(found.low), _shown(found.high)
+    span = low if low == high else f"{low} to {high}"
+    remedy = trait.above if value > found.high else trait.below
+    unit, end = trait.unit, f"; {remedy}" if remedy else ""
+    return f"{words} is {_shown(value)}{unit}, but {span}{unit} in the training cases{end}"
+
+
+def _shown(value: float) -> str:
+    """A value to three digits, without an exponent below a million."""
+    return f"{float(f'{value:.3g}'):g}"
