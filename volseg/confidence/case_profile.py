@@ -11,6 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from volseg.confidence.grey_values import grey_values
+from volseg.confidence.traits import SLICES
 from volseg.files.documents import validated
 from volseg.images.grid import Grid
 from volseg.images.source_values import BackgroundKind, SourceValues
@@ -151,13 +152,14 @@ def _end_share(areas: npt.NDArray[np.intp], mm: float) -> float:
 
 
 def _of_slices(done: Prepared, has_size: bool) -> dict[str, float]:
-    """Area of the tissue in the slice that shows most of it."""
+    """Number of slices, and area of the tissue in the slice that shows most of it."""
+    slices = {SLICES: float(done.tissue.shape[2])}
     pixels = int(np.count_nonzero(done.tissue, axis=(0, 1)).max(initial=0))
     if not pixels:
-        return {}
+        return slices
     i, j, _ = done.image_grid.spacing_mm
     area = pixels * i * j
-    return {"area_cm2": area / 100} if has_size else {"area_pixels": area}
+    return slices | ({"area_cm2": area / 100} if has_size else {"area_pixels": area})
 
 
 def _rounded(number: float) -> float:

@@ -20,6 +20,9 @@ from volseg.confidence.traits import TRAITS, Trait
 from volseg.files.documents import validated
 from volseg.images.source_values import BackgroundKind
 
+#: Standard deviations beyond which a number is unlike those of the training cases; at most 3.9 in 8
+#: BraTS cases and 51 LGG patients, each compared with 3 to 50 others: see docs/studies/unlike.md.
+FAR = 4.5
 # Number of cases that the known spread of a trait counts as, beside that of the training cases.
 _KNOWN_CASES = 4
 # Additional share of the spread, divided by the number of training cases.
@@ -59,13 +62,8 @@ class Range:
         spread = _NORMAL * float(np.median(abs(scaled - np.median(scaled))))
         return cls(min(values), max(values), float(np.median(values)), float(f"{spread:.3g}"))
 
-    def distance(self, value: float, trait: Trait, cases: int) -> float:
-        """How many standard deviations a value lies from the median; 0 within the range.
-
-        It is negative below the range.
-        """
-        if self.low <= value <= self.high:
-            return 0.0
+    def deviation(self, value: float, trait: Trait, cases: int) -> float:
+        """How many standard deviations a value lies above the median of `cases` cases."""
         known, own = _KNOWN_CASES * trait.spread**2, (cases - 1) * self.spread**2
         pooled = math.sqrt((known + own) / (_KNOWN_CASES + cases - 1))
         spread = max(trait.spread, pooled) * (1 + _FEW_CASES / cases)
@@ -125,10 +123,16 @@ class TrainingProfile:
         backgrounds = {channel: tuple(kinds) for channel, kinds in known["backgrounds"].items()}
         return cls(known["cases"], ranges, backgrounds)
 
+    def deviation(self, name: str, value: float) -> float:
+        """Deviation of a number such as `spacing_mm/S`; see `Range.deviation`."""
+        return self.ranges[name].deviation(value, trait_of(name), self.cases)
+
     def distances(self, case: CaseProfile) -> dict[str, float]:
-        """Distance of each trait that case and training cases have; see `Range.distance`."""
+        """Deviation of each number that case and training cases have; 0 within their range."""
         return {
-            name: self.ranges[name].distance(value, trait_of(name), self.cases)
+            name: 0.0
+            if self.ranges[name].low <= value <= self.ranges[name].high
+            else self.deviation(name, value)
             for name, value in case.values.items()
             if name in self.ranges
         }

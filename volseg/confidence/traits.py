@@ -67,8 +67,12 @@ _PERCENTILES = {5: 0.25, 25: 0.12, 50: 0.12, 75: 0.15, 95: 0.3}
 
 #: Percentiles of the normalised grey values of a channel; the traits are `p5` and so on.
 PERCENTILES = tuple(_PERCENTILES)
+#: Trait of stacks of 2D images: the number of their slices.
+SLICES = "slices"
 #: Traits by the name that stands before the `/` in a profile.
 TRAITS: Mapping[str, Trait] = {
+    # Compared by `unlike` alone: no number of slices is unusual.
+    SLICES: Trait("the number of slices", "", math.inf),
     "spacing_mm": Trait("the spacing along {}", " mm", 0.06, "ratio", "spacing"),
     "tissue_ml": Trait("the volume of the tissue", " ml", 0.12, "ratio", "size", _SKULL, _PART),
     "extent_mm": Trait(
@@ -83,7 +87,7 @@ TRAITS: Mapping[str, Trait] = {
     "end": Trait(
         "the tissue at its end along {}, as share of its largest section,",
         "",
-        0.08,
+        0.05,
         group="end",
         above="is a part of the brain cut off?",
     ),
@@ -100,7 +104,7 @@ TRAITS: Mapping[str, Trait] = {
     "at_highest": Trait(
         "the share of {} with the highest value of all",
         "",
-        0.0015,
+        0.001,
         group="source",
         above=f"clipped images have such values; {_SAME}",
     ),

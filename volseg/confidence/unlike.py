@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from volseg.confidence.case_profile import CaseProfile
-from volseg.confidence.training_profile import Range, TrainingProfile, trait_of
+from volseg.confidence.mix_ups import mix_up
+from volseg.confidence.training_profile import FAR, Range, TrainingProfile, trait_of
+from volseg.confidence.traits import SLICES
 from volseg.images.source_values import BackgroundKind
 
-# Standard deviations beyond which a trait differs; and of the root mean square of all percentiles
-# and correlations of a channel, beyond which its grey values differ.
-_FAR, _FAR_TOGETHER = 5.0, 2.5
+# Root mean square of the deviations of all percentiles and correlations of a channel, beyond which
+# its grey values differ; at most 1.9 in the cases of `FAR`.
+_FAR_TOGETHER = 2.2
+
+# Groups of traits that a single slice shows like a whole stack.
+_OF_ANY_SLICE = {"spacing", "source"}
 
 _BACKGROUNDS: Mapping[BackgroundKind, str] = {
     "zero": "0",
@@ -32,16 +38,30 @@ def unlike(profile: TrainingProfile, case: CaseProfile) -> list[str]:
         A sentence for each group of traits, with the value found, the range of training and a
         remedy; empty if the case is like the training cases.
     """
+    case = _comparable(profile, case)
     distances = profile.distances(case)
-    far = {name for name, distance in distances.items() if abs(distance) > _FAR}
+    far = {name for name, distance in distances.items() if abs(distance) > FAR}
     far |= _far_together(distances)
     worst: dict[str, str] = {}
     for name in sorted(far, key=lambda name: -abs(distances[name])):
         worst.setdefault(trait_of(name).group, name)
+    mixed_up = mix_up(profile, case.values)
+    if mixed_up:
+        worst.pop("greys", None)
     return [
         *_on_background(profile, case),
+        *([mixed_up] if mixed_up else []),
         *(_sentence(name, case.values[name], profile.ranges[name]) for name in worst.values()),
     ]
+
+
+def _comparable(profile: TrainingProfile, case: CaseProfile) -> CaseProfile:
+    """The part of a profile that a case of a few slices can share with whole stacks."""
+    in_training, found = profile.ranges.get(SLICES), case.values.get(SLICES)
+    if in_training is None or found is None or found >= in_training.low / 2:
+        return case
+    kept = {n: value for n, value in case.values.items() if trait_of(n).group in _OF_ANY_SLICE}
+    return replace(case, values=kept)
 
 
 def _far_together(distances: Mapping[str, float]) -> set[str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from volseg.images.background import Background
+from volseg.images.background import Background, Mask
 
 #: Kinds of background: exactly 0, another value, a range of values, or none that fills the border.
 BackgroundKind = Literal["zero", "value", "range", "none"]
@@ -23,7 +23,8 @@ class SourceValues:
         background: Kind of the background; None if an option defines what is background.
         value: Value of the background; 0 if none was found.
         scale: 99th percentile of the distance of the tissue from the background.
-        below: Share of the tissue that is darker than the background.
+        below: Share of the tissue that is darker than the background; where an option defines what
+            is background, share of all voxels below 0.
         at_highest: Share of the tissue that has its highest value.
     """
 
@@ -35,23 +36,24 @@ class SourceValues:
 
     @classmethod
     def of(
-        cls, tissue: npt.NDArray[Any], background: Background, *, counts: bool
+        cls, sample: npt.NDArray[Any], tissue: Mask, background: Background, *, counts: bool
     ) -> SourceValues | None:
-        """Facts of some grey values (n,) of tissue; None if there are none.
+        """Facts of a sample of voxels; None if no tissue is among them.
 
         Args:
-            tissue: Grey values as in the file.
+            sample: Grey values as in the file, any shape.
+            tissue: Mask of the tissue among them.
             background: Background of the channel.
             counts: Whether it was found in the image, and not defined by an option.
         """
-        if not tissue.size:
+        if not tissue.any():
             return None
-        distances = tissue.astype(np.float64) - background.value
+        distances = sample[tissue].astype(np.float64) - background.value
         return cls(
             background=_kind(background) if counts else None,
             value=background.value,
             scale=float(np.percentile(abs(distances), 99)),
-            below=float((distances < 0).mean()),
+            below=float(((distances if counts else sample) < 0).mean()),
             at_highest=float((distances == distances.max()).mean()),
         )
 

@@ -117,9 +117,8 @@ def _cleaned(volume: Volume, name: str, options: PreprocessingConfig) -> tuple[C
         channel = Channel(volume, notes=(UNCERTAIN,))
     sample = subsampled(volume)
     inside = sample > limit if stated else subsampled(channel.mask())
-    channel = replace(
-        channel, source=SourceValues.of(sample[inside], background, counts=not stated)
-    )
+    source = SourceValues.of(sample, inside, background, counts=not stated)
+    channel = replace(channel, source=source)
     channel = _without_far_voxels(channel)
     if options.intensity_range is not None:
         odd = check_range(channel.values, channel.mask(), options.intensity_range, name)
