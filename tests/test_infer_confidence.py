@@ -16,7 +16,9 @@ from typer.testing import CliRunner
 
 import volseg
 from volseg.cli import app
+from volseg.confidence.case_profile import CaseProfile
 from volseg.confidence.record import read_confidence
+from volseg.confidence.training_profile import TrainingProfile
 from volseg.errors import ModelError, OutputError
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
@@ -76,6 +78,46 @@ def test_the_manifest_holds_what_the_predictor_says_with_all_digits(made, scans,
     assert set(expected.predicted_dice) == set(REGIONS)
     assert record["look_at"] == list(expected.look_at) != []
     assert record["unlike_training"] == []
+
+
+@pytest.fixture(scope="module")
+def trained_on(plain):
+    """A function that writes a model of these training cases: numbers by trait."""
+
+    def write(name, content):
+        path = plain.with_name(f"{name}.safetensors")
+        write_changed_header(read_model_header(plain), path, {"training_data": content})
+        return path
+
+    return write
+
+
+def test_a_scan_unlike_the_training_cases_is_said_in_prediction_and_manifest(
+    scans, trained_on, tmp_path
+):
+    thin = TrainingProfile.of([CaseProfile({"spacing_mm/S": 0.2})] * 6)
+    model = trained_on("thin", thin.to_dict())
+    expected = "the spacing along S is 1 mm, but 0.2 mm in the training cases"
+
+    prediction = Predictor(model, device="cpu").predict(scans / NAMES[0])
+    run(scans, model, tmp_path / "output")
+
+    assert prediction.confidence.unlike_training == (expected,)
+    record = read_manifest(tmp_path / "output")["cases"][NAMES[0]]
+    assert record["unlike_training"] == [expected]
+    assert expected in record["look_at"]
+
+
+def test_a_scan_like_the_training_cases_is_not_said(scans, trained_on):
+    alike = TrainingProfile.of([CaseProfile({"spacing_mm/S": 1.0})] * 6)
+    model = trained_on("alike", alike.to_dict())
+
+    assert Predictor(model, device="cpu").predict(scans / NAMES[0]).confidence.unlike_training == ()
+
+
+def test_a_model_with_a_damaged_profile_is_refused(trained_on):
+    with pytest.raises(ModelError, match=r"profile of the training cases in .* is damaged"):
+        Predictor(trained_on("damaged", {"cases": "many"}), device="cpu")
 
 
 def test_the_table_holds_the_predicted_dice_of_each_region_rounded(made):

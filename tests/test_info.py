@@ -19,11 +19,13 @@ from typer.testing import CliRunner
 
 from volseg.cases.data_list import DataList, write_data_list
 from volseg.cli import app
+from volseg.confidence.case_profile import CaseProfile
+from volseg.confidence.training_profile import TrainingProfile
 from volseg.config import write_config
 from volseg.errors import DataListError, ImageError, ModelError, VolsegError
 from volseg.finding.folders import find_cases
 from volseg.metrics.table import ScoreRow, ScoreTable
-from volseg.model_header import read_model_header
+from volseg.model_header import read_model_header, write_changed_header
 from volseg.tasks.info import info
 
 
@@ -39,6 +41,16 @@ def test_a_model_tells_its_config_and_scores(tmp_path):
     assert told["scores"] == {}
     assert len(told["sha256"]) == 64
     assert "not for clinical use" in told["disclaimer"]
+
+
+def test_a_model_tells_the_training_cases_in_a_line(tmp_path):
+    path = write_model(tmp_path / "m.safetensors")
+    profile = TrainingProfile.of([CaseProfile({"spacing_mm/S": 1.0})] * 6).to_dict()
+    write_changed_header(read_model_header(path), path, {"training_data": profile})
+
+    printed = CliRunner().invoke(app, ["info", str(path)]).stdout
+
+    assert "training_data: 6 cases, spacing along S 1 mm\n" in printed
 
 
 def test_a_run_tells_how_far_it_is(tmp_path):

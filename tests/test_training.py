@@ -35,6 +35,7 @@ from volseg import signals
 from volseg.cases.data_list import DataList, read_data_list, write_data_list
 from volseg.cases.slice_stack_case import SliceStackCase
 from volseg.cli import app
+from volseg.confidence.training_profile import TrainingProfile
 from volseg.config import ExperimentConfig, TrainingConfig, load_config
 from volseg.errors import (
     CheckpointError,
@@ -731,6 +732,18 @@ def test_the_model_file_holds_the_scores_of_the_best_epoch(run):
     best = best_scores(read_metrics(run / "metrics.csv"))
 
     assert model.scores["dice/mean"] == pytest.approx(best["dice/mean"], abs=1e-5)
+
+
+def test_the_model_file_describes_the_training_cases(run, experiment):
+    training, _ = choose_cases(read_data_list(experiment.data.data_list), experiment)
+
+    profile = TrainingProfile.from_dict(load_model(run / "model.safetensors").training_data, "m")
+
+    assert profile.cases == len(training)
+    assert profile.ranges["spacing_mm/S"].span == "2"
+    assert set(profile.backgrounds) == set(experiment.data.channels)
+    assert "p50/t1n" in profile.ranges
+    assert len(json.dumps(profile.to_dict())) < 8000
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit(run, experiment, tmp_path):

@@ -12,6 +12,7 @@ from volseg.confidence.case_profile import CaseProfile, profile_of
 from volseg.confidence.training_profile import TrainingProfile
 from volseg.confidence.unlike import unlike
 from volseg.config import PreprocessingConfig
+from volseg.errors import ModelError
 from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
 from volseg.transforms import preprocess
@@ -207,7 +208,7 @@ def test_a_channel_that_is_empty_in_most_of_the_tissue_is_said(training):
 
 
 def test_a_profile_is_read_back_from_plain_data(training):
-    assert TrainingProfile.from_dict(training.to_dict()) == training
+    assert TrainingProfile.from_dict(training.to_dict(), "m") == training
     case = profile(scan())
     assert CaseProfile.from_dict(case.to_dict()).values == case.values
 
@@ -222,11 +223,19 @@ def test_a_profile_is_read_back_from_plain_data(training):
     ],
 )
 def test_another_document_is_no_profile(content, place):
-    with pytest.raises(ValueError, match=f"^{place}: "):
-        TrainingProfile.from_dict(content)
+    with pytest.raises(ModelError, match=rf"training cases in m is damaged \({place}: "):
+        TrainingProfile.from_dict(content, "m")
 
 
 def test_a_trait_of_a_later_volseg_is_left_out():
     content = {"cases": 2, "ranges": {"taste/t1n": [1.0, 2.0, 1.5, 0.1]}, "backgrounds": {}}
 
-    assert TrainingProfile.from_dict(content).ranges == {}
+    assert TrainingProfile.from_dict(content, "m").ranges == {}
+
+
+def test_a_profile_in_words_has_the_number_of_cases_spacing_and_volume():
+    training = TrainingProfile.of([of(tissue_ml=ml, spacing_mm__S=1.0) for ml in (1256.0, 1573.0)])
+
+    assert (
+        training.in_words == "2 cases, spacing along S 1 mm, volume of the tissue 1260 to 1570 ml"
+    )

@@ -104,7 +104,7 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
         + (", of which a case may lack any but one" if facts["channels_optional"] else ""),
         "patch": f"{' x '.join(map(str, facts['patch_size']))} voxels",
     }
-    for name in ("job", "state", "doubts", "tuning", "runs"):
+    for name in ("job", "state", "doubts", "tuning", "training_data", "runs"):
         if facts.get(name):
             short[name] = facts[name]
     if "epochs" in facts:
@@ -112,7 +112,8 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
     if facts["kind"] == "run":
         model = facts["model"] or {"path": "none yet"}
         short["model"] = model["path"]
-        short |= {name: model[name] for name in ("doubts", "tuning") if model.get(name)}
+        of_model = ("doubts", "tuning", "training_data")
+        short |= {name: model[name] for name in of_model if model.get(name)}
     if "megabytes" in facts:
         short["size"] = f"{facts['megabytes']} MB"
     return short
@@ -120,11 +121,14 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lines(name: str, value: Any) -> list[str]:
     """Text of a fact, each of several doubts on a line of its own."""
+    from volseg.confidence.training_profile import TrainingProfile
     from volseg.metrics import get_score
     from volseg.model_header import tuning_in_words
 
     if name == "tuning":
         return [tuning_in_words(value)]
+    if name == "training_data":
+        return [TrainingProfile.from_dict(value, "the model").in_words]
     if name == "doubts":
         return [str(doubt) for doubt in value]
     if name == "mean_dice":

@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from volseg.confidence.case_profile import CaseProfile
 from volseg.confidence.traits import TRAITS, Trait
+from volseg.errors import ModelError
 from volseg.files.documents import validated
 from volseg.images.source_values import BackgroundKind
+from volseg.words import cases_in_words
 
 #: Standard deviations beyond which a number is unlike those of the training cases; at most 3.9 in 8
 #: BraTS cases and 51 LGG patients, each compared with 3 to 50 others: see docs/studies/unlike.md.
@@ -29,6 +31,10 @@ _KNOWN_CASES = 4
 _FEW_CASES = 1.5
 # Ratio of the standard deviation to the median distance from the median, of a normal distribution.
 _NORMAL = 1.4826
+
+
+# Groups of traits that describe the training cases in a line.
+_MAIN = ("spacing", "size")
 
 
 class _Schema(BaseModel):
@@ -54,6 +60,12 @@ class Range:
     high: float
     middle: float
     spread: float
+
+    @property
+    def span(self) -> str:
+        """Lowest and highest value, such as `1 to 1.5`."""
+        low, high = shown_number(self.low), shown_number(self.high)
+        return low if low == high else f"{low} to {high}"
 
     @classmethod
     def of(cls, values: Sequence[float], trait: Trait) -> Self:
@@ -109,12 +121,23 @@ class TrainingProfile:
         return {"cases": self.cases, "ranges": ranges, "backgrounds": backgrounds}
 
     @classmethod
-    def from_dict(cls, content: Any) -> Self:
-        """The profile of `to_dict`; ValueError, in one line, if it is another document.
+    def from_dict(cls, content: Any, where: str) -> Self:
+        """The profile of `to_dict`; traits of other versions of volseg are left out.
 
-        Traits of other versions of volseg are left out.
+        Args:
+            content: Plain data.
+            where: The model file, for errors.
+
+        Raises:
+            ModelError: If it is another document.
         """
-        known = validated(_Schema, content)
+        try:
+            known = validated(_Schema, content)
+        except ValueError as error:
+            raise ModelError(
+                f"the profile of the training cases in {where} is damaged ({error})",
+                remedy="copy the file again, or train again",
+            ) from None
         ranges = {
             name: Range(*numbers)
             for name, numbers in known["ranges"].items()
@@ -122,6 +145,16 @@ class TrainingProfile:
         }
         backgrounds = {channel: tuple(kinds) for channel, kinds in known["backgrounds"].items()}
         return cls(known["cases"], ranges, backgrounds)
+
+    @property
+    def in_words(self) -> str:
+        """The main facts, for people."""
+        sizes = [
+            f"{words_for(name).removeprefix('the ')} {one.span}{trait_of(name).unit}"
+            for name, one in self.ranges.items()
+            if trait_of(name).group in _MAIN and not name.startswith("extent")
+        ]
+        return ", ".join([cases_in_words(self.cases), *sizes])
 
     def deviation(self, name: str, value: float) -> float:
         """Deviation of a number such as `spacing_mm/S`; see `Range.deviation`."""
@@ -136,6 +169,20 @@ class TrainingProfile:
             for name, value in case.values.items()
             if name in self.ranges
         }
+
+
+def words_for(name: str) -> str:
+    """Words for a name such as `spacing_mm/S`."""
+    return trait_of(name).words.format(name.partition("/")[2].replace(" ", " and "))
+
+
+def shown_number(value: float) -> str:
+    """A number to three digits, without an exponent below a million.
+
+    >>> shown_number(1418.2), shown_number(0.0123456)
+    ('1420', '0.0123')
+    """
+    return f"{float(f'{value:.3g}'):g}"
 
 
 def trait_of(name: str) -> Trait:

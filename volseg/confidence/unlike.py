@@ -8,7 +8,14 @@ from dataclasses import replace
 
 from volseg.confidence.case_profile import CaseProfile
 from volseg.confidence.mix_ups import mix_up
-from volseg.confidence.training_profile import FAR, Range, TrainingProfile, trait_of
+from volseg.confidence.training_profile import (
+    FAR,
+    Range,
+    TrainingProfile,
+    shown_number,
+    trait_of,
+    words_for,
+)
 from volseg.confidence.traits import SLICES
 from volseg.images.source_values import BackgroundKind
 
@@ -95,14 +102,6 @@ def _on_background(profile: TrainingProfile, case: CaseProfile) -> list[str]:
 
 def _sentence(name: str, value: float, found: Range) -> str:
     trait = trait_of(name)
-    words = trait.words.format(name.partition("/")[2].replace(" ", " and "))
-    low, high = _shown(found.low), _shown(found.high)
-    span = low if low == high else f"{low} to {high}"
     remedy = trait.above if value > found.high else trait.below
-    unit, end = trait.unit, f"; {remedy}" if remedy else ""
-    return f"{words} is {_shown(value)}{unit}, but {span}{unit} in the training cases{end}"
-
-
-def _shown(value: float) -> str:
-    """A value to three digits, without an exponent below a million."""
-    return f"{float(f'{value:.3g}'):g}"
+    usual = f"{found.span}{trait.unit} in the training cases{f'; {remedy}' if remedy else ''}"
+    return f"{words_for(name)} is {shown_number(value)}{trait.unit}, but {usual}"

@@ -39,7 +39,7 @@ from volseg.inference.inputs import (
     is_image_file,
     with_spacing,
 )
-from volseg.inference.likeness import unlike_training
+from volseg.inference.likeness import training_profiles, unlike_training
 from volseg.inference.loaded import LoadedCase, is_in_memory, loaded_case
 from volseg.inference.options import ScanOptions, inference_options
 from volseg.inference.prediction import Prediction
@@ -113,6 +113,7 @@ class Predictor:
         # Notes for every case.
         refused = (refused_precision(model.config, self.device.type) for model in self.models)
         self.notes = tuple(dict.fromkeys(note for note in refused if note))
+        self._training = training_profiles(self.models)
         self._warns = True
         if tuning := self.models[0].tuning:
             logger.info("%s was tuned: %s", self.models[0].path, tuning_in_words(tuning))
@@ -238,7 +239,7 @@ class Predictor:
         self._check_channels(case)
         configs = [model.config for model in self.models]
         prepared = prepare_case(case, configs, self.notes, greys=greys)
-        return replace(prepared, unlike_training=unlike_training(prepared, self.models))
+        return replace(prepared, unlike_training=unlike_training(prepared, self._training))
 
     def _check_channels(self, case: Case | LoadedCase) -> None:
         if missing := missing_for(self.models, case.channels):

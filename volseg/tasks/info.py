@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.confidence.predicted_dice import DicePredictor
+from volseg.confidence.training_profile import TrainingProfile
 from volseg.errors import DataListError, VolsegError
 from volseg.evaluation.summary import results_summary, scores_summary, shards_summary
 from volseg.files.documents import read_json
@@ -140,6 +141,8 @@ def _model(path: Path) -> dict[str, Any]:
     model = load_model(path)
     if (fit := header.get("predicted_dice")) is not None:
         DicePredictor.from_dict(fit, str(path))
+    if (profile := header.get("training_data")) is not None:
+        TrainingProfile.from_dict(profile, str(path))
     return {
         "megabytes": round(path.stat().st_size / 1e6, 2),
         "sha256": model.sha256,
@@ -150,6 +153,7 @@ def _model(path: Path) -> dict[str, Any]:
         "tuning": header.get("tuning"),
         "calibration": header.get("calibration"),
         "predicted_dice": header.get("predicted_dice"),
+        "training_data": header.get("training_data"),
         "disclaimer": header["disclaimer"],
         "config": header["config"],
     }
