@@ -359,6 +359,18 @@ def test_a_header_with_another_record_of_a_tuning_is_refused(runs, miscalibrated
         load_model(runs[0])
 
 
+def test_a_header_with_other_fits_is_refused(runs):
+    header = read_model_header(runs[0])
+    wrong = {"patients": 4, "before": {}, "regions": {"WT": {"temperature": "hot"}}}
+    write_changed_header(header, runs[0] / "model.safetensors", {"calibration": wrong})
+    with pytest.raises(ModelError, match=r"is not as volseg writes it .*temperature"):
+        read_model_header(runs[0])
+
+    write_changed_header(header, runs[0] / "model.safetensors", {"predicted_dice": {"mood": 1}})
+    with pytest.raises(ModelError, match=r"predicted_dice in .* is not as volseg writes it"):
+        info(runs[0] / "model.safetensors")
+
+
 def test_the_levels_of_a_case_are_those_that_infer_decodes(runs, cohort, tmp_path):
     """No network is replaced here: the whole way from scans to masks is that of `infer`."""
     (found, _) = find_runs(runs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from volseg.cli.tables import number, print_table, say
@@ -31,8 +31,8 @@ def print_calibration(record: Mapping[str, Any]) -> None:
             say(f"{region} keeps temperature {of['temperature']:g}: {of['reason']}")
 
 
-def print_predicted_dice(record: Mapping[str, Any]) -> None:
-    """Print the figures of entry `predicted_dice` of the header of a model."""
+def print_predicted_dice(record: Mapping[str, Any], regions: Iterable[str]) -> None:
+    """Print the figures of entry `predicted_dice` of the header of a model, region by region."""
     held_out: Mapping[str, Mapping[str, Any]] = record["held_out"]
     print_table(
         "Predicted against true Dice of held-out patients",
@@ -46,7 +46,7 @@ def print_predicted_dice(record: Mapping[str, Any]) -> None:
                 "-" if of["spearman_interval"] is None else _interval(*of["spearman_interval"]),
                 number(of["auc"], 2),
             )
-            for region, of in held_out.items()
+            for region, of in ((name, held_out[name]) for name in regions if name in held_out)
         ],
     )
 

@@ -76,7 +76,7 @@ def _print_confidence(facts: Mapping[str, Any]) -> None:
     if calibration := facts.get("calibration"):
         print_calibration(calibration)
     if predicted_dice := facts.get("predicted_dice"):
-        print_predicted_dice(predicted_dice)
+        print_predicted_dice(predicted_dice, facts["regions"])
 
 
 def _print_measures(facts: Mapping[str, Any]) -> None:

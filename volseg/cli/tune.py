@@ -126,7 +126,7 @@ def _print_confidence(result: TuneResult) -> None:
     if confidence.predictor is None:
         say(f"No prediction of the Dice is fitted: {confidence.reason}")
     else:
-        print_predicted_dice(confidence.predictor.to_dict())
+        print_predicted_dice(confidence.predictor.to_dict(), confidence.temperatures)
 
 
 def _print_outcome(result: TuneResult) -> None:
