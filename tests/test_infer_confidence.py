@@ -292,13 +292,16 @@ def test_an_ensemble_uses_the_fit_of_its_first_model_and_says_if_others_differ(
     assert [sentence[-len(end) :] for sentence, end in zip(found, said, strict=True)] == said
 
 
-def test_a_fit_that_was_damaged_is_refused(plain, tmp_path):
+def test_a_fit_that_was_damaged_is_refused_before_any_work(plain, scans, tmp_path):
     target = shutil.copy(plain, tmp_path / "damaged.safetensors")
     content = some_fit(REGIONS).to_dict() | {"patients": "many"}
     write_changed_header(read_model_header(target), target, {"predicted_dice": content})
 
     with pytest.raises(ModelError, match=r"predicted_dice in .*damaged.safetensors"):
-        Predictor(target, device="cpu")
+        run(scans, target, tmp_path / "output")
+    assert not (tmp_path / "output").exists()
+    with pytest.raises(ModelError, match=r"predicted_dice in .*damaged.safetensors"):
+        Predictor(target, device="cpu").predict(scans / NAMES[0])
 
 
 def test_a_prediction_in_python_has_its_confidence_and_shows_it(scans, fitted):

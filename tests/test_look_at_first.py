@@ -167,6 +167,15 @@ DICE_OF_FINE = Table(
 )  # fmt: skip
 
 
+def test_a_report_says_for_how_many_patients_of_the_training_the_predicted_dice_says_little():
+    record = record_of(predicted_dice={"WT": POOR}, look_at=("a",))
+    results = results_of({"new": record, "known": record | {"trained_by": ["runs/unet"]}})
+
+    _, notes = build_report(results, None).sections[0].blocks
+
+    assert "the patients of 1 of 2 cases" in notes.sentences[0]
+
+
 def test_a_report_without_such_cases_has_no_such_section():
     built = build_report(results_of({"fine": record_of(predicted_dice={"WT": GOOD})}), None)
 

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +94,11 @@ class Predictor:
         self.device = available_device(device)
         used = inference_options(overrides, options)
         paths = [models] if isinstance(models, str | os.PathLike) else models
-        stored = [load_model(path) for path in paths]
-        self.models = tuple(overridden(model, used) for model in stored)
+        # With the options of their files.
+        self._stored = [load_model(path) for path in paths]
+        self.models = tuple(overridden(model, used) for model in self._stored)
         if not self.models:
             raise ModelError("no model is given", remedy="give the model file of a run")
-        self.assessor = Assessor.of(stored, self.models)
         check_same_regions(self.models)
         first = self.models[0].config
         self.scheme = get_scheme(labels) if labels else first.labels
@@ -114,7 +115,7 @@ class Predictor:
         refused = (refused_precision(model.config, self.device.type) for model in self.models)
         self.notes = tuple(dict.fromkeys(note for note in refused if note))
         self._training = training_profiles(self.models)
-        self._warns = True
+        self._warns = self._warns_of_fit = True
         if tuning := self.models[0].tuning:
             logger.info("%s was tuned: %s", self.models[0].path, tuning_in_words(tuning))
         for model in self.models:
@@ -129,14 +130,23 @@ class Predictor:
         if not self._warns:
             return
         self._warns = False
-        of_fit = self.assessor.notes
-        for note in (*self.doubts, *self.notes, *of_fit, *slow_options(self.models)):
+        for note in (*self.doubts, *self.notes, *slow_options(self.models)):
             logger.warning("%s", note)
         if any(model.doubts for model in self.models):
             logger.warning(
                 "look at the results before you use them; if they are unusable, train longer "
                 "(volseg fit --resume RUN training.max_epochs=N) or use another model"
             )
+
+    @cached_property
+    def assessor(self) -> Assessor:
+        """Judges how far predictions can be trusted.
+
+        Raises:
+            ModelError: If the first model holds a fit that is not as volseg writes it.
+        """
+        # Built when it is asked for: `tune` replaces such a fit and does not read it.
+        return Assessor.of(self._stored, self.models)
 
     def predict(
         self,
@@ -268,6 +278,10 @@ class Predictor:
             ResourceError: If the probabilities do not fit into memory.
         """
         self.warn()
+        if self._warns_of_fit:
+            self._warns_of_fit = False
+            for note in self.assessor.notes:
+                logger.warning("%s", note)
         # The predicted Dice must not depend on whether the disagreement is asked for.
         spreads = disagreement or self.assessor.fit is not None
         return probabilities_of(case, self.models, self.regions, self.device, disagreement=spreads)

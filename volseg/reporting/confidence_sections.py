@@ -12,6 +12,7 @@ from volseg.reporting import charts
 from volseg.reporting.axes import x_axis, y_axis
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
 from volseg.reporting.results import Results
+from volseg.results.trained_cases import TRAINED_BY
 from volseg.words import cases_in_words
 
 _FOLDED_ABOVE = 30
@@ -42,7 +43,18 @@ def look_at_sections(results: Results) -> list[Section]:
     table = Table(
         caption, columns, rows, _WHAT if regions else "", is_folded=len(rows) > _FOLDED_ABOVE
     )
-    return [Section("look-at-first", "Look at these first", [table])]
+    blocks: list[Block] = [table]
+    trained = [name for name in known if results.records[name].get(TRAINED_BY)]
+    if regions and trained:
+        blocks.append(
+            Notes(
+                [
+                    f"The model was trained on the patients of {len(trained)} of "
+                    f"{cases_in_words(len(known))}: their predicted Dice says little."
+                ]
+            )
+        )
+    return [Section("look-at-first", "Look at these first", blocks)]
 
 
 def confidence_of(results: Results) -> dict[str, CaseConfidence]:

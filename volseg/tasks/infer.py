@@ -146,6 +146,8 @@ def infer_cases(
     has named what was left out.
     """
     shard, output = Shard.parse(options.shard), Path(output)
+    # A damaged fit is refused before any work.
+    has_fit = predictor.assessor.fit is not None
     check_result_files(finding.cases, output, map_names(predictor.regions), shard, folder)
     used = [(model.path, model.config.data.fold) for model in predictor.models]
     trained_by = runs_trained_on(finding.cases, used)
@@ -202,7 +204,7 @@ def infer_cases(
         pictures=tuple(sorted(sheets_in(output))) if writer.draws else (),
         native=output / NATIVE if plan.channels else None,
         confidence={case_id: read_confidence(records[case_id]) for case_id in results},
-        has_fit=predictor.assessor.fit is not None,
+        has_fit=has_fit,
         trained_on=tuple(case_id for case_id in results if records[case_id].get(TRAINED_BY)),
     )
 
