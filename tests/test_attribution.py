@@ -278,6 +278,15 @@ def test_a_map_of_nothing_says_so(predictor, folder):
     )
 
 
+def test_a_layer_whose_features_grad_cam_cannot_weight_is_noted(predictor, folder):
+    predicted = predicted_case(predictor, folder)
+
+    found = explain_region(predicted, "WT", ExplainOptions(layer="model.0"))
+
+    assert found.layer == "model.0"
+    assert found.notes[0].startswith("Grad-CAM of a layer as fine as model.0 may show a regular")
+
+
 def test_a_region_smaller_than_a_voxel_of_the_network_is_explained(tmp_path, folder):
     data = {"data_list": "l", "patch_size": [8, 8, 8], "spacing_mm": [2, 2, 2]}
     path = write_model(tmp_path / "m.safetensors", data=data)

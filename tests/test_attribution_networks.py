@@ -46,7 +46,7 @@ def target(request):
 
 @pytest.mark.parametrize("method", ["grad-cam", "saliency", "integrated-gradients"])
 def test_every_network_gives_a_finite_map(target, method):
-    options = ExplainOptions(method, steps=2)
+    options = ExplainOptions(method, steps=1)
     layer = chosen_layer(target.model, None).name if method == "grad-cam" else None
 
     with differentiable(target.model.network, layer):

@@ -15,7 +15,7 @@ import torch
 from volseg.attribution.differentiable import differentiable
 from volseg.attribution.grad_cam import grad_cam
 from volseg.attribution.gradients import integrated_gradients, saliency, smooth_grad
-from volseg.attribution.layers import chosen_layer
+from volseg.attribution.layers import RESOLUTION, Layer, chosen_layer, has_instance_norm
 from volseg.attribution.methods import ExplainOptions, Explanation
 from volseg.attribution.occluded_case import OccludedCase
 from volseg.attribution.target import Target
@@ -115,7 +115,9 @@ def _of_gradients(
     for model, layer in zip(models, layers, strict=True):
         image = case.images[model.config.preprocessing]
         target = Target.of(model, region, image, mask, predicted.device)
-        with differentiable(model.network, layer):
+        if not target.mask.any():
+            continue  # outside the tissue in this model's channels: its map is 0
+        with differentiable(model.network, layer.name if layer else None):
             maps = FUNCTIONS[options.method](target, options)
         joined = torch.from_numpy(maps.sum(axis=0, keepdims=True))
         total += on_scan_grid(joined, image.image_grid, case.grid)[0].numpy() / len(models)
@@ -124,12 +126,12 @@ def _of_gradients(
     return Explanation(
         region=region,
         method=options.method,
-        layer=", ".join(dict.fromkeys(layer for layer in layers if layer)) or None,
+        layer=", ".join(dict.fromkeys(layer.name for layer in layers if layer)) or None,
         map=total / scale if scale else total,
         scale=scale,
         by_channel={name: share / shares.total() for name, share in shares.items()},
         target_voxels=int(np.count_nonzero(mask)),
-        notes=tuple(_notes(predicted, region, mask, scale, options)),
+        notes=(*_notes(predicted, region, mask, scale, options), *_on_layers(models, layers)),
         seconds=time.monotonic() - begun,
     )
 
@@ -208,9 +210,9 @@ def explained_mask(
     return mask
 
 
-def _layer(model: Model, options: ExplainOptions) -> str | None:
+def _layer(model: Model, options: ExplainOptions) -> Layer | None:
     """Layer of Grad-CAM; None for other methods."""
-    return chosen_layer(model, options.layer).name if options.method == "grad-cam" else None
+    return chosen_layer(model, options.layer) if options.method == "grad-cam" else None
 
 
 def _notes(
@@ -220,12 +222,26 @@ def _notes(
     scale: float,
     options: ExplainOptions,
 ) -> Iterator[str]:
+    """What must be known to read a map."""
     if options.at_maximum:
         place = tuple(map(int, np.argwhere(mask)[0]))
         value = predicted.prediction.probabilities[region][place]
         yield f"only voxel {place} is explained, of the highest probability ({value:.2g})"
+    if missing := predicted.case.missing:
+        stands_for = "it" if len(missing) == 1 else "them"
+        yield f"{' '.join(missing)} missing: the map is of what stands in for {stands_for}"
     if not scale:
         yield f"the map is 0 everywhere: {options.method} found nothing that the region rests on"
+
+
+def _on_layers(models: Sequence[Model], layers: Sequence[Layer | None]) -> Iterator[str]:
+    """Notes on layers whose features Grad-CAM cannot weight well."""
+    for model, layer in zip(models, layers, strict=True):
+        if layer is not None and layer.resolution > RESOLUTION and has_instance_norm(model):
+            yield (
+                f"Grad-CAM of a layer as fine as {layer.name} may show a regular pattern, since "
+                "instance norm removes the mean of the gradients by which it weights features"
+            )
 
 
 def _shares(maps: npt.NDArray[np.float32], channels: Sequence[str]) -> dict[str, float]:

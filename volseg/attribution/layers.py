@@ -18,10 +18,13 @@ from volseg.model_file import Model
 from volseg.words import shown
 
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-# Coarser layers do not say where. Finer ones repeat the prediction; and where instance norm
-# follows, it removes the mean of the gradient, by which Grad-CAM weights features, but for the
-# pattern of strided convolutions: of a trained U-Net, maps at 1/4 and 1/2 are grids of points.
-_RESOLUTION = 1 / 8
+_INSTANCE_NORMS = (nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+#: Resolution that Grad-CAM shows by default. Coarser layers do not say where. Finer ones repeat the
+#: prediction; and where instance norm follows, it removes the mean of the gradient, by which
+#: Grad-CAM weights features, but for the pattern of strided convolutions: of trained U-Nets, maps
+#: at 1/4 and 1/2 are grids of points or stripes.
+RESOLUTION = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,7 @@ def chosen_layer(model: Model, name: str | None) -> Layer:
     """
     layers = layers_of(model)
     if name is None:
-        return min(
-            reversed(layers), key=lambda layer: abs(math.log(layer.resolution / _RESOLUTION))
-        )
+        return min(reversed(layers), key=lambda layer: abs(math.log(layer.resolution / RESOLUTION)))
     for layer in layers:
         if layer.name == name:
             return layer
@@ -110,3 +111,8 @@ def chosen_layer(model: Model, name: str | None) -> Layer:
         f"{model.path} has no layer {shown(name)}",
         remedy=f"use one of {', '.join(map(str, layers))}",
     )
+
+
+def has_instance_norm(model: Model) -> bool:
+    """Whether a layer of the network normalises each feature of each image by itself."""
+    return any(isinstance(part, _INSTANCE_NORMS) for part in model.network.modules())

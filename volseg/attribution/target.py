@@ -173,10 +173,10 @@ class Target:
 
 
 def _on_image_grid(mask: npt.NDArray[np.bool_], image: Preprocessed) -> npt.NDArray[np.bool_]:
-    """A mask of the scan on the grid of the network's image; never empty if the mask is not.
+    """A mask of the scan on the grid of the network's image; empty if it lies outside that image.
 
     A voxel of a coarser grid belongs to it if at least half of it does, as in training; if there is
     no such voxel, those with the largest share do.
     """
     share = on_grid(mask[None], image.scan_grid, image.image_grid)[0].astype(np.float32)
-    return np.asarray(share >= min(_HALF, float(share.max())))
+    return np.asarray((share >= min(_HALF, float(share.max()))) & (share > 0))
