@@ -58,7 +58,9 @@ class RegionMeans:
         )
         self._layout = WindowLayout.of(first.mask.shape[: config.spatial_dims], config)
         self._numbers = [target.index for target in targets]
-        weights = np.stack([target.mask / np.count_nonzero(target.mask) for target in targets])
+        # A mask is empty if it lies outside the image of this model.
+        sizes = [max(int(np.count_nonzero(target.mask)), 1) for target in targets]
+        weights = np.stack([one.mask / size for one, size in zip(targets, sizes, strict=True)])
         self._weights = self.images(torch.from_numpy(weights.astype(np.float32)))
         self._weights /= self._layout.total
         every = starmap(Place, product(range(len(self._weights)), self._layout.boxes))
