@@ -22,6 +22,10 @@ def said(*words):
         ("predict", "volseg infer, which segments scans"),
         ("Segment", "volseg infer"),
         ("plot", "volseg overlay, which draws a scan with the regions"),
+        (
+            "heatmap",
+            "volseg explain, which shows what in a scan the prediction of each region rests",
+        ),
         ("test", "volseg evaluate, which scores predictions"),
         ("plan", "volseg check, which tries an experiment"),
         ("infr", "volseg infer"),
@@ -32,7 +36,7 @@ def said(*words):
         (
             "xyzzy",
             "one of demo, convert, prepare, split, check, fit, evaluate, compare, tune, infer, "
-            "report, overlay, info",
+            "explain, report, overlay, info",
         ),
     ],
 )

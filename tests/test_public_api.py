@@ -132,7 +132,7 @@ def values(tmp_path_factory):
         *(volseg.DataList("list", case.channels, (case,)), predictor.models[0].config),
         *(case.read_images(["t1c"]).grid, volseg.get_scheme("lgg"), volseg.InferOptions()),
         *(volseg.SplitOptions(), volseg.OverlayOptions(), volseg.ConvertOptions()),
-        *(volseg.PrepareOptions(), volseg.ScanOptions()),
+        *(volseg.PrepareOptions(), volseg.ScanOptions(), volseg.ExplainOptions()),
         *(volseg.RegionDice(["WT"]), volseg.RegionIoU(["WT"])),
         volseg.LesionwiseScore("brats2023-gli"),
         *(volseg.LoadCased(["image"]), volseg.PreprocessCased(["image"])),

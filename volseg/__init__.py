@@ -19,6 +19,7 @@ DISCLAIMER = "For research only, not for clinical use."
 # Same as `typing.TYPE_CHECKING`; importing `typing` would delay the handling of Ctrl-C.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from volseg.attribution.methods import ExplainOptions as ExplainOptions
     from volseg.cases.case import Case as Case
     from volseg.cases.data_list import DataList as DataList
     from volseg.cases.data_list import read_data_list as read_data_list
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from volseg.cases.volume_case import VolumeCase as VolumeCase
     from volseg.config.experiment import ExperimentConfig as ExperimentConfig
     from volseg.config.experiment import load_config as load_config
+    from volseg.errors import AttributionError as AttributionError
     from volseg.errors import BrainMaskError as BrainMaskError
     from volseg.errors import CheckpointError as CheckpointError
     from volseg.errors import ConfigError as ConfigError
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     from volseg.tasks.convert import convert as convert
     from volseg.tasks.evaluate import evaluate as evaluate
     from volseg.tasks.evaluate_channels import evaluate_channels as evaluate_channels
+    from volseg.tasks.explain import explain as explain
     from volseg.tasks.fit import fit as fit
     from volseg.tasks.infer import infer as infer
     from volseg.tasks.overlay import OverlayOptions as OverlayOptions
@@ -77,6 +80,7 @@ _MODULES = {
     "fit": "volseg.tasks.fit",
     "prepare": "volseg.tasks.prepare",
     "infer": "volseg.tasks.infer",
+    "explain": "volseg.tasks.explain",
     "report": "volseg.tasks.report",
     "evaluate": "volseg.tasks.evaluate",
     "evaluate_channels": "volseg.tasks.evaluate_channels",
@@ -89,6 +93,7 @@ _MODULES = {
     "Predictor": "volseg.inference.predictor",
     "Prediction": "volseg.inference.prediction",
     "InferOptions": "volseg.inference.options",
+    "ExplainOptions": "volseg.attribution.methods",
     "ScanOptions": "volseg.inference.options",
     "PrepareOptions": "volseg.tasks.prepare",
     "SplitOptions": "volseg.tasks.split",
@@ -114,6 +119,7 @@ _MODULES = {
     "LoadCased": "volseg.transforms.map_transforms",
     "PreprocessCased": "volseg.transforms.map_transforms",
     "VolsegError": "volseg.errors",
+    "AttributionError": "volseg.errors",
     "ConfigError": "volseg.errors",
     "DataListError": "volseg.errors",
     "ImageError": "volseg.errors",

@@ -13,6 +13,7 @@ import volseg
 _ROOMS = {
     "tasks": "Commands as functions",
     "inference": "Inference",
+    "attribution": "Inference",
     "config": "Config",
     "finding": "Cases and images",
     "cases": "Cases and images",

@@ -21,7 +21,7 @@ SIGNED = ("integrated-gradients", "occlusion")
 
 #: Unit of the values of each method.
 UNITS = {
-    "grad-cam": "in weighted features",
+    "grad-cam": "(sum of weighted features)",
     "saliency": "logits per unit of normalised grey value",
     "smooth-grad": "logits per unit of normalised grey value",
     "integrated-gradients": "logits",

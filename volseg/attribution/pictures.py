@@ -73,7 +73,8 @@ def channel_below(region: str, channels: Iterable[str]) -> str:
 
 def _meaning(explanation: Explanation, options: ExplainOptions) -> str:
     """A line on what the values of a map are and what is explained."""
-    layer = f"layer {explanation.layer}, " if explanation.layer else ""
-    voxel = ", of the voxel in the ring, where the region is most probable"
+    how = f"layer {explanation.layer}, " if explanation.layer else ""
+    how = f"boxes of {explanation.box_mm:g} mm, " if explanation.box_mm else how
+    voxel = ", of the voxel in the ring"
     unit = f"{explanation.scale:.2g} {UNITS[explanation.method]}"
-    return f"{layer}a value of 1 is {unit}{voxel if options.at_maximum else ''}"
+    return f"{how}a value of 1 is {unit}{voxel if options.at_maximum else ''}"

@@ -42,6 +42,10 @@ _COMMANDS = {
         "segments scans with a trained model",
         "apply inference predict seg segment serve",
     ),
+    "explain": (
+        "shows what in a scan the prediction of each region rests on",
+        "attribution cam gradcam heatmap interpret occlusion saliency why xai",
+    ),
     "report": ("writes a page of scores or results, with pictures", "html page summarise"),
     "overlay": (
         "draws a scan with the regions of a label map on top",
