@@ -154,10 +154,9 @@ def _features(
     # No mask lies outside the maps, since probabilities are 0 there.
     shape = tuple(max(*pair) for pair in zip(_stops(levels.box), _stops(maps.box), strict=True))
     covered = {name: placed(mask, levels.box, shape)[maps.box] for name, mask in masks.items()}
-    probabilities = maps.probabilities[tta].astype(np.float32)
     spread = maps.disagreement.get(tta)
-    disagreement = None if spread is None else spread.astype(np.float32)
-    return case_features(probabilities, covered, disagreement, levels.spacing_mm)
+    disagreement = None if spread is None else spread.values()
+    return case_features(maps.probabilities[tta].values(), covered, disagreement, levels.spacing_mm)
 
 
 def _stops(box: tuple[slice, ...]) -> tuple[int, ...]:

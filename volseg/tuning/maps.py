@@ -1,25 +1,51 @@
 """Probabilities of a case on disk, for features once the options of decoding are chosen.
 
-Numbers below 0.001 are replaced by their mean, and all become float16: the features of the final
-masks stay within a thousandth, and a case takes about as much space as its levels.
+A byte a voxel says in which of 256 equal intervals a value lies, and each interval has the mean of
+its values. So the sums are exact, each value is off by less than 0.004, and a case of BraTS takes
+about 3 MB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from volseg.tuning.levels import box_of, numbers_of
 
-_LEAST = 1e-3
+_CODES = 256
+_MOST_DISAGREEMENT = 0.5
 _KINDS = ("probabilities", "disagreement")
 
-Maps = npt.NDArray[np.float16]
+
+@dataclass(frozen=True, eq=False)
+class CodedMaps:
+    """Maps of all regions in few bytes.
+
+    Attributes:
+        codes: Interval of each value, (R, *).
+        means: Mean of the values in each interval, (R, 256).
+    """
+
+    codes: npt.NDArray[np.uint8]
+    means: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, values: npt.NDArray[np.float32], largest: float) -> Self:
+        """Coded maps of values (R, *) from 0 to `largest`."""
+        codes = np.rint(values * ((_CODES - 1) / largest)).astype(np.uint8)
+        means = np.zeros((len(values), _CODES), np.float32)
+        for of_region, found, into in zip(codes, values, means, strict=True):
+            number = np.bincount(of_region.ravel(), minlength=_CODES)
+            into[:] = np.bincount(of_region.ravel(), found.ravel(), _CODES) / np.maximum(number, 1)
+        return cls(codes, means)
+
+    def values(self) -> npt.NDArray[np.float32]:
+        """The maps, (R, *)."""
+        return np.stack([of[codes] for of, codes in zip(self.means, self.codes, strict=True)])
 
 
 @dataclass(eq=False)
@@ -28,13 +54,13 @@ class CaseMaps:
 
     Attributes:
         box: Part of the scan that the maps cover; outside it, all probabilities are 0.
-        probabilities: Probability of each region, (R, *).
-        disagreement: Standard deviation over the copies, (R, *), where there are copies.
+        probabilities: Probability of each region.
+        disagreement: Standard deviation over the copies, where there are copies.
     """
 
     box: tuple[slice, ...]
-    probabilities: dict[bool, Maps] = field(default_factory=dict)
-    disagreement: dict[bool, Maps] = field(default_factory=dict)
+    probabilities: dict[bool, CodedMaps] = field(default_factory=dict)
+    disagreement: dict[bool, CodedMaps] = field(default_factory=dict)
 
     def add(
         self,
@@ -42,19 +68,10 @@ class CaseMaps:
         probabilities: npt.NDArray[np.float32],
         disagreement: npt.NDArray[np.float32] | None,
     ) -> None:
-        """Keep the maps with or without mirrored copies."""
-        self.probabilities[tta] = _short(probabilities)
+        """Keep the maps (R, *) with or without mirrored copies."""
+        self.probabilities[tta] = CodedMaps.of(probabilities, 1.0)
         if disagreement is not None:
-            self.disagreement[tta] = _short(disagreement)
-
-
-def _short(values: npt.NDArray[np.float32]) -> Maps:
-    short = values.astype(np.float16)
-    for of_region, kept in zip(values, short, strict=True):
-        small = of_region < _LEAST
-        if small.any():
-            kept[small] = of_region[small].mean(dtype=np.float64)
-    return short
+            self.disagreement[tta] = CodedMaps.of(disagreement, _MOST_DISAGREEMENT)
 
 
 class MapStore:
@@ -71,15 +88,20 @@ class MapStore:
         """Write the maps of the case with an index."""
         arrays: dict[str, Any] = {"box": numbers_of(case.box)}
         for kind in _KINDS:
-            of_kind: Mapping[bool, Maps] = getattr(case, kind)
-            arrays |= {f"{kind}{tta:d}": maps for tta, maps in of_kind.items()}
+            for tta, maps in getattr(case, kind).items():
+                arrays[f"{kind}{tta:d}"] = maps.codes
+                arrays[f"{kind}{tta:d}_means"] = maps.means
         np.savez_compressed(self._file(index), **arrays)
 
     def read(self, index: int) -> CaseMaps:
         """The maps of the case with an index."""
         with np.load(self._file(index)) as arrays:
             found = (
-                {tta: arrays[name] for tta in (False, True) if (name := f"{kind}{tta:d}") in arrays}
+                {
+                    tta: CodedMaps(arrays[name], arrays[f"{name}_means"])
+                    for tta in (False, True)
+                    if (name := f"{kind}{tta:d}") in arrays
+                }
                 for kind in _KINDS
             )
             return CaseMaps(box_of(arrays["box"]), *found)
