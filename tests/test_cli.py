@@ -337,6 +337,7 @@ def test_infer_leaves_to_the_model_what_is_not_said(stand_in):
 def test_infer_passes_models_and_options(stand_in):
     task = stand_in("infer", infer_result())
     words = ["--tta", "--overlap", "0.7", "--probabilities", "--device", "cuda:1", "--overwrite"]
+    words += ["--uncertainty"]
 
     run("infer", "scans", "-m", "a", "-m", "b", "-o", "out", *words, "--labels", "brats2021")
 
@@ -344,6 +345,7 @@ def test_infer_passes_models_and_options(stand_in):
     assert task.args[3] == InferOptions(
         overrides=("inference.tta=true", "inference.overlap=0.7"),
         probabilities=True,
+        uncertainty=True,
         device="cuda:1",
         overwrite=True,
         labels="brats2021",

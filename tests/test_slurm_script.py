@@ -506,6 +506,7 @@ def test_infer_becomes_a_job_array_whose_tasks_get_all_options(tmp_path):
     words = ["inference.window_batch=2", "--no-tta", "--overlap", "0.7", "--labels", "brats2021"]
     more = [
         "--probabilities",
+        "--uncertainty",
         "--no-preview",
         "--device",
         "cuda",
@@ -522,7 +523,7 @@ def test_infer_becomes_a_job_array_whose_tasks_get_all_options(tmp_path):
     model, out = tmp_path / "model.safetensors", tmp_path / "out"
     called = f"-m volseg infer {tmp_path / 'scans'} -m {model} -o {out} '--data-root=a b' "
     called += "inference.window_batch=2 inference.tta=false inference.overlap=0.7 "
-    called += "--probabilities --no-preview --device=cuda "
+    called += "--probabilities --uncertainty --no-preview --device=cuda "
     called += "--labels=brats2021 '--patient-regex=^p' \\\n  --shard \"$SLURM_ARRAY_TASK_ID/8\"\n"
     assert called in done.stdout
     assert not out.exists()
