@@ -158,6 +158,15 @@ def listing(printed):
     return printed[start:end]
 
 
+def test_info_lists_the_cases_of_results_to_look_at_first(made):
+    printed = CliRunner().invoke(app, ["info", str(made[0])])
+
+    lines = [line for line in printed.stdout.splitlines() if line.startswith("look_at: ")]
+    order = [name for name in NAMES if name in made[1]]
+    assert len(lines) == len(order) == 3
+    assert all("predicted Dice of" in line for line in lines)
+
+
 def test_many_cases_are_capped_and_the_rest_is_counted(made, scans, fitted, tmp_path, monkeypatch):
     monkeypatch.setattr("volseg.cli.look_at_first._LISTED", 2)
     shutil.copytree(made[0], tmp_path / "output")

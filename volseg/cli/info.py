@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,8 @@ from volseg.progress import clock
 _FOR_PROGRAMS = {"affine", "qform_code", "sform_code", "sha256", "last_epoch", "config"}
 # Facts in a table below the others.
 _IN_TABLES = {"measures"}
+# Cases to look at first that are listed.
+_LISTED = 10
 
 
 @command(USE)
@@ -39,9 +41,9 @@ def info(
 ) -> None:
     """Describe a model, a run, a data list, a scan, a 2D image or a result.
 
-    Of a folder, its cases; of results, the sizes of the regions and the
-    pictures; of scores, the mean Dice; of a label map, its values and the label
-    schemes that define them.
+    Of a folder, its cases; of results, the cases to look at first, the sizes
+    of the regions and the pictures; of scores, the mean Dice; of a label map,
+    its values and the label schemes that define them.
 
     Examples:
       volseg info runs/brats_unet/model.safetensors
@@ -119,6 +121,11 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
     return short
 
 
+def _listed(lines: Sequence[str]) -> list[str]:
+    left = len(lines) - _LISTED
+    return [*lines[:_LISTED], *([f"and {left} more"] if left > 0 else [])]
+
+
 def _lines(name: str, value: Any) -> list[str]:
     """Text of a fact, each of several doubts on a line of its own."""
     from volseg.confidence.training_profile import TrainingProfile
@@ -129,8 +136,10 @@ def _lines(name: str, value: Any) -> list[str]:
         return [tuning_in_words(value)]
     if name == "training_data":
         return [TrainingProfile.from_dict(value, "the model").in_words]
-    if name == "doubts":
-        return [str(doubt) for doubt in value]
+    if name == "look_at":
+        value = _listed([f"{case_id}, {'; '.join(reasons)}" for case_id, reasons in value.items()])
+    if name in ("doubts", "look_at"):
+        return [str(sentence) for sentence in value]
     if name == "mean_dice":
         text = get_score("dice").text
         return [", ".join(f"{region} {text(mean)}" for region, mean in value.items())]

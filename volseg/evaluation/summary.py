@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from volseg.confidence.record import read_confidence
+from volseg.confidence.verdict import look_at_first
 from volseg.errors import DataListError, VolsegError
 from volseg.evaluation.records import half_written, mixed_origins
 from volseg.files.documents import read_json
@@ -67,6 +69,13 @@ def _measures(content: Mapping[str, Any]) -> dict[str, Any]:
     return measures if any(measures.values()) else {}
 
 
+def _look_at(content: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Reasons to look at cases, of the case with the lowest predicted Dice first."""
+    records = content.get("cases", {})
+    known = {case_id: read_confidence(record) for case_id, record in records.items()}
+    return {case_id: list(of.look_at) for case_id, of in look_at_first(known).items()}
+
+
 def _native(content: Mapping[str, Any]) -> dict[str, list[str]]:
     """Channels on whose original grids there are label maps, by case."""
     records = content.get("cases", {})
@@ -92,6 +101,7 @@ def _results(content: Mapping[str, Any]) -> dict[str, Any]:
         "cases": len(content.get("cases", {})),
         "failures": content.get("failures", {}),
         **({"measures": measures} if (measures := _measures(content)) else {}),
+        **({"look_at": flagged} if (flagged := _look_at(content)) else {}),
         **({"native": native} if (native := _native(content)) else {}),
         "labels": labels.get("name") if isinstance(labels, dict) else labels,
         "models": [model.get("path") for model in content.get("models", ())],
