@@ -234,8 +234,19 @@ def test_a_trait_of_a_later_volseg_is_left_out():
 
 
 def test_a_profile_in_words_has_the_number_of_cases_spacing_and_volume():
-    training = TrainingProfile.of([of(tissue_ml=ml, spacing_mm__S=1.0) for ml in (1256.0, 1573.0)])
+    training = TrainingProfile.of([of(spacing_mm__S=1.0, tissue_ml=ml) for ml in (1256.0, 1573.0)])
 
     assert (
         training.in_words == "2 cases, spacing along S 1 mm, volume of the tissue 1260 to 1570 ml"
     )
+
+
+def test_a_channel_with_few_voxels_gives_finite_numbers():
+    images = scan(shape=(60, 60, 60))
+    array = images.array.copy()
+    array[1] = 0
+    array[1, 20, 20, 20] = 5
+
+    values = profile(replace(images, array=array)).values
+
+    assert all(math.isfinite(value) for value in values.values())

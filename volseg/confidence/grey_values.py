@@ -83,11 +83,10 @@ def _both(mask: Mask, axis: int) -> Mask:
 
 
 def _correlations(samples: Mapping[str, Values]) -> dict[str, float]:
-    """Spearman's correlation of each pair of channels."""
-    varied = [name for name, sample in samples.items() if sample.min() < sample.max()]
-    step = max(1, *(samples[name].size // _RANKED for name in varied)) if varied else 1
-    ranks = {name: stats.rankdata(samples[name][::step]) for name in varied}
+    """Spearman's correlation of each pair of channels that are not constant."""
+    thinned = {name: sample[:: max(1, sample.size // _RANKED)] for name, sample in samples.items()}
+    ranks = {name: stats.rankdata(of) for name, of in thinned.items() if of.min() < of.max()}
     return {
         f"correlation/{one} {two}": float(np.corrcoef(ranks[one], ranks[two])[0, 1])
-        for one, two in itertools.combinations(varied, 2)
+        for one, two in itertools.combinations(ranks, 2)
     }

@@ -108,7 +108,7 @@ class TrainingProfile:
                 kinds.setdefault(channel, set()).add(kind)
         return cls(
             len(profiles),
-            {name: Range.of(values, trait_of(name)) for name, values in sorted(found.items())},
+            {name: Range.of(values, trait_of(name)) for name, values in found.items()},
             {channel: tuple(sorted(of)) for channel, of in sorted(kinds.items())},
         )
 

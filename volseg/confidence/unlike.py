@@ -94,7 +94,7 @@ def _on_background(profile: TrainingProfile, case: CaseProfile) -> list[str]:
         known = profile.backgrounds.get(channel)
         if known and kind not in known:
             value = case.background_values.get(channel, 0)
-            found = f"{value:.3g}" if kind == "value" else _BACKGROUNDS[kind]
+            found = shown_number(value) if kind == "value" else _BACKGROUNDS[kind]
             usual = " or ".join(_BACKGROUNDS[one] for one in known)
             return [f"the background of {channel} is {found}, but {usual} in the training cases"]
     return []
