@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from volseg.confidence.training_profile import FAR, TrainingProfile, trait_of
 from volseg.confidence.traits import PERCENTILES
 
-# Least gain in the sum of squares. One of about 3300 comparisons of unchanged cases has a larger gain,
-# in 8 BraTS cases and 51 LGG patients with 3 to 50 training cases; see docs/studies/unlike.md.
+# Least gain in the sum of squares; larger in one of about 3300 comparisons of unchanged cases:
+# 8 BraTS cases and 51 LGG patients, with 3 to 50 training cases; see docs/studies/unlike.md.
 _GAIN = 18.0
 _COMPARED = {"greys", "roughness"}
 
