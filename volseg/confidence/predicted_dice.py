@@ -6,44 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from volseg.confidence.held_out import HeldOut, measure_held_out
+from volseg.confidence.dice_fit import DiceFit, DiceSample
+from volseg.confidence.features import OF_DISAGREEMENT, OF_PROBABILITIES
+from volseg.confidence.held_out import BAD_DICE, HeldOut, measure_held_out
 from volseg.errors import ModelError
 from volseg.files.documents import validated
 
+__all__ = ["LOW_DICE", "DicePredictor", "DiceSample", "PredictedDice"]
+
 #: A case with a lower predicted Dice is worth a look.
-LOW_DICE = 0.7
+LOW_DICE = BAD_DICE
 
-# Weight of the analytic expected Dice, in patients: with fewer patients it decides.
-_PRIOR_PATIENTS = 3.0
-# Half width of the interval that is expected before any case is seen.
-_PRIOR_ERROR = 0.3
-
-
-@dataclass(frozen=True)
-class DiceSample:
-    """A region of a case with a reference.
-
-    Attributes:
-        case_id: The case.
-        patient_id: Its patient; cases of a patient are held out together.
-        region: Name of the region.
-        features: Features of `confidence.features`.
-        dice: True Dice, 0 to 1; 1 if both masks are empty.
-    """
-
-    case_id: str
-    patient_id: str
-    region: str
-    features: Mapping[str, float]
-    dice: float
+# Up to so many patients, each is held out alone; more are held out in as many folds.
+_MOST_FOLDS = 20
 
 
 @dataclass(frozen=True)
 class PredictedDice:
-    """Predicted Dice of a region, with the interval of about 80 % of held-out cases.
+    """Predicted Dice of a region, with an interval for about 80 % of new cases.
 
     A region that was not predicted has Dice 1 if the reference is empty too, else 0: `dice` is then
     the probability that it is empty, and the interval is 0 to 1.
@@ -59,10 +41,10 @@ class _Schema(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-    patients: int = Field(ge=1)
-    shift: dict[str, float]
-    error: float = Field(ge=0)
+    single: dict[str, Any]
+    members: dict[str, Any] | None
     held_out: dict[str, dict[str, Any]]
+    held_out_members: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -70,25 +52,26 @@ class DicePredictor:
     """Predicts the Dice of regions from features.
 
     Attributes:
-        patients: Number of patients of the fit.
-        shift: Correction of the analytic expected Dice, by region.
-        error: Half width of the interval.
-        held_out: Agreement with the true Dice in patients that were held out, by region.
+        single: Fit without the disagreement of members.
+        members: Fit with the disagreement of mirrored copies or models; None if no sample has it.
+        held_out: Figures of `single` for patients that were held out, by region.
+        held_out_members: Figures of `members`; empty without it.
     """
 
-    patients: int
-    shift: Mapping[str, float]
-    error: float
+    single: DiceFit
+    members: DiceFit | None
     held_out: Mapping[str, HeldOut]
+    held_out_members: Mapping[str, HeldOut]
 
     @classmethod
     def fit(cls, samples: Sequence[DiceSample]) -> Self:
         """Fit on cases that the model was not trained on.
 
-        The same samples in any order give the same predictor.
+        A case may be given twice: with and without the disagreement of members. `single` is fitted
+        on samples without it, or on all if all have it. The order of the samples does not matter.
 
         Args:
-            samples: At least one sample; all features finite.
+            samples: At least one sample.
 
         Raises:
             ValueError: If there is no sample.
@@ -96,60 +79,31 @@ class DicePredictor:
         if not samples:
             raise ValueError("no sample is given")
         ordered = sorted(samples, key=lambda one: (one.patient_id, one.case_id, one.region))
-        fitted = cls._fitted(ordered)
-        predicted = np.empty(len(ordered))
-        for patient in {one.patient_id for one in ordered}:
-            rest = [one for one in ordered if one.patient_id != patient]
-            of_rest = cls._fitted(rest)
-            for number, one in enumerate(ordered):
-                if one.patient_id == patient:
-                    predicted[number] = of_rest.predict(one.region, one.features).dice
-        held_out = {
-            region: measure_held_out(
-                [
-                    p
-                    for p, one in zip(predicted.tolist(), ordered, strict=True)
-                    if one.region == region
-                ],
-                [one.dice for one in ordered if one.region == region],
-                [one.patient_id for one in ordered if one.region == region],
-            )
-            for region in dict.fromkeys(one.region for one in ordered)
-        }
-        return cls(fitted.patients, fitted.shift, fitted.error, held_out)
-
-    @classmethod
-    def _fitted(cls, samples: Sequence[DiceSample]) -> Self:
-        shift = {}
-        for region in dict.fromkeys(one.region for one in samples):
-            errors = [
-                one.dice - one.features["expected_dice"] for one in samples if one.region == region
-            ]
-            shift[region] = sum(errors) / (len(errors) + _PRIOR_PATIENTS)
-        residuals = [
-            one.dice - one.features["expected_dice"] - shift[one.region] for one in samples
-        ]
-        spread = sum(r * r for r in residuals) + _PRIOR_PATIENTS * _PRIOR_ERROR**2
-        error = 1.28 * (spread / (len(residuals) + _PRIOR_PATIENTS)) ** 0.5
-        return cls(len({one.patient_id for one in samples}), shift, error, {})
+        several = [one for one in ordered if OF_DISAGREEMENT in one.features]
+        alone = [one for one in ordered if OF_DISAGREEMENT not in one.features]
+        single, held_out = _fitted(alone or several, OF_PROBABILITIES)
+        members: DiceFit | None = None
+        of_members: dict[str, HeldOut] = {}
+        if several:
+            members, of_members = _fitted(several, (*OF_PROBABILITIES, OF_DISAGREEMENT))
+        return cls(single, members, held_out, of_members)
 
     def predict(self, region: str, features: Mapping[str, float]) -> PredictedDice:
-        """Predicted Dice of a region from the features of `region_features`.
+        """Predicted Dice of a region from the features of `case_features`.
 
-        A region without samples in the fit gets the analytic expected Dice.
+        A region without samples in the fit is predicted as a mean region.
         """
-        if not features["voxels"]:
-            return PredictedDice(1 - min(1.0, features["highest"]), 0.0, 1.0)
-        dice = _clipped(features["expected_dice"] + self.shift.get(region, 0.0))
-        return PredictedDice(dice, _clipped(dice - self.error), _clipped(dice + self.error))
+        fit = self.members if OF_DISAGREEMENT in features else None
+        fit = self.single if fit is None else fit
+        return PredictedDice(*fit.predict(region, features))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
-            "patients": self.patients,
-            "shift": dict(self.shift),
-            "error": self.error,
-            "held_out": {region: of.to_dict() for region, of in self.held_out.items()},
+            "single": self.single.to_dict(),
+            "members": None if self.members is None else self.members.to_dict(),
+            "held_out": _plain(self.held_out),
+            "held_out_members": _plain(self.held_out_members),
         }
 
     @classmethod
@@ -164,15 +118,55 @@ class DicePredictor:
             ModelError: If the content is not as `to_dict` gives it.
         """
         try:
-            validated(_Schema, content)
-            held_out = {region: HeldOut.from_dict(of) for region, of in content["held_out"].items()}
+            of = validated(_Schema, content)
+            members = of["members"]
+            return cls(
+                DiceFit.from_dict(of["single"], OF_PROBABILITIES),
+                None
+                if members is None
+                else DiceFit.from_dict(members, (*OF_PROBABILITIES, OF_DISAGREEMENT)),
+                {region: HeldOut.from_dict(one) for region, one in of["held_out"].items()},
+                {region: HeldOut.from_dict(one) for region, one in of["held_out_members"].items()},
+            )
         except ValueError as error:
             raise ModelError(
                 f"predicted_dice in {where} is not as volseg writes it ({error})",
                 remedy="run volseg tune again, or copy the file again",
             ) from None
-        return cls(content["patients"], content["shift"], content["error"], held_out)
 
 
-def _clipped(value: float) -> float:
-    return min(1.0, max(0.0, value))
+def _plain(held_out: Mapping[str, HeldOut]) -> dict[str, Any]:
+    return {region: of.to_dict() for region, of in held_out.items()}
+
+
+def _fitted(
+    samples: Sequence[DiceSample], names: Sequence[str]
+) -> tuple[DiceFit, dict[str, HeldOut]]:
+    """Fit on sorted samples, and its figures for held-out patients, by region."""
+    predicted = [0.0] * len(samples)
+    for fold in _folds([one.patient_id for one in samples]):
+        rest = [one for one in samples if one.patient_id not in fold]
+        of_rest = DiceFit.of(rest, names, [])
+        for number, one in enumerate(samples):
+            if one.patient_id in fold:
+                predicted[number], *_ = of_rest.predict(one.region, one.features)
+    errors = [
+        (one.region, one.dice - value)
+        for one, value in zip(samples, predicted, strict=True)
+        if one.features["voxels"]
+    ]
+    held_out = {}
+    for region in sorted({one.region for one in samples}):
+        own = [number for number, one in enumerate(samples) if one.region == region]
+        held_out[region] = measure_held_out(
+            [predicted[number] for number in own],
+            [samples[number].dice for number in own],
+            [samples[number].patient_id for number in own],
+        )
+    return DiceFit.of(samples, names, errors), held_out
+
+
+def _folds(patients: Sequence[str]) -> list[set[str]]:
+    """Patients to hold out together."""
+    order = list(dict.fromkeys(patients))
+    return [set(order[start::_MOST_FOLDS]) for start in range(min(_MOST_FOLDS, len(order)))]
