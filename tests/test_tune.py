@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from volseg.cases.data_list import read_data_list
 from volseg.cli import app
-from volseg.confidence.features import case_features
+from volseg.confidence.features import OF_DISAGREEMENT, case_features
 from volseg.confidence.predicted_dice import DicePredictor
 from volseg.errors import (
     ConfigError,
@@ -508,7 +508,9 @@ def test_features_of_the_maps_are_those_of_the_probabilities(runs, tmp_path):
         for sample in some:
             assert sample.features.keys() == expected[sample.region].keys()
             for name, value in expected[sample.region].items():
-                assert sample.features[name] == pytest.approx(value, abs=1 / 255, rel=2e-3)
+                # An untrained network differs from itself by less than the steps of the maps.
+                steps = 20 if name == OF_DISAGREEMENT else 1
+                assert sample.features[name] == pytest.approx(value, abs=steps / 255, rel=2e-3)
             assert sample.dice == region_overlaps(masks, reference)[sample.region].dice
         assert any(mask.any() for mask in masks.values())
 

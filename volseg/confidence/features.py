@@ -19,6 +19,8 @@ OF_DISAGREEMENT = "steadiness"
 _REACH_MM = 2.0
 # More parts of a profile would show the roughness of the outline.
 _MOST_PARTS = 24
+# Maps may be rounded to steps of 1/255.
+_ROUNDING = 0.01
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.floating]
@@ -160,12 +162,12 @@ def _share_of_peak(profile: npt.NDArray[np.intp]) -> float:
 def steadiness(probability: Floats, mask: Mask, disagreement: Floats) -> float:
     r"""How safely members agree on the voxels of a mask, 0 to 1.
 
-    Mean over the mask of $a^2 / (a^2 + s^2)$: $a$ is the distance of the probability from the
-    lowest in the mask, and $s$ the standard deviation over the members. 0 for an empty mask.
+    Mean over the mask of $a^2 / (a^2 + s^2 + 0.01^2)$: $a$ is the distance of the probability from
+    the lowest in the mask, and $s$ the standard deviation over the members. 0 for an empty mask.
     """
     if not mask.any():
         return 0.0
     inside = probability[mask].astype(np.float64)
     above = (inside - inside.min()) ** 2
     spread = disagreement[mask].astype(np.float64) ** 2
-    return float((above / (above + spread + 1e-9)).mean())
+    return float((above / (above + spread + _ROUNDING**2)).mean())
