@@ -91,12 +91,15 @@ class ExplanationFiles:
         """The record."""
         return self._record.path
 
-    def begin(self, cases: Sequence[Case], scans: Path | None) -> list[Plan]:
+    def begin(
+        self, cases: Sequence[Case], scans: Path | None, lost: Mapping[str, str]
+    ) -> list[Plan]:
         """Check that files may be written, write the record, and plan each case.
 
         Args:
             cases: Cases to explain.
             scans: Folder or data list of the cases.
+            lost: Reasons by case id, of cases that were found but cannot be used.
 
         Raises:
             OutputError: If a file is in the way, or a map is of another patient of the same name.
@@ -112,7 +115,8 @@ class ExplanationFiles:
         make_output(self.output, (EXPLANATIONS_FILE, SHARES_FILE))
         remove_unfinished(self.output, names.__contains__)
         failures = self._record.content[FAILURES]
-        self._record.content[FAILURES] = without(failures, [case.case_id for case in cases])
+        others = without(failures, [case.case_id for case in cases])
+        self._record.content[FAILURES] = {**others, **lost}
         for plan in plans:
             self._relocate(plan)
         self._record.write()

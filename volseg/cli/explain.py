@@ -192,7 +192,8 @@ def explain(  # noqa: PLR0913, PLR0917  (an option each)
     )
     _print_result(result, method, output)
     if result.stopped:
-        say("Stopped by a signal: the same command makes the remaining maps")
+        without = " without --overwrite" if overwrite else ""
+        say(f"Stopped by a signal: the same command{without} makes the remaining maps")
         raise typer.Exit(signals.exit_code())
     _print_next(result)
     fail_if_some_failed(result.failures)

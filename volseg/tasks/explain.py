@@ -93,7 +93,8 @@ def explain(
     _check_names(predictor, options)
     finding = predictor.find(scans, options)
     files = ExplanationFiles(output, predictor, options)
-    plans = files.begin(finding.cases, scans if isinstance(scans, Path) else None)
+    folder = scans if isinstance(scans, Path) else None
+    plans = files.begin(finding.cases, folder, finding.lost)
     for skipped in finding.skipped:
         logger.warning("left out: %s: %s", skipped.path, skipped.sentence)
     log_remedy_for_missing(finding, predictor)
