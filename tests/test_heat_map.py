@@ -75,18 +75,29 @@ def test_a_slice_stack_is_drawn_in_its_own_plane():
     ]
 
 
-def test_a_single_outlying_voxel_does_not_hide_the_rest():
-    values = np.full(SHAPE, 0.1, np.float32)
-    values[0, 0, 0] = 1
+def test_colours_reach_to_the_largest_shown_value_but_for_lone_voxels():
+    values = np.full((20, 100), 0.1, np.float32)
+    values[0, 0] = 1
+    none = np.zeros((20, 100), np.float32)
 
-    assert heat(values=values).limit == pytest.approx(0.1, rel=0.01)
-    assert heat(values=np.zeros(SHAPE, np.float32)).limit == 1
+    assert heat().shades([values, none]).norm.vmax == pytest.approx(0.1, rel=0.01)
+    assert heat().shades([values * 3, values]).norm.vmax == pytest.approx(0.3, rel=0.01)
+    assert heat().shades([none]).norm.vmax == 1
+
+
+def test_values_in_hidden_slices_do_not_make_the_shown_ones_pale():
+    faint = heat().values * np.float32(0.1)
+    faint[20, 3, 14] = 1
+
+    *_, bar = heat_figure(view(), heat(values=faint), "").axes
+
+    assert bar.get_ylim()[1] == pytest.approx(0.1)
 
 
 def test_negative_values_have_colours_of_their_own():
-    signed = heat(signed=True)
+    shades = heat(signed=True).shades([np.ones((1, 1), np.float32)])
 
-    red, blue, clear = signed.shades.to_rgba(np.array([1.0, -1.0, 0.0]))
+    red, blue, clear = shades.to_rgba(np.array([1.0, -1.0, 0.0]))
 
     assert red[0] > red[2]
     assert blue[0] < blue[2]

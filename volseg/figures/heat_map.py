@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ _DPI = 110
 _PANEL_INCHES, _BAR_INCHES, _LEAST_PANELS = 2.9, 1.1, 2
 _NAME_INCHES, _LINE_INCHES, _LETTER_INCHES = 0.24, 0.17, 0.066
 _TOP_INCHES, _BOTTOM_INCHES = 0.38, 0.6
-# Share of the marked voxels below the value of the last colour: single voxels may be far above.
+# Percentile of marked voxels that gets the last colour: single voxels may be far above.
 _UNSATURATED = 99.9
 # Opacity of the last colour. From this share of its value on, all colours have that opacity.
 _OPACITY, _FULL = 0.85, 0.6
@@ -59,16 +59,13 @@ class HeatMap:
     signed: bool = False
     notes: Sequence[str] = field(default=())
 
-    @property
-    def limit(self) -> float:
-        """Value from which on all voxels have the last colour; 1 for a map of 0."""
-        marked = abs(self.values[self.values != 0])
-        return float(np.percentile(marked, _UNSATURATED)) if marked.size else 1.0
+    def shades(self, shown: Iterable[npt.NDArray[np.float32]]) -> ScalarMappable:
+        """Colours of the values, the more transparent the nearer to 0.
 
-    @property
-    def shades(self) -> ScalarMappable:
-        """Colours of the values, the more transparent the nearer to 0."""
-        limit = self.limit
+        Args:
+            shown: Values of the slices in the picture; colours reach to the largest of them.
+        """
+        limit = max(map(_limit, shown)) or 1.0
         return ScalarMappable(Normalize(-limit if self.signed else 0, limit), _shades(self.signed))
 
 
@@ -111,18 +108,19 @@ def heat_figure(view: CaseView, heat: HeatMap, title: str) -> Figure:
     for number, line in enumerate(lines):
         place = 0.5, 1 - (_TOP_INCHES + _LINE_INCHES * number) / total
         figure.text(*place, line, color=_PALE, fontsize=8, ha="center", va="center")
+    shades = heat.shades(section.values[:, :, section.index] for section in sections)
     left = (width - _BAR_INCHES - len(sections) * _PANEL_INCHES) / 2
     for number, section in enumerate(sections):
         x = left + number * _PANEL_INCHES
         for bottom, with_map in ((row, False), (0.0, True)):
             y, size = _BOTTOM_INCHES + bottom, (_PANEL_INCHES / width, row / total)
             panel = figure.add_axes((x / width, y / total, *size))
-            _draw(panel, section, heat, with_map=with_map)
+            _draw(panel, section, heat, shades if with_map else None)
         name = f"{section.view.slice_name(section.index)}, {heat.channel}"
         place = (x + _PANEL_INCHES / 2) / width, 1 - (top + _NAME_INCHES / 2) / total
         figure.text(*place, name, color=_PALE, fontsize=8, ha="center", va="center")
     at = (width - _BAR_INCHES + 0.1) / width, (_BOTTOM_INCHES + 0.25) / total
-    _draw_bar(figure, heat, (*at, 0.16 / width, (row - 0.5) / total))
+    _draw_bar(figure, heat, shades, (*at, 0.16 / width, (row - 0.5) / total))
     draw_legend(
         figure,
         region_colours(view.regions),
@@ -147,12 +145,13 @@ def _sections(view: CaseView, heat: HeatMap) -> list[_Section]:
     ]
 
 
-def _draw(panel: Any, section: _Section, heat: HeatMap, *, with_map: bool) -> None:
+def _draw(panel: Any, section: _Section, heat: HeatMap, shades: ScalarMappable | None) -> None:
+    """Draw a slice with its outlines, and the map on top if there are shades for it."""
     view, index, box = section.view, section.index, section.view.box()
     panel.set_axis_off()
     draw_image(panel, view, heat.channel, index, box, smoothing="bicubic")
-    if with_map:
-        layer = heat.shades.to_rgba(flat_slice(section.values, index, box))
+    if shades is not None:
+        layer = shades.to_rgba(flat_slice(section.values, index, box))
         panel.imshow(layer, aspect=view.aspect, interpolation="bilinear")
     colours = region_colours(view.regions)
     for masks, style in view.masks:
@@ -163,14 +162,22 @@ def _draw(panel: Any, section: _Section, heat: HeatMap, *, with_map: bool) -> No
     draw_sides(panel, view)
 
 
-def _draw_bar(figure: Figure, heat: HeatMap, place: tuple[float, float, float, float]) -> None:
+def _draw_bar(
+    figure: Figure, heat: HeatMap, shades: ScalarMappable, place: tuple[float, float, float, float]
+) -> None:
     """Draw the colour bar, on the grey of a slice."""
     panel = figure.add_axes(place, facecolor="#555555")
     extend = "both" if heat.signed else "max"
-    bar = figure.colorbar(heat.shades, cax=panel, extend=extend)
+    bar = figure.colorbar(shades, cax=panel, extend=extend)
     bar.ax.tick_params(colors="white", labelsize=7)
     bar.set_label(heat.unit, color="white", fontsize=8)
     bar.outline.set_edgecolor(_PALE)
+
+
+def _limit(values: npt.NDArray[np.float32]) -> float:
+    """Value of a slice above which hardly any of its marked voxels lies; 0 if none is marked."""
+    marked = abs(values[values != 0])
+    return float(np.percentile(marked, _UNSATURATED)) if marked.size else 0.0
 
 
 def _shades(signed: bool) -> Colormap:
