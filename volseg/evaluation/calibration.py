@@ -31,8 +31,8 @@ def note_on_temperatures(table: CalibrationTable) -> Iterator[str]:
     if table.is_tempered:
         yield (
             "calibration: volseg tune fits temperatures on the validation cases of its runs, which "
-            "the predictions do not record; over such cases, the calibration error is lower than "
-            "in other patients"
+            "the predictions do not record; over such cases, the calibration error with "
+            "temperature says nothing about other patients"
         )
 
 

@@ -24,7 +24,7 @@ def reliability_figure(regions: Mapping[str, RegionCalibration]) -> Figure:
     """
     columns = min(len(regions), _COLUMNS)
     rows = math.ceil(len(regions) / columns)
-    size = _SIDE * columns, _SIDE * rows + 0.9
+    size = _SIDE * columns, _SIDE * rows + 0.4
     figure = Figure(figsize=size, dpi=100, facecolor=_BACK, layout="constrained")
     figure.suptitle("Reliability; dotted: perfect", color="white", fontsize=11)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
