@@ -15,6 +15,7 @@ from tiny_scans import write_case
 from torch import nn
 
 from volseg.attribution import target as target_module
+from volseg.attribution.baseline import dark_image
 from volseg.attribution.explaining import PredictedCase, explain_case, explain_region
 from volseg.attribution.grad_cam import grad_cam
 from volseg.attribution.gradients import integrated_gradients, saliency, smooth_grad
@@ -105,12 +106,13 @@ def test_the_gradient_of_a_linear_network_is_its_weights(method, shape, window):
 
 
 @pytest.mark.parametrize(("shape", "window"), SHAPES)
-def test_integrated_gradients_of_a_linear_network_are_weight_times_grey_value(shape, window):
+def test_integrated_gradients_of_a_linear_network_are_weight_times_change(shape, window):
     target = target_of(linear_network(len(window)), shape, window)
 
     maps = integrated_gradients(target, ExplainOptions("integrated-gradients", steps=2))
 
-    expected = WEIGHTS[1].numpy()[:, None, None, None] * target.image.numpy() * target.mask
+    change = (target.image - dark_image(target)).numpy()
+    expected = WEIGHTS[1].numpy()[:, None, None, None] * change * target.mask
     np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-6)
     assert not maps[2].any()
 
@@ -128,13 +130,21 @@ def test_the_gradient_is_that_of_logits_joined_by_monai(shape, window, blending)
     assert target.value() == pytest.approx(value.item(), rel=1e-5)
 
 
+def normalised_network(dims):
+    """Contrast does not change its logits."""
+    network = curved_network(dims)
+    network[0].insert(1, {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}[dims](5))
+    return network
+
+
+@pytest.mark.parametrize("network", [curved_network, normalised_network])
 @pytest.mark.parametrize(("shape", "window"), SHAPES)
-def test_integrated_gradients_add_up_to_the_change_of_the_logits(shape, window):
-    target = target_of(curved_network(len(window)), shape, window)
+def test_integrated_gradients_add_up_to_the_change_of_the_logits(network, shape, window):
+    target = target_of(network(len(window)), shape, window)
 
-    maps = integrated_gradients(target, ExplainOptions("integrated-gradients", steps=16))
+    maps = integrated_gradients(target, ExplainOptions("integrated-gradients", steps=32))
 
-    change = target.value() - target.value(torch.zeros_like(target.image))
+    change = target.value() - target.value(dark_image(target))
     assert maps.sum() == pytest.approx(change, rel=1e-3)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from volseg.attribution.baseline import neutral_image
+from volseg.attribution.baseline import dark_image
 from volseg.attribution.methods import ExplainOptions
 from volseg.attribution.target import Target, Windows
 
@@ -43,9 +43,9 @@ def smooth_grad(target: Target, options: ExplainOptions) -> Maps:
 
 
 def integrated_gradients(target: Target, options: ExplainOptions) -> Maps:
-    """Gradient times change of the image (C, I, J, K), along the line from a neutral image.
+    """Gradient times change of the image (C, I, J, K), along the line from a dark image.
 
-    The values add up to the target of the image less that of `neutral_image`, up to the error of
+    The values add up to the target of the image less that of `dark_image`, up to the error of
     `options.steps` steps.
     """
     from captum.attr import IntegratedGradients
@@ -54,16 +54,16 @@ def integrated_gradients(target: Target, options: ExplainOptions) -> Maps:
     channels = len(target.image)
 
     def of_windows(windows: Windows) -> torch.Tensor:
-        image, neutral = windows.image.split(channels, dim=1)
+        image, dark = windows.image.split(channels, dim=1)
         return method.attribute(
             image,
-            neutral,
+            dark,
             n_steps=options.steps,
             internal_batch_size=len(image),
             additional_forward_args=windows.mask * windows.share,
         )
 
-    return target.sum_over_windows(of_windows, torch.cat([target.image, neutral_image(target)]))
+    return target.sum_over_windows(of_windows, torch.cat([target.image, dark_image(target)]))
 
 
 def _gradient(target: Target, image: torch.Tensor) -> Maps:

@@ -40,7 +40,7 @@ class ExplainOptions(ScanOptions):
             mask.
         samples: Noisy copies of the image that `smooth-grad` averages over.
         noise: Standard deviation of that noise, as a share of the range of grey values.
-        steps: Images between an empty image and the scan in `integrated-gradients`.
+        steps: Images between evenly dark tissue and the scan in `integrated-gradients`.
         box_mm: Side of the boxes that `occlusion` takes away; None: the smallest that needs at most
             1,500 passes.
         regions: Regions to explain; empty: all regions of the model.

@@ -99,7 +99,7 @@ def explain(  # noqa: PLR0913, PLR0917  (an option each)
         typer.Option(
             min=1,
             metavar="N",
-            help="Steps of integrated-gradients from an empty image to the scan.",
+            help="Steps of integrated-gradients from evenly dark tissue to the scan.",
         ),
     ] = 32,
     box: Annotated[
