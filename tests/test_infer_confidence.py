@@ -277,6 +277,51 @@ def test_other_options_than_those_of_the_fit_are_said_once(scans, fitted, tmp_pa
     assert said == ["the predicted Dice was fitted with inference.threshold 0.002, but 0.3 is used"]
 
 
+def test_a_fit_without_mirrored_copies_is_said_to_be_so_where_copies_are_averaged(
+    scans, plain, fitted, tmp_path, caplog
+):
+    both = with_fit(plain, tmp_path / "both.safetensors", members=True)
+
+    for model in (fitted, both):
+        Predictor(model, device="cpu", tta=True).predict(scans / NAMES[0])
+
+    said = [r.getMessage() for r in caplog.records if "mirrored copies, but" in r.getMessage()]
+    assert said == [
+        "the predicted Dice was fitted without mirrored copies, but 8 copies or models are averaged"
+    ]
+
+
+def test_the_predicted_dice_is_the_same_whether_the_disagreement_is_asked_for(
+    scans, plain, fitted, tmp_path
+):
+    both = with_fit(plain, tmp_path / "both.safetensors", members=True)
+    for model in (fitted, both):
+        predictor = Predictor(model, device="cpu", tta=True)
+
+        asked, other = (
+            predictor.predict(scans / NAMES[0], disagreement=disagreement).confidence
+            for disagreement in (True, False)
+        )
+
+        assert asked == other
+
+
+def test_a_fit_that_was_no_better_than_chance_is_said_to_be_so(plain, scans, tmp_path, caplog):
+    held_out = {"cases": 6, "bad": 3, "mae": 0.1, "auc": None, "auc_interval": None}
+    poor, good = (
+        held_out | {"spearman": 0.6, "spearman_interval": interval}
+        for interval in ([-0.1, 0.9], [0.1, 0.9])
+    )
+    content = some_fit(REGIONS).to_dict() | {"held_out": {"WT": good, "TC": good, "ET": poor}}
+    target = shutil.copy(plain, tmp_path / "model.safetensors")
+    write_changed_header(read_model_header(target), target, {"predicted_dice": content})
+
+    Predictor(target, device="cpu").predict(scans / NAMES[0])
+
+    (said,) = [r.getMessage() for r in caplog.records if "chance" in r.getMessage()]
+    assert said.endswith("of its fit: ET (Spearman 0.60 in 6 cases)")
+
+
 @pytest.mark.parametrize(
     ("second", "said"),
     [

@@ -11,10 +11,10 @@ from volseg.confidence.predicted_dice import DicePredictor
 from volseg.confidence.verdict import CaseConfidence, FoundRegion, judge
 from volseg.config import ExperimentConfig
 from volseg.inference.ensemble import options_of_first
-from volseg.inference.probabilities import CaseProbabilities
+from volseg.inference.probabilities import CaseProbabilities, number_of_copies
 from volseg.labels import Masks
 from volseg.model_file import Model
-from volseg.words import shown
+from volseg.words import cases_in_words, shown
 
 # It changes probabilities that are written, but no label map.
 _WITHOUT_EFFECT = {"inference.temperature"}
@@ -47,7 +47,13 @@ class Assessor:
         if first.predicted_dice is None:
             return cls()
         fit = DicePredictor.from_dict(first.predicted_dice, str(first.path))
-        return cls(fit, (*_other_fits(stored), *_other_options(first, used[0])))
+        notes = *_other_fits(stored), *_other_options(first, used[0]), *_limits(fit, used)
+        return cls(fit, notes)
+
+    @property
+    def uses_disagreement(self) -> bool:
+        """Whether the fit also knows the disagreement of mirrored copies or models."""
+        return self.fit is not None and self.fit.members is not None
 
     def assess(
         self,
@@ -89,6 +95,26 @@ class Assessor:
         return judge(
             *(predicted, case.unlike_training, found, case.missing, share_of_tissue),
             is_slice=len(case.case.slices) == 1,
+        )
+
+
+def _limits(fit: DicePredictor, used: Sequence[Model]) -> Iterator[str]:
+    copies = number_of_copies(used)
+    if copies > 1 and fit.members is None:
+        yield (
+            f"the predicted Dice was fitted without mirrored copies, but {copies} copies or models "
+            "are averaged"
+        )
+    held_out = fit.held_out_members if copies > 1 and fit.members else fit.held_out
+    doubtful = [
+        f"{region} (Spearman {of.spearman:.2f} in {cases_in_words(of.cases)})"
+        for region, of in held_out.items()
+        if of.spearman is not None and of.spearman_interval and of.spearman_interval[0] <= 0
+    ]
+    if doubtful:
+        yield (
+            "the predicted Dice may be no better than chance in held-out patients of its fit: "
+            f"{', '.join(doubtful)}"
         )
 
 

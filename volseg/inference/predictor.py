@@ -283,7 +283,7 @@ class Predictor:
             for note in self.assessor.notes:
                 logger.warning("%s", note)
         # The predicted Dice must not depend on whether the disagreement is asked for.
-        spreads = disagreement or self.assessor.fit is not None
+        spreads = disagreement or self.assessor.uses_disagreement
         return probabilities_of(case, self.models, self.regions, self.device, disagreement=spreads)
 
     def decode(self, scored: CaseProbabilities) -> Prediction:
