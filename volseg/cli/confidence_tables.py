@@ -33,21 +33,32 @@ def print_calibration(record: Mapping[str, Any]) -> None:
 
 def print_predicted_dice(record: Mapping[str, Any], regions: Iterable[str]) -> None:
     """Print the figures of entry `predicted_dice` of the header of a model, region by region."""
-    held_out: Mapping[str, Mapping[str, Any]] = record["held_out"]
+    from volseg.confidence.held_out import BAD_DICE
+
+    rows = []
+    for region in regions:
+        for name, fit in (("no", "held_out"), ("yes", "held_out_members")):
+            if of := record[fit].get(region):
+                rows.append((region, name, of["cases"], *_figures(of)))
     print_table(
         "Predicted against true Dice of held-out patients",
-        ("region", "cases", "mean error", "Spearman", "95 % interval", "AUC of Dice < 0.7"),
-        [
-            (
-                region,
-                of["cases"],
-                number(of["mae"], 3),
-                number(of["spearman"], 2),
-                "-" if of["spearman_interval"] is None else _interval(*of["spearman_interval"]),
-                number(of["auc"], 2),
-            )
-            for region, of in ((name, held_out[name]) for name in regions if name in held_out)
-        ],
+        ("region", "copies", "cases", "error", "Spearman", "95 % interval", "AUC"),
+        rows,
+    )
+    say(
+        "Copies: whether the disagreement of copies or models is used. Error: mean absolute "
+        f"error. AUC: how often a case with Dice < {BAD_DICE:g} has a lower predicted Dice than "
+        "another case."
+    )
+
+
+def _figures(of: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    interval = of["spearman_interval"]
+    return (
+        number(of["mae"], 3),
+        number(of["spearman"], 2),
+        "-" if interval is None else _interval(*interval),
+        number(of["auc"], 2),
     )
 
 

@@ -1,1 +1,1 @@
-"""Search of options of decoding with better scores, and their gain in held-out patients."""
+"""Options of decoding with better scores, and fits of confidence, measured in held-out patients."""
