@@ -46,7 +46,7 @@ from map_sanity import (
 )
 
 from volseg.attribution.explaining import PredictedCase, explain_region, explained_mask
-from volseg.attribution.methods import METHODS, ExplainOptions
+from volseg.attribution.methods import METHODS, SIGNED, ExplainOptions
 from volseg.attribution.target import Target
 from volseg.inference.options import InferOptions
 from volseg.inference.predictor import Predictor
@@ -143,7 +143,10 @@ def rows_of(case, targets, references, args):
 
 
 def draw_maps(target, reference, maps, path):
-    """The slice with most of the mask, and each map over it; signed maps in red and blue."""
+    """The slice with most of the mask, and each map over it; signed maps in red and blue.
+
+    Full colour is the 99.5th percentile of the slice. Yellow: prediction. Green: reference.
+    """
     from matplotlib.figure import Figure
 
     number = int(np.argmax(np.count_nonzero(target.mask, axis=(0, 1))))
@@ -153,10 +156,12 @@ def draw_maps(target, reference, maps, path):
     for axes, name in zip(figure.subplots(1, 1 + len(maps)), ("scan", *maps), strict=True):
         axes.imshow(grey[:, :, number].T, cmap="gray", origin="lower")
         if name in maps:
-            shown = maps[name][:, :, number].T / (np.abs(maps[name]).max() or 1)
-            axes.imshow(
-                shown, cmap="bwr", vmin=-1, vmax=1, origin="lower", alpha=np.abs(shown) ** 0.5
-            )
+            shown = maps[name][:, :, number].T
+            limit = np.percentile(np.abs(shown), 99.5) or np.abs(shown).max() or 1
+            share = np.clip(shown / limit, -1, 1)
+            colours = "coolwarm" if name in SIGNED else "autumn_r"
+            limits = {"vmin": -1 if name in SIGNED else 0, "vmax": 1}
+            axes.imshow(share, cmap=colours, **limits, origin="lower", alpha=0.8 * np.abs(share))
         for mask, colour in ((target.mask, "yellow"), (reference, "lime")):
             if mask[:, :, number].any():
                 axes.contour(mask[:, :, number].T, [0.5], colors=colour, linewidths=0.8)
@@ -225,6 +230,8 @@ def print_rows(rows):
             by[row["case"], row["region"]].append(row)
     areas, wins, correlations = defaultdict(list), defaultdict(list), defaultdict(list)
     for of_map in by.values():
+        if not {row["method"] for row in of_map} >= CONTROLS.keys():
+            continue  # of a run that was stopped
         random = {
             name: [area(row["deletion"]) for row in of_map if row["method"] == name]
             for name in CONTROLS
@@ -235,7 +242,7 @@ def print_rows(rows):
             wins[method].append([found < min(random[name]) for name in CONTROLS])
             if row.get("random weights"):
                 correlations[method].append([row["random weights"][depth] for depth in DEPTHS])
-    print(f"{len(by)} maps of {len({case for case, _ in by})} cases")
+    print(f"{len(areas[METHODS[0]])} masks")
     table = []
     for method in (*METHODS, *CONTROLS):
         if method not in areas:
