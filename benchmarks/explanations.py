@@ -223,7 +223,7 @@ def draw(rows, folder):
 
 
 def print_rows(rows):
-    """Tables of deletion, random weights and cost."""
+    """Tables of deletion and random weights, and of costs."""
     by = defaultdict(list)
     for row in rows:
         if "deletion" in row:
@@ -260,6 +260,12 @@ def print_rows(rows):
         )
     columns = ["method", "area", *(f"below {name}" for name in CONTROLS), *DEPTHS, "most"]
     print_table(columns, table)
+    print_costs(rows)
+    print(machine("torch"))
+
+
+def print_costs(rows):
+    """Table of what a case costs."""
     costs = defaultdict(list)
     for row in rows:
         if "cost" in row:
@@ -276,7 +282,6 @@ def print_rows(rows):
             for method, of in costs.items()
         ],
     )
-    print(machine("torch"))
 
 
 def main() -> None:
