@@ -76,5 +76,6 @@ def _meaning(explanation: Explanation, options: ExplainOptions) -> str:
     how = f"layer {explanation.layer}, " if explanation.layer else ""
     how = f"boxes of {explanation.box_mm:g} mm, " if explanation.box_mm else how
     voxel = ", of the voxel in the ring"
-    unit = f"{explanation.scale:.2g} {UNITS[explanation.method]}"
+    scale = explanation.scale
+    unit = f"{f'{scale:.2g}' if scale < 100 else f'{scale:,.0f}'} {UNITS[explanation.method]}"
     return f"{how}a value of 1 is {unit}{voxel if options.at_maximum else ''}"
