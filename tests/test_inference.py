@@ -136,6 +136,23 @@ def test_every_set_of_axes_is_mirrored_once(patch, passes):
     assert len(seen) == len(set(seen)) == passes
 
 
+@pytest.mark.parametrize(("patch", "largest"), [((16, 16, 16), 2), ((80, 80, 80), 1)])
+def test_two_small_windows_are_segmented_at_once_on_a_cpu(patch, largest):
+    sizes = []
+
+    class Counting(Thresholds):
+        def forward(self, image):
+            sizes.append(len(image))
+            return super().forward(image)
+
+    image = torch.rand(4, patch[0] + 8, 16, 16)
+    found = segment(Counting(), image, tiny_config(patch), device="cpu")
+
+    assert max(sizes) == largest
+    expected = torch.sigmoid(Thresholds()(image[None]))[0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
 def test_overlap_and_mirrored_copies_are_those_of_the_config():
     counts = []
 

@@ -13,10 +13,8 @@ import torch
 
 from volseg.attribution.target import Target
 from volseg.inference.window_layout import WindowLayout
-from volseg.inference.windows import SLICES_A_PASS, WindowPass
+from volseg.inference.windows import WindowPass, windows_a_pass
 
-# On a CPU, two small windows at once take less time than one window alone.
-_WINDOWS_A_PASS = 2
 #: A mean for each region.
 Means = npt.NDArray[np.float64]
 
@@ -53,9 +51,7 @@ class RegionMeans:
         config = model.config
         self._by_slice = config.by_slice
         self._pass = WindowPass(model.network, config, self._device)
-        self._at_once = max(
-            config.inference.window_batch, SLICES_A_PASS if config.by_slice else _WINDOWS_A_PASS
-        )
+        self._at_once = windows_a_pass(config, self._device)
         self._layout = WindowLayout.of(first.mask.shape[: config.spatial_dims], config)
         self._numbers = [target.index for target in targets]
         # A mask is empty if it lies outside the image of this model.

@@ -25,8 +25,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Smallest number of slices in one forward pass of a 2D network, since slices are small.
-SLICES_A_PASS = 16
+# Smallest number of slices in one forward pass of a 2D network, since slices are small.
+_SLICES_A_PASS = 16
+# For one small image of a batch, torch on a CPU chooses a convolution that takes three times as
+# long as oneDNN's (ATen, `use_mkldnn` in Convolution.cpp); for two it does not.
+_SMALL_WINDOW = 80**3
 # A scan of 240 x 240 x 155 voxels has 27 windows of 128 at an overlap of 0.5, and 9,500 of 16.
 _MOST_WINDOWS = 100_000
 
@@ -109,7 +112,7 @@ def _segment(
 
     shape = tuple(batch.shape[2:])
     number = _check_number(shape, config.window_size, inference.overlap) * len(batch)
-    at_once = max(inference.window_batch, SLICES_A_PASS if config.by_slice else 1)
+    at_once = windows_a_pass(config, device)
     if device.type == "cpu":
         _check_memory(min(at_once, number), config, one_pass.maps)
 
@@ -137,6 +140,12 @@ def _segment(
             remedy="lower inference.window_batch or inference.window_size, or use the CPU",
         ) from None
     return [each.permute(1, 2, 3, 0) if config.by_slice else each[0] for each in found]
+
+
+def windows_a_pass(config: ExperimentConfig, device: torch.device) -> int:
+    """Number of windows in one forward pass: at least that of the config."""
+    least = 2 if device.type == "cpu" and math.prod(config.window_size) < _SMALL_WINDOW else 1
+    return max(config.inference.window_batch, _SLICES_A_PASS if config.by_slice else least)
 
 
 def _check_number(shape: Sequence[int], window: Sequence[int], overlap: float) -> int:
