@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,16 @@ def test_the_smallest_boxes_within_1500_passes_are_taken(tmp_path, folder, monke
 
     assert found.side_mm > 8
     assert found.passes <= 60 + 8
+
+
+def test_the_number_of_windows_and_the_time_they_take_are_said(tmp_path, folder, caplog):
+    targets = targets_of(write_model(tmp_path / "m.safetensors"), folder, ["WT"])
+
+    with caplog.at_level(logging.INFO):
+        found = occlusion_maps(targets, side_mm=8)
+
+    windows = found.passes - len(RegionMeans(targets).places)
+    assert f"boxes of 8 mm are made empty, each in turn: {windows} windows, about" in caplog.text
 
 
 def test_boxes_that_would_take_days_are_refused(tmp_path, folder, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +15,6 @@ from volseg.attribution.target import Target
 from volseg.inference.preparing import PreparedCase
 from volseg.inference.windows import on_scan_grid
 from volseg.model_file import Model
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +55,6 @@ class OccludedCase:
             image = case.images[model.config.preprocessing]
             targets = [Target.of(model, name, image, mask, device) for name, mask in masks.items()]
             found = occlusion_maps(targets, box_mm)
-            logger.info(
-                "%s: boxes of %g mm are taken away, in %d windows",
-                case.case_id,
-                found.side_mm,
-                found.passes,
-            )
             box_mm = found.side_mm
             on_scan = on_scan_grid(torch.from_numpy(found.maps), image.image_grid, case.grid)
             total += on_scan.numpy() / len(models)

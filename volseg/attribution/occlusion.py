@@ -8,7 +8,9 @@ joins windows.
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +25,9 @@ from volseg.attribution.baseline import neutral_image
 from volseg.attribution.region_means import Means, Place, RegionMeans
 from volseg.attribution.target import Target
 from volseg.errors import ConfigError
-from volseg.progress import track
+from volseg.progress import clock, track
+
+logger = logging.getLogger(__name__)
 
 #: Sides of boxes in mm, of which the smallest is taken that needs no more than `PASSES`.
 SIDES_MM = (8.0, 10.0, 12.0, 16.0, 20.0, 24.0, 32.0, 40.0, 48.0, 64.0, 96.0, 128.0)
@@ -75,8 +79,17 @@ def occlusion_maps(targets: Sequence[Target], side_mm: float | None = None) -> O
             "made",
             remedy="use larger boxes",
         )
+    begun = time.monotonic()
+    whole = list(means.parts(means.windows(work.images)))
+    seconds = (time.monotonic() - begun) / max(len(whole), 1) * len(changes)
+    logger.info(
+        "boxes of %g mm are made empty, each in turn: %d windows, about %s",
+        side,
+        len(changes),
+        clock(seconds),
+    )
     falls = np.zeros((len(targets), math.prod(boxes.shape)))
-    for number, fall in track(work.falls(changes), "occluding", len(changes)):
+    for number, fall in track(work.falls(whole, changes), "occluding", len(changes)):
         falls[:, number] += fall
     maps = boxes.interpolated(falls.reshape(-1, *boxes.shape)) * first.tissue
     return OcclusionMaps(maps.astype(np.float32), side, len(changes) + len(means.places))
@@ -177,9 +190,15 @@ class _Occluded:
                     found.append(_Change(number, window, part))
         return found
 
-    def falls(self, changes: Sequence[_Change]) -> Iterator[tuple[int, Means]]:
-        """Number of the box of each change, and how far the change lowers the means."""
-        whole = list(self.means.parts(self.means.windows(self.images)))
+    def falls(
+        self, whole: Sequence[Means], changes: Sequence[_Change]
+    ) -> Iterator[tuple[int, Means]]:
+        """Number of the box of each change, and how far the change lowers the means.
+
+        Args:
+            whole: The part of each window of the unchanged image in the means.
+            changes: The changes.
+        """
         windows = (self._occluded(change) for change in changes)
         for change, part in zip(changes, self.means.parts(windows), strict=True):
             yield change.box, whole[change.window] - part
