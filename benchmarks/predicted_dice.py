@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 from side_by_side import machine, print_table
 
+from volseg.confidence.dice_fit import DiceSample
 from volseg.confidence.held_out import auc, measure_held_out, spearman
-from volseg.confidence.predicted_dice import DicePredictor, DiceSample
+from volseg.confidence.predicted_dice import DicePredictor
 
 DRAWS = 5
 

@@ -6,8 +6,9 @@ import shutil
 
 import numpy as np
 
+from volseg.confidence.dice_fit import DiceSample
 from volseg.confidence.features import case_features
-from volseg.confidence.predicted_dice import DicePredictor, DiceSample
+from volseg.confidence.predicted_dice import DicePredictor
 from volseg.model_header import read_model_header, write_changed_header
 
 

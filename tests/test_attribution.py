@@ -16,7 +16,7 @@ from torch import nn
 
 from volseg.attribution import target as target_module
 from volseg.attribution.baseline import dark_image
-from volseg.attribution.explaining import PredictedCase, explain_case, explain_region
+from volseg.attribution.explaining import PredictedCase, explain_region
 from volseg.attribution.grad_cam import grad_cam
 from volseg.attribution.gradients import integrated_gradients, saliency, smooth_grad
 from volseg.attribution.methods import ExplainOptions
@@ -219,7 +219,8 @@ def test_saliency_of_a_model_of_volumes_or_slices_lies_in_the_brain(tmp_path, fo
     prepared = predictor.prepare(folder)
     region = predictor.regions[0]
 
-    found = explain_case(prepared, predictor.models, [region], OPTIONS, predictor.device)[region]
+    predicted = PredictedCase.of(prepared, predictor.models, predictor.device)
+    found = explain_region(predicted, region, OPTIONS)
 
     prediction = predictor.predict_prepared(prepared)
     probability = prediction.probabilities[region]

@@ -10,7 +10,7 @@ import torch
 from tiny_models import OF_SLICES, write_model
 from tiny_scans import write_case
 
-from volseg.attribution.explaining import PredictedCase, explain_case, explained_mask
+from volseg.attribution.explaining import PredictedCase, explain_region, explained_mask
 from volseg.attribution.methods import ExplainOptions
 from volseg.attribution.occluded_case import OccludedCase
 from volseg.attribution.occlusion import Boxes, occlusion_maps
@@ -81,7 +81,8 @@ def test_the_fall_of_each_box_is_that_of_the_whole_image_segmented_without_it(
 
 def explained(predictor, prepared, wanted, **options):
     options = ExplainOptions("occlusion", **options)
-    return explain_case(prepared, predictor.models, wanted, options, CPU)
+    predicted = PredictedCase.of(prepared, predictor.models, CPU)
+    return {region: explain_region(predicted, region, options) for region in wanted}
 
 
 def test_regions_share_the_passes_of_a_case_and_have_the_maps_they_have_alone(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from volseg.confidence.dice_fit import DiceSample
 from volseg.confidence.features import (
     OF_DISAGREEMENT,
     case_features,
@@ -20,7 +21,7 @@ from volseg.confidence.features import (
     steadiness,
 )
 from volseg.confidence.held_out import auc, measure_held_out, spearman
-from volseg.confidence.predicted_dice import DicePredictor, DiceSample
+from volseg.confidence.predicted_dice import DicePredictor
 from volseg.errors import ModelError
 
 SPACING_MM = (1.0, 1.0, 1.0)

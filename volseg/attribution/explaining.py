@@ -69,18 +69,6 @@ class PredictedCase:
         return cls(case, models, device, scored, decode_case(scored, first, first.labels))
 
 
-def explain_case(
-    case: PreparedCase,
-    models: Sequence[Model],
-    regions: Sequence[str],
-    options: ExplainOptions,
-    device: torch.device,
-) -> dict[str, Explanation]:
-    """Explanation of each region of a case; see `explain_region`."""
-    predicted = PredictedCase.of(case, models, device)
-    return {region: explain_region(predicted, region, options) for region in regions}
-
-
 def explain_region(predicted: PredictedCase, region: str, options: ExplainOptions) -> Explanation:
     """Explain why the models predict a region where they do.
 
@@ -188,15 +176,9 @@ def explained_mask(
     Raises:
         AttributionError: If the models do not know the region, or it is not predicted.
     """
-    prediction = predicted.prediction
-    known = tuple(prediction.scheme.regions)
-    if region not in known:
-        raise AttributionError(
-            f"{predicted.models[0].path} has no region {region!r}",
-            remedy=one_of(region, known),
-        )
-    scored = predicted.scored
-    probability = scored.probabilities[known.index(region)]
+    check_region(region, predicted.models[0])
+    scored, prediction = predicted.scored, predicted.prediction
+    probability = scored.probabilities[list(prediction.scheme.regions).index(region)]
     if at_maximum:
         highest = np.zeros(probability.shape, np.bool_)
         highest[np.unravel_index(np.argmax(probability), probability.shape)] = True
@@ -208,6 +190,15 @@ def explained_mask(
             remedy="use --at-maximum to explain the voxel of this probability",
         )
     return mask
+
+
+def check_region(region: str, model: Model) -> None:
+    """Raise AttributionError if a model does not know a region."""
+    known = tuple(model.config.labels.regions)
+    if region not in known:
+        raise AttributionError(
+            f"{model.path} has no region {region!r}", remedy=one_of(region, known)
+        )
 
 
 def _layer(model: Model, options: ExplainOptions) -> Layer | None:

@@ -67,11 +67,6 @@ class RegionMeans:
         images = volume.permute(3, 0, 1, 2) if self._by_slice else volume[None]
         return self._layout.padded(images)
 
-    def volume(self, images: torch.Tensor) -> torch.Tensor:
-        """Volume (C, I, J, K) of padded images (N, C, *)."""
-        inner = self._layout.cropped(images)
-        return inner.permute(1, 2, 3, 0) if self._by_slice else inner[0]
-
     def located(self, box: tuple[slice, ...]) -> Place:
         """Place in the padded images of a box of the volume, of one slice if the network is 2D."""
         image, inside = (box[2].start, box[:2]) if self._by_slice else (0, box)

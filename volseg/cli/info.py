@@ -12,6 +12,7 @@ import typer
 
 from volseg.cli.app import USE, command
 from volseg.cli.confidence_tables import print_calibration, print_predicted_dice
+from volseg.cli.look_at_first import LISTED
 from volseg.cli.next_steps import REFERENCE, SCANS, line, next_steps
 from volseg.cli.tables import print_validation, say
 from volseg.cli.terminal import put
@@ -21,8 +22,6 @@ from volseg.progress import clock
 _FOR_PROGRAMS = {"affine", "qform_code", "sform_code", "sha256", "last_epoch", "config"}
 # Facts in a table below the others.
 _IN_TABLES = {"measures"}
-# Cases to look at first that are listed.
-_LISTED = 10
 
 
 @command(USE)
@@ -122,8 +121,8 @@ def in_short(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _listed(lines: Sequence[str]) -> list[str]:
-    left = len(lines) - _LISTED
-    return [*lines[:_LISTED], *([f"and {left} more"] if left > 0 else [])]
+    left = len(lines) - LISTED
+    return [*lines[:LISTED], *([f"and {left} more"] if left > 0 else [])]
 
 
 def _lines(name: str, value: Any) -> list[str]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from volseg.confidence.verdict import CaseConfidence
     from volseg.tasks.infer import InferResult
 
-# Cases that are listed; the manifest holds the reasons of all.
-_LISTED = 10
+#: Cases that are listed; the manifest holds the reasons of all.
+LISTED = 10
 
 
 def print_look_at_first(result: InferResult, models: Sequence[Path]) -> None:
@@ -49,10 +49,10 @@ def print_look_at_first(result: InferResult, models: Sequence[Path]) -> None:
 def _print_list(result: InferResult, flagged: Mapping[str, CaseConfidence]) -> None:
     total = cases_in_words(len(result.confidence))
     order = ", the lowest predicted Dice first" if result.has_fit else ""
-    rows = [(case_id, of.look_at) for case_id, of in [*flagged.items()][:_LISTED]]
+    rows = [(case_id, of.look_at) for case_id, of in [*flagged.items()][:LISTED]]
     print_listing(f"Look at these first, {len(flagged)} of {total}{order}", [("", rows)])
-    if len(flagged) > _LISTED:
+    if len(flagged) > LISTED:
         where = f"the entries look_at of {result.manifest}"
-        say(f"And {cases_in_words(len(flagged) - _LISTED)} more: see {where}")
+        say(f"And {cases_in_words(len(flagged) - LISTED)} more: see {where}")
     if any(of.predicted_dice for of in flagged.values()):
-        say("In brackets: the interval that held the true Dice of about 80 % of held-out cases")
+        say("In brackets: the interval that should hold the true Dice of about 80 % of new cases")

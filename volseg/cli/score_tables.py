@@ -121,6 +121,7 @@ def print_protocol(record: ProtocolRecord) -> None:
 
 def print_agreement(agreement: DiceAgreement) -> None:
     """Print how well the Dice that `infer` predicted agrees with the true Dice, if it did."""
+    from volseg.confidence.held_out import BAD_DICE
     from volseg.words import cases_in_words
 
     rows = [
@@ -135,7 +136,7 @@ def print_agreement(agreement: DiceAgreement) -> None:
     if rows:
         columns = (
             *("region", "cases", "Spearman (95 % interval)", "mean error (95 % interval)"),
-            "AUC of Dice < 0.7",
+            f"AUC of Dice < {BAD_DICE:g}",
         )
         print_table("Predicted against true Dice", columns, rows)
     if agreement.edited:

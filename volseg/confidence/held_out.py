@@ -41,7 +41,7 @@ class HeldOut:
 
     Attributes:
         cases: Number of cases.
-        bad: Number of cases with a true Dice below 0.7.
+        bad: Number of cases with a true Dice below `BAD_DICE`.
         mae: Mean absolute error.
         spearman: Rank correlation; None if all values are equal, or with fewer than 3 cases.
         spearman_interval: 95 % interval by bootstrap over patients; None with fewer than 5.

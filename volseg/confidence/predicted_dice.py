@@ -14,8 +14,6 @@ from volseg.confidence.held_out import BAD_DICE, HeldOut, measure_held_out
 from volseg.errors import ModelError
 from volseg.files.documents import validated
 
-__all__ = ["LOW_DICE", "DicePredictor", "DiceSample", "PredictedDice"]
-
 #: A case with a lower predicted Dice is worth a look.
 LOW_DICE = BAD_DICE
 

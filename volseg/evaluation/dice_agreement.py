@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from volseg.confidence.held_out import HeldOut, measure_held_out
+from volseg.confidence.held_out import BAD_DICE, HeldOut, measure_held_out
 from volseg.confidence.record import read_confidence
 from volseg.evaluation.pooling import PredictionFolder
 from volseg.metrics.statistics import INTERVAL, Interval, mean_intervals
@@ -18,7 +18,7 @@ from volseg.results.native_files import NATIVE, is_edited, results_of
 _DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
         "cases": "scored cases with a predicted Dice, without those of label maps that were edited",
-        "bad": "cases with a true Dice below 0.7",
+        "bad": f"cases with a true Dice below {BAD_DICE:g}",
         "mae": "mean of |predicted - true Dice| over these cases",
         "mae_interval": INTERVAL,
         "spearman": "rank correlation of predicted and true Dice; none if either is constant",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,6 @@ from volseg.images.background import Background, Mask
 
 #: Kinds of background: exactly 0, another value, a range of values, or none that fills the border.
 BackgroundKind = Literal["zero", "value", "range", "none"]
-BACKGROUND_KINDS: tuple[BackgroundKind, ...] = get_args(BackgroundKind)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from volseg.confidence.held_out import BAD_DICE
 from volseg.confidence.predicted_dice import PredictedDice
 from volseg.confidence.record import read_confidence
 from volseg.confidence.verdict import CaseConfidence, beside_notes, look_at_first
@@ -18,7 +19,7 @@ from volseg.words import cases_in_words
 _FOLDED_ABOVE = 30
 _WHAT = (
     "Predicted Dice: the Dice that the model expects of its own result, without a reference; in "
-    "brackets, the interval in which about 80 % of held-out cases lay."
+    "brackets, the interval that should hold the true Dice of about 80 % of new cases."
 )
 
 
@@ -104,7 +105,7 @@ def agreement_sections(results: Results) -> list[Section]:
         )
         for region, of in agreement["regions"].items()
     ]
-    columns = ("region", "cases", "Spearman", "mean error", "AUC of Dice < 0.7")
+    columns = ("region", "cases", "Spearman", "mean error", f"AUC of Dice < {BAD_DICE:g}")
     note = f"{_WHAT.partition(';')[0]}. In brackets: 95 % interval, by bootstrap over patients."
     blocks.append(Table("Agreement", columns, rows, note))
     if edited:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from volseg.attribution.cases import CaseExplainer
-from volseg.attribution.explaining import PredictedCase
+from volseg.attribution.explaining import PredictedCase, check_region
 from volseg.attribution.layers import Layer, chosen_layer, layers_of
 from volseg.attribution.methods import ExplainOptions
 from volseg.attribution.result_files import ExplanationFiles
 from volseg.cases.case import Case
-from volseg.errors import AttributionError, VolsegError
+from volseg.errors import VolsegError
 from volseg.evaluation.case_label_map import Shown, read_case_label_map
 from volseg.files.paths import PathLike
 from volseg.finding.finding import Finding
@@ -22,7 +22,7 @@ from volseg.labels import Masks
 from volseg.model_file import load_model
 from volseg.results.explanation_record import map_name
 from volseg.tasks.infer import check_apart, check_there, log_remedy_for_missing
-from volseg.words import cases_in_words, one_of
+from volseg.words import cases_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -130,11 +130,7 @@ def layers(model: PathLike) -> tuple[list[Layer], Layer]:
 def _check_names(predictor: Predictor, options: ExplainOptions) -> None:
     """Refuse regions and layers that a model does not have, before any case is read."""
     for region in options.regions:
-        if region not in predictor.regions:
-            raise AttributionError(
-                f"{predictor.models[0].path} has no region {region!r}",
-                remedy=one_of(region, predictor.regions),
-            )
+        check_region(region, predictor.models[0])
     for model in predictor.models if options.method == "grad-cam" else ():
         chosen_layer(model, options.layer)
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from volseg.confidence.dice_fit import DiceSample
 from volseg.confidence.features import case_features
-from volseg.confidence.predicted_dice import DicePredictor, DiceSample
+from volseg.confidence.predicted_dice import DicePredictor
 from volseg.config import InferenceConfig
 from volseg.images.boxes import placed
 from volseg.labels import LabelScheme
