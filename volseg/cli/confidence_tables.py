@@ -10,6 +10,8 @@ from volseg.cli.tables import number, print_table, say
 
 def print_calibration(record: Mapping[str, Any]) -> None:
     """Print entry `calibration` of the header of a model."""
+    from volseg.metrics.calibration import ECE_IN_WORDS
+
     print_table(
         f"Probabilities of held-out patients ({record['patients']}) before and after",
         ("region", "temperature", "NLL before", "after", "ECE before", "after"),
@@ -23,8 +25,8 @@ def print_calibration(record: Mapping[str, Any]) -> None:
         ],
     )
     say(
-        "NLL: negative log-likelihood of a voxel. ECE: mean difference between probability and "
-        "observed share. Lower is better; label maps do not depend on the temperature."
+        f"NLL: negative log-likelihood of a voxel. ECE: {ECE_IN_WORDS}. Lower is better; label "
+        "maps do not depend on the temperature."
     )
     for region, of in record["regions"].items():
         if of["reason"]:

@@ -132,13 +132,13 @@ def _print_confidence(result: TuneResult) -> None:
 def _print_outcome(result: TuneResult) -> None:
     gain = result.gain
     patients = len(set(gain.patients))
-    mean = f"mean gain in {result.score} of {patients} held-out patients"
+    what = f"gain in {result.score} of {patients} held-out patients"
     figures = f"{gain.mean:+.4f}, 95 % interval {_interval(*gain.interval)}"
     if result.options:
-        say(f"M{mean[1:]}: {figures}")
+        say(f"Mean {what}: {figures}")
     else:
         stays = "The options stay" if result.models else "Nothing is changed"
-        say(f"{stays}: the {mean} may be chance ({figures})")
+        say(f"{stays}: the mean {what} may be chance ({figures})")
     for model in result.models:
         say(f"Tuned model: {model}")
 

@@ -104,21 +104,7 @@ class DiceFit:
         """
         full = [case for case in cases if case.features["voxels"]]
         regions = sorted({case.region for case in full})
-        first = 1 + len(regions)
-        rows = np.zeros((len(full), first + len(names)))
-        rows[:, 0] = 1
-        for row, case in zip(rows, full, strict=True):
-            row[1 + regions.index(case.region)] = 1
-            row[first:] = _scaled(case.features, names)
-        expected = np.array([_MEAN, *[0.0] * len(regions), *[_WEIGHTS / len(names)] * len(names)])
-        spread = [_MEAN_SD, *[_REGION_SD] * len(regions), *[_WEIGHT_SD] * len(names)]
-        prior = np.diag(_CASE_SD / np.array(spread))
-        found = lsq_linear(
-            np.vstack([rows, prior]),
-            np.concatenate([[case.dice for case in full], prior @ expected]),
-            ([*[-np.inf] * first, *[0.0] * len(names)], np.inf),
-            method="bvls",
-        ).x.tolist()
+        mean, *found = _coefficients(full, regions, names)
         pooled = _spread((error for _, error in errors), _CASE_SD)
         of_region = {
             region: _spread((error for name, error in errors if name == region), pooled)
@@ -126,12 +112,12 @@ class DiceFit:
         }
         weights = {
             name: [*_SCALES[name], weight]
-            for name, weight in zip(names, found[first:], strict=True)
+            for name, weight in zip(names, found[len(regions) :], strict=True)
         }
         return cls(
             len({case.patient_id for case in cases}),
-            found[0],
-            dict(zip(regions, found[1:first], strict=True)),
+            mean,
+            dict(zip(regions, found[: len(regions)], strict=True)),
             weights,
             pooled,
             of_region,
@@ -171,6 +157,28 @@ class DiceFit:
             if len(numbers) != 2 or not 0 <= numbers[1] <= numbers[0]:
                 raise ValueError(f"empty.{region} is not a number of cases and a part of it")
         return found
+
+
+def _coefficients(
+    cases: Sequence[DiceSample], regions: Sequence[str], names: Sequence[str]
+) -> list[float]:
+    """Mean, difference of each region and weight of each feature, by least squares with a prior."""
+    first = 1 + len(regions)
+    rows = np.zeros((len(cases), first + len(names)))
+    rows[:, 0] = 1
+    for row, case in zip(rows, cases, strict=True):
+        row[1 + regions.index(case.region)] = 1
+        row[first:] = _scaled(case.features, names)
+    expected = np.array([_MEAN, *[0.0] * len(regions), *[_WEIGHTS / len(names)] * len(names)])
+    spread = [_MEAN_SD, *[_REGION_SD] * len(regions), *[_WEIGHT_SD] * len(names)]
+    prior = np.diag(_CASE_SD / np.array(spread))
+    found: list[float] = lsq_linear(
+        np.vstack([rows, prior]),
+        np.concatenate([[case.dice for case in cases], prior @ expected]),
+        ([*[-np.inf] * first, *[0.0] * len(names)], np.inf),
+        method="bvls",
+    ).x.tolist()
+    return found
 
 
 def _scaled(features: Mapping[str, float], names: Sequence[str]) -> list[float]:

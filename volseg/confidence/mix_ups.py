@@ -35,12 +35,11 @@ def mix_up(profile: TrainingProfile, values: Values) -> str | None:
     }
     for inverted in {(channel,) for channel in channels} | {tuple(channels)}:
         sentence = (
-            f"{' and '.join(inverted)} look inverted, dark for bright, by the grey values in the "
-            "training cases; give the images as they were acquired"
+            f"{' and '.join(inverted)} {'looks' if len(inverted) == 1 else 'look'} inverted, dark "
+            "for bright, by the grey values in the training cases; give the images as they were "
+            "acquired"
         )
-        undone[sentence.replace("look", "looks", 1) if len(inverted) == 1 else sentence] = (
-            _inverted(values, inverted)
-        )
+        undone[sentence] = _inverted(values, inverted)
     before = sum(_squares(profile, values))
     gains = {}
     for sentence, of in sorted(undone.items()):

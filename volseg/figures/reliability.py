@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from volseg import DISCLAIMER
 from volseg.figures.colours import region_colours
 from volseg.metrics.calibration_table import RegionCalibration
 
@@ -27,6 +28,7 @@ def reliability_figure(regions: Mapping[str, RegionCalibration]) -> Figure:
     size = _SIDE * columns, _SIDE * rows + 0.4
     figure = Figure(figsize=size, dpi=100, facecolor=_BACK, layout="constrained")
     figure.suptitle("Reliability; dotted: perfect", color="white", fontsize=11)
+    figure.supxlabel(DISCLAIMER, color=_PALE, fontsize=7)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     colours = region_colours(regions)
     for panel, (region, of) in zip(panels, regions.items(), strict=False):

@@ -14,6 +14,8 @@ from volseg.images.boxes import bounding_box
 BINS = 10
 #: Voxels around a region that are counted too.
 MARGIN = 10
+#: The expected calibration error, in words.
+ECE_IN_WORDS = "mean difference between predicted probability and observed share"
 
 
 def counted_box(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from volseg.metrics.calibration import BINS
+from volseg.metrics.calibration import BINS, ECE_IN_WORDS
 from volseg.metrics.calibration_table import COUNTED
 from volseg.reporting import charts
 from volseg.reporting.axes import x_axis, y_axis
@@ -64,7 +64,7 @@ def _table(regions: Mapping[str, Mapping[str, Any]], total: int) -> Table:
     which = cases_in_words(used) if used == total else f"{used} of {total} cases"
     note = (
         f"Over {which}: {COUNTED}, in {BINS} intervals of probability. ECE (expected "
-        "calibration error): mean difference between predicted probability and observed share."
+        f"calibration error): {ECE_IN_WORDS}."
     )
     columns = ("temperature", "ECE before") if is_tempered else ()
     rows = [

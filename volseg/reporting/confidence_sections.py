@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from volseg.confidence.held_out import BAD_DICE
@@ -29,6 +29,21 @@ def look_at_sections(results: Results) -> list[Section]:
     flagged = look_at_first(known)
     if not flagged:
         return []
+    blocks: list[Block] = [_look_at_table(flagged, len(known))]
+    trained = [name for name in known if results.records[name].get(TRAINED_BY)]
+    if trained and any(of.predicted_dice for of in flagged.values()):
+        blocks.append(
+            Notes(
+                [
+                    f"The model was trained on the patients of {len(trained)} of "
+                    f"{cases_in_words(len(known))}: their predicted Dice says little."
+                ]
+            )
+        )
+    return [Section("look-at-first", "Look at these first", blocks)]
+
+
+def _look_at_table(flagged: Mapping[str, CaseConfidence], total: int) -> Table:
     regions = list(dict.fromkeys(region for of in flagged.values() for region in of.predicted_dice))
     rows: list[Row] = [
         (
@@ -39,23 +54,10 @@ def look_at_sections(results: Results) -> list[Section]:
         for case_id, of in flagged.items()
     ]
     columns = ("case", *(f"predicted Dice {region}" for region in regions), "why")
-    caption = f"{len(flagged)} of {cases_in_words(len(known))}"
+    caption = f"{len(flagged)} of {cases_in_words(total)}"
     caption += ", the lowest predicted Dice first" if regions else ""
-    table = Table(
-        caption, columns, rows, _WHAT if regions else "", is_folded=len(rows) > _FOLDED_ABOVE
-    )
-    blocks: list[Block] = [table]
-    trained = [name for name in known if results.records[name].get(TRAINED_BY)]
-    if regions and trained:
-        blocks.append(
-            Notes(
-                [
-                    f"The model was trained on the patients of {len(trained)} of "
-                    f"{cases_in_words(len(known))}: their predicted Dice says little."
-                ]
-            )
-        )
-    return [Section("look-at-first", "Look at these first", blocks)]
+    note = _WHAT if regions else ""
+    return Table(caption, columns, rows, note, is_folded=len(rows) > _FOLDED_ABOVE)
 
 
 def confidence_of(results: Results) -> dict[str, CaseConfidence]:
@@ -79,8 +81,26 @@ def agreement_sections(results: Results) -> list[Section]:
     if not agreement:
         return []
     edited = agreement.get("edited", ())
+    blocks: list[Block] = []
+    points = _points(results, agreement["regions"], edited)
+    if any(points.values()):
+        axes = x_axis((), is_share=True), y_axis()
+        titles = ("Predicted and true Dice; dashed: equal", "predicted Dice", "Dice")
+        blocks.append(charts.scatter(points, axes, titles, diagonal=True))
+    blocks.append(_agreement_table(agreement["regions"]))
+    if edited:
+        blocks.append(
+            Notes([f"Left out, as their label maps were edited since: {', '.join(edited)}."])
+        )
+    return [Section("predicted-dice", "Predicted Dice", blocks)]
+
+
+def _points(
+    results: Results, regions: Iterable[str], edited: Collection[str]
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Predicted and true Dice of each scored case, by region."""
     known = confidence_of(results)
-    points = {
+    return {
         region: {
             case_id: (known[case_id].predicted_dice[region].dice, dice)
             for case_id in results.case_ids
@@ -89,13 +109,11 @@ def agreement_sections(results: Results) -> list[Section]:
             and region in known[case_id].predicted_dice
             and (dice := _true_dice(results, case_id, region)) is not None
         }
-        for region in agreement["regions"]
+        for region in regions
     }
-    blocks: list[Block] = []
-    if any(points.values()):
-        axes = x_axis((), is_share=True), y_axis()
-        titles = ("Predicted and true Dice; dashed: equal", "predicted Dice", "Dice")
-        blocks.append(charts.scatter(points, axes, titles, diagonal=True))
+
+
+def _agreement_table(regions: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = [
         (
             *(region, str(of["cases"])),
@@ -103,16 +121,11 @@ def agreement_sections(results: Results) -> list[Section]:
             _limited(of["mae"], of.get("mae_interval"), 3),
             _limited(of.get("auc"), None, 2),
         )
-        for region, of in agreement["regions"].items()
+        for region, of in regions.items()
     ]
     columns = ("region", "cases", "Spearman", "mean error", f"AUC of Dice < {BAD_DICE:g}")
     note = f"{_WHAT.partition(';')[0]}. In brackets: 95 % interval, by bootstrap over patients."
-    blocks.append(Table("Agreement", columns, rows, note))
-    if edited:
-        blocks.append(
-            Notes([f"Left out, as their label maps were edited since: {', '.join(edited)}."])
-        )
-    return [Section("predicted-dice", "Predicted Dice", blocks)]
+    return Table("Agreement", columns, rows, note)
 
 
 def _true_dice(results: Results, case_id: str, region: str) -> float | None:
