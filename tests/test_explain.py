@@ -13,7 +13,7 @@ from tiny_models import OF_SLICES, write_model
 from tiny_scans import PATIENTS, WHOLE, write_case, write_images
 from typer.testing import CliRunner
 
-from volseg.attribution import explaining, result_files
+from volseg.attribution import explaining, pictures, result_files
 from volseg.attribution.methods import ExplainOptions
 from volseg.cli import app
 from volseg.errors import AttributionError, ConfigError, OutputError
@@ -87,11 +87,28 @@ def test_every_region_gets_a_map_on_the_grid_of_the_scan_and_a_picture(scans, mo
     assert [path.name for path in result.pictures] == [
         f"{NAMES[0]}_{region}_saliency.png" for region in ("WT", "TC", "ET")
     ]
-    pictures = [*result.pictures, output / f"{NAMES[0]}_saliency_channels.png"]
-    assert all(map(is_ours, [*pictures, output / "channel_shares.csv", result.record]))
+    drawn = [*result.pictures, output / f"{NAMES[0]}_saliency_channels.png"]
+    assert all(map(is_ours, [*drawn, output / "channel_shares.csv", result.record]))
     assert {path.name for path in output.iterdir()} == explanations_in(output) - {
         "explanations.journal"
     }
+
+
+def test_pictures_of_gradients_say_where_a_grid_of_dots_comes_from(
+    scans, model, output, monkeypatch
+):
+    drawn, notes = pictures.heat_figure, {}
+
+    def noted(view, heat, title):
+        notes[title] = " ".join(heat.notes)
+        return drawn(view, heat, title)
+
+    monkeypatch.setattr(pictures, "heat_figure", noted)
+    for method in ("saliency", "grad-cam"):
+        run(scans / NAMES[0], model, output, method=method, pictures=True)
+
+    assert "comes from the strides of the network" in notes[f"{NAMES[0]}: saliency of WT"]
+    assert "strides" not in notes[f"{NAMES[0]}: grad-cam of WT"]
 
 
 def test_the_table_holds_the_share_of_each_channel(scans, model, output):

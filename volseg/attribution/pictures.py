@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from volseg.figures.heat_map import HeatMap, heat_figure
 from volseg.figures.samples import shown_channel
 from volseg.labels import Masks
 
+_OF_STRIDES = "a regular grid of dots comes from the strides of the network, not from the scan"
 # Regions that are outlined where a contrast agent shows; all others where oedema does.
 _CORES, _SHOWN_IN = frozenset(("TC", "ET", "NCR", "NETC", "GTV")), "t1c"
 
@@ -54,7 +55,7 @@ def draw_map(
         channel_below(region, view.images),
         "share of the largest value",
         explanation.method in SIGNED,
-        (_meaning(explanation, options), *explanation.notes),
+        (*_meaning(explanation, options), *explanation.notes),
     )
     title = f"{predicted.case.case_id}: {explanation.method} of {region}"
     save_figure(heat_figure(view, heat, title), path)
@@ -71,11 +72,13 @@ def channel_below(region: str, channels: Iterable[str]) -> str:
     return enhanced[0] if region in _CORES and enhanced else shown_channel(names)
 
 
-def _meaning(explanation: Explanation, options: ExplainOptions) -> str:
-    """A line on what the values of a map are and what is explained."""
+def _meaning(explanation: Explanation, options: ExplainOptions) -> Iterator[str]:
+    """Lines on what the values of a map are, what is explained, and where a pattern comes from."""
     how = f"layer {explanation.layer}, " if explanation.layer else ""
     how = f"boxes of {explanation.box_mm:g} mm, " if explanation.box_mm else how
     voxel = ", of the voxel in the ring"
     scale = explanation.scale
     unit = f"{f'{scale:.2g}' if scale < 100 else f'{scale:,.0f}'} {UNITS[explanation.method]}"
-    return f"{how}a value of 1 is {unit}{voxel if options.at_maximum else ''}"
+    yield f"{how}a value of 1 is {unit}{voxel if options.at_maximum else ''}"
+    if explanation.method in ("saliency", "smooth-grad", "integrated-gradients"):
+        yield _OF_STRIDES
