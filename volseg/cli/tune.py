@@ -76,8 +76,8 @@ def tune(  # noqa: PLR0913, PLR0917  (an option each)
     model only if the 95 % interval of the gain lies above 0.
 
     On the same cases it fits the temperature that makes probabilities agree best
-    with the observed shares, and what predicts the Dice of a new case. infer
-    applies what the model holds.
+    with the observed shares, and a prediction of the Dice of a new case. infer
+    applies both.
 
     At least three patients are needed, and with few patients a gain is rarely
     more than chance; the folds of a cross-validation can be pooled.

@@ -70,9 +70,9 @@ def tune(  # noqa: PLR0913  (an option each)
     patients and scored on those held out. If its 95 % interval does not lie above 0, the options
     stay; otherwise they are written into the model file.
 
-    On the same cases, a temperature of the probabilities of each region is fitted, and what
-    predicts the Dice of a case without a reference. They are written too, in place of those of an
-    earlier tuning; a temperature only if held-out patients are better calibrated with it. The
+    On the same cases, a temperature of the probabilities of each region is fitted, and a
+    prediction of the Dice of a case without a reference. They are written too, in place of those of
+    an earlier tuning; a temperature only if held-out patients are better calibrated with it. The
     weights stay the same.
 
     Args:
