@@ -124,6 +124,28 @@ def test_outlines_are_of_prediction_and_reference():
     assert all(len(panel.collections) == 2 for panel in figure.axes[:2])
 
 
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        (np.s_[20:23, 2:5, 12:15], "the reference lies in none of these slices, but from "),
+        (np.s_[:0, :0, :0], "the reference has no voxel of this region"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("is_oriented", "ends"),
+    [(True, "axial slice 13 to axial slice 15"), (False, "slice 13 to slice 15")],
+)
+def test_a_reference_that_no_slice_shows_is_said(reference, expected, is_oriented, ends):
+    missed = view(
+        is_oriented=is_oriented, prediction={"ET": mask()}, reference={"ET": mask(reference)}
+    )
+
+    figure = heat_figure(missed, heat(), "")
+
+    notes = [text.get_text() for text in figure.texts if "reference" in text.get_text()]
+    assert notes == [expected + ends * expected.endswith("from ")]
+
+
 def test_bars_are_in_percent_by_channel_and_region():
     figure = share_bars({"WT": {"t1c": 0.25, "t2f": 0.75}, "ET": {"t1c": 1.0}}, "P7")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +99,8 @@ def heat_figure(view: CaseView, heat: HeatMap, title: str) -> Figure:
     sections = _sections(view, heat)
     width = max(len(sections), _LEAST_PANELS) * _PANEL_INCHES + _BAR_INCHES
     letters = int(width / _LETTER_INCHES)
-    lines = [line for note in heat.notes for line in textwrap.wrap(note, letters)]
+    notes = (*heat.notes, *_not_outlined(view, sections))
+    lines = [line for note in notes for line in textwrap.wrap(note, letters)]
     row = max(section.height for section in sections)
     top = _TOP_INCHES + _LINE_INCHES * len(lines)
     total = top + 2 * row + _NAME_INCHES + _BOTTOM_INCHES
@@ -143,6 +144,25 @@ def _sections(view: CaseView, heat: HeatMap) -> list[_Section]:
         )
         for plane, target in turned.items()
     ]
+
+
+def _not_outlined(view: CaseView, sections: Sequence[_Section]) -> Iterator[str]:
+    """Which masks of the case lie in no slice of the picture, and where they are."""
+    for number, name in enumerate(("reference", "prediction")):
+        masks = list(view.masks[number][0].values())
+        shown = [
+            mask[:, :, section.index]
+            for section in sections
+            for mask in section.view.masks[number][0].values()
+        ]
+        if not masks or any(map(np.any, shown)):
+            continue
+        found = np.flatnonzero(np.any(masks, axis=(0, 1, 2)))
+        if not found.size:
+            yield f"the {name} has no voxel of this region"
+            continue
+        ends = (view.slice_name(int(found[end])) for end in (0, -1))
+        yield f"the {name} lies in none of these slices, but from {' to '.join(ends)}"
 
 
 def _draw(panel: Any, section: _Section, heat: HeatMap, shades: ScalarMappable | None) -> None:
