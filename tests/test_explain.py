@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from tiny_scans import PATIENTS, WHOLE, write_case, write_images
 from typer.testing import CliRunner
 
 from volseg.attribution import explaining, pictures, result_files
-from volseg.attribution.methods import ExplainOptions
+from volseg.attribution.methods import METHODS, ExplainOptions
+from volseg.attribution.occlusion import PASSES, SIDES_MM
 from volseg.cli import app
+from volseg.cli.explain import explain as explain_command
 from volseg.errors import AttributionError, ConfigError, OutputError
 from volseg.files.ownership import is_ours
 from volseg.finding.folders import find_cases
@@ -425,3 +428,14 @@ def test_an_output_is_asked_for(scans, model):
 
     assert done.exit_code == 2
     assert "no folder for the maps is given; give one with -o" in done.output
+
+
+def test_the_command_has_the_methods_and_defaults_of_its_options():
+    options = inspect.signature(explain_command, eval_str=True).parameters
+    helps = {name: one.annotation.__metadata__[0] for name, one in options.items()}
+
+    for name in ("method", "layer", "at_maximum", "samples", "steps", "pictures", "device"):
+        assert options[name].default == getattr(ExplainOptions(), name)
+    assert all(method in helps["method"].help for method in METHODS)
+    assert f"{PASSES:,} windows" in helps["box"].show_default
+    assert f"about {SIDES_MM[0]:g} mm" in helps["box"].show_default

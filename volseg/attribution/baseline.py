@@ -1,4 +1,4 @@
-"""Grey values that say nothing: what stands in for a part of an image that is taken away."""
+"""Images that stand in for parts that are taken away, or at which integrated gradients begin."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def neutral_image(target: Target) -> torch.Tensor:
 
 
 def dark_image(target: Target) -> torch.Tensor:
-    """An image float32 (C, I, J, K) whose tissue is as dark as a quarter of it; background stays 0.
+    """An image float32 (C, I, J, K) in which all tissue of a channel has one dark grey value.
 
-    It is the start of integrated gradients. From an image of 0, the way to standardised grey values
-    would only raise the contrast. Instance norm removes contrast, so that nearly all of the change
-    would lie in the first of any number of steps: of a U-Net, 32 steps miss all of it from 0, and
-    1 % from here.
+    The value is the 25th percentile of the tissue; background stays 0. Integrated gradients begin
+    here. From an image of 0, the way to standardised grey values would only raise the contrast.
+    Instance norm removes contrast, so that nearly all of the change would lie in the first of any
+    number of steps: of a U-Net, 32 steps from 0 miss all of the change, and from here 1 %.
     """
     tissue = target.tissue
     values = np.percentile(target.image.numpy()[:, tissue], _DARK, axis=1).astype(np.float32)

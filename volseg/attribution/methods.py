@@ -14,8 +14,10 @@ from volseg.errors import ConfigError
 from volseg.inference.options import ScanOptions
 from volseg.words import one_of, shown
 
+#: Methods whose maps come from gradients at the input.
+OF_INPUT_GRADIENTS = ("saliency", "smooth-grad", "integrated-gradients")
 #: Methods by name.
-METHODS = ("grad-cam", "saliency", "smooth-grad", "integrated-gradients", "occlusion")
+METHODS = ("grad-cam", *OF_INPUT_GRADIENTS, "occlusion")
 #: Methods whose maps hold negative values: what lowers the logits of the region.
 SIGNED = ("integrated-gradients", "occlusion")
 

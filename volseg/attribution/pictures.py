@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from volseg.attribution.explaining import PredictedCase, explained_mask
-from volseg.attribution.methods import SIGNED, UNITS, ExplainOptions, Explanation
+from volseg.attribution.methods import (
+    OF_INPUT_GRADIENTS,
+    SIGNED,
+    UNITS,
+    ExplainOptions,
+    Explanation,
+)
 from volseg.cases.channels import channel_of
 from volseg.figures.figure_files import save_figure
 from volseg.figures.heat_map import HeatMap, heat_figure
@@ -80,5 +86,5 @@ def _meaning(explanation: Explanation, options: ExplainOptions) -> Iterator[str]
     scale = explanation.scale
     unit = f"{f'{scale:.2g}' if scale < 100 else f'{scale:,.0f}'} {UNITS[explanation.method]}"
     yield f"{how}a value of 1 is {unit}{voxel if options.at_maximum else ''}"
-    if explanation.method in ("saliency", "smooth-grad", "integrated-gradients"):
+    if explanation.method in OF_INPUT_GRADIENTS:
         yield _OF_STRIDES

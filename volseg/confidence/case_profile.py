@@ -1,4 +1,4 @@
-"""What is compared between a case and the training cases: numbers of its preprocessed images."""
+"""Numbers of a preprocessed case by which it is compared with the training cases."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class CaseProfile:
     background_values: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `TrainingProfile` needs of the profile, as plain data for JSON."""
+        """The part of the profile that `TrainingProfile` needs, as plain data for JSON."""
         return {"values": dict(self.values), "backgrounds": dict(self.backgrounds)}
 
     @classmethod

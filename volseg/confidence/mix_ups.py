@@ -1,7 +1,7 @@
 """Whether two channels of a case look exchanged, or the grey values of a channel inverted.
 
-After either, each number alone may be usual, but all of them together fit the training cases much
-better when the change is undone. So the sums of squared deviations are compared.
+After such a mix-up, each number alone may be usual, but all numbers together fit the training cases
+much better once the mix-up is undone. So the sums of squared deviations are compared.
 """
 
 from __future__ import annotations

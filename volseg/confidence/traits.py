@@ -34,7 +34,7 @@ class Trait:
     """A trait of cases.
 
     Attributes:
-        words: The trait in a sentence that goes on with `is 5 mm`; `{}` is its part: an axis, a
+        words: The trait in a sentence that continues with `is 5 mm`; `{}` is its part: an axis, a
             channel, or two channels.
         unit: Unit, with a space before it; may be empty.
         spread: Least standard deviation that is expected of further cases from the source of the

@@ -1,4 +1,4 @@
-"""Steps of work on many cases: reading with a record of the files, and going on after errors."""
+"""Steps of work on many cases: reading with a record of the files, and steps that may fail."""
 
 from __future__ import annotations
 

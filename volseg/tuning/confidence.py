@@ -31,7 +31,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Confidence:
-    """What tells how sure a model is.
+    """Temperatures and predicted Dice of tuned models.
 
     Attributes:
         before: Option `inference.temperature` of the models before.

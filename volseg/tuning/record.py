@@ -1,4 +1,4 @@
-"""What a tuning writes into a model file: options, fits, and their figures in held-out patients."""
+"""Entries of a tuned model file: options, fits, and their figures in held-out patients."""
 
 from __future__ import annotations
 

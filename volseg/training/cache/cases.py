@@ -70,7 +70,7 @@ class CachedCase:
         bits_at: First voxel of the stored part of `bits`, the box of all regions.
         reference_at: First voxel of `reference` on the grid of the source files.
         forms: Type and shape of each array, by name.
-        profile: What tells how a new case differs from this one.
+        profile: Numbers with which a new case is compared.
     """
 
     case: Case
