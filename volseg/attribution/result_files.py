@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 import volseg
 from volseg.attribution.kept_maps import OPTIONS, SOURCES, Plan, plan_case
 from volseg.attribution.methods import ExplainOptions, Explanation
+from volseg.attribution.share_table import write_shares
 from volseg.cases.case import Case
 from volseg.cases.sources import fingerprint, relocated_sources
 from volseg.errors import OutputError
 from volseg.figures.figure_files import optional_picture
 from volseg.files.ownership import check_no_inputs
 from volseg.files.paths import places
-from volseg.files.writing import atomic_write, make_output, remove, remove_unfinished
+from volseg.files.writing import make_output, remove, remove_unfinished
 from volseg.images.nifti_writing import write_map
 from volseg.inference.predictor import Predictor
 from volseg.inference.result_writer import resolved_options
@@ -40,12 +40,7 @@ from volseg.results.manifest_file import remove_written
 from volseg.results.reuse import Recipe
 from volseg.words import reason
 
-#: Columns of the table of shares.
-COLUMNS = ("case_id", "region", "method", "channel", "share", "shapley_value")
-
 _REMEDY = "move it away, or choose another folder with -o"
-# Digits after the point of a share.
-_DIGITS = 6
 
 
 class ExplanationFiles:
@@ -251,21 +246,7 @@ class ExplanationFiles:
 
     def finish(self) -> None:
         """Write the table of the shares of channels in all maps of the folder, if there are any."""
-        rows = [
-            (
-                *(case_id, one["region"], one["method"], channel),
-                *(round(share, _DIGITS), _rounded(one.get("channel_values", {}).get(channel))),
-            )
-            for case_id, record in self._record.content[RECORDS].items()
-            for one in record.get(MAPS, {}).values()
-            for channel, share in one["by_channel"].items()
-        ]
-        path = self.output / SHARES_FILE
-        if not rows:
-            remove(path)
-            return
-        with atomic_write(path) as new, new.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+        write_shares(self.output / SHARES_FILE, self._record.content[RECORDS])
 
     def _put(
         self, case: Case, part: str, key: str, entry: object, writing: Sequence[str] = ()
@@ -326,7 +307,3 @@ def _read(output: Path) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise OutputError(f"{error}", remedy=_REMEDY) from None
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, _DIGITS)
