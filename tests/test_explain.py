@@ -416,6 +416,19 @@ def test_the_command_names_pictures_shares_and_failures(scans, model, output):
     assert "itksnap -g" in done.output
 
 
+def test_the_side_of_the_boxes_stands_beside_the_shares_also_of_kept_maps(scans, model, output):
+    words = ("-m", model, "-o", output, "--method", "occlusion", "--region", "WT", REACHED)
+
+    for _ in range(2):
+        done = command(scans / NAMES[0], *words, "--no-preview")
+
+        assert done.exit_code == 0, done.output
+        assert "box, mm" in done.output
+        side = record_of(output)["cases"][NAMES[0]]["maps"]["WT_occlusion"]["box_mm"]
+        row = next(line for line in done.output.splitlines() if " WT " in line)
+        assert f" {side:g} " in row
+
+
 def test_the_layers_of_a_model_are_listed_without_a_scan(model):
     done = command("-m", model, "--layer", "list")
 

@@ -10,10 +10,11 @@ import torch
 from tiny_models import OF_SLICES, write_model
 from tiny_scans import write_case
 
+from volseg.attribution import explaining
 from volseg.attribution.explaining import PredictedCase, explain_region, explained_mask
 from volseg.attribution.methods import ExplainOptions
 from volseg.attribution.occluded_case import OccludedCase
-from volseg.attribution.occlusion import Boxes, occlusion_maps
+from volseg.attribution.occlusion import Boxes, automatic_side, occlusion_maps
 from volseg.attribution.region_means import RegionMeans
 from volseg.attribution.target import Target
 from volseg.errors import ConfigError
@@ -127,6 +128,33 @@ def test_the_smallest_boxes_within_1500_passes_are_taken(tmp_path, folder, monke
     assert found.passes <= 60 + 8
 
 
+def test_the_side_of_the_boxes_does_not_depend_on_the_regions_asked_for_together(
+    tmp_path, folder, monkeypatch
+):
+    predictor = Predictor(write_model(tmp_path / "m.safetensors"), device="cpu", threshold=0.01)
+    prepared = predictor.prepare(folder)
+    mask = explaining.explained_mask
+    parts = {"WT": np.s_[:], "TC": np.s_[:], "ET": np.s_[3:4, 3:4, 3:4]}
+
+    def one_part(predicted, region, *, at_maximum):
+        part = np.zeros_like(mask(predicted, region, at_maximum=at_maximum))
+        part[parts[region]] = True
+        return part
+
+    monkeypatch.setattr(explaining, "explained_mask", one_part)
+    monkeypatch.setattr("volseg.attribution.occlusion.PASSES", 30)
+    together = explained(predictor, prepared, ["WT", "ET"])
+    alone = explained(predictor, prepared, ["ET"], regions=("ET",))["ET"]
+
+    predicted = PredictedCase.of(prepared, predictor.models, CPU)
+    image = prepared.images[predictor.models[0].config.preprocessing]
+    corner = explaining.explained_mask(predicted, "ET", at_maximum=False)
+    target = Target.of(predictor.models[0], "ET", image, corner, CPU)
+    assert automatic_side([target]) < alone.box_mm
+    assert alone.box_mm == together["WT"].box_mm == together["ET"].box_mm
+    assert alone.map == pytest.approx(together["ET"].map, abs=1e-6)
+
+
 def test_the_number_of_windows_and_the_time_they_take_are_said(tmp_path, folder, caplog):
     targets = targets_of(write_model(tmp_path / "m.safetensors"), folder, ["WT"])
 
@@ -141,12 +169,14 @@ def test_boxes_that_would_take_days_are_refused(tmp_path, folder, monkeypatch):
     targets = targets_of(write_model(tmp_path / "m.safetensors"), folder, ["WT"])
     monkeypatch.setattr("volseg.attribution.occlusion._MOST_PASSES", 60)
 
-    with pytest.raises(ConfigError, match=r"boxes of 2 mm need [\d,]+ passes, but at most 60"):
+    with pytest.raises(
+        ConfigError, match=r"boxes of 2 mm need [\d,]+ passes, but at most 60 .* with --box"
+    ):
         occlusion_maps(targets, side_mm=2)
 
 
 def test_boxes_of_another_method_or_without_a_side_are_refused():
-    with pytest.raises(ConfigError, match="box_mm is 8, but saliency uses no boxes"):
+    with pytest.raises(ConfigError, match="--box is 8, but saliency uses no boxes"):
         ExplainOptions("saliency", box_mm=8)
-    with pytest.raises(ConfigError, match="box_mm is 0, but a side above 0"):
+    with pytest.raises(ConfigError, match="--box is 0, but a side above 0"):
         ExplainOptions("occlusion", box_mm=0)

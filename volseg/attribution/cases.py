@@ -36,6 +36,7 @@ class Outcome:
         done: Regions explained now, by case id.
         failures: Reasons by case id, of cases and regions that failed.
         shares: Shares of the channels of each region, by case id.
+        boxes_mm: Side of the boxes of occlusion of each region, by case id.
         pictures: Pictures of maps.
         stopped: Whether the run was stopped before its end.
     """
@@ -43,6 +44,7 @@ class Outcome:
     done: dict[str, list[str]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     shares: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    boxes_mm: dict[str, dict[str, float]] = field(default_factory=dict)
     pictures: list[Path] = field(default_factory=list)
     stopped: bool = False
 
@@ -82,6 +84,7 @@ class CaseExplainer:
         for plan in plans:
             if shares := self.files.shares(plan.case):
                 outcome.shares[plan.case.case_id] = shares
+                outcome.boxes_mm[plan.case.case_id] = self.files.boxes_mm(plan.case)
         return outcome
 
     def _explain(self, plan: Plan, reader: CaseReader, steps: Steps, outcome: Outcome) -> None:

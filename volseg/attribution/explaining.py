@@ -150,15 +150,13 @@ def _of_occlusion(
 def _occluded(predicted: PredictedCase, region: str, options: ExplainOptions) -> OccludedCase:
     """Occlusion of a region and of all others that are wanted and predicted, in the same passes."""
     if options not in predicted.occlusions:
-        wanted = (
-            options.regions if region in options.regions else predicted.prediction.scheme.regions
-        )
         masks = {}
-        for name in wanted:
+        for name in predicted.prediction.scheme.regions:
             with suppress(AttributionError):
                 masks[name] = explained_mask(predicted, name, at_maximum=options.at_maximum)
+        wanted = options.regions if region in options.regions else tuple(masks)
         predicted.occlusions[options] = OccludedCase.of(
-            predicted.case, predicted.models, masks, predicted.device, options.box_mm
+            predicted.case, predicted.models, masks, predicted.device, options.box_mm, wanted
         )
     return predicted.occlusions[options]
 

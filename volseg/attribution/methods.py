@@ -44,7 +44,7 @@ class ExplainOptions(ScanOptions):
         noise: Standard deviation of that noise, as a share of the range of grey values.
         steps: Images between evenly dark tissue and the scan in `integrated-gradients`.
         box_mm: Side of the boxes that `occlusion` takes away; None: the smallest that needs at most
-            1,500 passes.
+            1,500 passes for all predicted regions together.
         regions: Regions to explain; empty: all regions of the model.
         pictures: Whether to draw each map over its scan.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -80,11 +80,11 @@ class ExplainOptions(ScanOptions):
             )
         if self.box_mm is not None and self.method != "occlusion":
             raise ConfigError(
-                f"box_mm is {self.box_mm:g}, but {self.method} uses no boxes",
+                f"--box is {self.box_mm:g}, but {self.method} uses no boxes",
                 remedy="leave it out, or use method occlusion",
             )
         if self.box_mm is not None and not 0 < self.box_mm < math.inf:
-            raise ConfigError(f"box_mm is {self.box_mm:g}, but a side above 0 is expected")
+            raise ConfigError(f"--box is {self.box_mm:g}, but a side above 0 is expected")
         for name in ("samples", "steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but at least 1 is expected")

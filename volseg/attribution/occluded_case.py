@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from volseg.attribution.channel_shares import ChannelShares, channel_shares
-from volseg.attribution.occlusion import occlusion_maps
+from volseg.attribution.occlusion import automatic_side, occlusion_maps
 from volseg.attribution.target import Target
 from volseg.inference.preparing import PreparedCase
 from volseg.inference.windows import on_scan_grid
@@ -40,6 +40,7 @@ class OccludedCase:
         masks: Mapping[str, npt.NDArray[np.bool_]],
         device: torch.device,
         box_mm: float | None = None,
+        wanted: Collection[str] | None = None,
     ) -> OccludedCase:
         """Occlude a case box by box and channel by channel.
 
@@ -48,16 +49,28 @@ class OccludedCase:
             models: Models with their networks on `device`.
             masks: Mask of each region on the grid of the scan.
             device: Device of the networks.
-            box_mm: Side of the boxes; None: as `occlusion_maps` chooses it for the first model.
+            box_mm: Side of the boxes; None: as `automatic_side` chooses it for the first model and
+                all masks, so that the side does not depend on `wanted`.
+            wanted: Regions whose maps are made, of those with a mask; None: all.
         """
+        if box_mm is None:
+            box_mm = automatic_side(_targets(case, models[0], masks, device))
+        masks = {name: of for name, of in masks.items() if wanted is None or name in wanted}
         total = np.zeros((len(masks), *case.grid.shape), np.float32)
         for model in models:
             image = case.images[model.config.preprocessing]
-            targets = [Target.of(model, name, image, mask, device) for name, mask in masks.items()]
-            found = occlusion_maps(targets, box_mm)
-            box_mm = found.side_mm
+            found = occlusion_maps(_targets(case, model, masks, device), box_mm)
             on_scan = on_scan_grid(torch.from_numpy(found.maps), image.image_grid, case.grid)
             total += on_scan.numpy() / len(models)
-        assert box_mm is not None, "there is a model"
         maps = dict(zip(masks, total, strict=True))
         return cls(maps, channel_shares(case, models, masks, device), box_mm)
+
+
+def _targets(
+    case: PreparedCase,
+    model: Model,
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+    device: torch.device,
+) -> list[Target]:
+    image = case.images[model.config.preprocessing]
+    return [Target.of(model, name, image, mask, device) for name, mask in masks.items()]

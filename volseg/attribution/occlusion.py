@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -66,18 +65,15 @@ def occlusion_maps(targets: Sequence[Target], side_mm: float | None = None) -> O
     Raises:
         ConfigError: If boxes of this side need more than 100,000 windows.
     """
-    first, means = targets[0], RegionMeans(targets)
-    work = _Occluded(means, means.images(first.image), means.images(neutral_image(first)))
-    for side in SIDES_MM if side_mm is None else (side_mm,):
-        boxes = Boxes.of(first, side)
-        changes = work.changes(boxes)
-        if len(changes) <= PASSES:
-            break
+    side = automatic_side(targets) if side_mm is None else side_mm
+    first, work = targets[0], _Occluded.of(targets)
+    means, boxes = work.means, Boxes.of(first, side)
+    changes = work.changes(boxes)
     if len(changes) > _MOST_PASSES:
         raise ConfigError(
             f"boxes of {side:g} mm need {len(changes):,} passes, but at most {_MOST_PASSES:,} are "
             "made",
-            remedy="use larger boxes",
+            remedy="give larger boxes with --box",
         )
     begun = time.monotonic()
     whole = list(means.parts(means.windows(work.images)))
@@ -89,10 +85,17 @@ def occlusion_maps(targets: Sequence[Target], side_mm: float | None = None) -> O
         clock(seconds),
     )
     falls = np.zeros((len(targets), math.prod(boxes.shape)))
-    for number, fall in track(work.falls(whole, changes), "occluding", len(changes)):
+    for number, fall in track(work.falls(whole, boxes, changes), "occluding", len(changes)):
         falls[:, number] += fall
     maps = boxes.interpolated(falls.reshape(-1, *boxes.shape)) * first.tissue
     return OcclusionMaps(maps.astype(np.float32), side, len(changes) + len(means.places))
+
+
+def automatic_side(targets: Sequence[Target]) -> float:
+    """The smallest of `SIDES_MM` with at most `PASSES` windows for these targets together."""
+    work = _Occluded.of(targets)
+    fitting = (side for side in SIDES_MM if len(work.changes(Boxes.of(targets[0], side))) <= PASSES)
+    return next(fitting, SIDES_MM[-1])
 
 
 @dataclass(frozen=True)
@@ -128,12 +131,17 @@ class Boxes:
         )
 
     def __iter__(self) -> Iterator[tuple[slice, ...]]:
-        """Each box, as far as it lies in the image, the last axis fastest."""
-        for starts in product(*self.starts):
-            yield tuple(
-                slice(max(int(start), 0), min(int(start) + side, size))
-                for start, side, size in zip(starts, self.sides, self.sizes, strict=True)
-            )
+        """Each box, the last axis fastest."""
+        return map(self.box, range(math.prod(self.shape)))
+
+    def box(self, number: int) -> tuple[slice, ...]:
+        """A box, as far as it lies in the image."""
+        places = np.unravel_index(number, self.shape)
+        starts = [along[at] for along, at in zip(self.starts, places, strict=True)]
+        return tuple(
+            slice(max(int(start), 0), min(int(start) + side, size))
+            for start, side, size in zip(starts, self.sides, self.sizes, strict=True)
+        )
 
     def interpolated(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Values (R, *shape) of the boxes, linearly between their centres: (R, I, J, K)."""
@@ -144,21 +152,6 @@ class Boxes:
             columns = [np.interp(np.arange(size), centres, one) for one in np.eye(len(centres))]
             values = np.moveaxis(np.moveaxis(values, axis, -1) @ np.array(columns), -1, axis)
         return values
-
-
-@dataclass(frozen=True)
-class _Change:
-    """A box that lies in a window.
-
-    Attributes:
-        box: Number of the box.
-        window: Number of the window among the places of the means.
-        part: The part of the box in the window, in voxels of the padded image.
-    """
-
-    box: int
-    window: int
-    part: tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,40 +168,71 @@ class _Occluded:
     images: torch.Tensor
     neutral: torch.Tensor
 
-    def changes(self, boxes: Boxes) -> list[_Change]:
-        """The boxes with tissue, each in all windows that hold a part of it and of a mask."""
-        differs = self.images != self.neutral
-        of_image: dict[int, list[int]] = {}
-        for window, place in enumerate(self.means.places):
-            of_image.setdefault(place.image, []).append(window)
-        found = []
-        for number, box in enumerate(boxes):
-            there = self.means.located(box)
-            for window in of_image.get(there.image, ()):
-                part = _common(there.box, self.means.places[window].box)
-                if part is not None and differs[Place(there.image, part).index].any():
-                    found.append(_Change(number, window, part))
-        return found
+    @classmethod
+    def of(cls, targets: Sequence[Target]) -> _Occluded:
+        """Means of targets of one model and one image."""
+        means, first = RegionMeans(targets), targets[0]
+        return cls(means, means.images(first.image), means.images(neutral_image(first)))
+
+    @cached_property
+    def _differs(self) -> torch.Tensor:
+        return self.images != self.neutral
+
+    def changes(self, boxes: Boxes) -> npt.NDArray[np.intp]:
+        """Boxes with tissue in windows that hold a part of the box and of a mask.
+
+        Returns:
+            (N, 2): number of the box, in ascending order, and number of the window.
+        """
+        found = [np.empty((0, 2), np.intp)]
+        for window in range(len(self.means.places)):
+            numbers = self._touched(boxes, self.means.places[window])
+            found.append(np.stack([numbers, np.full_like(numbers, window)], axis=1))
+        changes = np.concatenate(found)
+        return changes[np.argsort(changes[:, 0], kind="stable")]
+
+    def _touched(self, boxes: Boxes, window: Place) -> npt.NDArray[np.intp]:
+        """Numbers of the boxes with tissue in a window."""
+        image = self.means.located(tuple(slice(0, size) for size in boxes.sizes)).box
+        part = _common(window.box, image)
+        if part is None:
+            return np.empty(0, np.intp)
+        tissue = self._differs[Place(window.image, part).index].any(0).numpy()
+        places = []
+        for axis, (of, whole) in enumerate(zip(part, image, strict=True)):
+            voxels = np.arange(of.start, of.stop) - whole.start
+            along = (voxels - boxes.starts[axis][0]) // boxes.sides[axis]
+            places.append(np.unique(along))
+            firsts = np.searchsorted(along, places[-1])
+            tissue = np.logical_or.reduceat(tissue, firsts, axis)
+        inside = [of[at] for of, at in zip(places, np.nonzero(tissue), strict=True)]
+        if len(inside) < len(boxes.shape):
+            inside.append(np.full_like(inside[0], window.image))
+        return np.ravel_multi_index(tuple(inside), boxes.shape)
 
     def falls(
-        self, whole: Sequence[Means], changes: Sequence[_Change]
+        self, whole: Sequence[Means], boxes: Boxes, changes: npt.NDArray[np.intp]
     ) -> Iterator[tuple[int, Means]]:
         """Number of the box of each change, and how far the change lowers the means.
 
         Args:
             whole: The part of each window of the unchanged image in the means.
-            changes: The changes.
+            boxes: The boxes.
+            changes: The changes, as `changes` gives them.
         """
-        windows = (self._occluded(change) for change in changes)
-        for change, part in zip(changes, self.means.parts(windows), strict=True):
-            yield change.box, whole[change.window] - part
+        windows = (self._occluded(boxes.box(number), window) for number, window in changes)
+        for (number, window), part in zip(changes, self.means.parts(windows), strict=True):
+            yield number, whole[window] - part
 
-    def _occluded(self, change: _Change) -> tuple[Place, torch.Tensor]:
-        place = self.means.places[change.window]
+    def _occluded(self, box: tuple[slice, ...], number: int) -> tuple[Place, torch.Tensor]:
+        """A window, in which a box is neutral."""
+        place = self.means.places[number]
+        part = _common(self.means.located(box).box, place.box)
+        assert part is not None, "the box lies in the window"
         window = self.images[place.index].clone()
-        pairs = zip(change.part, place.box, strict=True)
+        pairs = zip(part, place.box, strict=True)
         within = [slice(of.start - whole.start, of.stop - whole.start) for of, whole in pairs]
-        window[slice(None), *within] = self.neutral[Place(place.image, change.part).index]
+        window[slice(None), *within] = self.neutral[Place(place.image, part).index]
         return place, window
 
 

@@ -225,6 +225,15 @@ class ExplanationFiles:
             if one["method"] == self.options.method and one["by_channel"]
         }
 
+    def boxes_mm(self, case: Case) -> dict[str, float]:
+        """Side of the boxes by region, of the maps of occlusion that the record lists."""
+        maps = self._record.content[RECORDS].get(case.case_id, {}).get(MAPS, {}).values()
+        return {
+            one["region"]: one["box_mm"]
+            for one in maps
+            if one["method"] == self.options.method and one.get("box_mm")
+        }
+
     def fail(self, case: Case, reasons: Mapping[str, str], refused: Mapping[str, str]) -> None:
         """Record why regions have no new map.
 

@@ -230,25 +230,25 @@ def _print_next(result: ExplainResult) -> None:
 
 def _print_result(result: ExplainResult, method: str, output: Path) -> None:
     if result.shares:
-        channels = list(
-            dict.fromkeys(
-                name for case in result.shares.values() for of in case.values() for name in of
-            )
-        )
-        print_table(
-            f"Share of each channel in {method}, in %",
-            ("case", "region", *channels),
-            [
-                (
-                    case_id,
-                    region,
-                    *(f"{100 * of[name]:.0f}" if name in of else "-" for name in channels),
-                )
-                for case_id, case in result.shares.items()
-                for region, of in case.items()
-            ],
-        )
+        _print_shares(result, method)
     made = number_of(sum(map(len, result.done.values())), "map")
     of_cases = cases_in_words(len(result.done))
     failed = f", {cases_in_words(len(result.failures))} with a failure" if result.failures else ""
     say(f"{made} of {of_cases} made{failed}; maps and {result.record.name} are in {output}")
+
+
+def _print_shares(result: ExplainResult, method: str) -> None:
+    every = [of for case in result.shares.values() for of in case.values()]
+    channels = list(dict.fromkeys(name for of in every for name in of))
+    has_boxes = any(result.boxes_mm.values())
+    rows = [
+        (
+            *(case_id, region),
+            *(f"{100 * of[name]:.0f}" if name in of else "-" for name in channels),
+            *([f"{result.boxes_mm[case_id][region]:g}"] if has_boxes else []),
+        )
+        for case_id, case in result.shares.items()
+        for region, of in case.items()
+    ]
+    columns = ("case", "region", *channels, *(["box, mm"] if has_boxes else []))
+    print_table(f"Share of each channel in {method}, in %", columns, rows)

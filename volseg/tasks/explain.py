@@ -39,6 +39,7 @@ class ExplainResult:
         failures: Reason of each case of which a region, or all, failed.
         record: `explanations.json`.
         shares: Shares of the channels of each region, by case id; empty for methods without.
+        boxes_mm: Side of the boxes of each region, by case id; empty but for occlusion.
         pictures: Pictures of the maps made now.
         example: An image and a map of it, as an example to view; None for slices.
         stopped: Whether `stop` ended the run before its last region.
@@ -49,6 +50,7 @@ class ExplainResult:
     failures: Mapping[str, str]
     record: Path
     shares: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    boxes_mm: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     pictures: tuple[Path, ...] = ()
     example: tuple[Path, Path] | None = None
     stopped: bool = False
@@ -111,6 +113,7 @@ def explain(
         failures=finding.lost | outcome.failures,
         record=files.path,
         shares=outcome.shares,
+        boxes_mm=outcome.boxes_mm,
         pictures=tuple(outcome.pictures),
         example=_example(finding.cases, outcome.done, output, options.method),
         stopped=outcome.stopped,
