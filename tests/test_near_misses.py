@@ -24,7 +24,7 @@ def said(*words):
         ("plot", "volseg overlay, which draws a scan with the regions"),
         (
             "heatmap",
-            "volseg explain, which shows what in a scan the prediction of each region rests",
+            "volseg explain, which shows which parts of a scan the prediction of each region rests",
         ),
         ("test", "volseg evaluate, which scores predictions"),
         ("plan", "volseg check, which tries an experiment"),

@@ -131,13 +131,13 @@ def explain(  # noqa: PLR0913, PLR0917  (an option each)
     label_name: LabelName = None,
     spacing: SpacingMm = None,
 ) -> None:
-    """Show what in a scan the prediction of each region rests on.
+    """Show which parts of a scan the prediction of each region rests on.
 
     For each case and region, CASE_REGION_METHOD.nii.gz is a map on the grid of
-    the scan, whose largest value is 1, and CASE_REGION_METHOD.png shows it over
-    the scan, with the outline of the region in the prediction and, if a label
-    map lies beside the scan, in the reference. Where a method divides its map
-    among the channels, channel_shares.csv holds the share of each.
+    the scan, whose largest absolute value is 1, and CASE_REGION_METHOD.png shows
+    it over the scan, with the outline of the region in the prediction and, if a
+    label map lies beside the scan, in the reference. Where a method divides its
+    map among the channels, channel_shares.csv holds the share of each.
 
     A map shows what this model used; it does not show that the prediction is
     right. Every method has its limits: see the page "What each map can and

@@ -43,7 +43,7 @@ _COMMANDS = {
         "apply inference predict seg segment serve",
     ),
     "explain": (
-        "shows what in a scan the prediction of each region rests on",
+        "shows which parts of a scan the prediction of each region rests on",
         "attribution cam gradcam heatmap interpret occlusion saliency why xai",
     ),
     "report": ("writes a page of scores or results, with pictures", "html page summarise"),

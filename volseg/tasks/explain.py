@@ -1,4 +1,4 @@
-"""`volseg explain`: maps of what in a scan the prediction of each region rests on."""
+"""`volseg explain`: maps of the parts of a scan that the prediction of each region rests on."""
 
 from __future__ import annotations
 
