@@ -127,6 +127,20 @@ def test_the_table_holds_the_share_of_each_channel(scans, model, output):
     assert shares == pytest.approx(result.shares[NAMES[0]]["ET"], abs=1e-5)
 
 
+def test_a_channel_that_the_scan_lacks_gets_no_share(scans, output, tmp_path):
+    data = {"data_list": "l", "patch_size": [16, 16, 16], "fill_missing": "t2f"}
+    model = write_model(tmp_path / "filled.safetensors", data=data)
+    (scans / NAMES[0] / f"{NAMES[0]}_t1.nii.gz").unlink()
+
+    for method in ("saliency", "occlusion"):
+        result = run(scans / NAMES[0], model, output, method=method)
+
+        shares = result.shares[NAMES[0]]["WT"]
+        assert list(shares) == ["t1n", "t1c", "t2w", "t2f"]
+        assert shares["t1n"] == 0 < shares["t2f"], method
+        assert sum(shares.values()) == pytest.approx(1)
+
+
 def test_the_record_tells_what_was_made_of_what(scans, model, output):
     run(scans / NAMES[0], model, output, at_maximum=True)
 

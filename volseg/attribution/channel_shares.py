@@ -125,13 +125,13 @@ def _means(
         image = case.images[model.config.preprocessing]
         targets = [Target.of(model, name, image, mask, device) for name, mask in masks.items()]
         means, whole, neutral = RegionMeans(targets), targets[0].image, neutral_image(targets[0])
-        shown = _shown_channels(model, case.missing)
+        shown = shown_channels(model, case.missing)
         for subset in subsets:
             kept = torch.tensor([name in subset for name in shown])[:, None, None, None]
             yield subset, means.of(torch.where(kept, whole, neutral))
 
 
-def _shown_channels(model: Model, missing: Collection[str]) -> tuple[str | None, ...]:
+def shown_channels(model: Model, missing: Collection[str]) -> tuple[str | None, ...]:
     """The channel of the case that each input of a model shows; None for zeros."""
     data = model.config.data
     return tuple(data.fill_missing if name in missing else name for name in data.channels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from volseg.attribution.channel_shares import shown_channels
 from volseg.attribution.differentiable import differentiable
 from volseg.attribution.grad_cam import grad_cam
 from volseg.attribution.gradients import integrated_gradients, saliency, smooth_grad
@@ -109,7 +110,7 @@ def _of_gradients(
             maps = FUNCTIONS[options.method](target, options)
         joined = torch.from_numpy(maps.sum(axis=0, keepdims=True))
         total += on_scan_grid(joined, image.image_grid, case.grid)[0].numpy() / len(models)
-        shares.update(_shares(maps, model.config.data.channels))
+        shares.update(_shares(maps, model, case.missing))
     scale = float(abs(total).max())
     return Explanation(
         region=region,
@@ -233,10 +234,18 @@ def _on_layers(models: Sequence[Model], layers: Sequence[Layer | None]) -> Itera
             )
 
 
-def _shares(maps: npt.NDArray[np.float32], channels: Sequence[str]) -> dict[str, float]:
-    """Share of each channel in the absolute values of maps (C, I, J, K); empty for one map or 0."""
+def _shares(
+    maps: npt.NDArray[np.float32], model: Model, missing: Collection[str]
+) -> dict[str, float]:
+    """Share of each channel in the absolute values of maps (C, I, J, K); empty for one map or 0.
+
+    What an input shows counts for the channel that it shows: a missing channel gets 0.
+    """
     if len(maps) == 1:
         return {}
-    sums = abs(maps).sum(axis=(1, 2, 3), dtype=np.float64)
-    whole = float(sums.sum())
-    return {name: float(part) / whole for name, part in zip(channels, sums, strict=True) if whole}
+    found = dict.fromkeys(model.config.data.channels, 0.0)
+    for name, part in zip(shown_channels(model, missing), maps, strict=True):
+        if name is not None:
+            found[name] += float(abs(part).sum(dtype=np.float64))
+    whole = sum(found.values())
+    return {name: part / whole for name, part in found.items() if whole}
