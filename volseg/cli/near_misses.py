@@ -35,7 +35,7 @@ _COMMANDS = {
     ),
     "compare": ("compares runs on the same patients", "benchmark leaderboard"),
     "tune": (
-        "chooses threshold and components by the scores of validation cases",
+        "chooses threshold and components by the scores of validation cases, and fits confidence",
         "calibrate optimise optimize postprocess postprocessing threshold tuning",
     ),
     "infer": (

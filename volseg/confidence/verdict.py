@@ -116,10 +116,7 @@ def beside_notes(confidence: CaseConfidence, notes: Sequence[str]) -> Iterator[s
 
 def predicted_in_words(predicted_dice: Mapping[str, PredictedDice]) -> list[str]:
     """Predicted Dice of each region with its interval."""
-    return [
-        f"{region} {of.dice:.2f} ({of.low:.2f} to {of.high:.2f})"
-        for region, of in predicted_dice.items()
-    ]
+    return [_with_interval(region, of) for region, of in predicted_dice.items()]
 
 
 def filling_in_words(share_of_tissue: float) -> str:
@@ -130,7 +127,11 @@ def filling_in_words(share_of_tissue: float) -> str:
 def _low_dice(predicted: Mapping[str, PredictedDice]) -> Iterator[str]:
     for region, of in sorted(predicted.items(), key=lambda item: item[1].dice):
         if of.dice < LOW_DICE:
-            yield f"predicted Dice of {region} {of.dice:.2f} ({of.low:.2f} to {of.high:.2f})"
+            yield f"predicted Dice of {_with_interval(region, of)}"
+
+
+def _with_interval(region: str, of: PredictedDice) -> str:
+    return f"{region} {of.dice:.2f} ({of.low:.2f} to {of.high:.2f})"
 
 
 def _nearly_found(found: Sequence[FoundRegion]) -> Iterator[tuple[str, str]]:
