@@ -168,7 +168,7 @@ def test_info_lists_the_cases_of_results_to_look_at_first(made):
 
 
 def test_many_cases_are_capped_and_the_rest_is_counted(made, scans, fitted, tmp_path, monkeypatch):
-    monkeypatch.setattr("volseg.cli.look_at_first._LISTED", 2)
+    monkeypatch.setattr("volseg.cli.look_at_first.LISTED", 2)
     shutil.copytree(made[0], tmp_path / "output")
 
     printed = call(scans, fitted, tmp_path / "output")
@@ -320,6 +320,14 @@ def test_a_fit_that_was_no_better_than_chance_is_said_to_be_so(plain, scans, tmp
 
     (said,) = [r.getMessage() for r in caplog.records if "chance" in r.getMessage()]
     assert said.endswith("of its fit: ET (Spearman 0.60 in 6 cases)")
+
+
+def test_a_fit_on_few_patients_is_said_not_to_be_known_to_order_cases(fitted, scans, caplog):
+    Predictor(fitted, device="cpu").predict(scans / NAMES[0])
+
+    (said,) = [r.getMessage() for r in caplog.records if "is not known" in r.getMessage()]
+    assert said.startswith("whether the predicted Dice orders cases is not known")
+    assert said.endswith("too few or too similar: ET (5 cases), TC (5 cases), WT (5 cases)")
 
 
 @pytest.mark.parametrize(

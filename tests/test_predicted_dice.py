@@ -341,9 +341,11 @@ def test_equal_predictions_have_no_rank_correlation_and_an_auc_of_one_half():
     assert auc(same, np.full(4, 0.9)) is None
 
 
-def test_intervals_need_five_patients():
-    values = [0.1, 0.5, 0.7, 0.9, 0.8]
+def test_intervals_need_eight_patients_and_resamples_that_differ():
+    values = [0.1, 0.5, 0.7, 0.9, 0.8, 0.2, 0.3, 0.4]
+    swapped = [*values[:-2], 0.4, 0.3]
 
-    assert measure_held_out(values, values, list("aabcd")).spearman_interval is None
-    low, high = measure_held_out(values, values, list("abcde")).spearman_interval
-    assert (low, high) == (pytest.approx(1), 1)
+    assert measure_held_out(swapped, values, list("aabcdefg")).spearman_interval is None
+    low, high = measure_held_out(swapped, values, list("abcdefgh")).spearman_interval
+    assert 0.7 < low < high <= 1
+    assert measure_held_out(values, values, list("abcdefgh")).spearman_interval is None

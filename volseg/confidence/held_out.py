@@ -17,7 +17,7 @@ from volseg.files.documents import validated
 BAD_DICE = 0.7
 
 _RESAMPLES = 1000
-_FEWEST_FOR_INTERVAL = 5
+_FEWEST_FOR_INTERVAL = 8
 
 Values = npt.NDArray[np.float64]
 _Pair = tuple[float, float]
@@ -44,9 +44,10 @@ class HeldOut:
         bad: Number of cases with a true Dice below `BAD_DICE`.
         mae: Mean absolute error.
         spearman: Rank correlation; None if all values are equal, or with fewer than 3 cases.
-        spearman_interval: 95 % interval by bootstrap over patients; None with fewer than 5.
+        spearman_interval: 95 % interval by bootstrap over patients; None with fewer than 8, or if
+            all resamples give the same value.
         auc: Probability that a bad case has a lower predicted Dice than another; None without both.
-        auc_interval: 95 % interval by bootstrap over patients.
+        auc_interval: 95 % interval of `auc`, with the same limits.
     """
 
     cases: int
@@ -133,4 +134,5 @@ def _interval(
     if not found:
         return None
     low, high = np.quantile(found, [0.025, 0.975]).tolist()
-    return low, high
+    # Equal resamples say nothing about other patients.
+    return None if np.isclose(low, high, rtol=0, atol=1e-9) else (low, high)

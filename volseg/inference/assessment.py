@@ -106,11 +106,17 @@ def _limits(fit: DicePredictor, used: Sequence[Model]) -> Iterator[str]:
             "are averaged"
         )
     held_out = fit.held_out_members if copies > 1 and fit.members else fit.held_out
-    doubtful = [
-        f"{region} (Spearman {of.spearman:.2f} in {cases_in_words(of.cases)})"
-        for region, of in held_out.items()
-        if of.spearman is not None and of.spearman_interval and of.spearman_interval[0] <= 0
-    ]
+    unknown, doubtful = [], []
+    for region, of in held_out.items():
+        if of.spearman is None or of.spearman_interval is None:
+            unknown.append(f"{region} ({cases_in_words(of.cases)})")
+        elif of.spearman_interval[0] <= 0:
+            doubtful.append(f"{region} (Spearman {of.spearman:.2f} in {cases_in_words(of.cases)})")
+    if unknown:
+        yield (
+            "whether the predicted Dice orders cases is not known, as the patients of its fit are "
+            f"too few or too similar: {', '.join(unknown)}"
+        )
     if doubtful:
         yield (
             "the predicted Dice may be no better than chance in held-out patients of its fit: "
