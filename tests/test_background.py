@@ -510,3 +510,30 @@ def test_a_channel_of_one_value_is_all_background():
     channel = np.full((12, 12, 12), 7, np.int16)
 
     assert not tissue_of(channel, background_of(channel)).any()
+
+
+# Larger than any head
+
+
+@pytest.mark.parametrize(
+    ("voxel_mm", "is_refused"), [(1, False), (20, False), (35, True), (50, True)]
+)
+def test_tissue_that_no_head_can_have_is_refused_before_resampling(
+    voxel_mm, is_refused, monkeypatch
+):
+    # An ellipsoid of 2573 voxels within 19 x 17 x 15: 21 l at 20 mm; 110 l within 0.67 m at 35 mm.
+    scan = case(head(), np.diag([voxel_mm, voxel_mm, voxel_mm, 1.0]))
+    if not is_refused:
+        preprocess(scan, options(voxel_mm, voxel_mm, voxel_mm))
+        return
+    monkeypatch.setattr("volseg.transforms.preprocessing.on_grid", None)
+    with pytest.raises(ImageError, match="correct the voxel size in the header"):
+        preprocess(scan, options(5, 5, 5))
+
+
+def test_a_whole_field_of_view_of_background_and_a_small_head_is_not_refused():
+    # 0.96 x 0.96 x 0.96 m is 885 l, of which two corners of 20 mm are tissue.
+    array = np.zeros((1, 48, 48, 48))
+    array[0, 1, 1, 1], array[0, -2, -2, -2] = 5, 9
+    done = preprocess(case(array, np.diag([20.0, 20, 20, 1])), options(20, 20, 20))
+    assert done.tissue.sum() == 2

@@ -25,6 +25,7 @@ from volseg.ranks import cores, in_threads
 from volseg.transforms.cleaning import Channel, cleaned, joined_notes
 from volseg.transforms.intensity import standardise, to_unit_range
 from volseg.transforms.resampling import on_grid
+from volseg.transforms.tissue_size import check_tissue_size
 
 # The weights of a half-covered voxel may add up to slightly less than 0.5.
 _HALF = 0.5 - 1e-5
@@ -85,8 +86,8 @@ def preprocess(
             rounded.
 
     Raises:
-        ImageError: If grey values lie outside `options.intensity_range`, or hardly any lie in a
-            window of `options.windows`.
+        ImageError: If grey values lie outside `options.intensity_range`, hardly any lie in a window
+            of `options.windows`, or the tissue is larger than any head.
         ResourceError: If memory is too small for the case at the wanted spacing.
     """
     if images.missing and options.fill_missing is None:
@@ -95,6 +96,7 @@ def preprocess(
     keeps = bool((images.grid.spacing_ratios(*wanted) == 1).all())
     channels = cleaned(images.array, options, images.missing)
     box, gap = _box(channels, margin=0 if keeps else 1)
+    check_tissue_size(images, channels, box)
     crop = images.grid.crop(box)
     ras, image_grid = crop.ras, crop.resampled(*wanted)
     block = [channel.cut(box) for channel in channels]
@@ -133,7 +135,7 @@ def preprocess(
         )
     sources = {
         name: channel.source
-        for name, channel in zip(options.channels, channels, strict=True)
+        for name, channel in zip(options.channels, channels, strict=False)
         if channel.source is not None and name not in images.missing
     }
     return replace(done, notes=tuple(notes), sources=sources)
