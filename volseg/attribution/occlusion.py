@@ -130,12 +130,8 @@ class Boxes:
             np.arange(number) * side - (number * side - size) // 2 for size, side, number in axes
         )
 
-    def __iter__(self) -> Iterator[tuple[slice, ...]]:
-        """Each box, the last axis fastest."""
-        return map(self.box, range(math.prod(self.shape)))
-
     def box(self, number: int) -> tuple[slice, ...]:
-        """A box, as far as it lies in the image."""
+        """A box, as far as it lies in the image; numbers run along the last axis first."""
         places = np.unravel_index(number, self.shape)
         starts = [along[at] for along, at in zip(self.starts, places, strict=True)]
         return tuple(

@@ -218,21 +218,18 @@ class ExplanationFiles:
 
     def shares(self, case: Case) -> dict[str, dict[str, float]]:
         """Shares of the channels by region, of the maps of this method that the record lists."""
-        maps = self._record.content[RECORDS].get(case.case_id, {}).get(MAPS, {}).values()
-        return {
-            one["region"]: one["by_channel"]
-            for one in maps
-            if one["method"] == self.options.method and one["by_channel"]
-        }
+        maps = self._of_method(case)
+        return {one["region"]: one["by_channel"] for one in maps if one["by_channel"]}
 
     def boxes_mm(self, case: Case) -> dict[str, float]:
         """Side of the boxes by region, of the maps of occlusion that the record lists."""
+        maps = self._of_method(case)
+        return {one["region"]: one["box_mm"] for one in maps if one.get("box_mm")}
+
+    def _of_method(self, case: Case) -> list[dict[str, Any]]:
+        """Records of the maps of a case by this method."""
         maps = self._record.content[RECORDS].get(case.case_id, {}).get(MAPS, {}).values()
-        return {
-            one["region"]: one["box_mm"]
-            for one in maps
-            if one["method"] == self.options.method and one.get("box_mm")
-        }
+        return [one for one in maps if one["method"] == self.options.method]
 
     def fail(self, case: Case, reasons: Mapping[str, str], refused: Mapping[str, str]) -> None:
         """Record why regions have no new map.
