@@ -258,7 +258,7 @@ def test_a_region_that_is_not_predicted_is_explained_at_its_maximum_only(predict
     highest = predicted.prediction.probabilities["ET"].max()
     assert str(refused.value) == (
         f"case BraTS2021_00001: ET is not predicted, its highest probability is {highest:.2g}; use "
-        "--at-maximum to explain the voxel of this probability"
+        "--region ET --at-maximum to explain the voxel of this probability"
     )
     assert found.target_voxels == 1
     assert found.map.any()

@@ -145,14 +145,14 @@ def test_the_record_tells_what_was_made_of_what(scans, model, output):
     run(scans / NAMES[0], model, output, at_maximum=True)
 
     record = record_of(output)
-    one = record["cases"][NAMES[0]]["maps"]["WT_saliency"]
+    one = record["cases"][NAMES[0]]["maps"]["WT_saliency-at-maximum"]
     assert "not for clinical use" in record["disclaimer"]
     assert [m["sha256"] for m in record["models"]] == one["models"]
     assert [Path(source["path"]).name for source in one["sources"]] == [
         f"{NAMES[0]}_{suffix}.nii.gz" for suffix in ("t1", "t1ce", "t2", "flair")
     ]
     assert (one["options"], one["target_voxels"]) == ({"at_maximum": True}, 1)
-    assert one["map"]["file"] == MAP
+    assert one["map"]["file"] == f"{NAMES[0]}_WT_saliency-at-maximum.nii.gz"
     assert one["scale"] > 0
 
 
@@ -171,7 +171,6 @@ def test_maps_of_the_same_scan_model_and_options_are_kept(scans, model, output):
 @pytest.mark.parametrize(
     "change",
     [
-        {"at_maximum": True},
         {"overrides": (REACHED, "inference.overlap=0.25")},
         {"overwrite": True},
         {"pictures": True},
@@ -267,10 +266,34 @@ def test_a_region_that_is_not_predicted_is_named_and_the_others_are_explained(sc
 
     assert result.done == {NAMES[0]: ["WT"]}
     assert result.failures[NAMES[0]].startswith("ET is not predicted")
-    assert "--at-maximum" in result.failures[NAMES[0]]
+    assert "--region ET --at-maximum" in result.failures[NAMES[0]]
     at_maximum = run(scans / NAMES[0], model, output, **options, at_maximum=True, pictures=True)
     assert at_maximum.done == {NAMES[0]: ["WT", "ET"]}
-    assert at_maximum.failures == record_of(output)["failures"] == {}
+    assert at_maximum.failures == {}
+
+
+def test_maps_of_the_voxel_of_highest_probability_lie_beside_those_of_the_mask(
+    scans, model, output
+):
+    run(scans / NAMES[0], model, output, pictures=True)
+    before = contents(output)
+
+    found = run(scans / NAMES[0], model, output, pictures=True, at_maximum=True)
+
+    other = "saliency-at-maximum"
+    made = {f"{NAMES[0]}_{n}" for n in (f"WT_{other}.nii.gz", f"WT_{other}.png")}
+    made.add(f"{NAMES[0]}_{other}_channels.png")
+    after = contents(output)
+    assert {path.name for path in after.keys() - before.keys()} == made
+    maps = [path for path in before if path.name.startswith(NAMES[0])]
+    assert all(after[path] == before[path] for path in maps)
+    assert found.pictures == (output / f"{NAMES[0]}_WT_{other}.png",)
+    assert found.example[1].name in made <= explanations_in(output)
+    with (output / "channel_shares.csv").open(newline="") as file:
+        assert {row["method"] for row in csv.DictReader(file)} == {"saliency", other}
+    again = run(scans / NAMES[0], model, output, pictures=True)
+    assert (again.done, again.kept) == ({}, {NAMES[0]: ("WT",)})
+    assert [case.case_id for case in find_cases(scans).cases] == NAMES
 
 
 def test_an_old_map_does_not_stand_for_a_region_that_is_no_longer_predicted(scans, model, output):

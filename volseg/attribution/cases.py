@@ -139,5 +139,5 @@ class CaseExplainer:
         return PredictedCase.of(prepared, self.predictor.models, self.predictor.device)
 
     def _draw_bars(self, case: Case, shares: dict[str, dict[str, float]], path: Path) -> None:
-        title = f"{case.case_id}: channels in {self.options.method}"
+        title = f"{case.case_id}: channels in {self.options.kind}"
         save_figure(share_bars(shares, title), path)

@@ -186,7 +186,7 @@ def explained_mask(
     if not mask.any():
         raise AttributionError(
             f"{region} is not predicted, its highest probability is {probability.max():.2g}",
-            remedy="use --at-maximum to explain the voxel of this probability",
+            remedy=f"use --region {region} --at-maximum to explain the voxel of this probability",
         )
     return mask
 

@@ -12,7 +12,7 @@ from volseg.attribution.methods import ExplainOptions
 from volseg.cases.case import Case
 from volseg.cases.sources import Relation, has_fingerprint, relation
 from volseg.errors import OutputError
-from volseg.results.explanation_record import MAP, MAPS, PICTURE
+from volseg.results.explanation_record import MAP, MAPS, PICTURE, map_key
 from volseg.results.reuse import Recipe
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def plan_case(
         return Plan(case, tuple(regions))
     wanted, kept, moved, refused = [], [], [], {}
     for region in regions:
-        one = record.get(MAPS, {}).get(f"{region}_{options.method}")
+        one = record.get(MAPS, {}).get(map_key(region, options.kind))
         if one is None:
             wanted.append(region)
             continue

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from volseg.errors import ConfigError
 from volseg.inference.options import ScanOptions
+from volseg.results.explanation_record import kind_of
 from volseg.words import one_of, shown
 
 #: Methods whose maps come from gradients at the input.
@@ -92,6 +93,11 @@ class ExplainOptions(ScanOptions):
             raise ConfigError(
                 f"noise is {self.noise:g}, but a share above 0, at most 1 is expected"
             )
+
+    @property
+    def kind(self) -> str:
+        """Kind of the maps, as it stands in names of files."""
+        return kind_of(self.method, at_maximum=self.at_maximum)
 
     @property
     def of_method(self) -> dict[str, Any]:

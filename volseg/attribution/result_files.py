@@ -30,6 +30,7 @@ from volseg.results.explanation_record import (
     SHARES_FILE,
     WRITING,
     bars_name,
+    map_key,
     map_name,
     read_explanations,
     recorded_files,
@@ -146,16 +147,16 @@ class ExplanationFiles:
     def _names(self, case_id: str) -> Iterator[str]:
         """Names of the files of a case."""
         for region in self.regions:
-            name = map_name(case_id, region, self.options.method)
+            name = map_name(case_id, region, self.options.kind)
             yield from (f"{name}.nii.gz", f"{name}.png")
-        yield bars_name(case_id, self.options.method)
+        yield bars_name(case_id, self.options.kind)
 
     def _relocate(self, plan: Plan) -> None:
         """Record where the images of kept maps are now."""
         records = self._record.content[RECORDS]
         for region in plan.moved:
             record = records[plan.case.case_id]
-            key = f"{region}_{self.options.method}"
+            key = map_key(region, self.options.kind)
             one = record[MAPS][key]
             sources = relocated_sources(one[SOURCES], plan.case)
             maps = {**record[MAPS], key: {**one, SOURCES: sources}}
@@ -181,8 +182,8 @@ class ExplanationFiles:
         Raises:
             OutputError: If the map cannot be written.
         """
-        key = f"{explanation.region}_{explanation.method}"
-        name = map_name(case.case_id, explanation.region, explanation.method)
+        key = map_key(explanation.region, self.options.kind)
+        name = map_name(case.case_id, explanation.region, self.options.kind)
         path, picture = self.output / f"{name}.nii.gz", self.output / f"{name}.png"
         self._put(case, MAPS, key, None, writing=(path.name, picture.name))
         write_map(path, explanation.map, header)
@@ -211,25 +212,29 @@ class ExplanationFiles:
 
     def add_bars(self, case: Case, draw: Callable[[Path], None]) -> None:
         """Draw the shares of the channels of a case, of all its regions."""
-        method = self.options.method
-        path = self.output / bars_name(case.case_id, method)
-        self._put(case, BARS, method, None, writing=(path.name,))
-        self._put(case, BARS, method, self._drawn(path, draw))
+        kind = self.options.kind
+        path = self.output / bars_name(case.case_id, kind)
+        self._put(case, BARS, kind, None, writing=(path.name,))
+        self._put(case, BARS, kind, self._drawn(path, draw))
 
     def shares(self, case: Case) -> dict[str, dict[str, float]]:
-        """Shares of the channels by region, of the maps of this method that the record lists."""
-        maps = self._of_method(case)
-        return {one["region"]: one["by_channel"] for one in maps if one["by_channel"]}
+        """Shares of the channels by region, of the maps of this kind that the record lists."""
+        maps = self._maps(case).items()
+        return {region: one["by_channel"] for region, one in maps if one["by_channel"]}
 
     def boxes_mm(self, case: Case) -> dict[str, float]:
         """Side of the boxes by region, of the maps of occlusion that the record lists."""
-        maps = self._of_method(case)
-        return {one["region"]: one["box_mm"] for one in maps if one.get("box_mm")}
+        maps = self._maps(case).items()
+        return {region: one["box_mm"] for region, one in maps if one.get("box_mm")}
 
-    def _of_method(self, case: Case) -> list[dict[str, Any]]:
-        """Records of the maps of a case by this method."""
-        maps = self._record.content[RECORDS].get(case.case_id, {}).get(MAPS, {}).values()
-        return [one for one in maps if one["method"] == self.options.method]
+    def _maps(self, case: Case) -> dict[str, Any]:
+        """Entries of the maps of this kind by region."""
+        maps = self._record.content[RECORDS].get(case.case_id, {}).get(MAPS, {})
+        return {
+            one["region"]: one
+            for key, one in maps.items()
+            if key == map_key(one["region"], self.options.kind)
+        }
 
     def fail(self, case: Case, reasons: Mapping[str, str], refused: Mapping[str, str]) -> None:
         """Record why regions have no new map.
@@ -240,9 +245,9 @@ class ExplanationFiles:
             refused: Reason by region whose files were edited, and stay.
         """
         for region in reasons:
-            key = f"{region}_{self.options.method}"
+            key = map_key(region, self.options.kind)
             if key in self._record.content[RECORDS].get(case.case_id, {}).get(MAPS, {}):
-                name = map_name(case.case_id, region, self.options.method)
+                name = map_name(case.case_id, region, self.options.kind)
                 names = (f"{name}.nii.gz", f"{name}.png")
                 self._put(case, MAPS, key, None, writing=names)
                 for path in map(self.output.joinpath, names):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volseg.files.writing import atomic_write, remove
-from volseg.results.explanation_record import MAPS
+from volseg.results.explanation_record import MAPS, map_key
 
 COLUMNS = ("case_id", "region", "method", "channel", "share", "shapley_value")
 
@@ -36,8 +36,9 @@ def write_shares(path: Path, records: Mapping[str, Any]) -> None:
 
 def _rows(records: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
     for case_id, record in records.items():
-        for one in record.get(MAPS, {}).values():
+        for key, one in record.get(MAPS, {}).items():
+            kind = key.removeprefix(map_key(one["region"], ""))
             values = one.get("channel_values", {})
             for channel, share in one["by_channel"].items():
                 value = round(values[channel], _DIGITS) if channel in values else None
-                yield case_id, one["region"], one["method"], channel, round(share, _DIGITS), value
+                yield case_id, one["region"], kind, channel, round(share, _DIGITS), value

@@ -144,9 +144,10 @@ def explain(  # noqa: PLR0913, PLR0917  (an option each)
     cannot tell" of the documentation.
 
     A region that is not predicted has no map, unless --at-maximum explains the
-    voxel where it is most probable. If a case or a region fails, it is named
-    and the next begins; the exit code is then 3. Maps of the same scan, model
-    and options are kept, so the same command resumes a stopped run.
+    voxel where it is most probable, in files CASE_REGION_METHOD-at-maximum. If
+    a case or a region fails, it is named and the next begins; the exit code is
+    then 3. Maps of the same scan, model and options are kept, so the same
+    command resumes a stopped run.
 
     Examples:
       volseg explain scans/BraTS-GLI-00001-000 -m runs/brats_unet -o maps
@@ -190,7 +191,7 @@ def explain(  # noqa: PLR0913, PLR0917  (an option each)
     result = run_explain(
         given, models, output, options, stop=lambda: signals.received() is not None
     )
-    _print_result(result, method, output)
+    _print_result(result, options.kind, output)
     if result.stopped:
         without = " without --overwrite" if overwrite else ""
         say(f"Stopped by a signal: the same command{without} makes the remaining maps")
@@ -228,16 +229,16 @@ def _print_next(result: ExplainResult) -> None:
     next_steps(steps)
 
 
-def _print_result(result: ExplainResult, method: str, output: Path) -> None:
+def _print_result(result: ExplainResult, kind: str, output: Path) -> None:
     if result.shares:
-        _print_shares(result, method)
+        _print_shares(result, kind)
     made = number_of(sum(map(len, result.done.values())), "map")
     of_cases = cases_in_words(len(result.done))
     failed = f", {cases_in_words(len(result.failures))} with a failure" if result.failures else ""
     say(f"{made} of {of_cases} made{failed}; maps and {result.record.name} are in {output}")
 
 
-def _print_shares(result: ExplainResult, method: str) -> None:
+def _print_shares(result: ExplainResult, kind: str) -> None:
     every = [of for case in result.shares.values() for of in case.values()]
     channels = list(dict.fromkeys(name for of in every for name in of))
     has_boxes = any(result.boxes_mm.values())
@@ -251,4 +252,4 @@ def _print_shares(result: ExplainResult, method: str) -> None:
         for region, of in case.items()
     ]
     columns = ("case", "region", *channels, *(["box, mm"] if has_boxes else []))
-    print_table(f"Share of each channel in {method}, in %", columns, rows)
+    print_table(f"Share of each channel in {kind}, in %", columns, rows)

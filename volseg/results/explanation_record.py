@@ -1,6 +1,7 @@
 """Record of the explanations in a folder, `explanations.json`: which files are there, of what.
 
-A case has an entry for each region and method: `cases.CASE.maps.ET_saliency`.
+A case has an entry for each region and kind of map: `cases.CASE.maps.ET_saliency`, and
+`ET_saliency-at-maximum` for the voxel of highest probability.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from volseg.words import reason
 
 #: Name of the record, and of the table of channels beside it.
 EXPLANATIONS_FILE, SHARES_FILE = "explanations.json", "channel_shares.csv"
-#: Parts of the record of a case: maps by region and method, bars of channels by method, and names
-#: of files that may be half written.
+#: Parts of the record of a case: maps by region and kind, bars of channels by kind, and names of
+#: files that may be half written.
 MAPS, BARS, WRITING = "maps", "bars", "writing"
 #: Marks of the files of a map: the map itself, and its picture if it was drawn.
 MAP, PICTURE = "map", "picture"
@@ -65,22 +66,36 @@ class _Content(_Loose):
     failures: dict[str, str] = {}
 
 
-def map_name(case_id: str, region: str, method: str) -> str:
+def kind_of(method: str, *, at_maximum: bool) -> str:
+    """Kind of a map in names of files: its method, and what is explained if not the mask.
+
+    >>> kind_of("saliency", at_maximum=False), kind_of("saliency", at_maximum=True)
+    ('saliency', 'saliency-at-maximum')
+    """
+    return f"{method}-at-maximum" if at_maximum else method
+
+
+def map_key(region: str, kind: str) -> str:
+    """Key of a map among the maps of a case; `kind` as of `kind_of`."""
+    return f"{region}_{kind}"
+
+
+def map_name(case_id: str, region: str, kind: str) -> str:
     """Name of a map without its ending.
 
     >>> map_name("BraTS-GLI-00001-000", "ET", "saliency")
     'BraTS-GLI-00001-000_ET_saliency'
     """
-    return f"{case_id}_{region}_{method}"
+    return f"{case_id}_{map_key(region, kind)}"
 
 
-def bars_name(case_id: str, method: str) -> str:
+def bars_name(case_id: str, kind: str) -> str:
     """Name of the picture of the shares of channels.
 
     >>> bars_name("BraTS-GLI-00001-000", "occlusion")
     'BraTS-GLI-00001-000_occlusion_channels.png'
     """
-    return f"{case_id}_{method}_channels.png"
+    return f"{case_id}_{kind}_channels.png"
 
 
 def read_explanations(folder: Path) -> dict[str, Any] | None:

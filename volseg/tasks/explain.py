@@ -65,8 +65,9 @@ def explain(
 ) -> ExplainResult:
     """Explain the predictions of models: a map for each case and region, on the grid of the scan.
 
-    A map is `<case>_<region>_<method>.nii.gz`; beside it lies a picture of the same name, with the
-    outline of the region in the prediction and, if the case has a label map, in the reference.
+    A map is `<case>_<region>_<method>.nii.gz`, of the voxel of highest probability
+    `<case>_<region>_<method>-at-maximum.nii.gz`; beside it lies a picture of the same name, with
+    the outline of the region in the prediction and, if the case has a label map, in the reference.
     `explanations.json` records models, options and sources. Maps of the same scan, models and
     options are kept unless `options.overwrite`. A case or a region that fails is named with its
     reason, and the next begins.
@@ -115,7 +116,7 @@ def explain(
         shares=outcome.shares,
         boxes_mm=outcome.boxes_mm,
         pictures=tuple(outcome.pictures),
-        example=_example(finding.cases, outcome.done, output, options.method),
+        example=_example(finding.cases, outcome.done, output, options.kind),
         stopped=outcome.stopped,
     )
 
@@ -139,13 +140,13 @@ def _check_names(predictor: Predictor, options: ExplainOptions) -> None:
 
 
 def _example(
-    cases: Sequence[Case], done: Mapping[str, Sequence[str]], output: Path, method: str
+    cases: Sequence[Case], done: Mapping[str, Sequence[str]], output: Path, kind: str
 ) -> tuple[Path, Path] | None:
     """An image and the map of a region of the first explained volume, or None."""
     first = next((case for case in cases if case.case_id in done and not case.slices), None)
     if first is None:
         return None
-    name = map_name(first.case_id, done[first.case_id][0], method)
+    name = map_name(first.case_id, done[first.case_id][0], kind)
     return first.images[-1], output / f"{name}.nii.gz"
 
 
