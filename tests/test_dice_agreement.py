@@ -95,6 +95,21 @@ def test_a_label_map_that_was_edited_since_is_left_out_and_named(folders):
     assert json.loads((folders[2] / "scores.json").read_text())["predicted_dice"]["edited"] == ["d"]
 
 
+def test_a_case_with_an_edited_map_of_probabilities_is_compared(folders):
+    manifest = json.loads((folders[0] / "manifest.json").read_text())
+    path = folders[0] / "d_WT.nii.gz"
+    path.write_bytes(b"as written")
+    record = manifest["cases"]["d"]
+    record["files"].append({"file": path.name, **fingerprint(path)})
+    write_manifest(folders[0], manifest["cases"] | {"d": record | {"probabilities": [path.name]}})
+    path.write_bytes(b"edited")
+
+    found = agreement_of(folders)
+
+    assert found.edited == ()
+    assert found.regions["WT"].figures.cases == 4
+
+
 def test_results_without_a_predicted_dice_have_no_such_entry(folders):
     manifest = json.loads((folders[0] / "manifest.json").read_text())
     records = {name: {"output": of["output"]} for name, of in manifest["cases"].items()}

@@ -39,7 +39,7 @@ def test_a_predicted_dice_below_0_7_is_a_reason_with_its_interval_the_lowest_fir
     assert reasons({"WT": PredictedDice(0.7, 0.1, 1.0)}) == ()
 
 
-@pytest.mark.parametrize(("highest", "is_reason"), [(0.19, False), (0.2, True), (0.9, True)])
+@pytest.mark.parametrize(("highest", "is_reason"), [(0.19, False), (0.2, True), (0.39, True)])
 def test_a_region_without_a_voxel_is_doubtful_from_half_of_its_threshold(highest, is_reason):
     said = reasons(found=[FoundRegion("ET", True, highest, 0.4)])
 
@@ -48,6 +48,16 @@ def test_a_region_without_a_voxel_is_doubtful_from_half_of_its_threshold(highest
     )
     assert said == ((sentence,) if is_reason else ())
     assert reasons(found=[FoundRegion("ET", False, highest, 0.4)]) == ()
+
+
+@pytest.mark.parametrize("highest", [0.5, 0.67])
+def test_an_empty_region_above_its_threshold_is_said_with_what_removed_it(highest):
+    (reason,) = reasons(found=[FoundRegion("ET", True, highest, 0.5)])
+
+    assert reason == (
+        f"no voxel of ET, but its probability reaches {highest:.2f}: voxels above the threshold of "
+        "0.50 lie outside the outer region, or were removed as too small"
+    )
 
 
 def test_an_empty_region_near_its_threshold_is_one_reason_and_not_two():

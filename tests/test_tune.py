@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 from volseg.cases.data_list import read_data_list
 from volseg.cli import app
+from volseg.cli.tune import _print_outcome as print_outcome
 from volseg.confidence.features import OF_DISAGREEMENT, case_features
 from volseg.confidence.predicted_dice import DicePredictor
 from volseg.errors import (
@@ -41,7 +43,7 @@ from volseg.tuning import segmenting
 from volseg.tuning.cases import find_runs
 from volseg.tuning.confidence import TunedCases
 from volseg.tuning.decoding import RegionOptions
-from volseg.tuning.gain import folds_of
+from volseg.tuning.gain import Gain, folds_of
 from volseg.tuning.levels import LevelStore
 from volseg.tuning.maps import MapStore
 from volseg.tuning.segmenting import segment_runs
@@ -563,6 +565,19 @@ def test_the_command_says_in_one_sentence_that_nothing_is_changed(runs, perfect)
     assert done.stdout.splitlines()[-1] == (
         "Nothing is changed: the mean gain in Dice of 4 held-out patients may be chance "
         "(+0.0000, 95 % interval +0.0000 to +0.0000)"
+    )
+
+
+def test_an_interval_below_0_is_said_to_be_a_loss_and_not_chance(capsys):
+    before, after = np.array([[0.9], [0.8], [0.7]]), np.array([[0.89], [0.78], [0.69]])
+    gain = Gain(("WT",), ("a", "b", "c"), before, after, ())
+
+    print_outcome(SimpleNamespace(gain=gain, score="Dice", options=None, models=()))
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(
+        "Nothing is changed: tuned options are worse: mean gain in Dice of 3 held-out patients "
+        "(-0.0133, 95 % interval -0.0200 to -0.0100)"
     )
 
 

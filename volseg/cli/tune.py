@@ -138,7 +138,13 @@ def _print_outcome(result: TuneResult) -> None:
         say(f"Mean {what}: {figures}")
     else:
         stays = "The options stay" if result.models else "Nothing is changed"
-        say(f"{stays}: the mean {what} may be chance ({figures})")
+        is_worse = gain.interval[1] < 0
+        why = (
+            f"tuned options are worse: mean {what}"
+            if is_worse
+            else f"the mean {what} may be chance"
+        )
+        say(f"{stays}: {why} ({figures})")
     for model in result.models:
         say(f"Tuned model: {model}")
 

@@ -136,6 +136,14 @@ def _with_interval(region: str, of: PredictedDice) -> str:
 
 def _nearly_found(found: Sequence[FoundRegion]) -> Iterator[tuple[str, str]]:
     for of in found:
-        reaches = f"its probability reaches {of.highest:.2f}, and the threshold is"
-        if of.is_empty and of.highest >= of.threshold * _NEAR_THRESHOLD:
-            yield of.region, f"no voxel of {of.region}, but {reaches} {of.threshold:.2f}"
+        if not of.is_empty or of.highest < of.threshold * _NEAR_THRESHOLD:
+            continue
+        reason = f"no voxel of {of.region}, but its probability reaches {of.highest:.2f}"
+        if of.highest < of.threshold:
+            yield of.region, f"{reason}, and the threshold is {of.threshold:.2f}"
+        else:
+            yield (
+                of.region,
+                f"{reason}: voxels above the threshold of {of.threshold:.2f} lie outside the outer "
+                "region, or were removed as too small",
+            )

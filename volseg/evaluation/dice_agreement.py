@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from volseg.cases.result_maps import recorded_maps
 from volseg.confidence.held_out import BAD_DICE, HeldOut, measure_held_out
 from volseg.confidence.record import read_confidence
 from volseg.evaluation.pooling import PredictionFolder
@@ -108,5 +109,9 @@ def _is_edited(folder: PredictionFolder, record: Mapping[str, Any]) -> bool:
     """Whether a label map that is scored is no longer the one that `infer` wrote."""
     home = results_of(folder.path)
     is_native = home is not folder.path
-    marks = record.get(NATIVE, {}).values() if is_native else record.get("files", ())
+    if is_native:
+        marks = [*record.get(NATIVE, {}).values()]
+    else:
+        maps = {*recorded_maps(record)}
+        marks = [mark for mark in record.get("files", ()) if mark["file"] not in maps]
     return any(is_edited(home, mark) for mark in marks)
