@@ -110,6 +110,29 @@ def test_a_case_with_an_edited_map_of_probabilities_is_compared(folders):
     assert found.regions["WT"].figures.cases == 4
 
 
+def mark(folder, names, **entries):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name in names:
+        manifest["cases"][name] |= entries
+    write_manifest(folder, manifest["cases"])
+
+
+def test_patients_of_the_training_are_left_out_and_those_of_the_fit_are_named(folders):
+    mark(folders[0], "d", trained_by=["runs/unet"])
+    mark(folders[0], "ab", is_of_fit=True)
+
+    found = agreement_of(folders)
+
+    assert found.regions["WT"].figures.cases == 3
+    assert found.notes == [
+        "Without 1 case whose patients the model was trained on: d",
+        "These figures are too good, as the predicted Dice was fitted on the patients of 2 cases "
+        "of them: a, b",
+    ]
+    entry = read_summary(folders[2] / "scores.json")["predicted_dice"]
+    assert (entry["trained"], entry["of_fit"]) == (["d"], ["a", "b"])
+
+
 def test_results_without_a_predicted_dice_have_no_such_entry(folders):
     manifest = json.loads((folders[0] / "manifest.json").read_text())
     records = {name: {"output": of["output"]} for name, of in manifest["cases"].items()}

@@ -425,6 +425,7 @@ def test_a_model_is_tuned_then_infer_predicts_its_dice_and_evaluate_compares(coh
 
     assert "Look at these first, 2 of 2 cases" in inferred.stdout
     assert "Predicted against true Dice" in scored.stdout
+    assert "These figures are too good" in scored.stdout
     records = read_manifest(tmp_path / "results")["cases"].values()
     assert [set(record["predicted_dice"]) for record in records] == [{"WT", "TC", "ET"}] * 2
     agreement = json.loads((tmp_path / "scores" / "scores.json").read_text())["predicted_dice"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fitted_models import some_fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -349,3 +350,15 @@ def test_intervals_need_eight_patients_and_resamples_that_differ():
     low, high = measure_held_out(swapped, values, list("abcdefgh")).spearman_interval
     assert 0.7 < low < high <= 1
     assert measure_held_out(values, values, list("abcdefgh")).spearman_interval is None
+
+
+def test_a_fit_knows_its_patients_without_their_names():
+    fit = some_fit(["WT"])
+
+    plain = fit.to_dict()
+
+    assert len(plain["patients"]) == 5
+    assert all(len(mark) == 16 for mark in plain["patients"])
+    again = DicePredictor.from_dict(plain)
+    assert again.is_fitted_on("P3")
+    assert not again.is_fitted_on("p5")

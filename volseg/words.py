@@ -57,12 +57,20 @@ def grouped(reasons: Iterable[tuple[str, str]], what: str = "case") -> list[tupl
     return [(_numbered(found, what), reason) for reason, found in names.items()]
 
 
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, and the number of further names.
+
+    >>> some_of(["a", "b"]), some_of(["a", "b", "c"], most=1)
+    ('a, b', 'a and 2 more')
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
 def _numbered(names: Sequence[str], what: str) -> str:
     if len(names) == 1:
         return names[0]
-    left = len(names) - _LISTED
-    more = f" and {left} more" if left > 0 else ""
-    return f"{len(names)} {what}s: {', '.join(names[:_LISTED])}{more}"
+    return f"{len(names)} {what}s: {some_of(names, _LISTED)}"
 
 
 def case_problems(reasons: Iterable[tuple[str, str]]) -> list[str]:

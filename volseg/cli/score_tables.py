@@ -122,7 +122,6 @@ def print_protocol(record: ProtocolRecord) -> None:
 def print_agreement(agreement: DiceAgreement) -> None:
     """Print how well the Dice that `infer` predicted agrees with the true Dice, if it did."""
     from volseg.confidence.held_out import BAD_DICE
-    from volseg.words import cases_in_words
 
     rows = [
         (
@@ -139,9 +138,8 @@ def print_agreement(agreement: DiceAgreement) -> None:
             f"AUC of Dice < {BAD_DICE:g}",
         )
         print_table("Predicted against true Dice", columns, rows)
-    if agreement.edited:
-        edited = cases_in_words(len(agreement.edited))
-        say(f"Without {edited} whose label maps were edited: {', '.join(agreement.edited)}")
+    for note in agreement.notes:
+        say(note)
 
 
 def print_calibration(table: CalibrationTable) -> None:

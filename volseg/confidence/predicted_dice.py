@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from volseg.cases.identity import patient_key
 from volseg.confidence.dice_fit import DiceFit, DiceSample
 from volseg.confidence.features import OF_DISAGREEMENT, OF_PROBABILITIES
 from volseg.confidence.held_out import BAD_DICE, HeldOut, measure_held_out
@@ -19,6 +21,8 @@ LOW_DICE = BAD_DICE
 
 # Up to so many patients, each is held out alone; more are held out in as many folds.
 _MOST_FOLDS = 20
+# Hexadecimal digits of the mark of a patient.
+_MARK = 16
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class _Schema(BaseModel):
     members: dict[str, Any] | None
     held_out: dict[str, dict[str, Any]]
     held_out_members: dict[str, dict[str, Any]]
+    patients: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,14 @@ class DicePredictor:
         members: Fit with the disagreement of mirrored copies or models; None if no sample has it.
         held_out: Figures of `single` for patients that were held out, by region.
         held_out_members: Figures of `members`; empty without it.
+        patients: Marks of the patients of the fit, without their names.
     """
 
     single: DiceFit
     members: DiceFit | None
     held_out: Mapping[str, HeldOut]
     held_out_members: Mapping[str, HeldOut]
+    patients: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, samples: Sequence[DiceSample]) -> Self:
@@ -84,7 +91,12 @@ class DicePredictor:
         of_members: dict[str, HeldOut] = {}
         if several:
             members, of_members = _fitted(several, (*OF_PROBABILITIES, OF_DISAGREEMENT))
-        return cls(single, members, held_out, of_members)
+        patients = sorted({_mark(one.patient_id) for one in samples})
+        return cls(single, members, held_out, of_members, tuple(patients))
+
+    def is_fitted_on(self, patient_id: str) -> bool:
+        """Whether the fit has cases of a patient, by name."""
+        return _mark(patient_id) in self.patients
 
     def predict(self, region: str, features: Mapping[str, float]) -> PredictedDice:
         """Predicted Dice of a region from the features of `case_features`.
@@ -102,6 +114,7 @@ class DicePredictor:
             "members": None if self.members is None else self.members.to_dict(),
             "held_out": _plain(self.held_out),
             "held_out_members": _plain(self.held_out_members),
+            "patients": list(self.patients),
         }
 
     @classmethod
@@ -125,12 +138,19 @@ class DicePredictor:
                 else DiceFit.from_dict(members, (*OF_PROBABILITIES, OF_DISAGREEMENT)),
                 {region: HeldOut.from_dict(one) for region, one in of["held_out"].items()},
                 {region: HeldOut.from_dict(one) for region, one in of["held_out_members"].items()},
+                tuple(of.get("patients", ())),
             )
         except ValueError as error:
             raise ModelError(
                 f"predicted_dice in {where} is not as volseg writes it ({error})",
                 remedy="run volseg tune again, or copy the file again",
             ) from None
+
+
+def _mark(patient_id: str) -> str:
+    """Mark of a patient, the same for all names that are known to mean one person."""
+    key = patient_key(patient_id).encode(errors="surrogateescape")
+    return hashlib.sha256(key).hexdigest()[:_MARK]
 
 
 def _plain(held_out: Mapping[str, HeldOut]) -> dict[str, Any]:

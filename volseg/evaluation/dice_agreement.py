@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -15,10 +15,15 @@ from volseg.metrics.statistics import INTERVAL, Interval, mean_intervals
 from volseg.metrics.table import ScoreRow, ScoreTable
 from volseg.results.journal import RECORDS
 from volseg.results.native_files import NATIVE, is_edited, results_of
+from volseg.results.trained_cases import OF_FIT, TRAINED_BY
+from volseg.words import cases_in_words, some_of
 
 _DEFINITIONS: Mapping[str, str] = MappingProxyType(
     {
-        "cases": "scored cases with a predicted Dice, without those of label maps that were edited",
+        "cases": "scored cases with a predicted Dice, without those whose label maps were edited "
+        "or whose patients the model was trained on",
+        "edited, trained": "cases that are left out for these reasons",
+        "of_fit": "cases of patients that the predicted Dice was fitted on",
         "bad": f"cases with a true Dice below {BAD_DICE:g}",
         "mae": "mean of |predicted - true Dice| over these cases",
         "mae_interval": INTERVAL,
@@ -49,16 +54,20 @@ class DiceAgreement:
     Attributes:
         regions: Figures of each region; empty without a predicted Dice.
         edited: Cases that are left out, as their label maps were edited after the prediction.
+        trained: Cases that are left out, as the model was trained on their patients.
+        of_fit: Cases of patients that the predicted Dice was fitted on.
     """
 
     regions: Mapping[str, RegionAgreement] = field(default_factory=dict)
     edited: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ()
+    of_fit: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, table: ScoreTable, folders: Sequence[PredictionFolder]) -> DiceAgreement:
         """The agreement for the scored cases of some folders."""
         predicted: dict[str, dict[str, float]] = {}
-        edited: list[str] = []
+        edited, trained, of_fit = [], [], []
         scored = {*table.cases("scored")}
         for folder in folders:
             for case_id in scored.intersection(folder.there):
@@ -66,7 +75,10 @@ class DiceAgreement:
                 found = read_confidence(record).predicted_dice
                 if found and _is_edited(folder, record):
                     edited.append(case_id)
+                elif found and record.get(TRAINED_BY):
+                    trained.append(case_id)
                 elif found:
+                    of_fit += [case_id] if record.get(OF_FIT) else []
                     predicted[case_id] = {region: of.dice for region, of in found.items()}
         regions = {}
         for region in table.regions:
@@ -80,7 +92,12 @@ class DiceAgreement:
             if rows:
                 guesses = [predicted[row.case_id][region] for row in rows]
                 regions[region] = _of_region(rows, guesses, table.patients)
-        return cls(regions, tuple(sorted(edited)))
+        return cls(regions, *(tuple(sorted(cases)) for cases in (edited, trained, of_fit)))
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on cases that are left out, or for which the figures are too good."""
+        return list(notes_on_agreement(self.to_dict()))
 
     def to_dict(self) -> dict[str, Any]:
         """Entry of `scores.json`."""
@@ -91,8 +108,30 @@ class DiceAgreement:
             }
             for region, of in self.regions.items()
         }
-        edited = {"edited": list(self.edited)} if self.edited else {}
-        return {"regions": regions, **edited, "definitions": dict(_DEFINITIONS)}
+        lists = {name: list(getattr(self, name)) for name in ("edited", "trained", "of_fit")}
+        named = {name: cases for name, cases in lists.items() if cases}
+        return {"regions": regions, **named, "definitions": dict(_DEFINITIONS)}
+
+
+def notes_on_agreement(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Sentences on cases that are left out of the figures, or make them too good.
+
+    Args:
+        entry: Entry of `scores.json`.
+    """
+    if edited := entry.get("edited"):
+        number = cases_in_words(len(edited))
+        yield f"Without {number} whose label maps were edited: {some_of(edited)}"
+    if trained := entry.get("trained"):
+        yield (
+            f"Without {cases_in_words(len(trained))} whose patients the model was trained on: "
+            f"{some_of(trained)}"
+        )
+    if of_fit := entry.get("of_fit"):
+        yield (
+            "These figures are too good, as the predicted Dice was fitted on the patients of "
+            f"{cases_in_words(len(of_fit))} of them: {some_of(of_fit)}"
+        )
 
 
 def _of_region(

@@ -55,6 +55,10 @@ class Assessor:
         """Whether the fit also knows the disagreement of mirrored copies or models."""
         return self.fit is not None and self.fit.members is not None
 
+    def is_fitted_on(self, patient_id: str) -> bool:
+        """Whether the predicted Dice was fitted on cases of a patient, by name."""
+        return self.fit is not None and self.fit.is_fitted_on(patient_id)
+
     def assess(
         self,
         scored: CaseProbabilities,

@@ -52,7 +52,7 @@ from volseg.results.manifest_file import (
 )
 from volseg.results.native_files import remove_native_files
 from volseg.results.reuse import REPLACING, Recipe, Reusable, choose_reusable
-from volseg.results.trained_cases import TRAINED_BY
+from volseg.results.trained_cases import OF_FIT, TRAINED_BY
 from volseg.words import reason
 
 logger = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ class ResultWriter:
             labels=describe_scheme(predictor.scheme),
         )
         self.regions, self.scheme = predictor.regions, predictor.scheme
+        self.assessor = predictor.assessor
         self.kinds = map_kinds(options, number_of_copies(predictor.models))
         self.overwrite = options.overwrite
         self._check_names()
@@ -297,6 +298,8 @@ class ResultWriter:
         }
         if runs := self.trained_by.get(case.case_id):
             record[TRAINED_BY] = list(runs)
+        if self.assessor.is_fitted_on(case.patient_id):
+            record[OF_FIT] = True
         if mark := self.previews.replace(case, prediction, greys):
             record[PREVIEW] = mark
         if self.overwrite:

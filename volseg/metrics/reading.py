@@ -144,6 +144,8 @@ class _Agreement(_Open):
 class _PredictedDice(_Open):
     regions: dict[str, _Agreement]
     edited: list[str] = []
+    trained: list[str] = []
+    of_fit: list[str] = []
     definitions: _Texts = {}
 
 

@@ -9,6 +9,7 @@ from volseg.confidence.held_out import BAD_DICE
 from volseg.confidence.predicted_dice import PredictedDice
 from volseg.confidence.record import read_confidence
 from volseg.confidence.verdict import CaseConfidence, beside_notes, look_at_first
+from volseg.evaluation.dice_agreement import notes_on_agreement
 from volseg.reporting import charts
 from volseg.reporting.axes import x_axis, y_axis
 from volseg.reporting.content import Block, CaseLink, Notes, Row, Section, Table
@@ -80,23 +81,21 @@ def agreement_sections(results: Results) -> list[Section]:
     agreement = results.scores.get("predicted_dice")
     if not agreement:
         return []
-    edited = agreement.get("edited", ())
+    left_out = {*agreement.get("edited", ()), *agreement.get("trained", ())}
     blocks: list[Block] = []
-    points = _points(results, agreement["regions"], edited)
+    points = _points(results, agreement["regions"], left_out)
     if any(points.values()):
         axes = x_axis((), is_share=True), y_axis()
         titles = ("Predicted and true Dice; dashed: equal", "predicted Dice", "Dice")
         blocks.append(charts.scatter(points, axes, titles, diagonal=True))
     blocks.append(_agreement_table(agreement["regions"]))
-    if edited:
-        blocks.append(
-            Notes([f"Left out, as their label maps were edited since: {', '.join(edited)}."])
-        )
+    if notes := [f"{note}." for note in notes_on_agreement(agreement)]:
+        blocks.append(Notes(notes))
     return [Section("predicted-dice", "Predicted Dice", blocks)]
 
 
 def _points(
-    results: Results, regions: Iterable[str], edited: Collection[str]
+    results: Results, regions: Iterable[str], left_out: Collection[str]
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Predicted and true Dice of each scored case, by region."""
     known = confidence_of(results)
@@ -105,7 +104,7 @@ def _points(
             case_id: (known[case_id].predicted_dice[region].dice, dice)
             for case_id in results.case_ids
             if case_id in known
-            and case_id not in edited
+            and case_id not in left_out
             and region in known[case_id].predicted_dice
             and (dice := _true_dice(results, case_id, region)) is not None
         }

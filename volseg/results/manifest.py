@@ -209,6 +209,7 @@ class _Record(_Loose):
     predicted_dice: dict[str, _PredictedDice] = {}
     look_at: list[str] = []
     unlike_training: list[str] = []
+    is_of_fit: bool = False
 
 
 class _Skipped(_Loose):

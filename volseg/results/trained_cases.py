@@ -10,6 +10,8 @@ from volseg.words import cases_in_words
 
 #: Key, in the record of a result, of the folders of the runs that were trained on its patient.
 TRAINED_BY = "trained_by"
+#: Key, in the record of a result: whether the predicted Dice was fitted on cases of its patient.
+OF_FIT = "is_of_fit"
 #: Key, in `scores.json`, of the scored cases that each run was trained on.
 TRAINED_CASES = "trained_cases"
 
