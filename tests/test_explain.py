@@ -310,6 +310,45 @@ def test_an_old_map_does_not_stand_for_a_region_that_is_no_longer_predicted(scan
     assert list(record_of(output)["cases"][NAMES[0]]["maps"]) == ["WT_saliency"]
 
 
+def test_bars_are_removed_with_the_last_map_that_they_show(scans, model, output):
+    run(scans / NAMES[0], model, output, regions=("ET",), pictures=True)
+    bars = output / f"{NAMES[0]}_saliency_channels.png"
+    assert bars.is_file()
+
+    run(scans / NAMES[0], model, output, regions=("ET",), overrides=(UNREACHED,), pictures=True)
+
+    assert not bars.exists()
+    assert record_of(output)["cases"][NAMES[0]]["bars"] == {}
+
+
+def test_edited_bars_are_replaced_only_when_all_are(scans, model, output):
+    run(scans / NAMES[0], model, output, pictures=True)
+    bars = output / f"{NAMES[0]}_saliency_channels.png"
+    bars.write_bytes(b"edited")
+
+    result = run(scans / NAMES[0], model, output, regions=("TC",), pictures=True)
+
+    assert result.done == {NAMES[0]: ["TC"]}
+    assert result.failures[NAMES[0]].startswith(f"bars: {bars} was edited or damaged")
+    assert bars.read_bytes() == b"edited"
+    options = {"regions": ("TC",), "pictures": True, "overwrite": True}
+    assert run(scans / NAMES[0], model, output, **options).failures == {}
+    assert record_of(output)["failures"] == {}
+    assert is_ours(bars)
+
+
+def test_failures_of_regions_that_are_not_asked_for_stay_recorded(scans, model, output):
+    options = {"overrides": (UNREACHED,)}
+    failed = run(scans / NAMES[0], model, output, regions=("WT", "ET"), **options).failures
+
+    for regions in (("WT",), ("TC",)):
+        assert run(scans / NAMES[0], model, output, regions=regions, **options).failures == {}
+        assert record_of(output)["failures"] == failed
+
+    run(scans / NAMES[0], model, output, regions=("ET",))
+    assert record_of(output)["failures"] == {}
+
+
 def test_a_stopped_run_is_done_by_the_same_command(scans, model, output):
     answers = iter([False, False, False, True])
 

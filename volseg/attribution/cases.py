@@ -99,11 +99,13 @@ class CaseExplainer:
         elif predicted is not None:
             sources = reader.sources.pop(case.case_id, [])
             reasons = self._explain_regions(plan, predicted, sources, steps, outcome)
-            if case.case_id in outcome.done and (shares := self.files.shares(case)):
-                self.files.add_bars(case, partial(self._draw_bars, case, shares))
-        if reasons or plan.refused:
-            self.files.fail(case, reasons, plan.refused)
-            outcome.failures[case.case_id] = failures_in_words({**plan.refused, **reasons})
+        failures = {**plan.refused, **reasons}
+        self.files.remove_failed(case, reasons)
+        if reasons or case.case_id in outcome.done:
+            failures |= self.files.renew_bars(case, partial(self._draw_bars, case))
+        self.files.fail(case, failures)
+        if failures:
+            outcome.failures[case.case_id] = failures_in_words(failures)
 
     def _explain_regions(
         self,
@@ -138,6 +140,7 @@ class CaseExplainer:
         prepared = reader.prepare(case)
         return PredictedCase.of(prepared, self.predictor.models, self.predictor.device)
 
-    def _draw_bars(self, case: Case, shares: dict[str, dict[str, float]], path: Path) -> None:
+    def _draw_bars(self, case: Case, path: Path) -> None:
+        shares = self.files.shares(case)
         title = f"{case.case_id}: channels in {self.options.kind}"
         save_figure(share_bars(shares, title), path)

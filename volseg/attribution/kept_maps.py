@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,10 @@ def plan_case(
             wanted.append(region)
             continue
         of_images = _relation(one, case, output)
-        if path := _edited(one, output):
-            refused[region] = (
-                f"{path} was edited or damaged after volseg wrote it; move it away, or replace it "
-                "with --overwrite"
-            )
+        if why := refusal_of_edited(
+            [one[part] for part in (MAP, PICTURE) if one.get(part)], output
+        ):
+            refused[region] = why
         elif of_images == "changed" or not _is_same(one, output, recipe, options):
             why = "its images have" if of_images == "changed" else "the model or options have"
             logger.info("%s: %s is explained again, as %s changed", case.case_id, region, why)
@@ -107,9 +106,20 @@ def _is_same(one: Mapping[str, Any], output: Path, recipe: Recipe, options: Expl
     return is_there and one.get(OPTIONS) == options.of_method and not recipe.differs(one)
 
 
-def _edited(one: Mapping[str, Any], output: Path) -> Path | None:
-    """File of a map whose content was changed after writing; None if there is none."""
-    for mark in (one[part] for part in (MAP, PICTURE) if one.get(part)):
+def refusal_of_edited(marks: Iterable[Mapping[str, Any]], output: Path) -> str | None:
+    """Why files are not replaced, as one was changed after writing; None if none was."""
+    path = _edited(marks, output)
+    if path is None:
+        return None
+    return (
+        f"{path} was edited or damaged after volseg wrote it; move it away, or replace it with "
+        "--overwrite"
+    )
+
+
+def _edited(marks: Iterable[Mapping[str, Any]], output: Path) -> Path | None:
+    """File whose content was changed after writing; None if there is none."""
+    for mark in marks:
         path = output / mark["file"]
         try:
             if not has_fingerprint(path, mark):

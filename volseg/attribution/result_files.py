@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import volseg
-from volseg.attribution.kept_maps import OPTIONS, SOURCES, Plan, plan_case
+from volseg.attribution.kept_maps import OPTIONS, SOURCES, Plan, plan_case, refusal_of_edited
 from volseg.attribution.methods import ExplainOptions, Explanation
 from volseg.attribution.share_table import write_shares
 from volseg.cases.case import Case
@@ -17,13 +17,14 @@ from volseg.errors import OutputError
 from volseg.figures.figure_files import optional_picture
 from volseg.files.ownership import check_no_inputs
 from volseg.files.paths import places
-from volseg.files.writing import make_output, remove, remove_unfinished
+from volseg.files.writing import make_output, remove_unfinished
 from volseg.images.nifti_writing import write_map
 from volseg.inference.predictor import Predictor
 from volseg.inference.result_writer import resolved_options
 from volseg.results.explanation_record import (
     BARS,
     EXPLANATIONS_FILE,
+    FAILED,
     MAP,
     MAPS,
     PICTURE,
@@ -115,6 +116,7 @@ class ExplanationFiles:
         self._record.content[FAILURES] = {**others, **lost}
         for plan in plans:
             self._relocate(plan)
+            self._forget_failures(plan.case)
         self._record.write()
         return plans
 
@@ -150,6 +152,17 @@ class ExplanationFiles:
             name = map_name(case_id, region, self.options.kind)
             yield from (f"{name}.nii.gz", f"{name}.png")
         yield bars_name(case_id, self.options.kind)
+
+    def _forget_failures(self, case: Case) -> None:
+        """Keep only the failures of a case that this run does not concern."""
+        record = self._record_of(case)
+        if FAILED not in record:
+            return
+        now = [map_key(part, self.options.kind) for part in (*self.regions, BARS)]
+        kept = {**record, FAILED: without(record[FAILED], now)}
+        self._record.content[RECORDS][case.case_id] = kept
+        if failed := self._failed(case):
+            self._record.content[FAILURES][case.case_id] = failures_in_words(failed)
 
     def _relocate(self, plan: Plan) -> None:
         """Record where the images of kept maps are now."""
@@ -210,12 +223,24 @@ class ExplanationFiles:
         self._put(case, MAPS, key, entry)
         return picture if mark else None
 
-    def add_bars(self, case: Case, draw: Callable[[Path], None]) -> None:
-        """Draw the shares of the channels of a case, of all its regions."""
+    def renew_bars(self, case: Case, draw: Callable[[Path], None]) -> dict[str, str]:
+        """Draw the shares of the channels in all maps of a case; without shares, remove the bars.
+
+        Returns:
+            Why the bars stay as they are, by `BARS`: they were edited. Else empty.
+        """
         kind = self.options.kind
         path = self.output / bars_name(case.case_id, kind)
-        self._put(case, BARS, kind, None, writing=(path.name,))
-        self._put(case, BARS, kind, self._drawn(path, draw))
+        mark = self._record_of(case).get(BARS, {}).get(kind)
+        why = refusal_of_edited([mark] if mark else [], self.output)
+        if why and not self.options.overwrite:
+            return {BARS: why}
+        if self.shares(case):
+            self._put(case, BARS, kind, None, writing=(path.name,))
+            self._put(case, BARS, kind, self._drawn(path, draw))
+        elif mark:
+            self._remove(case, BARS, kind, (path.name,))
+        return {}
 
     def shares(self, case: Case) -> dict[str, dict[str, float]]:
         """Shares of the channels by region, of the maps of this kind that the record lists."""
@@ -229,41 +254,59 @@ class ExplanationFiles:
 
     def _maps(self, case: Case) -> dict[str, Any]:
         """Entries of the maps of this kind by region."""
-        maps = self._record.content[RECORDS].get(case.case_id, {}).get(MAPS, {})
+        maps = self._record_of(case).get(MAPS, {})
         return {
             one["region"]: one
             for key, one in maps.items()
             if key == map_key(one["region"], self.options.kind)
         }
 
-    def fail(self, case: Case, reasons: Mapping[str, str], refused: Mapping[str, str]) -> None:
-        """Record why regions have no new map.
+    def remove_failed(self, case: Case, regions: Iterable[str]) -> None:
+        """Remove older maps of regions that failed, which would be mistaken for new maps."""
+        for region in regions:
+            key = map_key(region, self.options.kind)
+            if key in self._record_of(case).get(MAPS, {}):
+                name = map_name(case.case_id, region, self.options.kind)
+                self._remove(case, MAPS, key, (f"{name}.nii.gz", f"{name}.png"))
+
+    def fail(self, case: Case, reasons: Mapping[str, str]) -> None:
+        """Record why regions have no new map, beside the failures of earlier runs that remain.
 
         Args:
             case: The case.
-            reasons: Reason by region; an older map that would be mistaken for a new one is removed.
-            refused: Reason by region whose files were edited, and stay.
+            reasons: Reason by region, or by `BARS`.
         """
-        for region in reasons:
-            key = map_key(region, self.options.kind)
-            if key in self._record.content[RECORDS].get(case.case_id, {}).get(MAPS, {}):
-                name = map_name(case.case_id, region, self.options.kind)
-                names = (f"{name}.nii.gz", f"{name}.png")
-                self._put(case, MAPS, key, None, writing=names)
-                for path in map(self.output.joinpath, names):
-                    remove_written(path, "an old result of a case that failed now")
-                self._put(case, MAPS, key, None)
-        self._record.add(FAILURES, case.case_id, failures_in_words({**refused, **reasons}))
+        for region, why in reasons.items():
+            self._put(case, FAILED, map_key(region, self.options.kind), why)
+        if failed := self._failed(case):
+            self._record.add(FAILURES, case.case_id, failures_in_words(failed))
+
+    def _failed(self, case: Case) -> dict[str, str]:
+        """Reasons by region; by the key of the map for maps of another kind."""
+        ending = map_key("", self.options.kind)
+        failed = self._record_of(case).get(FAILED, {})
+        return {key.removesuffix(ending): why for key, why in failed.items()}
 
     def finish(self) -> None:
         """Write the table of the shares of channels in all maps of the folder, if there are any."""
         write_shares(self.output / SHARES_FILE, self._record.content[RECORDS])
 
+    def _record_of(self, case: Case) -> dict[str, Any]:
+        record: dict[str, Any] = self._record.content[RECORDS].get(case.case_id, {})
+        return record
+
+    def _remove(self, case: Case, part: str, key: str, names: Sequence[str]) -> None:
+        """Remove the files of an entry of a case, and the entry."""
+        self._put(case, part, key, None, writing=names)
+        for path in map(self.output.joinpath, names):
+            remove_written(path, "an old result of a case that failed now")
+        self._put(case, part, key, None)
+
     def _put(
         self, case: Case, part: str, key: str, entry: object, writing: Sequence[str] = ()
     ) -> None:
         """Put an entry of a case, None for none, and names of files that may be half written."""
-        record = self._record.content[RECORDS].get(case.case_id, {})
+        record = self._record_of(case)
         entries = without(record.get(part, {}), [key])
         if entry is not None:
             entries[key] = entry
@@ -274,7 +317,7 @@ class ExplanationFiles:
 
     def _drawn(self, path: Path, draw: Callable[[Path], None]) -> dict[str, Any] | None:
         """Mark of a new picture; None if none is wanted, or drawing failed."""
-        remove(path)
+        remove_written(path, "an old picture")
         if self.options.pictures:
             with optional_picture(path):
                 draw(path)

@@ -19,9 +19,9 @@ from volseg.words import reason
 
 #: Name of the record, and of the table of channels beside it.
 EXPLANATIONS_FILE, SHARES_FILE = "explanations.json", "channel_shares.csv"
-#: Parts of the record of a case: maps by region and kind, bars of channels by kind, and names of
-#: files that may be half written.
-MAPS, BARS, WRITING = "maps", "bars", "writing"
+#: Parts of the record of a case: maps by region and kind, bars of channels by kind, reasons why
+#: maps are missing by the key of the map, and names of files that may be half written.
+MAPS, BARS, FAILED, WRITING = "maps", "bars", "failed", "writing"
 #: Marks of the files of a map: the map itself, and its picture if it was drawn.
 MAP, PICTURE = "map", "picture"
 
@@ -55,6 +55,7 @@ class _Map(_Loose):
 class _Case(_Loose):
     maps: dict[str, _Map] = {}
     bars: dict[str, _Mark] = {}
+    failed: dict[str, str] = {}
     writing: list[str] = []
 
 
