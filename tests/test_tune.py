@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from volseg.cases.data_list import read_data_list
 from volseg.cli import app
+from volseg.cli.confidence_tables import print_calibration
 from volseg.cli.tune import _print_outcome as print_outcome
 from volseg.confidence.features import OF_DISAGREEMENT, case_features
 from volseg.confidence.predicted_dice import DicePredictor
@@ -436,12 +437,24 @@ def test_a_second_tuning_gives_the_same_bytes(runs, overconfident):
     tune(runs, device="cpu", tta=False)
     first = contents(runs[0].parent)
 
-    tune(runs, device="cpu", tta=False)
+    again = tune(runs, device="cpu", tta=False)
 
     assert contents(runs[0].parent) == first
+    assert not again.drops_copies
 
 
-def test_fits_of_an_earlier_tuning_are_replaced(runs, overconfident, perfect):
+def test_a_tuning_without_mirrored_copies_says_that_it_drops_their_fit(runs, overconfident):
+    header = read_model_header(runs[0])
+    fitted = {"predicted_dice": {"single": {}, "members": {"patients": 4}}}
+    write_changed_header(header, runs[0] / "model.safetensors", fitted)
+
+    said = " ".join(ran(*runs, "--no-tta").stdout.split())
+
+    assert "with mirrored copies, of an earlier tuning, is dropped" in said
+    assert read_model_header(runs[0]).content["predicted_dice"]["members"] is None
+
+
+def test_fits_of_an_earlier_tuning_are_replaced(runs, overconfident, perfect, capsys):
     """Of perfect networks nothing can be fitted: they have one Dice, and no temperature helps."""
     header = read_model_header(runs[0])
     old = {"temperature": 9.0, "nll": [2.0, 1.0], "ece": [0.2, 0.1], "reason": ""}
@@ -453,6 +466,10 @@ def test_fits_of_an_earlier_tuning_are_replaced(runs, overconfident, perfect):
 
     result = tune(runs, device="cpu", tta=False)
 
+    print_calibration(result.confidence.calibration(), result.confidence.in_files)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "WT is set back from 9, 1 to 1, as before any tuning: " in said
+    assert "ET keeps temperature 1: " in said
     content = read_model_header(runs[0]).content
     assert content["config"]["inference"]["temperature"] == 1
     assert content["predicted_dice"] is None

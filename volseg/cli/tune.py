@@ -122,11 +122,16 @@ def _print_gain(result: TuneResult) -> None:
 
 def _print_confidence(result: TuneResult) -> None:
     confidence = result.confidence
-    print_calibration(confidence.calibration())
+    print_calibration(confidence.calibration(), confidence.in_files)
     if confidence.predictor is None:
         say(f"No prediction of the Dice is fitted: {confidence.reason}")
     else:
         print_predicted_dice(confidence.predictor.to_dict(), confidence.temperatures)
+    if result.drops_copies:
+        say(
+            "The fit of the predicted Dice with mirrored copies, of an earlier tuning, is dropped; "
+            "to fit it again, tune without --no-tta"
+        )
 
 
 def _print_outcome(result: TuneResult) -> None:

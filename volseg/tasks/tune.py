@@ -19,7 +19,7 @@ from volseg.tuning.gain import Gain, folds_of, measure_gain
 from volseg.tuning.goal import Goal
 from volseg.tuning.levels import LevelStore
 from volseg.tuning.maps import MapStore
-from volseg.tuning.record import FITS, TunedOptions, write_tuned
+from volseg.tuning.record import FITS, PREDICTED_DICE, TunedOptions, write_tuned
 from volseg.tuning.scores import ScoreBook
 from volseg.tuning.search import Space, search
 from volseg.tuning.segmenting import segment_runs
@@ -41,6 +41,8 @@ class TuneResult:
         confidence: Temperatures and predicted Dice, with figures of held-out patients.
         models: Model files with tuned options or new fits; empty if nothing was changed.
         failures: Reason of each case that failed and was left out.
+        drops_copies: Whether a fit of the predicted Dice with mirrored copies was replaced by one
+            without.
     """
 
     gain: Gain
@@ -51,6 +53,7 @@ class TuneResult:
     confidence: Confidence
     models: tuple[Path, ...]
     failures: Mapping[str, str]
+    drops_copies: bool = False
 
 
 def tune(  # noqa: PLR0913  (an option each)
@@ -112,7 +115,8 @@ def tune(  # noqa: PLR0913  (an option each)
         for run, target in zip(found, targets, strict=True):
             make_folder(target.parent, REMEDY)
             write_tuned(run, target, chosen.options, chosen.confidence)
-        chosen = replace(chosen, models=tuple(targets))
+        drops = not chosen.confidence.knows_copies and any(map(_knew_copies, found))
+        chosen = replace(chosen, models=tuple(targets), drops_copies=drops)
     return chosen
 
 
@@ -140,6 +144,11 @@ def _choose(
 def _was_fitted(run: TunedRun) -> bool:
     """Whether the model holds fits of an earlier tuning, which this tuning replaces."""
     return any(run.header.content.get(entry) for entry in FITS)
+
+
+def _knew_copies(run: TunedRun) -> bool:
+    """Whether the model holds a fit of the predicted Dice with mirrored copies."""
+    return bool((run.header.content.get(PREDICTED_DICE) or {}).get("members"))
 
 
 def _first_existing(folder: Path) -> Path:

@@ -34,7 +34,8 @@ class Confidence:
     """Temperatures and predicted Dice of tuned models.
 
     Attributes:
-        before: Option `inference.temperature` of the models before.
+        before: Option `inference.temperature` of the models before any tuning.
+        in_files: Temperatures of each region in the model files before this tuning, each once.
         temperatures: Temperature of each region.
         predictor: Predicts the Dice of a case; None if it cannot be fitted.
         reason: Why it cannot be fitted; else empty.
@@ -43,6 +44,7 @@ class Confidence:
     """
 
     before: float | Mapping[str, float]
+    in_files: Mapping[str, tuple[float, ...]]
     temperatures: Mapping[str, TemperatureFit]
     predictor: DicePredictor | None
     reason: str
@@ -53,6 +55,11 @@ class Confidence:
     def is_fitted(self) -> bool:
         """Whether there is anything to write into a model."""
         return self.predictor is not None or any(not of.reason for of in self.temperatures.values())
+
+    @property
+    def knows_copies(self) -> bool:
+        """Whether there is a fit of the predicted Dice with mirrored copies."""
+        return self.predictor is not None and self.predictor.members is not None
 
     def calibration(self) -> dict[str, Any]:
         """Entry `calibration` of the header of a model, plain data for JSON."""
@@ -108,9 +115,8 @@ class TunedCases:
             for number, region in enumerate(runs[0].regions)
         }
         predictor, reason = self._predictor()
-        return Confidence(
-            before, temperatures, predictor, reason, len(set(patients)), len(patients)
-        )
+        number = len(set(patients)), len(patients)
+        return Confidence(before, _in_files(runs), temperatures, predictor, reason, *number)
 
     def _predictor(self) -> tuple[DicePredictor | None, str]:
         """The predictor of the Dice, and why there is none."""
@@ -137,6 +143,14 @@ class TunedCases:
                     for region, features in _features(masks, levels, maps, tta).items()
                 ]
         return found
+
+
+def _in_files(runs: Sequence[TunedRun]) -> dict[str, tuple[float, ...]]:
+    options = [run.header.config.inference for run in runs]
+    return {
+        region: tuple(dict.fromkeys(one.temperature_of(region) for one in options))
+        for region in runs[0].regions
+    }
 
 
 def _plain(temperature: float | Mapping[str, float]) -> float | dict[str, float]:

@@ -14,7 +14,7 @@ from volseg.tuning.decoding import Decoding
 from volseg.tuning.gain import Gain
 
 #: Entries of the header of a model with fits of a tuning.
-FITS = ("calibration", "predicted_dice")
+CALIBRATION, PREDICTED_DICE = FITS = ("calibration", "predicted_dice")
 #: Entries of the header of a model that a tuning writes.
 ENTRIES = ("tuning", *FITS)
 
@@ -70,8 +70,8 @@ def write_tuned(
     predictor = confidence.predictor
     changes: dict[str, Any] = {
         "config": config,
-        "calibration": confidence.calibration(),
-        "predicted_dice": None if predictor is None else predictor.to_dict(),
+        CALIBRATION: confidence.calibration(),
+        PREDICTED_DICE: None if predictor is None else predictor.to_dict(),
     }
     if options is not None:
         changes["tuning"] = options.record()
