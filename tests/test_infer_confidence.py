@@ -105,7 +105,7 @@ def test_a_scan_unlike_the_training_cases_is_said_in_prediction_and_manifest(
     assert prediction.confidence.unlike_training == (expected,)
     record = read_manifest(tmp_path / "output")["cases"][NAMES[0]]
     assert record["unlike_training"] == [expected]
-    assert expected in record["look_at"]
+    assert f"unlike the training images: {expected}" in record["look_at"]
 
 
 def test_a_scan_like_the_training_cases_is_not_said(scans, trained_on):
@@ -138,7 +138,8 @@ def test_the_command_ends_with_the_cases_to_look_at_first(made):
 
     for name in NAMES:
         assert name in listed
-    assert "predicted Dice of" in listed
+    assert "predicted Dice WT" in listed
+    assert "by the 5 patients of the fit" in listed
     assert "volseg tune" not in made[1]
     assert listed.index(NAMES[-1]) < listed.index("Next, to")
 
@@ -396,7 +397,9 @@ def test_patients_of_the_training_are_said_to_have_a_doubtful_predicted_dice(
 
     printed = " ".join(call(scans, fitted, output).split())
 
-    assert "trained on the patients of 1 of 3 cases: their predicted Dice says little" in printed
+    said = f"trained on the patients of 1 of 3 cases ({NAMES[0]}): their predicted Dice says little"
+    assert said in printed
+    assert printed.count("the model was trained on this patient") == 1
     assert np.isfinite(read_confidence(manifest["cases"][NAMES[0]]).lowest_dice)
 
 

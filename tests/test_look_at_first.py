@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from volseg.cli.look_at_first import print_look_at_first
 from volseg.confidence.predicted_dice import PredictedDice
 from volseg.confidence.record import confidence_record, read_confidence
-from volseg.confidence.verdict import CaseConfidence, FoundRegion, in_words, judge, look_at_first
+from volseg.confidence.verdict import (
+    CaseConfidence,
+    FoundRegion,
+    in_words,
+    judge,
+    look_at_first,
+    short_lines,
+)
 from volseg.reporting.build import build_report
 from volseg.reporting.confidence_sections import agreement_sections
 from volseg.reporting.content import Table
 from volseg.reporting.results import Results
 from volseg.results.manifest import check_content
+from volseg.tasks.infer import InferResult
 
 GOOD, POOR = PredictedDice(0.9, 0.8, 1.0), PredictedDice(0.4, 0.1, 0.7)
 
@@ -80,9 +90,9 @@ def test_a_result_that_fills_the_brain_missing_channels_and_unlike_images_are_re
     unlike = ["the spacing along S is 5 mm, but 1 mm in the training cases"]
 
     assert reasons(unlike=unlike, missing=("t1c", "t2w"), share=0.51) == (
+        f"unlike the training images: {unlike[0]}",
         "the result fills 51% of the tissue",
         "without t1c, t2w",
-        *unlike,
     )
     assert reasons(share=0.5) == ()
 
@@ -97,6 +107,45 @@ def test_the_lowest_predicted_dice_comes_first_and_cases_without_one_last():
     }
 
     assert list(look_at_first(cases)) == ["poor", "middling", "unknown", "also unknown"]
+
+
+def test_cases_unlike_the_training_images_come_before_the_lowest_predicted_dice():
+    cases = {
+        "poor": CaseConfidence({"WT": POOR}, ("a",)),
+        "unlike, poor": CaseConfidence({"WT": POOR}, ("b",), ("b",)),
+        "unlike": CaseConfidence(look_at=("b",), unlike_training=("b",)),
+    }
+
+    assert list(look_at_first(cases)) == ["unlike, poor", "unlike", "poor"]
+
+
+def test_the_list_gives_the_predicted_dice_and_one_other_reason_without_its_remedy():
+    found = [FoundRegion("WT", False, 0.99, 0.5)]
+    unlike = ("the spacing along S is 5 mm, but 1 mm in the training cases; resample it",)
+    poor = judge({"WT": POOR}, (), found, (), 0.1)
+    odd = judge({"WT": GOOD}, unlike, found, ("t1c",), 0.6)
+
+    assert list(short_lines(poor)) == ["predicted Dice WT 0.40 (0.10 to 0.70)"]
+    assert list(short_lines(odd)) == [
+        "predicted Dice WT 0.90 (0.80 to 1.00); says little for such images",
+        "unlike the training images: the spacing along S is 5 mm, but 1 mm in the training cases "
+        "(and 2 more in the manifest)",
+    ]
+
+
+def test_the_list_in_a_file_is_folded_and_not_padded(capsys):
+    odd = CaseConfidence(look_at=("without " + "word " * 60,))
+    lone = CaseConfidence(look_at=("without t1c",))
+    result = InferResult(("a", "b"), (), {}, Path("manifest.json"), has_profile=False)
+
+    print_look_at_first(replace(result, confidence={"a": odd, "b": lone}), [Path("alone.pt")])
+
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines()[:5])) <= 120
+    assert "In brackets" not in printed
+    assert "Not compared with the training images" in printed
+    assert "(needs at least 3 patients with label maps" in printed
+    assert "--data-list LIST" in printed
 
 
 def test_confidence_is_read_back_from_its_record():

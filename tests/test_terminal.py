@@ -52,7 +52,9 @@ def test_every_way_of_printing_escapes(capsys):
 @pytest.fixture
 def narrow(monkeypatch):
     """A terminal of 80 columns."""
-    monkeypatch.setattr("volseg.cli.tables.console", lambda stream: Console(file=stream, width=80))
+    monkeypatch.setattr(
+        "volseg.cli.tables.console", lambda stream, *_: Console(file=stream, width=80)
+    )
 
 
 def test_names_of_cases_stay_whole_in_a_narrow_table(narrow, capsys):

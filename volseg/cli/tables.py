@@ -39,7 +39,9 @@ def print_table(
 
 
 def print_listing(
-    title: str, blocks: Iterable[tuple[str, Sequence[tuple[str, Sequence[str]]]]]
+    title: str,
+    blocks: Iterable[tuple[str, Sequence[tuple[str, Sequence[str]]]]],
+    width_in_files: int | None = None,
 ) -> None:
     """Print blocks on stdout: a heading, and below it rows of a name with lines of text beside it.
 
@@ -49,11 +51,12 @@ def print_listing(
     Args:
         title: Heading of all.
         blocks: Heading of each block, or "" for none, and its rows.
+        width_in_files: Width at which lines are folded if stdout is no terminal; None: never.
     """
     from rich.markup import escape
     from rich.table import Table
 
-    out, blocks = console(sys.stdout), list(blocks)
+    out, blocks = console(sys.stdout, width_in_files), list(blocks)
     width = max((len(visible(name)) for _, rows in blocks for name, _ in rows), default=0)
     with written(sys.stdout):
         out.print(f"[bold]{escape(visible(title))}[/bold]")

@@ -85,13 +85,15 @@ def hush(stream: TextIO) -> None:
         os.dup2(nowhere.fileno(), stream.fileno())
 
 
-def console(stream: TextIO) -> Any:
-    """A console of rich that does not end the command if its reader has gone."""
+def console(stream: TextIO, width_in_files: int | None = None) -> Any:
+    """A console of rich that does not end the command if its reader has gone.
+
+    A file or a pipe has no width, so nothing is folded there without `width_in_files`.
+    """
     from rich.console import Console
 
     class QuietConsole(Console):
         def on_broken_pipe(self) -> None:
             hush(stream)
 
-    # A file or a pipe has no width, so nothing is folded.
-    return QuietConsole(file=stream, width=None if stream.isatty() else 10_000)
+    return QuietConsole(file=stream, width=None if stream.isatty() else width_in_files or 10_000)

@@ -177,12 +177,12 @@ def words_for(name: str) -> str:
 
 
 def shown_number(value: float) -> str:
-    """A number to three digits, without an exponent below a million.
+    """A number to three digits, without an exponent.
 
-    >>> shown_number(1418.2), shown_number(0.0123456)
-    ('1420', '0.0123')
+    >>> shown_number(1418.2), shown_number(0.0000123456), shown_number(-3.456e6)
+    ('1420', '0.0000123', '-3460000')
     """
-    return f"{float(f'{value:.3g}'):g}"
+    return np.format_float_positional(float(f"{value:.3g}"), trim="-")
 
 
 def trait_of(name: str) -> Trait:

@@ -12,6 +12,9 @@ MOST_OF_TISSUE = 0.5
 # A region without a voxel is doubtful if its highest probability is this share of its threshold.
 _NEAR_THRESHOLD = 0.5
 
+# Beginnings of reasons.
+_UNLIKE, _LOW = "unlike the training images: ", "predicted Dice of "
+
 
 @dataclass(frozen=True)
 class CaseConfidence:
@@ -20,7 +23,8 @@ class CaseConfidence:
     Attributes:
         predicted_dice: Predicted Dice of each region with its interval; empty if the model has no
             fit for it (`volseg tune`).
-        look_at: Reasons to look at the case before others, those of the lowest Dice first.
+        look_at: Reasons to look at the case before others: differences from the training images,
+            then regions by predicted Dice, the lowest first, then all others.
         unlike_training: How the images differ from the training images of the model.
     """
 
@@ -79,25 +83,40 @@ def judge(
     near = dict(_nearly_found(found))
     low = {region: of for region, of in predicted_dice.items() if region not in near}
     reasons = [
+        *(f"{_UNLIKE}{sentence}" for sentence in unlike_training),
         *_low_dice(low),
         *(["no voxel of any region"] if is_empty and not is_slice else []),
         *near.values(),
         *([filling_in_words(share_of_tissue)] if share_of_tissue > MOST_OF_TISSUE else []),
         *([f"without {', '.join(missing)}"] if missing else []),
-        *unlike_training,
     ]
     return CaseConfidence(predicted_dice, tuple(reasons), tuple(unlike_training))
 
 
 def look_at_first(cases: Mapping[str, CaseConfidence]) -> dict[str, CaseConfidence]:
-    """Cases with a reason to look at them, the lowest predicted Dice first.
+    """Cases with a reason to look at them.
 
-    Cases without a predicted Dice come last; equal cases keep their order.
+    Cases unlike the training images come first, as their predicted Dice says little; then the
+    lowest predicted Dice. Cases without a predicted Dice come last; equal cases keep their order.
     """
     flagged = [(case_id, of) for case_id, of in cases.items() if of.look_at]
-    lowest = {case_id: of.lowest_dice for case_id, of in flagged}
+    return dict(sorted(flagged, key=lambda item: _urgency(item[1])))
+
+
+def _urgency(of: CaseConfidence) -> tuple[bool, float]:
     # 2 is above any Dice.
-    return dict(sorted(flagged, key=lambda item: 2 if (d := lowest[item[0]]) is None else d))
+    return not of.unlike_training, 2 if of.lowest_dice is None else of.lowest_dice
+
+
+def short_lines(confidence: CaseConfidence) -> Iterator[str]:
+    """Predicted Dice, the first other reason to look at a case, and the number of further ones."""
+    if predicted := confidence.predicted_dice:
+        doubt = "; says little for such images" if confidence.unlike_training else ""
+        yield f"predicted Dice {', '.join(predicted_in_words(predicted))}{doubt}"
+    others = [reason for reason in confidence.look_at if not reason.startswith(_LOW)]
+    if others:
+        more = f" (and {len(others) - 1} more in the manifest)" if len(others) > 1 else ""
+        yield f"{others[0].partition(';')[0]}{more}"
 
 
 def in_words(confidence: CaseConfidence, notes: Sequence[str] = ()) -> Iterator[str]:
@@ -127,7 +146,7 @@ def filling_in_words(share_of_tissue: float) -> str:
 def _low_dice(predicted: Mapping[str, PredictedDice]) -> Iterator[str]:
     for region, of in sorted(predicted.items(), key=lambda item: item[1].dice):
         if of.dice < LOW_DICE:
-            yield f"predicted Dice of {_with_interval(region, of)}"
+            yield f"{_LOW}{_with_interval(region, of)}"
 
 
 def _with_interval(region: str, of: PredictedDice) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from volseg.results.journal import RECORDS
-from volseg.words import cases_in_words
+from volseg.words import cases_in_words, some_of
 
 #: Key, in the record of a result, of the folders of the runs that were trained on its patient.
 TRAINED_BY = "trained_by"
@@ -39,13 +39,14 @@ def training_in_words(
     """A sentence for each run that was trained on patients of these cases.
 
     >>> [*training_in_words({"runs/laptop": ["a", "b"]}, ["a", "b", "c"])]
-    ['by their patients, 2 of 3 cases are in the training part of runs/laptop']
+    ['by their patients, 2 of 3 cases (a, b) are in the training part of runs/laptop']
     """
     for run, of_run in trained.items():
-        if n := len({*of_run}.intersection(case_ids)):
+        if found := sorted({*of_run}.intersection(case_ids)):
             yield (
-                f"by their patients, {n} of {cases_in_words(len(case_ids))} "
-                f"{'is' if n == 1 else 'are'} in the training part of {run}"
+                f"by their patients, {len(found)} of {cases_in_words(len(case_ids))} "
+                f"({some_of(found)}) {'is' if len(found) == 1 else 'are'} in the training part of "
+                f"{run}"
             )
 
 

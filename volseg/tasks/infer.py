@@ -58,7 +58,9 @@ class InferResult:
         native: Folder of the label maps on original grids, if they were asked for.
         confidence: Predicted Dice and reasons to look at a result, by case id.
         has_fit: Whether the model has a fit for the predicted Dice.
+        patients_of_fit: Number of patients of the fit; 0 without a fit.
         trained_on: Cases whose patients a model was trained on.
+        has_profile: Whether a model file describes the training images.
     """
 
     done: tuple[str, ...]
@@ -74,7 +76,9 @@ class InferResult:
     native: Path | None = None
     confidence: Mapping[str, CaseConfidence] = field(default_factory=dict)
     has_fit: bool = False
+    patients_of_fit: int = 0
     trained_on: tuple[str, ...] = ()
+    has_profile: bool = True
 
 
 def infer(
@@ -147,7 +151,7 @@ def infer_cases(
     """
     shard, output = Shard.parse(options.shard), Path(output)
     # A damaged fit is refused before any work.
-    has_fit = predictor.assessor.fit is not None
+    fit = predictor.assessor.fit
     check_result_files(finding.cases, output, map_names(predictor.regions), shard, folder)
     used = [(model.path, model.config.data.fold) for model in predictor.models]
     trained_by = runs_trained_on(finding.cases, used)
@@ -204,8 +208,10 @@ def infer_cases(
         pictures=tuple(sorted(sheets_in(output))) if writer.draws else (),
         native=output / NATIVE if plan.channels else None,
         confidence={case_id: read_confidence(records[case_id]) for case_id in results},
-        has_fit=has_fit,
+        has_fit=fit is not None,
+        patients_of_fit=fit.single.patients if fit else 0,
         trained_on=tuple(case_id for case_id in results if records[case_id].get(TRAINED_BY)),
+        has_profile=any(model.training_data is not None for model in predictor.models),
     )
 
 
