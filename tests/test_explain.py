@@ -505,6 +505,56 @@ def test_the_side_of_the_boxes_stands_beside_the_shares_also_of_kept_maps(scans,
         assert f" {side:g} " in row
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ("--samples", "16"),
+            "--samples is 16, but saliency does not use it; leave it out, or use",
+        ),
+        (("--steps", "8"), "--steps is 8, but saliency does not use it; leave it out, or use"),
+    ],
+)
+def test_options_of_other_methods_are_refused(scans, model, output, words, sentence):
+    done = command(scans, "-m", model, "-o", output, "--method", "saliency", *words)
+
+    assert done.exit_code == 2
+    assert sentence in " ".join(done.output.split())
+
+
+def test_kept_maps_do_not_read_like_a_failure(scans, model, output):
+    run(scans, model, output)
+
+    words = ("-m", model, "-o", output, "--method", "saliency", "--region", "WT", REACHED)
+    done = command(scans, *words, "--no-preview")
+
+    assert done.exit_code == 0, done.output
+    assert "all 2 maps kept; maps and explanations.json are in" in done.output
+    assert "made" not in done.output
+
+
+def test_a_file_in_place_of_the_folder_is_called_a_file(scans, model, tmp_path):
+    (tmp_path / "maps").write_text("mine")
+
+    with pytest.raises(OutputError, match=r"maps is a file, but a folder for the maps is expected"):
+        run(scans, model, tmp_path / "maps")
+
+
+def test_the_same_model_twice_is_said(scans, model, output, caplog):
+    options = ExplainOptions("saliency", regions=("WT",), device="cpu", overrides=(REACHED,))
+    explain(scans / NAMES[0], [model, model], output, options)
+
+    assert "are the same model, which therefore counts twice" in caplog.text
+
+
+def test_voxels_above_the_threshold_that_were_removed_are_said(scans, model, output):
+    removed = "inference.min_component_mm3={ET: 1e9}"
+
+    result = run(scans / NAMES[0], model, output, regions=("ET",), overrides=(REACHED, removed))
+
+    assert "at least the threshold of 0.001, but its voxels lie" in result.failures[NAMES[0]]
+
+
 def test_the_layers_of_a_model_are_listed_without_a_scan(model):
     done = command("-m", model, "--layer", "list")
 
@@ -523,8 +573,10 @@ def test_the_command_has_the_methods_and_defaults_of_its_options():
     options = inspect.signature(explain_command, eval_str=True).parameters
     helps = {name: one.annotation.__metadata__[0] for name, one in options.items()}
 
-    for name in ("method", "layer", "at_maximum", "samples", "steps", "pictures", "device"):
+    for name in ("method", "layer", "at_maximum", "pictures", "device"):
         assert options[name].default == getattr(ExplainOptions(), name)
+    for name in ("samples", "steps"):
+        assert helps[name].show_default == str(getattr(ExplainOptions(), name))
     assert all(method in helps["method"].help for method in METHODS)
     assert f"{PASSES:,} windows" in helps["box"].show_default
     assert f"about {SIDES_MM[0]:g} mm" in helps["box"].show_default

@@ -69,6 +69,10 @@ class PredictedCase:
         scored = probabilities_of(case, models, tuple(first.labels.regions), device)
         return cls(case, models, device, scored, decode_case(scored, first, first.labels))
 
+    def threshold_of(self, region: str) -> float:
+        """Probability from which a voxel belongs to a region."""
+        return self.models[0].config.inference.threshold_of(region)
+
 
 def explain_region(predicted: PredictedCase, region: str, options: ExplainOptions) -> Explanation:
     """Explain why the models predict a region where they do.
@@ -179,13 +183,19 @@ def explained_mask(
     scored, prediction = predicted.scored, predicted.prediction
     probability = scored.probabilities[list(prediction.scheme.regions).index(region)]
     if at_maximum:
-        highest = np.zeros(probability.shape, np.bool_)
-        highest[np.unravel_index(np.argmax(probability), probability.shape)] = True
-        return placed(highest, scored.box, predicted.case.grid.shape)
+        voxel = np.zeros(probability.shape, np.bool_)
+        voxel[np.unravel_index(np.argmax(probability), probability.shape)] = True
+        return placed(voxel, scored.box, predicted.case.grid.shape)
     mask = prediction.scheme.masks(prediction.label_map)[region]
     if not mask.any():
+        highest, threshold = probability.max(), predicted.threshold_of(region)
+        why = (
+            f", at least the threshold of {threshold:g}, but its voxels lie outside the region "
+            "around it or in parts that are too small to be kept"
+        )
         raise AttributionError(
-            f"{region} is not predicted, its highest probability is {probability.max():.2g}",
+            f"{region} is not predicted, its highest probability is {highest:.2g}"
+            f"{why if highest >= threshold else ''}",
             remedy=f"use --region {region} --at-maximum to explain the voxel of this probability",
         )
     return mask

@@ -92,16 +92,23 @@ def explain(  # noqa: PLR0913, PLR0917  (an option each)
         ),
     ] = False,
     samples: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Noisy copies that smooth-grad averages over.")
-    ] = 16,
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Noisy copies that smooth-grad averages over.",
+            show_default="16",
+        ),
+    ] = None,
     steps: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
             metavar="N",
             help="Steps of integrated-gradients from evenly dark tissue to the scan.",
+            show_default="32",
         ),
-    ] = 32,
+    ] = None,
     box: Annotated[
         float | None,
         typer.Option(
@@ -173,8 +180,7 @@ def explain(  # noqa: PLR0913, PLR0917  (an option each)
         method=method,
         layer=layer,
         at_maximum=at_maximum,
-        samples=samples,
-        steps=steps,
+        **_given(method, samples, steps),
         box_mm=box,
         regions=tuple(name.strip() for listed in regions or () for name in listed.split(",")),
         pictures=pictures,
@@ -198,6 +204,19 @@ def explain(  # noqa: PLR0913, PLR0917  (an option each)
         raise typer.Exit(signals.exit_code())
     _print_next(result)
     fail_if_some_failed(result.failures)
+
+
+def _given(method: str, samples: int | None, steps: int | None) -> dict[str, int]:
+    """Options that are given of the methods of one option each; ConfigError for another method."""
+    of_methods = {"samples": (samples, "smooth-grad"), "steps": (steps, "integrated-gradients")}
+    found = {name: (value, of) for name, (value, of) in of_methods.items() if value is not None}
+    for name, (value, of) in found.items():
+        if method != of:
+            raise ConfigError(
+                f"--{name} is {value}, but {method} does not use it",
+                remedy=f"leave it out, or use --method {of}",
+            )
+    return {name: value for name, (value, _) in found.items()}
 
 
 def _print_layers(model: Path) -> None:
@@ -233,9 +252,11 @@ def _print_result(result: ExplainResult, kind: str, output: Path) -> None:
     if result.shares:
         _print_shares(result, kind)
     made = number_of(sum(map(len, result.done.values())), "map")
-    of_cases = cases_in_words(len(result.done))
+    words = f"{made} of {cases_in_words(len(result.done))} made"
+    if result.kept and not result.done and not result.failures:
+        words = f"all {number_of(sum(map(len, result.kept.values())), 'map')} kept"
     failed = f", {cases_in_words(len(result.failures))} with a failure" if result.failures else ""
-    say(f"{made} of {of_cases} made{failed}; maps and {result.record.name} are in {output}")
+    say(f"{words}{failed}; maps and {result.record.name} are in {output}")
 
 
 def _print_shares(result: ExplainResult, kind: str) -> None:

@@ -13,7 +13,7 @@ from volseg.attribution.layers import Layer, chosen_layer, layers_of
 from volseg.attribution.methods import ExplainOptions
 from volseg.attribution.result_files import ExplanationFiles
 from volseg.cases.case import Case
-from volseg.errors import VolsegError
+from volseg.errors import OutputError, VolsegError
 from volseg.evaluation.case_label_map import Shown, read_case_label_map
 from volseg.files.paths import PathLike
 from volseg.finding.finding import Finding
@@ -92,6 +92,12 @@ def explain(
     scans = scans if isinstance(scans, Mapping) else Path(scans)
     check_there(scans)
     check_apart(output)
+    if output.is_file():
+        raise OutputError(
+            f"{output} is a file, but a folder for the maps is expected",
+            remedy="give a folder with -o",
+            path=output,
+        )
     predictor = Predictor(models, options.device, None, options.overrides)
     _check_names(predictor, options)
     finding = predictor.find(scans, options)
