@@ -221,6 +221,10 @@ def test_an_edited_manifest_is_named_in_a_line(made, scans, fitted, tmp_path):
     with pytest.raises(OutputError, match=r"predicted_dice.*less than or equal to 1"):
         run(scans, fitted, output)
 
+    (output / "manifest.json").write_text(text.replace('"high": ', '"high": 0.0, "former": '))
+    with pytest.raises(OutputError, match=r"predicted_dice.*dice lies outside low to high"):
+        run(scans, fitted, output)
+
 
 def test_results_of_a_model_before_its_fit_are_results_of_another_model(
     scans, plain, fitted, tmp_path

@@ -305,7 +305,13 @@ def damaged(**changes):
     [
         (damaged(patients="many"), "patients"),
         (damaged(mean=float("nan")), "mean"),
+        (damaged(mean=1e200), "mean"),
         (damaged(error=0.0), "error"),
+        (damaged(errors={"ET": -0.1}), "errors.ET"),
+        (
+            damaged() | {"held_out": {"XY": damaged()["held_out"]["WT"]}},
+            "held_out is of XY, but the model has WT ET",
+        ),
         (damaged(weights={"expected_dice": [0.9, 0.1, 1.0]}), "weights are of expected_dice, not"),
         (
             damaged(weights={name: [1.0, 0.0, 1.0] for name in list(GOOD)[:3]}),
@@ -318,7 +324,7 @@ def damaged(**changes):
 )
 def test_a_damaged_predictor_is_refused(content, problem):
     with pytest.raises(ModelError, match="predicted_dice in m is not as volseg writes it") as error:
-        DicePredictor.from_dict(content, "m")
+        DicePredictor.from_dict(content, "m", ("WT", "ET"))
     assert problem in str(error.value)
 
 

@@ -219,6 +219,15 @@ def test_a_profile_is_read_back_from_plain_data(training):
         ([], "it"),
         ({"cases": 0, "ranges": {}, "backgrounds": {}}, "cases"),
         ({"cases": 2, "ranges": {"tissue_ml": [1.0, 2.0]}, "backgrounds": {}}, "ranges.tissue_ml"),
+        *(
+            ({"cases": 2, "ranges": {"tissue_ml": of}, "backgrounds": {}}, "ranges.tissue_ml.*")
+            for of in (
+                [1.0, 2.0, 1.5, 1e200],
+                [1.0, 2.0, 1.5, -0.1],
+                [2.0, 1.0, 1.5, 0.1],
+                [1.0, 2.0, 2.5, 0.1],
+            )
+        ),
         ({"cases": 2, "ranges": {}, "backgrounds": {"t1n": ["black"]}}, "backgrounds.t1n.0"),
     ],
 )

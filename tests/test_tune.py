@@ -364,10 +364,16 @@ def test_a_header_with_another_record_of_a_tuning_is_refused(runs, miscalibrated
 
 def test_a_header_with_other_fits_is_refused(runs):
     header = read_model_header(runs[0])
-    wrong = {"patients": 4, "before": {}, "regions": {"WT": {"temperature": "hot"}}}
-    write_changed_header(header, runs[0] / "model.safetensors", {"calibration": wrong})
-    with pytest.raises(ModelError, match=r"is not as volseg writes it .*temperature"):
-        read_model_header(runs[0])
+    fit = {"temperature": 2.0, "nll": [2.0, 1.0], "ece": [0.2, 0.1]}
+    for before, of, place in (
+        ({"temperature": 1}, {"temperature": "hot"}, "regions.WT.temperature"),
+        ({}, fit, "before.temperature"),
+        ({"temperature": 1, "mood": 1}, fit, "before.mood"),
+    ):
+        wrong = {"patients": 4, "before": before, "regions": {"WT": of}}
+        write_changed_header(header, runs[0] / "model.safetensors", {"calibration": wrong})
+        with pytest.raises(ModelError, match=rf"is not as volseg writes it .*{place}"):
+            read_model_header(runs[0])
 
     write_changed_header(header, runs[0] / "model.safetensors", {"predicted_dice": {"mood": 1}})
     with pytest.raises(ModelError, match=r"predicted_dice in .* is not as volseg writes it"):

@@ -62,13 +62,19 @@ class _Calibration(BaseModel):
     reason: str = ""
 
 
+class _BeforeCalibration(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    temperature: float | dict[str, float]
+
+
 class _Calibrations(BaseModel):
     """Entries that volseg reads of the temperatures of `volseg tune`."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
     patients: int
-    before: dict[str, Any]
+    before: _BeforeCalibration
     regions: dict[str, _Calibration]
 
 

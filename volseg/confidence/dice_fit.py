@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,15 +38,21 @@ _TAIL = 0.1
 Values = npt.NDArray[np.float64]
 
 
+# A linear fit may leave 0 to 1, but not by far.
+_Dice = Annotated[float, Field(ge=-10, le=10)]
+_Error = Annotated[float, Field(gt=0, le=10)]
+_Factor = Annotated[float, Field(ge=-1e6, le=1e6)]
+
+
 class _Schema(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     patients: int = Field(ge=0)
-    mean: float
-    regions: dict[str, float]
-    weights: dict[str, list[float]]
-    error: float = Field(gt=0)
-    errors: dict[str, float]
+    mean: _Dice
+    regions: dict[str, _Dice]
+    weights: dict[str, list[_Factor]]
+    error: _Error
+    errors: dict[str, _Error]
     empty: dict[str, list[float]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -118,18 +118,26 @@ class DicePredictor:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], where: str = "the model") -> Self:
+    def from_dict(
+        cls,
+        content: Mapping[str, Any],
+        where: str = "the model",
+        regions: Collection[str] | None = None,
+    ) -> Self:
         """The predictor that `to_dict` gave.
 
         Args:
             content: Entry `predicted_dice` of a model's header.
             where: Model file, for errors.
+            regions: Regions of the model; None: not known.
 
         Raises:
-            ModelError: If the content is not as `to_dict` gives it.
+            ModelError: If the content is not as `to_dict` gives it, or of other regions.
         """
         try:
             of = validated(_Schema, content)
+            if regions is not None:
+                _check_regions(of, regions)
             members = of["members"]
             return cls(
                 DiceFit.from_dict(of["single"], OF_PROBABILITIES),
@@ -151,6 +159,13 @@ def _mark(patient_id: str) -> str:
     """Mark of a patient, the same for all names that are known to mean one person."""
     key = patient_key(patient_id).encode(errors="surrogateescape")
     return hashlib.sha256(key).hexdigest()[:_MARK]
+
+
+def _check_regions(content: Mapping[str, Any], regions: Collection[str]) -> None:
+    for entry in ("held_out", "held_out_members"):
+        other = [region for region in content[entry] if region not in regions]
+        if other:
+            raise ValueError(f"{entry} is of {other[0]}, but the model has {' '.join(regions)}")
 
 
 def _plain(held_out: Mapping[str, HeldOut]) -> dict[str, Any]:

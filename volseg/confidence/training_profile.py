@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from volseg.confidence.case_profile import CaseProfile
 from volseg.confidence.traits import TRAITS, Trait
@@ -37,11 +37,23 @@ _NORMAL = 1.4826
 _MAIN = ("spacing", "size")
 
 
+def _ordered(numbers: list[float]) -> list[float]:
+    low, high, middle, spread = numbers
+    if not low <= middle <= high or spread < 0:
+        raise ValueError("it is not the lowest, highest and median value and a spread")
+    return numbers
+
+
+# The square of a number is finite, and grey values in float32 are smaller.
+_Number = Annotated[float, Field(ge=-1e100, le=1e100, allow_inf_nan=False)]
+_Range = Annotated[list[_Number], Field(min_length=4, max_length=4), AfterValidator(_ordered)]
+
+
 class _Schema(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
     cases: Annotated[int, Field(ge=1)]
-    ranges: dict[str, Annotated[list[FiniteFloat], Field(min_length=4, max_length=4)]]
+    ranges: dict[str, _Range]
     backgrounds: dict[str, list[BackgroundKind]]
 
 

@@ -46,7 +46,8 @@ class Assessor:
         first = stored[0]
         if first.predicted_dice is None:
             return cls()
-        fit = DicePredictor.from_dict(first.predicted_dice, str(first.path))
+        regions = tuple(first.config.labels.regions)
+        fit = DicePredictor.from_dict(first.predicted_dice, str(first.path), regions)
         notes = *_other_fits(stored), *_other_options(first, used[0]), *_limits(fit, used)
         return cls(fit, notes)
 

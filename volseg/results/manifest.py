@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from volseg.cases.result_maps import recorded_maps
 from volseg.errors import ConfigError
@@ -182,6 +182,12 @@ class _PredictedDice(_Loose):
     dice: _Share
     low: _Share
     high: _Share
+
+    @model_validator(mode="after")
+    def _check_interval(self) -> Self:
+        if not self.low <= self.dice <= self.high:
+            raise ValueError("its dice lies outside low to high")
+        return self
 
 
 class _Settings(_Loose):

@@ -140,7 +140,7 @@ def _model(path: Path) -> dict[str, Any]:
     # The weights must be usable too, not only the header.
     model = load_model(path)
     if (fit := header.get("predicted_dice")) is not None:
-        DicePredictor.from_dict(fit, str(path))
+        DicePredictor.from_dict(fit, str(path), tuple(model.config.labels.regions))
     if (profile := header.get("training_data")) is not None:
         TrainingProfile.from_dict(profile, str(path))
     return {
