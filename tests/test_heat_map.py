@@ -75,6 +75,17 @@ def test_a_slice_stack_is_drawn_in_its_own_plane():
     ]
 
 
+def test_a_slice_stack_shows_the_slice_of_the_largest_value_too():
+    values = np.zeros(SHAPE, np.float32)
+    values[2, 2, 13] = -1
+    figure = heat_figure(view(is_oriented=False), heat(values=values), "")
+
+    words = [text.get_text() for text in figure.texts]
+    assert [word for word in words if word.startswith("slice")] == [
+        *("slice 5, t1c", "slice 6, t1c", "slice 7, t1c", "slice 14, t1c")
+    ]
+
+
 def test_colours_reach_to_the_largest_shown_value_but_for_lone_voxels():
     values = np.full((20, 100), 0.1, np.float32)
     values[0, 0] = 1

@@ -17,7 +17,10 @@ from tiny_scans import PATIENTS, write_case, write_images
 from typer.testing import CliRunner
 
 from volseg.cli import app
+from volseg.confidence.predicted_dice import PredictedDice
+from volseg.confidence.verdict import CaseConfidence
 from volseg.errors import OutputError
+from volseg.figures.case_view import CaseView
 from volseg.figures.colours import REGION_COLOURS
 from volseg.figures.contact_sheet import MOST_CASES, SheetEntry, draw_sheet
 from volseg.figures.grey_images import GreyImages
@@ -28,6 +31,7 @@ from volseg.images.case_images import CaseImages
 from volseg.images.grid import Grid
 from volseg.inference import overview, preview_writer
 from volseg.inference.options import InferOptions
+from volseg.inference.overview import _doubt
 from volseg.inference.predictor import Predictor
 from volseg.labels import get_scheme
 from volseg.measures import RegionMeasures
@@ -176,6 +180,7 @@ def test_a_preview_says_which_channels_are_missing_and_what_is_in_doubt(tmp_path
     prediction = SimpleNamespace(
         missing=("t1n", "t1c"),
         doubts=["fills 90% of the tissue"],
+        confidence=CaseConfidence(unlike_training=("the spacing is 5 mm",)),
         measures={},
         slices=(),
         label_map=None,
@@ -185,7 +190,34 @@ def test_a_preview_says_which_channels_are_missing_and_what_is_in_doubt(tmp_path
 
     writer.replace(SimpleNamespace(case_id="a"), prediction, SimpleNamespace(view=lambda *_: None))
 
-    assert notes == ["t1n, t1c missing; doubt: fills 90% of the tissue"]
+    assert notes == ["unlike the training images; t1n, t1c missing; doubt: fills 90% of the tissue"]
+
+
+def test_the_sheet_shows_the_largest_section_of_a_stack(tmp_path):
+    image = np.full((20, 20, 9), 50, np.uint8)
+    masks = {"WT": np.zeros(image.shape, np.bool_)}
+    masks["WT"][9:11, 9:11, 1:8] = True
+    masks["WT"][4:16, 4:16, 6] = True
+    view = CaseView({"t2f": image}, None, masks, "a", is_oriented=False)
+
+    draw_preview(tmp_path / "a.png", view, {})
+
+    with Image.open(tmp_path / "a.png") as picture:
+        box = [*map(int, picture.info[THUMBNAIL].split())]
+    areas = [
+        has_colour(pixels(tmp_path / "a.png")[box[1] : box[3], left : left + box[2] - box[0]], "WT")
+        for left in (box[0], max(0, box[0] - (box[2] - box[0])))
+    ]
+    assert areas[0].sum() > 2 * areas[1].sum()
+
+
+def test_of_images_unlike_those_of_training_the_sheet_gives_no_predicted_dice():
+    good = {"WT": PredictedDice(0.9, 0.8, 1.0)}
+
+    assert _doubt(CaseConfidence(good)) == ["predicted Dice WT 0.90"]
+    assert _doubt(CaseConfidence(good, ("a",), ("a",))) == [
+        *("unlike the training images", "look at this one")
+    ]
 
 
 def test_regions_beyond_the_head_are_shown_too():

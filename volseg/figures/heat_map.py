@@ -26,7 +26,7 @@ from volseg.figures.slice_panel import (
     panel_inches,
 )
 
-# Slices of a stack without orientation, at most.
+# Slices through the region of a stack without orientation, at most.
 _SLICES = 3
 _DPI = 110
 _PANEL_INCHES, _BAR_INCHES, _LEAST_PANELS = 2.9, 1.1, 2
@@ -89,7 +89,7 @@ def heat_figure(view: CaseView, heat: HeatMap, title: str) -> Figure:
     """Slices through a region, above without and below with the map.
 
     They are the slices of each plane with the largest area of the target, or, of a case without
-    orientation, three slices of the target.
+    orientation, three slices of the target and that of the largest value.
 
     Args:
         view: The case in axial slices, with the outlines to draw.
@@ -132,8 +132,9 @@ def heat_figure(view: CaseView, heat: HeatMap, title: str) -> Figure:
 
 def _sections(view: CaseView, heat: HeatMap) -> list[_Section]:
     if not view.is_oriented:
-        shown = reversed(choose_slices(heat.target, _SLICES))
-        return [_Section(view, heat.values, heat.target, index) for index in shown]
+        largest = int(abs(heat.values).max(axis=(0, 1)).argmax()) if heat.values.any() else None
+        shown = {*choose_slices(heat.target, _SLICES), *([] if largest is None else [largest])}
+        return [_Section(view, heat.values, heat.target, index) for index in sorted(shown)]
     turned = {plane: heat.target.transpose(axes) for plane, axes in PLANE_AXES.items()}
     return [
         _Section(

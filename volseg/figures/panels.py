@@ -47,11 +47,12 @@ class PanelPicture:
 
     Attributes:
         canvas: The picture.
-        boxes: Left, top, right and bottom of the first panel of each channel, letters included.
+        boxes: Left, top, right and bottom of the panels of each channel, letters included, in the
+            order of the slices.
     """
 
     canvas: Canvas
-    boxes: Mapping[str, Sequence[int]]
+    boxes: Mapping[str, Sequence[Sequence[int]]]
 
 
 def draw_sections(
@@ -92,12 +93,12 @@ def draw_sections(
         region_colours(view.regions) if colours is None else colours,
     )
     _head(canvas, title, note)
-    boxes: dict[str, Sequence[int]] = {}
+    boxes: dict[str, list[Sequence[int]]] = {}
     for row, height in zip(rows, heights, strict=True):
         for number, panel in enumerate(row):
             left = (canvas.size[0] - count * cell) // 2 + number * cell
             box = _draw(canvas, panel, (left, top), (cell, height + 2 * _SIDES), scale)
-            boxes.setdefault(panel.channel, box)
+            boxes.setdefault(panel.channel, []).append(box)
         top += height + _WORDS + 2 * _SIDES
     _foot(canvas, legend, foot)
     return PanelPicture(canvas, boxes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +37,10 @@ def draw_preview(path: Path, view: CaseView, legend: Mapping[str, str], note: st
     Raises:
         OutputError: If the file cannot be written, or volseg did not write the file in its place.
     """
-    drawn = draw_sections(largest_sections(view), legend, view.name, note)
-    box = drawn.boxes[shown_channel(drawn.boxes)]
+    sections = largest_sections(view)
+    drawn = draw_sections(sections, legend, view.name, note)
+    shown = 0 if view.is_oriented else _number_of_fullest(sections)
+    box = drawn.boxes[shown_channel(drawn.boxes)][shown]
     drawn.canvas.save(path, {THUMBNAIL: " ".join(map(str, box))})
 
 
@@ -80,6 +82,12 @@ def largest_sections(view: CaseView) -> list[Section]:
         (view.in_plane(plane), _fullest(depth.transpose(axes)))
         for plane, axes in PLANE_AXES.items()
     ]
+
+
+def _number_of_fullest(sections: Sequence[Section]) -> int:
+    """Number of the slice of a stack with the largest area of all regions together."""
+    areas = [np.count_nonzero(view.target[:, :, index]) for view, index in sections]
+    return int(np.argmax(areas))
 
 
 def _fullest(depth: npt.NDArray[np.uint8]) -> int:

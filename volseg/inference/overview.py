@@ -68,7 +68,10 @@ def _predicted(of: CaseConfidence) -> dict[str, tuple[float, float, float]]:
 
 
 def _doubt(of: CaseConfidence) -> list[str]:
-    """The lowest predicted Dice, and whether the case is one to look at first."""
+    """Whether the images are unlike those of training, the lowest predicted Dice, and a mark."""
+    # Of such images, the predicted Dice says little.
+    if of.unlike_training:
+        return ["unlike the training images", "look at this one"]
     lowest = min(of.predicted_dice.items(), key=lambda item: item[1].dice, default=None)
     words = [f"predicted Dice {lowest[0]} {lowest[1].dice:.2f}"] if lowest else []
     return [*words, *(["look at this one"] if of.look_at else [])]

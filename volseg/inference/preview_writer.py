@@ -87,9 +87,10 @@ class PreviewWriter:
 
 
 def _note(prediction: Prediction) -> str:
-    """A line on missing channels and on doubts; empty if there are none."""
+    """A line on unlike images, missing channels and doubts; empty if there are none."""
+    unlike = ["unlike the training images"] if prediction.confidence.unlike_training else []
     missing = [f"{', '.join(prediction.missing)} missing"] if prediction.missing else []
-    return "; ".join([*missing, *(f"doubt: {doubt}" for doubt in prediction.doubts)])
+    return "; ".join([*unlike, *missing, *(f"doubt: {doubt}" for doubt in prediction.doubts)])
 
 
 def _legend(prediction: Prediction) -> dict[str, str]:

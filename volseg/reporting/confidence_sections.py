@@ -56,8 +56,12 @@ def _look_at_table(flagged: Mapping[str, CaseConfidence], total: int) -> Table:
     ]
     columns = ("case", *(f"predicted Dice {region}" for region in regions), "why")
     caption = f"{len(flagged)} of {cases_in_words(total)}"
-    caption += ", the lowest predicted Dice first" if regions else ""
+    is_odd = any(of.unlike_training for of in flagged.values())
+    caption += ", unlike the training images first" if is_odd else ""
+    caption += f", {'then ' if is_odd else ''}the lowest predicted Dice" if regions else ""
+    caption += " first" if regions and not is_odd else ""
     note = _WHAT if regions else ""
+    note += " It says little for images unlike the training images." if regions and is_odd else ""
     return Table(caption, columns, rows, note, is_folded=len(rows) > _FOLDED_ABOVE)
 
 
