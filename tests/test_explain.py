@@ -490,6 +490,7 @@ def test_the_command_names_pictures_shares_and_failures(scans, model, output):
     assert "Share of each channel in saliency" in done.output
     assert "ET is not predicted" in " ".join(done.output.split())
     assert "itksnap -g" in done.output
+    assert "A map does not show that the prediction is right" in done.output
 
 
 def test_the_side_of_the_boxes_stands_beside_the_shares_also_of_kept_maps(scans, model, output):

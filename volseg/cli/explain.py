@@ -257,6 +257,7 @@ def _print_result(result: ExplainResult, kind: str, output: Path) -> None:
         words = f"all {number_of(sum(map(len, result.kept.values())), 'map')} kept"
     failed = f", {cases_in_words(len(result.failures))} with a failure" if result.failures else ""
     say(f"{words}{failed}; maps and {result.record.name} are in {output}")
+    say("A map does not show that the prediction is right: see docs/explanation/maps.md of volseg")
 
 
 def _print_shares(result: ExplainResult, kind: str) -> None:
