@@ -153,6 +153,16 @@ def test_kept_cases_are_listed_from_their_records(made, scans, fitted, tmp_path)
     assert listing(again) == listing(made[1])
 
 
+def test_doubts_about_the_fit_are_said_where_all_results_are_kept(
+    made, scans, fitted, tmp_path, caplog
+):
+    result = run(scans, fitted, shutil.copytree(made[0], tmp_path / "output"))
+
+    assert (result.done, len(result.kept)) == ((), 3)
+    said = [r.getMessage() for r in caplog.records]
+    assert [one for one in said if one.startswith("whether the predicted Dice orders cases")]
+
+
 def listing(printed):
     start = printed.index("Look at these first")
     end = printed.index("Next, to")

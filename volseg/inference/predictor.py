@@ -138,6 +138,13 @@ class Predictor:
                 "(volseg fit --resume RUN training.max_epochs=N) or use another model"
             )
 
+    def warn_of_fit(self) -> None:
+        """Log why the predicted Dice may be off for all cases, once; see `warn`."""
+        if self._warns_of_fit:
+            self._warns_of_fit = False
+            for note in self.assessor.notes:
+                logger.warning("%s", note)
+
     @cached_property
     def assessor(self) -> Assessor:
         """Judges how far predictions can be trusted.
@@ -278,10 +285,7 @@ class Predictor:
             ResourceError: If the probabilities do not fit into memory.
         """
         self.warn()
-        if self._warns_of_fit:
-            self._warns_of_fit = False
-            for note in self.assessor.notes:
-                logger.warning("%s", note)
+        self.warn_of_fit()
         # The predicted Dice must not depend on whether the disagreement is asked for.
         spreads = disagreement or self.assessor.uses_disagreement
         return probabilities_of(case, self.models, self.regions, self.device, disagreement=spreads)

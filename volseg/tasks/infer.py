@@ -174,6 +174,8 @@ def infer_cases(
         logger.warning("%s", sentence)
     kept = tuple(case.case_id for case in mine if case.case_id in there)
     if kept:
+        # Their predicted Dice is listed too, also where nothing is segmented.
+        predictor.warn_of_fit()
         _log_kept(kept, writer.previews.missing(kept), overwrite=options.overwrite)
     refused = {**writer.reusable.refused, **plan.refused}
     for case_id, why in refused.items():
