@@ -81,7 +81,8 @@ def _print_list(result: InferResult, flagged: Mapping[str, CaseConfidence]) -> N
         ),
         *(["the lowest predicted Dice"] if any(f.predicted_dice for f in flagged.values()) else []),
     ]
-    order = f", {' and then '.join(kinds)} first" if kinds else ""
+    order = f", {' first, then '.join(kinds)}" if kinds else ""
+    order += " first" if len(kinds) == 1 else ""
     rows = [
         (case_id, [*short_lines(of), *_training(case_id, result)]) for case_id, of in shown.items()
     ]
