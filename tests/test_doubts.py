@@ -9,6 +9,7 @@ import torch
 from score_rows import scored_row
 from tiny_models import tiny_config
 
+from volseg.confidence.case_profile import CaseProfile
 from volseg.metrics import Overlap, ScoreRow, ScoreTable
 from volseg.metrics.doubts import doubts
 from volseg.model_file import load_model
@@ -60,7 +61,9 @@ def test_a_model_keeps_what_its_mean_hides(tmp_path):
     config = tiny_config()
     network = build_network(config.network, 4, 3, (16, 16, 16))
     trainer = SimpleNamespace(
-        callback_metrics={"val/dice/ET": torch.tensor(1 / 3)}, current_epoch=0
+        callback_metrics={"val/dice/ET": torch.tensor(1 / 3)},
+        current_epoch=0,
+        datamodule=SimpleNamespace(training=[SimpleNamespace(profile=CaseProfile())]),
     )
     module = SimpleNamespace(table=table(MISSED, MISSED, EMPTY), best_network=network)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +27,8 @@ def counted_box(
     return bounding_box((probabilities >= 0.5) | reference, MARGIN)
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True)
+class Interval:
     """Voxels of one interval of probability.
 
     Attributes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -135,4 +135,4 @@ class CalibrationTable:
 
 
 def _reliability(of: Reliability) -> dict[str, Any]:
-    return {"ece": of.ece, "curve": [row._asdict() for row in of.rows]}
+    return {"ece": of.ece, "curve": [asdict(row) for row in of.rows]}
