@@ -125,7 +125,7 @@ def test_patients_of_the_training_are_left_out_and_those_of_the_fit_are_named(fo
 
     assert found.regions["WT"].figures.cases == 3
     assert found.notes == [
-        "Without 1 case whose patients the model was trained on: d",
+        "Predicted Dice: without 1 case whose patients the model was trained on: d",
         "These figures are too good, as the predicted Dice was fitted on the patients of 2 cases "
         "of them: a, b",
     ]

@@ -121,10 +121,11 @@ def notes_on_agreement(entry: Mapping[str, Any]) -> Iterator[str]:
     """
     if edited := entry.get("edited"):
         number = cases_in_words(len(edited))
-        yield f"Without {number} whose label maps were edited: {some_of(edited)}"
+        yield f"Predicted Dice: without {number} whose label maps were edited: {some_of(edited)}"
     if trained := entry.get("trained"):
         yield (
-            f"Without {cases_in_words(len(trained))} whose patients the model was trained on: "
+            f"Predicted Dice: without {cases_in_words(len(trained))} whose patients the model was "
+            "trained on: "
             f"{some_of(trained)}"
         )
     if of_fit := entry.get("of_fit"):
