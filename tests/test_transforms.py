@@ -815,7 +815,7 @@ def test_a_dropped_channel_is_replaced_by_the_one_that_stands_in_for_missing_one
 
 def test_a_grid_far_larger_than_the_scan_is_refused_with_what_it_takes(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda: 10**9)
-    wide = case(brain((100, 100, 60)), np.diag([20.0, 20, 20, 1]))
+    wide = case(brain((100, 100, 60)), np.diag([5.0, 5, 5, 1]))
 
     with pytest.raises(
         ResourceError,
