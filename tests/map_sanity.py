@@ -14,7 +14,7 @@ from volseg.attribution.baseline import neutral_image
 from volseg.attribution.differentiable import differentiable
 from volseg.attribution.explaining import FUNCTIONS
 from volseg.attribution.layers import chosen_layer
-from volseg.attribution.occlusion import occlusion_maps
+from volseg.attribution.occlusion import automatic_side, occlusion_maps
 from volseg.attribution.region_means import RegionMeans
 
 #: Shares of the tissue that are deleted, finer at the start.
@@ -24,7 +24,8 @@ SHARES = (0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 def maps_of(options, targets):
     """Map (I, J, K) of each target, on the grid of the image."""
     if options.method == "occlusion":
-        return list(occlusion_maps(targets, options.box_mm).maps)
+        side_mm = options.box_mm or automatic_side(targets)
+        return list(occlusion_maps(targets, side_mm).maps)
     found = []
     for target in targets:
         network = target.model.network

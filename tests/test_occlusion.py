@@ -119,13 +119,13 @@ def test_regions_share_the_passes_of_a_case_and_have_the_maps_they_have_alone(
 
 def test_the_smallest_boxes_within_1500_passes_are_taken(tmp_path, folder, monkeypatch):
     targets = targets_of(write_model(tmp_path / "m.safetensors"), folder, ["WT"])
-    assert occlusion_maps(targets).side_mm == 8
+    assert automatic_side(targets) == 8
 
     monkeypatch.setattr("volseg.attribution.occlusion.PASSES", 60)
-    found = occlusion_maps(targets)
+    side_mm = automatic_side(targets)
 
-    assert found.side_mm > 8
-    assert found.passes <= 60 + 8
+    assert side_mm > 8
+    assert occlusion_maps(targets, side_mm).passes <= 60 + 8
 
 
 def test_the_side_of_the_boxes_does_not_depend_on_the_regions_asked_for_together(

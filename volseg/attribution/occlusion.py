@@ -42,16 +42,14 @@ class OcclusionMaps:
     Attributes:
         maps: float32 (R, I, J, K): fall of the mean probability of the region's mask, interpolated
             between the centres of the boxes; negative where it rises, 0 outside the tissue.
-        side_mm: Side of the boxes.
         passes: Windows that went through the network.
     """
 
     maps: npt.NDArray[np.float32]
-    side_mm: float
     passes: int
 
 
-def occlusion_maps(targets: Sequence[Target], side_mm: float | None = None) -> OcclusionMaps:
+def occlusion_maps(targets: Sequence[Target], side_mm: float) -> OcclusionMaps:
     """Occlusion maps of several regions; see `OcclusionMaps`.
 
     A grid of boxes covers the image; a network of slices gets boxes of one slice. Each box is made
@@ -60,19 +58,18 @@ def occlusion_maps(targets: Sequence[Target], side_mm: float | None = None) -> O
 
     Args:
         targets: Targets of one model and one image: a map for each.
-        side_mm: Side of the boxes; None: the smallest of `SIDES_MM` with at most `PASSES` windows.
+        side_mm: Side of the boxes.
 
     Raises:
         ConfigError: If boxes of this side need more than 100,000 windows.
     """
-    side = automatic_side(targets) if side_mm is None else side_mm
     first, work = targets[0], _Occluded.of(targets)
-    means, boxes = work.means, Boxes.of(first, side)
+    means, boxes = work.means, Boxes.of(first, side_mm)
     changes = work.changes(boxes)
     if len(changes) > _MOST_PASSES:
         raise ConfigError(
-            f"boxes of {side:g} mm need {len(changes):,} passes, but at most {_MOST_PASSES:,} are "
-            "made",
+            f"boxes of {side_mm:g} mm need {len(changes):,} passes, but at most {_MOST_PASSES:,} "
+            "are made",
             remedy="give larger boxes with --box",
         )
     begun = time.monotonic()
@@ -80,7 +77,7 @@ def occlusion_maps(targets: Sequence[Target], side_mm: float | None = None) -> O
     seconds = (time.monotonic() - begun) / max(len(whole), 1) * len(changes)
     logger.info(
         "boxes of %g mm are made empty, each in turn: %d windows, about %s",
-        side,
+        side_mm,
         len(changes),
         clock(seconds),
     )
@@ -88,7 +85,7 @@ def occlusion_maps(targets: Sequence[Target], side_mm: float | None = None) -> O
     for number, fall in track(work.falls(whole, boxes, changes), "occluding", len(changes)):
         falls[:, number] += fall
     maps = boxes.interpolated(falls.reshape(-1, *boxes.shape)) * first.tissue
-    return OcclusionMaps(maps.astype(np.float32), side, len(changes) + len(means.places))
+    return OcclusionMaps(maps.astype(np.float32), len(changes) + len(means.places))
 
 
 def automatic_side(targets: Sequence[Target]) -> float:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import lsq_linear
 from scipy.stats import t as student
@@ -34,9 +33,6 @@ _PRIOR_CASES = 4.0
 _PRIOR_EMPTY = 2.0
 # Share of cases whose Dice is expected below each end of the interval.
 _TAIL = 0.1
-
-Values = npt.NDArray[np.float64]
-
 
 # A linear fit may leave 0 to 1, but not by far.
 _Dice = Annotated[float, Field(ge=-10, le=10)]

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 
 from volseg.files.documents import validated
 
@@ -101,7 +101,7 @@ def spearman(predicted: Values, true: Values) -> float | None:
     """Rank correlation; None with fewer than 3 cases or if all values on a side are equal."""
     if len(true) < 3 or not np.ptp(predicted) or not np.ptp(true):
         return None
-    return float(np.corrcoef(rankdata(predicted), rankdata(true))[0, 1])
+    return float(spearmanr(predicted, true).statistic)
 
 
 def auc(predicted: Values, true: Values) -> float | None:
