@@ -133,7 +133,7 @@ def test_the_list_gives_the_predicted_dice_and_one_other_reason_without_its_reme
     ]
 
 
-def test_the_list_in_a_file_is_folded_and_not_padded(capsys):
+def test_the_list_in_a_file_is_folded(capsys):
     odd = CaseConfidence(look_at=("without " + "word " * 60,))
     lone = CaseConfidence(look_at=("without t1c",))
     result = InferResult(("a", "b"), (), {}, Path("manifest.json"), has_profile=False)
